@@ -1,0 +1,219 @@
+"""Distribution: what control records and checkpoints do to a video's slices, and the receipts."""
+
+from streams.core.counters import ACTIVE, HELD, IDLE, SLICE_STAGES, Slice, VideoState
+from streams.core.decisions import Action, Effects, Reason, Receipt
+from streams.core.events import (
+    Admit,
+    Hold,
+    InteractionRecord,
+    Policy,
+    Release,
+    Revise,
+    SlicePolicy,
+    Takedown,
+    VideoControl,
+)
+from streams.core.policy import (
+    FIRST_CHECKPOINT,
+    Ruling,
+    assess,
+    next_slice,
+    predicted_mean,
+    room_of,
+    rule,
+    set_checkpoints,
+)
+from streams.core.stages import SliceMove, VideoMove, move_slice, move_video
+from streams.core.state import PartitionState
+from streams.core.units import NEVER, is_slice, surface_of
+from streams.errors import DeadLetter
+
+GONE = SlicePolicy(reach=1, prior_mean=0, prior_variance=1, noise_variance=1, price=0)
+"""Stands for a slice that the policy in force does not have."""
+
+
+class Distribution:
+    """The slices of one video, as one record moves them; lives for that record only."""
+
+    __slots__ = ("cause", "effects", "partition", "policy", "state", "video")
+
+    def __init__(
+        self,
+        partition: PartitionState,
+        policy: Policy,
+        state: VideoState,
+        cause: InteractionRecord | VideoControl,
+        effects: Effects,
+    ) -> None:
+        self.partition = partition
+        self.policy = policy
+        self.state = state
+        self.video = cause.video
+        self.cause = cause
+        self.effects = effects
+
+    def control(self, record: VideoControl) -> None:
+        """Apply one control record; `DeadLetter` if it names no slice, `IllegalMove` likewise."""
+        match record:
+            case Admit():
+                self._admit(record)
+            case Revise():
+                self._revise(record)
+            case Hold():
+                self._move_video("hold")
+                self._move_all("held", "hold", (ACTIVE,))
+            case Release():
+                self._move_video("release")
+                self._release()
+            case Takedown():
+                self._move_video("takedown")
+                self._move_all("takedown", "stop", (ACTIVE, HELD))
+        self.state.row.seq = record.seq
+        self.partition.touch_video(self.video, self.state)
+
+    def checkpoint(self, slice_id: str, row: Slice) -> None:
+        """Judge an active slice on its evidence and do what the rule says."""
+        spec = self.policy.slices.get(slice_id)
+        if spec is None:
+            self._end(slice_id, row, "slice_gone", "stop")
+            return
+        said = assess(self.policy, spec, self.state.row, row)
+        row.index = said.estimate.index
+        ruling = rule(self.policy, spec, slice_id, self.state.row, row, said)
+        if ruling is None:
+            set_checkpoints(self.policy, row)
+        elif ruling.action == "stop":
+            self._end(slice_id, row, ruling.reason, "stop")
+            reach = ruling.reason == "reach_used"
+            self._start_next("next_after_reach" if reach else "next_after_stop")
+        else:
+            self._grant(slice_id, row, ruling)
+            if ruling.action == "widen" and row.stage == self.policy.top_stage:
+                self._start_next("next_after_top")
+
+    def _admit(self, record: Admit) -> None:
+        for name in (*record.starts, *record.fits):
+            if not is_slice(name):
+                raise DeadLetter("slice", "admit names a slice that is not surface:group")
+        first = self.state.row.stage == "unknown"
+        self._move_video("admit_limited" if record.limited else "admit")
+        if not first:
+            return
+        row = self.state.row
+        row.tier, row.commercial, row.fits = record.tier, record.commercial, record.fits
+        for slice_id in record.starts:
+            if row.stage == "public" or surface_of(slice_id) == "following":
+                self._start(slice_id, "first_crowd")
+
+    def _revise(self, record: Revise) -> None:
+        if record.fits is not None and not all(is_slice(name) for name in record.fits):
+            raise DeadLetter("slice", "revise names a slice that is not surface:group")
+        before = self.state.row.stage
+        if record.limited is None:
+            if before == "unknown":
+                self._move_video("widen")  # illegal: nothing to revise
+        else:
+            self._move_video("limit" if record.limited else "widen")
+        if record.fits is not None:
+            self.state.row.fits = record.fits
+        if record.limited:
+            self._move_all("limited", "withdraw", (ACTIVE, HELD))
+        elif before == "limited" and self.state.row.stage == "public":
+            self._start_next("audience_widened")
+
+    def _release(self) -> None:
+        for slice_id, row in sorted(self.state.slices.items()):
+            if row.status == HELD:
+                self._move(row, "release")
+                self._write("start", "released", slice_id, row, 0)
+                set_checkpoints(self.policy, row)
+
+    def _move_all(self, reason: Reason, move: SliceMove, stages: tuple[int, ...]) -> None:
+        for slice_id, row in sorted(self.state.slices.items()):
+            kept = move == "withdraw" and surface_of(slice_id) == "following"
+            if row.status in stages and not kept:
+                self._end(slice_id, row, reason, move)
+
+    def _start_next(self, reason: Reason) -> None:
+        slice_id = next_slice(self.policy, self.state)
+        if slice_id is not None:
+            self._start(slice_id, reason)
+
+    def _start(self, slice_id: str, reason: Reason) -> None:
+        spec = self.policy.slices.get(slice_id)
+        row = self.state.slices.get(slice_id) or Slice()
+        if spec is None or row.status != IDLE:
+            return
+        tranche = room_of(self.policy, spec, slice_id, self.state.row, row)
+        tranche = min(tranche, self.policy.tranche)
+        if not tranche:
+            return
+        row.prior_mean = predicted_mean(self.policy, self.state, slice_id)
+        self.state.slices[slice_id] = row
+        row.index = assess(self.policy, spec, self.state.row, row).estimate.index
+        self._move(row, "start")
+        self._grant(slice_id, row, Ruling("start", reason, tranche))
+        if row.views >= FIRST_CHECKPOINT:
+            self.checkpoint(slice_id, row)
+
+    def _grant(self, slice_id: str, row: Slice, ruling: Ruling) -> None:
+        if ruling.action == "widen":
+            self._move(row, "widen")
+            row.stage += 1
+        row.tranche = ruling.tranche
+        row.allowance += ruling.tranche
+        row.granted_views = row.views
+        if surface_of(slice_id) != "following":
+            self.state.row.granted += ruling.tranche
+        self._write(ruling.action, ruling.reason, slice_id, row, ruling.tranche)
+        set_checkpoints(self.policy, row)
+
+    def _end(self, slice_id: str, row: Slice, reason: Reason, move: SliceMove) -> None:
+        self._move(row, move)
+        row.check_views = row.check_impressions = NEVER
+        self._write("stop", reason, slice_id, row, 0)
+
+    def _move_video(self, move: VideoMove) -> None:
+        self.state.row.stage = move_video(self.state.row.stage, move)
+
+    def _move(self, row: Slice, move: SliceMove) -> None:
+        row.status = SLICE_STAGES.index(move_slice(SLICE_STAGES[row.status], move))
+
+    def _write(
+        self, action: Action, reason: Reason, slice_id: str, row: Slice, tranche: int
+    ) -> None:
+        """Write the receipt: the numbers are those that the decision was taken on."""
+        video = self.state.row
+        said = assess(self.policy, self.policy.slices.get(slice_id, GONE), video, row)
+        video.decisions += 1
+        self.effects.receipts.append(
+            Receipt(
+                id=f"{self.video}.{video.decisions}",
+                n=video.decisions,
+                video=self.video,
+                slice=slice_id,
+                action=action,
+                reason=reason,
+                cause=self.cause.id,
+                ts=self.cause.ts,
+                policy=self.policy.version,
+                stage=row.stage,
+                tranche=tranche,
+                allowance=row.allowance,
+                impressions=row.impressions,
+                views=row.views,
+                value_sum=row.value_sum,
+                value_sq=row.value_sq,
+                prior_mean=said.prior.mean,
+                prior_variance=said.prior.variance,
+                noise_variance=said.estimate.noise_variance,
+                mean=said.estimate.mean,
+                sd=said.estimate.sd,
+                index=said.estimate.index,
+                price=said.price,
+                z=said.z,
+                reach_left=said.reach_left,
+            )
+        )
+        self.partition.touch_slice(self.video, self.state, slice_id, row)
+        self.partition.touch_video(self.video, self.state)

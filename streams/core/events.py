@@ -1,0 +1,253 @@
+"""What goes in: every record type of the topics, one msgspec type each, validated on decode.
+
+`uploads`, `recognitions` and `reviews` feed the control plane. `interactions` is the log: user
+interactions from producers and control records from the control plane, in one order.
+"""
+
+from typing import Annotated, Final, Literal
+
+from msgspec import Meta, Struct
+
+from streams.core.units import ID_MAX, MICROS, SLICES_PER_VIDEO
+
+Id = Annotated[str, Meta(min_length=1, max_length=ID_MAX)]
+"""An id; its alphabet is checked for a whole batch at once by the codec."""
+Millis = Annotated[int, Meta(ge=1_000_000_000_000, lt=4_102_444_800_000)]
+"""A time in milliseconds since 1970, between 2001-09-09 and 2100-01-01: seconds and microseconds
+given by mistake fall outside."""
+DurationMs = Annotated[int, Meta(ge=1, le=86_400_000)]
+WatchMs = Annotated[int, Meta(ge=0, le=86_400_000)]
+Micros = Annotated[int, Meta(ge=-(1 << 53) + 1, lt=1 << 53)]
+Count = Annotated[int, Meta(ge=0, lt=1 << 53)]
+Ratio = Annotated[int, Meta(ge=0, le=MICROS)]
+Text = Annotated[str, Meta(max_length=2_000)]
+SliceName = Annotated[str, Meta(min_length=1, max_length=48)]
+
+Tier = Literal["ordinary", "established"]
+"""A creator's tier: at least 70 % of public impressions belong to ordinary people."""
+Dimension = Literal["gender", "age", "expression", "scene", "music", "emotion", "speed", "interest"]
+VerdictWord = Literal["approve", "limit", "reject"]
+
+
+class Music(Struct, frozen=True, gc=False):
+    """The music of an upload, in its uploader's words."""
+
+    title: Text = ""
+    artist: Text = ""
+    genre: Text = ""
+
+
+class Upload(Struct, frozen=True, tag_field="type", tag="upload"):
+    """A video was published. `followers` is the creator's count at that time."""
+
+    id: Id
+    video: Id
+    creator: Id
+    ts: Millis
+    duration_ms: DurationMs
+    title: Text = ""
+    hashtags: Annotated[tuple[Text, ...], Meta(max_length=50)] = ()
+    music: Music | None = None
+    scene: Text = ""
+    city: Text = ""
+    followers: Count = 0
+    commercial: bool = False
+    metadata: Annotated[dict[Text, Text | int | bool], Meta(max_length=100)] = {}
+
+
+class Tag(Struct, frozen=True, gc=False):
+    """One thing that a recogniser saw, and how sure it is (micro-units, 1 000 000 = certain)."""
+
+    dimension: Dimension
+    name: Text
+    confidence_micros: Ratio
+
+
+class Recognition(Struct, frozen=True, tag_field="type", tag="recognition"):
+    """What one recogniser (`source`) says about a video; its latest word replaces earlier ones."""
+
+    id: Id
+    video: Id
+    ts: Millis
+    source: Id
+    tags: Annotated[tuple[Tag, ...], Meta(max_length=200)]
+
+
+class Review(Struct, frozen=True, tag_field="type", tag="review"):
+    """A moderator's verdict: approve, limit (followers only) or reject (taken down)."""
+
+    id: Id
+    video: Id
+    ts: Millis
+    verdict: VerdictWord
+    by: Id
+    note: Text = ""
+
+
+class Interaction(Struct, frozen=True, gc=False, tag_field="type"):
+    """What one viewer did with one video, as a member of one slice."""
+
+    id: Id
+    video: Id
+    viewer: Id
+    slice: SliceName
+    ts: Millis
+
+
+class Impression(Interaction, frozen=True, gc=False, tag="impression"):
+    """An exposure started: consumes allowance."""
+
+
+class View(Interaction, frozen=True, gc=False, tag="view"):
+    """An exposure ended: the unit of evidence."""
+
+    watch_ms: WatchMs
+    duration_ms: DurationMs
+
+
+class Like(Interaction, frozen=True, gc=False, tag="like"):
+    """A state of (viewer, video): a second like counts nothing."""
+
+
+class Unlike(Interaction, frozen=True, gc=False, tag="unlike"):
+    """Takes back a like, and only a like."""
+
+
+class Comment(Interaction, frozen=True, gc=False, tag="comment"):
+    """The viewer wrote a comment."""
+
+
+class Share(Interaction, frozen=True, gc=False, tag="share"):
+    """The viewer passed the video on."""
+
+
+class Follow(Interaction, frozen=True, gc=False, tag="follow"):
+    """The viewer follows the creator because of this video; a state of (viewer, video)."""
+
+
+class Hide(Interaction, frozen=True, gc=False, tag="hide"):
+    """The viewer is not interested; a state of (viewer, video)."""
+
+
+class Report(Interaction, frozen=True, gc=False, tag="report"):
+    """The viewer reports the video."""
+
+
+class Order(Interaction, frozen=True, gc=False, tag="order"):
+    """The viewer bought what the video shows."""
+
+
+class Control(Struct, frozen=True, tag_field="type"):
+    """A signed word of the control plane; `seq` rises per video."""
+
+    id: Id
+    video: Id
+    ts: Millis
+    seq: Count
+
+
+class Admit(Control, frozen=True, tag="admit"):
+    """The video may be shown. Keeps what the decision needs to know about it.
+
+    `starts` are the first slices, `fits` how well the tags match each reachable slice
+    (micro-units); a limited video reaches `following` only.
+    """
+
+    tier: Tier
+    commercial: bool
+    limited: bool
+    starts: Annotated[list[SliceName], Meta(max_length=64)]
+    fits: Annotated[dict[SliceName, Ratio], Meta(max_length=256)]
+
+
+class Revise(Control, frozen=True, tag="revise"):
+    """New tags or a new audience: `None` leaves a part as it is."""
+
+    fits: Annotated[dict[SliceName, Ratio], Meta(max_length=256)] | None = None
+    limited: bool | None = None
+
+
+class Hold(Control, frozen=True, tag="hold"):
+    """Pause every slice until a release."""
+
+    note: Text = ""
+
+
+class Release(Control, frozen=True, tag="release"):
+    """End a hold: every held slice goes on where it was."""
+
+
+class Takedown(Control, frozen=True, tag="takedown"):
+    """Stop every slice at once, for good."""
+
+    note: Text = ""
+
+
+class Weights(Struct, frozen=True, gc=False):
+    """Worth of each part of a view to the viewer, micro-units. `watch` is for a full watch."""
+
+    watch: Micros
+    complete: Micros
+    like: Micros
+    comment: Micros
+    share: Micros
+    follow: Micros
+    hide: Micros
+    report: Micros
+    order: Micros
+
+
+class SlicePolicy(Struct, frozen=True):
+    """What the policy knows of one slice.
+
+    Means and `price` are micro-units of value per view, variances micro-units of value squared,
+    `reach` impressions; `neighbours` maps slices to an affinity in micro-units.
+    """
+
+    reach: Annotated[int, Meta(ge=1, lt=1 << 40)]
+    prior_mean: Micros
+    prior_variance: Annotated[int, Meta(ge=1, lt=1 << 40)]
+    noise_variance: Annotated[int, Meta(ge=1, lt=1 << 40)]
+    price: Micros
+    neighbours: dict[SliceName, Ratio] = {}
+
+
+class Policy(Struct, frozen=True, tag_field="type", tag="policy"):
+    """The rule's numbers, in force from its place in the log on; broadcast to every partition.
+
+    `version` is what receipts name; `seq` must rise.
+    """
+
+    id: Id
+    ts: Millis
+    seq: Count
+    version: Id
+    weights: Weights
+    slices: Annotated[dict[SliceName, SlicePolicy], Meta(min_length=1, max_length=SLICES_PER_VIDEO)]
+    tranche: Annotated[int, Meta(ge=1, le=1_000_000)]  # impressions of the first grant
+    growth: Annotated[int, Meta(ge=2, le=100)]  # each stage's tranche is this many times larger
+    top_stage: Annotated[int, Meta(ge=1, le=20)]
+    budget: Annotated[int, Meta(ge=1, lt=1 << 40)]  # impressions granted to one video, all slices
+    widen_z: Annotated[int, Meta(ge=0, le=10 * MICROS)]  # bar, as a standard normal quantile
+    widen_used: Ratio  # share of the latest tranche that must be shown before it can widen
+    nearly_used: Ratio  # share of the latest tranche after which it is topped up
+    noise_views: Annotated[int, Meta(ge=1, le=10_000)]  # views that the slice's noise weighs
+    noise_floor: Annotated[int, Meta(ge=1, lt=1 << 40)]  # least noise variance
+    fit_value: Micros  # value per view that a perfect fit adds to the prior mean
+    ordinary_subsidy: Micros  # lowers the price for ordinary creators
+    commercial_price: Annotated[int, Meta(ge=0, le=10 * MICROS)]  # factor on the price of ads
+    late_after_ms: Annotated[int, Meta(ge=0, le=10**11)]  # older than this is counted as late
+
+
+InteractionRecord = (
+    Impression | View | Like | Unlike | Comment | Share | Follow | Hide | Report | Order
+)
+VideoControl = Admit | Revise | Hold | Release | Takedown
+ControlRecord = VideoControl | Policy
+LogRecord = InteractionRecord | ControlRecord
+EVENT_TYPES: Final[dict[type, str]] = {
+    kind: kind.__struct_config__.tag
+    for kind in (*InteractionRecord.__args__, *ControlRecord.__args__)
+}
+"""Name on the wire of every type of the log."""
+CONTROL_TYPES: Final = frozenset(EVENT_TYPES[kind] for kind in ControlRecord.__args__)

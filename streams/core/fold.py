@@ -1,0 +1,235 @@
+"""The fold: the pure function from (state, records) to (state, receipts).
+
+Whoever folds the same records from the same state gets the same bytes, whatever the batches.
+The caller brings the videos into memory first (`PartitionState.missing`, `load`); a video that is
+not there when its event comes belongs to another partition.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Final
+
+from streams.core.counters import COMPLETE_PERCENT, Slice, VideoState
+from streams.core.decisions import Effects, Rejection
+from streams.core.distribution import Distribution
+from streams.core.events import (
+    EVENT_TYPES,
+    Comment,
+    Follow,
+    Hide,
+    Impression,
+    Like,
+    LogRecord,
+    Order,
+    Policy,
+    Report,
+    Share,
+    Unlike,
+    VideoControl,
+    View,
+    Weights,
+)
+from streams.core.policy import DEFAULT_WEIGHTS
+from streams.core.stages import IllegalMove
+from streams.core.state import PartitionState
+from streams.core.units import MICROS, SLICES_PER_VIDEO, is_slice
+from streams.errors import DeadLetter, RejectReason
+
+_CONTROL: Final = frozenset(VideoControl.__args__) | {Policy}
+_STATES: Final = frozenset((Like, Unlike, Follow, Hide))
+
+
+def fold(  # noqa: C901, PLR0912, PLR0915 - the hot path: a call per event costs a fifth of it
+    state: PartitionState,
+    events: Sequence[LogRecord],
+    offsets: Sequence[int],
+    elements: Sequence[int],
+) -> Effects:
+    """Fold events in log order into `state` and return what that asks for.
+
+    `offsets[i]` and `elements[i]` say where in the partition `events[i]` stood; offsets rise, the
+    events of one array share theirs. Every event has exactly one outcome: applied, duplicate,
+    late (applied too, but older than the policy's limit) or invalid (rejected). Raises nothing
+    that depends on the input.
+    """
+    effects = Effects()
+    window, videos, epoch = state.window, state.videos, state.epoch
+    touch, policy = state.changed.append, state.policy
+    weights = policy.weights if policy else DEFAULT_WEIGHTS
+    watch, complete = weights.watch, weights.complete
+    current, previous = window.current, window.previous
+    newest = state.event_time
+    late_before = newest - policy.late_after_ms if policy else 0
+    for event, offset, element in zip(events, offsets, elements, strict=True):
+        kind = type(event)
+        if kind in _CONTROL:
+            _control(state, event, offset, element, effects)  # type: ignore[arg-type]
+            policy = state.policy
+            weights = policy.weights if policy else DEFAULT_WEIGHTS
+            watch, complete = weights.watch, weights.complete
+            continue
+        if offset >= window.end:
+            window.turn(offset)
+            current, previous = window.current, window.previous
+        key = event.id
+        if key in current or key in previous:
+            current.add(key)
+            effects.outcomes[EVENT_TYPES[kind], "duplicate"] += 1
+            continue
+        current.add(key)
+        video = videos.get(event.video)  # type: ignore[union-attr]
+        if video is None:
+            _reject(effects, event, offset, element, "misrouted", "belongs to another partition")
+            continue
+        slice_id = event.slice  # type: ignore[union-attr]
+        if kind in _STATES:
+            slice_id = window.settle(event)  # type: ignore[arg-type]
+            if not slice_id:
+                effects.outcomes[EVENT_TYPES[kind], "duplicate"] += 1
+                continue
+        row = video.slices.get(slice_id)
+        if row is None:
+            row = _open(video, slice_id, effects, event, offset, element)
+            if row is None:
+                continue
+        ts = event.ts
+        if ts > newest:
+            newest = ts
+            late_before = newest - policy.late_after_ms if policy else 0
+        elif ts < late_before:
+            effects.outcomes[EVENT_TYPES[kind], "late"] += 1
+        if row.epoch != epoch:
+            row.epoch = video.touched = epoch
+            touch((event.video, video, slice_id, row))  # type: ignore[union-attr]
+        if kind is Impression:
+            row.impressions += 1
+            if row.impressions < row.check_impressions:
+                continue
+        elif kind is View:
+            watched, duration = event.watch_ms, event.duration_ms  # type: ignore[union-attr]
+            row.views += 1
+            row.watch_ms += watched
+            value = watch * (min(duration, watched)) // duration
+            if watched * 100 >= duration * COMPLETE_PERCENT:
+                row.completes += 1
+                value += complete
+            row.value_sum += value
+            row.value_sq += value * value // MICROS
+            if row.views < row.check_views:
+                continue
+        else:
+            _engage(row, kind, weights)
+            continue
+        if policy is not None:
+            Distribution(state, policy, video, event, effects).checkpoint(slice_id, row)  # type: ignore[arg-type]
+    state.event_time = newest
+    _tally_applied(effects, events)
+    return effects
+
+
+def _engage(row: Slice, kind: type, weights: Weights) -> None:
+    """Count one engagement and its worth to the viewer."""
+    if kind is Like:
+        row.likes += 1
+        row.add_value(weights.like)
+    elif kind is Comment:
+        row.comments += 1
+        row.add_value(weights.comment)
+    elif kind is Share:
+        row.shares += 1
+        row.add_value(weights.share)
+    elif kind is Follow:
+        row.follows += 1
+        row.add_value(weights.follow)
+    elif kind is Hide:
+        row.hides += 1
+        row.add_value(weights.hide)
+    elif kind is Report:
+        row.reports += 1
+        row.add_value(weights.report)
+    elif kind is Order:
+        row.orders += 1
+        row.add_value(weights.order)
+    elif kind is Unlike:
+        row.likes -= 1
+        row.take_back_value(weights.like)
+
+
+def _open(
+    video: VideoState,
+    slice_id: str,
+    effects: Effects,
+    event: LogRecord,
+    offset: int,
+    element: int,
+) -> Slice | None:
+    """Return a new row for the slice's first feedback, None after rejecting the event."""
+    if not is_slice(slice_id):
+        _reject(effects, event, offset, element, "slice", "slice is not surface:group")
+        return None
+    if len(video.slices) >= SLICES_PER_VIDEO:
+        message = f"the video has feedback in {SLICES_PER_VIDEO} slices already"
+        _reject(effects, event, offset, element, "slice_limit", message)
+        return None
+    row = video.slices[slice_id] = Slice()
+    return row
+
+
+def _control(
+    state: PartitionState,
+    record: VideoControl | Policy,
+    offset: int,
+    element: int,
+    effects: Effects,
+) -> None:
+    """Apply one control record whose signature the codec has checked."""
+    try:
+        if isinstance(record, Policy):
+            applied = state.policy.seq if state.policy else -1
+            if _is_new(record, applied, effects):
+                state.set_policy(record)
+            return
+        video = state.videos.get(record.video)
+        if video is None:
+            raise DeadLetter("misrouted", "belongs to another partition")
+        if _is_new(record, video.row.seq, effects):
+            if state.policy is None:
+                raise DeadLetter("illegal_move", "a video's control record before any policy")
+            Distribution(state, state.policy, video, record, effects).control(record)
+    except DeadLetter as letter:
+        _reject(effects, record, offset, element, letter.reason, str(letter))
+    except IllegalMove as illegal:
+        _reject(effects, record, offset, element, "illegal_move", str(illegal))
+
+
+def _is_new(record: VideoControl | Policy, applied: int, effects: Effects) -> bool:
+    """Tell whether the record's `seq` is above the last one applied; lower is a dead letter."""
+    if record.seq < applied:
+        raise DeadLetter("stale", f"seq {record.seq} after {applied}")
+    if record.seq == applied:
+        effects.outcomes[EVENT_TYPES[type(record)], "duplicate"] += 1
+    return record.seq > applied
+
+
+def _reject(
+    effects: Effects,
+    event: LogRecord,
+    offset: int,
+    element: int,
+    reason: RejectReason,
+    message: str,
+) -> None:
+    effects.rejected.append(Rejection(offset, element, reason, message))
+    effects.outcomes[EVENT_TYPES[type(event)], "invalid"] += 1
+
+
+def _tally_applied(effects: Effects, events: Sequence[LogRecord]) -> None:
+    """Whatever was neither duplicate, late nor invalid was applied."""
+    outcomes = effects.outcomes
+    others: Counter[str] = Counter()
+    for (kind, _), count in outcomes.items():
+        others[kind] += count
+    for record_type, count in Counter(map(type, events)).items():
+        name = EVENT_TYPES[record_type]
+        if count > others[name]:
+            outcomes[name, "applied"] = count - others[name]

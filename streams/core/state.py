@@ -1,0 +1,157 @@
+"""What one partition's fold remembers: videos in memory, the window, the policy, changed rows."""
+
+from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple
+
+import msgspec
+
+from streams.core.counters import (
+    VIDEO_ROW,
+    Slice,
+    VideoState,
+    encode_slice,
+    encode_video,
+    load_video,
+    row_digest,
+)
+from streams.core.events import InteractionRecord, LogRecord, Policy, VideoControl
+from streams.core.partitioner import partition_of
+from streams.core.window import Window
+
+DIGEST_MODULUS: Final = 1 << 128
+_encode_policy: Final = msgspec.json.Encoder().encode
+_decode_policy: Final = msgspec.json.Decoder(Policy).decode
+
+
+class Meta(NamedTuple):
+    """What a partition stores beside its rows, in one spelling for every driver."""
+
+    event_time: int  # greatest event time met, ms; 0 before any
+    digest: str  # of all rows, 32 hexadecimal digits
+    policy: bytes  # JSON of the policy in force, b"" before any
+
+
+FRESH: Final = Meta(0, "0" * 32, b"")
+
+
+class Changes(NamedTuple):
+    """Rows changed since the last call, as absolute values, and the meta that goes with them."""
+
+    epoch: int
+    rows: dict[str, dict[str, bytes]]  # video -> field -> stored spelling
+    meta: Meta
+
+
+class PartitionState:
+    """State of one partition's fold; private to its owner, changed only by `core.fold`.
+
+    `partitions` is the partition count of the log, `generation_records` the length of a
+    generation of duplicates in offsets. `meta` is what Redis holds at the watermark.
+    """
+
+    __slots__ = (
+        "_flushed",
+        "_policy_raw",
+        "changed",
+        "digest",
+        "epoch",
+        "event_time",
+        "partition",
+        "partitions",
+        "policy",
+        "videos",
+        "window",
+    )
+
+    def __init__(
+        self, partition: int, partitions: int, generation_records: int, meta: Meta = FRESH
+    ) -> None:
+        self.partition: Final = partition
+        self.partitions: Final = partitions
+        self.window: Final = Window(generation_records)
+        self.videos: Final[dict[str, VideoState]] = {}
+        self.event_time = meta.event_time
+        self.digest = int(meta.digest, 16)
+        self._policy_raw = meta.policy
+        self.policy: Policy | None = _decode_policy(meta.policy) if meta.policy else None
+        self.changed: list[tuple[str, VideoState, str, Slice | None]] = []
+        self.epoch = 0  # rises with every `take_changes`
+        self._flushed = -1  # greatest epoch known to be stored
+
+    def missing(self, events: Iterable[LogRecord]) -> list[str]:
+        """Return the videos of `events` that belong here and are not in memory, sorted."""
+        met = {event.video for event in events if not isinstance(event, Policy)}
+        return sorted(
+            video
+            for video in met - self.videos.keys()
+            if partition_of(video.encode(), self.partitions) == self.partition
+        )
+
+    def load(self, video: str, fields: Mapping[str, bytes]) -> None:
+        """Bring a video into memory as its hash holds it (no fields: a new video)."""
+        self.videos[video] = load_video(video, fields)
+
+    def remember(self, event: InteractionRecord | VideoControl | Policy, offset: int) -> None:
+        """Take an event at or below the watermark for its id only."""
+        if not isinstance(event, VideoControl | Policy):
+            self.window.repeats(event, offset)
+
+    def touch_slice(self, video: str, state: VideoState, slice_id: str, row: Slice) -> None:
+        """Note that a slice's row changed."""
+        if row.epoch != self.epoch:
+            row.epoch = state.touched = self.epoch
+            self.changed.append((video, state, slice_id, row))
+
+    def touch_video(self, video: str, state: VideoState) -> None:
+        """Note that a video's own row changed."""
+        if state.row_epoch != self.epoch:
+            state.row_epoch = state.touched = self.epoch
+            self.changed.append((video, state, VIDEO_ROW, None))
+
+    def set_policy(self, policy: Policy) -> None:
+        """Put a policy in force."""
+        self.policy = policy
+        self._policy_raw = _encode_policy(policy)
+
+    def take_changes(self) -> Changes:
+        """Return what changed since the last call and begin the next epoch.
+
+        The caller stores it and then says so with `stored`.
+        """
+        rows: dict[str, dict[str, bytes]] = {}
+        digest = self.digest
+        for video, state, field, row in self.changed:
+            raw = encode_video(state.row) if row is None else encode_slice(row)
+            new = row_digest(video, field, raw)
+            digest += new - state.digests.get(field, 0)
+            state.digests[field] = new
+            rows.setdefault(video, {})[field] = raw
+        self.digest = digest % DIGEST_MODULUS
+        self.changed = []
+        epoch = self.epoch
+        self.epoch += 1
+        return Changes(epoch, rows, Meta(self.event_time, f"{self.digest:032x}", self._policy_raw))
+
+    def stored(self, epoch: int) -> None:
+        """Note that the changes of `epoch` and all earlier ones are stored."""
+        self._flushed = epoch
+
+    def evict(self, keep: int) -> int:
+        """Forget stored videos, earliest loaded first, down to `keep`; return how many.
+
+        A video with changes not yet stored stays. One that changed in one of the last few epochs
+        moves to the back instead (second chance).
+        """
+        excess = len(self.videos) - keep
+        recent = self.epoch - 8
+        evicted = 0
+        for video in list(self.videos)[: max(2 * excess, 0)]:
+            state = self.videos[video]
+            if state.touched <= self._flushed and (state.touched < recent):
+                del self.videos[video]
+                evicted += 1
+            else:
+                self.videos[video] = self.videos.pop(video)
+            if evicted >= excess:
+                break
+        return evicted

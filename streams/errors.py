@@ -1,0 +1,65 @@
+"""Errors, sorted by what the caller must do: retry, dead-letter, or halt."""
+
+from typing import Final, Literal
+
+RejectReason = Literal[
+    "tombstone",  # the record has no value
+    "empty",  # nothing but white space
+    "too_large",  # above the size cap, refused before parsing
+    "not_object",  # JSON, but neither an object nor an array of objects
+    "json",  # not JSON
+    "utf8",  # JSON around bytes that are not UTF-8
+    "depth",  # nested deeper than the parser follows
+    "missing",  # a required field is absent
+    "type",  # a field holds another JSON type
+    "type_unknown",  # the event type is not in the vocabulary of this topic
+    "id",  # an id outside [A-Za-z0-9_-]{1,64}
+    "slice",  # not surface:group
+    "range",  # a number outside its documented range
+    "ts",  # not a time in milliseconds between 2001 and 2100
+    "future",  # more than five minutes ahead of the record's own timestamp
+    "misrouted",  # the video belongs to another partition
+    "slice_limit",  # the video has its maximum of slices
+    "signature",  # a control record without a valid signature
+    "stale",  # a control record older than the last one applied
+    "illegal_move",  # a control record that the life cycle does not allow
+]
+"""Why a record or an element of an array went to the dead letters. The whole vocabulary."""
+
+REJECT_REASONS: Final[tuple[RejectReason, ...]] = RejectReason.__args__  # type: ignore[attr-defined]
+
+
+class StreamsError(Exception):
+    """Root of every error that this package raises on purpose."""
+
+
+class Retry(StreamsError):
+    """A dependency failed in a way that may pass: the same call may be made again."""
+
+
+class Unreachable(Retry):
+    """A broker or Redis did not answer; at start this ends the command with exit code 4."""
+
+
+class DeadLetter(StreamsError):
+    """One record or element cannot be used: it belongs in the dead letters.
+
+    `reason` is from the closed vocabulary, the message says what was wrong with which field
+    and never repeats the payload.
+    """
+
+    def __init__(self, reason: RejectReason, message: str) -> None:
+        super().__init__(message)
+        self.reason: Final = reason
+
+
+class Halt(StreamsError):
+    """Going on would guess or lose: stop (the partition, or the start) and say what to do.
+
+    `code` is a short name for metrics and alarms; `partition` is None for a halted start.
+    """
+
+    def __init__(self, message: str, *, code: str = "config", partition: int | None = None) -> None:
+        super().__init__(message)
+        self.code: Final = code
+        self.partition: Final = partition

@@ -1,0 +1,239 @@
+"""The ports: what the worker and the control plane need from the world, as contracts.
+
+Each has a real driver (`kafka`, `redis`) and an in-memory twin (`memory`); one contract suite
+(`tests/contract/`) judges both. Offsets: `Record.offset` is a record's own, a *position* is the
+next offset to read, a *watermark* is the last offset whose result is stored (-1 before any).
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol
+
+from streams.core.state import Changes, Meta
+
+Headers = Sequence[tuple[str, bytes]]
+
+
+class Record(Protocol):
+    """One record of a topic, as a driver hands it out; never changed."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int:
+        """Milliseconds since 1970, set by producer or broker."""
+
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Headers: ...
+
+
+class TopicIdentity(NamedTuple):
+    """What tells one topic from another of the same name: part of a partition's namespace."""
+
+    cluster_id: str
+    topic_id: str
+    topic: str
+    partitions: int
+
+
+class Offsets(NamedTuple):
+    """Bounds of one partition's log: first offset still there, next offset to be written."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """One record to be written.
+
+    `partition` None leaves the choice to Kafka's Java partitioner (murmur2 of the key).
+    `timestamp` None means now.
+    """
+
+    topic: str
+    value: bytes | None
+    key: bytes | None = None
+    headers: Headers = ()
+    partition: int | None = None
+    timestamp: int | None = None
+
+
+class LogConsumer(Protocol):
+    """Reads one topic as a member of a consumer group, at positions that the caller sets.
+
+    Partitions come and go by rebalance. An assigned partition yields nothing until `seek`ed.
+    """
+
+    async def start(self, listener: "AssignmentListener") -> None:
+        """Join the group; `Unreachable` if no broker answers."""
+
+    async def stop(self) -> None:
+        """Leave the group; ends within 10 s even while brokers are down. Idempotent."""
+
+    async def fetch(self, timeout_ms: int, max_records: int) -> Mapping[int, Sequence[Record]]:
+        """Return the next records by partition, in offset order, {} after `timeout_ms` without any.
+
+        Only assigned, sought and not paused partitions yield. Never cancelled by the caller.
+        Raises `Retry` if the brokers fail for now, and `Halt` with its partition when the position
+        is no longer (or not yet) in the log (code `data_loss`) or a batch is corrupt (`corrupt`).
+        """
+
+    def seek(self, positions: Mapping[int, int]) -> None:
+        """Set the next offset to read of assigned partitions; does not await."""
+
+    def pause(self, partitions: Sequence[int]) -> None:
+        """Stop yielding these partitions until `resume`; keeps their place in the group."""
+
+    def resume(self, partitions: Sequence[int]) -> None:
+        """Yield these partitions again."""
+
+    async def commit(self, positions: Mapping[int, int]) -> None:
+        """Commit positions to the group, for lag tools only; `Retry` if that fails."""
+
+    async def committed(self, partition: int) -> int | None:
+        """Return the group's committed position, None if it never committed one."""
+
+    async def offsets(self, partitions: Sequence[int]) -> Mapping[int, Offsets]:
+        """Return the bounds of partitions' logs; `Retry` if the brokers do not say."""
+
+    async def identity(self) -> TopicIdentity:
+        """Return which topic this is; `Halt` if it does not exist, `Unreachable` if none says."""
+
+
+class AssignmentListener(Protocol):
+    """Called by a `LogConsumer` from within its rebalance; awaited before records flow."""
+
+    async def on_assigned(self, partitions: Sequence[int]) -> None:
+        """These partitions are now ours (also those that were before)."""
+
+    async def on_revoked(self, partitions: Sequence[int]) -> None:
+        """These partitions are about to be another's: last chance to flush."""
+
+
+class Producer(Protocol):
+    """Writes records and says when they are durable."""
+
+    async def start(self) -> None:
+        """Connect; `Unreachable` if no broker answers."""
+
+    async def stop(self) -> None:
+        """Send what is queued and disconnect, within 10 s. Idempotent."""
+
+    async def send(self, record: Outgoing) -> Awaitable[None]:
+        """Queue a record; what is returned completes when all in-sync replicas have it.
+
+        Records of one partition are written in the order of the calls. The returned awaitable
+        raises `Retry` if the record could not be written.
+        """
+
+
+class Conflict(NamedTuple):
+    """Somebody else moved the watermark, or Redis lost acknowledged writes."""
+
+    watermark: int
+
+
+FlushResult = Literal["ok", "noop"] | Conflict
+
+
+class Store(Protocol):
+    """Keeps counters, state and watermark of partitions, every flush guarded by the watermark."""
+
+    async def check(self) -> None:
+        """Raise `Halt` unless the store can be trusted (may it evict?), `Unreachable` if it is."""
+
+    async def meta(self, partition: int, namespace: str) -> tuple[int, Meta] | None:
+        """Return watermark and meta of a partition, None for one never flushed.
+
+        Raises `Halt`: code `namespace` if the partition belongs to another namespace,
+        `watermark_missing` if it holds rows without a watermark. `Retry` if the store fails.
+        """
+
+    async def watermark(self, partition: int) -> int | None:
+        """Return the stored watermark alone, None if there is none (idle audit)."""
+
+    async def load(
+        self, partition: int, videos: Sequence[str]
+    ) -> Mapping[str, Mapping[str, bytes]]:
+        """Return the stored fields of each video, {} for one that is not stored."""
+
+    async def flush(
+        self, partition: int, namespace: str, expected: int, new: int, changes: Changes
+    ) -> FlushResult:
+        """Write rows (absolute values), meta and watermark, all or nothing.
+
+        Only if the stored watermark is `expected` (-1: none is stored). `noop` if it is at `new`
+        or beyond already with this namespace: a retry after a lost reply. May be repeated.
+        Raises `Retry` if the store fails for now, `Halt` code `namespace` or `store_corrupt`.
+        """
+
+    async def scan(self, partition: int) -> Mapping[str, Mapping[str, bytes]]:
+        """Return every stored video of a partition with its fields (for verification)."""
+
+    async def erase(self, partition: int) -> int:
+        """Delete whatever is stored of a partition; return how many keys that were."""
+
+    async def close(self) -> None:
+        """Disconnect. Idempotent."""
+
+
+class Candidate(NamedTuple):
+    """A video that a slice may show: `allowance` impressions granted so far, `index` its rank."""
+
+    video: str
+    index: int
+    allowance: int
+
+
+class ServingIndex(Protocol):
+    """The candidates of each slice, kept from receipts, read by feed servers."""
+
+    async def apply(self, receipts: "Sequence[ReceiptView]") -> int:
+        """Apply receipts in order; return how many were new.
+
+        Idempotent by decision id: a receipt whose `n` is not above the last one applied for its
+        (video, slice) changes nothing.
+        """
+
+    async def top(self, slice_id: str, count: int) -> Sequence[Candidate]:
+        """Return the `count` best candidates of a slice, best index first."""
+
+
+class ReceiptView(Protocol):
+    """What the serving index reads of a receipt."""
+
+    @property
+    def n(self) -> int: ...
+    @property
+    def video(self) -> str: ...
+    @property
+    def slice(self) -> str: ...
+    @property
+    def action(self) -> str: ...
+    @property
+    def index(self) -> int: ...
+    @property
+    def allowance(self) -> int: ...
+
+
+class Dossiers(Protocol):
+    """The control plane's memory, one small document per video; last write wins."""
+
+    async def get(self, video: str) -> bytes | None:
+        """Return a video's document, None if there is none."""
+
+    async def put(self, video: str, document: bytes) -> None:
+        """Keep a video's document."""
+
+
+Clock = Callable[[], float]
+"""Seconds, monotonic; an argument wherever time matters outside the fold."""
