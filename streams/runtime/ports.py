@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
+from streams.core.decisions import Receipt
 from streams.core.state import Changes, Meta
 
 Headers = Sequence[tuple[str, bytes]]
@@ -18,21 +19,32 @@ class Record(Protocol):
     """One record of a topic, as a driver hands it out; never changed."""
 
     @property
-    def topic(self) -> str: ...
+    def topic(self) -> str:
+        """Name of its topic."""
+
     @property
-    def partition(self) -> int: ...
+    def partition(self) -> int:
+        """Its partition of that topic."""
+
     @property
-    def offset(self) -> int: ...
+    def offset(self) -> int:
+        """Its own offset in that partition."""
+
     @property
     def timestamp(self) -> int:
         """Milliseconds since 1970, set by producer or broker."""
 
     @property
-    def key(self) -> bytes | None: ...
+    def key(self) -> bytes | None:
+        """The bytes it is partitioned by."""
+
     @property
-    def value(self) -> bytes | None: ...
+    def value(self) -> bytes | None:
+        """The payload; None is a tombstone."""
+
     @property
-    def headers(self) -> Headers: ...
+    def headers(self) -> Headers:
+        """An ordered list; names may repeat."""
 
 
 class TopicIdentity(NamedTuple):
@@ -109,14 +121,32 @@ class LogConsumer(Protocol):
         """Return which topic this is; `Halt` if it does not exist, `Unreachable` if none says."""
 
 
+class LogReader(Protocol):
+    """Reads any partitions from any positions, outside every consumer group; for tools."""
+
+    async def offsets(self, topic: str, partitions: Sequence[int]) -> Mapping[int, Offsets]:
+        """Return the bounds of partitions' logs."""
+
+    def assign(self, positions: Mapping[tuple[str, int], int]) -> None:
+        """Read these (topic, partition)s from these positions on, and no others."""
+
+    async def fetch(
+        self, timeout_ms: int, max_records: int
+    ) -> Mapping[tuple[str, int], Sequence[Record]]:
+        """Return the next records by (topic, partition), {} after `timeout_ms` without any."""
+
+    async def position(self, topic: str, partition: int) -> int:
+        """Return the next offset that will be read of an assigned partition."""
+
+
 class AssignmentListener(Protocol):
     """Called by a `LogConsumer` from within its rebalance; awaited before records flow."""
 
     async def on_assigned(self, partitions: Sequence[int]) -> None:
-        """These partitions are now ours (also those that were before)."""
+        """Take over partitions: those of this assignment, also if they were ours before."""
 
     async def on_revoked(self, partitions: Sequence[int]) -> None:
-        """These partitions are about to be another's: last chance to flush."""
+        """Let partitions go: they are about to be another's, this is the last chance to flush."""
 
 
 class Producer(Protocol):
@@ -186,7 +216,8 @@ class Store(Protocol):
         """Disconnect. Idempotent."""
 
 
-class Candidate(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Candidate:
     """A video that a slice may show: `allowance` impressions granted so far, `index` its rank."""
 
     video: str
@@ -197,7 +228,7 @@ class Candidate(NamedTuple):
 class ServingIndex(Protocol):
     """The candidates of each slice, kept from receipts, read by feed servers."""
 
-    async def apply(self, receipts: "Sequence[ReceiptView]") -> int:
+    async def apply(self, receipts: Sequence[Receipt]) -> int:
         """Apply receipts in order; return how many were new.
 
         Idempotent by decision id: a receipt whose `n` is not above the last one applied for its
@@ -206,23 +237,6 @@ class ServingIndex(Protocol):
 
     async def top(self, slice_id: str, count: int) -> Sequence[Candidate]:
         """Return the `count` best candidates of a slice, best index first."""
-
-
-class ReceiptView(Protocol):
-    """What the serving index reads of a receipt."""
-
-    @property
-    def n(self) -> int: ...
-    @property
-    def video(self) -> str: ...
-    @property
-    def slice(self) -> str: ...
-    @property
-    def action(self) -> str: ...
-    @property
-    def index(self) -> int: ...
-    @property
-    def allowance(self) -> int: ...
 
 
 class Dossiers(Protocol):

@@ -1,0 +1,5 @@
+"""Run the command line as `python -m streams`."""
+
+from streams.cli import main
+
+main()

@@ -1,0 +1,87 @@
+"""Command line and composition root: the one place where real drivers are wired to ports.
+
+One file per family of verbs, loaded when its verb is called.
+"""
+
+import importlib
+import sys
+from typing import Final
+
+import click
+
+from streams.errors import Halt, StreamsError, Unreachable
+
+VERBS: Final[dict[str, str]] = {
+    "demo": "streams.cli.demo:demo",
+    "doctor": "streams.cli.doctor:doctor",
+    "worker": "streams.cli.worker:worker",
+    "publish": "streams.cli.publish:publish",
+    "topics": "streams.cli.topics:topics",
+    "events": "streams.cli.events:events",
+    "decisions": "streams.cli.decisions:decisions",
+    "video": "streams.cli.video:video",
+    "lag": "streams.cli.lag:lag",
+    "counters": "streams.cli.counters:counters",
+    "record": "streams.cli.record:record",
+    "replay": "streams.cli.replay:replay",
+    "bench": "streams.cli.bench:bench",
+}
+"""Verb -> module:command."""
+
+
+class ConditionNotMet(StreamsError):
+    """What the command checks does not hold (differences, invalid events): exit code 3."""
+
+
+class Interrupted(StreamsError):
+    """Ended by Ctrl-C after an orderly stop; the message says how to go on: exit code 130."""
+
+
+class Verbs(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Return the verbs in the order of their table."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Return a verb's command, None if there is no such verb."""
+        if cmd_name not in VERBS:
+            return None
+        module, _, name = VERBS[cmd_name].partition(":")
+        command = getattr(importlib.import_module(module), name)
+        assert isinstance(command, click.Command)  # noqa: S101 - the table above is ours
+        return command
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+@click.version_option(package_name="streams")
+def cli(debug: bool) -> None:
+    """Decide who sees a short video next: exact counters, explained decisions, one log."""
+
+
+def main() -> None:
+    """Run the command line; exit codes as in the README, errors in one line."""
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Exit as done:
+        sys.exit(done.exit_code)
+    except click.ClickException as usage:
+        usage.show()
+        sys.exit(usage.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except StreamsError as error:
+        if "--debug" in sys.argv:
+            raise
+        click.echo(f"streams: {error}", err=True)
+        sys.exit(_exit_code(error))
+
+
+def _exit_code(error: StreamsError) -> int:
+    if isinstance(error, Unreachable) or (isinstance(error, Halt) and error.code == "unreachable"):
+        return 4
+    if isinstance(error, Interrupted):
+        return 130
+    return 3 if isinstance(error, ConditionNotMet) else 1

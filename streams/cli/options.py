@@ -1,0 +1,101 @@
+"""Options that mean the same for every verb, and the output formats of read commands."""
+
+import functools
+import json
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from streams.settings import Settings, load_settings
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_OPTIONS: Final = {
+    "brokers": click.option("--brokers", help="Kafka bootstrap servers.  [env: STREAMS_BROKERS]"),
+    "redis": click.option("--redis", help="Redis URL.  [env: STREAMS_REDIS]"),
+    "group": click.option("--group", help="Consumer group.  [env: STREAMS_GROUP]"),
+    "topic_prefix": click.option(
+        "--topic-prefix", help="Put before every topic's name.  [env: STREAMS_TOPIC_PREFIX]"
+    ),
+}
+
+
+def connection_options(*names: str) -> Callable[[Command], Command]:
+    """Add `--config` and the named connection options; the command gets one `settings`."""
+
+    def decorate(command: Command) -> Command:
+
+        @functools.wraps(command)
+        def with_settings(*args: Any, config: Path, **kwargs: Any) -> Any:
+            overrides = {name: kwargs.pop(name) for name in names}
+            return command(*args, settings=load_settings(config, overrides), **kwargs)
+
+        wrapped: Any = with_settings
+        for name in reversed(names):
+            wrapped = _OPTIONS[name](wrapped)
+        return config_option(wrapped)  # type: ignore[no-any-return]
+
+    return decorate
+
+
+config_option: Final = click.option(
+    "--config",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar="STREAMS_CONFIG",
+    default=Path("config"),
+    show_default=True,
+    show_envvar=True,
+    help="Folder of the settings, policy, catalogue and taxonomy.",
+)
+
+output_option: Final = click.option(
+    "--output",
+    type=click.Choice(["table", "json", "ndjson"]),
+    default="table",
+    show_default=True,
+    help="Format of the data on stdout.",
+)
+
+
+def emit(rows: Iterable[Mapping[str, Any]], output: str) -> None:
+    """Print rows as a table, one JSON array, or a JSON object a line; keys are the fields."""
+    if output == "ndjson":
+        for row in rows:
+            click.echo(json.dumps(row, ensure_ascii=False))
+        return
+    listed = list(rows)
+    if output == "json":
+        click.echo(json.dumps(listed, ensure_ascii=False, indent=2))
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for field in listed[0] if listed else ():
+        table.add_column(field.replace("_", " "), overflow="fold")
+    for row in listed:
+        table.add_row(*(str(value) for value in row.values()))
+    Console().print(table)
+
+
+def emit_object(fields: Mapping[str, Any], output: str) -> None:
+    """Print one object: a two-column table, or JSON."""
+    if output != "table":
+        indent = 2 if output == "json" else None
+        click.echo(json.dumps(fields, ensure_ascii=False, indent=indent))
+        return
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for field, value in fields.items():
+        table.add_row(field.replace("_", " "), str(value))
+    Console().print(table)
+
+
+__all__ = [
+    "Settings",
+    "config_option",
+    "connection_options",
+    "emit",
+    "emit_object",
+    "output_option",
+]

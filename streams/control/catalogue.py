@@ -1,0 +1,237 @@
+"""The catalogue of audience slices, and which of them a video's tags point to.
+
+`config/slices.toml` says for each slice how many impressions it reaches, which tags its crowd
+looks for, which slices are like it, and what the decision knows before any evidence. The policy
+keeper moves those numbers later; the catalogue is where they begin. Everything is frozen and
+pure; decimals of the file become integer micro-units once, at load.
+"""
+
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any, Final, Self
+
+from msgspec import Meta, Struct
+
+from streams.control.recognise import (
+    TagKey,
+    Taxonomy,
+    checked,
+    micros,
+    noisy_or,
+    ratio_micros,
+    tag_weights,
+)
+from streams.core.events import SlicePolicy, Tag
+from streams.core.units import MICROS, SLICES_PER_VIDEO, SliceId, is_slice, surface_of
+from streams.errors import Halt
+from streams.settings import read_toml
+
+Matches = tuple[tuple[SliceId, int], ...]
+"""Slices with the fit of one video to each (micro-units), best first, then by id."""
+
+
+@dataclass(frozen=True, slots=True)
+class SliceSpec:
+    """One slice as the catalogue describes it.
+
+    `tags` holds how much each tag says that this crowd cares, `cities` the written forms of the
+    city of a `nearby` slice. `policy` has its reach (impressions), prior mean, variances, price
+    and neighbours in the units of `SlicePolicy`: what a first policy record is made of.
+    """
+
+    id: SliceId
+    label: str
+    tags: Mapping[TagKey, int]
+    cities: tuple[str, ...]
+    policy: SlicePolicy
+
+    @property
+    def surface(self) -> str:
+        """`following`, `nearby` or `discover`."""
+        return surface_of(self.id)
+
+    def fit(self, tags: Iterable[Tag]) -> int:
+        """Return how well `tags` match this crowd, 0 to 1 000 000.
+
+        Each tag is an independent reason to care, as strong as its confidence times its weight;
+        so one sure tag suffices, and a crowd with many tags has no advantage over one with few.
+        """
+        return noisy_or(
+            tag.confidence_micros * self.tags.get(TagKey(tag.dimension, tag.name), 0) // MICROS
+            for tag in tags
+        )
+
+
+class Catalogue:
+    """Every slice there is; read once at start, never changed."""
+
+    def __init__(self, slices: Iterable[SliceSpec], default: SliceId) -> None:
+        by_id = {spec.id: spec for spec in sorted(slices, key=lambda spec: spec.id)}
+        self.slices: Final[Mapping[SliceId, SliceSpec]] = MappingProxyType(by_id)
+        self.default: Final = default
+        self._city: Final = {city: spec.id for spec in by_id.values() for city in spec.cities}
+
+    @classmethod
+    def from_toml(cls, path: Path, taxonomy: Taxonomy | None = None) -> Self:
+        """Read the slices, and the taxonomy beside them unless it is given.
+
+        Raises Halt with one line that names file, slice and what to do.
+        """
+        known = taxonomy or Taxonomy.from_toml(path.parent / "taxonomy.toml")
+        return cls.parse(read_toml(path), known=known.implies, where=str(path))
+
+    @classmethod
+    def parse(cls, data: Mapping[str, object], *, known: Iterable[TagKey], where: str) -> Self:
+        """Build from the parsed content of a file; `known` are the tags that slices may name."""
+        file = checked(data, _SlicesFile, where)
+        known = tuple(known)
+        specs = [_spec(raw, place, known, where) for place, raw in enumerate(file.slice, start=1)]
+        _check_ids(specs, file.default, where)
+        for spec in specs:
+            _check_neighbours(spec, {other.id for other in specs}, f"{where}: slice {spec.id}")
+        _check_kinds(specs, file.default, where)
+        return cls(specs, SliceId(file.default))
+
+    def matches(self, tags: Sequence[Tag], city: str) -> Matches:
+        """Return the slices that a video may reach, with its fit to each, best first.
+
+        Followers always and the slice of the upload's city fit fully; every `discover` slice fits
+        as its tags do, which may be 0.
+
+        >>> everyone = {"id": "following:fans", "reach": 9, "prior_mean": 0, "price": 0,
+        ...     "prior_variance": 1, "noise_variance": 1}
+        >>> near = {**everyone, "id": "nearby:shenyang", "cities": ["沈阳"]}
+        >>> broad = {**everyone, "id": "discover:all"}
+        >>> slices = Catalogue.parse({"default": "discover:all", "slice": [everyone, near, broad]},
+        ...     known=(), where="example")
+        >>> slices.matches((), "沈阳市")
+        (('following:fans', 1000000), ('nearby:shenyang', 1000000), ('discover:all', 0))
+        """
+        here = self.nearby(city)
+        fits = [
+            (spec.id, spec.fit(tags) if spec.surface == "discover" else MICROS)
+            for spec in self.slices.values()
+            if spec.surface != "nearby" or spec.id == here
+        ]
+        return tuple(sorted(fits, key=lambda match: (-match[1], match[0])))
+
+    def nearby(self, city: str) -> SliceId | None:
+        """Return the slice of a city in any catalogued spelling, None for an unknown city."""
+        return self._city.get(_city_name(city))
+
+    def first_slices(self, matches: Matches, count: int) -> tuple[SliceId, ...]:
+        """Return where a video starts: followers, its city, and the best `count` of `discover`.
+
+        Only slices that fit at all are taken; a video that fits none starts in the default one.
+        """
+        private = [name for name, _ in matches if surface_of(name) == "following"]
+        local = [name for name, _ in matches if surface_of(name) == "nearby"]
+        public = [name for name, fit in matches if surface_of(name) == "discover" and fit > 0]
+        return (*private, *local, *(public or [self.default])[:count])
+
+
+class _SlicesFile(Struct, frozen=True, forbid_unknown_fields=True):
+    default: str
+    # each slice is checked on its own, so that an error can name it
+    slice: Annotated[tuple[dict[str, Any], ...], Meta(min_length=1, max_length=SLICES_PER_VIDEO)]
+
+
+class _SliceEntry(Struct, frozen=True, forbid_unknown_fields=True):
+    id: str
+    reach: Annotated[int, Meta(ge=1, lt=1 << 40)]
+    prior_mean: Decimal
+    prior_variance: Decimal
+    noise_variance: Decimal
+    price: Decimal
+    label: str = ""
+    tags: dict[str, Decimal] = {}
+    neighbours: dict[str, Decimal] = {}
+    cities: tuple[Annotated[str, Meta(pattern=r"\S")], ...] = ()
+
+
+def _spec(raw: Mapping[str, Any], place: int, known: Sequence[TagKey], where: str) -> SliceSpec:
+    here = f"{where}: slice {raw.get('id', f'number {place}')}"
+    entry = checked(raw, _SliceEntry, here)
+    if not is_slice(entry.id) or not entry.id.partition(":")[2][0].isalnum():
+        raise Halt(f"{here}: not a slice: write surface:group, the group in [a-z0-9_-]")
+    policy = SlicePolicy(
+        reach=entry.reach,
+        prior_mean=_mean(entry.prior_mean, f"{here}: prior_mean"),
+        prior_variance=_variance(entry.prior_variance, f"{here}: prior_variance"),
+        noise_variance=_variance(entry.noise_variance, f"{here}: noise_variance"),
+        price=_mean(entry.price, f"{here}: price"),
+        neighbours={
+            # a bare group is one of the same surface
+            name if ":" in name else f"{surface_of(entry.id)}:{name}": ratio_micros(
+                weight, f"{here}: neighbour {name}"
+            )
+            for name, weight in entry.neighbours.items()
+        },
+    )
+    return SliceSpec(
+        id=entry.id,
+        label=entry.label or entry.id,
+        tags=MappingProxyType(tag_weights(entry.tags, known, f"{here}: tags")),
+        cities=tuple(_city_name(city) for city in entry.cities),
+        policy=policy,
+    )
+
+
+def _mean(value: Decimal, where: str) -> int:
+    """Return a value per view in micro-units; beyond 100 it was surely written in micro-units."""
+    if value.is_finite() and abs(value) <= 100:
+        return micros(value, where)
+    raise Halt(f"{where}: {value} is out of range: use value per view, -100 to 100")
+
+
+def _variance(value: Decimal, where: str) -> int:
+    if value.is_finite() and 0 < value <= 100:
+        return micros(value, where)
+    raise Halt(f"{where}: {value} is out of range: use value squared, above 0, at most 100")
+
+
+def _city_name(city: str) -> str:
+    """Return one spelling of a city: 沈阳市 is 沈阳, Xi'an is xian."""
+    folded = unicodedata.normalize("NFKC", city).casefold().strip().removesuffix(" city")
+    letters = "".join(letter for letter in folded if letter.isalnum())
+    return letters.removesuffix("市") or letters
+
+
+def _check_ids(specs: Sequence[SliceSpec], default: str, where: str) -> None:
+    seen: set[str] = set()
+    for spec in specs:
+        if spec.id in seen:
+            raise Halt(f"{where}: slice {spec.id}: declared twice: remove one")
+        seen.add(spec.id)
+    if default not in seen or surface_of(default) != "discover":
+        raise Halt(f"{where}: default {default}: not a discover slice of this file: name one")
+    if not any(spec.surface == "following" for spec in specs):
+        raise Halt(f"{where}: no following slice: followers see every video, add following:fans")
+
+
+def _check_neighbours(spec: SliceSpec, known: set[SliceId], where: str) -> None:
+    for name in spec.policy.neighbours:
+        if name == spec.id:
+            raise Halt(f"{where}: neighbour of itself: remove it")
+        if name not in known:
+            raise Halt(f"{where}: unknown neighbour {name}: add that slice or remove it here")
+
+
+def _check_kinds(specs: Sequence[SliceSpec], default: str, where: str) -> None:
+    """Refuse what would have no effect: tags outside `discover`, cities outside `nearby`."""
+    cities: dict[str, SliceId] = {}
+    for spec in specs:
+        here = f"{where}: slice {spec.id}"
+        if spec.tags and spec.surface != "discover":
+            raise Halt(f"{here}: only discover slices are matched by tags: remove them")
+        if not spec.tags and spec.surface == "discover" and spec.id != default:
+            raise Halt(f"{here}: without tags no video comes here: add some")
+        if bool(spec.cities) != (spec.surface == "nearby"):
+            raise Halt(f"{here}: cities belong to every nearby slice and to no other: correct it")
+        for city in spec.cities:
+            if cities.setdefault(city, spec.id) != spec.id:
+                raise Halt(f"{here}: city {city} is also in {cities[city]}: remove one")

@@ -1,0 +1,44 @@
+-- Store the fold of a run of records, all of it or nothing.
+-- KEYS[1]  s:{p}:meta
+-- ARGV     namespace, expected watermark, new watermark, event_time, digest, policy,
+--          rows as MessagePack: [video, [field, value, field, value, ...], video, [...], ...]
+-- Returns  {'ok'} | {'noop'} | {'conflict', stored watermark} | {'namespace', stored namespace}
+--
+-- A script that fails after its first write leaves that write behind. So every key's type is
+-- checked first (HLEN fails on any other type), and what else may refuse a write (memory, a
+-- read-only replica, a full disk) refuses the first one.
+local meta, rows_prefix = KEYS[1], string.sub(KEYS[1], 1, -5) .. 'v:'
+local namespace, expected, new = ARGV[1], ARGV[2], ARGV[3]
+
+local stored = redis.call('HMGET', meta, 'namespace', 'watermark')
+local fresh = not stored[1] and not stored[2]
+if not fresh and stored[1] ~= namespace then
+  return {'namespace', stored[1] or ''}
+end
+if not fresh and not stored[2] then
+  return {'conflict', '-1'}
+end
+local watermark = stored[2] or '-1'
+-- Doubles are exact up to 2^53: more offsets than a partition sees in a century.
+if tonumber(watermark) >= tonumber(new) then
+  return {'noop'}
+end
+if watermark ~= expected then
+  return {'conflict', watermark}
+end
+
+local rows = cmsgpack.unpack(ARGV[7])
+for i = 1, #rows, 2 do
+  rows[i] = rows_prefix .. rows[i]
+  redis.call('HLEN', rows[i])
+end
+local limit = 4000 -- Lua's unpack overflows its stack near 8,000 values
+for i = 1, #rows, 2 do
+  local key, fields = rows[i], rows[i + 1]
+  for first = 1, #fields, limit do
+    redis.call('HSET', key, unpack(fields, first, math.min(first + limit - 1, #fields)))
+  end
+end
+redis.call('HSET', meta, 'namespace', namespace, 'event_time', ARGV[4], 'digest', ARGV[5],
+  'policy', ARGV[6], 'watermark', new)
+return {'ok'}

@@ -1,0 +1,211 @@
+"""The log's consumer: a member of a consumer group that reads only from positions it was given.
+
+aiokafka's fetcher runs on while the assignment listener awaits: a `getmany` of that moment raises
+`NoOffsetForPartitionError`, or returns records from the committed offset. So nothing is asked of a
+partition before its position was sought, and whatever comes before that position is dropped.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import (
+    ConsumerStoppedError,
+    CorruptRecordException,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+)
+
+from streams.errors import Halt, Retry
+from streams.runtime.kafka.admin import KafkaAdmin
+from streams.runtime.kafka.errors import retryable, within_stop
+from streams.runtime.ports import AssignmentListener, Offsets, Record, TopicIdentity
+
+CORRUPT_TRIES: Final = 3
+"""A batch may be damaged on its way: read it this often before it counts as corrupt."""
+
+
+class KafkaConsumer:
+    """Port `LogConsumer` on a real (or embedded) Kafka."""
+
+    def __init__(self, brokers: str, topic: str, group: str, session_timeout_ms: int) -> None:
+        self._brokers = brokers
+        self._topic = topic
+        self._admin = KafkaAdmin(brokers)
+        self._client = AIOKafkaConsumer(
+            bootstrap_servers=brokers,
+            group_id=group,
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            isolation_level="read_committed",
+            session_timeout_ms=session_timeout_ms,
+            heartbeat_interval_ms=max(session_timeout_ms // 10, 100),
+            rebalance_timeout_ms=max(session_timeout_ms, 30_000),
+            max_partition_fetch_bytes=4 << 20,
+            fetch_max_wait_ms=100,
+        )
+        self._next: dict[int, int] = {}  # positions that were sought; None else is read
+        self._paused: set[int] = set()
+        self._listener: AssignmentListener | None = None
+        self._failure: Exception | None = None  # of a listener; aiokafka would swallow it
+        self._corrupt: dict[int, int] = {}
+        self._started = False
+
+    async def start(self, listener: AssignmentListener) -> None:
+        """Join the group; `Unreachable` if no broker answers."""
+        self._listener = listener
+        with retryable("joining the group", self._brokers):
+            await self._client.start()
+        self._started = True
+        self._client.subscribe([self._topic], listener=_Rebalance(self))
+
+    async def stop(self) -> None:
+        """Leave the group, within 10 s. Idempotent."""
+        await within_stop(self._client.stop())
+        self._next.clear()
+
+    async def fetch(self, timeout_ms: int, max_records: int) -> Mapping[int, Sequence[Record]]:
+        """Return the next records by partition, {} after `timeout_ms` without any."""
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
+        ready = [
+            TopicPartition(self._topic, partition)
+            for partition in self._next
+            if partition not in self._paused
+        ]
+        if not ready:
+            await asyncio.sleep(timeout_ms / 1000)
+            return {}
+        try:
+            with retryable("reading", self._brokers):
+                batches = await self._client.getmany(
+                    *ready, timeout_ms=timeout_ms, max_records=max_records
+                )
+        except Retry as error:
+            self._sort_out(error.__cause__)
+            raise
+        return self._advance(batches)
+
+    def seek(self, positions: Mapping[int, int]) -> None:
+        """Set the next offset to read of assigned partitions; does not await."""
+        for partition, position in positions.items():
+            self._client.seek(TopicPartition(self._topic, partition), position)
+            self._next[partition] = position
+
+    def pause(self, partitions: Sequence[int]) -> None:
+        """Stop yielding these partitions until `resume`."""
+        assigned = self._client.assignment()
+        for partition in partitions:
+            self._paused.add(partition)
+            if (at := TopicPartition(self._topic, partition)) in assigned:
+                self._client.pause(at)
+
+    def resume(self, partitions: Sequence[int]) -> None:
+        """Yield these partitions again."""
+        assigned = self._client.assignment()
+        for partition in partitions:
+            self._paused.discard(partition)
+            if (at := TopicPartition(self._topic, partition)) in assigned:
+                self._client.resume(at)
+
+    async def commit(self, positions: Mapping[int, int]) -> None:
+        """Commit positions to the group; `Retry` if that fails."""
+        at = {TopicPartition(self._topic, p): offset for p, offset in positions.items()}
+        with retryable("committing", self._brokers):
+            await self._client.commit(at)
+
+    async def committed(self, partition: int) -> int | None:
+        """Return the group's committed position, None if it never committed one."""
+        with retryable("reading the committed offset", self._brokers):
+            at: int | None = await self._client.committed(TopicPartition(self._topic, partition))
+        return at
+
+    async def offsets(self, partitions: Sequence[int]) -> Mapping[int, Offsets]:
+        """Return the bounds of partitions' logs; `Retry` if the brokers do not say."""
+        at = [TopicPartition(self._topic, partition) for partition in partitions]
+        if not at:
+            return {}
+        with retryable("reading log bounds", self._brokers):
+            starts = await self._client.beginning_offsets(at)
+            ends = await self._client.end_offsets(at)
+        return {p.partition: Offsets(starts[p], ends[p]) for p in at}
+
+    async def identity(self) -> TopicIdentity:
+        """Return which topic this is; `Halt` if it does not exist."""
+        return await self._admin.identity(self._topic)
+
+    def _advance(
+        self, batches: Mapping[TopicPartition, Sequence[Any]]
+    ) -> Mapping[int, Sequence[Record]]:
+        """Note the new positions; drop what lies before a position or has none (any more)."""
+        out: dict[int, Sequence[Record]] = {}
+        for at, records in batches.items():
+            position = self._next.get(at.partition)
+            if position is None:
+                continue
+            if records[0].offset < position:
+                records = [record for record in records if record.offset >= position]  # noqa: PLW2901
+            if records:
+                out[at.partition] = records
+                self._next[at.partition] = records[-1].offset + 1
+        return out
+
+    def _sort_out(self, cause: BaseException | None) -> None:
+        """Raise what is no passing failure of a read; return for one that is."""
+        if isinstance(cause, ConsumerStoppedError):
+            raise Halt("the Kafka consumer was stopped", code="stopped") from cause
+        if isinstance(cause, OffsetOutOfRangeError):
+            for at, offset in cause.args[0].items():
+                raise Halt(
+                    f"{at.topic}[{at.partition}]: offset {offset} is no longer in the log",
+                    code="data_loss",
+                    partition=at.partition,
+                ) from cause
+        if isinstance(cause, NoOffsetForPartitionError):
+            return  # of a partition without a position: its listener is still at work
+        if isinstance(cause, CorruptRecordException):
+            partition = _partition_in(str(cause))
+            self._corrupt[partition] = self._corrupt.get(partition, 0) + 1
+            if self._corrupt[partition] >= CORRUPT_TRIES:
+                raise Halt(
+                    f"{self._topic}[{partition}]: the record batch at offset "
+                    f"{self._next.get(partition)} fails its checksum",
+                    code="corrupt",
+                    partition=partition,
+                ) from cause
+
+
+class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ships no types for it
+    """Passes rebalances on; a failing listener fails the next fetch instead of being logged."""
+
+    def __init__(self, consumer: KafkaConsumer) -> None:
+        self._consumer = consumer
+
+    async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
+        """Flush what is about to be another's, then read nothing of it any more."""
+        await self._pass("on_revoked", revoked)
+        for at in revoked:
+            self._consumer._next.pop(at.partition, None)  # noqa: SLF001 - its other half
+
+    async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
+        """Let the listener seek."""
+        self._consumer._next.clear()  # noqa: SLF001 - its other half
+        self._consumer._paused.clear()  # noqa: SLF001
+        await self._pass("on_assigned", assigned)
+
+    async def _pass(self, method: str, at: Sequence[TopicPartition]) -> None:
+        try:
+            await getattr(self._consumer._listener, method)(  # noqa: SLF001
+                sorted(one.partition for one in at)
+            )
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next fetch raises it
+            self._consumer._failure = error  # noqa: SLF001
+
+
+def _partition_in(message: str) -> int:
+    """Return the partition that aiokafka names in its message, -1 if it does not."""
+    _, _, text = message.partition("partition=")
+    digits = text.split(")")[0]
+    return int(digits) if digits.isdigit() else -1

@@ -1,0 +1,90 @@
+"""Reads any topics from any offsets, outside every consumer group; for tools."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import OffsetOutOfRangeError
+
+from streams.errors import Halt, Retry
+from streams.runtime.kafka.errors import retryable, within_stop
+from streams.runtime.ports import Offsets, Record
+
+At = tuple[str, int]  # topic and partition
+
+
+class KafkaReader:
+    """A bare reader: assign positions, fetch, look up bounds and times."""
+
+    def __init__(self, brokers: str) -> None:
+        self._brokers = brokers
+        self._client = AIOKafkaConsumer(
+            bootstrap_servers=brokers,
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            isolation_level="read_committed",
+            max_partition_fetch_bytes=4 << 20,
+            fetch_max_wait_ms=100,
+        )
+
+    async def start(self) -> None:
+        """Connect; `Unreachable` if no broker answers."""
+        with retryable("connecting", self._brokers):
+            await self._client.start()
+
+    async def stop(self) -> None:
+        """Disconnect, within 10 s. Idempotent."""
+        await within_stop(self._client.stop())
+
+    async def topics(self) -> Mapping[str, int]:
+        """Return every topic with its partition count."""
+        with retryable("listing topics", self._brokers):
+            names = await self._client.topics()
+        return {name: len(self._client.partitions_for_topic(name) or ()) for name in names}
+
+    async def offsets(self, topic: str, partitions: Sequence[int]) -> Mapping[int, Offsets]:
+        """Return the bounds of partitions' logs."""
+        at = [TopicPartition(topic, partition) for partition in partitions]
+        if not at:
+            return {}
+        with retryable(f"reading bounds of {topic}", self._brokers):
+            starts = await self._client.beginning_offsets(at)
+            ends = await self._client.end_offsets(at)
+        return {p.partition: Offsets(starts[p], ends[p]) for p in at}
+
+    async def offsets_at(self, topic: str, times: Mapping[int, int]) -> Mapping[int, int | None]:
+        """Return each partition's first offset at or after a time in ms, None if there is none."""
+        at = {TopicPartition(topic, partition): time for partition, time in times.items()}
+        with retryable(f"looking up times in {topic}", self._brokers):
+            found = await self._client.offsets_for_times(at)
+        return {p.partition: None if it is None else it.offset for p, it in found.items()}
+
+    def assign(self, positions: Mapping[At, int]) -> None:
+        """Read these partitions from these offsets on, and no others."""
+        at = [TopicPartition(*one) for one in positions]
+        self._client.assign(at)
+        for one, position in zip(at, positions.values(), strict=True):
+            self._client.seek(one, position)
+
+    async def fetch(self, timeout_ms: int, max_records: int) -> Mapping[At, Sequence[Record]]:
+        """Return the next records by topic and partition, {} after `timeout_ms` without any.
+
+        `Retry` if the brokers fail for now, `Halt` (`data_loss`) if a position left the log.
+        """
+        try:
+            with retryable("reading", self._brokers):
+                batches: Mapping[TopicPartition, Any] = await self._client.getmany(
+                    timeout_ms=timeout_ms, max_records=max_records
+                )
+        except Retry as error:
+            if isinstance(error.__cause__, OffsetOutOfRangeError):
+                lost = ", ".join(f"{at.topic}[{at.partition}]" for at in error.__cause__.args[0])
+                raise Halt(f"{lost}: the position is not in the log", code="data_loss") from error
+            raise
+        return {(at.topic, at.partition): records for at, records in batches.items()}
+
+    async def position(self, topic: str, partition: int) -> int:
+        """Return the next offset that will be read of an assigned partition."""
+        with retryable("asking for a position", self._brokers):
+            at: int = await self._client.position(TopicPartition(topic, partition))
+        return at

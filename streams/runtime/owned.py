@@ -1,0 +1,273 @@
+"""One partition while a worker owns it: fold records, flush what came of them.
+
+The order of a flush: receipts and dead letters are acknowledged, then rows, meta and watermark go
+to the store in one guarded call, then the position is committed for lag tools. What the flush
+takes is taken at once, so reading and folding go on while it is under way.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from streams.core.decisions import encode as encode_receipt
+from streams.core.fold import fold
+from streams.core.state import Changes, PartitionState
+from streams.core.units import surface_of
+from streams.errors import Halt, Retry, StreamsError
+from streams.runtime import metrics
+from streams.runtime.bad_input import BadInput
+from streams.runtime.codec import Decoded, Refusal, dead_letter, decode_log, element_bytes
+from streams.runtime.ports import Conflict, Outgoing, Producer, Record, Store
+from streams.settings import Settings
+
+CHUNK_RECORDS: Final = 1_000
+BACKOFF_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+log: Final = logging.getLogger("streams.worker")
+
+
+class Lost(StreamsError):
+    """The partition's memory is worthless: somebody else moved the watermark."""
+
+    def __init__(self, stored: int) -> None:
+        super().__init__(stored)
+        self.stored: Final = stored
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What every owned partition works with."""
+
+    store: Store
+    producer: Producer
+    settings: Settings
+    secret: bytes
+    namespace: str
+    partitions: int
+
+
+class Owned:
+    """State, watermark and flush of one owned partition.
+
+    `watermark` is the last offset stored, `folded` the last one folded. After `release` nothing
+    is folded any more and a flush that still waits for retries gives up.
+    """
+
+    def __init__(self, state: PartitionState, watermark: int, tools: Tools) -> None:
+        self.state: Final = state
+        self.partition: Final = state.partition
+        self.watermark = watermark
+        self.folded = watermark
+        self.flushing: asyncio.Task[None] | None = None
+        self.flushed_at = 0.0
+        self.released = False
+        self._tools: Final = tools
+        self._settings: Final = tools.settings
+        self._topic: Final = tools.settings.topic("interactions")
+        self._outbox: list[Outgoing] = []
+        self._bad_input = BadInput()
+
+    async def take(self, records: Sequence[Record], now: float) -> None:
+        """Fold records in log order, flushing whenever enough rows changed.
+
+        Raises `Halt` when too much of the input is bad, and what `flush` raises.
+        """
+        for at in range(0, len(records), CHUNK_RECORDS):
+            chunk = records[at : at + CHUNK_RECORDS]
+            if chunk[0].offset <= self.watermark:
+                chunk = self._remember(chunk)
+            if chunk:
+                await self._take_chunk(chunk, now)
+            await asyncio.sleep(0)  # buffered records must not starve flushes and heartbeats
+            if self.released:
+                return
+
+    def flush_soon(self, now: float, *, due: bool) -> None:
+        """Start a flush unless one is under way: of many rows at once, of any when `due`."""
+        if self.flushing is not None and self.flushing.done():
+            self._reap()
+        full = len(self.state.changed) >= self._settings.flush_rows
+        if self.flushing is None and self.folded > self.watermark and (full or due):
+            self.flushed_at = now
+            self.flushing = asyncio.create_task(self._flush(), name=f"flush-{self.partition}")
+
+    async def settle(self, now: float) -> None:
+        """Flush until everything folded is stored."""
+        while True:
+            if self.flushing is not None:
+                await asyncio.wait([self.flushing])
+                self._reap()
+            if self.folded <= self.watermark:
+                return
+            self.flush_soon(now, due=True)
+
+    async def audit(self) -> None:
+        """Raise `Lost` if the stored watermark is not ours, nothing being under way."""
+        if self.flushing is not None or self.watermark < 0:
+            return
+        expected = self.watermark
+        stored = await self._tools.store.watermark(self.partition)
+        if self.flushing is None and expected == self.watermark and stored != expected:
+            raise Lost(-1 if stored is None else stored)
+
+    def release(self) -> None:
+        """Fold nothing any more."""
+        self.released = True
+
+    def _remember(self, chunk: Sequence[Record]) -> Sequence[Record]:
+        """Take the ids of records that the watermark covers; return the others."""
+        covered = [record for record in chunk if record.offset <= self.watermark]
+        decoded = decode_log(covered, self._tools.secret, self._settings.record_bytes)
+        for event, offset in zip(decoded.events, decoded.offsets, strict=True):
+            self.state.remember(event, offset)
+        metrics.REPLAYED.inc(len(covered))
+        return chunk[len(covered) :]
+
+    async def _take_chunk(self, chunk: Sequence[Record], now: float) -> None:
+        decoded = decode_log(chunk, self._tools.secret, self._settings.record_bytes)
+        missing = self.state.missing(decoded.events)
+        if missing:
+            stored = await self._tools.store.load(self.partition, missing)
+            if self.released:
+                return
+            for video in missing:
+                self.state.load(video, stored.get(video, {}))
+            metrics.LOADED.inc(len(missing))
+        self._refuse(decoded.refusals, "decode")
+        bad = len(decoded.refusals)
+        metrics.UNKNOWN_FIELDS.labels(self._topic).inc(decoded.unknown_fields)
+        by_offset = {record.offset: record for record in chunk} if len(chunk) > 1 else {}
+        by_offset[chunk[-1].offset] = chunk[-1]
+        start = 0
+        for end in _cuts(decoded, self._settings.flush_rows):
+            bad += self._fold(decoded, start, end, by_offset)
+            self.folded = decoded.offsets[end - 1]
+            await self._make_room(now)
+            if self.released:
+                return
+            start = end
+        bad += self._fold(decoded, start, len(decoded.events), by_offset)
+        self.folded = chunk[-1].offset
+        await self._make_room(now)
+        self._judge_input(now, len(chunk), bad)
+
+    def _fold(self, decoded: Decoded, start: int, end: int, by_offset: dict[int, Record]) -> int:
+        """Fold a run of events and put what comes of it into the outbox; return the rejected."""
+        offsets, elements = decoded.offsets, decoded.elements
+        effects = (
+            fold(self.state, decoded.events, offsets, elements)
+            if end - start == len(offsets)
+            else fold(
+                self.state, decoded.events[start:end], offsets[start:end], elements[start:end]
+            )
+        )
+        topic = self._settings.topic("decisions")
+        for receipt in effects.receipts:
+            key = receipt.video.encode()
+            self._outbox.append(Outgoing(topic, encode_receipt(receipt), key))
+            metrics.DECISIONS.labels(surface_of(receipt.slice), receipt.action).inc()
+        for (kind, outcome), count in effects.outcomes.items():
+            metrics.EVENTS.labels(self._topic, kind, outcome).inc(count)
+        if effects.rejected:
+            refusals = []
+            for offset, element, reason, message in effects.rejected:
+                record = by_offset[offset]
+                value = element_bytes(record, element)
+                refusals.append(Refusal(record, element, value, reason, message))
+            self._refuse(refusals, "fold")
+        return len(effects.rejected)
+
+    def _refuse(self, refusals: Sequence[Refusal], stage: str) -> None:
+        for refusal in refusals:
+            self._outbox.append(dead_letter(refusal, self._settings.group, stage))
+            metrics.DEAD_LETTERS.labels(self._topic, refusal.reason).inc()
+            if stage == "decode":
+                metrics.EVENTS.labels(self._topic, "unknown", "invalid").inc()
+
+    async def _make_room(self, now: float) -> None:
+        """Start a flush at the bound of rows; wait for the one under way if it is reached again."""
+        if len(self.state.changed) < self._settings.flush_rows:
+            return
+        if self.flushing is not None:
+            await asyncio.wait([self.flushing])
+        self.flush_soon(now, due=False)
+
+    async def _flush(self) -> None:
+        """Store everything folded so far; `Lost`, or `Halt` if it can't ever be stored."""
+        upto, outbox = self.folded, self._outbox
+        self._outbox = []
+        changes = self.state.take_changes()
+        with metrics.FLUSHES.time():
+            await self._until_done(self._acknowledge, outbox)
+            await self._until_done(self._store_changes, upto, changes)
+        metrics.FLUSH_ROWS.inc(sum(map(len, changes.rows.values())))
+        self.watermark = upto
+        self.state.stored(changes.epoch)
+
+    async def _acknowledge(self, outbox: Sequence[Outgoing]) -> None:
+        """Write receipts and dead letters; return when all in-sync replicas have them."""
+        acks = [await self._tools.producer.send(outgoing) for outgoing in outbox]
+        for ack in acks:
+            await ack
+
+    async def _store_changes(self, upto: int, changes: Changes) -> None:
+        result = await self._tools.store.flush(
+            self.partition, self._tools.namespace, self.watermark, upto, changes
+        )
+        if isinstance(result, Conflict):
+            raise Lost(result.watermark)
+
+    async def _until_done(self, step: Callable[..., Awaitable[None]], *arguments: Any) -> None:
+        """Do one step of a flush, again and again while it may pass."""
+        for attempt in range(1 << 30):
+            try:
+                await step(*arguments)
+            except Retry as error:
+                if self.released:
+                    raise
+                metrics.FLUSH_RETRIES.inc()
+                pause = BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)]
+                if attempt % 10 == 0:
+                    log.warning("partition %d waits: %s", self.partition, error)
+                await asyncio.sleep(pause)
+            else:
+                return
+
+    def _reap(self) -> None:
+        """Forget a finished flush; raise what it raised."""
+        done, self.flushing = self.flushing, None
+        if done is not None and (error := done.exception()) is not None:
+            raise error
+
+    def _judge_input(self, now: float, records: int, bad: int) -> None:
+        judged = self._bad_input.note(now, records, bad)
+        if judged == "alarm":
+            metrics.BAD_INPUT.labels(self._topic, str(self.partition)).inc()
+            log.warning(
+                "partition %d: more than 1 %% of this minute's records are bad; see %s.dlq",
+                self.partition,
+                self._topic,
+            )
+        elif judged == "pause":
+            raise Halt(
+                f"partition {self.partition}: more than 20 % of a minute's records are bad; "
+                f"mend their producer (see {self._topic}.dlq), then start the worker again",
+                code="too_many_bad",
+                partition=self.partition,
+            )
+
+
+def _cuts(decoded: Decoded, most: int) -> list[int]:
+    """Return where to cut events into runs of about `most`, only where a record ends."""
+    offsets = decoded.offsets
+    cuts: list[int] = []
+    size = 0
+    if len(offsets) <= most:
+        return cuts
+    for at in range(1, len(offsets)):
+        size += 1
+        if size >= most and offsets[at] != offsets[at - 1]:
+            cuts.append(at)
+            size = 0
+    return cuts

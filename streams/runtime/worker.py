@@ -1,0 +1,385 @@
+"""The feedback worker: the one loop that owns the order of side effects.
+
+Read records, decode, fold, have the receipts acknowledged, store rows and watermark in one guarded
+call, commit for lag tools. The read position of a partition is always the stored watermark + 1,
+never the group's committed offset. Where going on would guess or lose, the partition halts and
+says what to do; the others go on.
+"""
+
+import asyncio
+import hmac
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from hashlib import sha256
+from typing import Final
+
+from streams.core.state import FRESH, PartitionState
+from streams.core.window import REPLAYED_GENERATIONS
+from streams.errors import Halt, Retry, StreamsError
+from streams.runtime import metrics
+from streams.runtime.owned import BACKOFF_S, Lost, Owned, Tools
+from streams.runtime.ports import (
+    Clock,
+    LogConsumer,
+    Offsets,
+    Producer,
+    Record,
+    Store,
+    TopicIdentity,
+)
+from streams.settings import Secret, Settings
+
+SCHEMA: Final = 1
+"""Of rows and meta; a worker never writes over those of another."""
+FETCH_MS: Final = 100
+CHECK_S: Final = 30.0
+HANDOVER_S: Final = 8.0
+log: Final = logging.getLogger("streams.worker")
+
+
+def namespace_of(identity: TopicIdentity, settings: Settings, secret: Secret) -> str:
+    """Return the name of one set of counters: whatever must be equal for them to be comparable.
+
+    The secret is in it by a fingerprint: with another one, other records would count.
+    """
+    fingerprint = hmac.new(secret.reveal, b"namespace", sha256).hexdigest()[:12]
+    return (
+        f"cluster={identity.cluster_id};topic={identity.topic};id={identity.topic_id};"
+        f"partitions={identity.partitions};generation={settings.generation_records};"
+        f"secret={fingerprint};schema={SCHEMA}"
+    )
+
+
+class Worker:
+    """Folds the partitions that the group gives it, until `stop` is called.
+
+    `clock` paces flushes and audits; no decision depends on it.
+    """
+
+    def __init__(
+        self,
+        consumer: LogConsumer,
+        producer: Producer,
+        store: Store,
+        settings: Settings,
+        secret: Secret,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self.halted: Final[dict[int, Halt]] = {}
+        self._consumer = consumer
+        self._producer = producer
+        self._store = store
+        self._settings = settings
+        self._secret = secret
+        self._clock = clock
+        self._owned: dict[int, Owned] = {}
+        self._opening: set[int] = set()  # assigned, not yet read from
+        self._committed: dict[int, int] = {}
+        self._committing: asyncio.Task[None] | None = None
+        self._stopping = asyncio.Event()
+        self._tools: Tools | None = None
+        self._audited_at = self._checked_at = clock()
+
+    async def start(self) -> None:
+        """Connect and refuse to start where counters could not be trusted.
+
+        `Unreachable` or `Halt` with one line that says what to do.
+        """
+        await self._store.check()
+        identity = await self._consumer.identity()
+        namespace = namespace_of(identity, self._settings, self._secret)
+        for partition in range(identity.partitions):
+            await self._store.meta(partition, namespace)
+        self._tools = Tools(
+            self._store,
+            self._producer,
+            self._settings,
+            self._secret.reveal,
+            namespace,
+            identity.partitions,
+        )
+        await self._consumer.start(self)
+
+    async def run(self) -> None:
+        """Read and fold until `stop`; then flush everything, commit and leave the group."""
+        try:
+            while not self._stopping.is_set():
+                await self._turn()
+        finally:
+            await self._close()
+
+    def stop(self) -> None:
+        """Ask `run` to end; it flushes and leaves the group first. Idempotent."""
+        self._stopping.set()
+
+    def positions(self) -> dict[int, int]:
+        """Return the next offset to fold of every owned partition."""
+        return {partition: owned.folded + 1 for partition, owned in self._owned.items()}
+
+    def watermarks(self) -> dict[int, int]:
+        """Return the stored watermark of every owned partition."""
+        return {partition: owned.watermark for partition, owned in self._owned.items()}
+
+    async def lag(self) -> int:
+        """Return how many offsets of the owned partitions are not stored yet."""
+        bounds = await self._consumer.offsets(sorted(self._owned))
+        marks = self.watermarks()
+        return sum(max(bounds[p].end - 1 - max(marks[p], bounds[p].start - 1), 0) for p in marks)
+
+    async def on_assigned(self, partitions: Sequence[int]) -> None:
+        """Take partitions over; the loop opens them, because a listener must not wait."""
+        metrics.REBALANCES.inc()
+        log.info("assigned: partitions %s", list(partitions))
+        self._owned.clear()
+        self._clear_halts(self.halted)
+        self._opening = set(partitions)
+
+    async def on_revoked(self, partitions: Sequence[int]) -> None:
+        """Flush and let go; what cannot be flushed in time the next owner folds again."""
+        leaving = [self._owned.pop(p) for p in partitions if p in self._owned]
+        self._opening.difference_update(partitions)
+        for owned in leaving:
+            owned.release()
+        settled = [asyncio.create_task(owned.settle(self._clock())) for owned in leaving]
+        if not settled:
+            return
+        done, late = await asyncio.wait(settled, timeout=HANDOVER_S)
+        for task in done:
+            if (error := task.exception()) is not None:
+                log.warning("handed over with records to fold again: %s", error)
+        for task in late:
+            task.cancel()
+        await self._commit({owned.partition: owned.watermark + 1 for owned in leaving})
+
+    async def _turn(self) -> None:
+        """Take one turn of the loop: open, read, fold, flush, audit."""
+        if self._opening:
+            await self._open()
+        began = self._clock()
+        try:
+            batches = await self._consumer.fetch(FETCH_MS, self._settings.fetch_records)
+        except Retry as error:
+            metrics.READ_RETRIES.inc()
+            log.warning("reading waits: %s", error)
+            await self._pause(BACKOFF_S[3])
+            batches = {}
+        except Halt as halt:
+            if halt.partition is None:
+                raise
+            self._halt(halt.partition, halt)
+            batches = {}
+        if not batches:
+            metrics.LOOP_LAG.set(max(self._clock() - began - FETCH_MS / 1000, 0))
+        await self._fold(batches)
+        for owned in list(self._owned.values()):
+            due = self._clock() - owned.flushed_at >= self._settings.flush_interval_ms / 1000
+            await self._guard(owned, due=due)
+        self._commit_soon()
+        self._evict()
+        await self._audit()
+
+    async def _fold(self, batches: Mapping[int, Sequence[Record]]) -> None:
+        for partition, records in batches.items():
+            owned = self._owned.get(partition)
+            if owned is not None:
+                await self._guard(owned, records)
+
+    async def _guard(
+        self, owned: Owned, records: Sequence[Record] = (), *, due: bool = False
+    ) -> None:
+        """Fold or flush one partition; its failure is not another's."""
+        try:
+            if records:
+                await self._take(owned, records)
+            else:
+                owned.flush_soon(self._clock(), due=due)
+        except Lost as lost:
+            self._reopen(owned, lost)
+        except Halt as halt:
+            await self._settle_halted(owned)
+            self._halt(owned.partition, halt)
+
+    async def _take(self, owned: Owned, records: Sequence[Record]) -> None:
+        """Fold records; a store that fails to load them is asked again from the same record."""
+        while records and not owned.released:
+            try:
+                await owned.take(records, self._clock())
+            except Retry as error:
+                metrics.READ_RETRIES.inc()
+                log.warning("partition %d waits: %s", owned.partition, error)
+                await self._pause(BACKOFF_S[3])
+                records = [record for record in records if record.offset > owned.folded]
+                if self._stopping.is_set():
+                    return
+            else:
+                return
+
+    async def _settle_halted(self, owned: Owned) -> None:
+        """Store what was folded before the halt, if the store still takes it."""
+        with suppress(StreamsError):
+            await owned.settle(self._clock())
+
+    def _reopen(self, owned: Owned, lost: Lost) -> None:
+        """Drop a partition's memory and read its watermark again."""
+        metrics.CONFLICTS.inc()
+        metrics.ROLLED_BACK.inc(max(owned.watermark - lost.stored, 0))
+        log.error(
+            "partition %d: the stored watermark is %d where %d was expected; folding again from it",
+            owned.partition,
+            lost.stored,
+            owned.watermark,
+        )
+        owned.release()
+        if self._owned.get(owned.partition) is owned:
+            del self._owned[owned.partition]
+            self._opening.add(owned.partition)
+
+    async def _open(self) -> None:
+        """Read the watermarks of new partitions, then seek all without awaiting in between."""
+        assert self._tools is not None  # noqa: S101 - `start` ran
+        opening = sorted(self._opening)
+        try:
+            metas = {p: await self._store.meta(p, self._tools.namespace) for p in opening}
+            bounds = await self._consumer.offsets(opening)
+            for partition in opening:
+                if metas[partition] is None:
+                    await self._require_fresh(partition)
+        except Retry as error:
+            log.warning("opening partitions waits: %s", error)
+            await self._pause(BACKOFF_S[3])
+            return
+        except Halt as halt:
+            partition = opening[0] if halt.partition is None else halt.partition
+            self._opening.discard(partition)
+            self._halt(partition, halt)
+            return
+        positions: dict[int, int] = {}
+        for partition in sorted(self._opening & set(opening)):
+            try:
+                watermark, meta = metas[partition] or (-1, FRESH)
+                positions[partition] = self._position(partition, watermark, bounds[partition])
+                state = PartitionState(
+                    partition,
+                    self._tools.partitions,
+                    self._settings.generation_records,
+                    meta,
+                )
+                self._owned[partition] = Owned(state, watermark, self._tools)
+            except Halt as halt:
+                self._halt(partition, halt)
+        self._opening.difference_update(opening)
+        self._consumer.seek(positions)
+
+    async def _require_fresh(self, partition: int) -> None:
+        """Tell an empty store from an emptied one: the group remembers that it was here."""
+        committed = await self._consumer.committed(partition)
+        if committed:
+            raise Halt(
+                f"partition {partition}: no watermark in Redis, but the group has committed "
+                f"offset {committed}: Redis lost its data; restore a backup, or count the whole "
+                "log again with `streams counters rebuild --yes`",
+                code="watermark_missing",
+                partition=partition,
+            )
+
+    def _position(self, partition: int, watermark: int, bounds: Offsets) -> int:
+        """Return where to start reading: the watermark + 1, less the generations kept for ids."""
+        following = watermark + 1
+        if watermark >= 0 and following < bounds.start:
+            raise Halt(
+                f"DATA_LOSS partition {partition}: offsets {following} to {bounds.start - 1} are "
+                "no longer in the log (retention); restore them, or count what is left with "
+                "`streams counters rebuild --yes`",
+                code="data_loss",
+                partition=partition,
+            )
+        if following > bounds.end:
+            raise Halt(
+                f"partition {partition}: the log ends at {bounds.end}, below the watermark "
+                f"{watermark}: it was truncated or made again; count what is there with "
+                "`streams counters rebuild --yes`",
+                code="log_truncated",
+                partition=partition,
+            )
+        if watermark < 0:
+            return bounds.start
+        generation = following // self._settings.generation_records - REPLAYED_GENERATIONS
+        return max(bounds.start, generation * self._settings.generation_records)
+
+    def _halt(self, partition: int, halt: Halt) -> None:
+        """Stop one partition and say so; the others go on."""
+        self.halted[partition] = halt
+        self._owned.pop(partition, None)
+        self._opening.discard(partition)
+        self._consumer.pause([partition])
+        metrics.HALTED.set(len(self.halted))
+        log.error("HALTED partition %d (%s): %s", partition, halt.code, halt)
+
+    def _clear_halts(self, partitions: Mapping[int, Halt]) -> None:
+        for partition in list(partitions):
+            del self.halted[partition]
+        metrics.HALTED.set(0)
+
+    def _evict(self) -> None:
+        """Keep at most the configured number of videos in memory, over all partitions."""
+        if not self._owned:
+            return
+        share = max(self._settings.videos_in_memory // len(self._owned), 1)
+        for owned in self._owned.values():
+            if len(owned.state.videos) > share + share // 8:
+                metrics.EVICTED.inc(owned.state.evict(share))
+
+    async def _audit(self) -> None:
+        """Read idle partitions' watermarks again, and ask whether Redis may evict by now."""
+        now = self._clock()
+        if now - self._audited_at >= self._settings.audit_interval_ms / 1000:
+            self._audited_at = now
+            for owned in list(self._owned.values()):
+                try:
+                    await owned.audit()
+                except Lost as lost:
+                    self._reopen(owned, lost)
+                except Retry as error:
+                    log.warning("auditing partition %d waits: %s", owned.partition, error)
+        if now - self._checked_at >= CHECK_S:
+            self._checked_at = now
+            try:
+                await self._store.check()
+            except StreamsError as error:
+                metrics.STORE_ALARMS.inc()
+                log.error("Redis: %s", error)  # noqa: TRY400 - the line says all there is
+
+    def _commit_soon(self) -> None:
+        """Commit stored positions in the background; lag tools read them, nobody else."""
+        if self._committing is not None and not self._committing.done():
+            return
+        moved = {
+            partition: owned.watermark + 1
+            for partition, owned in self._owned.items()
+            if owned.watermark >= 0 and self._committed.get(partition) != owned.watermark + 1
+        }
+        if moved:
+            self._committing = asyncio.create_task(self._commit(moved), name="commit")
+
+    async def _commit(self, positions: Mapping[int, int]) -> None:
+        positions = {partition: at for partition, at in positions.items() if at > 0}
+        try:
+            if positions:
+                await self._consumer.commit(positions)
+        except Retry as error:
+            metrics.COMMIT_FAILURES.inc()
+            log.debug("committing failed: %s", error)
+        else:
+            self._committed.update(positions)
+
+    async def _pause(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+
+    async def _close(self) -> None:
+        if self._committing is not None:
+            await asyncio.wait([self._committing])
+        await self.on_revoked(sorted(self._owned))
+        await self._consumer.stop()

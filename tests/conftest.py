@@ -1,0 +1,104 @@
+"""Fixtures for every test, and the rule that a test of a real server never goes missing."""
+
+import os
+import uuid
+from collections.abc import Iterator
+
+import pytest
+import redis
+from servers import kafka_server, missing_for_kafka, missing_for_redis, redis_server
+
+BROKERS = "STREAMS_TEST_BROKERS"
+REDIS = "STREAMS_TEST_REDIS"
+REAL_FIXTURES = {"brokers", "redis_url", "fresh_redis_url"}
+
+_skipped: list[str] = []
+
+
+@pytest.fixture(scope="session")
+def brokers() -> Iterator[str]:
+    """Bootstrap address of a real Kafka 4.1, shared by the session: use topics of your own."""
+    if given := os.environ.get(BROKERS):
+        yield given
+        return
+    with kafka_server() as server:
+        yield server.bootstrap
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """Address of a real Redis, shared by the session; it may hold what other tests wrote."""
+    if given := os.environ.get(REDIS):
+        yield given
+        return
+    with redis_server() as server:
+        yield server.url
+
+
+@pytest.fixture
+def fresh_redis_url(redis_url: str) -> str:
+    """Address of the session's Redis, with its database emptied for this test."""
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushdb()
+    return redis_url
+
+
+@pytest.fixture
+def unique() -> str:
+    """A prefix for topics, groups and keys that no other test uses."""
+    return f"t{uuid.uuid4().hex[:12]}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse a test that uses a real server and is not marked `real`."""
+    for item in items:
+        asks = REAL_FIXTURES.intersection(getattr(item, "fixturenames", ()))
+        if asks and not item.get_closest_marker("real"):
+            raise pytest.UsageError(f"{item.nodeid} uses {', '.join(asks)}: mark it `real`")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a `real` test where a server cannot run, naming what to install; in CI, fail it."""
+    if item.get_closest_marker("real") and (missing := _missing()):
+        if _in_ci():
+            pytest.fail(f"CI must run every real test: {missing}", pytrace=False)
+        pytest.skip(missing)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Remember each `real` test that was skipped for whatever reason."""
+    if report.skipped and "real" in report.keywords and not hasattr(report, "wasxfail"):
+        _skipped.append(report.nodeid)
+
+
+def pytest_collectreport(report: pytest.CollectReport) -> None:
+    """Count a whole module that skips itself like a skipped `real` test: it may hold some."""
+    if report.skipped:
+        _skipped.append(report.nodeid)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a CI session in which a `real` test was skipped."""
+    if _skipped and _in_ci():
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name the `real` tests that did not run."""
+    if _skipped:
+        terminalreporter.section("real tests that were skipped", red=_in_ci(), yellow=True)
+        for nodeid in _skipped:
+            terminalreporter.line(nodeid)
+        terminalreporter.line(_missing() or "they skipped themselves")
+
+
+def _missing() -> str | None:
+    wants = [
+        missing_for_kafka() if BROKERS not in os.environ else None,
+        missing_for_redis() if REDIS not in os.environ else None,
+    ]
+    return "; ".join(want for want in wants if want) or None
+
+
+def _in_ci() -> bool:
+    return os.environ.get("CI", "").lower() not in ("", "0", "false")

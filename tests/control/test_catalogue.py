@@ -1,0 +1,267 @@
+import re
+from pathlib import Path
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.control.catalogue import Catalogue
+from streams.control.recognise import DIMENSIONS, Recogniser, TagKey, Taxonomy
+from streams.core.events import SlicePolicy, Tag, Upload
+from streams.core.units import SLICES_PER_VIDEO, is_slice
+from streams.errors import Halt
+
+CONFIG = Path(__file__).parents[2] / "config"
+SHIPPED = Catalogue.from_toml(CONFIG / "slices.toml")
+TAXONOMY = Taxonomy.from_toml(CONFIG / "taxonomy.toml")
+
+NUMBERS = {
+    "reach": 1_000,
+    "prior_mean": 0.35,
+    "prior_variance": 0.02,
+    "noise_variance": 0.1,
+    "price": 0.32,
+}
+FANS = {"id": "following:fans", **NUMBERS}
+BROAD = {"id": "discover:all", **NUMBERS}
+BALL = {
+    "id": "discover:ball",
+    **NUMBERS,
+    "tags": {"interest.football": 1, "scene.pitch": 0.5},
+}
+COOK = {"id": "discover:cook", **NUMBERS, "tags": {"interest.cooking": 0.8}}
+SHENYANG = {"id": "nearby:shenyang", **NUMBERS, "cities": ["沈阳", "Shenyang"]}
+
+known_tags = st.sampled_from(sorted(TAXONOMY.implies))
+tags = st.lists(
+    st.builds(lambda key, sure: Tag(*key, sure), known_tags, st.integers(0, 1_000_000)),
+    max_size=8,
+    unique_by=lambda tag: (tag.dimension, tag.name),
+)
+
+
+def catalogue(*slices: dict[str, object], default: str = "discover:all") -> Catalogue:
+    data = {"default": default, "slice": [FANS, BROAD, *slices]}
+    return Catalogue.parse(data, known=TAXONOMY.implies, where="slices.toml")
+
+
+def football(sure: int) -> Tag:
+    return Tag("interest", "football", sure)
+
+
+# -------------------------------------------------------------------- the shipped catalogue
+
+
+def test_the_shipped_catalogue_has_fans_some_thirty_crowds_and_the_cities() -> None:
+    by_surface: dict[str, list[str]] = {"following": [], "nearby": [], "discover": []}
+    for spec in SHIPPED.slices.values():
+        by_surface[spec.surface].append(spec.id)
+    assert by_surface["following"] == ["following:fans"]
+    assert 28 <= len(by_surface["discover"]) <= 35
+    assert len(by_surface["nearby"]) >= 12
+    assert len(SHIPPED.slices) <= SLICES_PER_VIDEO
+
+
+def test_the_numbers_of_the_shipped_catalogue_are_plausible() -> None:
+    for spec in SHIPPED.slices.values():
+        policy = spec.policy
+        assert is_slice(spec.id)
+        assert 200_000 <= policy.reach <= 5_000_000
+        assert 280_000 <= policy.price < policy.prior_mean <= 450_000, spec.id
+        assert 10_000 <= policy.prior_variance <= 30_000
+        assert 60_000 <= policy.noise_variance <= 150_000
+        assert policy.neighbours, spec.id
+
+
+def test_every_interest_of_the_taxonomy_has_a_crowd() -> None:
+    for key in TAXONOMY.implies:
+        if key.dimension == "interest":
+            fits = dict(SHIPPED.matches([Tag(*key, 1_000_000)], ""))
+            assert fits[f"discover:{key.name}"] == 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("title", "city", "starts"),
+    [
+        ("周末村超足球赛", "沈阳市", ("following:fans", "nearby:shenyang", "discover:football")),
+        ("大妈们的广场舞", "", ("following:fans", "discover:square-dance", "discover:seniors")),
+        ("Easy dinner recipes", "Xi'an", ("following:fans", "nearby:xian", "discover:cooking")),
+        ("xyz", "Atlantis", ("following:fans", "discover:dailylife")),
+    ],
+)
+def test_where_an_upload_starts(title: str, city: str, starts: tuple[str, ...]) -> None:
+    video = Upload("u1", "v1", "c1", 1_700_000_000_000, 15_000, title=title, city=city)
+    found = Recogniser(TAXONOMY).recognise(video)
+    first = SHIPPED.first_slices(SHIPPED.matches(found, video.city), 2)
+    assert first[: len(starts)] == starts
+
+
+@given(tags, st.sampled_from(["沈阳", "上海", "", "nowhere"]))
+def test_matches_hold_every_crowd_once_best_first(found: list[Tag], city: str) -> None:
+    matches = SHIPPED.matches(found, city)
+    assert matches == tuple(sorted(matches, key=lambda match: (-match[1], match[0])))
+    assert all(0 <= fit <= 1_000_000 for _, fit in matches)
+    public = [name for name, _ in matches if name.startswith("discover:")]
+    assert sorted(public) == sorted(name for name in SHIPPED.slices if "discover:" in name)
+    assert ("following:fans", 1_000_000) in matches
+
+
+@given(tags, st.randoms())
+def test_the_order_of_tags_changes_nothing(found: list[Tag], chance: Random) -> None:
+    shuffled = list(found)
+    chance.shuffle(shuffled)
+    assert SHIPPED.matches(shuffled, "") == SHIPPED.matches(found, "")
+
+
+@given(tags, known_tags, st.integers(0, 1_000_000))
+def test_one_more_tag_never_lowers_a_fit(found: list[Tag], key: TagKey, sure: int) -> None:
+    before, after = (
+        dict(SHIPPED.matches(found, "")),
+        dict(SHIPPED.matches([*found, Tag(*key, sure)], "")),
+    )
+    assert all(after[name] >= fit for name, fit in before.items())
+
+
+@given(tags, st.integers(1, 8))
+def test_first_slices_are_fans_and_at_most_count_crowds(found: list[Tag], count: int) -> None:
+    first = SHIPPED.first_slices(SHIPPED.matches(found, "北京"), count)
+    assert first[:2] == ("following:fans", "nearby:beijing")
+    assert 1 <= len(first[2:]) <= count
+    assert len(set(first)) == len(first)
+
+
+# -------------------------------------------------------------------- fits and starts
+
+
+def test_the_fit_is_confidence_times_weight() -> None:
+    cook = catalogue(COOK).slices["discover:cook"]
+    assert cook.fit([Tag("interest", "cooking", 500_000)]) == 400_000
+    assert cook.fit([football(1_000_000)]) == 0
+    assert cook.fit([]) == 0
+
+
+def test_several_reasons_to_care_add_up_as_chances() -> None:
+    ball = catalogue(BALL).slices["discover:ball"]
+    assert ball.fit([football(500_000), Tag("scene", "pitch", 400_000)]) == 600_000
+
+
+def test_a_tag_that_the_taxonomy_lacks_fits_nobody() -> None:
+    ball = catalogue(BALL).slices["discover:ball"]
+    assert ball.fit([Tag(dimension, "new", 1_000_000) for dimension in DIMENSIONS]) == 0
+
+
+def test_only_crowds_that_fit_are_taken() -> None:
+    slices = catalogue(BALL, COOK)
+    assert slices.first_slices(slices.matches([football(1)], ""), 5) == (
+        "following:fans",
+        "discover:ball",
+    )
+
+
+def test_a_video_that_fits_nobody_starts_in_the_default() -> None:
+    slices = catalogue(BALL, COOK)
+    assert slices.first_slices(slices.matches([], ""), 3) == ("following:fans", "discover:all")
+
+
+def test_a_count_of_nothing_leaves_fans_and_city() -> None:
+    slices = catalogue(SHENYANG)
+    matches = slices.matches([], "沈阳")
+    assert slices.first_slices(matches, 0) == ("following:fans", "nearby:shenyang")
+
+
+@pytest.mark.parametrize("city", ["沈阳", "沈阳市", " shenyang ", "SHENYANG", "Shenyang City"])
+def test_a_city_is_known_in_its_spellings(city: str) -> None:
+    assert catalogue(SHENYANG).nearby(city) == "nearby:shenyang"
+
+
+@pytest.mark.parametrize("city", ["", "市", "沈", "大连", "shen"])
+def test_an_unknown_city_has_no_slice(city: str) -> None:
+    assert catalogue(SHENYANG).nearby(city) is None
+
+
+# -------------------------------------------------------------------- reading
+
+
+def test_decimals_become_micros_and_bare_neighbours_stay_on_their_surface() -> None:
+    near = {**BALL, "neighbours": {"cook": 0.25, "nearby:shenyang": 1}}
+    assert catalogue(near, COOK, SHENYANG).slices["discover:ball"].policy == SlicePolicy(
+        reach=1_000,
+        prior_mean=350_000,
+        prior_variance=20_000,
+        noise_variance=100_000,
+        price=320_000,
+        neighbours={"discover:cook": 250_000, "nearby:shenyang": 1_000_000},
+    )
+
+
+def test_the_catalogue_cannot_be_changed() -> None:
+    with pytest.raises(TypeError):
+        SHIPPED.slices["discover:x"] = SHIPPED.slices["discover:food"]  # type: ignore[index]
+
+
+def test_the_order_of_the_file_changes_nothing() -> None:
+    forward, backward = catalogue(BALL, COOK), catalogue(COOK, BALL)
+    assert list(forward.slices.items()) == list(backward.slices.items())
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"id": "discover:all"}, "slice discover:all: declared twice"),
+        ({"id": "mars:x"}, "slice mars:x: not a slice"),
+        ({"id": "discover:-x"}, "slice discover:-x: not a slice"),
+        ({"id": "discover:" + "x" * 33}, "not a slice"),
+        ({"reach": 0}, "slice discover:ball: Expected `int` >= 1 - at `$.reach`"),
+        ({"reach": 1.5}, "slice discover:ball: Expected `int`, got `float`"),
+        ({"size": 1}, "slice discover:ball: Object contains unknown field `size`"),
+        ({"neighbours": {"ball": 0.5}}, "slice discover:ball: neighbour of itself"),
+        ({"neighbours": {"discover:ball": 0.5}}, "slice discover:ball: neighbour of itself"),
+        ({"neighbours": {"chess": 0.5}}, "slice discover:ball: unknown neighbour discover:chess"),
+        ({"neighbours": {"cook": 1.1}}, "discover:ball: neighbour cook: 1.1 is out of range"),
+        ({"neighbours": {"cook": -0.1}}, "discover:ball: neighbour cook: -0.1 is out of range"),
+        ({"tags": {"interest.football": 2}}, "tags: interest.football: 2 is out of range"),
+        (
+            {"tags": {"interest.soccer": 1}},
+            "slice discover:ball: tags: unknown tag interest.soccer",
+        ),
+        ({"tags": {}}, "slice discover:ball: without tags no video comes here"),
+        ({"cities": ["沈阳"]}, "slice discover:ball: cities belong to every nearby slice"),
+        ({"id": "nearby:ball"}, "slice nearby:ball: only discover slices are matched by tags"),
+        ({"id": "nearby:ball", "tags": {}}, "slice nearby:ball: cities belong to every nearby"),
+        ({"prior_variance": 0}, "discover:ball: prior_variance: 0 is out of range"),
+        ({"noise_variance": -0.1}, "discover:ball: noise_variance: -0.1 is out of range"),
+        ({"price": float("nan")}, "discover:ball: price: NaN is out of range"),
+        ({"price": 0.1234567}, "discover:ball: price: 0.1234567 is not a number with at most six"),
+        ({"prior_mean": 350_000}, "discover:ball: prior_mean: 350000 is out of range"),
+    ],
+)
+def test_a_wrong_slice_halts_with_one_line(change: dict[str, object], complaint: str) -> None:
+    with pytest.raises(Halt, match=re.escape(complaint)) as halted:
+        catalogue({**BALL, **change}, COOK)
+    assert str(halted.value).startswith("slices.toml: ")
+    assert "\n" not in str(halted.value)
+
+
+@pytest.mark.parametrize("default", ["discover:none", "following:fans", "x"])
+def test_the_default_is_a_discover_slice_of_the_file(default: str) -> None:
+    with pytest.raises(Halt, match=f"default {default}: not a discover slice"):
+        catalogue(default=default)
+
+
+def test_one_city_belongs_to_one_slice() -> None:
+    twin = {**SHENYANG, "id": "nearby:twin", "cities": ["沈阳市"]}
+    with pytest.raises(Halt, match="slice nearby:twin: city 沈阳 is also in nearby:shenyang"):
+        catalogue(SHENYANG, twin)
+
+
+def test_followers_have_a_slice() -> None:
+    with pytest.raises(Halt, match="no following slice"):
+        Catalogue.parse(
+            {"default": "discover:all", "slice": [BROAD]}, known=(), where="slices.toml"
+        )
+
+
+def test_a_slice_without_an_id_is_named_by_its_place() -> None:
+    with pytest.raises(Halt, match="slice number 3: Object missing required field `id`"):
+        catalogue(NUMBERS)
