@@ -16,7 +16,7 @@ Reason = Literal[
     "next_after_top",  # start: another crowd after one that was widened to the top
     "next_after_reach",  # start: another crowd after one that has seen it all
     "audience_widened",  # start: a limited video may reach the public again
-    "released",  # start: a hold ended
+    "released",  # start: a hold ended (also the next crowd, if no public one was held)
     "mean_beats_price",  # widen: the probability reaches the policy's bar
     "allowance_nearly_used",  # keep: worth going on, not yet worth widening
     "index_below_price",  # stop: not worth another impression, learning included

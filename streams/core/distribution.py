@@ -1,7 +1,9 @@
 """Distribution: what control records and checkpoints do to a video's slices, and the receipts."""
 
+from typing import Final
+
 from streams.core.counters import ACTIVE, HELD, IDLE, SLICE_STAGES, Slice, VideoState
-from streams.core.decisions import Action, Effects, Reason, Receipt
+from streams.core.decisions import Effects, Reason, Receipt
 from streams.core.events import (
     Admit,
     Hold,
@@ -15,6 +17,7 @@ from streams.core.events import (
 )
 from streams.core.policy import (
     FIRST_CHECKPOINT,
+    Assessment,
     Ruling,
     assess,
     next_slice,
@@ -28,8 +31,9 @@ from streams.core.state import PartitionState
 from streams.core.units import NEVER, is_slice, surface_of
 from streams.errors import DeadLetter
 
-GONE = SlicePolicy(reach=1, prior_mean=0, prior_variance=1, noise_variance=1, price=0)
+GONE: Final = SlicePolicy(reach=1, prior_mean=0, prior_variance=1, noise_variance=1, price=0)
 """Stands for a slice that the policy in force does not have."""
+GONE_RULING: Final = Ruling("stop", "slice_gone", 0)
 
 
 class Distribution:
@@ -75,11 +79,10 @@ class Distribution:
         """Judge an active slice on its evidence and do what the rule says."""
         spec = self.policy.slices.get(slice_id)
         if spec is None:
-            self._end(slice_id, row, "slice_gone", "stop")
-            return
-        said = assess(self.policy, spec, self.state.row, row)
-        row.index = said.estimate.index
-        ruling = rule(self.policy, spec, slice_id, self.state.row, row, said)
+            ruling = None if surface_of(slice_id) == "following" else GONE_RULING
+        else:
+            said = self._assess(slice_id, row)
+            ruling = rule(self.policy, spec, slice_id, self.state.row, row, said)
         if ruling is None:
             set_checkpoints(self.policy, row)
         elif ruling.action == "stop":
@@ -104,6 +107,7 @@ class Distribution:
         for slice_id in record.starts:
             if row.stage == "public" or surface_of(slice_id) == "following":
                 self._start(slice_id, "first_crowd")
+        self._reach_public("first_crowd")
 
     def _revise(self, record: Revise) -> None:
         if record.fits is not None and not all(is_slice(name) for name in record.fits):
@@ -118,21 +122,28 @@ class Distribution:
             self.state.row.fits = record.fits
         if record.limited:
             self._move_all("limited", "withdraw", (ACTIVE, HELD))
-        elif before == "limited" and self.state.row.stage == "public":
-            self._start_next("audience_widened")
+        elif before != self.state.row.stage:
+            self._reach_public("audience_widened")
 
     def _release(self) -> None:
         for slice_id, row in sorted(self.state.slices.items()):
             if row.status == HELD:
                 self._move(row, "release")
-                self._write("start", "released", slice_id, row, 0)
-                set_checkpoints(self.policy, row)
+                self._write(Ruling("start", "released", 0), slice_id, row)
+                self.checkpoint(slice_id, row)  # feedback that was in flight came meanwhile
+        self._reach_public("released")
 
     def _move_all(self, reason: Reason, move: SliceMove, stages: tuple[int, ...]) -> None:
         for slice_id, row in sorted(self.state.slices.items()):
             kept = move == "withdraw" and surface_of(slice_id) == "following"
             if row.status in stages and not kept:
                 self._end(slice_id, row, reason, move)
+
+    def _reach_public(self, reason: Reason) -> None:
+        """Give a video that may reach the public and does not its best crowd."""
+        active = (name for name, row in self.state.slices.items() if row.status == ACTIVE)
+        if not any(surface_of(name) != "following" for name in active):
+            self._start_next(reason)
 
     def _start_next(self, reason: Reason) -> None:
         slice_id = next_slice(self.policy, self.state)
@@ -150,7 +161,6 @@ class Distribution:
             return
         row.prior_mean = predicted_mean(self.policy, self.state, slice_id)
         self.state.slices[slice_id] = row
-        row.index = assess(self.policy, spec, self.state.row, row).estimate.index
         self._move(row, "start")
         self._grant(slice_id, row, Ruling("start", reason, tranche))
         if row.views >= FIRST_CHECKPOINT:
@@ -161,17 +171,18 @@ class Distribution:
             self._move(row, "widen")
             row.stage += 1
         row.tranche = ruling.tranche
-        row.allowance += ruling.tranche
+        # What was shown beyond the allowance, or before any, is not to be shown again for it.
+        row.allowance = max(row.allowance, row.impressions) + ruling.tranche
         row.granted_views = row.views
         if surface_of(slice_id) != "following":
             self.state.row.granted += ruling.tranche
-        self._write(ruling.action, ruling.reason, slice_id, row, ruling.tranche)
+        self._write(ruling, slice_id, row)
         set_checkpoints(self.policy, row)
 
     def _end(self, slice_id: str, row: Slice, reason: Reason, move: SliceMove) -> None:
         self._move(row, move)
         row.check_views = row.check_impressions = NEVER
-        self._write("stop", reason, slice_id, row, 0)
+        self._write(Ruling("stop", reason, 0), slice_id, row)
 
     def _move_video(self, move: VideoMove) -> None:
         self.state.row.stage = move_video(self.state.row.stage, move)
@@ -179,12 +190,17 @@ class Distribution:
     def _move(self, row: Slice, move: SliceMove) -> None:
         row.status = SLICE_STAGES.index(move_slice(SLICE_STAGES[row.status], move))
 
-    def _write(
-        self, action: Action, reason: Reason, slice_id: str, row: Slice, tranche: int
-    ) -> None:
+    def _assess(self, slice_id: str, row: Slice) -> Assessment:
+        """Return what the evidence says, and keep its index in the row."""
+        spec = self.policy.slices.get(slice_id, GONE)
+        said = assess(self.policy, spec, self.state.row, row)
+        row.index = said.estimate.index
+        return said
+
+    def _write(self, ruling: Ruling, slice_id: str, row: Slice) -> None:
         """Write the receipt: the numbers are those that the decision was taken on."""
         video = self.state.row
-        said = assess(self.policy, self.policy.slices.get(slice_id, GONE), video, row)
+        said = self._assess(slice_id, row)
         video.decisions += 1
         self.effects.receipts.append(
             Receipt(
@@ -192,13 +208,13 @@ class Distribution:
                 n=video.decisions,
                 video=self.video,
                 slice=slice_id,
-                action=action,
-                reason=reason,
+                action=ruling.action,
+                reason=ruling.reason,
                 cause=self.cause.id,
                 ts=self.cause.ts,
                 policy=self.policy.version,
                 stage=row.stage,
-                tranche=tranche,
+                tranche=ruling.tranche,
                 allowance=row.allowance,
                 impressions=row.impressions,
                 views=row.views,

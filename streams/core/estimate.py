@@ -12,6 +12,7 @@ from msgspec import Struct
 from streams.core.units import MICROS
 
 _LN_SCALE = 10**12
+_MICROS_BITS = MICROS.bit_length()
 _LN_2 = 693_147_180_560  # ln 2 at _LN_SCALE
 _LN_16_PI = 3_917_318  # ln(16 pi), micro-units
 
@@ -116,14 +117,11 @@ def ln(x: int) -> int:
     >>> ln(1_000_000), ln(2_718_282), ln(15_000_000), ln(500_000)
     (0, 1000000, 2708050, -693148)
     """
-    k = 0
+    k = x.bit_length() - _MICROS_BITS
     m = x * _LN_SCALE // MICROS
-    while m >= 2 * _LN_SCALE:
-        m >>= 1
-        k += 1
-    while m < _LN_SCALE:
-        m <<= 1
-        k -= 1
+    m = m >> k if k >= 0 else m << -k
+    if m < _LN_SCALE:
+        k, m = k - 1, 2 * m
     t = (m - _LN_SCALE) * _LN_SCALE // (m + _LN_SCALE)
     square = t * t // _LN_SCALE
     total, power, odd = 0, t, 1

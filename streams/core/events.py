@@ -19,6 +19,7 @@ DurationMs = Annotated[int, Meta(ge=1, le=86_400_000)]
 WatchMs = Annotated[int, Meta(ge=0, le=86_400_000)]
 Micros = Annotated[int, Meta(ge=-(1 << 53) + 1, lt=1 << 53)]
 Count = Annotated[int, Meta(ge=0, lt=1 << 53)]
+Sequence = Annotated[int, Meta(ge=1, lt=1 << 53)]
 Ratio = Annotated[int, Meta(ge=0, le=MICROS)]
 Text = Annotated[str, Meta(max_length=2_000)]
 SliceName = Annotated[str, Meta(min_length=1, max_length=48)]
@@ -110,7 +111,7 @@ class Like(Interaction, frozen=True, gc=False, tag="like"):
 
 
 class Unlike(Interaction, frozen=True, gc=False, tag="unlike"):
-    """Takes back a like, and only a like."""
+    """Takes back a like, and only a like, at the weight that the policy gives a like now."""
 
 
 class Comment(Interaction, frozen=True, gc=False, tag="comment"):
@@ -143,7 +144,7 @@ class Control(Struct, frozen=True, tag_field="type"):
     id: Id
     video: Id
     ts: Millis
-    seq: Count
+    seq: Sequence
 
 
 class Admit(Control, frozen=True, tag="admit"):
@@ -220,7 +221,7 @@ class Policy(Struct, frozen=True, tag_field="type", tag="policy"):
 
     id: Id
     ts: Millis
-    seq: Count
+    seq: Sequence
     version: Id
     weights: Weights
     slices: Annotated[dict[SliceName, SlicePolicy], Meta(min_length=1, max_length=SLICES_PER_VIDEO)]

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
-from streams.core.counters import COMPLETE_PERCENT, Slice, VideoState
+from streams.core.counters import COMPLETE_PERCENT, Slice
 from streams.core.decisions import Effects, Rejection
 from streams.core.distribution import Distribution
 from streams.core.events import (
@@ -24,6 +24,7 @@ from streams.core.events import (
     Policy,
     Report,
     Share,
+    Takedown,
     Unlike,
     VideoControl,
     View,
@@ -47,10 +48,10 @@ def fold(  # noqa: C901, PLR0912, PLR0915 - the hot path: a call per event costs
 ) -> Effects:
     """Fold events in log order into `state` and return what that asks for.
 
-    `offsets[i]` and `elements[i]` say where in the partition `events[i]` stood; offsets rise, the
-    events of one array share theirs. Every event has exactly one outcome: applied, duplicate,
-    late (applied too, but older than the policy's limit) or invalid (rejected). Raises nothing
-    that depends on the input.
+    Ids and slices are valid, checked by the codec. `offsets[i]` and `elements[i]` say where in
+    the partition `events[i]` stood; offsets rise, the events of one array share theirs. Every
+    event has exactly one outcome: applied, duplicate, late (applied too, but older than the
+    policy's limit) or invalid (rejected). Raises nothing that depends on the input.
     """
     effects = Effects()
     window, videos, epoch = state.window, state.videos, state.epoch
@@ -67,6 +68,7 @@ def fold(  # noqa: C901, PLR0912, PLR0915 - the hot path: a call per event costs
             policy = state.policy
             weights = policy.weights if policy else DEFAULT_WEIGHTS
             watch, complete = weights.watch, weights.complete
+            late_before = newest - policy.late_after_ms if policy else 0
             continue
         if offset >= window.end:
             window.turn(offset)
@@ -88,10 +90,16 @@ def fold(  # noqa: C901, PLR0912, PLR0915 - the hot path: a call per event costs
                 effects.outcomes[EVENT_TYPES[kind], "duplicate"] += 1
                 continue
         row = video.slices.get(slice_id)
+        if kind is Unlike and (row is None or not row.likes):
+            # Its like was counted elsewhere, three generations ago: nothing is left to take back.
+            effects.outcomes["unlike", "duplicate"] += 1
+            continue
         if row is None:
-            row = _open(video, slice_id, effects, event, offset, element)
-            if row is None:
+            if len(video.slices) >= SLICES_PER_VIDEO:
+                full = f"the video has feedback in {SLICES_PER_VIDEO} slices already"
+                _reject(effects, event, offset, element, "slice_limit", full)
                 continue
+            row = video.slices[slice_id] = Slice()
         ts = event.ts
         if ts > newest:
             newest = ts
@@ -155,26 +163,6 @@ def _engage(row: Slice, kind: type, weights: Weights) -> None:
         row.take_back_value(weights.like)
 
 
-def _open(
-    video: VideoState,
-    slice_id: str,
-    effects: Effects,
-    event: LogRecord,
-    offset: int,
-    element: int,
-) -> Slice | None:
-    """Return a new row for the slice's first feedback, None after rejecting the event."""
-    if not is_slice(slice_id):
-        _reject(effects, event, offset, element, "slice", "slice is not surface:group")
-        return None
-    if len(video.slices) >= SLICES_PER_VIDEO:
-        message = f"the video has feedback in {SLICES_PER_VIDEO} slices already"
-        _reject(effects, event, offset, element, "slice_limit", message)
-        return None
-    row = video.slices[slice_id] = Slice()
-    return row
-
-
 def _control(
     state: PartitionState,
     record: VideoControl | Policy,
@@ -187,15 +175,21 @@ def _control(
         if isinstance(record, Policy):
             applied = state.policy.seq if state.policy else -1
             if _is_new(record, applied, effects):
+                if not all(is_slice(name) for name in record.slices):
+                    raise DeadLetter("slice", "policy names a slice that is not surface:group")
                 state.set_policy(record)
             return
         video = state.videos.get(record.video)
         if video is None:
             raise DeadLetter("misrouted", "belongs to another partition")
         if _is_new(record, video.row.seq, effects):
-            if state.policy is None:
+            if state.policy is not None:
+                Distribution(state, state.policy, video, record, effects).control(record)
+            elif isinstance(record, Takedown):  # needs no policy: nothing is shown yet
+                video.row.stage, video.row.seq = "removed", record.seq
+                state.touch_video(record.video, video)
+            else:
                 raise DeadLetter("illegal_move", "a video's control record before any policy")
-            Distribution(state, state.policy, video, record, effects).control(record)
     except DeadLetter as letter:
         _reject(effects, record, offset, element, letter.reason, str(letter))
     except IllegalMove as illegal:

@@ -5,7 +5,6 @@ Redis: consumers and producers of one log see the same topics, and outlive each 
 """
 
 import asyncio
-import logging
 import time
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -27,8 +26,6 @@ from streams.runtime.ports import (
     Record,
     TopicIdentity,
 )
-
-_log: Final = logging.getLogger(__name__)
 
 
 @dataclass
@@ -344,8 +341,8 @@ class MemoryLog:
 class MemoryConsumer:
     """The port `LogConsumer`: a member of `group` reading `topic` of a `MemoryLog`.
 
-    A member that joins or leaves rebalances the group within its own `start` or `stop`. A
-    listener that raises is logged and the hand-over goes on, as with Kafka's clients.
+    A member that joins or leaves rebalances the group within its own `start` or `stop`. When a
+    listener raises, the hand-over goes on and the next `fetch` raises it.
     """
 
     def __init__(self, log: MemoryLog, topic: str, group: str) -> None:
@@ -356,6 +353,7 @@ class MemoryConsumer:
         self._assigned: tuple[int, ...] = ()
         self._positions: Final[dict[int, int]] = {}
         self._paused: Final[set[int]] = set()
+        self._failure: Exception | None = None  # of the listener
         self._turn = 0  # which partition is read first, so that none starves
         self._wake: Final = asyncio.Event()
 
@@ -378,6 +376,9 @@ class MemoryConsumer:
         """Return the next records by partition; see the port."""
         deadline = time.monotonic() + timeout_ms / 1000
         await asyncio.sleep(0)  # a loop that only fetches lets the others run
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
         while not (found := self._take(max_records)):
             self._wake.clear()
             try:
@@ -432,8 +433,8 @@ class MemoryConsumer:
     async def _tell(self, call: Callable[[Sequence[int]], Awaitable[None]]) -> None:
         try:
             await call(self._assigned)
-        except Exception:  # noqa: BLE001 - whatever it is, the other members must get theirs
-            _log.exception("the listener raised, the rebalance goes on")
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next fetch raises it
+            self._failure = error
 
     def _drop(self) -> None:
         self._assigned = ()

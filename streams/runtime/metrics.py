@@ -5,7 +5,7 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram, start_http_server
 
-from streams.runtime.codec import APP_VERSION
+from streams.runtime.refusals import APP_VERSION
 
 EVENTS: Final = Counter(
     "streams_events_processed",

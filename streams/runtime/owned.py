@@ -18,8 +18,9 @@ from streams.core.units import surface_of
 from streams.errors import Halt, Retry, StreamsError
 from streams.runtime import metrics
 from streams.runtime.bad_input import BadInput
-from streams.runtime.codec import Decoded, Refusal, dead_letter, decode_log, element_bytes
+from streams.runtime.codec import Decoded, decode_log
 from streams.runtime.ports import Conflict, Outgoing, Producer, Record, Store
+from streams.runtime.refusals import Pieces, Refusal, dead_letter
 from streams.settings import Settings
 
 CHUNK_RECORDS: Final = 1_000
@@ -137,22 +138,21 @@ class Owned:
         self._refuse(decoded.refusals, "decode")
         bad = len(decoded.refusals)
         metrics.UNKNOWN_FIELDS.labels(self._topic).inc(decoded.unknown_fields)
-        by_offset = {record.offset: record for record in chunk} if len(chunk) > 1 else {}
-        by_offset[chunk[-1].offset] = chunk[-1]
+        pieces = Pieces(chunk)
         start = 0
         for end in _cuts(decoded, self._settings.flush_rows):
-            bad += self._fold(decoded, start, end, by_offset)
+            bad += self._fold(decoded, start, end, pieces)
             self.folded = decoded.offsets[end - 1]
             await self._make_room(now)
             if self.released:
                 return
             start = end
-        bad += self._fold(decoded, start, len(decoded.events), by_offset)
+        bad += self._fold(decoded, start, len(decoded.events), pieces)
         self.folded = chunk[-1].offset
         await self._make_room(now)
         self._judge_input(now, len(chunk), bad)
 
-    def _fold(self, decoded: Decoded, start: int, end: int, by_offset: dict[int, Record]) -> int:
+    def _fold(self, decoded: Decoded, start: int, end: int, pieces: Pieces) -> int:
         """Fold a run of events and put what comes of it into the outbox; return the rejected."""
         offsets, elements = decoded.offsets, decoded.elements
         effects = (
@@ -170,12 +170,7 @@ class Owned:
         for (kind, outcome), count in effects.outcomes.items():
             metrics.EVENTS.labels(self._topic, kind, outcome).inc(count)
         if effects.rejected:
-            refusals = []
-            for offset, element, reason, message in effects.rejected:
-                record = by_offset[offset]
-                value = element_bytes(record, element)
-                refusals.append(Refusal(record, element, value, reason, message))
-            self._refuse(refusals, "fold")
+            self._refuse([pieces.refusal(*rejection) for rejection in effects.rejected], "fold")
         return len(effects.rejected)
 
     def _refuse(self, refusals: Sequence[Refusal], stage: str) -> None:

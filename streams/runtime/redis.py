@@ -69,9 +69,9 @@ class RedisStore:
         if tuple(map(int, version.split(".")[:2])) < MINIMUM_VERSION:
             raise Halt(f"Redis is version {version}: 6.2 or later is needed", code="redis_version")
         if info.get("redis_mode") == "cluster":
-            message = "this Redis is a node of a Redis Cluster: name a single Redis, or a primary"
-            raise Halt(f"{message} with replicas", code="redis_cluster")
-        policy = info["maxmemory_policy"]
+            message = "this Redis is a node of a Redis Cluster: name a Redis that stands alone"
+            raise Halt(message, code="redis_cluster")
+        policy = info.get("maxmemory_policy", "unknown")
         if policy != "noeviction":
             raise Halt(
                 f"Redis may evict counters (maxmemory-policy is {policy}): "
@@ -193,12 +193,12 @@ class RedisStore:
                 raise _other_namespace(partition, answer[1], namespace)
 
     async def _call_flush(self, key: str, arguments: Sequence[Word]) -> list[bytes]:
-        """Call the script, again if the reply was lost: the watermark makes the second a no-op."""
+        """Call the script, again if the connection was lost: if it was done, that is a no-op."""
         command: tuple[str, str | bytes] = ("EVALSHA", _FLUSH.sha)
         for left in reversed(range(_FLUSH_ATTEMPTS)):
             try:
                 return await self._evaluate(command, key, arguments)
-            except _LOST:
+            except exceptions.ConnectionError:
                 if not left:
                     raise
         raise AssertionError  # the last attempt returns or raises

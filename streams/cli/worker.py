@@ -1,0 +1,115 @@
+"""`streams worker`: feedback worker and control plane, in one process or apart."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import click
+
+from streams.cli.options import connection_options
+from streams.cli.wiring import (
+    log_to_stderr,
+    make_worker,
+    producing,
+    require_topics,
+    run,
+    stop_on_signals,
+    storing,
+)
+from streams.control.app import ControlPlane, Ports
+from streams.errors import Halt
+from streams.runtime.kafka import KafkaAdmin, KafkaProducer
+from streams.runtime.metrics import serve_metrics, tame_gc
+from streams.runtime.redis import RedisDossiers, RedisServingIndex
+from streams.settings import Secret, Settings, load_secret
+
+
+@click.command()
+@connection_options("brokers", "redis", "group", "topic_prefix")
+@click.option(
+    "--only",
+    type=click.Choice(["feedback", "control"]),
+    help="Run one half: feedback (counters and decisions) or control (admission, serving index).",
+)
+@click.option("--metrics-port", type=int, help="Port of /metrics on loopback, 0 for none.")
+def worker(settings: Settings, only: str | None, metrics_port: int | None) -> None:
+    """Count feedback, decide, and admit videos, until Ctrl-C or SIGTERM.
+
+    Start as many as there is work for: they share the partitions. The first Ctrl-C stores
+    everything and leaves the group, the second ends the process at once. STREAMS_SECRET signs
+    control records and must be the same everywhere.
+
+    Example: STREAMS_SECRET=... streams worker --brokers localhost:9092
+    """
+    folder: Path = click.get_current_context().params["config"]
+    secret = load_secret()
+    log_to_stderr()
+    serve_metrics(settings.metrics_port if metrics_port is None else metrics_port)
+    run(_work(settings, secret, folder, only))
+
+
+async def _work(settings: Settings, secret: Secret, folder: Path, only: str | None) -> None:
+    await require_topics(settings)
+    stopping = asyncio.Event()
+    stop_on_signals(stopping.set)
+    async with AsyncExitStack() as stack:
+        producer = await stack.enter_async_context(producing(settings.brokers))
+        if only != "control":
+            feedback = await _start_feedback(stack, settings, secret, producer, stopping)
+        else:
+            feedback = None
+        if only != "feedback":
+            await _start_control(stack, settings, secret, folder, producer)
+        tame_gc()
+        click.echo(f"streams: {only or 'feedback and control'} running; Ctrl-C to stop", err=True)
+        waiting = asyncio.create_task(stopping.wait())
+        await asyncio.wait(
+            [waiting, *([feedback] if feedback else [])], return_when=asyncio.FIRST_COMPLETED
+        )
+        waiting.cancel()
+        if feedback is not None and feedback.done():
+            await feedback  # it ended by itself: with an error
+
+
+async def _start_feedback(
+    stack: AsyncExitStack,
+    settings: Settings,
+    secret: Secret,
+    producer: KafkaProducer,
+    stopping: asyncio.Event,
+) -> asyncio.Task[None]:
+    """Start the feedback worker; it is stopped, and awaited, when the stack unwinds."""
+    store = await stack.enter_async_context(storing(settings.redis))
+    feedback = make_worker(settings, secret, producer, store)
+    await feedback.start()
+    task = asyncio.create_task(feedback.run(), name="feedback")
+    task.add_done_callback(lambda _: stopping.set())
+
+    async def finish() -> None:
+        feedback.stop()
+        await asyncio.wait([task])
+        if feedback.halted and not task.exception():
+            lines = "; ".join(str(halt) for halt in feedback.halted.values())
+            raise Halt(f"stopped with halted partitions: {lines}", code="halted")
+
+    stack.push_async_callback(finish)
+    return task
+
+
+async def _start_control(
+    stack: AsyncExitStack,
+    settings: Settings,
+    secret: Secret,
+    folder: Path,
+    producer: KafkaProducer,
+) -> None:
+    """Start the control plane; it is stopped when the stack unwinds."""
+    dossiers = RedisDossiers(settings.redis)
+    stack.push_async_callback(dossiers.close)
+    index = RedisServingIndex(settings.redis)
+    stack.push_async_callback(index.close)
+    log = await KafkaAdmin(settings.brokers).identity(settings.topic("interactions"))
+    ports = Ports(producer, dossiers, index)
+    control = ControlPlane(settings, secret, ports, folder, partitions=log.partitions)
+    await control.start()
+    stack.push_async_callback(control.stop)

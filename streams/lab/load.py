@@ -1,0 +1,102 @@
+"""A load for measurements: admitted videos and a realistic mix of feedback, ready to be sent.
+
+Half impressions, 45 % views, the rest engagements; videos by a heavy tail (a tenth of them gets
+two thirds of the feedback), as the daily shows of KuaiRand's videos have.
+"""
+
+import random
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Final
+
+from streams.core.events import Admit, Policy
+from streams.core.partitioner import partition_of
+from streams.runtime.codec import control_record
+from streams.runtime.ports import Outgoing
+
+Batch = tuple[int, list[Outgoing], int]  # partition, records, events in them
+ENGAGEMENTS: Final = ("like", "like", "like", "comment", "share", "follow", "hide")
+
+
+class Load:
+    """Makes batches of records for one topic; the same seed gives the same events.
+
+    `array` events share a record (1: one event a record).
+    """
+
+    def __init__(
+        self, topic: str, partitions: int, *, videos: int, policy: Policy, seed: int = 1
+    ) -> None:
+        self._topic = topic
+        self._partitions = partitions
+        self._random = random.Random(seed)  # noqa: S311 - a repeatable load, not a secret
+        self._policy = policy
+        names = [f"video{number:07d}" for number in range(videos)]
+        self._videos = [(name, partition_of(name.encode(), partitions)) for name in names]
+        self._slices = [s for s in sorted(policy.slices) if s.startswith("discover:")][:3]
+        self._made = 0
+
+    def admissions(self, secret: bytes, now_ms: int) -> Iterator[Batch]:
+        """Yield the policy and an admission of every video, signed."""
+        by_partition: defaultdict[int, list[Outgoing]] = defaultdict(list)
+        for partition in range(self._partitions):
+            by_partition[partition].append(
+                control_record(self._topic, self._policy, secret, partition)
+            )
+        for video, partition in self._videos:
+            record = Admit(
+                id=f"admit-{video}",
+                video=video,
+                ts=now_ms,
+                seq=1,
+                tier="ordinary",
+                commercial=False,
+                limited=False,
+                starts=self._slices[:1],
+                fits={},
+            )
+            by_partition[partition].append(control_record(self._topic, record, secret, partition))
+        for partition, records in sorted(by_partition.items()):
+            yield partition, records, len(records)
+
+    def feedback(self, events: int, array: int, now_ms: int, batch: int = 2_000) -> Iterator[Batch]:
+        """Yield `events` interactions in batches of one partition each."""
+        queues: defaultdict[int, list[bytes]] = defaultdict(list)
+        for _ in range(events):
+            partition, event = self._event(now_ms)
+            queue = queues[partition]
+            queue.append(event)
+            if len(queue) >= batch:
+                yield self._pack(partition, queue, array, now_ms)
+                queues[partition] = []
+        for partition, queue in sorted(queues.items()):
+            if queue:
+                yield self._pack(partition, queue, array, now_ms)
+
+    def _pack(self, partition: int, events: list[bytes], array: int, now_ms: int) -> Batch:
+        if array == 1:
+            values = events
+        else:
+            runs = (events[at : at + array] for at in range(0, len(events), array))
+            values = [b"[" + b",".join(run) + b"]" for run in runs]
+        key = b"collector"
+        records = [Outgoing(self._topic, value, key, (), partition, now_ms) for value in values]
+        return partition, records, len(events)
+
+    def _event(self, now_ms: int) -> tuple[int, bytes]:
+        chance = self._random.random
+        self._made += 1
+        video, partition = self._videos[int(len(self._videos) * chance() ** 6)]
+        slice_id = self._slices[0] if chance() < 0.8 else self._slices[self._made % 3]
+        kind = chance()
+        name = "impression" if kind < 0.5 else "view"
+        extra = ""
+        if kind >= 0.95:
+            name = ENGAGEMENTS[self._made % len(ENGAGEMENTS)]
+        elif name == "view":
+            watched = int(20_000 * min(chance() * 1.3, 1.0))
+            extra = f',"watch_ms":{watched},"duration_ms":20000'
+        return partition, (
+            f'{{"type":"{name}","id":"e{self._made:012d}","video":"{video}",'
+            f'"viewer":"u{int(chance() * 1e7):07d}","slice":"{slice_id}","ts":{now_ms}{extra}}}'
+        ).encode()

@@ -1,0 +1,251 @@
+"""Counts the log a second time, as simply as it can be said, and compares every counter.
+
+Shares with the fold how bytes become events and what an id, a slice and a partition are; nothing
+of how events become counters. Deliberately slow and plain: dictionaries, no rows, no epochs.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from msgspec import Struct
+
+from streams.core.counters import COUNTERS, VIDEO_ROW, decode_slice
+from streams.core.events import (
+    ControlRecord,
+    InteractionRecord,
+    LogRecord,
+    Policy,
+    Unlike,
+    View,
+)
+from streams.core.partitioner import partition_of
+from streams.core.policy import DEFAULT_WEIGHTS
+from streams.core.units import MICROS, SLICES_PER_VIDEO
+from streams.errors import Halt
+from streams.runtime.codec import decode_log
+from streams.runtime.ports import LogReader, Store, TopicIdentity
+from streams.settings import Settings
+
+Counts = dict[tuple[str, str], dict[str, int]]  # (video, slice) -> counter -> value
+EXAMPLES: Final = 20
+QUIET_TRIES: Final = 5
+
+
+class Difference(Struct, frozen=True):
+    """One counter that the store and the log tell differently; None: there is none at all."""
+
+    partition: int
+    video: str
+    slice: str
+    counter: str
+    stored: int | None
+    recounted: int | None
+
+
+class Verification(Struct):
+    """What was compared and what differed; `examples` holds the first few differences."""
+
+    partitions: int = 0
+    records: int = 0
+    checked: int = 0
+    differences: int = 0
+    examples: list[Difference] = []
+
+
+async def verify(
+    reader: LogReader, store: Store, identity: TopicIdentity, namespace: str, tools: "Verifier"
+) -> Verification:
+    """Compare every counter of every partition with a recount up to its watermark.
+
+    `Halt` if the log no longer begins where the counters do, or if a worker keeps writing.
+    """
+    result = Verification()
+    for partition in range(identity.partitions):
+        stored = await store.meta(partition, namespace)
+        if stored is None:
+            continue
+        rows = await _quiet_rows(store, partition)
+        watermark = rows[0]
+        recount = Recount(partition, identity.partitions, tools.settings.generation_records)
+        result.records += await _read(reader, identity.topic, recount, watermark, tools)
+        result.partitions += 1
+        _compare(partition, rows[1], recount.counts, result)
+    return result
+
+
+class Verifier(Struct, frozen=True):
+    """What verification needs beside its ports."""
+
+    settings: Settings
+    secret: bytes
+
+
+class Recount:
+    """The recount of one partition: give it every event of the log in order."""
+
+    def __init__(self, partition: int, partitions: int, generation_records: int) -> None:
+        self.counts: Final[Counts] = {}
+        self._partition = partition
+        self._partitions = partitions
+        self._generation_records = generation_records
+        self._ids: defaultdict[int, set[str]] = defaultdict(set)  # generation -> what was met
+        self._likes: defaultdict[int, dict[tuple[str, str], list[str]]] = defaultdict(dict)
+        self._slices: defaultdict[str, set[str]] = defaultdict(set)
+        self._weights = DEFAULT_WEIGHTS
+        self._policy_seq = -1
+
+    def add(self, event: LogRecord, offset: int) -> None:
+        """Count one event."""
+        if isinstance(event, Policy):
+            if event.seq > self._policy_seq:
+                self._policy_seq, self._weights = event.seq, event.weights
+            return
+        if isinstance(event, ControlRecord):
+            return
+        generation = offset // self._generation_records
+        for past in [g for g in self._ids if g < generation - 1]:
+            del self._ids[past]
+            self._likes.pop(past, None)
+        if self._met(event.id, generation):
+            return
+        if partition_of(event.video.encode(), self._partitions) != self._partition:
+            return
+        slice_id = self._counted_in(event, generation)
+        if isinstance(event, Unlike) and not self._likes_left(event.video, slice_id):
+            return
+        if slice_id and self._is_open(event.video, slice_id):
+            self._count(event, slice_id)
+
+    def _met(self, key: str, generation: int) -> bool:
+        met = key in self._ids[generation] or key in self._ids[generation - 1]
+        self._ids[generation].add(key)
+        return met
+
+    def _counted_in(self, event: InteractionRecord, generation: int) -> str:
+        """Return the slice in which the event counts, "" if it counts nowhere."""
+        kind = type(event).__name__.lower()
+        if kind in {"follow", "hide"}:
+            return (
+                "" if self._met(f"{kind} {event.viewer} {event.video}", generation) else event.slice
+            )
+        if kind not in {"like", "unlike"}:
+            return event.slice
+        # What this viewer did with this video, in order: the slice of a like, "" for an unlike.
+        pair = (event.viewer, event.video)
+        history = self._likes[generation - 1].get(pair, []) + self._likes[generation].get(pair, [])
+        said = event.slice if kind == "like" else ""
+        self._likes[generation].setdefault(pair, []).append(said)
+        liked_in = ""
+        for earlier in history:
+            liked_in = "" if earlier == "" else liked_in or earlier
+        if kind == "like":
+            return "" if liked_in else event.slice
+        return liked_in
+
+    def _likes_left(self, video: str, slice_id: str) -> int:
+        return self.counts.get((video, slice_id), {}).get("likes", 0)
+
+    def _is_open(self, video: str, slice_id: str) -> bool:
+        slices = self._slices[video]
+        if slice_id in slices:
+            return True
+        if len(slices) >= SLICES_PER_VIDEO:
+            return False
+        slices.add(slice_id)
+        return True
+
+    def _count(self, event: InteractionRecord, slice_id: str) -> None:
+        counts = self.counts.setdefault((event.video, slice_id), dict.fromkeys(COUNTERS, 0))
+        kind = type(event).__name__.lower()
+        values = []
+        sign = 1
+        if isinstance(event, View):
+            counts["views"] += 1
+            counts["watch_ms"] += event.watch_ms
+            watched = min(event.watch_ms, event.duration_ms)
+            value = self._weights.watch * watched // event.duration_ms
+            if event.watch_ms * 100 >= event.duration_ms * 95:
+                counts["completes"] += 1
+                value += self._weights.complete
+            values.append(value)
+        elif isinstance(event, Unlike):
+            counts["likes"] -= 1
+            sign = -1
+            values.append(self._weights.like)
+        else:
+            counts[f"{kind}s"] += 1
+            values.append(getattr(self._weights, kind, 0))
+        for value in values:
+            counts["value_sum"] += sign * value
+            counts["value_sq"] += sign * (value * value // MICROS)
+
+
+async def _quiet_rows(
+    store: Store, partition: int
+) -> tuple[int, Mapping[str, Mapping[str, bytes]]]:
+    """Return watermark and rows that belong together: nothing was flushed between."""
+    for _ in range(QUIET_TRIES):
+        before = await store.watermark(partition)
+        rows = await store.scan(partition)
+        if before is not None and before == await store.watermark(partition):
+            return before, rows
+    raise Halt(
+        f"partition {partition} is being written all the time: stop the workers, or their load",
+        code="busy",
+        partition=partition,
+    )
+
+
+async def _read(
+    reader: LogReader, topic: str, recount: Recount, watermark: int, tools: Verifier
+) -> int:
+    """Give the recount every event up to the watermark; return the records read."""
+    partition = recount._partition  # noqa: SLF001 - one file, one story
+    bounds = (await reader.offsets(topic, [partition]))[partition]
+    if bounds.start:
+        raise Halt(
+            f"partition {partition}: the log begins at {bounds.start}: what came before cannot be "
+            "counted again",
+            code="data_loss",
+            partition=partition,
+        )
+    reader.assign({(topic, partition): 0})
+    records = 0
+    while await reader.position(topic, partition) <= watermark:
+        batches = await reader.fetch(1_000, 10_000)
+        batch = [r for r in batches.get((topic, partition), ()) if r.offset <= watermark]
+        records += len(batch)
+        decoded = decode_log(batch, tools.secret, tools.settings.record_bytes)
+        for event, offset in zip(decoded.events, decoded.offsets, strict=True):
+            recount.add(event, offset)
+    return records
+
+
+def _compare(
+    partition: int,
+    stored: Mapping[str, Mapping[str, bytes]],
+    recounted: Counts,
+    result: Verification,
+) -> None:
+    """Compare both directions: what is stored, and what should be."""
+    found: Counts = {}
+    for video, fields in stored.items():
+        for slice_id, raw in fields.items():
+            if slice_id != VIDEO_ROW:
+                row = decode_slice(raw)
+                found[video, slice_id] = {name: getattr(row, name) for name in COUNTERS}
+    for key in _union(found, recounted):
+        ours: dict[str, Any] = found.get(key, {})
+        theirs: dict[str, Any] = recounted.get(key, {})
+        for name in COUNTERS:
+            result.checked += 1
+            have, want = ours.get(name), theirs.get(name)
+            if have != want and (have or want or key not in found):
+                result.differences += 1
+                if len(result.examples) < EXAMPLES:
+                    result.examples.append(Difference(partition, *key, name, have, want))
+
+
+def _union(*keyed: Mapping[tuple[str, str], object]) -> Iterable[tuple[str, str]]:
+    return sorted(set().union(*keyed))

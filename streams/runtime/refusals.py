@@ -1,0 +1,162 @@
+"""What cannot be used: why, in words that name fields and never repeat payload, and its letter."""
+
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import Any, Final, NamedTuple
+
+import msgspec
+from msgspec import Raw
+
+from streams.core.events import CONTROL_TYPES
+from streams.core.units import ID_ALPHABET, is_slice
+from streams.errors import DeadLetter, RejectReason
+from streams.runtime.ports import Outgoing, Record
+from streams.settings import DEAD_LETTER_SUFFIX
+
+APP_VERSION: Final = version("streams")
+PARSER_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError)
+"""The four families that bytes of strangers can raise in msgspec."""
+
+_decode_elements: Final = msgspec.json.Decoder(list[Raw]).decode
+_decode_fields: Final = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_raw: Final = msgspec.json.Decoder(Raw).decode
+_IDS: Final = ("id", "video", "viewer", "creator", "source", "by", "version")
+_LENGTH_REASONS: Final[Mapping[str, RejectReason]] = {**dict.fromkeys(_IDS, "id"), "slice": "slice"}
+
+
+class Refusal(NamedTuple):
+    """A record, or one element of its array, that goes to the dead letters."""
+
+    record: Record
+    element: int
+    value: bytes | None  # the element's own bytes, the record's where it is not an array
+    reason: RejectReason
+    message: str
+
+
+class Pieces:
+    """The bytes of records' elements; an array is split once, however often it is asked for."""
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        self._records = {record.offset: record for record in records}
+        self._offset = -1
+        self._elements: list[bytes] | None = None
+
+    def refusal(self, offset: int, element: int, reason: RejectReason, message: str) -> Refusal:
+        """Return the refusal of one element, with its own bytes."""
+        record = self._records[offset]
+        if offset != self._offset:
+            self._offset = offset
+            self._elements = None if record.value is None else split_array(record.value)
+        value = record.value if self._elements is None else self._elements[element]
+        return Refusal(record, element, value, reason, message)
+
+
+def dead_letter(refusal: Refusal, group: str, stage: str) -> Outgoing:
+    """Return the dead letter of a refusal: original bytes, key, timestamp and headers, and why.
+
+    `stage` is the part of the pipeline that refused: decode, fold or control.
+    """
+    record = refusal.record
+    said = {
+        "topic": record.topic,
+        "partition": record.partition,
+        "offset": record.offset,
+        "element": refusal.element,
+        "timestamp": record.timestamp,
+        "stage": stage,
+        "reason": refusal.reason,
+        "message": refusal.message,
+        "attempts": 1,
+        "consumer.group": group,
+        "app.version": APP_VERSION,
+    }
+    headers = [
+        *record.headers,
+        *((f"__streams.errors.{name}", str(text).encode()) for name, text in said.items()),
+        ("x-original-topic", record.topic.encode()),
+    ]
+    topic = record.topic + DEAD_LETTER_SUFFIX
+    return Outgoing(topic, refusal.value, record.key, headers, None, record.timestamp)
+
+
+def classify(error: Exception, value: bytes | None) -> DeadLetter:
+    """Return the dead letter for what a parser raised."""
+    if value is None:
+        return DeadLetter("tombstone", "the record has no value")
+    if isinstance(error, msgspec.ValidationError):
+        try:
+            _decode_raw(value)  # what is not JSON at all is refused as such
+            fields = _fields(value)
+        except PARSER_ERRORS as syntax:
+            return classify(syntax, value)
+        return _classify_field(str(error), fields)
+    if isinstance(error, UnicodeDecodeError):
+        return DeadLetter("utf8", "a string that is not UTF-8")
+    if isinstance(error, RecursionError):
+        return DeadLetter("depth", "nested too deeply")
+    if not value.strip(b" \t\r\n"):
+        return DeadLetter("empty", "nothing but white space")
+    return DeadLetter("json", str(error))
+
+
+def require_ids(event: object) -> None:
+    """Raise `DeadLetter` if an id or the slice of an event leaves its alphabet."""
+    for field in _IDS:
+        text = getattr(event, field, "")
+        if text.encode().translate(None, ID_ALPHABET):
+            raise DeadLetter("id", f"{field} has a character outside A-Z a-z 0-9 _ -")
+    slice_id = getattr(event, "slice", None)
+    if slice_id is not None and not is_slice(slice_id):
+        raise DeadLetter("slice", "slice is not surface:group")
+
+
+def split_array(value: bytes) -> list[bytes] | None:
+    """Return the bytes of each element of a JSON array, None if `value` is no array."""
+    try:
+        return [bytes(raw) for raw in _decode_elements(value)]
+    except PARSER_ERRORS:
+        return None
+
+
+def unknown_fields(value: bytes, kind: type) -> int:
+    """Return how many fields of an event its schema lacks; `DeadLetter` if one is not UTF-8."""
+    known = {*kind.__struct_fields__, "type"}  # type: ignore[attr-defined]
+    try:
+        return len(_fields(value).keys() - known)
+    except PARSER_ERRORS as error:
+        raise classify(error, value) from None
+
+
+def _fields(value: bytes) -> dict[str, Raw]:
+    return _decode_fields(value) if value.lstrip()[:1] == b"{" else {}
+
+
+def _classify_field(text: str, fields: dict[str, Raw]) -> DeadLetter:
+    """Return the dead letter for JSON that is no event, from msgspec's one-line message."""
+    said, _, path = text.rpartition(" - at ")
+    said, path = (said, path) if said else (text, "")
+    field = path.strip("`").removeprefix("$").removeprefix(".")
+    if said.startswith("Object missing"):
+        return DeadLetter("missing", said)
+    if not field:
+        return DeadLetter("not_object", "neither an object nor an array of objects")
+    if field == "type":
+        return _classify_tag(msgspec.json.decode(fields["type"]))
+    if said.startswith("Invalid"):  # it repeats what it was given
+        return DeadLetter("range", f"{field}: not in its vocabulary")
+    if " of length " in said:
+        return DeadLetter(_LENGTH_REASONS.get(field, "range"), f"{field}: {said}")
+    if ", got " in said:
+        return DeadLetter("type", f"{field}: {said}")
+    if field == "ts":
+        return DeadLetter("ts", "ts is not in milliseconds between 2001 and 2100")
+    return DeadLetter("range", f"{field}: outside its documented range")
+
+
+def _classify_tag(tag: Any) -> DeadLetter:
+    if not isinstance(tag, str):
+        return DeadLetter("type", "type: expected a string")
+    if tag in CONTROL_TYPES:
+        return DeadLetter("signature", f"an unsigned control record: {tag}")
+    return DeadLetter("type_unknown", "type is not in the vocabulary of this topic")
