@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from bisect import bisect_left
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Self
@@ -36,6 +36,7 @@ LOAD_SHARE: Final = 0.7
 POLL_S: Final = 0.005
 JOIN_S: Final = 60.0
 TICK_S: Final = 0.02
+Timeline = dict[int, list[tuple[int, float]]]  # partition -> (watermark, when it was seen)
 
 
 @click.command()
@@ -173,22 +174,12 @@ class _Trial:
 
     async def until_counted(self) -> float:
         """Return events a second from the first stored watermark to the last."""
-        ends = await self._ends()
-        first: tuple[float, int] | None = None
-        limit = time.perf_counter() + JOIN_S
-        while True:
-            marks = await self._watermarks()
-            now, stored = time.perf_counter(), sum(mark + 1 for mark in marks.values())
-            if stored and first is None:
-                first = (now, stored)
-            if stored >= sum(ends.values()):
-                break
-            if first is None and now > limit:
-                raise Halt(f"the worker stored nothing for {JOIN_S:.0f} s")
-            await asyncio.sleep(POLL_S)
-        assert first is not None  # noqa: S101 - something was stored
-        share = (stored - first[1]) / sum(ends.values())
-        return share * self._events / (now - first[0])
+        timeline = await self._watch(self._ends())
+        moves = sorted((at, mark, p) for p, marks in timeline.items() for mark, at in marks)
+        began, first, _ = next(move for move in moves if move[1] >= 0)
+        total = sum(marks[-1][0] + 1 for marks in timeline.values())
+        share = (total - first - 1) / total
+        return share * self._events / (moves[-1][0] - began)
 
     async def verified(self) -> dict[str, int]:
         """Count the log a second time and compare."""
@@ -212,16 +203,15 @@ class _Trial:
         now_ms = int(time.time() * 1000)
         ticks = int(seconds / TICK_S)
         made = [list(self._load.feedback(int(rate * TICK_S), 1, now_ms)) for _ in range(ticks)]
-        marks: dict[int, list[tuple[int, float]]] = {p: [] for p in range(PARTITIONS)}
-        watching = asyncio.create_task(self._watch(marks))
+        sent_all: asyncio.Future[Mapping[int, int]] = asyncio.get_running_loop().create_future()
+        watching = asyncio.create_task(self._watch(sent_all))
         async with producing(self._settings.brokers) as producer:
             for partition, records, _ in self._load.admissions(self._secret.reveal, now_ms):
                 await (await producer.send_batch(self._topic, partition, records))
+            await self._watch(self._ends())
             sent, behind = await self._send_paced(producer, made)
-        ends = {partition: offset for _, partition, offset, _ in sent}
-        while any(not seen or seen[-1][0] < ends.get(p, -1) for p, seen in marks.items()):
-            await asyncio.sleep(POLL_S)
-        watching.cancel()
+        sent_all.set_result(await self._ends())
+        marks = await watching
         waits = [
             (marks[partition][bisect_left(marks[partition], (offset, 0.0))][1] - due, count)
             for due, partition, offset, count in sent
@@ -255,12 +245,20 @@ class _Trial:
             await ack
         return sent, behind
 
-    async def _watch(self, marks: dict[int, list[tuple[int, float]]]) -> None:
-        """Note when each partition's stored watermark moved."""
+    async def _watch(self, ends: Awaitable[Mapping[int, int]]) -> Timeline:
+        """Note when each partition's stored watermark moved, until all reach the log's ends."""
+        timeline: Timeline = {partition: [] for partition in range(PARTITIONS)}
+        asked = asyncio.ensure_future(ends)
+        began = time.perf_counter()
         while True:
-            for partition, mark in (await self._watermarks()).items():
-                if not marks[partition] or marks[partition][-1][0] != mark:
-                    marks[partition].append((mark, time.perf_counter()))
+            now, marks = time.perf_counter(), await self._watermarks()
+            for partition, mark in marks.items():
+                if not timeline[partition] or timeline[partition][-1][0] != mark:
+                    timeline[partition].append((mark, now))
+            if asked.done() and all(marks[p] + 1 >= end for p, end in asked.result().items()):
+                return timeline
+            if now - began > JOIN_S and max(marks.values()) < 0:
+                raise Halt(f"the worker stored nothing for {JOIN_S:.0f} s")
             await asyncio.sleep(POLL_S)
 
     async def _watermarks(self) -> Mapping[int, int]:

@@ -63,6 +63,7 @@ class Owned:
         self.flushing: asyncio.Task[None] | None = None
         self.flushed_at = 0.0
         self.released = False
+        self._unfinished = False
         self._tools: Final = tools
         self._settings: Final = tools.settings
         self._topic: Final = tools.settings.topic("interactions")
@@ -89,6 +90,8 @@ class Owned:
         if self.flushing is not None and self.flushing.done():
             self._reap()
         full = len(self.state.changed) >= self._settings.flush_rows
+        if self._unfinished:
+            return
         if self.flushing is None and self.folded > self.watermark and (full or due):
             self.flushed_at = now
             self.flushing = asyncio.create_task(self._flush(), name=f"flush-{self.partition}")
@@ -99,7 +102,7 @@ class Owned:
             if self.flushing is not None:
                 await asyncio.wait([self.flushing])
                 self._reap()
-            if self.folded <= self.watermark:
+            if self.folded <= self.watermark or self._unfinished:
                 return
             self.flush_soon(now, due=True)
 
@@ -193,9 +196,11 @@ class Owned:
         upto, outbox = self.folded, self._outbox
         self._outbox = []
         changes = self.state.take_changes()
+        self._unfinished = True  # until it is done: without these rows no later flush is whole
         with metrics.FLUSHES.time():
             await self._until_done(self._acknowledge, outbox)
             await self._until_done(self._store_changes, upto, changes)
+        self._unfinished = False
         metrics.FLUSH_ROWS.inc(sum(map(len, changes.rows.values())))
         self.watermark = upto
         self.state.stored(changes.epoch)

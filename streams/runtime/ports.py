@@ -100,7 +100,7 @@ class LogConsumer(Protocol):
         """
 
     def seek(self, positions: Mapping[int, int]) -> None:
-        """Set the next offset to read of assigned partitions; does not await."""
+        """Set the next offset to read of partitions, if still assigned; does not await."""
 
     def pause(self, partitions: Sequence[int]) -> None:
         """Stop yielding these partitions until `resume`; keeps their place in the group."""

@@ -38,13 +38,16 @@ class Pieces:
     """The bytes of records' elements; an array is split once, however often it is asked for."""
 
     def __init__(self, records: Sequence[Record]) -> None:
-        self._records = {record.offset: record for record in records}
+        self._records = records
+        self._by_offset: dict[int, Record] = {}  # made when the first piece is asked for
         self._offset = -1
         self._elements: list[bytes] | None = None
 
     def refusal(self, offset: int, element: int, reason: RejectReason, message: str) -> Refusal:
         """Return the refusal of one element, with its own bytes."""
-        record = self._records[offset]
+        if not self._by_offset:
+            self._by_offset = {record.offset: record for record in self._records}
+        record = self._by_offset[offset]
         if offset != self._offset:
             self._offset = offset
             self._elements = None if record.value is None else split_array(record.value)

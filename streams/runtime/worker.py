@@ -35,6 +35,8 @@ SCHEMA: Final = 1
 """Of rows and meta; a worker never writes over those of another."""
 FETCH_MS: Final = 100
 CHECK_S: Final = 30.0
+COMMIT_S: Final = 0.5
+LOOP_S: Final = 0.5
 HANDOVER_S: Final = 8.0
 log: Final = logging.getLogger("streams.worker")
 
@@ -80,7 +82,7 @@ class Worker:
         self._committing: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         self._tools: Tools | None = None
-        self._audited_at = self._checked_at = clock()
+        self._audited_at = self._checked_at = self._committed_at = clock()
 
     async def start(self) -> None:
         """Connect and refuse to start where counters could not be trusted.
@@ -104,10 +106,12 @@ class Worker:
 
     async def run(self) -> None:
         """Read and fold until `stop`; then flush everything, commit and leave the group."""
+        watching = asyncio.create_task(self._watch_loop(), name="loop-lag")
         try:
             while not self._stopping.is_set():
                 await self._turn()
         finally:
+            watching.cancel()
             await self._close()
 
     def stop(self) -> None:
@@ -157,7 +161,6 @@ class Worker:
         """Take one turn of the loop: open, read, fold, flush, audit."""
         if self._opening:
             await self._open()
-        began = self._clock()
         try:
             batches = await self._consumer.fetch(FETCH_MS, self._settings.fetch_records)
         except Retry as error:
@@ -170,8 +173,6 @@ class Worker:
                 raise
             self._halt(halt.partition, halt)
             batches = {}
-        if not batches:
-            metrics.LOOP_LAG.set(max(self._clock() - began - FETCH_MS / 1000, 0))
         await self._fold(batches)
         for owned in list(self._owned.values()):
             due = self._clock() - owned.flushed_at >= self._settings.flush_interval_ms / 1000
@@ -353,8 +354,12 @@ class Worker:
 
     def _commit_soon(self) -> None:
         """Commit stored positions in the background; lag tools read them, nobody else."""
+        now = self._clock()
+        if now - self._committed_at < COMMIT_S:
+            return
         if self._committing is not None and not self._committing.done():
             return
+        self._committed_at = now
         moved = {
             partition: owned.watermark + 1
             for partition, owned in self._owned.items()
@@ -373,6 +378,17 @@ class Worker:
             log.debug("committing failed: %s", error)
         else:
             self._committed.update(positions)
+
+    async def _watch_loop(self) -> None:
+        """Measure how late the event loop runs: heartbeats are as late."""
+        bound = self._settings.session_timeout_ms / 2000
+        while True:
+            asked = self._clock()
+            await asyncio.sleep(LOOP_S)
+            late = self._clock() - asked - LOOP_S
+            metrics.LOOP_LAG.set(max(late, 0))
+            if late > bound:
+                log.warning("the event loop stood still for %.1f s: near the session timeout", late)
 
     async def _pause(self, seconds: float) -> None:
         with suppress(TimeoutError):

@@ -84,15 +84,19 @@ class KafkaConsumer:
                     *ready, timeout_ms=timeout_ms, max_records=max_records
                 )
         except Retry as error:
+            if isinstance(error.__cause__, NoOffsetForPartitionError):
+                return {}  # asked before its position was sought, answered after
             self._sort_out(error.__cause__)
             raise
         return self._advance(batches)
 
     def seek(self, positions: Mapping[int, int]) -> None:
-        """Set the next offset to read of assigned partitions; does not await."""
+        """Set the next offset to read of partitions, if still assigned; does not await."""
+        assigned = self._client.assignment()
         for partition, position in positions.items():
-            self._client.seek(TopicPartition(self._topic, partition), position)
-            self._next[partition] = position
+            if (at := TopicPartition(self._topic, partition)) in assigned:
+                self._client.seek(at, position)
+                self._next[partition] = position
 
     def pause(self, partitions: Sequence[int]) -> None:
         """Stop yielding these partitions until `resume`."""
@@ -163,8 +167,6 @@ class KafkaConsumer:
                     code="data_loss",
                     partition=at.partition,
                 ) from cause
-        if isinstance(cause, NoOffsetForPartitionError):
-            return  # of a partition without a position: its listener is still at work
         if isinstance(cause, CorruptRecordException):
             partition = _partition_in(str(cause))
             self._corrupt[partition] = self._corrupt.get(partition, 0) + 1
