@@ -1,6 +1,6 @@
 """What one partition's fold remembers: videos in memory, the window, the policy, changed rows."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -78,9 +78,12 @@ class PartitionState:
         self.epoch = 0  # rises with every `take_changes`
         self._flushed = -1  # greatest epoch known to be stored
 
-    def missing(self, events: Iterable[LogRecord]) -> list[str]:
+    def missing(self, events: Sequence[LogRecord]) -> list[str]:
         """Return the videos of `events` that belong here and are not in memory, sorted."""
-        met = {event.video for event in events if not isinstance(event, Policy)}
+        try:
+            met = {event.video for event in events}  # type: ignore[union-attr]
+        except AttributeError:  # a policy is about no video
+            met = {event.video for event in events if not isinstance(event, Policy)}
         return sorted(
             video
             for video in met - self.videos.keys()

@@ -82,6 +82,7 @@ def decode_log(records: Sequence[Record], secret: bytes, limit: int) -> Decoded:
     out = Decoded([], [], [], [], 0)
     add_event, add_offset = out.events.append, out.offsets.append
     add_element = out.elements.append
+    quotes_of = _QUOTES.get
     unknown = 0
     decoded: Any
     for record in records:
@@ -108,7 +109,7 @@ def decode_log(records: Sequence[Record], secret: bytes, limit: int) -> Decoded:
             add_event(decoded)
             add_offset(record.offset)
             add_element(0)
-            if kind in _QUOTES and value.count(b'"') != _QUOTES[kind]:
+            if value.count(b'"') != quotes_of(kind) and kind in _QUOTES:
                 unknown += _read_over(out, record, kind)
     return _checked(out, records)._replace(unknown_fields=unknown)
 
