@@ -51,6 +51,7 @@ class Slice(msgspec.Struct, gc=False):
     check_impressions: int = NEVER  # the latest tranche is nearly used from here on
     granted_views: int = 0  # views at the latest grant
     epoch: int = -1  # of the flush that will carry the row; not stored
+    digest: int = 0  # of the row as it was last taken for storing; not stored
 
     def add_value(self, micros: int) -> None:
         """Add one part of a view's value."""
@@ -63,7 +64,7 @@ class Slice(msgspec.Struct, gc=False):
         self.value_sq -= micros * micros // MICROS
 
 
-SLICE_FIELDS: Final = tuple(name for name in Slice.__struct_fields__ if name != "epoch")
+SLICE_FIELDS: Final = Slice.__struct_fields__[: Slice.__struct_fields__.index("epoch")]
 COUNTERS: Final = SLICE_FIELDS[: SLICE_FIELDS.index("status")]
 """The fields that are feedback alone; the others belong to distribution."""
 _slice_values: Final = attrgetter(*SLICE_FIELDS)
@@ -88,15 +89,15 @@ _decode_video: Final = msgspec.json.Decoder(Video).decode
 
 
 class VideoState:
-    """One video in memory: its row, its slices, and the digests of what was last flushed."""
+    """One video in memory: its own row and its slices' rows."""
 
-    __slots__ = ("digests", "row", "row_epoch", "slices", "touched")
+    __slots__ = ("row", "row_digest", "row_epoch", "slices", "touched")
 
     def __init__(self) -> None:
         self.row = Video()
         self.slices: dict[str, Slice] = {}
-        self.digests: dict[str, int] = {}
         self.row_epoch = -1  # as `Slice.epoch`, for the own row
+        self.row_digest = 0  # as `Slice.digest`
         self.touched = -1  # latest epoch in which any row changed
 
 
@@ -123,11 +124,12 @@ def load_video(video: str, fields: Mapping[str, bytes]) -> VideoState:
     """Return the state that a video's hash holds; a fresh one if `fields` is empty."""
     state = VideoState()
     for field, raw in fields.items():
-        state.digests[field] = row_digest(video, field, raw)
+        digest = row_digest(video, field, raw)
         if field == VIDEO_ROW:
-            state.row = _decode_video(raw)
+            state.row, state.row_digest = _decode_video(raw), digest
         else:
-            state.slices[field] = decode_slice(raw)
+            state.slices[field] = row = decode_slice(raw)
+            row.digest = digest
     return state
 
 

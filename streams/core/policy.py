@@ -97,14 +97,14 @@ def rule(
             tranche = policy.tranche * policy.growth**row.stage
             return Ruling("keep", "allowance_nearly_used", min(tranche, room))
     elif row.impressions >= row.allowance and not delivered:
-        spent = row.allowance < spec.reach
-        return Ruling("stop", "budget_spent" if spent else "reach_used", 0)
+        reached = max(row.allowance, row.impressions) >= spec.reach
+        return Ruling("stop", "reach_used" if reached else "budget_spent", 0)
     return None
 
 
 def room_of(policy: Policy, spec: SlicePolicy, slice_id: str, video: Video, row: Slice) -> int:
     """Return how many impressions can still be granted: reach left, and budget on the public."""
-    room = spec.reach - row.allowance
+    room = spec.reach - max(row.allowance, row.impressions)
     if surface_of(slice_id) != "following":
         room = min(room, policy.budget - video.granted)
     return max(room, 0)

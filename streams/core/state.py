@@ -124,11 +124,20 @@ class PartitionState:
         rows: dict[str, dict[str, bytes]] = {}
         digest = self.digest
         for video, state, field, row in self.changed:
-            raw = encode_video(state.row) if row is None else encode_slice(row)
-            new = row_digest(video, field, raw)
-            digest += new - state.digests.get(field, 0)
-            state.digests[field] = new
-            rows.setdefault(video, {})[field] = raw
+            if row is None:
+                raw = encode_video(state.row)
+                new = row_digest(video, field, raw)
+                digest += new - state.row_digest
+                state.row_digest = new
+            else:
+                raw = encode_slice(row)
+                new = row_digest(video, field, raw)
+                digest += new - row.digest
+                row.digest = new
+            if video in rows:
+                rows[video][field] = raw
+            else:
+                rows[video] = {field: raw}
         self.digest = digest % DIGEST_MODULUS
         self.changed = []
         epoch = self.epoch
@@ -140,21 +149,16 @@ class PartitionState:
         self._flushed = epoch
 
     def evict(self, keep: int) -> int:
-        """Forget stored videos, earliest loaded first, down to `keep`; return how many.
+        """Forget videos, those that changed longest ago first, down to `keep`; return how many.
 
-        A video with changes not yet stored stays. One that changed in one of the last few epochs
-        moves to the back instead (second chance).
+        A video with changes not yet stored stays.
         """
-        excess = len(self.videos) - keep
-        recent = self.epoch - 8
-        evicted = 0
-        for video in list(self.videos)[: max(2 * excess, 0)]:
-            state = self.videos[video]
-            if state.touched <= self._flushed and (state.touched < recent):
-                del self.videos[video]
-                evicted += 1
-            else:
-                self.videos[video] = self.videos.pop(video)
-            if evicted >= excess:
-                break
-        return evicted
+        stored = [
+            (state.touched, video)
+            for video, state in self.videos.items()
+            if state.touched <= self._flushed
+        ]
+        leaving = sorted(stored)[: max(len(self.videos) - keep, 0)]
+        for _, video in leaving:
+            del self.videos[video]
+        return len(leaving)

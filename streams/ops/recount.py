@@ -24,7 +24,7 @@ from streams.core.policy import DEFAULT_WEIGHTS
 from streams.core.units import MICROS, SLICES_PER_VIDEO
 from streams.errors import Halt
 from streams.runtime.codec import decode_log
-from streams.runtime.ports import LogReader, Store, TopicIdentity
+from streams.runtime.ports import LogReader, Offsets, Store, TopicIdentity
 from streams.settings import Settings
 
 Counts = dict[tuple[str, str], dict[str, int]]  # (video, slice) -> counter -> value
@@ -58,19 +58,22 @@ async def verify(
 ) -> Verification:
     """Compare every counter of every partition with a recount up to its watermark.
 
-    `Halt` if the log no longer begins where the counters do, or if a worker keeps writing.
+    `Halt` if the log no longer holds what was counted, if nothing was counted of it, or if a
+    worker keeps writing. Exact for videos with feedback in fewer than `SLICES_PER_VIDEO` slices:
+    slices that a decision started count towards that limit, and a recount knows of none.
     """
     result = Verification()
     for partition in range(identity.partitions):
-        stored = await store.meta(partition, namespace)
-        if stored is None:
+        bounds = (await reader.offsets(identity.topic, [partition]))[partition]
+        if await store.meta(partition, namespace) is None:
+            _require_empty(partition, bounds)
             continue
-        rows = await _quiet_rows(store, partition)
-        watermark = rows[0]
+        watermark, rows = await _quiet_rows(store, partition)
+        _require_whole(partition, bounds, watermark)
         recount = Recount(partition, identity.partitions, tools.settings.generation_records)
         result.records += await _read(reader, identity.topic, recount, watermark, tools)
         result.partitions += 1
-        _compare(partition, rows[1], recount.counts, result)
+        _compare(partition, rows, recount.counts, result)
     return result
 
 
@@ -197,12 +200,17 @@ async def _quiet_rows(
     )
 
 
-async def _read(
-    reader: LogReader, topic: str, recount: Recount, watermark: int, tools: Verifier
-) -> int:
-    """Give the recount every event up to the watermark; return the records read."""
-    partition = recount._partition  # noqa: SLF001 - one file, one story
-    bounds = (await reader.offsets(topic, [partition]))[partition]
+def _require_empty(partition: int, bounds: Offsets) -> None:
+    if bounds.end:
+        raise Halt(
+            f"partition {partition}: {bounds.end} offsets in the log and no counters: start a "
+            "worker; if one was here before, Redis lost its data (`streams counters rebuild`)",
+            code="watermark_missing",
+            partition=partition,
+        )
+
+
+def _require_whole(partition: int, bounds: Offsets, watermark: int) -> None:
     if bounds.start:
         raise Halt(
             f"partition {partition}: the log begins at {bounds.start}: what came before cannot be "
@@ -210,6 +218,19 @@ async def _read(
             code="data_loss",
             partition=partition,
         )
+    if bounds.end <= watermark:
+        raise Halt(
+            f"partition {partition}: the log ends at {bounds.end}, below the watermark {watermark}",
+            code="log_truncated",
+            partition=partition,
+        )
+
+
+async def _read(
+    reader: LogReader, topic: str, recount: Recount, watermark: int, tools: Verifier
+) -> int:
+    """Give the recount every event up to the watermark; return the records read."""
+    partition = recount._partition  # noqa: SLF001 - one file, one story
     reader.assign({(topic, partition): 0})
     records = 0
     while await reader.position(topic, partition) <= watermark:

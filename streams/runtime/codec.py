@@ -129,11 +129,12 @@ def decode_one(
 
 
 def decode_interaction(value: bytes) -> InteractionRecord:
-    """Decode one interaction; `DeadLetter` if it cannot be used."""
+    """Decode one interaction by itself; `DeadLetter` if the log could not use it."""
     try:
         event: InteractionRecord = _decode_element(value)
     except PARSER_ERRORS as error:
         raise classify(error, value) from None
+    unknown_fields(value, type(event))
     require_ids(event)
     return event
 

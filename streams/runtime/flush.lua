@@ -10,7 +10,7 @@
 local meta, rows_prefix = KEYS[1], string.sub(KEYS[1], 1, -5) .. 'v:'
 local namespace, expected, new = ARGV[1], ARGV[2], ARGV[3]
 
-local stored = redis.call('HMGET', meta, 'namespace', 'watermark')
+local stored = redis.call('HMGET', meta, 'namespace', 'watermark', 'digest')
 local fresh = not stored[1] and not stored[2]
 if not fresh and stored[1] ~= namespace then
   return {'namespace', stored[1] or ''}
@@ -19,11 +19,13 @@ if not fresh and not stored[2] then
   return {'conflict', '-1'}
 end
 local watermark = stored[2] or '-1'
--- Doubles are exact up to 2^53: more offsets than a partition sees in a century.
-if tonumber(watermark) >= tonumber(new) then
+-- Only a flush whose reply was lost finds its own watermark and its own digest. Another owner's
+-- flush up to the same offset has the same digest too, unless one of the two counted wrong.
+if watermark == new and stored[3] == ARGV[5] then
   return {'noop'}
 end
-if watermark ~= expected then
+-- A watermark only rises. Doubles are exact up to 2^53: more offsets than a century brings.
+if watermark ~= expected or tonumber(new) <= tonumber(watermark) then
   return {'conflict', watermark}
 end
 

@@ -21,6 +21,7 @@ from streams.runtime.ports import (
     Conflict,
     FlushResult,
     Headers,
+    Loaded,
     Offsets,
     Outgoing,
     Record,
@@ -68,12 +69,11 @@ class MemoryStore:
         stored = self.partitions.get(partition)
         return None if stored is None or stored.namespace is None else stored.watermark
 
-    async def load(
-        self, partition: int, videos: Sequence[str]
-    ) -> Mapping[str, Mapping[str, bytes]]:
-        """Return the stored fields of each video, {} for one that is not stored."""
+    async def load(self, partition: int, videos: Sequence[str]) -> Loaded:
+        """Return the stored fields of each video and their watermark."""
         rows = self.partitions.get(partition, StoredPartition()).rows
-        return {video: dict(rows.get(video, {})) for video in videos}
+        found = {video: dict(rows.get(video, {})) for video in videos}
+        return Loaded(await self.watermark(partition), found)
 
     async def flush(
         self, partition: int, namespace: str, expected: int, new: int, changes: Changes
@@ -106,9 +106,9 @@ class MemoryStore:
         stored = self.partitions.get(partition, StoredPartition())
         if stored.namespace is not None:
             _require_namespace(stored.namespace, namespace, partition)
-        if stored.watermark >= new:
+        if stored.watermark == new and stored.meta.digest == changes.meta.digest:
             return "noop"
-        if stored.watermark != expected:
+        if stored.watermark != expected or new <= stored.watermark:
             return Conflict(stored.watermark)
         for video, fields in changes.rows.items():
             stored.rows.setdefault(video, {}).update(fields)

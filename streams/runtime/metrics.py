@@ -39,6 +39,9 @@ ROLLED_BACK: Final = Counter(
 REPLAYED: Final = Counter(
     "streams_replayed_records", "Records read again for their ids after an assignment."
 )
+SHORT_WINDOWS: Final = Counter(
+    "streams_short_windows", "Assignments whose ids retention had partly deleted."
+)
 REBALANCES: Final = Counter("streams_rebalances", "Assignments taken over.")
 COMMIT_FAILURES: Final = Counter(
     "streams_commit_failures", "Offset commits that failed; lag tools see old positions meanwhile."

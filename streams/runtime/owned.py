@@ -24,6 +24,7 @@ from streams.runtime.refusals import Pieces, Refusal, dead_letter
 from streams.settings import Settings
 
 CHUNK_RECORDS: Final = 1_000
+LOAD_VIDEOS: Final = 500
 BACKOFF_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 log: Final = logging.getLogger("streams.worker")
 
@@ -64,6 +65,7 @@ class Owned:
         self.flushed_at = 0.0
         self.released = False
         self._unfinished = False
+        self._flushing_to = watermark
         self._tools: Final = tools
         self._settings: Final = tools.settings
         self._topic: Final = tools.settings.topic("interactions")
@@ -94,7 +96,12 @@ class Owned:
             return
         if self.flushing is None and self.folded > self.watermark and (full or due):
             self.flushed_at = now
-            self.flushing = asyncio.create_task(self._flush(), name=f"flush-{self.partition}")
+            # Taken at once: what is folded from here on is the next flush's.
+            outbox, self._outbox = self._outbox, []
+            self._flushing_to = self.folded
+            self._unfinished = True  # until it is done: without these rows no later one is whole
+            flush = self._flush(self.folded, outbox, self.state.take_changes())
+            self.flushing = asyncio.create_task(flush, name=f"flush-{self.partition}")
 
     async def settle(self, now: float) -> None:
         """Flush until everything folded is stored."""
@@ -131,13 +138,8 @@ class Owned:
     async def _take_chunk(self, chunk: Sequence[Record], now: float) -> None:
         decoded = decode_log(chunk, self._tools.secret, self._settings.record_bytes)
         missing = self.state.missing(decoded.events)
-        if missing:
-            stored = await self._tools.store.load(self.partition, missing)
-            if self.released:
-                return
-            for video in missing:
-                self.state.load(video, stored.get(video, {}))
-            metrics.LOADED.inc(len(missing))
+        if missing and not await self._load(missing):
+            return
         self._refuse(decoded.refusals, "decode")
         bad = len(decoded.refusals)
         metrics.UNKNOWN_FIELDS.labels(self._topic).inc(decoded.unknown_fields)
@@ -153,7 +155,23 @@ class Owned:
         bad += self._fold(decoded, start, len(decoded.events), pieces)
         self.folded = chunk[-1].offset
         await self._make_room(now)
-        self._judge_input(now, len(chunk), bad)
+        self._judge_input(now, len(decoded.events) + len(decoded.refusals), bad)
+
+    async def _load(self, videos: Sequence[str]) -> bool:
+        """Bring videos into memory; False once released, `Lost` if another watermark holds them."""
+        ours = {self.watermark, self._flushing_to}
+        for at in range(0, len(videos), LOAD_VIDEOS):
+            some = videos[at : at + LOAD_VIDEOS]
+            loaded = await self._tools.store.load(self.partition, some)
+            if self.released:
+                return False
+            stored = -1 if loaded.watermark is None else loaded.watermark
+            if stored not in ours | {self.watermark}:
+                raise Lost(stored)
+            for video in some:
+                self.state.load(video, loaded.videos.get(video, {}))
+        metrics.LOADED.inc(len(videos))
+        return True
 
     def _fold(self, decoded: Decoded, start: int, end: int, pieces: Pieces) -> int:
         """Fold a run of events and put what comes of it into the outbox; return the rejected."""
@@ -178,7 +196,8 @@ class Owned:
 
     def _refuse(self, refusals: Sequence[Refusal], stage: str) -> None:
         for refusal in refusals:
-            self._outbox.append(dead_letter(refusal, self._settings.group, stage))
+            group, limit = self._settings.group, self._settings.record_bytes
+            self._outbox.append(dead_letter(refusal, group, stage, limit))
             metrics.DEAD_LETTERS.labels(self._topic, refusal.reason).inc()
             if stage == "decode":
                 metrics.EVENTS.labels(self._topic, "unknown", "invalid").inc()
@@ -191,17 +210,13 @@ class Owned:
             await asyncio.wait([self.flushing])
         self.flush_soon(now, due=False)
 
-    async def _flush(self) -> None:
-        """Store everything folded so far; `Lost`, or `Halt` if it can't ever be stored."""
-        upto, outbox = self.folded, self._outbox
-        self._outbox = []
-        changes = self.state.take_changes()
-        self._unfinished = True  # until it is done: without these rows no later flush is whole
+    async def _flush(self, upto: int, outbox: Sequence[Outgoing], changes: Changes) -> None:
+        """Store what was folded up to an offset; `Lost`, or `Halt` if it can't ever be stored."""
         with metrics.FLUSHES.time():
             await self._until_done(self._acknowledge, outbox)
             await self._until_done(self._store_changes, upto, changes)
-        self._unfinished = False
         metrics.FLUSH_ROWS.inc(sum(map(len, changes.rows.values())))
+        self._unfinished = False
         self.watermark = upto
         self.state.stored(changes.epoch)
 
@@ -240,18 +255,18 @@ class Owned:
         if done is not None and (error := done.exception()) is not None:
             raise error
 
-    def _judge_input(self, now: float, records: int, bad: int) -> None:
-        judged = self._bad_input.note(now, records, bad)
+    def _judge_input(self, now: float, events: int, bad: int) -> None:
+        judged = self._bad_input.note(now, events, bad)
         if judged == "alarm":
             metrics.BAD_INPUT.labels(self._topic, str(self.partition)).inc()
             log.warning(
-                "partition %d: more than 1 %% of this minute's records are bad; see %s.dlq",
+                "partition %d: more than 1 %% of this minute's events are bad; see %s.dlq",
                 self.partition,
                 self._topic,
             )
         elif judged == "pause":
             raise Halt(
-                f"partition {self.partition}: more than 20 % of a minute's records are bad; "
+                f"partition {self.partition}: more than 20 % of a minute's events are bad; "
                 f"mend their producer (see {self._topic}.dlq), then start the worker again",
                 code="too_many_bad",
                 partition=self.partition,

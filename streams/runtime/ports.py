@@ -166,6 +166,13 @@ class Producer(Protocol):
         """
 
 
+class Loaded(NamedTuple):
+    """Rows by video and field, and the watermark that they belong to (None: none is stored)."""
+
+    watermark: int | None
+    videos: Mapping[str, Mapping[str, bytes]]
+
+
 class Conflict(NamedTuple):
     """Somebody else moved the watermark, or Redis lost acknowledged writes."""
 
@@ -191,18 +198,20 @@ class Store(Protocol):
     async def watermark(self, partition: int) -> int | None:
         """Return the stored watermark alone, None if there is none (idle audit)."""
 
-    async def load(
-        self, partition: int, videos: Sequence[str]
-    ) -> Mapping[str, Mapping[str, bytes]]:
-        """Return the stored fields of each video, {} for one that is not stored."""
+    async def load(self, partition: int, videos: Sequence[str]) -> "Loaded":
+        """Return the stored fields of each video, {} for one that is not stored.
+
+        With the watermark that they belong to: a caller whose own is another one has lost the
+        partition, and these rows count what it is about to count again.
+        """
 
     async def flush(
         self, partition: int, namespace: str, expected: int, new: int, changes: Changes
     ) -> FlushResult:
         """Write rows (absolute values), meta and watermark, all or nothing.
 
-        Only if the stored watermark is `expected` (-1: none is stored). `noop` if it is at `new`
-        or beyond already with this namespace: a retry after a lost reply. May be repeated.
+        Only if the stored watermark is `expected` (-1: none is stored). `noop` if it is `new`
+        already, with the digest of these changes: a retry after a lost reply. May be repeated.
         Raises `Retry` if the store fails for now, `Halt` code `namespace` or `store_corrupt`.
         """
 

@@ -23,7 +23,7 @@ from redis.backoff import NoBackoff
 from streams.core.decisions import Receipt
 from streams.core.state import Changes, Meta
 from streams.errors import Halt, Retry, StreamsError, Unreachable
-from streams.runtime.ports import Candidate, Conflict, FlushResult
+from streams.runtime.ports import Candidate, Conflict, FlushResult, Loaded
 
 Word = str | int | bytes
 """One part of a command."""
@@ -36,6 +36,7 @@ REBUILD: Final = "rebuild it from the log with `streams counters rebuild`"
 _BATCH: Final = 500  # keys per round trip: a reply stays below a megabyte
 _SCAN: Final = 1_000  # keys that one SCAN step looks at
 _FLUSH_ATTEMPTS: Final = 2
+_LOAD_ATTEMPTS: Final = 5
 _META: Final = ("namespace", "watermark", "event_time", "digest", "policy")
 
 
@@ -118,18 +119,22 @@ class RedisStore:
             stored = await self._run("HGET", _meta_key(partition), "watermark")
             return None if stored is None else int(stored)
 
-    async def load(
-        self, partition: int, videos: Sequence[str]
-    ) -> Mapping[str, Mapping[str, bytes]]:
-        """Return the stored fields of each video, {} for one that is not stored."""
-        prefix = _rows_prefix(partition)
-        loaded: dict[str, Mapping[str, bytes]] = {}
-        for first in range(0, len(videos), _BATCH):
-            batch = videos[first : first + _BATCH]
+    async def load(self, partition: int, videos: Sequence[str]) -> Loaded:
+        """Return the stored fields of each video and their watermark.
+
+        The watermark is read before and behind the rows, and all again if it moved meanwhile; a
+        transaction would do as well, but Redis refuses one, even to read, while its memory is full.
+        """
+        prefix, mark = _rows_prefix(partition), ("HGET", _meta_key(partition), "watermark")
+        rows = [("HGETALL", f"{prefix}{video}") for video in videos]
+        for _ in range(_LOAD_ATTEMPTS):
             with _sorted_errors(partition):
-                found = await self._hashes([f"{prefix}{video}" for video in batch])
-            loaded.update(zip(batch, found, strict=True))
-        return loaded
+                replies = await _pipelined(self._client, [mark, *rows, mark])
+            before, *found, behind = replies
+            if before == behind:
+                hashes = dict(zip(videos, map(_hash, found), strict=True))
+                return Loaded(None if before is None else int(before), hashes)
+        raise Retry(f"partition {partition}: its watermark moves while its rows are read")
 
     async def flush(
         self, partition: int, namespace: str, expected: int, new: int, changes: Changes
@@ -230,7 +235,7 @@ class RedisStore:
 
     async def _hashes(self, keys: Sequence[str | bytes]) -> list[dict[str, bytes]]:
         found = await _pipelined(self._client, [("HGETALL", key) for key in keys])
-        return [{name.decode(): value for name, value in row.items()} for row in found]
+        return [_hash(row) for row in found]
 
     async def _config(self, pattern: str) -> dict[str, str]:
         found: dict[str, str] = await self._run("CONFIG GET", pattern)
@@ -321,6 +326,10 @@ def connect(url: str, timeout_s: float) -> Redis:
         )
     except ValueError as error:
         raise Halt(f"the address of Redis cannot be used: {error}") from None
+
+
+def _hash(reply: Mapping[bytes, bytes]) -> dict[str, bytes]:
+    return {name.decode(): value for name, value in reply.items()}
 
 
 async def _pipelined(client: Redis, commands: Sequence[Sequence[Word]]) -> list[Any]:

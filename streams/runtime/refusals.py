@@ -1,8 +1,9 @@
 """What cannot be used: why, in words that name fields and never repeat payload, and its letter."""
 
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from importlib.metadata import version
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 from msgspec import Raw
@@ -14,6 +15,9 @@ from streams.runtime.ports import Outgoing, Record
 from streams.settings import DEAD_LETTER_SUFFIX
 
 APP_VERSION: Final = version("streams")
+MARGIN_BYTES: Final = 32_768
+"""What key and headers may add to the largest value; the topics take twice that."""
+TRUNCATED_BYTES: Final = 4_096
 PARSER_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError)
 """The four families that bytes of strangers can raise in msgspec."""
 
@@ -55,13 +59,16 @@ class Pieces:
         return Refusal(record, element, value, reason, message)
 
 
-def dead_letter(refusal: Refusal, group: str, stage: str) -> Outgoing:
+def dead_letter(refusal: Refusal, group: str, stage: str, limit: int) -> Outgoing:
     """Return the dead letter of a refusal: original bytes, key, timestamp and headers, and why.
 
-    `stage` is the part of the pipeline that refused: decode, fold or control.
+    `stage` is the part of the pipeline that refused: decode, fold or control. `limit` is the
+    largest value in bytes that is parsed; of a record far above it the letter holds the
+    beginning, the size, a checksum and the place in the log.
     """
     record = refusal.record
-    said = {
+    value, headers = refusal.value, list(record.headers)
+    said: dict[str, str | int] = {
         "topic": record.topic,
         "partition": record.partition,
         "offset": record.offset,
@@ -74,16 +81,21 @@ def dead_letter(refusal: Refusal, group: str, stage: str) -> Outgoing:
         "consumer.group": group,
         "app.version": APP_VERSION,
     }
-    headers = [
-        *record.headers,
-        *((f"__streams.errors.{name}", str(text).encode()) for name, text in said.items()),
-        ("x-original-topic", record.topic.encode()),
-    ]
+    size = len(value or b"") + len(record.key or b"")
+    size += sum(len(name) + len(text or b"") for name, text in headers)
+    if size > limit + MARGIN_BYTES:
+        # No topic takes it whole: it stays in the log, and the letter says where and which.
+        said["truncated.bytes"] = size
+        said["truncated.sha256"] = sha256(value or b"").hexdigest()
+        value, headers = (value or b"")[:TRUNCATED_BYTES], []
+    headers += [(f"__streams.errors.{name}", str(text).encode()) for name, text in said.items()]
+    headers.append(("x-original-topic", record.topic.encode()))
+    key = record.key if len(record.key or b"") <= TRUNCATED_BYTES else None
     topic = record.topic + DEAD_LETTER_SUFFIX
-    return Outgoing(topic, refusal.value, record.key, headers, None, record.timestamp)
+    return Outgoing(topic, value, key, headers, None, record.timestamp)
 
 
-def classify(error: Exception, value: bytes | None) -> DeadLetter:
+def classify(error: Exception, value: bytes | Raw | None) -> DeadLetter:
     """Return the dead letter for what a parser raised."""
     if value is None:
         return DeadLetter("tombstone", "the record has no value")
@@ -98,7 +110,7 @@ def classify(error: Exception, value: bytes | None) -> DeadLetter:
         return DeadLetter("utf8", "a string that is not UTF-8")
     if isinstance(error, RecursionError):
         return DeadLetter("depth", "nested too deeply")
-    if not value.strip(b" \t\r\n"):
+    if not bytes(value).strip(b" \t\r\n"):
         return DeadLetter("empty", "nothing but white space")
     return DeadLetter("json", str(error))
 
@@ -131,8 +143,8 @@ def unknown_fields(value: bytes, kind: type) -> int:
         raise classify(error, value) from None
 
 
-def _fields(value: bytes) -> dict[str, Raw]:
-    return _decode_fields(value) if value.lstrip()[:1] == b"{" else {}
+def _fields(value: bytes | Raw) -> dict[str, Raw]:
+    return _decode_fields(value) if bytes(value).lstrip()[:1] == b"{" else {}
 
 
 def _classify_field(text: str, fields: dict[str, Raw]) -> DeadLetter:
@@ -145,7 +157,7 @@ def _classify_field(text: str, fields: dict[str, Raw]) -> DeadLetter:
     if not field:
         return DeadLetter("not_object", "neither an object nor an array of objects")
     if field == "type":
-        return _classify_tag(msgspec.json.decode(fields["type"]))
+        return _classify_tag(fields["type"])
     if said.startswith("Invalid"):  # it repeats what it was given
         return DeadLetter("range", f"{field}: not in its vocabulary")
     if " of length " in said:
@@ -157,9 +169,13 @@ def _classify_field(text: str, fields: dict[str, Raw]) -> DeadLetter:
     return DeadLetter("range", f"{field}: outside its documented range")
 
 
-def _classify_tag(tag: Any) -> DeadLetter:
-    if not isinstance(tag, str):
+def _classify_tag(raw: Raw) -> DeadLetter:
+    if not bytes(raw).startswith(b'"'):
         return DeadLetter("type", "type: expected a string")
+    try:
+        tag = msgspec.json.decode(raw)
+    except PARSER_ERRORS as error:
+        return classify(error, raw)
     if tag in CONTROL_TYPES:
         return DeadLetter("signature", f"an unsigned control record: {tag}")
     return DeadLetter("type_unknown", "type is not in the vocabulary of this topic")

@@ -34,10 +34,11 @@ from streams.settings import Secret, Settings
 SCHEMA: Final = 1
 """Of rows and meta; a worker never writes over those of another."""
 FETCH_MS: Final = 100
-CHECK_S: Final = 30.0
+CHECK_S: Final = 10.0
 COMMIT_S: Final = 0.5
 LOOP_S: Final = 0.5
-HANDOVER_S: Final = 8.0
+HANDOVER_S: Final = 4.0
+GRACE_S: Final = 1.5
 log: Final = logging.getLogger("streams.worker")
 
 
@@ -107,11 +108,19 @@ class Worker:
     async def run(self) -> None:
         """Read and fold until `stop`; then flush everything, commit and leave the group."""
         watching = asyncio.create_task(self._watch_loop(), name="loop-lag")
+        working = asyncio.create_task(self._work(), name="work")
+        stopping = asyncio.create_task(self._stopping.wait(), name="stopping")
         try:
-            while not self._stopping.is_set():
-                await self._turn()
+            await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
+            # A turn that waits for a store or brokers that do not answer is not waited for.
+            await asyncio.wait([working], timeout=GRACE_S)
+            working.cancel()
+            with suppress(asyncio.CancelledError):
+                await working
         finally:
             watching.cancel()
+            stopping.cancel()
+            working.cancel()
             await self._close()
 
     def stop(self) -> None:
@@ -155,7 +164,13 @@ class Worker:
                 log.warning("handed over with records to fold again: %s", error)
         for task in late:
             task.cancel()
-        await self._commit({owned.partition: owned.watermark + 1 for owned in leaving})
+        with suppress(TimeoutError):
+            positions = {owned.partition: owned.watermark + 1 for owned in leaving}
+            await asyncio.wait_for(self._commit(positions), GRACE_S)
+
+    async def _work(self) -> None:
+        while not self._stopping.is_set():
+            await self._turn()
 
     async def _turn(self) -> None:
         """Take one turn of the loop: open, read, fold, flush, audit."""
@@ -171,6 +186,8 @@ class Worker:
         except Halt as halt:
             if halt.partition is None:
                 raise
+            if (owned := self._owned.get(halt.partition)) is not None:
+                await self._settle_halted(owned)
             self._halt(halt.partition, halt)
             batches = {}
         await self._fold(batches)
@@ -219,8 +236,9 @@ class Worker:
 
     async def _settle_halted(self, owned: Owned) -> None:
         """Store what was folded before the halt, if the store still takes it."""
-        with suppress(StreamsError):
-            await owned.settle(self._clock())
+        owned.release()
+        with suppress(StreamsError, TimeoutError):
+            await asyncio.wait_for(owned.settle(self._clock()), HANDOVER_S)
 
     def _reopen(self, owned: Owned, lost: Lost) -> None:
         """Drop a partition's memory and read its watermark again."""
@@ -242,6 +260,7 @@ class Worker:
         assert self._tools is not None  # noqa: S101 - `start` ran
         opening = sorted(self._opening)
         try:
+            await self._require_same_topic()
             metas = {p: await self._store.meta(p, self._tools.namespace) for p in opening}
             bounds = await self._consumer.offsets(opening)
             for partition in opening:
@@ -252,9 +271,8 @@ class Worker:
             await self._pause(BACKOFF_S[3])
             return
         except Halt as halt:
-            partition = opening[0] if halt.partition is None else halt.partition
-            self._opening.discard(partition)
-            self._halt(partition, halt)
+            for partition in opening if halt.partition is None else [halt.partition]:
+                self._halt(partition, halt)
             return
         positions: dict[int, int] = {}
         for partition in sorted(self._opening & set(opening)):
@@ -307,12 +325,23 @@ class Worker:
         if watermark < 0:
             return bounds.start
         generation = following // self._settings.generation_records - REPLAYED_GENERATIONS
-        return max(bounds.start, generation * self._settings.generation_records)
+        first = max(generation * self._settings.generation_records, 0)
+        if first < bounds.start:
+            metrics.SHORT_WINDOWS.inc()
+            log.warning(
+                "partition %d: the ids of offsets %d to %d are no longer in the log: a repeat of "
+                "theirs counts again",
+                partition,
+                first,
+                bounds.start - 1,
+            )
+        return max(bounds.start, first)
 
     def _halt(self, partition: int, halt: Halt) -> None:
         """Stop one partition and say so; the others go on."""
         self.halted[partition] = halt
-        self._owned.pop(partition, None)
+        if (owned := self._owned.pop(partition, None)) is not None:
+            owned.release()
         self._opening.discard(partition)
         self._consumer.pause([partition])
         metrics.HALTED.set(len(self.halted))
@@ -342,15 +371,41 @@ class Worker:
                     await owned.audit()
                 except Lost as lost:
                     self._reopen(owned, lost)
+                except Halt as halt:
+                    self._halt(owned.partition, halt)
                 except Retry as error:
-                    log.warning("auditing partition %d waits: %s", owned.partition, error)
+                    log.warning("auditing waits: %s", error)
+                    break
         if now - self._checked_at >= CHECK_S:
             self._checked_at = now
-            try:
-                await self._store.check()
-            except StreamsError as error:
-                metrics.STORE_ALARMS.inc()
-                log.error("Redis: %s", error)  # noqa: TRY400 - the line says all there is
+            await self._check()
+
+    async def _check(self) -> None:
+        """Ask again what was asked at the start: Redis must not evict, the topic must be the same."""
+        try:
+            await self._store.check()
+        except StreamsError as error:
+            metrics.STORE_ALARMS.inc()
+            log.error("Redis: %s", error)  # noqa: TRY400 - the line says all there is
+        try:
+            await self._require_same_topic()
+        except Halt as halt:
+            for partition in list(self._owned):
+                self._halt(partition, halt)
+        except Retry as error:
+            log.warning("checking the topic waits: %s", error)
+
+    async def _require_same_topic(self) -> None:
+        assert self._tools is not None  # noqa: S101 - `start` ran
+        identity = await self._consumer.identity()
+        namespace = namespace_of(identity, self._settings, self._secret)
+        if namespace != self._tools.namespace:
+            raise Halt(
+                f"topic {identity.topic} is not the one that was counted: it was made again or "
+                f"changed (now {namespace}, counted {self._tools.namespace}); count it into an "
+                "empty Redis, or `streams counters rebuild --yes`",
+                code="namespace",
+            )
 
     def _commit_soon(self) -> None:
         """Commit stored positions in the background; lag tools read them, nobody else."""
@@ -396,6 +451,6 @@ class Worker:
 
     async def _close(self) -> None:
         if self._committing is not None:
-            await asyncio.wait([self._committing])
+            await asyncio.wait([self._committing], timeout=GRACE_S)
         await self.on_revoked(sorted(self._owned))
         await self._consumer.stop()

@@ -85,8 +85,8 @@ async def test_a_partition_never_flushed_has_nothing(world: World) -> None:
     assert await world.store.meta(0, NS) is None
     assert await world.store.watermark(0) is None
     assert await world.store.scan(0) == {}
-    assert await world.store.load(0, ["v1"]) == {"v1": {}}
-    assert await world.store.load(0, []) == {}
+    assert (await world.store.load(0, ["v1"])).videos == {"v1": {}}
+    assert (await world.store.load(0, [])).videos == {}
 
 
 async def test_what_was_flushed_is_read_back_byte_by_byte(world: World) -> None:
@@ -97,7 +97,7 @@ async def test_what_was_flushed_is_read_back_byte_by_byte(world: World) -> None:
     assert await world.store.flush(3, NS, -1, 41, changes(rows)) == "ok"
     assert await world.store.meta(3, NS) == (41, META)
     assert await world.store.watermark(3) == 41
-    assert await world.store.load(3, ["v-_9", "other", "v1"]) == {**rows, "other": {}}
+    assert (await world.store.load(3, ["v-_9", "other", "v1"])).videos == {**rows, "other": {}}
     assert await world.store.scan(3) == rows
 
 
@@ -105,7 +105,7 @@ async def test_big_integers_survive(world: World) -> None:
     row = Slice(watch_ms=(1 << 63) + 1, value_sum=-(1 << 62) - 1, value_sq=1 << 100)
     raw = encode_slice(row)
     await world.store.flush(0, NS, -1, 0, changes({"v1": {"discover:x": raw}}))
-    stored = (await world.store.load(0, ["v1"]))["v1"]["discover:x"]
+    stored = (await world.store.load(0, ["v1"])).videos["v1"]["discover:x"]
     assert stored == raw
     assert decode_slice(stored) == row
 
@@ -119,7 +119,7 @@ async def test_more_fields_than_lua_unpacks_at_once_are_stored(world: World) -> 
 async def test_more_videos_than_one_round_trip_takes_are_read(world: World) -> None:
     rows = {f"v{number}": {"video": b"[%d]" % number} for number in range(2_345)}
     await world.store.flush(0, NS, -1, 0, changes(rows))
-    assert await world.store.load(0, list(rows)) == rows
+    assert (await world.store.load(0, list(rows))).videos == rows
     assert await world.store.scan(0) == rows
 
 
@@ -138,17 +138,29 @@ async def test_a_flush_without_rows_moves_watermark_and_meta(world: World) -> No
 
 async def test_the_same_flush_twice_writes_once(world: World) -> None:
     await world.store.flush(0, NS, -1, 9, changes())
-    again = changes({"v1": {"video": b"[2]"}}, FRESH)
-    assert await world.store.flush(0, NS, -1, 9, again) == "noop"
+    assert await world.store.flush(0, NS, -1, 9, changes()) == "noop"
     assert await world.store.scan(0) == {"v1": {"video": b"[1]"}}
     assert await world.store.meta(0, NS) == (9, META)
+
+
+async def test_another_state_at_the_same_watermark_is_a_conflict(world: World) -> None:
+    await world.store.flush(0, NS, -1, 9, changes())
+    wrong = changes({"v1": {"video": b"[2]"}}, FRESH)
+    assert await world.store.flush(0, NS, -1, 9, wrong) == Conflict(9)
+    assert await world.store.scan(0) == {"v1": {"video": b"[1]"}}
+
+
+async def test_rows_come_with_the_watermark_they_belong_to(world: World) -> None:
+    assert (await world.store.load(0, ["v1"])).watermark is None
+    await world.store.flush(0, NS, -1, 9, changes())
+    assert (await world.store.load(0, ["v1"])).watermark == 9
 
 
 async def test_the_watermark_never_goes_down(world: World) -> None:
     await world.store.flush(0, NS, -1, 9, changes())
     lower = changes({"v2": {"video": b"[2]"}}, FRESH)
-    assert await world.store.flush(0, NS, 9, 5, lower) == "noop"
-    assert await world.store.flush(0, NS, 9, 9, lower) == "noop"
+    assert await world.store.flush(0, NS, 9, 5, lower) == Conflict(9)
+    assert await world.store.flush(0, NS, 9, 9, lower) == Conflict(9)
     assert await world.store.meta(0, NS) == (9, META)
     assert await world.store.scan(0) == {"v1": {"video": b"[1]"}}
 
@@ -237,7 +249,7 @@ async def test_of_two_racing_writers_exactly_one_wins(world: World) -> None:
         assert sorted(result == "ok" for result in results) == [False, True]
         winner = results.index("ok")
         watermark += (10, 12)[winner]
-        assert results[1 - winner] == ("noop" if winner else Conflict(watermark))
+        assert results[1 - winner] == Conflict(watermark)
         assert await world.store.scan(0) == rows[winner]
         assert await world.store.watermark(0) == watermark
 
@@ -256,7 +268,7 @@ async def test_a_row_of_another_type_halts_before_anything_is_written(
     with pytest.raises(Halt) as halted:
         await world.store.flush(0, NS, 9, 19, changes(rows, FRESH))
     assert (halted.value.code, halted.value.partition) == ("store_corrupt", 0)
-    assert await world.store.load(0, ["v1", "v2", "v4"]) == {
+    assert (await world.store.load(0, ["v1", "v2", "v4"])).videos == {
         "v1": {"video": b"[1]"},
         "v2": {},
         "v4": {},
@@ -311,7 +323,7 @@ async def test_any_sequence_of_flushes_leaves_what_it_leaves_in_memory(
             video: fields for video, fields in (await model.scan(partition)).items() if fields
         }
         assert await world.store.watermark(partition) == await model.watermark(partition)
-        assert await world.store.load(partition, list(stored)) == stored
+        assert (await world.store.load(partition, list(stored))).videos == stored
         if (held := model.partitions.get(partition)) and held.namespace is not None:
             assert await world.store.meta(partition, held.namespace) == (held.watermark, held.meta)
 

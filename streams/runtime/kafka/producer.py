@@ -33,7 +33,7 @@ class KafkaProducer:
             await self._client.start()
 
     async def stop(self) -> None:
-        """Send what is queued and disconnect, within 10 s. Idempotent."""
+        """Send what is queued and disconnect, within a few seconds. Idempotent."""
         await within_stop(self._client.stop())
 
     async def send(self, record: Outgoing) -> Awaitable[None]:

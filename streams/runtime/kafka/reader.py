@@ -33,7 +33,7 @@ class KafkaReader:
             await self._client.start()
 
     async def stop(self) -> None:
-        """Disconnect, within 10 s. Idempotent."""
+        """Disconnect, within a few seconds. Idempotent."""
         await within_stop(self._client.stop())
 
     async def topics(self) -> Mapping[str, int]:

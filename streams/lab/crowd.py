@@ -1,0 +1,294 @@
+"""A closed loop of creators, viewers and a moderator, who see only what the serving index offers.
+
+Viewers draw from the candidates of their slice and never exceed an allowance; what they do follows
+from a taste that nobody else knows (`taste`). So a decision changes what is shown next, as in life,
+and bad decisions cost views. Life is faster here: a view follows its impression within seconds,
+however long the video is.
+"""
+
+import asyncio
+import heapq
+import math
+from collections import Counter
+from collections.abc import Sequence
+from itertools import accumulate
+from random import Random
+from typing import Final, NamedTuple
+
+from msgspec.structs import replace
+
+from streams.core.events import (
+    Comment,
+    Follow,
+    Hide,
+    Impression,
+    InteractionRecord,
+    Like,
+    Order,
+    Policy,
+    Recognition,
+    Report,
+    Review,
+    Share,
+    Tag,
+    Unlike,
+    Upload,
+    VerdictWord,
+    View,
+)
+from streams.core.units import SURFACES, surface_of
+from streams.lab.taste import Fortune, Rates, draw_appeals, draw_fortune, rates_at, worth
+from streams.lab.uploads import DARING, DOUBTFUL, FORBIDDEN, SUBJECTS, draw_upload
+from streams.runtime.ports import Candidate, ServingIndex
+
+CrowdEvent = Upload | Recognition | Review | InteractionRecord
+
+SURFACE_SHARE: Final = {"following": 0.12, "nearby": 0.15, "discover": 0.73}
+"""Share of each surface in the impressions, as far as it has something to show."""
+CANDIDATES: Final = 200
+REFRESH_MS: Final = 400
+"""A feed server asks the index about a slice this often."""
+SCROLL: Final = 0.85
+"""Chance of a viewer to scroll past one candidate."""
+VIEWERS_PER_SLICE: Final = 20_000
+EVENTS_PER_EXPOSURE: Final = 2.2
+VIEW_LOST: Final = 0.03
+"""Share of impressions whose view never arrives: apps are closed, networks fail."""
+SENT_TWICE: Final = 0.02
+"""Share of events that their producer delivers twice."""
+UNLIKED: Final = 0.05
+_Button = Like | Comment | Share | Follow | Hide | Report | Order
+_BUTTONS: Final[tuple[type[_Button], ...]] = (Like, Comment, Share, Follow, Hide, Report, Order)
+
+
+class Video(NamedTuple):
+    """One uploaded video and the truth about it."""
+
+    upload: Upload
+    home: str
+    fortune: Fortune
+    rates: dict[str, Rates]  # by slice
+
+
+class Crowd:
+    """Everybody outside the pipeline; private to one run, the same for the same `chance`.
+
+    `policy` names the slices and the weights of a view's value. `rate` is the aim in events a
+    second; there are fewer when the index offers too little. `videos` holds the truth, `shown`
+    counts the impressions of each (video, slice).
+    """
+
+    def __init__(self, chance: Random, policy: Policy, index: ServingIndex, rate: int) -> None:
+        self.videos: Final[dict[str, Video]] = {}
+        self.shown: Final[Counter[tuple[str, str]]] = Counter()
+        self._chance = chance
+        self._policy = policy
+        self._index = index
+        self._rate = rate
+        self._cities = [
+            name.partition(":")[2] for name in sorted(policy.slices) if surface_of(name) == "nearby"
+        ]
+        self._weights = _slice_weights(policy)
+        self._offers: dict[str, Sequence[Candidate]] = dict.fromkeys(policy.slices, ())
+        self._asked_at: dict[str, int] = {}
+        self._due: list[tuple[int, int, CrowdEvent]] = []
+        self._number = 0  # of events and due entries
+        self._last_ms: int | None = None
+        self._next_upload_ms = 0
+        self._exposures = 0.0  # owed
+
+    async def step(self, now_ms: int) -> list[CrowdEvent]:
+        """Return what happened since the last call, in the order of sending.
+
+        `now_ms` (since 1970) never falls; no event is later than it.
+        """
+        elapsed = 0 if self._last_ms is None else min(now_ms - self._last_ms, 1_000)
+        self._publish(now_ms)
+        await self._ask(now_ms)
+        self._exposures += self._rate * elapsed / 1000 / EVENTS_PER_EXPOSURE
+        happened = self._watch(now_ms)
+        while self._due and self._due[0][0] <= now_ms:
+            happened.append(heapq.heappop(self._due)[2])
+        for event in happened:
+            if self._chance.random() < SENT_TWICE:
+                self._later(now_ms + self._chance.randrange(100, 2_000), event)
+        self._last_ms = now_ms
+        return happened
+
+    def true_value(self, video: str, slice_id: str) -> float:
+        """Return what a view of this video in this slice is worth on average, in micro-units."""
+        return worth(self.videos[video].rates[slice_id], self._policy.weights)
+
+    # ------------------------------------------------------------------ creators and moderators
+
+    def _publish(self, now_ms: int) -> None:
+        """Upload what is due: a stock at first, then one video after the other."""
+        every_ms = 2_400_000 // self._rate
+        if self._last_ms is None:
+            for _ in range(max(self._rate // 100, 8)):
+                self._upload(now_ms)
+            self._next_upload_ms = now_ms + every_ms
+        self._next_upload_ms = max(self._next_upload_ms, now_ms - 1_000)  # as after a pause
+        while self._next_upload_ms <= now_ms:
+            self._upload(now_ms)
+            self._next_upload_ms += every_ms
+
+    def _upload(self, now_ms: int) -> None:
+        number = len(self.videos) + 1
+        chance = self._chance
+        subjects = [name for name in SUBJECTS if f"discover:{name}" in self._policy.slices]
+        subject = chance.choice(subjects)
+        city = chance.choice(self._cities) if self._cities else ""
+        upload = draw_upload(chance, number, subject, city, now_ms)
+        upload = self._special(number, upload, now_ms)
+        video = self._draw_video(upload, f"discover:{subject}")
+        self.videos[upload.video] = video
+        self._later(now_ms, upload)
+        if number % 10 == 3:
+            self._recognise_late(video, now_ms)
+
+    def _special(self, number: int, upload: Upload, now_ms: int) -> Upload:
+        """Make every fifth video or so one that moderation has to do with, and some adverts."""
+        soon, later = now_ms + 3_000, now_ms + self._chance.randrange(8_000, 12_000)
+        match number % 20:
+            case 4:
+                self._review(upload.video, soon, "approve")
+                return replace(upload, title=DOUBTFUL)
+            case 7:
+                self._review(upload.video, later, "reject")
+            case 9:
+                self._review(upload.video, later, "approve")
+                return replace(upload, title=DARING + upload.title)
+            case 14:
+                return replace(upload, title=FORBIDDEN)
+            case 1 | 11 | 16:
+                self._review(upload.video, soon, "approve")  # some adverts wait for it
+                return replace(upload, commercial=True)
+            case _:
+                pass
+        return upload
+
+    def _draw_video(self, upload: Upload, home: str) -> Video:
+        fortune = draw_fortune(self._chance)
+        policy = self._policy
+        appeals = draw_appeals(self._chance, home, fortune, policy.slices, policy.weights)
+        rates = {
+            name: rates_at(appeal, commercial=upload.commercial) for name, appeal in appeals.items()
+        }
+        return Video(upload, home, fortune, rates)
+
+    def _review(self, video: str, at_ms: int, verdict: VerdictWord) -> None:
+        self._later(at_ms, Review(self._id("review"), video, at_ms, verdict, "moderator-1"))
+
+    def _recognise_late(self, video: Video, now_ms: int) -> None:
+        """Let a slow recogniser see what the video is truly good for."""
+        public = [name for name in video.rates if surface_of(name) == "discover"]
+        best = max(public, key=lambda name: (video.rates[name].watched, name))
+        interest = best.partition(":")[2]
+        if interest in SUBJECTS:
+            at_ms = now_ms + 5_000
+            tags = (Tag("interest", interest, 800_000),)
+            name, source = video.upload.video, "slow-eye"
+            self._later(at_ms, Recognition(self._id("seen"), name, at_ms, source, tags))
+
+    # ------------------------------------------------------------------ viewers
+
+    async def _ask(self, now_ms: int) -> None:
+        """Ask the index about every slice not asked about lately."""
+        stale = [
+            name
+            for name in sorted(self._policy.slices)
+            if now_ms - self._asked_at.get(name, 0) >= REFRESH_MS
+        ]
+        offers = await asyncio.gather(*(self._index.top(name, CANDIDATES) for name in stale))
+        for name, offer in zip(stale, offers, strict=True):
+            self._offers[name] = offer
+            self._asked_at[name] = now_ms
+
+    def _watch(self, now_ms: int) -> list[CrowdEvent]:
+        """Show videos to the viewers that are due; return the impressions."""
+        rooms = {name: self._with_room(name) for name in sorted(self._offers)}
+        choices = _choices(self._weights, rooms)
+        impressions: list[CrowdEvent] = []
+        while self._exposures >= 1 and choices:
+            self._exposures -= 1
+            names, cumulated = choices
+            slice_id = self._chance.choices(names, cum_weights=cumulated)[0]
+            room = rooms[slice_id]
+            rank = int(math.log(1 - self._chance.random()) / math.log(SCROLL)) % len(room)
+            candidate = room[rank]
+            impressions.append(self._show(candidate.video, slice_id, now_ms))
+            if self.shown[candidate.video, slice_id] >= candidate.allowance:
+                del room[rank]
+                if not room:
+                    choices = _choices(self._weights, rooms)
+        self._exposures = min(self._exposures, 1.0)  # who found nothing does not come back at once
+        return impressions
+
+    def _with_room(self, slice_id: str) -> list[Candidate]:
+        return [
+            offer
+            for offer in self._offers[slice_id]
+            if self.shown[offer.video, slice_id] < offer.allowance and offer.video in self.videos
+        ]
+
+    def _show(self, video: str, slice_id: str, now_ms: int) -> Impression:
+        """Show a video to one viewer: the impression now, what follows from it later."""
+        self.shown[video, slice_id] += 1
+        chance = self._chance
+        group = slice_id.partition(":")[2]
+        viewer = f"{group}-{chance.randrange(VIEWERS_PER_SLICE)}"
+        if chance.random() >= VIEW_LOST:
+            self._view(video, viewer, slice_id, now_ms + chance.randrange(200, 1_500))
+        return Impression(self._id("i"), video, viewer, slice_id, now_ms)
+
+    def _view(self, video: str, viewer: str, slice_id: str, ts: int) -> None:
+        truth = self.videos[video]
+        rates, duration_ms = truth.rates[slice_id], truth.upload.duration_ms
+        watch_ms = self._watched(rates, duration_ms)
+        about = (video, viewer, slice_id, ts)
+        self._later(ts, View(self._id("v"), *about, watch_ms, duration_ms))
+        for kind, rate in zip(_BUTTONS, rates[2:], strict=True):
+            if rate and self._chance.random() < rate:
+                self._later(ts, kind(self._id("b"), *about))
+                if kind is Like and self._chance.random() < UNLIKED:
+                    regret = ts + self._chance.randrange(500, 3_000)
+                    self._later(regret, Unlike(self._id("b"), video, viewer, slice_id, regret))
+
+    def _watched(self, rates: Rates, duration_ms: int) -> int:
+        """Return how long a viewer watches: to the end, or mostly either little or a lot."""
+        if self._chance.random() < rates.complete:
+            return duration_ms
+        mean = (rates.watched - rates.complete) / (1 - rates.complete)
+        share = self._chance.betavariate(1.6 * mean, 1.6 * (1 - mean))
+        return int(share * 0.949 / 0.95 * duration_ms) if share < 0.95 else duration_ms * 94 // 100
+
+    # ------------------------------------------------------------------ all
+
+    def _later(self, at_ms: int, event: CrowdEvent) -> None:
+        self._number += 1
+        heapq.heappush(self._due, (at_ms, self._number, event))
+
+    def _id(self, kind: str) -> str:
+        self._number += 1
+        return f"{kind}{self._number}"
+
+
+def _slice_weights(policy: Policy) -> dict[str, float]:
+    """Return each slice's share of the traffic: by reach, within its surface's share."""
+    reach = {
+        surface: sum(s.reach for name, s in policy.slices.items() if surface_of(name) == surface)
+        for surface in SURFACES
+    }
+    return {
+        name: SURFACE_SHARE[surface_of(name)] * spec.reach / reach[surface_of(name)]
+        for name, spec in policy.slices.items()
+    }
+
+
+def _choices(
+    weights: dict[str, float], rooms: dict[str, list[Candidate]]
+) -> tuple[list[str], list[float]] | None:
+    """Return the slices that have something to show, with their cumulated weights."""
+    names = [name for name, room in rooms.items() if room]
+    return (names, list(accumulate(weights[name] for name in names))) if names else None

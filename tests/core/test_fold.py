@@ -1,0 +1,313 @@
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+import pytest
+from events_in import (
+    BASKETBALL,
+    FIXED,
+    FOOTBALL,
+    HOUR_MS,
+    MUSIC,
+    NOW,
+    admit,
+    hold,
+    impression,
+    like,
+    policy,
+    release,
+    synthetic_log,
+    unlike,
+    view,
+)
+from folding import Folding, Placed, decoded, folded, placed
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streams.core.counters import COUNTERS, VIDEO_ROW, load_video, row_digest
+from streams.core.events import EVENT_TYPES, InteractionRecord, Like, LogRecord, Unlike, View
+from streams.core.state import DIGEST_MODULUS
+from streams.core.units import SLICES_PER_VIDEO, is_slice
+from streams.core.window import Window
+
+TESTS = Path(__file__).parents[1]
+GENERATION = 200
+LOG = decoded(synthetic_log(seed=5, videos=10, events=2_500))
+
+
+def runs(log: Sequence[Placed], length: int) -> Iterator[Sequence[Placed]]:
+    for first in range(0, len(log), length):
+        yield log[first : first + length]
+
+
+def whole(log: Sequence[Placed] = LOG) -> Folding:
+    return Folding(GENERATION).fold(log).flush()
+
+
+WHOLE = whole()
+
+
+def test_the_log_of_these_tests_holds_what_they_are_about() -> None:
+    assert {said.action for said in WHOLE.receipts} == {"start", "widen", "keep", "stop"}
+    assert {outcome for _, outcome in WHOLE.outcomes} == {"applied", "duplicate", "late", "invalid"}
+    assert LOG[-1].offset > 5 * GENERATION
+    assert {type(place.event) for place in LOG} == set(EVENT_TYPES)
+
+
+# ---------------------------------------------------------------- the log alone decides
+
+
+@pytest.mark.parametrize("length", [1, 7, 500])
+def test_batches_change_nothing(length: int) -> None:
+    done = Folding(GENERATION)
+    for run in runs(LOG, length):
+        done.fold(run).flush()
+    assert done.bytes() == WHOLE.bytes()
+    assert done.outcomes == WHOLE.outcomes
+    assert done.rejected == WHOLE.rejected
+    assert done.meta == WHOLE.meta
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(1, 400), min_size=1, max_size=20), st.integers(1, 5))
+def test_no_batches_and_no_flushes_change_anything(lengths: list[int], every: int) -> None:
+    done, first = Folding(GENERATION), 0
+    for number in range(10_000):
+        length = lengths[number % len(lengths)]
+        done.fold(LOG[first : first + length])
+        first += length
+        if number % every == 0:
+            done.flush()
+        if first >= len(LOG):
+            break
+    assert done.flush().bytes() == WHOLE.bytes()
+    assert done.outcomes == WHOLE.outcomes
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(0, len(LOG)), min_size=1, max_size=4).map(sorted))
+def test_restarts_anywhere_change_nothing(cuts: list[int]) -> None:
+    done, before = Folding(GENERATION), 0
+    for cut in [*cuts, len(LOG)]:
+        done.fold(LOG[before:cut]).flush().restart(LOG[:cut])
+        before = cut
+    assert done.bytes() == WHOLE.bytes()
+    assert done.outcomes == WHOLE.outcomes
+
+
+@pytest.mark.parametrize("keep", [0, 1, 4])
+def test_forgetting_videos_between_batches_changes_nothing(keep: int) -> None:
+    done, evicted = Folding(GENERATION), 0
+    for run in runs(LOG, 20):
+        done.fold(run).flush()
+        evicted += done.state.evict(keep)
+    assert evicted
+    assert done.bytes() == WHOLE.bytes()
+
+
+def test_a_video_whose_changes_are_not_stored_is_not_forgotten() -> None:
+    done = Folding(GENERATION)
+    for number in range(20):
+        done.fold(placed([view(f"e{number}", video=f"v{number}")], number))
+        done.state.take_changes()  # and never stored
+    assert done.state.evict(0) == 0
+
+
+def test_every_tenth_record_sent_twice_counts_once() -> None:
+    log = [place for place in LOG if isinstance(place.event, InteractionRecord)]
+    once = [Placed(place.event, offset) for offset, place in enumerate(log)]
+    twice: list[Placed] = []
+    for number, place in enumerate(log):
+        twice += [Placed(place.event, len(twice))] * (2 if number % 10 == 0 else 1)
+    wide = Folding(generation=100_000)
+    without = wide.fold(placed([FIXED, admit(video="v0")])).fold(shifted(once)).flush()
+    repeats = Folding(generation=100_000).fold(placed([FIXED, admit(video="v0")]))
+    repeats.fold(shifted(twice)).flush()
+    assert repeats.bytes() == without.bytes()
+    assert repeats.outcomes.total() - without.outcomes.total() == -(-len(log) // 10)
+
+
+def shifted(log: Sequence[Placed]) -> list[Placed]:
+    return [Placed(place.event, place.offset + 2) for place in log]
+
+
+PRINTS_ITS_BYTES = """
+from hashlib import sha256
+from events_in import synthetic_log
+from folding import Folding, decoded
+done = Folding(200).fold(decoded(synthetic_log(seed=5, videos=10, events=2_500))).flush()
+receipts, digest, rows = done.bytes()
+text = repr((receipts, digest, sorted((v, sorted(f.items())) for v, f in rows.items())))
+print(sha256(text.encode()).hexdigest())
+"""
+
+
+def test_another_hash_seed_changes_nothing() -> None:
+    printed = {
+        subprocess.run(
+            [sys.executable, "-c", PRINTS_ITS_BYTES],
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(TESTS)},
+            cwd=TESTS.parent,
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2", "77")
+    }
+    assert len(printed) == 1
+
+
+def test_the_digest_is_the_sum_over_the_rows_from_scratch() -> None:
+    total = sum(
+        row_digest(video, field, raw)
+        for video, fields in WHOLE.rows.items()
+        for field, raw in fields.items()
+    )
+    assert WHOLE.meta.digest == f"{total % DIGEST_MODULUS:032x}"
+
+
+def test_one_counter_more_is_another_digest() -> None:
+    more = Folding(GENERATION).fold(LOG).fold([Placed(impression("new", video="v0"), 10**6)])
+    assert more.flush().meta.digest != WHOLE.meta.digest
+
+
+def test_rows_come_back_from_their_bytes_as_they_were() -> None:
+    for video, state in WHOLE.state.videos.items():
+        again = load_video(video, WHOLE.rows.get(video, {}))
+        stored = {
+            name: msgspec.structs.replace(row, epoch=-1) for name, row in state.slices.items()
+        }
+        assert again.slices == stored
+        assert again.row == state.row
+
+
+# ---------------------------------------------------------------- counted exactly
+
+
+def recount(log: Sequence[Placed]) -> Counter[tuple[str, str, str]]:
+    """Feedback by (video, slice, counter), the plain way."""
+    window, seen = Window(GENERATION), Counter[tuple[str, str, str]]()
+    for event, offset, _ in log:
+        if not isinstance(event, InteractionRecord):
+            continue
+        if offset >= window.end:
+            window.turn(offset)
+        slice_id = "" if window._met(event.id) else window.settle(event)
+        if not slice_id:
+            continue
+        key = (event.video, slice_id)
+        if isinstance(event, View):
+            seen[*key, "views"] += 1
+            seen[*key, "watch_ms"] += event.watch_ms
+            seen[*key, "completes"] += event.watch_ms >= 0.95 * event.duration_ms
+        elif isinstance(event, Unlike):
+            seen[*key, "likes"] -= 1
+        else:
+            seen[*key, f"{type(event).__name__.lower()}s"] += 1
+    return seen
+
+
+def test_every_counter_is_what_a_recount_of_the_log_says() -> None:
+    counted: Counter[tuple[str, str, str]] = Counter()
+    for video, state in WHOLE.state.videos.items():
+        for slice_id, row in state.slices.items():
+            for name in COUNTERS:
+                if not name.startswith("value"):
+                    counted[video, slice_id, name] = getattr(row, name)
+    assert +counted == +recount(LOG)
+
+
+def test_every_event_has_exactly_one_outcome() -> None:
+    by_type: Counter[str] = Counter()
+    for (kind, _), count in WHOLE.outcomes.items():
+        by_type[kind] += count
+    assert by_type == Counter(EVENT_TYPES[type(place.event)] for place in LOG)
+    invalid = sum(count for (_, outcome), count in WHOLE.outcomes.items() if outcome == "invalid")
+    assert invalid == len(WHOLE.rejected)
+
+
+def test_the_worth_of_a_view_is_what_the_weights_say() -> None:
+    row = folded([view("e1", watch_ms=2_500), view("e2", watch_ms=99_000)]).row(FOOTBALL)
+    assert row.value_sum == 150_000 + (600_000 + 100_000)
+    assert row.value_sq == 150_000**2 // 10**6 + 700_000**2 // 10**6
+    assert (row.views, row.watch_ms, row.completes) == (2, 101_500, 1)
+
+
+def test_a_like_taken_back_leaves_no_trace() -> None:
+    row = folded([view("e1"), like("e2"), unlike("e3")]).row(FOOTBALL)
+    assert row == folded([view("e1")]).row(FOOTBALL)
+
+
+def test_no_counter_ever_falls_below_zero() -> None:
+    states: list[LogRecord] = [like("a"), like("b", slice_id=MUSIC), unlike("c", slice_id=MUSIC)]
+    done = Folding(generation=1)
+    for offset, event in enumerate(states):
+        done.fold([Placed(event, offset)])
+        assert all(row.likes >= 0 for row in done.video().slices.values())
+
+
+def test_feedback_before_an_admission_is_counted_and_decides_nothing() -> None:
+    done = folded([view("e1")])
+    assert done.row(FOOTBALL).views == 1
+    assert not done.receipts
+
+
+# ---------------------------------------------------------------- outcomes
+
+
+def test_an_event_older_than_the_limit_is_late_and_counted() -> None:
+    old = view("e2", ts=NOW - HOUR_MS - 1)
+    done = folded([FIXED, view("e1"), old, view("e3", ts=NOW - HOUR_MS)])
+    assert done.outcomes["view", "late"] == 1
+    assert done.row(FOOTBALL).views == 3
+
+
+def test_what_is_late_does_not_depend_on_the_batch_that_a_policy_came_in() -> None:
+    events: list[LogRecord] = [view("e1"), FIXED, view("e2", ts=NOW - 2 * HOUR_MS)]
+    apart = Folding()
+    for place in placed(events):
+        apart.fold([place])
+    assert folded(events).outcomes == apart.outcomes
+    assert apart.outcomes["view", "late"] == 1
+
+
+def test_a_video_of_another_partition_is_misrouted() -> None:
+    done = Folding(partition=0, partitions=12).fold(placed([view("e1", video="v1")]))
+    assert [said.reason for said in done.rejected] == ["misrouted"]
+    assert not done.flush().rows
+
+
+def test_a_video_holds_feedback_in_so_many_slices_and_no_more() -> None:
+    crowds = [f"discover:c{number}" for number in range(SLICES_PER_VIDEO + 1)]
+    done = folded([view(f"e{name[10:]}", slice_id=name) for name in crowds])
+    assert [said.reason for said in done.rejected] == ["slice_limit"]
+    assert len(done.video().slices) == SLICES_PER_VIDEO
+    done.fold(placed([view("again", slice_id=crowds[0])], 1_000))
+    assert done.row(crowds[0]).views == 2
+
+
+def test_a_policy_that_names_no_slice_never_comes_into_force() -> None:
+    odd = policy(slices={**FIXED.slices, "discover:A B": FIXED.slices[MUSIC]})
+    done = folded([odd])
+    assert [said.reason for said in done.rejected] == ["slice"]
+    assert done.state.policy is None
+
+
+@pytest.mark.parametrize("event", [admit(), hold(), release()])
+def test_without_a_policy_nothing_is_admitted(event: LogRecord) -> None:
+    done = folded([event])
+    assert [said.reason for said in done.rejected] == ["illegal_move"]
+
+
+def test_only_names_of_slices_become_fields_beside_the_own_row() -> None:
+    fields = {field for fields in WHOLE.rows.values() for field in fields}
+    assert all(field == VIDEO_ROW or is_slice(field) for field in fields)
+    assert {FOOTBALL, BASKETBALL} < fields
+
+
+def test_likes_of_the_log_are_states() -> None:
+    kinds = Counter(type(place.event) for place in LOG)
+    assert 0 < WHOLE.outcomes["like", "applied"] < kinds[Like]

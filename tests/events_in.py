@@ -1,0 +1,473 @@
+"""What goes in, for tests: events, records and whole logs, each with readable defaults.
+
+A test names what it is about and leaves the rest: `view("e1", watch_ms=9_000)`. Everything here is
+a value; the same arguments give the same bytes.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from streams.core.events import (
+    Admit,
+    Comment,
+    ControlRecord,
+    Follow,
+    Hide,
+    Hold,
+    Impression,
+    InteractionRecord,
+    Like,
+    LogRecord,
+    Order,
+    Policy,
+    Release,
+    Report,
+    Revise,
+    Share,
+    SlicePolicy,
+    Takedown,
+    Tier,
+    Unlike,
+    View,
+)
+from streams.core.partitioner import partition_of
+from streams.core.policy import DEFAULT_WEIGHTS
+from streams.runtime.codec import control_record, encode
+from streams.runtime.ports import Headers
+
+SECRET: Final = b"a secret of the tests, 32 bytes.."
+NOW: Final = 1_700_000_000_000
+"""Milliseconds: when the events of tests happen."""
+HOUR_MS: Final = 3_600_000
+
+FANS: Final = "following:fans"
+SHENYANG: Final = "nearby:shenyang"
+FOOTBALL: Final = "discover:football"
+BASKETBALL: Final = "discover:basketball"
+COOKING: Final = "discover:cooking"
+MUSIC: Final = "discover:music"
+
+
+def slice_policy(
+    reach: int = 5_000,
+    price: int = 330_000,
+    prior_mean: int = 350_000,
+    neighbours: Mapping[str, int] | None = None,
+) -> SlicePolicy:
+    """Return a slice that starts out barely worth its price and knows little."""
+    return SlicePolicy(
+        reach=reach,
+        prior_mean=prior_mean,
+        prior_variance=20_000,
+        noise_variance=100_000,
+        price=price,
+        neighbours=dict(neighbours or {}),
+    )
+
+
+FIXED: Final = Policy(
+    id="policy-1",
+    ts=NOW,
+    seq=1,
+    version="fixed-1",
+    weights=DEFAULT_WEIGHTS,
+    slices={
+        FANS: slice_policy(reach=400),
+        SHENYANG: slice_policy(reach=600, price=300_000),
+        FOOTBALL: slice_policy(neighbours={BASKETBALL: 600_000, MUSIC: 100_000}),
+        BASKETBALL: slice_policy(neighbours={FOOTBALL: 600_000}),
+        COOKING: slice_policy(price=360_000, neighbours={MUSIC: 300_000}),
+        MUSIC: slice_policy(reach=200, neighbours={FOOTBALL: 200_000}),
+    },
+    tranche=20,
+    growth=3,
+    top_stage=3,
+    budget=2_000,
+    widen_z=1_282_000,
+    widen_used=500_000,
+    nearly_used=800_000,
+    noise_views=10,
+    noise_floor=1_000,
+    fit_value=50_000,
+    ordinary_subsidy=10_000,
+    commercial_price=1_500_000,
+    late_after_ms=HOUR_MS,
+)
+"""Six slices on all three surfaces, tranches of 20: small logs reach every kind of decision."""
+
+
+def policy(**changes: Any) -> Policy:
+    """Return the fixed policy with some fields changed."""
+    return msgspec.structs.replace(FIXED, **changes)
+
+
+# ---------------------------------------------------------------- one event
+
+
+def impression(
+    event_id: str = "e1",
+    *,
+    video: str = "v1",
+    viewer: str = "u1",
+    slice_id: str = FOOTBALL,
+    ts: int = NOW,
+) -> Impression:
+    """Return an exposure that started."""
+    return Impression(event_id, video, viewer, slice_id, ts)
+
+
+def view(
+    event_id: str = "e1",
+    *,
+    video: str = "v1",
+    viewer: str = "u1",
+    slice_id: str = FOOTBALL,
+    ts: int = NOW,
+    watch_ms: int = 5_000,
+    duration_ms: int = 10_000,
+) -> View:
+    """Return an exposure that ended, half the video watched."""
+    return View(event_id, video, viewer, slice_id, ts, watch_ms, duration_ms)
+
+
+def like(
+    event_id: str = "e1",
+    *,
+    video: str = "v1",
+    viewer: str = "u1",
+    slice_id: str = FOOTBALL,
+    ts: int = NOW,
+) -> Like:
+    """Return a like."""
+    return Like(event_id, video, viewer, slice_id, ts)
+
+
+def unlike(
+    event_id: str = "e1",
+    *,
+    video: str = "v1",
+    viewer: str = "u1",
+    slice_id: str = FOOTBALL,
+    ts: int = NOW,
+) -> Unlike:
+    """Return the taking back of a like."""
+    return Unlike(event_id, video, viewer, slice_id, ts)
+
+
+def admit(
+    event_id: str = "admit-1",
+    *,
+    video: str = "v1",
+    seq: int = 1,
+    starts: Sequence[str] = (FOOTBALL,),
+    fits: Mapping[str, int] | None = None,
+    tier: Tier = "established",
+    commercial: bool = False,
+    limited: bool = False,
+) -> Admit:
+    """Return an admission of an established creator's video to football fans."""
+    return Admit(
+        event_id, video, NOW, seq, tier, commercial, limited, list(starts), dict(fits or {})
+    )
+
+
+def revise(
+    event_id: str = "revise-1",
+    *,
+    video: str = "v1",
+    seq: int = 2,
+    fits: Mapping[str, int] | None = None,
+    limited: bool | None = None,
+) -> Revise:
+    """Return a revision that leaves everything as it is."""
+    return Revise(event_id, video, NOW, seq, None if fits is None else dict(fits), limited)
+
+
+def hold(event_id: str = "hold-1", *, video: str = "v1", seq: int = 2) -> Hold:
+    """Return a pause of every slice."""
+    return Hold(event_id, video, NOW, seq)
+
+
+def release(event_id: str = "release-1", *, video: str = "v1", seq: int = 3) -> Release:
+    """Return the end of a pause."""
+    return Release(event_id, video, NOW, seq)
+
+
+def takedown(event_id: str = "takedown-1", *, video: str = "v1", seq: int = 9) -> Takedown:
+    """Return the end of a video."""
+    return Takedown(event_id, video, NOW, seq)
+
+
+# ---------------------------------------------------------------- one record
+
+
+class Logged(NamedTuple):
+    """One record as a driver would hand it out (`streams.runtime.ports.Record`)."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+
+def record(
+    value: bytes | None,
+    offset: int = 0,
+    timestamp: int = NOW,
+    *,
+    key: bytes | None = b"v1",
+    headers: Headers = (),
+    partition: int = 0,
+    topic: str = "interactions",
+) -> Logged:
+    """Return a record with these bytes."""
+    return Logged(topic, partition, offset, timestamp, key, value, headers)
+
+
+def interaction_record(
+    events: InteractionRecord | Sequence[InteractionRecord], offset: int = 0, timestamp: int = NOW
+) -> Logged:
+    """Return the record of one interaction, or of an array of them."""
+    first = events[0] if isinstance(events, Sequence) else events
+    return record(encode(events), offset, timestamp, key=first.video.encode())
+
+
+def signed_record(
+    event: ControlRecord, offset: int = 0, timestamp: int = NOW, secret: bytes = SECRET
+) -> Logged:
+    """Return the record of a control event, signed."""
+    out = control_record("interactions", event, secret, 0)
+    return record(out.value, offset, timestamp, key=out.key, headers=out.headers)
+
+
+def records_of(events: Sequence[LogRecord]) -> list[Logged]:
+    """Return one record per event at offsets 0, 1, 2, ..., control events signed."""
+    return [
+        signed_record(event, offset)
+        if isinstance(event, ControlRecord)
+        else interaction_record(event, offset)
+        for offset, event in enumerate(events)
+    ]
+
+
+# ---------------------------------------------------------------- a whole log
+
+
+def videos_of(partition: int, partitions: int, count: int) -> list[str]:
+    """Return the first `count` of the names v0, v1, ... that live in this partition."""
+    names: list[str] = []
+    number = 0
+    while len(names) < count:
+        if partition_of(f"v{number}".encode(), partitions) == partition:
+            names.append(f"v{number}")
+        number += 1
+    return names
+
+
+def synthetic_log(
+    seed: int = 1, videos: int = 12, events: int = 1_000, partition: int = 0, partitions: int = 1
+) -> list[Logged]:
+    """Return one partition's log of about `events` events: everything that a real one holds.
+
+    Impressions, their views some time later or never, engagement; single objects and arrays;
+    admissions before and after the first feedback, a second policy, holds, releases, takedowns;
+    repeats, late events, offsets that no record has; and a few of every kind of bad input, good
+    neighbours beside bad elements included. The same arguments give the same bytes.
+    """
+    names = videos_of(partition, partitions, videos)
+    others = [] if partitions == 1 else videos_of((partition + 1) % partitions, partitions, 3)
+    return list(_Crowd(Random(seed), names, others, partition).log(events))
+
+
+_Button = Like | Unlike | Comment | Share | Follow | Hide | Report | Order
+_BUTTONS: Final[Sequence[type[_Button]]] = (
+    *(Like, Like, Like),
+    *(Comment, Share, Follow, Hide, Report, Order),
+)
+
+
+class _Taste(NamedTuple):
+    """How much of a video a slice's viewers watch, and how often they press a button."""
+
+    watched: float
+    eager: float
+
+
+@dataclass
+class _Crowd:
+    """Viewers who act at random, by one random source."""
+
+    random: Random
+    names: list[str]
+    others: list[str]
+    partition: int
+    offset: int = 0
+    now: int = NOW
+    number: int = 0
+    seqs: dict[str, int] = field(default_factory=dict)
+    waiting: list[InteractionRecord] = field(default_factory=list)
+    sent: list[InteractionRecord] = field(default_factory=list)
+    tastes: dict[tuple[str, str], _Taste] = field(default_factory=dict)
+    admitted: list[str] = field(default_factory=list)
+
+    def log(self, events: int) -> Iterator[Logged]:
+        yield self._signed(FIXED)
+        waiting = list(self.names[: max(len(self.names) - 1, 1)])  # the last is never admitted
+        half = events // 2
+        while self.number < events:
+            if self.number >= half:
+                half = events + 1
+                dearer = {
+                    name: msgspec.structs.replace(spec, price=spec.price + 15_000)
+                    for name, spec in FIXED.slices.items()
+                    if name != MUSIC
+                }
+                yield self._signed(
+                    policy(id="policy-2", seq=2, version="fixed-2", ts=self.now, slices=dearer)
+                )
+            chance = self.random.random()
+            if waiting and chance < 0.05:
+                yield self._admit(waiting.pop(0))
+            elif chance < 0.055 and self.admitted:
+                yield self._control()
+            elif chance < 0.09:
+                yield self._bad()
+            elif chance < 0.35:
+                yield self._array()
+            else:
+                yield self._record(self._next())
+
+    # what a viewer does
+
+    def _next(self) -> InteractionRecord:
+        self.now += self.random.randrange(1, 400)
+        chance = self.random.random()
+        if self.sent and chance < 0.04:
+            return self.random.choice(self.sent[-150:])
+        if self.waiting and chance < 0.55:
+            event = self.waiting.pop(self.random.randrange(len(self.waiting)))
+        else:
+            event = self._exposure()
+        self.sent.append(event)
+        return event
+
+    def _exposure(self) -> InteractionRecord:
+        slices = sorted(FIXED.slices)
+        video = self.names[int(len(self.names) * self.random.random() ** 2)]
+        usual = slices[self.names.index(video) % len(slices)]
+        slice_id = usual if self.random.random() < 0.6 else self.random.choice(slices)
+        ts = self.now - (3 * HOUR_MS if self.random.random() < 0.02 else 0)
+        viewer = f"u{self.random.randrange(60)}"
+        about = (video, viewer, slice_id, ts)
+        if self.random.random() < 0.7:
+            taste = self._taste(video, slice_id)
+            share = min(max(self.random.gauss(taste.watched, 0.3), 0), 1.3)
+            self.waiting.append(View(self._id(), *about, int(share * 12_000), 12_000))
+            if self.random.random() < taste.eager:
+                self.waiting += [kind(self._id(), *about) for kind in self._buttons()]
+        return Impression(self._id(), *about)
+
+    def _buttons(self) -> list[type[_Button]]:
+        pressed = [self.random.choice(_BUTTONS) for _ in range(self.random.randrange(1, 3))]
+        return [*pressed, Unlike] if self.random.random() < 0.15 else pressed
+
+    def _taste(self, video: str, slice_id: str) -> _Taste:
+        key = (video, slice_id)
+        if key not in self.tastes:
+            self.tastes[key] = _Taste(self.random.uniform(0.1, 0.95), self.random.uniform(0, 0.4))
+        return self.tastes[key]
+
+    def _id(self) -> str:
+        self.number += 1
+        return f"e{self.partition}-{self.number}"
+
+    # what the control plane says
+
+    def _admit(self, video: str) -> Logged:
+        slices = sorted(FIXED.slices)
+        self.admitted.append(video)
+        usual = slices[self.names.index(video) % len(slices)]
+        return self._signed(
+            admit(
+                f"admit-{video}",
+                video=video,
+                seq=self._seq(video),
+                starts=sorted({FANS, usual}),
+                fits={usual: 700_000, SHENYANG: 200_000},
+                tier=self.random.choice(["ordinary", "established"]),
+                commercial=self.random.random() < 0.2,
+                limited=self.random.random() < 0.15,
+            )
+        )
+
+    def _control(self) -> Logged:
+        video = self.random.choice(self.admitted)
+        seq = self._seq(video)
+        about: dict[str, Any] = {"video": video, "seq": seq}
+        name = f"c-{video}-{seq}"
+        return self._signed(
+            self.random.choice(
+                [
+                    hold(name, **about),
+                    release(name, **about),
+                    release(name, **about),
+                    revise(name, limited=True, **about),
+                    revise(name, limited=False, **about),
+                    revise(name, fits={COOKING: 900_000}, **about),
+                    takedown(name, **about) if self.random.random() < 0.3 else hold(name, **about),
+                    hold(name, video=video, seq=max(seq - 2, 0)),  # stale
+                ]
+            )
+        )
+
+    def _seq(self, video: str) -> int:
+        self.seqs[video] = self.seqs.get(video, 0) + 1
+        return self.seqs[video]
+
+    # how it is spelled
+
+    def _record(self, event: InteractionRecord) -> Logged:
+        return self._logged(encode(event), event.video.encode())
+
+    def _array(self) -> Logged:
+        events = [self._next() for _ in range(self.random.randrange(2, 8))]
+        return self._logged(encode(events), events[0].video.encode())
+
+    def _signed(self, event: ControlRecord) -> Logged:
+        out = control_record("interactions", event, SECRET, self.partition)
+        return self._logged(out.value, out.key, out.headers)
+
+    def _bad(self) -> Logged:
+        good = [self._next(), self._next()]
+        raw = encode(good[0])
+        unheard = msgspec.json.encode({**msgspec.json.decode(raw), "colour": "red", "id": "x"})
+        unsigned = self._seq(self.names[0])
+        forged = encode(takedown(video=self.names[0], seq=unsigned))
+        beside = encode(good)
+        choices: list[bytes | None] = [
+            None,
+            b"",
+            raw[:-9],
+            raw + raw,
+            b'"text"',
+            unheard,
+            forged,
+            beside[:-1] + b',{"type":"view"}]',
+            encode([good[0], msgspec.structs.replace(good[1], slice="mars:people")]),
+            encode([msgspec.structs.replace(good[0], ts=self.now + 2 * HOUR_MS), good[1]]),
+            encode([msgspec.structs.replace(good[0], id="a b"), good[1]]),
+        ]
+        choices += [encode(msgspec.structs.replace(good[0], video=video)) for video in self.others]
+        return self._logged(self.random.choice(choices), good[0].video.encode())
+
+    def _logged(self, value: bytes | None, key: bytes | None, headers: Headers = ()) -> Logged:
+        offset = self.offset
+        self.offset += 2 if self.random.random() < 0.01 else 1  # a transaction marker's offset
+        return record(value, offset, self.now, key=key, headers=headers, partition=self.partition)

@@ -1,0 +1,99 @@
+"""What the crowd does reaches the topics whole, in order, and where the fold expects it."""
+
+from pathlib import Path
+from random import Random
+
+import msgspec
+import pytest
+from events_in import policy
+
+from streams.core.events import LogRecord, Upload
+from streams.core.partitioner import partition_of
+from streams.errors import Retry
+from streams.lab.crowd import Crowd, CrowdEvent
+from streams.lab.feed import Feed
+from streams.runtime.codec import decode_log
+from streams.runtime.memory import MemoryLog, MemoryProducer
+from streams.runtime.ports import Candidate
+from streams.settings import load_settings
+
+SETTINGS = load_settings(Path(__file__).parents[2] / "config", environment={})
+NOW = 1_700_000_000_000
+PARTITIONS = 4
+
+
+class Everything:
+    """An index that offers every video everywhere."""
+
+    def __init__(self) -> None:
+        self.videos: list[str] = []
+
+    async def apply(self, receipts: object) -> int:
+        raise AssertionError(receipts)
+
+    async def top(self, slice_id: str, count: int) -> list[Candidate]:  # noqa: ARG002
+        return [Candidate(video, 0, 50) for video in self.videos[:count]]
+
+
+class Kept(Crowd):
+    """A crowd that remembers what it did."""
+
+    done: list[CrowdEvent]
+
+    async def step(self, now_ms: int) -> list[CrowdEvent]:
+        happened = await super().step(now_ms)
+        self.done += happened
+        return happened
+
+
+async def run(producer: MemoryProducer, steps: int) -> tuple[Feed, Kept]:
+    index = Everything()
+    crowd = Kept(Random(1), policy(), index, 2_000)
+    crowd.done = []
+    feed = Feed(crowd, producer, SETTINGS, PARTITIONS)
+    for step in range(steps):
+        await feed.step(NOW + step * 200)
+        index.videos = list(crowd.videos)
+    await feed.settle()
+    return feed, crowd
+
+
+def topics() -> MemoryLog:
+    log = MemoryLog(now_ms=lambda: NOW + 60_000)
+    for name in ("uploads", "recognitions", "reviews", "interactions"):
+        log.create(SETTINGS.topic(name), PARTITIONS)
+    return log
+
+
+async def test_every_event_arrives_in_the_partition_of_its_video_in_order() -> None:
+    log = topics()
+    feed, crowd = await run(MemoryProducer(log), steps=20)
+    arrived: dict[str, list[LogRecord]] = {}
+    for partition in range(PARTITIONS):
+        decoded = decode_log(log.records("interactions", partition), b"secret", 1 << 20)
+        assert decoded.refusals == []
+        for event in decoded.events:
+            assert partition_of(event.video.encode(), PARTITIONS) == partition
+            arrived.setdefault(event.video, []).append(event)
+    sent: dict[str, list[LogRecord]] = {}
+    for event in crowd.done:
+        if hasattr(event, "viewer"):
+            sent.setdefault(event.video, []).append(event)
+    assert arrived == sent
+    assert feed.events == sum(map(len, sent.values())) > 1_000
+
+
+async def test_uploads_go_to_their_topic_one_by_one() -> None:
+    log = topics()
+    _, crowd = await run(MemoryProducer(log), steps=2)
+    values = [r.value for p in range(PARTITIONS) for r in log.records("uploads", p)]
+    uploads = [msgspec.json.decode(value or b"", type=Upload) for value in values]
+    distinct = {upload.video: upload for upload in uploads}
+    assert distinct == {name: video.upload for name, video in crowd.videos.items()}
+
+
+async def test_a_record_that_was_not_written_is_noticed() -> None:
+    producer = MemoryProducer(topics())
+    producer.fail_next(Retry("no"))
+    with pytest.raises(Retry, match="no"):
+        await run(producer, steps=2)

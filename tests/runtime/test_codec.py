@@ -1,0 +1,510 @@
+import time
+from collections import Counter
+from typing import Any
+
+import msgspec
+import pytest
+from events_in import (
+    COOKING,
+    FIXED,
+    FOOTBALL,
+    NOW,
+    SECRET,
+    Logged,
+    admit,
+    hold,
+    interaction_record,
+    like,
+    record,
+    records_of,
+    signed_record,
+    synthetic_log,
+    takedown,
+    view,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.core.events import LogRecord, View
+from streams.errors import REJECT_REASONS, DeadLetter, RejectReason
+from streams.runtime.codec import (
+    ARRAY_MAX,
+    FUTURE_MS,
+    SIGNATURE,
+    ControlTopic,
+    Decoded,
+    control_record,
+    decode_interaction,
+    decode_log,
+    decode_one,
+    encode,
+    sign,
+)
+from streams.runtime.refusals import dead_letter
+
+LIMIT = 1 << 20
+GOOD = encode(view("good"))
+FIELDS: dict[str, Any] = msgspec.json.decode(GOOD)
+
+
+def decode(*records: Logged) -> Decoded:
+    return decode_log(records, SECRET, LIMIT)
+
+
+def spelled(**changes: Any) -> bytes:
+    """A view with some fields changed; None leaves a field out."""
+    fields = {**FIELDS, **changes}
+    return msgspec.json.encode({name: text for name, text in fields.items() if text is not None})
+
+
+def raw(name: str, text: bytes) -> bytes:
+    """A view with the JSON of one field replaced by `text`."""
+    return GOOD.replace(
+        b'"%s":%s' % (name.encode(), msgspec.json.encode(FIELDS[name])),
+        b'"%s":%s' % (name.encode(), text),
+    )
+
+
+def unheard(text: bytes) -> bytes:
+    """A view with one field more, of this JSON."""
+    return GOOD[:-1] + b',"colour":' + text + b"}"
+
+
+MINUTE = 60_000
+BAD: dict[str, tuple[bytes | None, RejectReason]] = {
+    "tombstone": (None, "tombstone"),
+    "nothing": (b"", "empty"),
+    "white_space": (b" \t\r\n ", "empty"),
+    "null": (b"null", "not_object"),
+    "empty_array": (b"[]", "not_object"),
+    "text": (b'"x"', "not_object"),
+    "number": (b"1", "not_object"),
+    "truncated": (GOOD[:-9], "json"),
+    "trailing_garbage": (GOOD + b"x", "json"),
+    "two_documents": (GOOD + GOOD, "json"),
+    "byte_order_mark": (b"\xef\xbb\xbf" + GOOD, "json"),
+    "utf16": (GOOD.decode().encode("utf-16"), "json"),
+    "not_utf8": (raw("id", b'"\xff"'), "utf8"),
+    "not_utf8_unknown_field": (GOOD[:-1] + b',"\xff":1}', "utf8"),
+    "lone_surrogate": (raw("id", b'"\\ud800"'), "json"),
+    "nul_in_id": (raw("id", b'"a\\u0000"'), "id"),
+    "line_break_in_id": (spelled(id="a\r\nFLUSHALL"), "id"),
+    "final_line_break_in_id": (spelled(id="a\n"), "id"),
+    "hash_tag_in_id": (spelled(id="{b1}"), "id"),
+    "separator_in_id": (spelled(id="a:b:c"), "id"),
+    "separator_in_video": (spelled(video="a:b"), "id"),
+    "separator_in_viewer": (spelled(viewer="a:b"), "id"),
+    "empty_id": (spelled(id=""), "id"),
+    "id_of_65": (spelled(id="a" * 65), "id"),
+    "id_of_1_MB": (spelled(id="a" * 1_000_000), "id"),
+    "cyrillic_id": (spelled(id="аbc"), "id"),
+    "no_id": (spelled(id=None), "missing"),
+    "no_viewer": (spelled(viewer=None), "missing"),
+    "no_type": (spelled(type=None), "missing"),
+    "empty_object": (b"{}", "missing"),
+    "float_for_int": (raw("watch_ms", b"2.5"), "type"),
+    "exponent_for_int": (raw("watch_ms", b"5.5e0"), "type"),
+    "text_for_int": (raw("watch_ms", b'"2"'), "type"),
+    "true_for_id": (spelled(id=True), "type"),
+    "null_for_id": (raw("id", b"null"), "type"),
+    "object_for_id": (spelled(id={"$gt": 0}), "type"),
+    "number_for_id": (spelled(id=7), "type"),
+    "below_range": (spelled(watch_ms=-5), "range"),
+    "above_range": (spelled(watch_ms=86_400_001), "range"),
+    "two_to_53": (spelled(watch_ms=1 << 53), "range"),
+    "two_to_63": (spelled(watch_ms=1 << 63), "range"),
+    "no_duration": (spelled(duration_ms=0), "range"),
+    "400_digits": (raw("watch_ms", b"9" * 400), "range"),
+    "5000_digits": (raw("watch_ms", b"9" * 5_000), "range"),
+    "leading_zero": (raw("watch_ms", b"02"), "json"),
+    "nan": (raw("watch_ms", b"NaN"), "json"),
+    "infinity": (raw("watch_ms", b"Infinity"), "json"),
+    "type_in_capitals": (spelled(type="VIEW"), "type_unknown"),
+    "type_of_another_topic": (spelled(type="upload"), "type_unknown"),
+    "type_array": (spelled(type=["view"]), "type"),
+    "type_number": (spelled(type=1), "type"),
+    "type_array_not_utf8": (raw("type", b'["\xff"]'), "type"),
+    "type_object_not_utf8": (raw("type", b'{"\xff":1}'), "type"),
+    "type_beyond_float": (raw("type", b"1e999"), "type"),
+    "type_of_5000_digits": (raw("type", b"9" * 5_000), "type"),
+    "type_like_a_message": (spelled(type="x - at `$.id`, got SECRET"), "type_unknown"),
+    "slice_without_group": (spelled(slice="discover:"), "slice"),
+    "slice_on_mars": (spelled(slice="mars:people"), "slice"),
+    "slice_in_capitals": (spelled(slice="discover:Football"), "slice"),
+    "slice_too_long": (spelled(slice="discover:" + "a" * 60), "slice"),
+    "slice_empty": (spelled(slice=""), "slice"),
+    "ts_in_seconds": (spelled(ts=NOW // 1_000), "ts"),
+    "ts_in_microseconds": (spelled(ts=NOW * 1_000), "ts"),
+    "ts_zero": (spelled(ts=0), "ts"),
+    "ts_negative": (spelled(ts=-NOW), "ts"),
+    "ts_2101": (spelled(ts=4_133_980_800_000), "ts"),
+    "ts_text": (spelled(ts="yesterday"), "type"),
+    "future": (spelled(ts=NOW + 10 * MINUTE), "future"),
+    "single_quotes": (b"{'type':'view'}", "json"),
+    "comment": (b"/* */" + GOOD, "json"),
+    "trailing_comma": (GOOD[:-1] + b",}", "json"),
+    "100_000_arrays": (unheard(b"[" * 100_000 + b"]" * 100_000), "depth"),
+    "100_000_objects": (unheard(b'{"a":' * 100_000 + b"1" + b"}" * 100_000), "depth"),
+    "gzip": (b"\x1f\x8b\x08\x00rest", "json"),
+    "avro": (b"\x00\x00\x00\x00\x01abc", "json"),
+    "protobuf": (b"\x0a\x02v1\x10\x05", "json"),
+    "too_large": (unheard(b'"' + b"a" * LIMIT + b'"'), "too_large"),
+    "long_array": (b"[" + b",".join([b"1"] * (ARRAY_MAX + 1)) + b"]", "too_large"),
+    "unsigned_takedown": (encode(takedown()), "signature"),
+    "unsigned_policy": (encode(FIXED), "signature"),
+}
+ALONE_ONLY = {
+    # what spoils the JSON or its depth takes the whole array with it
+    *("tombstone", "nothing", "white_space", "lone_surrogate", "too_large", "long_array"),
+    *("100_000_arrays", "100_000_objects"),
+    *(name for name, (_, reason) in BAD.items() if reason == "json"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_refused_with_its_reason_and_its_own_bytes(name: str) -> None:
+    value, reason = BAD[name]
+    out = decode(record(value))
+    assert [(said.reason, said.element) for said in out.refusals] == [(reason, 0)]
+    assert out.refusals[0].value == value
+    assert not out.events
+
+
+@pytest.mark.parametrize("name", [name for name in BAD if name not in ALONE_ONLY])
+def test_a_bad_element_of_an_array_does_not_lose_its_neighbours(name: str) -> None:
+    value, reason = BAD[name]
+    array = b"[" + b" , ".join([GOOD, value or b"", encode(like("other"))]) + b"]"
+    out = decode(record(array, 7))
+    assert [event.id for event in out.events] == ["good", "other"]
+    assert (out.offsets, out.elements) == ([7, 7], [0, 2])
+    assert [(said.reason, said.element) for said in out.refusals] == [(reason, 1)]
+    assert out.refusals[0].value == value
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_record_does_not_lose_the_next(name: str) -> None:
+    out = decode(record(GOOD, 0), record(BAD[name][0], 1), record(encode(like("next")), 2))
+    assert [event.id for event in out.events] == ["good", "next"]
+    assert out.offsets == [0, 2]
+    assert len(out.refusals) == 1
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        raw("type", b'"\\u0076iew"'),
+        GOOD.replace(b'"id":', b'"id" : '),
+        b"\n" + GOOD + b"\n",
+        b"[" + GOOD + b"]",
+    ],
+    ids=["escaped_type", "blanks", "line_breaks", "array_of_one"],
+)
+def test_another_spelling_of_the_same_event_counts(value: bytes) -> None:
+    out = decode(record(value))
+    assert out.events == [view("good")]
+    assert out.unknown_fields == 0
+    assert not out.refusals
+
+
+@pytest.mark.parametrize(("ahead", "refused"), [(FUTURE_MS, False), (FUTURE_MS + 1, True)])
+def test_an_event_may_be_five_minutes_ahead_of_its_record(ahead: int, refused: bool) -> None:
+    for events in (view("e1", ts=NOW + ahead), [view("e1", ts=NOW + ahead)]):
+        assert bool(decode(interaction_record(events)).refusals) is refused
+
+
+def test_a_small_refusal_of_a_large_array_costs_little() -> None:
+    started = time.perf_counter()
+    for event in (view("e1", ts=NOW + 10 * MINUTE), view("a b"), view("e1", slice_id="mars:x")):
+        out = decode_log([interaction_record([event] * 8_000)], SECRET, LIMIT * 2)
+        assert len(out.refusals) == 8_000
+    assert time.perf_counter() - started < 2  # 20 s where each element parses the array again
+
+
+# ---------------------------------------------------------------- unknown fields
+
+
+@pytest.mark.parametrize(
+    ("value", "count"),
+    [
+        (unheard(b'"red"'), 1),
+        (unheard(b'{"a":{"b":1}}'), 1),
+        (unheard(b"1").replace(b'"id":', b'"id" : '), 1),
+        (GOOD[:-1] + b',"id":"good"}', 0),
+        (b"[" + unheard(b"1") + b"," + GOOD + b"," + unheard(b'"\\"x\\":"') + b"]", 2),
+        (b"[" + unheard(b"1") + b",{}]", 1),
+    ],
+    ids=["one", "nested", "blanks", "a_field_twice", "array", "beside_a_bad_element"],
+)
+def test_unknown_fields_are_read_over_and_counted(value: bytes, count: int) -> None:
+    out = decode(record(value))
+    assert out.unknown_fields == count
+    assert out.events
+
+
+@given(
+    st.dictionaries(
+        st.text(max_size=12).filter(lambda name: name not in FIELDS),
+        st.recursive(st.integers() | st.text() | st.none(), st.lists, max_leaves=3),
+        max_size=4,
+    )
+)
+def test_every_unknown_field_is_counted_once(unknown: dict[str, Any]) -> None:
+    out = decode(record(msgspec.json.encode({**FIELDS, **unknown})))
+    assert out.unknown_fields == len(unknown)
+    assert out.events == [view("good")]
+
+
+# ---------------------------------------------------------------- signatures
+
+
+@pytest.mark.parametrize("event", [FIXED, admit(), hold(), takedown()], ids=lambda event: event.id)
+def test_a_signed_control_record_comes_back_as_it_was(event: Any) -> None:
+    out = decode(signed_record(event, 4))
+    assert (out.events, out.offsets, out.elements) == ([event], [4], [0])
+
+
+GENUINE = signed_record(takedown(), 4)
+
+
+def tampered(**changes: Any) -> Logged:
+    return GENUINE._replace(**changes)
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        signed_record(takedown(), 4, secret=b"another secret of 16"),
+        tampered(value=encode(takedown(video="v2"))),
+        tampered(value=(GENUINE.value or b"") + b" "),
+        tampered(key=b"v2"),
+        tampered(key=None),
+        tampered(headers=()),
+        tampered(headers=[(SIGNATURE, b"")]),
+        tampered(headers=[(SIGNATURE, None)]),
+        tampered(headers=[(SIGNATURE, b"\xff" * 64)]),
+        tampered(headers=[*GENUINE.headers, *GENUINE.headers]),
+        tampered(headers=[*GENUINE.headers, (SIGNATURE, b"other")]),
+        tampered(headers=[("Streams-Signature", GENUINE.headers[0][1])]),
+    ],
+)
+def test_a_control_record_without_its_one_valid_signature_is_refused(forged: Logged) -> None:
+    out = decode(forged)
+    assert [said.reason for said in out.refusals] == ["signature"]
+    assert not out.events
+
+
+def test_a_signature_makes_no_control_record_of_an_interaction() -> None:
+    headers = [(SIGNATURE, sign(SECRET, b"v1", GOOD))]
+    out = decode(record(GOOD, headers=headers))
+    assert [said.reason for said in out.refusals] == ["type_unknown"]
+
+
+def test_a_control_record_hides_in_no_array_of_interactions() -> None:
+    out = decode(record(b"[" + GOOD + b"," + encode(takedown()) + b"]"))
+    assert [event.id for event in out.events] == ["good"]
+    assert [said.reason for said in out.refusals] == ["signature"]
+
+
+def test_other_headers_are_no_matter() -> None:
+    assert decode(record(GOOD, headers=[("trace", b"1"), ("ce_id", b"2")])).events
+
+
+def test_a_policy_has_no_key_and_names_its_partition() -> None:
+    out = control_record("interactions", FIXED, SECRET, 3)
+    assert (out.key, out.partition) == (None, 3)
+    assert control_record("interactions", admit(), SECRET).key == b"v1"
+
+
+# ---------------------------------------------------------------- whatever the bytes
+
+
+def judge_all(records: list[Logged]) -> Decoded:
+    """Decode, and check that every record is in events or refusals, each element once."""
+    out = decode_log(records, SECRET, LIMIT)
+    places = [*zip(out.offsets, out.elements, strict=True)]
+    places += [(said.record.offset, said.element) for said in out.refusals]
+    assert max(Counter(places).values(), default=0) <= 1
+    assert {offset for offset, _ in places} == {each.offset for each in records}
+    assert len(out.events) == len(out.offsets) == len(out.elements)
+    assert out.offsets == sorted(out.offsets)
+    assert {said.reason for said in out.refusals} <= set(REJECT_REASONS)
+    return out
+
+
+JSON_LIKE = st.lists(
+    st.sampled_from(
+        [
+            *(b"{", b"}", b"[", b"]", b",", b":", b'"', b"\\", b" ", b"\xff", b"\\ud800", b"null"),
+            *(b'"type"', b'"view"', b'"takedown"', b'"id"', b'"colour"', b"1e999", b"9" * 30),
+            *(GOOD, GOOD[:-1], encode(like()), encode(takedown()), b'{"type":"view"}'),
+        ]
+    ),
+    max_size=12,
+).map(b"".join)
+
+
+@given(st.lists(st.none() | st.binary(max_size=60) | JSON_LIKE, max_size=5))
+def test_no_bytes_raise_and_every_record_is_accounted_for(values: list[bytes | None]) -> None:
+    judge_all([record(value, offset) for offset, value in enumerate(values)])
+
+
+@given(st.data())
+def test_no_change_of_some_bytes_raises(data: st.DataObject) -> None:
+    value = bytearray(b"[" + GOOD + b"," + unheard(b'{"a":"b"}') + b"]")
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(value) - 1))
+        value[at] = data.draw(st.integers(0, 255))
+    judge_all([record(bytes(value)), record(GOOD, 1)])
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.sampled_from(sorted(FIELDS)), JSON, st.booleans())
+def test_no_json_in_any_field_raises(name: str, text: Any, array: bool) -> None:
+    value = msgspec.json.encode({**FIELDS, name: text})
+    judge_all([record(b"[" + GOOD + b"," + value + b"]" if array else value)])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_whole_log_is_accounted_for(seed: int) -> None:
+    assert judge_all(synthetic_log(seed, events=2_000)).refusals
+
+
+SECRETS = st.sampled_from(
+    ["{}", "{} - at {}", ", got {}", " of length {}", "Object missing {}", "` - at `$.{}`"]
+).map(lambda form: form.replace("{}", "PAYLOAD"))
+TOPICS: dict[ControlTopic, dict[str, Any]] = {
+    "uploads": {"type": "upload", "creator": "c", "duration_ms": 1, "city": "", "music": {}},
+    "recognitions": {
+        "type": "recognition",
+        "source": "s",
+        "tags": [{"dimension": "age", "name": "x", "confidence_micros": 1}],
+    },
+    "reviews": {"type": "review", "verdict": "approve", "by": "m", "note": ""},
+}
+
+
+@given(st.sampled_from(sorted(FIELDS)), SECRETS, st.sampled_from(["text", "array", "object"]))
+def test_no_message_repeats_payload(name: str, secret: str, shape: str) -> None:
+    text: Any = {"text": secret, "array": [secret], "object": {secret: secret}}[shape]
+    value = msgspec.json.encode({**FIELDS, name: text})
+    for said in decode(record(value), record(b"[" + value + b"]", 1)).refusals:
+        assert "PAYLOAD" not in said.message
+
+
+@given(st.sampled_from(sorted(TOPICS)), st.data(), SECRETS)
+def test_no_message_about_a_control_topic_repeats_payload(
+    topic: ControlTopic, data: st.DataObject, secret: str
+) -> None:
+    fields = {"id": "a", "video": "v1", "ts": NOW, **TOPICS[topic]}
+    name = data.draw(st.sampled_from(sorted(fields)))
+    tag = {"dimension": secret, "name": "x", "confidence_micros": 1}
+    text = data.draw(st.sampled_from([secret, [secret], {secret: secret}, [tag]]))
+    assert "PAYLOAD" not in said_of(topic, msgspec.json.encode({**fields, name: text}))
+
+
+def said_of(topic: ControlTopic, value: bytes) -> str:
+    """The message of a refusal, "" where there is none."""
+    try:
+        decode_one(topic, value, LIMIT)
+    except DeadLetter as letter:
+        return str(letter)
+    return ""
+
+
+# ---------------------------------------------------------------- one at a time
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_a_record_of_a_control_topic_decodes(topic: ControlTopic) -> None:
+    fields = {"id": "a", "video": "v1", "ts": NOW, **TOPICS[topic]}
+    assert decode_one(topic, msgspec.json.encode(fields), LIMIT).video == "v1"
+
+
+ONE_BAD: list[tuple[bytes | None, RejectReason]] = [
+    (None, "tombstone"),
+    (b" ", "empty"),
+    (b"[]", "not_object"),
+    (b"{", "json"),
+    (b"a" * (LIMIT + 1), "too_large"),
+    (b'{"type":"view"}', "type_unknown"),
+    (
+        b'{"type":"review","id":"a b","video":"v","ts":1700000000000,"verdict":"limit","by":"m"}',
+        "id",
+    ),
+    (b'{"type":"review","id":"a","video":"v","ts":1700000000000,"verdict":"limit"}', "missing"),
+    (b'{"type":"review","id":"a","video":"v","ts":17,"verdict":"limit","by":"m"}', "ts"),
+]
+
+
+@pytest.mark.parametrize(("value", "reason"), ONE_BAD)
+def test_a_bad_record_of_a_control_topic_is_a_dead_letter(
+    value: bytes | None, reason: RejectReason
+) -> None:
+    with pytest.raises(DeadLetter) as caught:
+        decode_one("reviews", value, LIMIT)
+    assert caught.value.reason == reason
+
+
+ONE_BY_ONE = [
+    (value, reason)
+    for name, (value, reason) in BAD.items()
+    if value is not None
+    and reason not in {"future", "too_large"}  # a record's matter
+    and name != "not_utf8_unknown_field"  # read over
+]
+
+
+@pytest.mark.parametrize(("value", "reason"), ONE_BY_ONE)
+def test_a_bad_interaction_is_a_dead_letter(value: bytes, reason: RejectReason) -> None:
+    with pytest.raises(DeadLetter) as caught:
+        decode_interaction(value)
+    assert caught.value.reason == reason
+
+
+def test_one_interaction_decodes_by_itself() -> None:
+    assert decode_interaction(GOOD) == view("good")
+
+
+@given(
+    st.builds(
+        View,
+        *[st.from_regex(r"\A[A-Za-z0-9_-]{1,64}\Z")] * 3,
+        st.sampled_from([FOOTBALL, COOKING]),
+        st.integers(1_000_000_000_000, NOW),
+        st.integers(0, 86_400_000),
+        st.integers(1, 86_400_000),
+    )
+)
+def test_what_is_encoded_decodes_to_the_same(event: View) -> None:
+    assert decode(interaction_record(event)).events == [event]
+
+
+def test_a_log_of_every_type_decodes_in_its_order() -> None:
+    events: list[LogRecord] = [FIXED, admit(), view("e1"), like("e2"), hold()]
+    out = decode(*records_of(events))
+    assert out.events == events
+    assert out.offsets == [0, 1, 2, 3, 4]
+
+
+# ---------------------------------------------------------------- dead letters
+
+
+def test_a_dead_letter_keeps_the_original_and_says_why() -> None:
+    bad = record(b"{", 17, key=b"v1", headers=[("trace", b"\xff"), ("trace", b"2")], partition=3)
+    letter = dead_letter(decode(bad).refusals[0], "group-1", "decode", 1 << 20)
+    assert letter.topic == "interactions.dlq"
+    assert (letter.key, letter.value, letter.timestamp) == (b"v1", b"{", NOW)
+    assert list(letter.headers[:2]) == [("trace", b"\xff"), ("trace", b"2")]
+    said = dict(letter.headers[2:])
+    assert said["__streams.errors.reason"] == b"json"
+    assert said["__streams.errors.stage"] == b"decode"
+    assert said["__streams.errors.partition"] == b"3"
+    assert said["__streams.errors.offset"] == b"17"
+    assert said["__streams.errors.consumer.group"] == b"group-1"
+    assert said["x-original-topic"] == b"interactions"
