@@ -1,0 +1,100 @@
+"""`streams doctor`: whether everything is there that a worker needs."""
+
+from pathlib import Path
+
+import click
+
+from streams.cli.live import example, run
+from streams.cli.options import config_option, emit, output_option
+from streams.cli.topics import compare
+from streams.control.catalogue import Catalogue
+from streams.control.recognise import Taxonomy
+from streams.control.review import ReviewGate
+from streams.errors import Halt, StreamsError, Unreachable
+from streams.ops.checks import (
+    Check,
+    attempt,
+    attempt_async,
+    check_file,
+    check_python,
+    check_topics,
+    failed,
+)
+from streams.runtime.kafka import KafkaAdmin
+from streams.runtime.redis import RedisStore
+from streams.settings import Settings, load_secret, load_settings
+
+
+@click.command(short_help="Check settings and connections.")
+@config_option
+@click.option("--brokers", help="Kafka bootstrap servers.  [env: STREAMS_BROKERS]")
+@click.option("--redis", help="Redis URL.  [env: STREAMS_REDIS]")
+@click.option("--topic-prefix", help="Put before every topic's name.  [env: STREAMS_TOPIC_PREFIX]")
+@output_option
+@example(
+    "streams doctor --brokers kafka:9092 --redis redis://redis:6379/0",
+)
+def doctor(
+    config: Path, brokers: str | None, redis: str | None, topic_prefix: str | None, output: str
+) -> None:
+    """Check settings, secret, Kafka and Redis; each line says what to do.
+
+    Ends with 0 if nothing failed (warnings may stand), 4 if Kafka or Redis does not answer, else
+    1. Changes nothing.
+    """
+    overrides = {"brokers": brokers, "redis": redis, "topic_prefix": topic_prefix}
+    checks = [check_python(), *_check_files(config), attempt("secret", load_secret, "is set")]
+    try:
+        settings = load_settings(config, overrides)
+    except Halt as error:
+        checks.append(failed("streams.toml", error))
+    else:
+        checks.append(Check("ok", "streams.toml", "valid"))
+        checks += run(_check_connections(settings))
+    emit([check._asdict() for check in checks], output)
+    _conclude(checks)
+
+
+def _check_files(config: Path) -> list[Check]:
+    return [
+        check_file(config / "taxonomy.toml", Taxonomy.from_toml),
+        check_file(config / "slices.toml", Catalogue.from_toml),
+        check_file(config / "review.toml", ReviewGate.from_toml),
+    ]
+
+
+async def _check_connections(settings: Settings) -> list[Check]:
+    return [*await _check_kafka(settings), *await _check_redis(settings)]
+
+
+async def _check_kafka(settings: Settings) -> list[Check]:
+    admin = KafkaAdmin(settings.brokers)
+    reached = await attempt_async("kafka", admin.describe, f"answers at {settings.brokers}")
+    if reached.status != "ok":
+        return [reached]
+    try:
+        return [reached, *check_topics(await compare(settings))]
+    except StreamsError as error:
+        return [reached, failed("topics", error)]
+
+
+async def _check_redis(settings: Settings) -> list[Check]:
+    store = RedisStore(settings.redis)
+    try:
+        reached = await attempt_async("redis", store.check, "answers, and never evicts")
+        if reached.status != "ok":
+            return [reached]
+        return [reached, *(Check("warn", "redis", line) for line in await store.warnings())]
+    except StreamsError as error:
+        return [failed("redis", error)]
+    finally:
+        await store.close()
+
+
+def _conclude(checks: list[Check]) -> None:
+    silent = [check.check for check in checks if check.status == "unreachable"]
+    if silent:
+        raise Unreachable(f"no answer: {', '.join(silent)}")
+    wrong = [check.check for check in checks if check.status == "fail"]
+    if wrong:
+        raise Halt(f"{len(wrong)} of {len(checks)} checks failed: {', '.join(wrong)}")

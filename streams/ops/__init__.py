@@ -1,0 +1,1 @@
+"""Operations: what people see of a running pipeline, and what they put into it by hand."""

@@ -1,0 +1,266 @@
+"""Publishing lines of events: routed, packed, acknowledged, and able to go on where it stopped."""
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Final
+
+from streams.core.partitioner import partition_of
+from streams.errors import DeadLetter, Retry, StreamsError
+from streams.ops.intake import Taken, take_line
+from streams.ops.lines import Line
+from streams.runtime.ports import Clock, Outgoing, Producer
+from streams.settings import Settings
+
+ARRAY_BYTES: Final = 512 << 10
+"""An array is sent when it has grown to this size, well below any broker's limit."""
+LINGER_S: Final = 0.2
+"""Longest wait of an event in an unfinished array when no further line comes."""
+_PENDING_MAX: Final = 20_000
+
+
+class InvalidLine(StreamsError):
+    """A line that the pipeline would refuse; everything before it is on its way."""
+
+    def __init__(self, line: int, reason: str, message: str) -> None:
+        super().__init__(f"line {line}: {reason}: {message}")
+        self.line: Final = line
+
+
+class NotSent(StreamsError):
+    """Records could not be written; `line` is the first whose event may be missing."""
+
+    def __init__(self, line: int, cause: Retry) -> None:
+        super().__init__(f"{cause}; go on with --from-line {line}")
+        self.line: Final = line
+
+
+@dataclass(frozen=True)
+class PublishOptions:
+    """How lines become records.
+
+    `batch` events at most share a record, `rate` is events a second (None: unbounded),
+    `oldest_ms` refuses events that the broker's retention would delete at once, with `event_time`.
+    """
+
+    batch: int = 1
+    event_time: bool = False
+    skip_invalid: bool = False
+    rate: float | None = None
+    oldest_ms: int = 0
+
+
+@dataclass
+class _Array:
+    """Interactions of one partition that will share a record."""
+
+    lines: list[Line] = field(default_factory=list)
+    key: bytes = b""
+    size: int = 2
+    ts: int = 0
+
+
+class Publisher:
+    """Sends lines in order; private to one run.
+
+    `partitions` is the partition count of the interactions topic, `now` the time in ms since
+    1970. `events` and `records` count what was handed to the producer, by topic without prefix.
+    """
+
+    def __init__(
+        self,
+        producer: Producer,
+        settings: Settings,
+        partitions: int,
+        options: PublishOptions,
+        now: Callable[[], int],
+    ) -> None:
+        self._producer = producer
+        self._settings = settings
+        self._options = options
+        self._now = now
+        self._partition = lru_cache(maxsize=65_536)(
+            lambda key: partition_of(key, partitions)  # murmur2 in Python costs more than the parse
+        )
+        self._arrays: dict[int, _Array] = {}
+        self._pending: deque[tuple[int, Awaitable[None]]] = deque()
+        self.last_line = 0
+        self.invalid: list[InvalidLine] = []
+        self.skipped = 0
+        self.events: Counter[str] = Counter()
+        self.records: Counter[str] = Counter()
+
+    async def put(self, line: Line) -> None:
+        """Send one line, or keep it for its array.
+
+        `InvalidLine` if the pipeline would refuse it (unless invalid lines are skipped), `NotSent`
+        if the brokers fail.
+        """
+        try:
+            taken = take_line(line.text, self._now(), self._settings.record_bytes)
+            self._refuse_aged(taken)
+        except DeadLetter as letter:
+            self._refuse(InvalidLine(line.number, letter.reason, str(letter)))
+            return
+        key = taken.event.video.encode()
+        self.events[taken.topic] += 1
+        self.last_line = line.number
+        if taken.topic == "interactions" and self._options.batch > 1:
+            await self._pack(line, key, taken.event.ts)
+        else:
+            ts = taken.event.ts if self._options.event_time else None
+            topic = self._settings.topic(taken.topic)
+            await self._send(
+                taken.topic, line.number, Outgoing(topic, line.text, key, (), None, ts)
+            )
+
+    async def send_arrays(self) -> None:
+        """Send the arrays as they stand."""
+        arrays, self._arrays = self._arrays, {}
+        for partition, array in arrays.items():
+            await self._send_array(partition, array)
+
+    async def finish(self) -> None:
+        """Send what is kept and wait for all acknowledgements; `NotSent` if one does not come."""
+        await self.send_arrays()
+        await self._settle(0)
+
+    def _refuse(self, invalid: InvalidLine) -> None:
+        if not self._options.skip_invalid:
+            raise invalid
+        self.skipped += 1
+        if len(self.invalid) < 10:
+            self.invalid.append(invalid)
+
+    def _refuse_aged(self, taken: Taken) -> None:
+        if self._options.event_time and taken.event.ts < self._options.oldest_ms:
+            raise DeadLetter(
+                "ts",
+                "older than the topic keeps records, the broker would delete it: "
+                "publish with --timestamps now",
+            )
+
+    async def _pack(self, line: Line, key: bytes, ts: int) -> None:
+        partition = self._partition(key)
+        array = self._arrays.setdefault(partition, _Array(key=key))
+        if array.lines and array.size + len(line.text) > ARRAY_BYTES:
+            del self._arrays[partition]
+            await self._send_array(partition, array)
+            array = self._arrays[partition] = _Array(key=key)
+        array.lines.append(line)
+        array.size += len(line.text) + 1
+        array.ts = max(array.ts, ts)
+        if len(array.lines) >= self._options.batch:
+            del self._arrays[partition]
+            await self._send_array(partition, array)
+
+    async def _send_array(self, partition: int, array: _Array) -> None:
+        """Send an array; its timestamp is that of its latest event, so that none is ahead of it."""
+        value = b"[" + b",".join([line.text for line in array.lines]) + b"]"
+        ts = array.ts if self._options.event_time else None
+        topic = self._settings.topic("interactions")
+        record = Outgoing(topic, value, array.key, (), partition, ts)
+        await self._send("interactions", array.lines[0].number, record)
+
+    async def _send(self, topic: str, line: int, record: Outgoing) -> None:
+        try:
+            self._pending.append((line, await self._producer.send(record)))
+        except Retry as error:
+            raise await self._failed(line, error) from error
+        self.records[topic] += 1
+        if len(self._pending) > _PENDING_MAX:
+            await self._settle(_PENDING_MAX // 2)
+
+    async def _settle(self, keep: int) -> None:
+        """Wait for acknowledgements, the oldest first, until `keep` are outstanding."""
+        while len(self._pending) > keep:
+            line, acknowledged = self._pending.popleft()
+            try:
+                await acknowledged
+            except Retry as error:
+                raise await self._failed(line, error) from error
+
+    async def _failed(self, line: int, error: Retry) -> NotSent:
+        """Return the failure with the first line that may be missing, everything considered."""
+        lines = [line, *(array.lines[0].number for array in self._arrays.values())]
+        for number, acknowledged in self._pending:
+            try:
+                await acknowledged
+            except Retry:
+                lines.append(number)
+        return NotSent(min(lines), error)
+
+
+class Pace:
+    """Keeps a run to `rate` events a second; without a rate it never waits."""
+
+    def __init__(self, rate: float | None, clock: Clock) -> None:
+        self._rate = rate
+        self._clock = clock
+        self._start = clock()
+        self._count = 0
+
+    async def wait(self) -> None:
+        """Return when the next event is due; naps shorter than 10 ms are saved up."""
+        if self._rate is None:
+            return
+        ahead = self._start + self._count / self._rate - self._clock()
+        self._count += 1
+        if ahead > 0.01:
+            await asyncio.sleep(ahead)
+
+
+async def publish_lines(
+    publisher: Publisher,
+    chunks: AsyncIterator[list[Line]],
+    pace: Pace,
+    stop: asyncio.Event,
+    from_line: int = 1,
+) -> None:
+    """Put every line from `from_line` on, until the input ends or `stop` is set; then finish.
+
+    What was read is acknowledged when this returns or raises `InvalidLine`.
+    """
+    try:
+        async for lines in _lingering(chunks, publisher, stop):
+            for line in lines:
+                if line.number >= from_line:
+                    await pace.wait()
+                    if stop.is_set():
+                        break
+                    await publisher.put(line)
+    except InvalidLine:
+        await publisher.finish()
+        raise
+    await publisher.finish()
+
+
+async def _lingering(
+    chunks: AsyncIterator[list[Line]], publisher: Publisher, stop: asyncio.Event
+) -> AsyncIterator[list[Line]]:
+    """Yield the chunks until `stop`; when none comes for a while, send the arrays as they are."""
+    stopped = asyncio.ensure_future(stop.wait())
+    try:
+        while not stop.is_set():
+            chunk = asyncio.ensure_future(_next(chunks))
+            await asyncio.wait({chunk, stopped}, timeout=LINGER_S, return_when="FIRST_COMPLETED")
+            if not chunk.done():
+                await publisher.send_arrays()
+                await asyncio.wait({chunk, stopped}, return_when="FIRST_COMPLETED")
+            if not chunk.done():
+                chunk.cancel()
+                with suppress(asyncio.CancelledError):
+                    await chunk
+                return
+            if (lines := chunk.result()) is None:
+                return
+            yield lines
+    finally:
+        stopped.cancel()
+
+
+async def _next(chunks: AsyncIterator[list[Line]]) -> list[Line] | None:
+    return await anext(chunks, None)

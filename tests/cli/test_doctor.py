@@ -1,0 +1,70 @@
+import json
+from pathlib import Path
+
+import pytest
+import redis as redis_client
+from command import Done, Where, streams
+
+AWAY = {"brokers": "127.0.0.1:1", "redis": "redis://127.0.0.1:1"}
+
+
+def statuses(done: Done) -> list[tuple[str, str]]:
+    return [(row["check"], row["status"]) for row in json.loads(done.stdout)]
+
+
+@pytest.fixture
+def where(brokers: str, unique: str, fresh_redis_url: str) -> Where:
+    return {
+        "brokers": brokers,
+        "topic_prefix": f"{unique}.",
+        "partitions": 2,
+        "redis": fresh_redis_url,
+    }
+
+
+def test_what_does_not_answer_is_told_and_ends_with_4() -> None:
+    done = streams("doctor", "--output", "json", **AWAY)
+    assert done.returncode == 4
+    found = dict(statuses(done))
+    assert (found["kafka"], found["redis"]) == ("unreachable", "unreachable")
+    assert found["slices.toml"] == "ok"
+    assert "no answer: kafka, redis" in done.stderr
+
+
+def test_files_are_checked_though_the_settings_are_wrong(tmp_path: Path) -> None:
+    (tmp_path / "streams.toml").write_text("brokers = 7\n")
+    done = streams("doctor", "--config", tmp_path, "--output", "json")
+    assert done.returncode == 1
+    failing = [name for name, status in statuses(done) if status == "fail"]
+    assert failing == ["taxonomy.toml", "slices.toml", "review.toml", "streams.toml"]
+
+
+def test_a_secret_that_is_missing_says_what_to_set(tmp_path: Path) -> None:
+    done = streams("doctor", "--config", tmp_path, "--output", "json", secret="")
+    assert dict(statuses(done))["secret"] == "fail"
+    assert "STREAMS_SECRET is not set" in done.stdout
+
+
+@pytest.mark.real
+def test_missing_topics_fail_and_applied_ones_are_well(where: Where) -> None:
+    before = streams("doctor", "--output", "json", **where)
+    assert before.returncode == 1
+    assert dict(statuses(before))[f"topic {where['topic_prefix']}uploads"] == "fail"
+    streams("topics", "apply", "--yes", **where)
+    after = streams("doctor", "--output", "json", **where)
+    assert after.returncode == 0, after.stdout
+    assert dict(statuses(after))["topics"] == "ok"
+
+
+@pytest.mark.real
+def test_a_redis_that_may_evict_fails(where: Where) -> None:
+    streams("topics", "apply", "--yes", **where)
+    with redis_client.Redis.from_url(where["redis"]) as client:
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        try:
+            done = streams("doctor", "--output", "json", **where)
+        finally:
+            client.config_set("maxmemory-policy", "noeviction")
+    assert done.returncode == 1
+    assert ("redis", "fail") in statuses(done)
+    assert "CONFIG SET maxmemory-policy noeviction" in done.stdout

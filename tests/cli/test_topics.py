@@ -1,0 +1,62 @@
+import json
+
+import pytest
+from command import Done, Where, streams
+from servers import create_topic
+
+
+def actions(done: Done) -> dict[str, str]:
+    return {row["topic"]: row["action"] for row in json.loads(done.stdout)}
+
+
+@pytest.fixture
+def where(brokers: str, unique: str) -> Where:
+    return {"brokers": brokers, "topic_prefix": f"{unique}.", "partitions": 2}
+
+
+@pytest.mark.real
+def test_a_plan_changes_nothing_and_apply_acts_with_yes_only(where: Where) -> None:
+    plan = ("topics", "plan", "--output", "json")
+    for command in (plan, ("topics", "apply", "--output", "json"), plan):
+        done = streams(*command, **where)
+        assert (done.returncode, set(actions(done).values())) == (0, {"create"})
+    assert streams("topics", "apply", "--yes", **where).returncode == 0
+    done = streams(*plan, **where)
+    assert (len(actions(done)), set(actions(done).values())) == (10, {"ok"})
+    assert "nothing to do" in streams("topics", "apply", "--yes", **where).stderr
+
+
+@pytest.mark.real
+def test_a_changed_setting_is_applied_to_the_entries_that_differ(where: Where) -> None:
+    streams("topics", "apply", "--yes", **where)
+    longer = where | {"retention_hours": 200}
+    planned = actions(streams("topics", "plan", "--output", "json", **longer))
+    changed = {name for name, action in planned.items() if action == "change"}
+    assert changed == planned.keys() - {f"{where['topic_prefix']}decisions"}
+    assert streams("topics", "apply", "--yes", **longer).returncode == 0
+    done = streams("topics", "plan", "--output", "json", **longer)
+    assert set(actions(done).values()) == {"ok"}
+
+
+@pytest.mark.real
+def test_another_partition_count_is_a_conflict_and_nothing_is_done(where: Where) -> None:
+    create_topic(where["brokers"], f"{where['topic_prefix']}interactions", 3)
+    done = streams("topics", "apply", "--yes", "--output", "json", **where)
+    assert done.returncode == 1
+    assert actions(done)[f"{where['topic_prefix']}interactions"] == "conflict"
+    assert "has 3 partitions, the settings say 2: set partitions to 3" in done.stderr
+    after = actions(streams("topics", "plan", "--output", "json", **where))
+    assert after[f"{where['topic_prefix']}uploads"] == "create"
+
+
+@pytest.mark.real
+def test_a_compacted_topic_is_a_conflict(where: Where) -> None:
+    topic = f"{where['topic_prefix']}interactions"
+    create_topic(where["brokers"], topic, 2, {"cleanup.policy": "compact"})
+    done = streams("topics", "plan", **where)
+    assert done.returncode == 1
+    assert f"topic {topic} cleanup.policy is compact" in done.stderr
+
+
+def test_a_broker_that_does_not_answer_ends_with_4() -> None:
+    assert streams("topics", "plan", brokers="127.0.0.1:1").returncode == 4

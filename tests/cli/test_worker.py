@@ -1,0 +1,160 @@
+"""`streams worker` refuses a start that it cannot trust: one line, what to do, the exit code."""
+
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from events_in import records_of, view
+from faults.rig import CONFIG, Feed, Rig
+from servers import create_topic, delete_topic, redis_server
+
+from streams.embedded.child import free_ports
+
+START = ("worker", "--only", "feedback")
+
+
+@pytest.fixture
+def rig(brokers: str, fresh_redis_url: str, unique: str) -> Iterator[Rig]:
+    made = Rig(brokers, fresh_redis_url, unique, partitions=1)
+    yield made
+    made.stop()
+
+
+def one_line(done: "subprocess.CompletedProcess[str]", code: int) -> str:
+    """Return the one line that a refused start prints."""
+    assert done.stdout == ""
+    lines = done.stderr.strip().splitlines()
+    assert (len(lines), done.returncode) == (1, code), done.stderr
+    assert lines[0].startswith("streams: ")
+    return lines[0]
+
+
+def nowhere() -> Rig:
+    """Return settings whose broker and Redis nobody serves."""
+    broker, store = free_ports(2)
+    return Rig(f"127.0.0.1:{broker}", f"redis://127.0.0.1:{store}/0", "none")
+
+
+@pytest.mark.parametrize("secret", ["", "too short"])
+def test_without_a_long_secret_nothing_starts(secret: str) -> None:
+    line = one_line(nowhere().run(*START, secret=secret), 1)
+    assert "STREAMS_SECRET" in line
+    assert "16 characters" in line
+
+
+def test_no_broker_is_exit_code_4_and_names_the_option() -> None:
+    assert "--brokers" in one_line(nowhere().run(*START), 4)
+
+
+def test_a_broken_configuration_names_its_file(tmp_path: Path) -> None:
+    (tmp_path / "streams.toml").write_text("brokers = ")
+    assert str(tmp_path) in one_line(nowhere().run(*START, config=tmp_path), 1)
+
+
+def test_an_unknown_setting_is_named(tmp_path: Path) -> None:
+    text = (CONFIG / "streams.toml").read_text("utf-8")
+    (tmp_path / "streams.toml").write_text(f"{text}\nflush_rowz = 3\n")
+    assert "flush_rowz" in one_line(nowhere().run(*START, config=tmp_path), 1)
+
+
+def test_a_setting_out_of_range_is_named() -> None:
+    assert "flush_rows" in one_line(nowhere().run(*START, flush_rows=0), 1)
+
+
+def test_a_folder_without_settings_says_how_to_name_one(tmp_path: Path) -> None:
+    assert "--config" in one_line(nowhere().run(*START, config=tmp_path), 1)
+
+
+@pytest.mark.real
+def test_no_redis_is_exit_code_4_and_names_the_option(rig: Rig) -> None:
+    rig.create_topics()
+    port = free_ports(1)[0]
+    assert "--redis" in one_line(rig.run(*START, redis=f"redis://127.0.0.1:{port}/0"), 4)
+
+
+@pytest.mark.real
+def test_a_port_that_speaks_no_redis_is_no_redis(rig: Rig) -> None:
+    rig.create_topics()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
+        assert "Redis" in one_line(rig.run(*START, redis=url), 4)
+
+
+@pytest.mark.real
+def test_a_redis_that_may_evict_is_refused_with_the_command_that_mends_it(rig: Rig) -> None:
+    rig.create_topics()
+    with redis_server("--maxmemory-policy", "allkeys-lru") as server:
+        line = one_line(rig.run(*START, redis=server.url), 1)
+    assert "CONFIG SET maxmemory-policy noeviction" in line
+
+
+@pytest.mark.real
+def test_missing_topics_are_refused_with_the_command_that_makes_them(rig: Rig) -> None:
+    assert "streams topics apply" in one_line(rig.run(*START), 1)
+
+
+@pytest.mark.real
+def test_one_missing_topic_is_named(rig: Rig) -> None:
+    rig.create_topics()
+    delete_topic(rig.brokers, rig.letters)
+    assert rig.letters in one_line(rig.run(*START), 1)
+
+
+@pytest.mark.real
+def test_a_compacted_log_is_refused(rig: Rig) -> None:
+    rig.create_topics(interactions={"cleanup.policy": "compact"})
+    line = one_line(rig.run(*START), 1)
+    assert rig.log in line
+    assert "compact" in line
+
+
+@pytest.mark.real
+def test_another_partition_count_is_refused(rig: Rig) -> None:
+    rig.create_topics()
+    line = one_line(rig.run(*START, partitions=8), 1)
+    assert "1 partitions" in line
+    assert "8" in line
+
+
+@pytest.mark.real
+async def test_another_secret_than_that_of_the_counters_is_refused(rig: Rig) -> None:
+    rig.create_topics()
+    async with Feed(rig) as feed:
+        await feed.send(records_of([view("e1")]))
+    worker = rig.worker()
+    await rig.caught_up()
+    assert await worker.terminate() == 0
+    line = one_line(rig.run(*START, secret="another secret of 16 characters and more"), 1)  # noqa: S106
+    assert "rebuild" in line
+    assert rig.run("counters", "verify", "--output", "json").returncode == 0
+
+
+@pytest.mark.real
+async def test_counters_of_other_rules_for_duplicates_are_refused(rig: Rig) -> None:
+    rig.create_topics()
+    async with Feed(rig) as feed:
+        await feed.send(records_of([view("e1")]))
+    worker = rig.worker()
+    await rig.caught_up()
+    assert await worker.terminate() == 0
+    one_line(rig.run(*START, generation_records=77), 1)
+
+
+@pytest.mark.real
+def test_a_topic_of_another_deployment_is_left_alone(rig: Rig) -> None:
+    """Only topics with the prefix matter."""
+    create_topic(rig.brokers, f"other-{rig.prefix}interactions", 3)
+    rig.create_topics()
+    with redis.Redis.from_url(rig.redis_url) as client:
+        client.set("somebody:else", 1)
+        assert "--redis" in one_line(rig.run(*START, redis="redis://127.0.0.1:1/0"), 4)
+        assert client.get("somebody:else") == b"1"
+
+
+def test_the_shipped_configuration_is_what_the_tests_start_from(tmp_path: Path) -> None:
+    shutil.copy(CONFIG / "streams.toml", tmp_path)
+    assert "--brokers" in one_line(nowhere().run(*START, config=tmp_path), 4)

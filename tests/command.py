@@ -1,0 +1,33 @@
+"""The command line as people call it: a process of its own, judged by output and exit code."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+CONFIG = Path(__file__).parents[1] / "config"
+Where = dict[str, object]
+"""Settings by name, for one run of a command."""
+Done = subprocess.CompletedProcess[str]
+
+
+def environment(settings: Mapping[str, object] | None = None) -> dict[str, str]:
+    """Return a command's environment: ours is set by `settings` alone."""
+    theirs = {name: text for name, text in os.environ.items() if not name.startswith("STREAMS_")}
+    ours = {"config": CONFIG, "secret": "0123456789abcdef"} | dict(settings or {})
+    named = {f"STREAMS_{name.upper()}": str(value) for name, value in ours.items()}
+    return theirs | {"COLUMNS": "200"} | named
+
+
+def streams(*arguments: object, stdin: str = "", **settings: object) -> Done:
+    """Run `streams` with arguments and standard input; settings by name."""
+    return subprocess.run(
+        [sys.executable, "-m", "streams", *map(str, arguments)],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env=environment(settings),
+    )

@@ -1,0 +1,42 @@
+from collections.abc import Callable
+from pathlib import Path
+
+from streams.errors import Halt, Unreachable
+from streams.ops.checks import attempt, check_file, check_python, check_topics
+from streams.ops.topics import Action, Step, Topic
+
+
+def broken(error: Exception) -> Callable[..., None]:
+    def action(*_: object) -> None:
+        raise error
+
+    return action
+
+
+def test_this_python_is_new_enough() -> None:
+    assert check_python().status == "ok"
+
+
+def test_what_raises_fails_with_its_message_and_what_does_not_answer_says_so() -> None:
+    assert attempt("x", broken(Halt("set it")), "") == ("fail", "x", "set it")
+    assert attempt("x", broken(Unreachable("away")), "") == ("unreachable", "x", "away")
+    assert attempt("x", lambda: None, "fine") == ("ok", "x", "fine")
+
+
+def test_a_file_is_named_by_its_name(tmp_path: Path) -> None:
+    assert check_file(tmp_path / "a.toml", lambda _: 1) == ("ok", "a.toml", "valid")
+    assert check_file(tmp_path / "a.toml", broken(Halt("no"))).status == "fail"
+
+
+def step(action: Action, why: str = "") -> Step:
+    return Step(Topic("t", 1, 1, {}), action, {}, why)
+
+
+def test_topics_fail_when_missing_or_in_conflict_and_warn_when_they_differ() -> None:
+    checks = check_topics([step("ok"), step("create"), step("conflict", "c"), step("change", "d")])
+    assert [check.status for check in checks] == ["fail", "fail", "warn"]
+    assert "streams topics apply --yes" in checks[0].message
+
+
+def test_topics_that_are_well_are_one_line() -> None:
+    assert [check.status for check in check_topics([step("ok"), step("ok")])] == ["ok"]

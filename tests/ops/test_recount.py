@@ -1,0 +1,200 @@
+"""The recount: a second, plain implementation that must agree with the fold, and see what differs."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+from events_in import (
+    COOKING,
+    FIXED,
+    FOOTBALL,
+    HOUR_MS,
+    MUSIC,
+    NOW,
+    Logged,
+    admit,
+    impression,
+    interaction_record,
+    like,
+    policy,
+    records_of,
+    signed_record,
+    slice_policy,
+    synthetic_log,
+    unlike,
+    view,
+)
+from faults.twins import LOG, World, counted
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streams.core.counters import decode_slice, encode_slice
+from streams.core.events import Follow, Hide, InteractionRecord, Weights
+from streams.core.units import SLICES_PER_VIDEO
+from streams.errors import Halt
+from streams.ops.recount import Verification
+
+
+async def world_of(records: Sequence[Logged], **changes: object) -> World:
+    world = World(**changes)  # type: ignore[arg-type]
+    world.put(records)
+    return await counted(world, batch=50)
+
+
+async def verified(records: Sequence[Logged], **changes: object) -> Verification:
+    return await (await world_of(records, **changes)).verified()
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("generation", [25, 100_000])
+async def test_it_agrees_with_the_fold_on_everything_a_log_holds(
+    seed: int, generation: int
+) -> None:
+    found = await verified(synthetic_log(seed, events=600), generation_records=generation)
+    assert (found.differences, found.partitions) == (0, 1)
+    assert found.checked > 200
+
+
+@pytest.mark.parametrize("partitions", [2, 3])
+async def test_it_checks_every_partition(partitions: int) -> None:
+    logs = [synthetic_log(1, 8, 300, p, partitions) for p in range(partitions)]
+    found = await verified([one for log in logs for one in log], partitions=partitions)
+    assert (found.differences, found.partitions) == (0, partitions)
+    assert found.records == sum(map(len, logs))
+
+
+STATES = st.lists(
+    st.tuples(
+        st.sampled_from([like, like, unlike, Follow, Hide]),
+        st.sampled_from(["u1", "u2"]),
+        st.sampled_from([FOOTBALL, MUSIC, COOKING]),
+        st.integers(0, 30),
+    ),
+    max_size=60,
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(STATES, st.integers(1, 8))
+def test_it_agrees_on_likes_taken_back_across_generations(
+    acts: list[tuple[type, str, str, int]], generation: int
+) -> None:
+    events: list[InteractionRecord] = []
+    for kind, viewer, slice_id, number in acts:
+        if kind in (Follow, Hide):
+            events.append(kind(f"e{number}", "v1", viewer, slice_id, NOW))
+        else:
+            events.append(kind(f"e{number}", viewer=viewer, slice_id=slice_id))
+    events.append(impression("last"))
+    found = asyncio.run(verified(records_of(events), generation_records=generation))
+    assert found.differences == 0, found.examples
+
+
+async def test_it_agrees_when_the_weights_change_between_a_like_and_its_end() -> None:
+    heavier = Weights(*[weight * 2 for weight in vars_of(FIXED.weights)])
+    log = records_of(
+        [
+            FIXED,
+            like("e1"),
+            view("e2"),
+            policy(seq=2, id="p2", version="p2", weights=heavier),
+            unlike("e3"),
+            view("e4", viewer="u2"),
+            policy(seq=1, id="p3", version="p3"),  # stale: not in force
+            view("e5", viewer="u3"),
+        ]
+    )
+    assert (await verified(log)).differences == 0
+
+
+def vars_of(weights: Weights) -> list[int]:
+    return [getattr(weights, name) for name in weights.__struct_fields__]
+
+
+async def test_it_agrees_on_late_events() -> None:
+    late = [view("e1", ts=NOW), view("e2", ts=NOW - 3 * HOUR_MS, viewer="u2")]
+    assert (await verified(records_of([FIXED, *late]))).differences == 0
+
+
+async def test_it_agrees_on_a_video_with_every_slice_it_may_have() -> None:
+    crowds = {f"discover:g{n}": slice_policy() for n in range(SLICES_PER_VIDEO)}
+    log = records_of(
+        [
+            policy(slices=crowds),
+            admit(starts=["discover:g0", "discover:g1"]),
+            *[
+                impression(f"e{n}", slice_id=f"discover:x{n}", viewer=f"u{n}")
+                for n in range(SLICES_PER_VIDEO + 5)
+            ],
+        ]
+    )
+    assert (await verified(log)).differences == 0
+
+
+# ---------------------------------------------------------------- it sees what is wrong
+
+
+@pytest.mark.parametrize("counter", ["impressions", "views", "likes", "value_sum", "value_sq"])
+@pytest.mark.parametrize("by", [-1, 1])
+async def test_it_sees_one_counter_that_is_off_by_one(counter: str, by: int) -> None:
+    world = await world_of(records_of([impression("e1"), view("e2"), like("e3")]))
+    fields = world.store.partitions[0].rows["v1"]
+    row = decode_slice(fields[FOOTBALL])
+    setattr(row, counter, getattr(row, counter) + by)
+    fields[FOOTBALL] = encode_slice(row)
+    found = await world.verified()
+    assert found.differences == 1
+    (example,) = found.examples
+    assert (example.video, example.slice, example.counter) == ("v1", FOOTBALL, counter)
+    assert (example.stored or 0) - (example.recounted or 0) == by
+
+
+async def test_it_sees_a_video_that_was_never_stored() -> None:
+    world = await world_of(records_of([impression("e1"), impression("e2", video="v2")]))
+    del world.store.partitions[0].rows["v2"]
+    assert {one.video for one in (await world.verified()).examples} == {"v2"}
+
+
+async def test_it_sees_a_video_that_nobody_talked_about() -> None:
+    world = await world_of(records_of([impression("e1")]))
+    rows = world.store.partitions[0].rows
+    rows["v9"] = dict(rows["v1"])
+    assert {one.video for one in (await world.verified()).examples} == {"v9"}
+
+
+async def test_it_does_not_take_nothing_for_everything() -> None:
+    world = await world_of(records_of([impression("e1")]))
+    await world.store.erase(0)
+    with pytest.raises(Halt):
+        await world.verified()
+
+
+async def test_it_compares_up_to_the_watermark_and_no_further() -> None:
+    world = await world_of(records_of([impression("e1")]))
+    world.put([interaction_record(impression("e2"), 1)])
+    found = await world.verified()
+    assert (found.differences, found.records) == (0, 1)
+
+
+async def test_it_refuses_a_log_whose_beginning_is_gone() -> None:
+    world = await world_of(synthetic_log(events=200))
+    world.log.forget(LOG, 0, 3)
+    with pytest.raises(Halt, match="log begins at 3") as halted:
+        await world.verified()
+    assert halted.value.code == "data_loss"
+
+
+async def test_it_refuses_a_log_that_ends_below_the_watermark() -> None:
+    world = await world_of(synthetic_log(events=200))
+    world.store.partitions[0].watermark += 50
+    async with asyncio.timeout(5):
+        with pytest.raises(Halt):
+            await world.verified()
+
+
+async def test_it_refuses_counters_of_another_namespace() -> None:
+    world = await world_of([signed_record(FIXED)])
+    world.store.partitions[0].namespace = "other"
+    with pytest.raises(Halt) as halted:
+        await world.verified()
+    assert halted.value.code == "namespace"

@@ -1,0 +1,90 @@
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from streams.ops.topics import Topic, plan, wanted_topics
+from streams.settings import Settings, load_settings
+
+CONFIG = Path(__file__).parents[2] / "config"
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return load_settings(CONFIG, {"topic_prefix": "p.", "partitions": 6, "replication": 3}, {})
+
+
+Plan = tuple[list[Topic], dict[str, int], dict[str, dict[str, str]]]
+
+
+def as_wanted(settings: Settings) -> Plan:
+    wanted = wanted_topics(settings)
+    partitions = {topic.name: topic.partitions for topic in wanted}
+    return wanted, partitions, {topic.name: dict(topic.configs) for topic in wanted}
+
+
+def actions(
+    wanted: Sequence[Topic], partitions: Mapping[str, int], configs: Mapping[str, Mapping[str, str]]
+) -> dict[str, str]:
+    return {step.topic.name: step.action for step in plan(wanted, partitions, configs)}
+
+
+def test_every_topic_has_its_dead_letters_and_none_is_compacted(settings: Settings) -> None:
+    wanted = wanted_topics(settings)
+    names = ["uploads", "recognitions", "reviews", "interactions", "decisions"]
+    assert [topic.name for topic in wanted] == [
+        f"p.{name}{suffix}" for name in names for suffix in ("", ".dlq")
+    ]
+    assert {topic.configs["cleanup.policy"] for topic in wanted} == {"delete"}
+    assert {topic.partitions for topic in wanted} == {6}
+
+
+def test_a_record_of_the_largest_size_fits_its_topic(settings: Settings) -> None:
+    for topic in wanted_topics(settings):
+        assert int(topic.configs["max.message.bytes"]) > settings.record_bytes
+
+
+def test_one_of_three_replicas_may_be_away(settings: Settings) -> None:
+    assert {t.configs["min.insync.replicas"] for t in wanted_topics(settings)} == {"2"}
+
+
+def test_receipts_are_kept_longer_than_the_log(settings: Settings) -> None:
+    kept = {t.name: int(t.configs["retention.ms"]) for t in wanted_topics(settings)}
+    assert kept["p.decisions"] > kept["p.interactions"] == settings.retention_hours * 3_600_000
+
+
+def test_topics_that_do_not_exist_are_created(settings: Settings) -> None:
+    assert set(actions(wanted_topics(settings), {}, {}).values()) == {"create"}
+
+
+def test_topics_that_are_as_wanted_are_left_alone(settings: Settings) -> None:
+    assert set(actions(*as_wanted(settings)).values()) == {"ok"}
+
+
+def test_another_partition_count_is_a_conflict_that_says_what_to_do(settings: Settings) -> None:
+    wanted, partitions, configs = as_wanted(settings)
+    partitions["p.interactions"] = 4
+    [step] = [s for s in plan(wanted, partitions, configs) if s.action != "ok"]
+    assert step.action == "conflict"
+    assert "has 4 partitions, the settings say 6" in step.why
+
+
+@pytest.mark.parametrize("policy", ["compact", "compact,delete", "delete,compact"])
+def test_a_compacted_topic_is_a_conflict_and_never_altered(settings: Settings, policy: str) -> None:
+    wanted, partitions, configs = as_wanted(settings)
+    configs["p.interactions"]["cleanup.policy"] = policy
+    [step] = [s for s in plan(wanted, partitions, configs) if s.action != "ok"]
+    assert (step.action, step.configs) == ("conflict", {})
+
+
+def test_only_the_entries_that_differ_are_changed(settings: Settings) -> None:
+    wanted, partitions, configs = as_wanted(settings)
+    configs["p.uploads"]["retention.ms"] = "1"
+    [step] = [s for s in plan(wanted, partitions, configs) if s.action != "ok"]
+    assert (step.action, step.configs) == ("change", {"retention.ms": "604800000"})
+    assert step.why == "retention.ms 1 -> 604800000"
+
+
+def test_what_the_broker_does_not_tell_is_left_alone(settings: Settings) -> None:
+    wanted, partitions, _ = as_wanted(settings)
+    assert set(actions(wanted, partitions, {}).values()) == {"ok"}
