@@ -4,6 +4,7 @@ One file per family of verbs, loaded when its verb is called.
 """
 
 import importlib
+import os
 import sys
 from typing import Final
 
@@ -72,6 +73,9 @@ def main() -> None:
         sys.exit(usage.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
+    except BrokenPipeError:  # whoever read our output, as `| head` does, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
     except StreamsError as error:
         if "--debug" in sys.argv:
             raise

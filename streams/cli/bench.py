@@ -7,10 +7,12 @@ import platform
 import secrets
 import subprocess
 import sys
+import tempfile
 import time
 from bisect import bisect_left
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -25,6 +27,8 @@ from streams.errors import Halt, StreamsError
 from streams.lab.load import Batch, Load
 from streams.ops.recount import Verifier, verify
 from streams.ops.topics import wanted_topics
+from streams.recording import bench as recording_bench
+from streams.recording.folding import Rules
 from streams.runtime.codec import decode_log
 from streams.runtime.kafka import KafkaAdmin, KafkaProducer
 from streams.runtime.redis import RedisStore
@@ -44,8 +48,11 @@ Timeline = dict[int, list[tuple[int, float]]]  # partition -> (watermark, when i
 @click.option("--events", default=1_000_000, show_default=True, help="Events per throughput run.")
 @click.option("--videos", default=20_000, show_default=True, help="Videos they are about.")
 @click.option("--seconds", default=15, show_default=True, help="Length of the latency run.")
+@click.option("--recording", is_flag=True, help="Measure record, replay and fold instead.")
 @output_option
-def bench(settings: Settings, events: int, videos: int, seconds: int, output: str) -> None:
+def bench(
+    settings: Settings, events: int, videos: int, seconds: int, recording: bool, output: str
+) -> None:
     """Measure one worker process end to end, exactly counted, on this broker and Redis.
 
     Throughput with one event a record and with arrays of 50, each beside a bare aiokafka loop
@@ -53,21 +60,24 @@ def bench(settings: Settings, events: int, videos: int, seconds: int, output: st
     time from an event to its counter at 70 % of the measured throughput. Uses topics of its own,
     deleted afterwards, and needs an empty Redis database.
 
+    With --recording: how fast a log is recorded, replayed and folded from its recording, by one
+    process without Kafka or Redis.
+
     Example: streams bench --redis redis://localhost:6379/9 --output json
     """
     folder: Path = click.get_current_context().params["config"]
     policy = load_rules(folder).policy.record(1, int(time.time() * 1000))
-    emit_object(run(_bench(settings, folder, policy, (events, videos, seconds))), output)
+    if recording:
+        emit_object(_bench_recording(settings, policy, events, videos), output)
+    else:
+        emit_object(run(_bench(settings, folder, policy, (events, videos, seconds))), output)
 
 
 async def _bench(
     settings: Settings, folder: Path, policy: Policy, sizes: tuple[int, int, int]
 ) -> dict[str, Any]:
     events, videos, seconds = sizes
-    result: dict[str, Any] = {
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {sys.version.split()[0]}",
-        "command": "streams " + " ".join(sys.argv[1:]),
-    }
+    result = _circumstances()
     for array, name in ((1, "one_event_a_record"), (50, "arrays_of_50")):
         async with _Trial(settings, folder, policy, videos) as trial:
             _say(f"{name}: sending {events:,} events")
@@ -91,6 +101,29 @@ async def _bench(
         _say(f"latency at {rate:,.0f} events/s for {seconds} s")
         result["event_to_counter_ms"] = await trial.latency(rate, seconds)
     return result
+
+
+def _bench_recording(
+    settings: Settings, policy: Policy, events: int, videos: int
+) -> dict[str, Any]:
+    """Record a load into a temporary folder, replay it into nothing, and fold it."""
+    secret = Secret(secrets.token_hex(16)).reveal
+    load = Load("interactions", PARTITIONS, videos=videos, policy=policy)
+    now_ms = int(time.time() * 1000)
+    made = chain(load.admissions(secret, now_ms), load.feedback(events, 1, now_ms))
+    batches = ((partition, records) for partition, records, _ in made)
+    rules = Rules(secret, settings.generation_records, settings.record_bytes)
+    with tempfile.TemporaryDirectory() as folder:
+        source = recording_bench.Load(batches, events, "interactions", PARTITIONS)
+        return _circumstances() | recording_bench.measure(source, rules, Path(folder) / "recording")
+
+
+def _circumstances() -> dict[str, Any]:
+    python = sys.version.split()[0]
+    return {
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {python}",
+        "command": "streams " + " ".join(sys.argv[1:]),
+    }
 
 
 class _Trial:

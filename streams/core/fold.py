@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
-from streams.core.counters import COMPLETE_PERCENT, Slice
+from streams.core.counters import COMPLETE_PERCENT, Slice, VideoState
 from streams.core.decisions import Effects, Rejection
 from streams.core.distribution import Distribution
 from streams.core.events import (
@@ -18,6 +18,7 @@ from streams.core.events import (
     Follow,
     Hide,
     Impression,
+    InteractionRecord,
     Like,
     LogRecord,
     Order,
@@ -36,7 +37,6 @@ from streams.core.state import PartitionState
 from streams.core.units import MICROS, SLICES_PER_VIDEO, is_slice
 from streams.errors import DeadLetter, RejectReason
 
-_CONTROL: Final = frozenset(VideoControl.__args__) | {Policy}
 _STATES: Final = frozenset((Like, Unlike, Follow, Hide))
 
 
@@ -63,7 +63,9 @@ def fold(  # noqa: C901, PLR0912, PLR0915 - the hot path: a call per event costs
     late_before = newest - policy.late_after_ms if policy else 0
     for event, offset, element in zip(events, offsets, elements, strict=True):
         kind = type(event)
-        if kind in _CONTROL:
+        try:
+            slice_id = event.slice  # type: ignore[union-attr]
+        except AttributeError:  # no interaction, and rare: cheaper to stumble on than to ask for
             _control(state, event, offset, element, effects)  # type: ignore[arg-type]
             policy = state.policy
             weights = policy.weights if policy else DEFAULT_WEIGHTS
@@ -83,17 +85,12 @@ def fold(  # noqa: C901, PLR0912, PLR0915 - the hot path: a call per event costs
         if video is None:
             _reject(effects, event, offset, element, "misrouted", "belongs to another partition")
             continue
-        slice_id = event.slice  # type: ignore[union-attr]
-        if kind in _STATES:
-            slice_id = window.settle(event)  # type: ignore[arg-type]
+        if kind is not View and kind is not Impression and kind in _STATES:
+            slice_id = _settle(state, video, event)  # type: ignore[arg-type]
             if not slice_id:
                 effects.outcomes[EVENT_TYPES[kind], "duplicate"] += 1
                 continue
         row = video.slices.get(slice_id)
-        if kind is Unlike and (row is None or not row.likes):
-            # Its like was counted elsewhere, three generations ago: nothing is left to take back.
-            effects.outcomes["unlike", "duplicate"] += 1
-            continue
         if row is None:
             if len(video.slices) >= SLICES_PER_VIDEO:
                 full = f"the video has feedback in {SLICES_PER_VIDEO} slices already"
@@ -117,7 +114,7 @@ def fold(  # noqa: C901, PLR0912, PLR0915 - the hot path: a call per event costs
             watched, duration = event.watch_ms, event.duration_ms  # type: ignore[union-attr]
             row.views += 1
             row.watch_ms += watched
-            value = watch * (min(duration, watched)) // duration
+            value = watch * (watched if watched < duration else duration) // duration  # noqa: FURB136
             if watched * 100 >= duration * COMPLETE_PERCENT:
                 row.completes += 1
                 value += complete
@@ -133,6 +130,16 @@ def fold(  # noqa: C901, PLR0912, PLR0915 - the hot path: a call per event costs
     state.event_time = newest
     _tally_applied(effects, events)
     return effects
+
+
+def _settle(state: PartitionState, video: VideoState, event: InteractionRecord) -> str:
+    """Return the slice whose counters a like, unlike, follow or hide changes, "" if it none."""
+    slice_id = state.window.settle(event)
+    if isinstance(event, Unlike):
+        row = video.slices.get(slice_id)
+        if row is None or not row.likes:
+            return ""  # its like was counted elsewhere, three generations ago
+    return slice_id
 
 
 def _engage(row: Slice, kind: type, weights: Weights) -> None:

@@ -8,6 +8,7 @@ bytes; a bad element of an array does not lose its neighbours.
 import hmac
 from collections.abc import Sequence
 from hashlib import sha256
+from operator import attrgetter
 from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
@@ -56,6 +57,7 @@ _QUOTES: Final = {
     for kind in InteractionRecord.__args__
 }
 """Quotation marks in an interaction's JSON; a field more has more, however it is laid out."""
+_headers: Final = attrgetter("headers")
 _FUTURE: Final[tuple[RejectReason, str]] = (
     "future",
     f"ts is more than {FUTURE_MS // 1000} s ahead of the record's timestamp",
@@ -79,6 +81,9 @@ def decode_log(records: Sequence[Record], secret: bytes, limit: int) -> Decoded:
 
     `secret` verifies control records, `limit` is the largest value in bytes that is parsed.
     """
+    plain = _decode_plain(records, limit)
+    if plain is not None:
+        return plain
     out = Decoded([], [], [], [], 0)
     add_event, add_offset = out.events.append, out.offsets.append
     add_element = out.elements.append
@@ -156,6 +161,30 @@ def control_record(
     key = None if isinstance(record, Policy) else record.video.encode()
     headers = [(SIGNATURE, sign(secret, key, value))]
     return Outgoing(topic, value, key, headers, partition)
+
+
+def _decode_plain(records: Sequence[Record], limit: int) -> Decoded | None:
+    """Decode records without headers that hold one good event each; None if one is anything else.
+
+    What nearly every batch is, at two thirds of the cost: whole-batch checks in place of a look
+    at each record.
+    """
+    values: list[Any] = [record.value for record in records]
+    try:
+        if any(map(_headers, records)) or max(map(len, values)) > limit:
+            return None
+        events: list[Any] = [_decode_log(value) for value in values]
+        quotes = sum([_QUOTES[type(event)] for event in events])
+    except (*PARSER_ERRORS, KeyError, ValueError):  # an array; no records at all
+        return None
+    latest = min([record.timestamp for record in records]) + FUTURE_MS
+    if (
+        max([event.ts for event in events]) > latest
+        or sum([value.count(b'"') for value in values]) != quotes
+        or not _all_valid(events)
+    ):
+        return None
+    return Decoded(events, [record.offset for record in records], [0] * len(events), [], 0)
 
 
 def _add_array(out: Decoded, record: Record, events: list[InteractionRecord]) -> int:

@@ -381,7 +381,7 @@ class Worker:
             await self._check()
 
     async def _check(self) -> None:
-        """Ask again what was asked at the start: Redis must not evict, the topic must be the same."""
+        """Ask again what the start asked: Redis must not evict, the topic must be the same."""
         try:
             await self._store.check()
         except StreamsError as error:
