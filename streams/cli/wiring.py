@@ -87,8 +87,8 @@ def make_worker(
 async def reading(brokers: str) -> AsyncIterator[KafkaReader]:
     """Give a started reader, stopped at the end."""
     reader = KafkaReader(brokers)
-    await reader.start()
     try:
+        await reader.start()
         yield reader
     finally:
         await reader.stop()
@@ -98,8 +98,8 @@ async def reading(brokers: str) -> AsyncIterator[KafkaReader]:
 async def producing(brokers: str) -> AsyncIterator[KafkaProducer]:
     """Give a started producer, stopped at the end."""
     producer = KafkaProducer(brokers)
-    await producer.start()
     try:
+        await producer.start()
         yield producer
     finally:
         await producer.stop()

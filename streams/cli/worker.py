@@ -1,6 +1,7 @@
 """`streams worker`: feedback worker and control plane, in one process or apart."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -22,6 +23,9 @@ from streams.runtime.kafka import KafkaAdmin, KafkaProducer
 from streams.runtime.metrics import serve_metrics, tame_gc
 from streams.runtime.redis import RedisDossiers, RedisServingIndex
 from streams.settings import Secret, Settings, load_secret
+
+Half = Callable[[], Awaitable[None]]
+"""Ends what was started."""
 
 
 @click.command()
@@ -54,21 +58,21 @@ async def _work(settings: Settings, secret: Secret, folder: Path, only: str | No
     stop_on_signals(stopping.set)
     async with AsyncExitStack() as stack:
         producer = await stack.enter_async_context(producing(settings.brokers))
-        if only != "control":
-            feedback = await _start_feedback(stack, settings, secret, producer, stopping)
-        else:
-            feedback = None
-        if only != "feedback":
-            await _start_control(stack, settings, secret, folder, producer)
-        tame_gc()
-        click.echo(f"streams: {only or 'feedback and control'} running; Ctrl-C to stop", err=True)
-        waiting = asyncio.create_task(stopping.wait())
-        await asyncio.wait(
-            [waiting, *([feedback] if feedback else [])], return_when=asyncio.FIRST_COMPLETED
-        )
-        waiting.cancel()
-        if feedback is not None and feedback.done():
-            await feedback  # it ended by itself: with an error
+        halves: list[Half] = []
+        try:
+            if only != "control":
+                halves.append(await _start_feedback(stack, settings, secret, producer, stopping))
+            if only != "feedback":
+                halves.append(await _start_control(stack, settings, secret, folder, producer))
+            tame_gc()
+            click.echo(f"streams: {only or 'feedback and control'} running; Ctrl-C ends", err=True)
+            await stopping.wait()
+        finally:
+            # Side by side: both may have to wait for brokers that do not answer any more.
+            ended = await asyncio.gather(*(stop() for stop in halves), return_exceptions=True)
+        for error in ended:
+            if isinstance(error, BaseException):
+                raise error
 
 
 async def _start_feedback(
@@ -77,23 +81,22 @@ async def _start_feedback(
     secret: Secret,
     producer: KafkaProducer,
     stopping: asyncio.Event,
-) -> asyncio.Task[None]:
-    """Start the feedback worker; it is stopped, and awaited, when the stack unwinds."""
+) -> Half:
+    """Start the feedback worker; return what ends it, and raises what it ended with."""
     store = await stack.enter_async_context(storing(settings.redis))
     feedback = make_worker(settings, secret, producer, store)
     await feedback.start()
     task = asyncio.create_task(feedback.run(), name="feedback")
     task.add_done_callback(lambda _: stopping.set())
 
-    async def finish() -> None:
+    async def stop() -> None:
         feedback.stop()
-        await asyncio.wait([task])
-        if feedback.halted and not task.exception():
+        await task
+        if feedback.halted:
             lines = "; ".join(str(halt) for halt in feedback.halted.values())
             raise Halt(f"stopped with halted partitions: {lines}", code="halted")
 
-    stack.push_async_callback(finish)
-    return task
+    return stop
 
 
 async def _start_control(
@@ -102,8 +105,8 @@ async def _start_control(
     secret: Secret,
     folder: Path,
     producer: KafkaProducer,
-) -> None:
-    """Start the control plane; it is stopped when the stack unwinds."""
+) -> Half:
+    """Start the control plane; return what ends it."""
     dossiers = RedisDossiers(settings.redis)
     stack.push_async_callback(dossiers.close)
     index = RedisServingIndex(settings.redis)
@@ -112,4 +115,4 @@ async def _start_control(
     ports = Ports(producer, dossiers, index)
     control = ControlPlane(settings, secret, ports, folder, partitions=log.partitions)
     await control.start()
-    stack.push_async_callback(control.stop)
+    return control.stop

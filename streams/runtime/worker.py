@@ -37,8 +37,8 @@ FETCH_MS: Final = 100
 CHECK_S: Final = 10.0
 COMMIT_S: Final = 0.5
 LOOP_S: Final = 0.5
-HANDOVER_S: Final = 4.0
-GRACE_S: Final = 1.5
+HANDOVER_S: Final = 3.0
+GRACE_S: Final = 1.0
 log: Final = logging.getLogger("streams.worker")
 
 
@@ -90,20 +90,11 @@ class Worker:
 
         `Unreachable` or `Halt` with one line that says what to do.
         """
-        await self._store.check()
-        identity = await self._consumer.identity()
-        namespace = namespace_of(identity, self._settings, self._secret)
-        for partition in range(identity.partitions):
-            await self._store.meta(partition, namespace)
-        self._tools = Tools(
-            self._store,
-            self._producer,
-            self._settings,
-            self._secret.reveal,
-            namespace,
-            identity.partitions,
-        )
-        await self._consumer.start(self)
+        try:
+            await self._start()
+        except StreamsError:
+            await self._consumer.stop()
+            raise
 
     async def run(self) -> None:
         """Read and fold until `stop`; then flush everything, commit and leave the group."""
@@ -167,6 +158,22 @@ class Worker:
         with suppress(TimeoutError):
             positions = {owned.partition: owned.watermark + 1 for owned in leaving}
             await asyncio.wait_for(self._commit(positions), GRACE_S)
+
+    async def _start(self) -> None:
+        await self._store.check()
+        identity = await self._consumer.identity()
+        namespace = namespace_of(identity, self._settings, self._secret)
+        for partition in range(identity.partitions):
+            await self._store.meta(partition, namespace)
+        self._tools = Tools(
+            self._store,
+            self._producer,
+            self._settings,
+            self._secret.reveal,
+            namespace,
+            identity.partitions,
+        )
+        await self._consumer.start(self)
 
     async def _work(self) -> None:
         while not self._stopping.is_set():
@@ -243,6 +250,9 @@ class Worker:
     def _reopen(self, owned: Owned, lost: Lost) -> None:
         """Drop a partition's memory and read its watermark again."""
         metrics.CONFLICTS.inc()
+        if lost.stored < 0 <= owned.watermark:
+            self._halt(owned.partition, _emptied(owned.partition, owned.watermark + 1))
+            return
         metrics.ROLLED_BACK.inc(max(owned.watermark - lost.stored, 0))
         log.error(
             "partition %d: the stored watermark is %d where %d was expected; folding again from it",
@@ -295,13 +305,7 @@ class Worker:
         """Tell an empty store from an emptied one: the group remembers that it was here."""
         committed = await self._consumer.committed(partition)
         if committed:
-            raise Halt(
-                f"partition {partition}: no watermark in Redis, but the group has committed "
-                f"offset {committed}: Redis lost its data; restore a backup, or count the whole "
-                "log again with `streams counters rebuild --yes`",
-                code="watermark_missing",
-                partition=partition,
-            )
+            raise _emptied(partition, committed)
 
     def _position(self, partition: int, watermark: int, bounds: Offsets) -> int:
         """Return where to start reading: the watermark + 1, less the generations kept for ids."""
@@ -454,3 +458,14 @@ class Worker:
             await asyncio.wait([self._committing], timeout=GRACE_S)
         await self.on_revoked(sorted(self._owned))
         await self._consumer.stop()
+
+
+def _emptied(partition: int, position: int) -> Halt:
+    """Return the halt of a partition whose watermark is gone; it is not a fresh one."""
+    return Halt(
+        f"partition {partition}: no watermark in Redis, but offsets below {position} were counted: "
+        "Redis lost its data; restore a backup, or count the whole log again with "
+        "`streams counters rebuild --yes`",
+        code="watermark_missing",
+        partition=partition,
+    )

@@ -10,7 +10,7 @@ from aiokafka.errors import IllegalStateError, KafkaConnectionError, KafkaError
 from streams.errors import Retry, Unreachable
 
 Result = TypeVar("Result")
-STOP_SECONDS = 3.0
+STOP_SECONDS = 2.0
 """A client that cannot say goodbye to its brokers in this time is dropped."""
 
 

@@ -1,0 +1,476 @@
+"""`streams replay`: a recording back into Kafka, or through the fold without it."""
+
+import asyncio
+import sys
+import time
+import uuid
+from collections import Counter
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import orjson
+
+from streams.cli import Interrupted
+from streams.cli.options import Settings, connection_options, emit, output_option
+from streams.cli.replay_inspect import diff, inspect, require_whole, verify
+from streams.errors import Halt
+from streams.recording.checkpoint import Checkpoint, load_checkpoint
+from streams.recording.folding import (
+    Folded,
+    Folder,
+    Rules,
+    namespace_of,
+    quiet_collector,
+    require_own,
+    starts_late,
+)
+from streams.recording.foreign import opened
+from streams.recording.interrupts import Stop, orderly_stop
+from streams.recording.pacing import Pace
+from streams.recording.ports import BatchSink
+from streams.recording.progress import Meter
+from streams.recording.recording import Recording
+from streams.recording.replayer import (
+    Options,
+    Progress,
+    Replayer,
+    Target,
+    Time,
+    require_target,
+)
+from streams.recording.selection import Selection, parse_where
+from streams.recording.times import duration_ms, time_ms
+from streams.runtime.kafka import KafkaAdmin, KafkaProducer
+from streams.runtime.ports import Outgoing, Store
+from streams.runtime.redis import RedisStore
+from streams.settings import load_secret
+
+EPILOG: Final = """\b
+Examples:
+  streams replay incident --target kafka --topic interactions=again --speed max --yes
+  streams replay incident --target kafka --speed 10 --max-gap 30s --checkpoint at.json --yes
+  streams replay incident --target fold --output ndjson > receipts.ndjson
+  streams replay inspect incident
+"""
+
+
+TABLE: Final = ("partition", "events", "receipts", "invalid", "digest")
+"""Fields of a folded partition that fit a terminal; the others are in the JSON."""
+
+
+class ReplayGroup(click.Group):
+    """`replay RECORDING` replays; `replay inspect|verify|diff` look."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take what names no command as a replay."""
+        helps = ctx.help_option_names
+        named = bool(args) and (args[0] in self.commands or args[0] in helps)
+        return super().parse_args(ctx, args if named or not args else ["run", *args])
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Show the help of a replay, and the other commands below it."""
+        run = self.commands["run"]
+        with click.Context(run, info_name=ctx.info_name, parent=ctx.parent) as own:
+            run.format_help(own, formatter)
+        with formatter.section("Commands (streams replay COMMAND --help)"):
+            rows = [(n, c.get_short_help_str(70)) for n, c in self.commands.items() if n != "run"]
+            formatter.write_dl(rows)
+
+
+@click.group(cls=ReplayGroup)
+def replay() -> None:
+    """Replay a recording into Kafka or through the fold."""
+
+
+replay.add_command(inspect)
+replay.add_command(verify)
+replay.add_command(diff)
+
+
+@replay.command(epilog=EPILOG)
+@click.argument("recording", type=click.Path(path_type=Path))
+@click.option("--target", type=click.Choice(["kafka", "fold"]), required=True)
+@click.option(
+    "--topic",
+    "topics",
+    multiple=True,
+    metavar="NAME[=TARGET]",
+    help="Recorded topic, and the topic it goes to; repeatable; all under their names without it.",
+)
+@click.option("--speed", default="1", show_default=True, help="Times the original pace, or max.")
+@click.option("--rate", help="At most this many records a second: 500/s.")
+@click.option("--max-gap", help="Wait out no longer gap than this (original time): 30s.")
+@click.option("--from", "start", help="A time, -1h, or +30s into the recording.")
+@click.option("--to", "end", help="A time, -1h, or +90s into the recording; left out itself.")
+@click.option(
+    "--where",
+    multiple=True,
+    metavar="NAME=TEXT",
+    help="Only records whose topic, partition, key or field of the value is TEXT; all must hold. "
+    "An array goes whole if one of its events matches.",
+)
+@click.option("--limit", type=click.IntRange(min=0), help="At most this many records.")
+@click.option(
+    "--partitions",
+    type=click.Choice(["keep", "rekey"]),
+    default="keep",
+    show_default=True,
+    help="rekey: by murmur2 of the key, for another partition count (arrays must fit it).",
+)
+@click.option(
+    "--timestamps",
+    type=click.Choice(["keep", "shift", "now"]),
+    default="keep",
+    show_default=True,
+    help="shift: the first is now, the others keep their distance.",
+)
+@click.option(
+    "--trace/--no-trace", default=True, show_default=True, help="Add x-original-* headers."
+)
+@click.option("--run-id", help="Value of the header x-replay-run-id; a fresh one without it.")
+@click.option("--checkpoint", type=click.Path(path_type=Path), help="File to keep the place in.")
+@click.option("--resume", is_flag=True, help="Go on where --checkpoint says.")
+@click.option("--allow-same-topic", is_flag=True, help="Replay into the very topic recorded.")
+@click.option("--dry-run", is_flag=True, help="Check and count everything, send nothing.")
+@click.option("--yes", is_flag=True, help="Do it; without it only the plan is printed.")
+@click.option(
+    "--redis", "redis_url", help="fold: store the counters in this Redis (its own database)."
+)
+@output_option
+@connection_options("brokers", "topic_prefix")
+def run(recording: Path, target: str, *, settings: Settings, **asked: Any) -> None:
+    """Replay RECORDING (a folder, a file of kcat -J lines, or an NDJSON file of events).
+
+    --target kafka keeps keys, values, headers, timestamps and partitions; records are merged by
+    time over all partitions and never reordered inside one. --target fold prints what the worker
+    would have decided, without Kafka: a row a partition, or the receipts with --output ndjson.
+    """
+    interactions = settings.topic("interactions")
+    with (
+        opened(recording, topic=interactions, partitions=settings.partitions) as it,
+        orderly_stop() as stop,
+        quiet_collector(),
+    ):
+        require_whole(it)
+        if not it.manifest.complete:
+            _say(
+                f"{recording} is not complete: what it holds up to its last whole frame is replayed"
+            )
+        if target == "fold":
+            asyncio.run(_fold(it, settings, asked, stop))
+        else:
+            asyncio.run(_to_kafka(it, settings, asked, stop))
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A replay into Kafka, checked."""
+
+    target: Target
+    options: Options
+    cluster_id: str
+
+    def digest(self, it: Recording) -> str:
+        """Return what must be equal for a checkpoint to be this replay's."""
+        options = self.options
+        parts = [
+            it.manifest.recording_id,
+            self.cluster_id,
+            dict(self.target.topics),
+            [options.partitions, options.timestamps, options.trace, options.limit],
+            [options.selection.start_ms, options.selection.end_ms, dict(options.selection.where)],
+        ]
+        return sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+async def _to_kafka(it: Recording, settings: Settings, asked: dict[str, Any], stop: Stop) -> None:
+    options = _options(it, asked)
+    plan = await _plan(it, KafkaAdmin(settings.brokers), options, asked)
+    checkpoint = _checkpoint(it, plan, asked)
+    _print_plan(it, plan, settings, checkpoint)
+    if asked["dry_run"]:
+        await _dry_run(it, plan, checkpoint, asked["output"])
+        return
+    if not asked["yes"]:
+        _say("nothing was sent: add --yes to replay, --dry-run to count")
+        return
+    producer = KafkaProducer(settings.brokers)
+    try:
+        await producer.start()
+        await _send(it, plan, checkpoint, producer, asked["checkpoint"], stop)
+    finally:
+        await producer.stop()
+
+
+async def _plan(it: Recording, admin: KafkaAdmin, options: Options, asked: dict[str, Any]) -> _Plan:
+    mapping = _topics(it, asked["topics"])
+    counts = await admin.describe()
+    recorded = {name: it.manifest.topics[name].partitions for name in mapping}
+    target = Target(mapping, counts, recorded)
+    require_target(target, options.partitions)
+    cluster_id = (await admin.identity(next(iter(mapping.values())))).cluster_id
+    source = it.manifest.cluster_id
+    same = [name for name, topic in mapping.items() if name == topic]
+    if same and source in ("", cluster_id) and not asked["allow_same_topic"]:
+        where = "cluster" if source else "cluster, for all the file says"
+        raise Halt(
+            f"{same[0]} is the recorded topic of this very {where}: name another with "
+            f"--topic {same[0]}=TARGET, or say --allow-same-topic"
+        )
+    return _Plan(target, options, cluster_id)
+
+
+def _topics(it: Recording, asked: Sequence[str]) -> dict[str, str]:
+    """Return recorded topics and where they go."""
+    pairs = [text.partition("=") for text in asked]
+    mapping = {name: to or name for name, _, to in pairs} or {n: n for n in it.manifest.topics}
+    for name in mapping:
+        if name not in it.manifest.topics:
+            known = ", ".join(sorted(it.manifest.topics)) or "none"
+            raise Halt(f"the recording has no topic {name}; it has: {known}")
+    if not mapping:
+        raise Halt("the recording has no topic")
+    return mapping
+
+
+def _options(it: Recording, asked: dict[str, Any]) -> Options:
+    return Options(
+        pace=_pace(asked),
+        selection=_selection(it, asked),
+        partitions=asked["partitions"],
+        timestamps=asked["timestamps"],
+        limit=asked["limit"],
+        trace=asked["trace"],
+    )
+
+
+def _pace(asked: dict[str, Any]) -> Pace:
+    speed, gap = asked["speed"], asked["max_gap"]
+    rate = (asked["rate"] or "").removesuffix("/s")
+    return Pace(
+        None if speed == "max" else _positive("--speed", speed),
+        _positive("--rate", rate) if rate else None,
+        duration_ms(gap) if gap else None,
+    )
+
+
+def _positive(option: str, text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise Halt(f"{option} {text}: write a number above 0")
+    return number
+
+
+def _selection(it: Recording, asked: dict[str, Any]) -> Selection:
+    def moment(text: str | None) -> int | None:
+        if text is None:
+            return None
+        first = it.manifest.first_timestamp or 0
+        return time_ms(text, first if text.startswith("+") else _now_ms())
+
+    return Selection(moment(asked["start"]), moment(asked["end"]), parse_where(asked["where"]))
+
+
+def _checkpoint(it: Recording, plan: _Plan, asked: dict[str, Any]) -> Checkpoint:
+    file, run_id = asked["checkpoint"], asked["run_id"]
+    if asked["resume"]:
+        if file is None:
+            raise click.UsageError("--resume needs the --checkpoint to go on from")
+        checkpoint = load_checkpoint(file, plan.digest(it))
+        if run_id is not None and run_id != checkpoint.run_id:
+            raise Halt(f"{file} belongs to the run {checkpoint.run_id}")
+        return checkpoint
+    if file is not None and file.exists() and not asked["dry_run"]:
+        raise Halt(f"{file} holds the place of a replay: go on with --resume, or remove it")
+    fresh = Checkpoint(plan.digest(it), run_id or uuid.uuid4().hex, {}, 0, None)
+    for topic, number in it.places():
+        if topic in plan.target.topics:
+            fresh.positions.setdefault(topic, {})[number] = 0
+    return fresh
+
+
+def _print_plan(it: Recording, plan: _Plan, settings: Settings, checkpoint: Checkpoint) -> None:
+    records = _records(it, plan)
+    goes = ", ".join(
+        name if name == to else f"{name} as {to}" for name, to in plan.target.topics.items()
+    )
+    pace = plan.options.pace
+    how = "as fast as it goes" if pace.speed is None else f"at {pace.speed:g} times the pace"
+    if pace.rate is not None:
+        how += f", at most {pace.rate:g}/s"
+    _say(f"{records:,} records to {settings.brokers}: {goes}, {how}; run {checkpoint.run_id}")
+    if checkpoint.sent:
+        _say(f"going on behind {checkpoint.sent:,} records")
+
+
+def _records(it: Recording, plan: _Plan) -> int:
+    return sum(s.records for s in it.manifest.segments if s.topic in plan.target.topics)
+
+
+class _Counting:
+    """A sink that counts instead of sending."""
+
+    def __init__(self) -> None:
+        self.records: Counter[tuple[str, int]] = Counter()
+
+    async def send_batch(
+        self, topic: str, partition: int, records: Sequence[Outgoing]
+    ) -> Awaitable[None]:
+        """Count the records."""
+        self.records[topic, partition] += len(records)
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        return done
+
+
+async def _dry_run(it: Recording, plan: _Plan, checkpoint: Checkpoint, output: str) -> None:
+    sink = _Counting()
+    options = plan.options
+    fast = Options(
+        Pace(None), options.selection, options.partitions, options.timestamps, options.limit
+    )
+    await Replayer(it, sink, plan.target, fast, _real_time(), checkpoint).run(None, lambda: False)
+    rows = [
+        {"topic": topic, "partition": partition, "records": count}
+        for (topic, partition), count in sorted(sink.records.items())
+    ]
+    emit(rows, output)
+    _say(f"dry run: {sum(sink.records.values()):,} records would be sent, nothing was")
+
+
+async def _send(
+    it: Recording,
+    plan: _Plan,
+    checkpoint: Checkpoint,
+    sink: BatchSink,
+    file: Path | None,
+    stop: Stop,
+) -> None:
+    already = checkpoint.sent
+    replayer = Replayer(it, sink, plan.target, plan.options, _real_time(), checkpoint)
+    with Meter("replaying", _records(it, plan) - already) as meter:
+
+        def tell(progress: Progress) -> None:
+            meter.show(progress.sent - already, done=progress.read)
+
+        try:
+            whole = await replayer.run(file, stop, tell)
+        except (KeyboardInterrupt, asyncio.CancelledError):
+            whole = False
+        rate = meter.rate()
+    said = f"{checkpoint.sent - already:,} records sent, {rate:,.0f}/s"
+    if not whole:
+        how = f"the same command with --resume goes on from {file}" if file else "no --checkpoint"
+        raise Interrupted(f"stopped early: {said}; {how}")
+    _say(f"{said}; run {checkpoint.run_id}")
+
+
+async def _fold(it: Recording, settings: Settings, asked: dict[str, Any], stop: Stop) -> None:
+    topic = _fold_topic(it, settings, asked["topics"])
+    rules = Rules(
+        load_secret().reveal,
+        settings.generation_records,
+        settings.record_bytes,
+        settings.flush_rows,
+        settings.videos_in_memory,
+    )
+    selection = _selection(it, asked)
+    if late := starts_late(it.manifest, topic):
+        _say(f"partitions {late} were recorded from the middle of the log: receipts may differ")
+    if selection:
+        _say("a part of the log is folded: receipts differ from the live ones")
+    store = RedisStore(asked["redis_url"]) if asked["redis_url"] else None
+    try:
+        if store is not None:
+            await _prepare(it, store, topic, rules, yes=asked["yes"])
+        receive = _print_receipt if asked["output"] == "ndjson" else _drop
+        folder = Folder(it, topic, rules, receive, selection)
+        rows = await _fold_all(it, folder, topic, store, stop)
+    finally:
+        if store is not None:
+            await store.close()
+    _show_folded(rows, asked["output"])
+    if stop():
+        raise Interrupted(
+            "stopped early: the partitions above are whole, the others were not folded"
+        )
+
+
+async def _fold_all(
+    it: Recording, folder: Folder, topic: str, store: Store | None, stop: Stop
+) -> list[Folded]:
+    numbers = [number for name, number in it.places() if name == topic]
+    total = sum(s.records for s in it.manifest.segments if s.topic == topic)
+    rows = []
+    with Meter("folding", total) as meter:
+        for number in numbers:
+            if stop():
+                break
+            rows.append(
+                await folder.partition(number, store, lambda n: meter.show(meter.records + n))
+            )
+        _say(f"folded {meter.records:,} records, {meter.rate():,.0f}/s")
+    return rows
+
+
+async def _prepare(it: Recording, store: Store, topic: str, rules: Rules, *, yes: bool) -> None:
+    """Make sure that the Redis is this replay's alone, and empty of an earlier one."""
+    namespace = namespace_of(it.manifest, topic, rules)
+    earlier = await require_own(store, namespace, it.manifest.topics[topic].partitions)
+    if earlier and not yes:
+        raise Halt(
+            f"this Redis holds an earlier fold of this recording (partitions {earlier}): "
+            "--yes erases that and folds again"
+        )
+    for partition in earlier:
+        await store.erase(partition)
+
+
+def _fold_topic(it: Recording, settings: Settings, asked: Sequence[str]) -> str:
+    names = asked or (settings.topic("interactions"),)
+    if len(names) > 1 or "=" in names[0]:
+        raise click.UsageError("--target fold folds one topic: name it once, without a target")
+    if names[0] not in it.manifest.topics:
+        known = ", ".join(sorted(it.manifest.topics)) or "none"
+        raise Halt(f"the recording has no topic {names[0]}; it has: {known} (choose with --topic)")
+    return names[0]
+
+
+def _show_folded(rows: Sequence[Folded], output: str) -> None:
+    fields = [row._asdict() for row in rows]
+    if output == "table":
+        emit([{name: row[name] for name in TABLE} for row in fields], output)
+        return
+    if output == "json":
+        emit(fields, output)
+        return
+    sys.stdout.flush()
+    for row in rows:
+        _say(f"{row.topic}[{row.partition}]: {row.receipts} receipts, digest {row.digest}")
+
+
+def _print_receipt(raw: bytes) -> None:
+    sys.stdout.buffer.write(raw + b"\n")
+
+
+def _drop(_raw: bytes) -> None:
+    pass
+
+
+def _real_time() -> Time:
+    return Time(time.monotonic, asyncio.sleep, _now_ms)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)

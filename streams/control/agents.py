@@ -1,0 +1,168 @@
+"""Faust's part of the control plane: it reads, hands over in batches, and commits what is done.
+
+Some of what Faust offers loses events or leaves its thread behind; what is changed here says why.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Final, NamedTuple, cast
+
+import faust
+from faust.streams import Stream
+from faust.transport.drivers import aiokafka as driver
+from faust.types import EventT, Message, StreamT
+
+from streams.runtime.ports import Headers, Record
+from streams.settings import Settings
+
+BATCH: Final = 200
+"""Records of one topic that are handed over at once."""
+BATCH_WITHIN_S: Final = 0.02
+"""Longest time that a record waits for company."""
+LAST_COMMIT_S: Final = 2.0
+"""Longest time that the last commit may take."""
+LEAVE_S: Final = 3.0
+"""Longest time that leaving the consumer group may take."""
+
+Handler = Callable[[Sequence[Record]], Awaitable[bool]]
+"""Handles records of one topic in order; False: not done, do not commit and read no further."""
+
+
+def new_app(settings: Settings, handlers: Mapping[str, Handler]) -> "FaustApp":
+    """Return a Faust app with one agent per topic; `await app.start()` begins reading.
+
+    Everything a handler has not returned True for is read again after the next start.
+    """
+    app = _configured(settings)
+    for name, handler in handlers.items():
+        _add_agent(app, settings.topic(name), handler)
+    return app
+
+
+def group_of(settings: Settings) -> str:
+    """Return the control plane's consumer group."""
+    return f"{settings.group}-control"
+
+
+def _add_agent(app: "FaustApp", name: str, handler: Handler) -> None:
+    async def agent(stream: StreamT[bytes]) -> None:
+        # Batches without acknowledgement. `noack` too: when `noack_take` ends it turns Faust's own
+        # acknowledgement on again while a last event may still be on its way.
+        unacknowledged = cast(Stream[EventT[bytes]], cast(Stream[bytes], stream).noack())
+        async for batch in unacknowledged.noack_take(BATCH, within=BATCH_WITHIN_S):
+            messages = [event.message for event in batch]
+            if not await handler([_received(message) for message in messages]):
+                return
+            for message in messages:
+                cast(_Consumer, app.consumer).handled(message)
+
+    topic = app.topic(
+        name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
+    )
+    app.agent(topic, name=f"control-{name}", concurrency=1)(agent)
+
+
+def _configured(settings: Settings) -> "FaustApp":
+    session_s = settings.session_timeout_ms / 1000
+    return FaustApp(
+        group_of(settings),
+        broker=[f"aiokafka://{broker.strip()}" for broker in settings.brokers.split(",")],
+        autodiscover=False,
+        web_enabled=False,
+        # topics are made by `streams topics apply`, never on the way
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        # an event in work is not committed, so there is nothing to wait for
+        stream_wait_empty=False,
+        broker_commit_interval=1.0,
+        broker_session_timeout=session_s,
+        broker_heartbeat_interval=session_s / 3,
+        consumer_auto_offset_reset="earliest",
+    )
+
+
+class _Consumer(driver.Consumer):
+    """Commits what was `handled`; what Faust wants acknowledged on its own account stays."""
+
+    def ack(self, message: Message) -> bool:  # noqa: ARG002 - Faust's signature
+        return False
+
+    def handled(self, message: Message) -> None:
+        super().ack(message)
+
+    @property
+    def thread_loop(self) -> asyncio.AbstractEventLoop:
+        return self._thread.thread_loop
+
+    async def on_stop(self) -> None:
+        # aiokafka repeats a commit until a broker answers; what is not committed comes again
+        with suppress(TimeoutError):
+            await asyncio.wait_for(super().on_stop(), LAST_COMMIT_S)
+
+    def _new_consumer_thread(self) -> "_Thread":
+        return _Thread(self, loop=self.loop, beacon=self.beacon)
+
+
+class _Thread(driver.AIOKafkaConsumerThread):
+    """Reads only what is committed, and ends also while brokers are down."""
+
+    def _create_worker_consumer(self, transport: driver.Transport) -> Any:
+        consumer: Any = super()._create_worker_consumer(transport)
+        consumer._isolation_level = "read_committed"  # noqa: SLF001 - Faust has no setting
+        return consumer
+
+    async def on_thread_stop(self) -> None:
+        try:
+            await asyncio.wait_for(super().on_thread_stop(), LEAVE_S)
+        except (TimeoutError, asyncio.CancelledError):
+            # Without a broker aiokafka waits for an answer, or lets out the cancellation of its
+            # own fetch; either would leave this thread and the process behind.
+            if self._consumer is not None:
+                await self._consumer._client.close()  # noqa: SLF001 - what it left undone
+
+
+class _Transport(driver.Transport):
+    Consumer = _Consumer
+
+
+class FaustApp(faust.App):
+    """A Faust app without tables, so without a folder of its own."""
+
+    def _create_directories(self) -> None:
+        pass
+
+    async def stop(self) -> None:
+        """Stop, and close the event loop of a consumer thread that never came to run."""
+        await super().stop()
+        if self._consumer is not None:
+            loop = cast(_Consumer, self._consumer).thread_loop
+            if not (loop.is_running() or loop.is_closed()):
+                loop.close()
+
+    def _new_transport(self) -> _Transport:
+        return _Transport(self.conf.broker_consumer, self, loop=self.loop)
+
+
+class Received(NamedTuple):
+    """A record as Faust brought it, in the shape of the port `Record`."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+
+def _received(message: Message) -> Received:
+    return Received(
+        message.topic,
+        message.partition,
+        message.offset,
+        round(message.timestamp * 1000),  # Faust has seconds
+        message.key,
+        message.value,
+        tuple(cast(Headers, message.headers or ())),
+    )

@@ -1,0 +1,322 @@
+"""What is known of a video, and what the log must be told when that changes. Pure.
+
+A dossier holds facts: the upload, each recogniser's latest word, the moderators' verdict. The
+audience follows from the facts alone, whatever the order they came in and however often:
+
+- a moderator's reject ends a video for good, before or after its upload;
+- another verdict of a moderator stands above the gate's; the latest by its own time counts;
+- without one the gate decides on upload and tags, and again whenever they change: approve, limit,
+  or nobody (it waits, or a rule rejects it; only people end a video, so its slices are held).
+
+What the log was told last stands in `told`; the difference becomes control records. They are kept
+in `unsent` before they are sent and leave it when they are acknowledged, so a control plane that
+dies in between finds them again and says them once more, with a higher `seq`.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, Final, Literal
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from streams.control.catalogue import Catalogue
+from streams.control.recognise import (
+    RecogniserFault,
+    RecogniserPlugin,
+    merge_tags,
+    recognise_all,
+)
+from streams.control.review import ReviewGate
+from streams.core.events import (
+    Admit,
+    Hold,
+    Recognition,
+    Release,
+    Review,
+    Revise,
+    Tag,
+    Takedown,
+    Tier,
+    Upload,
+    VideoControl,
+)
+from streams.core.units import ID_MAX
+from streams.errors import DeadLetter
+
+SOURCES_MAX: Final = 64
+"""A video keeps the words of at most this many recognisers, so that no input grows it for ever."""
+
+Audience = Literal["nobody", "followers", "public"]
+Word = Literal["approve", "limit", "reject", "wait"]
+_AUDIENCE: Final[dict[Word, Audience]] = {
+    "approve": "public",
+    "limit": "followers",
+    "reject": "nobody",
+    "wait": "nobody",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What the rules ask; replaced as a whole when `config/` changes.
+
+    `established_followers`: from so many followers on a creator is established.
+    `first_slices`: so many slices of `discover` start with the admission. `report` hears of every
+    recogniser that failed on an upload, which then goes on without its tags.
+    """
+
+    recognisers: Mapping[str, RecogniserPlugin]
+    gate: ReviewGate
+    catalogue: Catalogue
+    established_followers: int
+    first_slices: int
+    report: Callable[[RecogniserFault], None]
+
+    def tier(self, followers: int) -> Tier:
+        """Return the tier of a creator with so many followers."""
+        return "established" if followers >= self.established_followers else "ordinary"
+
+
+class Heard(Struct, frozen=True):
+    """The latest word of one source: the id and time of its event, and what it saw."""
+
+    ts: int
+    id: str
+    tags: tuple[Tag, ...]
+
+
+class Told(Struct, frozen=True):
+    """What the log was told of a video: the last audience, whether it is held, and its fits."""
+
+    audience: Audience = "nobody"  # nobody: never admitted
+    held: bool = False
+    ended: bool = False
+    fits: dict[str, int] = {}
+
+
+class Ruling(Struct, frozen=True):
+    """The gate's word on the facts, and the rule that spoke, for a moderator to read."""
+
+    word: Word
+    rule: str
+    reason: str
+
+
+class Dossier(Struct, frozen=True):
+    """Everything the control plane knows of one video; stored as JSON.
+
+    `seq` is that of the latest control record, `unsent` the records not known to be in the log.
+    """
+
+    video: str
+    upload: Upload | None = None
+    heard: dict[str, Heard] = {}
+    verdict: Review | None = None
+    ruling: Ruling | None = None
+    told: Told = Told()
+    seq: int = 0
+    unsent: tuple[VideoControl, ...] = ()
+
+    @property
+    def state(self) -> str:
+        """Where the video stands: unknown, waiting, rejected, followers, public or ended."""
+        if self.told.ended:
+            return "ended"
+        if self.told.audience != "nobody" and not self.told.held:
+            return self.told.audience
+        if self.ruling is None:
+            return "unknown"
+        return "rejected" if self.ruling.word == "reject" else "waiting"
+
+
+encode: Final = msgspec.json.Encoder().encode
+"""Dossier to its stored document."""
+decode: Final = msgspec.json.Decoder(Dossier).decode
+
+
+def advance(
+    dossier: Dossier | None, event: Upload | Recognition | Review, now_ms: int, tools: Tools
+) -> tuple[Dossier, list[VideoControl]]:
+    """Take in one event; return the dossier to store and the records to send after it, in order.
+
+    The records are the dossier's `unsent`: those that an earlier call left there come first,
+    with a new `seq`. Once all are in the log the caller stores `settled(dossier)`. Repeats and
+    words older than the one known return the same dossier. Raises `DeadLetter` for a recogniser
+    too many.
+    """
+    before = dossier or Dossier(event.video)
+    after = _learn(before, event, tools)
+    if after is before and not before.unsent:
+        return before, []
+    after = _judge(after, tools)
+    told, steps = _steps(after, tools)
+    unsent: list[VideoControl] = []
+    seq = after.seq
+    for record in (*after.unsent, *_records(after, steps, event.id, now_ms)):
+        seq = max(seq + 1, now_ms * 1000)
+        unsent.append(replace(record, seq=seq))
+    after = replace(after, told=told, seq=seq, unsent=tuple(unsent))
+    return after, unsent
+
+
+def settled(dossier: Dossier) -> Dossier:
+    """Return the dossier after all its records are acknowledged."""
+    return replace(dossier, unsent=())
+
+
+# ---------------------------------------------------------------------------- facts
+
+
+def _learn(dossier: Dossier, event: Upload | Recognition | Review, tools: Tools) -> Dossier:
+    """Return the dossier with the event's facts; the same object if it brings nothing new."""
+    match event:
+        case Upload():
+            return _learn_upload(dossier, event, tools)
+        case Recognition():
+            heard = Heard(event.ts, event.id, event.tags)
+            return _hear(dossier, {event.source: heard})
+        case Review():
+            known = dossier.verdict
+            if known is not None and _weight(known) >= _weight(event):
+                return dossier
+            return replace(dossier, verdict=event)
+
+
+def _learn_upload(dossier: Dossier, upload: Upload, tools: Tools) -> Dossier:
+    """Take the latest upload by its own time; recognisers look at it once."""
+    known = dossier.upload
+    if known is not None and (known.ts, known.id) >= (upload.ts, upload.id):
+        return dossier
+    if known is not None:  # what was seen in the upload it replaces is no longer so
+        others = {name: heard for name, heard in dossier.heard.items() if heard.id != known.id}
+        dossier = replace(dossier, heard=others)
+    by_source, faults = recognise_all(tools.recognisers, upload)
+    for fault in faults:
+        tools.report(fault)
+    seen = {name: Heard(upload.ts, upload.id, tags) for name, tags in by_source.items()}
+    return _hear(replace(dossier, upload=upload), seen)
+
+
+def _hear(dossier: Dossier, words: Mapping[str, Heard]) -> Dossier:
+    newer = {
+        source: heard
+        for source, heard in words.items()
+        if source not in dossier.heard
+        or (dossier.heard[source].ts, dossier.heard[source].id) < (heard.ts, heard.id)
+    }
+    if not newer:
+        return dossier
+    heard = {**dossier.heard, **newer}
+    if len(heard) > SOURCES_MAX:
+        raise DeadLetter("range", f"source: the video has {SOURCES_MAX} sources already")
+    return replace(dossier, heard=heard)
+
+
+def _weight(review: Review) -> tuple[bool, int, str]:
+    """Return what decides between verdicts: a reject first, then the later one."""
+    return review.verdict == "reject", review.ts, review.id
+
+
+# ---------------------------------------------------------------------------- consequences
+
+
+def _tags(dossier: Dossier) -> tuple[Tag, ...]:
+    return merge_tags({source: heard.tags for source, heard in dossier.heard.items()})
+
+
+def _judge(dossier: Dossier, tools: Tools) -> Dossier:
+    """Return the dossier with the gate's word on its present facts."""
+    if dossier.upload is None:
+        return dossier
+    rule = tools.gate.first_rule(dossier.upload, _tags(dossier))
+    if rule is None:
+        return replace(dossier, ruling=Ruling("wait", "", "no rule fits"))
+    return replace(dossier, ruling=Ruling(rule.verdict, rule.name, rule.reason))
+
+
+def _audience(dossier: Dossier) -> Audience:
+    """Return who may see the video; a moderator's reject is not a matter of audience."""
+    if dossier.ruling is None:
+        return "nobody"
+    return _AUDIENCE[dossier.verdict.verdict if dossier.verdict else dossier.ruling.word]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One control record to be: its kind, the word that its id begins with, its own fields."""
+
+    kind: type[VideoControl]
+    word: str
+    fields: Mapping[str, Any]  # of the kind's constructor, each as its type says
+
+
+def _steps(dossier: Dossier, tools: Tools) -> tuple[Told, list[Step]]:
+    """Return what the log will have been told, and the steps from there to here."""
+    told = dossier.told
+    if told.ended:
+        return told, []
+    if dossier.verdict is not None and dossier.verdict.verdict == "reject":
+        return replace(told, ended=True), [Step(Takedown, "takedown", {})]
+    wanted, upload = _audience(dossier), dossier.upload
+    if upload is None or (told.audience == wanted == "nobody"):
+        return told, []
+    matches = tools.catalogue.matches(_tags(dossier), upload.city)
+    fits: dict[str, int] = {name: fit for name, fit in matches if fit}
+    if told.audience == "nobody":
+        starts = tools.catalogue.first_slices(matches, tools.first_slices)
+        admission = _admission(upload, wanted, starts, tools) | {"fits": fits}
+        return Told(wanted, fits=fits), [Step(Admit, "admit", admission)]
+    now = wanted if wanted != "nobody" else told.audience
+    held = wanted == "nobody"
+    return Told(now, held=held, fits=fits), list(_changes(told, now, held=held, fits=fits))
+
+
+def _admission(
+    upload: Upload, audience: Audience, starts: Sequence[str], tools: Tools
+) -> dict[str, Any]:
+    """Return an admission's fields but its fits."""
+    return {
+        "tier": tools.tier(upload.followers),
+        "commercial": upload.commercial,
+        "limited": audience == "followers",
+        "starts": list(starts),
+    }
+
+
+def _changes(told: Told, now: Audience, *, held: bool, fits: dict[str, int]) -> Iterator[Step]:
+    """Yield the steps of an admitted video.
+
+    A smaller audience comes before a release, a larger one after it: in between nobody sees what
+    they may not, and the fold looks for the next crowd of a video that is not held.
+    """
+    if fits != told.fits:
+        yield Step(Revise, "refit", {"fits": fits})
+    if held and not told.held:
+        yield Step(Hold, "hold", {})
+    if (told.audience, now) == ("public", "followers"):
+        yield Step(Revise, "limit", {"limited": True})
+    if told.held and not held:
+        yield Step(Release, "release", {})
+    if (told.audience, now) == ("followers", "public"):
+        yield Step(Revise, "widen", {"limited": False})
+
+
+def _records(
+    dossier: Dossier, steps: Sequence[Step], cause: str, now_ms: int
+) -> Iterator[VideoControl]:
+    for step in steps:
+        named = _control_id(step.word, cause)
+        yield step.kind(id=named, video=dossier.video, ts=now_ms, seq=0, **step.fields)
+
+
+def _control_id(word: str, cause: str) -> str:
+    """Return a control record's id: its word and the event that led to it, hashed if too long.
+
+    >>> _control_id("admit", "u1"), len(_control_id("takedown", "r" * 64))
+    ('admit-u1', 41)
+    """
+    named = f"{word}-{cause}"
+    return named if len(named) <= ID_MAX else f"{word}-{sha256(cause.encode()).hexdigest()[:32]}"

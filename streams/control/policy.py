@@ -1,0 +1,172 @@
+"""The policy as people write it, and the record that the fold works with.
+
+`config/policy.toml` speaks of probabilities, shares and hours; here they become the integers of
+`core.events.Policy`, once, together with the slices of the catalogue.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from hashlib import sha256
+from pathlib import Path
+from statistics import NormalDist
+from typing import Annotated, Final, Self
+
+import msgspec
+from msgspec import Meta, Struct
+from msgspec.structs import asdict, replace
+
+from streams.control.catalogue import Catalogue
+from streams.control.recognise import checked, micros, ratio_micros
+from streams.core.events import Policy, Weights
+from streams.core.units import MICROS
+from streams.errors import Halt
+from streams.settings import read_toml
+
+_HOUR_MS: Final = 3_600_000
+_EPOCH_MS: Final = 1_000_000_000_000
+"""The least time that a record may bear; stands in a draft for the time of its broadcast."""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRules:
+    """A policy ready to be broadcast, and the two numbers that only an admission needs.
+
+    `draft` has everything but the place in time: take the records from `record`.
+    """
+
+    draft: Policy
+    established_followers: int
+    first_slices: int
+
+    @property
+    def version(self) -> str:
+        """What receipts name: the file's name for it and a hash of its content."""
+        return self.draft.version
+
+    def record(self, seq: int, now_ms: int) -> Policy:
+        """Return the record of one broadcast; `seq` must rise from one to the next."""
+        return replace(self.draft, id=f"policy-{seq}", seq=seq, ts=now_ms)
+
+    @classmethod
+    def from_toml(cls, path: Path, catalogue: Catalogue) -> Self:
+        """Read a policy file; raises Halt with one line that names the key and what to do."""
+        return cls.parse(read_toml(path), catalogue, where=str(path))
+
+    @classmethod
+    def parse(cls, data: Mapping[str, object], catalogue: Catalogue, where: str) -> Self:
+        """Build from the parsed content of a file; `where` names it in errors."""
+        file = checked(data, _PolicyFile, where)
+        draft = _valid(_draft(file, catalogue, where), where)
+        return cls(
+            draft=replace(draft, version=f"{file.name}-{_fingerprint(draft)}"),
+            established_followers=file.admission.established_followers,
+            first_slices=file.admission.first_slices,
+        )
+
+
+def _draft(file: "_PolicyFile", catalogue: Catalogue, where: str) -> Policy:
+    growth, evidence, price = file.growth, file.evidence, file.price
+    weights = {
+        name: _value(value, f"{where}: weights.{name}")
+        for name, value in asdict(file.weights).items()
+    }
+    return Policy(
+        id="policy",
+        ts=_EPOCH_MS,
+        seq=1,
+        version=file.name,
+        weights=Weights(**weights),
+        slices={spec.id: spec.policy for spec in catalogue.slices.values()},
+        tranche=growth.tranche,
+        growth=growth.factor,
+        top_stage=growth.top_stage,
+        budget=growth.budget,
+        widen_z=_quantile(growth.widen_probability, f"{where}: growth.widen_probability"),
+        widen_used=ratio_micros(growth.widen_used, f"{where}: growth.widen_used"),
+        nearly_used=ratio_micros(growth.nearly_used, f"{where}: growth.nearly_used"),
+        noise_views=evidence.noise_views,
+        noise_floor=_value(evidence.noise_floor, f"{where}: evidence.noise_floor"),
+        fit_value=_value(evidence.fit_value, f"{where}: evidence.fit_value"),
+        ordinary_subsidy=_value(price.ordinary_subsidy, f"{where}: price.ordinary_subsidy"),
+        commercial_price=_value(price.commercial_factor, f"{where}: price.commercial_factor"),
+        late_after_ms=evidence.late_after_hours * _HOUR_MS,
+    )
+
+
+def _valid(draft: Policy, where: str) -> Policy:
+    """Return the draft after the checks that every reader of the log makes."""
+    try:
+        return msgspec.convert(msgspec.to_builtins(draft), Policy)
+    except msgspec.ValidationError as error:
+        raise Halt(f"{where}: {error}: use a number that the record allows") from None
+
+
+def _fingerprint(draft: Policy) -> str:
+    return sha256(msgspec.json.encode(draft, order="deterministic")).hexdigest()[:8]
+
+
+def _quantile(probability: Decimal, where: str) -> int:
+    """Return how many standard deviations, in micros, bound a probability from above.
+
+    >>> _quantile(Decimal("0.9"), ""), _quantile(Decimal("0.5"), "")
+    (1281552, 0)
+    """
+    if not (probability.is_finite() and Decimal("0.5") <= probability <= Decimal("0.999999")):
+        raise Halt(f"{where}: {probability} is out of range: use 0.5 to 0.999999")
+    return round(NormalDist().inv_cdf(float(probability)) * MICROS)
+
+
+def _value(value: Decimal, where: str) -> int:
+    """Return a value in micro-units; beyond 100 it was surely written in micro-units."""
+    if value.is_finite() and abs(value) <= 100:
+        return micros(value, where)
+    raise Halt(f"{where}: {value} is out of range: use value per view, -100 to 100")
+
+
+class _Weights(Struct, frozen=True, forbid_unknown_fields=True):
+    watch: Decimal
+    complete: Decimal
+    like: Decimal
+    comment: Decimal
+    share: Decimal
+    follow: Decimal
+    hide: Decimal
+    report: Decimal
+    order: Decimal
+
+
+class _Growth(Struct, frozen=True, forbid_unknown_fields=True):
+    tranche: Annotated[int, Meta(ge=1, le=1_000_000)]
+    factor: Annotated[int, Meta(ge=2, le=100)]
+    top_stage: Annotated[int, Meta(ge=1, le=20)]
+    budget: Annotated[int, Meta(ge=1, lt=1 << 40)]
+    widen_probability: Decimal
+    widen_used: Decimal
+    nearly_used: Decimal
+
+
+class _Evidence(Struct, frozen=True, forbid_unknown_fields=True):
+    noise_views: Annotated[int, Meta(ge=1, le=10_000)]
+    noise_floor: Decimal
+    fit_value: Decimal
+    late_after_hours: Annotated[int, Meta(ge=0, le=10**11 // _HOUR_MS)]
+
+
+class _Price(Struct, frozen=True, forbid_unknown_fields=True):
+    ordinary_subsidy: Decimal
+    commercial_factor: Decimal
+
+
+class _Admission(Struct, frozen=True, forbid_unknown_fields=True):
+    established_followers: Annotated[int, Meta(ge=1)]
+    first_slices: Annotated[int, Meta(ge=1, le=8)]
+
+
+class _PolicyFile(Struct, frozen=True, forbid_unknown_fields=True):
+    name: Annotated[str, Meta(pattern=r"\A[a-z0-9][a-z0-9_-]{0,39}\Z")]
+    weights: _Weights
+    growth: _Growth
+    evidence: _Evidence
+    price: _Price
+    admission: _Admission

@@ -1,0 +1,467 @@
+"""The control plane on a broker, the embedded and the real one: from an upload to the log."""
+
+import asyncio
+import logging
+import shutil
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from servers import create_topic
+
+from streams.control import dossier
+from streams.control.app import ControlPlane, Ports
+from streams.core.decisions import Receipt
+from streams.core.decisions import encode as encode_receipt
+from streams.core.events import Admit, ControlRecord, Policy, Review, Takedown, Upload
+from streams.core.fold import fold
+from streams.core.partitioner import partition_of
+from streams.core.state import PartitionState
+from streams.embedded import EmbeddedBroker
+from streams.errors import Halt, Retry, Unreachable
+from streams.runtime.codec import decode_log, encode
+from streams.runtime.kafka import KafkaProducer, KafkaReader
+from streams.runtime.memory import MemoryDossiers, MemoryServingIndex
+from streams.runtime.ports import Outgoing, Record
+from streams.settings import TOPICS, Secret, Settings, load_settings
+
+SECRET = Secret("0123456789abcdef")
+PARTITIONS = 2
+CONFIG = Path("config")
+
+
+class Stage:
+    """A broker's topics with a prefix of their own, and what the control plane writes to."""
+
+    def __init__(self, brokers: str, prefix: str, folder: Path) -> None:
+        given = {"brokers": brokers, "topic_prefix": f"{prefix}.", "group": prefix}
+        self.settings: Settings = load_settings(folder, given, {})
+        self.folder = folder
+        self.producer = KafkaProducer(brokers)
+        self.reader = KafkaReader(brokers)
+        self.dossiers = BrittleDossiers()
+        self.index = MemoryServingIndex()
+        self.planes: list[ControlPlane] = []
+
+    async def plane(self, **changes: Any) -> ControlPlane:
+        """Return a control plane that runs; stopped at the end of the test."""
+        ports = Ports(
+            changes.get("producer", self.producer),
+            changes.get("dossiers", self.dossiers),
+            self.index,
+        )
+        made = ControlPlane(
+            self.settings, SECRET, ports, self.folder, partitions=PARTITIONS, poll_s=0.05
+        )
+        self.planes.append(made)
+        await made.start()
+        return made
+
+    async def send(self, topic: str, video: str, value: bytes | None, **more: Any) -> None:
+        record = Outgoing(self.settings.topic(topic), value, video.encode(), **more)
+        await (await self.producer.send(record))
+
+    async def records(self, topic: str) -> Sequence[Record]:
+        """Return everything that stands in a topic now, partition by partition."""
+        name = self.settings.topic(topic)
+        bounds = await self.reader.offsets(name, range(PARTITIONS))
+        self.reader.assign({(name, at): bound.start for at, bound in bounds.items()})
+        found: list[Record] = []
+        while len(found) < sum(bound.end for bound in bounds.values()):
+            for batch in (await self.reader.fetch(200, 1_000)).values():
+                found.extend(batch)
+        return found
+
+    async def controls(self, video: str | None = None) -> list[ControlRecord]:
+        """Return the signed records of the log: a video's, or the policies."""
+        key = None if video is None else video.encode()
+        found: list[Any] = []
+        for record in await self.records("interactions"):
+            decoded = decode_log([record], SECRET.reveal, 1 << 20)
+            assert decoded.refusals == []
+            found += decoded.events if record.key == key else []
+        return found
+
+    async def close(self) -> None:
+        for plane in self.planes:
+            await plane.stop()
+        await self.reader.stop()
+        await self.producer.stop()
+
+
+class BrittleDossiers(MemoryDossiers):
+    """Dossiers whose next writes can be made to fail, or to hang, after so many more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.away = False
+        self.fail_after: int | None = None
+        self.hang = False
+        self.hanging = asyncio.Event()
+
+    async def get(self, video: str) -> bytes | None:
+        if self.away:
+            raise Retry("the store is away")
+        return await super().get(video)
+
+    async def put(self, video: str, document: bytes) -> None:
+        if self.fail_after is not None:
+            if self.fail_after == 0:
+                if self.hang:
+                    self.hanging.set()
+                    await asyncio.Event().wait()
+                self.fail_after = None
+                raise Retry("the store is away")
+            self.fail_after -= 1
+        await super().put(video, document)
+
+    def known(self, video: str) -> dossier.Dossier | None:
+        document = self._documents.get(video)
+        return None if document is None else dossier.decode(document)
+
+
+@pytest.fixture(params=["embedded", pytest.param("real", marks=pytest.mark.real)])
+def broker(request: pytest.FixtureRequest, unique: str) -> Iterator[str]:
+    """A broker that has the topics under the prefix `unique`."""
+    names = [f"{unique}.{name}{end}" for name in TOPICS for end in ("", ".dlq")]
+    if request.param == "embedded":
+        with EmbeddedBroker(dict.fromkeys(names, PARTITIONS)) as embedded:
+            yield embedded.bootstrap
+        return
+    brokers: str = request.getfixturevalue("brokers")
+    for name in names:
+        create_topic(brokers, name, PARTITIONS)
+    yield brokers
+
+
+@pytest.fixture
+async def stage(broker: str, unique: str, tmp_path: Path) -> AsyncIterator[Stage]:
+    folder = tmp_path / "config"
+    shutil.copytree(CONFIG, folder)
+    made = Stage(broker, unique, folder)
+    await made.producer.start()
+    await made.reader.start()
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
+async def until(holds: Callable[[], bool | Awaitable[bool]], timeout_s: float = 30.0) -> None:
+    """Return as soon as a condition holds; fail if it does not in time."""
+    end = time.monotonic() + timeout_s
+    while time.monotonic() < end:
+        said = holds()
+        if said is True or (said is not False and await said):
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("the condition did not come to hold")
+
+
+def upload(video: str = "v1", **changes: Any) -> bytes:
+    return encode(
+        Upload(
+            id=f"u-{video}",
+            video=video,
+            creator="c1",
+            ts=time.time_ns() // 1_000_000,
+            duration_ms=15_000,
+            title=changes.pop("title", "周末足球赛 #football"),
+            hashtags=("足球",),
+            **changes,
+        )
+    )
+
+
+def verdict(word: Any, video: str = "v1") -> bytes:
+    return encode(Review(f"m-{word}", video, time.time_ns() // 1_000_000, word, "moderator"))
+
+
+def receipt(
+    n: int, video: str = "v1", index: int = 500_000, slice_id: str = "discover:all"
+) -> bytes:
+    numbers: dict[str, Any] = dict.fromkeys(Receipt.__struct_fields__, 0)
+    named = {"id": f"{video}.{n}", "n": n, "video": video, "slice": slice_id, "action": "start"}
+    named |= {"reason": "first_crowd", "cause": "x", "policy": "p", "index": index, "allowance": n}
+    return encode_receipt(Receipt(**(numbers | named)))
+
+
+async def test_an_upload_is_admitted_in_the_log_that_already_has_the_policy(stage: Stage) -> None:
+    plane = await stage.plane()
+    policies = await stage.controls()
+    assert [type(record) for record in policies] == [Policy] * PARTITIONS
+    assert {record.version for record in policies if isinstance(record, Policy)} == {
+        plane.policy_version
+    }
+    await stage.send("uploads", "v1", upload())
+    await until(lambda: plane.outcomes["uploads", "handled"] == 1)
+    (admit,) = await stage.controls("v1")
+    assert isinstance(admit, Admit)
+    assert (admit.id, admit.starts) == ("admit-u-v1", ["following:fans", "discover:football"])
+    (record,) = [r for r in await stage.records("interactions") if r.key == b"v1"]
+    assert record.partition == partition_of(b"v1", PARTITIONS)
+
+
+async def test_a_reject_takes_a_video_down_and_a_repeat_says_nothing_again(stage: Stage) -> None:
+    plane = await stage.plane()
+    await stage.send("uploads", "v1", upload())
+    await until(lambda: plane.outcomes["uploads", "handled"] == 1)
+    for _ in range(2):
+        await stage.send("reviews", "v1", verdict("reject"))
+        await stage.send("uploads", "v1", upload())
+    await until(lambda: plane.outcomes["reviews", "handled"] == 2)
+    await until(lambda: plane.outcomes["uploads", "handled"] == 3)
+    assert [type(record) for record in await stage.controls("v1")] == [Admit, Takedown]
+
+
+async def test_a_bad_record_goes_to_the_dead_letters_as_it_was_and_stops_nobody(
+    stage: Stage,
+) -> None:
+    plane = await stage.plane()
+    headers = [("trace", b"1"), ("trace", b"2")]
+    bad = b'{"type":"upload","id":"u\\u0000"}'
+    await stage.send("uploads", "v1", bad, headers=headers, timestamp=1_700_000_000_123)
+    await stage.send("uploads", "v1", None)
+    await stage.send("uploads", "elsewhere", upload("v1"))
+    await stage.send("uploads", "v1", upload())
+    await stage.send("decisions", "v1", b"[]")
+    await until(lambda: plane.outcomes["uploads", "handled"] == 1)
+    await until(lambda: plane.outcomes["uploads", "refused"] == 3)
+    await until(lambda: plane.outcomes["decisions", "refused"] == 1)
+    letters = {reason_of(letter): letter for letter in await stage.records("uploads.dlq")}
+    assert letters.keys() == {"missing", "tombstone", "misrouted"}
+    letter = letters["missing"]
+    assert (letter.value, letter.key, letter.timestamp) == (bad, b"v1", 1_700_000_000_123)
+    assert list(letter.headers)[:2] == headers
+    assert letters["tombstone"].value is None
+    assert [reason_of(one) for one in await stage.records("decisions.dlq")] == ["not_object"]
+
+
+async def test_an_event_from_the_future_would_win_for_ever_and_is_refused(stage: Stage) -> None:
+    plane = await stage.plane()
+    ahead = Review("m1", "v1", 4_000_000_000_000, "approve", "moderator")
+    await stage.send("reviews", "v1", encode(ahead))
+    await until(lambda: plane.outcomes["reviews", "refused"] == 1)
+    assert [reason_of(one) for one in await stage.records("reviews.dlq")] == ["future"]
+
+
+def reason_of(letter: Record) -> str:
+    return dict(letter.headers)["__streams.errors.reason"].decode()
+
+
+async def test_receipts_keep_the_serving_index_and_repeats_change_nothing(stage: Stage) -> None:
+    plane = await stage.plane()
+    for n, index in ((1, 300_000), (2, 700_000), (1, 300_000)):
+        await stage.send("decisions", "v1", receipt(n, index=index))
+    await stage.send("decisions", "v2", receipt(1, "v2", 400_000))
+    await until(lambda: plane.outcomes["decisions", "handled"] == 4)
+    top = await stage.index.top("discover:all", 9)
+    assert [(one.video, one.index, one.allowance) for one in top] == [
+        ("v1", 700_000, 2),
+        ("v2", 400_000, 1),
+    ]
+
+
+@pytest.mark.parametrize("writes", [0, 1])
+async def test_a_store_that_fails_between_record_and_dossier_costs_nothing(
+    stage: Stage, writes: int
+) -> None:
+    plane = await stage.plane()
+    stage.dossiers.fail_after = writes
+    await stage.send("uploads", "v1", upload())
+    await until(lambda: plane.outcomes["uploads", "handled"] == 1)
+    assert plane.outcomes["uploads", "retried"] == 1
+    admits = await stage.controls("v1")
+    assert len(admits) == 1 + writes
+    known = stage.dossiers.known("v1")
+    assert known is not None
+    assert (known.state, known.unsent) == ("public", ())
+    assert stage_in_the_fold(await stage.records("interactions")) == ("public", 2)
+
+
+def stage_in_the_fold(records: Sequence[Record]) -> tuple[str, int]:
+    """Return the stage of v1 after its own records and the policy, and how many slices started."""
+    partition = partition_of(b"v1", PARTITIONS)
+    own = [r for r in records if r.partition == partition and r.key in {None, b"v1"}]
+    decoded = decode_log(own, SECRET.reveal, 1 << 20)
+    state = PartitionState(partition, PARTITIONS, 1_000)
+    state.load("v1", {})
+    effects = fold(state, decoded.events, decoded.offsets, decoded.elements)
+    assert effects.rejected == []
+    starts = [one for one in effects.receipts if one.action == "start"]
+    return state.videos["v1"].row.stage, len(starts)
+
+
+async def test_an_event_in_work_comes_again_to_the_next_control_plane(stage: Stage) -> None:
+    first = await stage.plane()
+    await stage.send("uploads", "v0", upload("v0"))
+    await until(lambda: first.outcomes["uploads", "handled"] == 1)
+    stage.dossiers.fail_after, stage.dossiers.hang = 1, True
+    await stage.send("uploads", "v1", upload())
+    await stage.dossiers.hanging.wait()
+    await first.stop()
+    stage.dossiers.fail_after = None
+    second = await stage.plane()
+    await until(lambda: second.outcomes["uploads", "handled"] == 1)
+    await second.stop()
+    assert stage_in_the_fold(await stage.records("interactions")) == ("public", 2)
+    third = await stage.plane()
+    await stage.send("uploads", "v2", upload("v2"))
+    await until(lambda: third.outcomes["uploads", "handled"] == 1)
+    assert third.outcomes.total() == 1  # what was done is committed
+    assert len(await stage.controls("v1")) == 2
+
+
+async def test_an_event_that_never_succeeded_is_not_committed_at_the_stop(stage: Stage) -> None:
+    first = await stage.plane()
+    await stage.send("uploads", "v0", upload("v0"))
+    await until(lambda: first.outcomes["uploads", "handled"] == 1)
+    stage.dossiers.away = True
+    await stage.send("uploads", "v1", upload())
+    await until(lambda: first.outcomes["uploads", "retried"] >= 1)
+    await first.stop()
+    stage.dossiers.away = False
+    second = await stage.plane()
+    await until(lambda: second.outcomes["uploads", "handled"] == 1)
+    assert len(await stage.controls("v1")) == 1
+
+
+class HaltingProducer:
+    """Refuses to write to one topic until told otherwise."""
+
+    def __init__(self, producer: KafkaProducer, topic: str) -> None:
+        self.producer, self.topic, self.away = producer, topic, True
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    async def send(self, record: Outgoing) -> Awaitable[None]:
+        if self.away and record.topic == self.topic:
+            raise Retry("no leader")
+        return await self.producer.send(record)
+
+
+async def test_a_bad_record_waits_for_the_dead_letters_to_take_it(stage: Stage) -> None:
+    producer = HaltingProducer(stage.producer, stage.settings.dead_letters("uploads"))
+    plane = await stage.plane(producer=producer)
+    await stage.send("uploads", "v1", b"{")
+    await until(lambda: plane.outcomes["uploads", "retried"] >= 2)
+    assert plane.outcomes["uploads", "refused"] == 0
+    producer.away = False
+    await until(lambda: plane.outcomes["uploads", "refused"] == 1)
+    assert len(await stage.records("uploads.dlq")) == 1
+
+
+async def test_the_start_fails_when_the_policy_cannot_be_written(stage: Stage) -> None:
+    producer = HaltingProducer(stage.producer, stage.settings.topic("interactions"))
+    with pytest.raises(Retry, match="no leader"):
+        await stage.plane(producer=producer)
+    assert not faust_threads()
+
+
+async def test_a_changed_policy_is_broadcast_with_a_higher_number(stage: Stage) -> None:
+    plane = await stage.plane()
+    before = plane.policy_version
+    path = stage.folder / "policy.toml"
+    path.write_text(path.read_text("utf-8").replace('"launch"', '"bolder"'), "utf-8")
+    await until(lambda: plane.policy_version.startswith("bolder-"))
+    policies = [one for one in await stage.controls() if isinstance(one, Policy)]
+    assert sorted(one.version for one in policies) == sorted(
+        [before, plane.policy_version] * PARTITIONS
+    )
+    assert all(
+        one.seq > other.seq
+        for one in policies
+        for other in policies
+        if (one.version, other.version) == (plane.policy_version, before)
+    )
+
+
+async def test_files_with_a_mistake_are_logged_and_the_rules_in_force_stay(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    plane = await stage.plane()
+    with caplog.at_level(logging.ERROR, "streams.control"):
+        (stage.folder / "policy.toml").write_text("name = 5", "utf-8")
+        await until(lambda: "the rules in force stay" in caplog.text)
+    await stage.send("uploads", "v1", upload())
+    await until(lambda: plane.outcomes["uploads", "handled"] == 1)
+    assert len(await stage.controls("v1")) == 1
+
+
+async def test_changed_rules_are_asked_from_the_next_event_on(stage: Stage) -> None:
+    plane = await stage.plane()
+    path = stage.folder / "review.toml"
+    rule = '[[rule]]\nname = "none"\nverdict = "wait"\nreason = "r"\nduration_ms = { min = 1 }\n'
+    path.write_text(rule, "utf-8")
+    await until(lambda: len(plane._rules.tools.gate.rules) == 1)
+    await stage.send("uploads", "v1", upload())
+    await until(lambda: plane.outcomes["uploads", "handled"] == 1)
+    assert await stage.controls("v1") == []
+
+
+async def test_a_wrong_file_stops_the_start(stage: Stage) -> None:
+    (stage.folder / "slices.toml").write_text("default = 5", "utf-8")
+    with pytest.raises(Halt, match=r"slices\.toml"):
+        await stage.plane()
+
+
+async def test_when_faust_gives_up_it_is_started_anew(stage: Stage) -> None:
+    plane = await stage.plane()
+    await stage.send("uploads", "v1", upload())
+    await until(lambda: plane.outcomes["uploads", "handled"] == 1)
+    assert plane._app is not None
+    await plane._app.crash(RuntimeError("a failed commit"))
+    await stage.send("uploads", "v2", upload("v2"))
+    await until(lambda: stage.dossiers.known("v2") is not None)
+    assert len(await stage.controls("v1")) == 1
+
+
+async def test_stop_leaves_nothing_behind_and_may_be_called_twice(stage: Stage) -> None:
+    tasks = asyncio.all_tasks()
+    plane = await stage.plane()
+    await stage.send("uploads", "v1", upload())
+    await until(lambda: plane.outcomes["uploads", "handled"] == 1)
+    await plane.stop()
+    await plane.stop()
+    await until(lambda: asyncio.all_tasks() <= tasks | {asyncio.current_task()})
+    assert not faust_threads()
+    assert not list(Path.cwd().glob(f"{stage.settings.group}*"))
+
+
+async def test_stop_ends_in_time_while_the_broker_is_away(unique: str, tmp_path: Path) -> None:
+    names = [f"{unique}.{name}" for name in TOPICS]
+    with EmbeddedBroker(dict.fromkeys(names, PARTITIONS)) as broker:
+        folder = tmp_path / "config"
+        shutil.copytree(CONFIG, folder)
+        stage = Stage(broker.bootstrap, unique, folder)
+        await stage.producer.start()
+        plane = await stage.plane()
+        await stage.send("uploads", "v1", upload())
+        await until(lambda: plane.outcomes["uploads", "handled"] == 1)
+    began = time.monotonic()
+    await plane.stop()
+    assert time.monotonic() - began < 10
+    assert not faust_threads()
+    await stage.close()
+
+
+async def test_without_a_broker_the_start_says_so(unique: str, tmp_path: Path) -> None:
+    names = [f"{unique}.{name}" for name in TOPICS]
+    with EmbeddedBroker(dict.fromkeys(names, PARTITIONS)) as broker:
+        stage = Stage(broker.bootstrap, unique, CONFIG)
+        await stage.producer.start()
+        stage.settings = msgspec.structs.replace(stage.settings, brokers="127.0.0.1:1")
+        with pytest.raises(Unreachable):
+            await stage.plane()
+        await stage.close()
+    assert not faust_threads()
+
+
+def faust_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if "WorkerThread" in type(thread).__name__]
