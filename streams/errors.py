@@ -19,7 +19,7 @@ RejectReason = Literal[
     "ts",  # not a time in milliseconds between 2001 and 2100
     "future",  # more than five minutes ahead of the record's own timestamp
     "misrouted",  # the video belongs to another partition
-    "slice_limit",  # the video has its maximum of slices
+    "slice_limit",  # the video has its maximum of slices outside the policy
     "signature",  # a control record without a valid signature
     "stale",  # a control record older than the last one applied
     "illegal_move",  # a control record that the life cycle does not allow

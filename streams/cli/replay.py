@@ -15,6 +15,7 @@ import click
 import orjson
 
 from streams.cli import Interrupted
+from streams.cli.live import pipe_may_close
 from streams.cli.options import Settings, connection_options, emit, output_option
 from streams.cli.replay_inspect import diff, inspect, require_whole, verify
 from streams.errors import Halt
@@ -33,7 +34,7 @@ from streams.recording.interrupts import Stop, orderly_stop
 from streams.recording.pacing import Pace
 from streams.recording.ports import BatchSink
 from streams.recording.progress import Meter
-from streams.recording.recording import Recording
+from streams.recording.recording import Damaged, Recording
 from streams.recording.replayer import (
     Options,
     Progress,
@@ -129,9 +130,12 @@ replay.add_command(diff)
     help="shift: the first is now, the others keep their distance.",
 )
 @click.option(
-    "--trace/--no-trace", default=True, show_default=True, help="Add x-original-* headers."
+    "--trace/--no-trace",
+    default=None,
+    help="Add x-original-* and x-replay-run-id behind a record's own headers.  "
+    "[default: with --run-id or --allow-same-topic, else records are byte-equal]",
 )
-@click.option("--run-id", help="Value of the header x-replay-run-id; a fresh one without it.")
+@click.option("--run-id", help="Name of this run, sent with --trace; a fresh one without it.")
 @click.option("--checkpoint", type=click.Path(path_type=Path), help="File to keep the place in.")
 @click.option("--resume", is_flag=True, help="Go on where --checkpoint says.")
 @click.option("--allow-same-topic", is_flag=True, help="Replay into the very topic recorded.")
@@ -154,6 +158,7 @@ def run(recording: Path, target: str, *, settings: Settings, **asked: Any) -> No
         opened(recording, topic=interactions, partitions=settings.partitions) as it,
         orderly_stop() as stop,
         quiet_collector(),
+        pipe_may_close(),
     ):
         require_whole(it)
         if not it.manifest.complete:
@@ -244,8 +249,14 @@ def _options(it: Recording, asked: dict[str, Any]) -> Options:
         partitions=asked["partitions"],
         timestamps=asked["timestamps"],
         limit=asked["limit"],
-        trace=asked["trace"],
+        trace=_trace(asked),
     )
+
+
+def _trace(asked: dict[str, Any]) -> bool:
+    """Return whether to add headers: in the recorded topic itself, replays must be told apart."""
+    said: bool | None = asked["trace"]
+    return bool(asked["run_id"] or asked["allow_same_topic"]) if said is None else said
 
 
 def _pace(asked: dict[str, Any]) -> Pace:
@@ -364,6 +375,8 @@ async def _send(
             whole = await replayer.run(file, stop, tell)
         except (KeyboardInterrupt, asyncio.CancelledError):
             whole = False
+        except Damaged as damaged:
+            raise Damaged(f"{damaged}; {checkpoint.sent:,} records were sent before") from None
         rate = meter.rate()
     said = f"{checkpoint.sent - already:,} records sent, {rate:,.0f}/s"
     if not whole:
@@ -413,11 +426,16 @@ async def _fold_all(
         for number in numbers:
             if stop():
                 break
-            rows.append(
-                await folder.partition(number, store, lambda n: meter.show(meter.records + n))
-            )
+            rows.append(await _fold_one(folder, number, store, meter))
         _say(f"folded {meter.records:,} records, {meter.rate():,.0f}/s")
     return rows
+
+
+async def _fold_one(folder: Folder, number: int, store: Store | None, meter: Meter) -> Folded:
+    try:
+        return await folder.partition(number, store, lambda n: meter.show(meter.records + n))
+    except Damaged as damaged:
+        raise Damaged(f"{damaged}; only {meter.records:,} records were folded") from None
 
 
 async def _prepare(it: Recording, store: Store, topic: str, rules: Rules, *, yes: bool) -> None:

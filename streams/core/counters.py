@@ -78,7 +78,8 @@ class Video(msgspec.Struct, array_like=True):
     commercial: bool = False
     seq: int = 0  # of the last control record applied
     decisions: int = 0  # receipts written so far
-    granted: int = 0  # impressions granted in all slices
+    granted: int = 0  # impressions granted in public slices
+    strays: int = 0  # slices that feedback opened while the policy in force did not have them
     fits: dict[str, int] = {}  # slice -> fit of the tags, micro-units
 
 

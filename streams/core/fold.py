@@ -92,10 +92,13 @@ def fold(  # noqa: C901, PLR0912, PLR0915 - the hot path: a call per event costs
                 continue
         row = video.slices.get(slice_id)
         if row is None:
-            if len(video.slices) >= SLICES_PER_VIDEO:
-                full = f"the video has feedback in {SLICES_PER_VIDEO} slices already"
-                _reject(effects, event, offset, element, "slice_limit", full)
-                continue
+            if policy is None or slice_id not in policy.slices:
+                if video.row.strays >= SLICES_PER_VIDEO:
+                    full = f"has {SLICES_PER_VIDEO} slices outside the policy already"
+                    _reject(effects, event, offset, element, "slice_limit", full)
+                    continue
+                video.row.strays += 1
+                state.touch_video(event.video, video)  # type: ignore[union-attr]
             row = video.slices[slice_id] = Slice()
         ts = event.ts
         if ts > newest:

@@ -27,7 +27,8 @@ ID_MAX: Final = 64
 GROUP_ALPHABET: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_-")
 GROUP_MAX: Final = 32
 SLICES_PER_VIDEO: Final = 256
-"""A video holds feedback in at most this many slices, so that no input can grow a row for ever."""
+"""Slices of one policy at most, and slices outside the policy in force that the feedback of one
+video may open: no input can grow a video for ever."""
 
 
 def surface_of(slice_id: str) -> str:

@@ -4,8 +4,8 @@ Shares with the fold how bytes become events and what an id, a slice and a parti
 of how events become counters. Deliberately slow and plain: dictionaries, no rows, no epochs.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Container, Iterable, Mapping
 from typing import Any, Final
 
 from msgspec import Struct
@@ -59,8 +59,7 @@ async def verify(
     """Compare every counter of every partition with a recount up to its watermark.
 
     `Halt` if the log no longer holds what was counted, if nothing was counted of it, or if a
-    worker keeps writing. Exact for videos with feedback in fewer than `SLICES_PER_VIDEO` slices:
-    slices that a decision started count towards that limit, and a recount knows of none.
+    worker keeps writing.
     """
     result = Verification()
     for partition in range(identity.partitions):
@@ -94,7 +93,8 @@ class Recount:
         self._generation_records = generation_records
         self._ids: defaultdict[int, set[str]] = defaultdict(set)  # generation -> what was met
         self._likes: defaultdict[int, dict[tuple[str, str], list[str]]] = defaultdict(dict)
-        self._slices: defaultdict[str, set[str]] = defaultdict(set)
+        self._strays: Counter[str] = Counter()  # slices outside the policy, by video
+        self._known: Container[str] = ()  # slices of the policy in force
         self._weights = DEFAULT_WEIGHTS
         self._policy_seq = -1
 
@@ -103,6 +103,7 @@ class Recount:
         if isinstance(event, Policy):
             if event.seq > self._policy_seq:
                 self._policy_seq, self._weights = event.seq, event.weights
+                self._known = event.slices
             return
         if isinstance(event, ControlRecord):
             return
@@ -150,13 +151,10 @@ class Recount:
         return self.counts.get((video, slice_id), {}).get("likes", 0)
 
     def _is_open(self, video: str, slice_id: str) -> bool:
-        slices = self._slices[video]
-        if slice_id in slices:
+        if (video, slice_id) in self.counts or slice_id in self._known:
             return True
-        if len(slices) >= SLICES_PER_VIDEO:
-            return False
-        slices.add(slice_id)
-        return True
+        self._strays[video] += 1
+        return self._strays[video] <= SLICES_PER_VIDEO
 
     def _count(self, event: InteractionRecord, slice_id: str) -> None:
         counts = self.counts.setdefault((event.video, slice_id), dict.fromkeys(COUNTERS, 0))

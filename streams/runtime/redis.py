@@ -382,7 +382,7 @@ def _sort(error: exceptions.RedisError, partition: int | None) -> StreamsError:
     if isinstance(error, _TRANSIENT) or _TRANSIENT_WORDS.search(text):
         return Retry(f"Redis cannot do this now: {text}")
     if isinstance(error, _LOST):
-        return Unreachable(f"Redis does not answer: {text}")
+        return Unreachable(f"Redis does not answer: {text.rstrip('.')}; check --redis")
     if "WRONGTYPE" in text:
         message = f"a key in {_place(partition)} is not of its type, something else wrote there"
         return Halt(f"{message}: {REBUILD}", code="store_corrupt", partition=partition)

@@ -1,0 +1,200 @@
+"""What is wrong with a recording, each fault in one line.
+
+`quick` reads no record: the files that must be there, their sizes and checksums, those that must
+not. `thorough` reads every record too and counts what the manifest claims.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from streams.recording.lines import Recorded
+from streams.recording.manifest import MANIFEST, RESERVE, Segment
+from streams.recording.ports import Place
+from streams.recording.recording import Damaged, Recording, read_segment
+from streams.recording.replayer import own_headers
+from streams.recording.segments import hash_file
+from streams.runtime.codec import decode_log
+
+GAPS_SHOWN: Final = 20
+
+
+class Gap(NamedTuple):
+    """Offsets that the recording does not have: `first` to `last`."""
+
+    first: int
+    last: int
+
+
+@dataclass
+class Checked:
+    """What a thorough look found in one partition."""
+
+    topic: str
+    partition: int
+    records: int = 0
+    first_offset: int | None = None
+    last_offset: int | None = None
+    gaps: list[Gap] = field(default_factory=list)  # the first GAPS_SHOWN of them
+    gap_count: int = 0
+    unordered: int = 0  # timestamps below their predecessor's; allowed, and kept
+    invalid: Counter[str] = field(default_factory=Counter)  # events by reason, of the log only
+    digest: str = ""  # of key, value, headers and timestamp of all records in order
+
+
+def quick(recording: Recording) -> list[str]:
+    """Return the faults that show without reading records."""
+    found = list(_strangers(recording))
+    faults = (_quick_fault(recording, segment) for segment in recording.manifest.segments)
+    return found + [fault for fault in faults if fault is not None]
+
+
+def thorough(
+    recording: Recording,
+    place: Place,
+    schema: Callable[[Sequence[Recorded]], Counter[str]] | None = None,
+    tell: Callable[[int], None] = lambda _: None,
+) -> Checked:
+    """Read a partition as a whole and return what is in it; raises `Damaged` at its first fault.
+
+    `schema` counts events that cannot be used, by reason.
+    """
+    checked = Checked(*place)
+    digest = RecordsDigest()
+    span = recording.manifest.topics[place[0]].spans.get(place[1])
+    following = span.start if span else 0
+    newest = -1
+    for segment in recording.manifest.of(*place):
+        gaps = checked.gap_count
+        for chunk in read_segment(recording.folder, segment, complete=recording.manifest.complete):
+            newest = _look(checked, chunk, following, newest)
+            following = chunk[-1].offset + 1
+            for record in chunk:
+                digest.add(record)
+            if schema is not None:
+                checked.invalid += schema(chunk)
+            tell(len(chunk))
+        if recording.manifest.complete:
+            _require_counts(segment, following, checked.gap_count - gaps)
+    checked.digest = digest.text
+    return checked
+
+
+def log_schema(secret: bytes | None, limit: int) -> Callable[[Sequence[Recorded]], Counter[str]]:
+    """Return a count of what the worker's codec refuses; signatures only with a secret."""
+
+    def count(records: Sequence[Recorded]) -> Counter[str]:
+        refusals = decode_log(records, secret or b"", limit).refusals
+        reasons = Counter(refusal.reason for refusal in refusals)
+        if secret is None:
+            del reasons["signature"]
+        return Counter[str](reasons)
+
+    return count
+
+
+class RecordsDigest:
+    """A digest over key, value, headers and timestamp of a partition's records, in order.
+
+    Headers that replays added are left out, so a replayed topic has the digest of its source.
+    """
+
+    def __init__(self) -> None:
+        self._digest = blake2b(digest_size=16)
+
+    def add(self, record: Recorded) -> None:
+        """Take the next record."""
+        parts = [b"%d" % record.timestamp, record.key, record.value]
+        for name, value in own_headers(record.headers):
+            parts += [name.encode(), value]
+        lengths = b",".join([b"-" if part is None else b"%d" % len(part) for part in parts])
+        self._digest.update(lengths + b";" + b"".join([part or b"" for part in parts]))
+
+    @property
+    def text(self) -> str:
+        """The digest, 32 hexadecimal digits."""
+        return self._digest.hexdigest()
+
+
+def _strangers(recording: Recording) -> Iterator[str]:
+    """Name files that are not the recording's: another one's segments, or anything else."""
+    known = {MANIFEST, RESERVE, f".{MANIFEST}.new"}
+    known |= {segment.path for segment in recording.manifest.segments}
+    folder = recording.folder
+    for path in sorted(path for path in folder.rglob("*") if not path.is_dir()):
+        name = path.relative_to(folder).as_posix()
+        if name in known:
+            continue
+        if path.name == MANIFEST:
+            yield f"{name}: a second recording inside {folder}: move one of them"
+        elif path.name.startswith("segment-"):
+            yield f"{name}: not in {MANIFEST}: a segment of another recording; move it away"
+        else:
+            yield f"{name}: does not belong to the recording; move it away"
+
+
+def _quick_fault(recording: Recording, segment: Segment) -> str | None:
+    path = recording.folder / segment.path
+    complete = recording.manifest.complete
+    try:
+        size = path.stat().st_size
+        if size < segment.size:
+            return _explain(recording, segment, f"is cut: {size} bytes of {segment.size}")
+        if complete and size > segment.size:
+            what = f"is longer than in {MANIFEST}: {size} bytes, not {segment.size}"
+            return _explain(recording, segment, what)
+        if hash_file(path, segment.size) != segment.sha256:
+            return _explain(recording, segment, "was changed: its sha256 differs")
+    except FileNotFoundError:
+        return f"{segment.path}: is missing ({segment.records} records)"
+    except OSError as error:
+        return f"{segment.path}: cannot be read: {error.strerror}"
+    return None
+
+
+def _explain(recording: Recording, segment: Segment, what: str) -> str:
+    """Return what is wrong with a segment, more exactly where its records tell."""
+    try:
+        for _ in read_segment(recording.folder, segment, complete=True):
+            pass
+    except Damaged as damaged:
+        return str(damaged)
+    return f"{segment.path}: {what}"
+
+
+def _look(checked: Checked, chunk: Sequence[Recorded], following: int, newest: int) -> int:
+    """Note offsets, gaps and the order of times; return the latest timestamp."""
+    if checked.first_offset is None:
+        checked.first_offset = chunk[0].offset
+    for record in chunk:
+        if record.offset != following:
+            checked.gap_count += 1
+            if len(checked.gaps) < GAPS_SHOWN:
+                checked.gaps.append(Gap(following, record.offset - 1))
+        following = record.offset + 1
+        checked.unordered += record.timestamp < newest
+        newest = record.timestamp
+    checked.records += len(chunk)
+    checked.last_offset = chunk[-1].offset
+    return newest
+
+
+def _require_counts(segment: Segment, following: int, gaps: int) -> None:
+    if following != segment.last_offset + 1:
+        raise Damaged(
+            f"{segment.path}: ends at offset {following - 1}, {MANIFEST} says {segment.last_offset}"
+        )
+    if gaps != segment.gaps:
+        raise Damaged(
+            f"{segment.path}: has {gaps} gaps, the log had {segment.gaps}: records are gone"
+        )
+
+
+def folder_of(path: Path) -> Path | None:
+    """Return the recording that `path` names, by its folder or manifest; None for another file."""
+    if path.name == MANIFEST and path.is_file():
+        return path.parent
+    return None if path.is_file() else path

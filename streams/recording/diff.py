@@ -1,0 +1,113 @@
+"""Where two runs part: the first receipt that differs, and why.
+
+Receipts carry every number that led to them, so the first difference of a video tells its cause;
+later ones only follow from it. Runs are compared by receipt id, repeats dropped.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from streams.core.decisions import Receipt, decode, encode
+from streams.errors import Halt
+
+EVIDENCE: Final = ("impressions", "views", "value_sum", "value_sq")
+NUMBERS: Final = ("prior_mean", "prior_variance", "noise_variance", "price", "reach_left")
+JUDGED: Final = ("mean", "sd", "index", "z")
+
+
+class Difference(NamedTuple):
+    """The first receipt that differs; None where a run does not have it."""
+
+    id: str
+    one: Receipt | None
+    other: Receipt | None
+    why: str
+    fields: dict[str, tuple[Any, Any]]  # those that differ
+
+
+class Compared(NamedTuple):
+    """Two runs side by side."""
+
+    one: int  # receipts, repeats dropped
+    other: int
+    differing: int  # ids that differ or that one run lacks
+    first: Difference | None
+
+
+Run = Mapping[str, bytes]
+"""Receipt id -> its bytes."""
+
+
+def read_run(lines: Iterable[bytes], name: str) -> Run:
+    """Return the receipts of a run; `Halt` if a line is none, or an id comes with other bytes."""
+    run: dict[str, bytes] = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            receipt = decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise Halt(f"{name}: line {number} is no receipt: {error}", code="damaged") from None
+        raw = encode(receipt)
+        if run.setdefault(receipt.id, raw) != raw:
+            raise Halt(f"{name}: receipt {receipt.id} comes twice with other bytes", code="damaged")
+    return run
+
+
+def compare(one: Run, other: Run) -> Compared:
+    """Return where two runs part: earliest by event time, then by video and number."""
+    differing = [key for key in one.keys() | other.keys() if one.get(key) != other.get(key)]
+    if not differing:
+        return Compared(len(one), len(other), 0, None)
+    pairs = [(_read(one, key), _read(other, key)) for key in differing]
+    first = min(pairs, key=_place)
+    return Compared(len(one), len(other), len(differing), _explain(*first))
+
+
+def _read(run: Run, key: str) -> Receipt | None:
+    raw = run.get(key)
+    return None if raw is None else decode(raw)
+
+
+def _place(pair: tuple[Receipt | None, Receipt | None]) -> tuple[int, str, int]:
+    there = [receipt for receipt in pair if receipt is not None]
+    return min((receipt.ts, receipt.video, receipt.n) for receipt in there)
+
+
+def _explain(one: Receipt | None, other: Receipt | None) -> Difference:
+    if one is None or other is None:
+        there = one or other
+        assert there is not None  # noqa: S101 - an id comes from one of the runs
+        which = "second" if one is None else "first"
+        why = (
+            f"only the {which} run decided here ({there.action}, {there.reason}): the other has "
+            "fewer records, another policy, or ended earlier"
+        )
+        return Difference(there.id, one, other, why, {})
+    fields = {
+        name: (a, b)
+        for name in Receipt.__struct_fields__
+        if (a := getattr(one, name)) != (b := getattr(other, name))
+    }
+    return Difference(one.id, one, other, _why(fields), fields)
+
+
+def _why(fields: Mapping[str, object]) -> str:
+    """Return the cause that lies furthest back among the fields that differ."""
+    if "policy" in fields:
+        return "another policy was in force"
+    if fields.keys() & set(EVIDENCE):
+        return "other feedback was counted before: records are missing, added or in another order"
+    if "cause" in fields or "ts" in fields:
+        return "another event led here: records are missing, added or in another order"
+    if "slice" in fields:
+        return "another slice was judged: earlier decisions or tags differ"
+    if fields.keys() & {"stage", "allowance"} and not fields.keys() & set(NUMBERS):
+        return "earlier grants differ"
+    if fields.keys() & set(NUMBERS):
+        return "the policy's numbers differ under the same version"
+    if fields.keys() & set(JUDGED):
+        return "the same inputs were judged otherwise: two versions of the code"
+    return "the same judgement led to another action: two versions of the code"

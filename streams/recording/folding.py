@@ -1,0 +1,259 @@
+"""The fold over a recording, without Kafka: the receipts and digests of the live worker.
+
+Partition after partition, each from a fresh state: what the live worker computes depends on the
+log alone, so the same records give the same bytes.
+"""
+
+import gc
+import hmac
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final, NamedTuple
+
+from streams.core.decisions import encode
+from streams.core.fold import fold
+from streams.core.state import PartitionState
+from streams.errors import Halt
+from streams.recording.lines import Recorded
+from streams.recording.manifest import Manifest
+from streams.recording.ports import Place
+from streams.recording.recording import Recording
+from streams.recording.selection import Selection
+from streams.runtime.codec import decode_log
+from streams.runtime.ports import Conflict, Store
+
+MEMORY_FLUSH_RECORDS: Final = 200_000
+"""Without a store, changed rows are only digested: seldom, each row once for many changes."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What the result depends on beside the log: the same as the live worker's.
+
+    `flush_rows` and `videos` (kept in memory) only matter with a store.
+    """
+
+    secret: bytes
+    generation_records: int
+    record_bytes: int
+    flush_rows: int = 4_000
+    videos: int = 200_000
+
+
+class Folded(NamedTuple):
+    """What came of one partition."""
+
+    topic: str
+    partition: int
+    records: int
+    events: int
+    receipts: int
+    applied: int
+    duplicate: int
+    late: int  # applied too
+    invalid: int
+    watermark: int  # last offset folded, -1 before any
+    digest: str
+
+
+def namespace_of(manifest: Manifest, topic: str, rules: Rules) -> str:
+    """Return the name of this recording's own set of counters, unlike any live one's."""
+    fingerprint = hmac.new(rules.secret, b"namespace", sha256).hexdigest()[:12]
+    return (
+        f"replay={manifest.recording_id};topic={topic};"
+        f"partitions={manifest.topics[topic].partitions};"
+        f"generation={rules.generation_records};secret={fingerprint}"
+    )
+
+
+async def require_own(store: Store, namespace: str, partitions: int) -> list[int]:
+    """Return the partitions that an earlier fold of this recording left in the store.
+
+    Raises `Halt` if it holds any other counters.
+    """
+    await store.check()
+    earlier = []
+    for partition in range(partitions):
+        try:
+            if await store.meta(partition, namespace) is not None:
+                earlier.append(partition)
+        except Halt as halt:
+            raise Halt(
+                "this Redis holds live counters, or another replay's: name a database of its own "
+                f"({halt})",
+                code="namespace",
+            ) from None
+    return earlier
+
+
+def starts_late(manifest: Manifest, topic: str) -> list[int]:
+    """Return the partitions of which the recording lacks the log's beginning."""
+    return sorted(n for n, span in manifest.topics[topic].spans.items() if span.start > 0)
+
+
+class Folder:
+    """Folds one topic of a recording; every receipt goes to `receive` as its bytes.
+
+    With a `store`, rows go there under `namespace`, flushed as the live worker does.
+    """
+
+    def __init__(
+        self,
+        recording: Recording,
+        topic: str,
+        rules: Rules,
+        receive: Callable[[bytes], None],
+        selection: Selection | None = None,
+    ) -> None:
+        self._recording = recording
+        self._topic = topic
+        self._rules = rules
+        self._receive = receive
+        self._selection = selection
+        self._partitions = recording.manifest.topics[topic].partitions
+
+    async def partition(
+        self, number: int, store: Store | None = None, tell: Callable[[int], None] = lambda _: None
+    ) -> Folded:
+        """Fold one partition from a fresh state; `tell` hears of records as they are folded.
+
+        `Halt` if the store holds the partition already, or somebody else writes there.
+        """
+        if store is not None and await store.watermark(number) is not None:
+            raise Halt(f"this Redis already holds partition {number}: fold into an empty database")
+        state = PartitionState(number, self._partitions, self._rules.generation_records)
+        tally = _Tally()
+        flusher = _Flusher(
+            state,
+            store,
+            namespace_of(self._recording.manifest, self._topic, self._rules),
+            self._rules,
+        )
+        for chunk in self._chunks((self._topic, number)):
+            await self._fold(state, chunk, tally, flusher)
+            await flusher.after(chunk)
+            tell(len(chunk))
+        await flusher.flush()
+        return Folded(
+            self._topic,
+            number,
+            tally.records,
+            tally.events,
+            tally.receipts,
+            tally.outcomes["applied"],
+            tally.outcomes["duplicate"],
+            tally.outcomes["late"],
+            tally.outcomes["invalid"],
+            flusher.folded,
+            f"{state.digest:032x}",
+        )
+
+    def _chunks(self, place: Place) -> Iterator[list[Recorded]]:
+        for chunk in self._recording.chunks(place):
+            if not self._selection:
+                yield chunk
+            elif kept := [record for record in chunk if self._selection.takes(record)]:
+                yield kept
+
+    async def _fold(
+        self,
+        state: PartitionState,
+        chunk: Sequence[Recorded],
+        tally: "_Tally",
+        flusher: "_Flusher",
+    ) -> None:
+        decoded = decode_log(chunk, self._rules.secret, self._rules.record_bytes)
+        if missing := state.missing(decoded.events):
+            await flusher.load(missing)
+        effects = fold(state, decoded.events, decoded.offsets, decoded.elements)
+        for receipt in effects.receipts:
+            self._receive(encode(receipt))
+        tally.records += len(chunk)
+        tally.events += len(decoded.events) + len(decoded.refusals)
+        tally.receipts += len(effects.receipts)
+        tally.outcomes["invalid"] += len(decoded.refusals)
+        for (_, outcome), count in effects.outcomes.items():
+            tally.outcomes[outcome] += count
+
+
+class _Tally:
+    """Sums of one partition."""
+
+    __slots__ = ("events", "outcomes", "receipts", "records")
+
+    def __init__(self) -> None:
+        self.records = self.events = self.receipts = 0
+        self.outcomes: Counter[str] = Counter()
+
+
+class _Flusher:
+    """Takes changed rows out of the state in time, into the store if there is one."""
+
+    def __init__(
+        self, state: PartitionState, store: Store | None, namespace: str, rules: Rules
+    ) -> None:
+        self._state = state
+        self._store = store
+        self._namespace = namespace
+        self._rules = rules
+        self._watermark = -1
+        self._records = 0  # since the last flush
+        self.folded = -1
+
+    async def load(self, videos: Sequence[str]) -> None:
+        """Bring videos into memory, as they are stored if they were evicted."""
+        stored: Mapping[str, Mapping[str, bytes]] = {}
+        if self._store is not None:
+            loaded = await self._store.load(self._state.partition, videos)
+            if (-1 if loaded.watermark is None else loaded.watermark) != self._watermark:
+                raise self._not_alone()
+            stored = loaded.videos
+        for video in videos:
+            self._state.load(video, stored.get(video, {}))
+
+    async def after(self, chunk: Sequence[Recorded]) -> None:
+        """Note that a chunk was folded; flush if it is time."""
+        self.folded = chunk[-1].offset
+        self._records += len(chunk)
+        if self._store is None:
+            due = self._records >= MEMORY_FLUSH_RECORDS
+        else:
+            due = len(self._state.changed) >= self._rules.flush_rows
+        if due:
+            await self.flush()
+            if self._store is not None and len(self._state.videos) > self._rules.videos:
+                self._state.evict(self._rules.videos)
+
+    async def flush(self) -> None:
+        """Take all changes out and store them; `Halt` if somebody else writes there."""
+        if self.folded == self._watermark:
+            return
+        changes = self._state.take_changes()
+        if self._store is not None:
+            said = await self._store.flush(
+                self._state.partition, self._namespace, self._watermark, self.folded, changes
+            )
+            if isinstance(said, Conflict):
+                raise self._not_alone()
+        self._state.stored(changes.epoch)
+        self._watermark, self._records = self.folded, 0
+
+    def _not_alone(self) -> Halt:
+        partition = self._state.partition
+        return Halt(f"partition {partition}: another replay writes to this Redis", code="namespace")
+
+
+@contextmanager
+def quiet_collector() -> Iterator[None]:
+    """Keep the cyclic collector from walking live objects: the fold makes no cycles."""
+    enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

@@ -1,0 +1,205 @@
+"""Files that others wrote: `kcat -J` lines, plain NDJSON of events, and our own lines.
+
+They are first turned into a recording in a temporary folder, so that everything that works on a
+recording works on them, and memory stays flat however long they are.
+"""
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+import msgspec
+import orjson
+import zstandard
+
+from streams.core.events import EVENT_TYPES
+from streams.core.partitioner import partition_of
+from streams.errors import Halt
+from streams.recording.damage import folder_of
+from streams.recording.lines import LINE_ERRORS, Recorded, decode_lines
+from streams.recording.manifest import FORMAT_VERSION, Manifest, Span, Topic
+from streams.recording.ports import Place
+from streams.recording.recording import Recording
+from streams.recording.writer import RecordingWriter
+from streams.runtime.refusals import APP_VERSION
+
+BATCH: Final = 1_000
+PARTITIONS_MAX: Final = 10_000
+_KINDS: Final = frozenset(EVENT_TYPES.values())
+
+
+class KcatLine(msgspec.Struct):
+    """One line of `kcat -J`; further fields are read over."""
+
+    topic: str
+    partition: int
+    offset: int
+    ts: int = -1
+    tstype: str = "create"
+    key: str | None = None
+    payload: str | msgspec.Raw | None = None
+    headers: list[str | None] = []
+
+
+_kcat: Final = msgspec.json.Decoder(KcatLine).decode
+Parse = Callable[[bytes], Recorded]
+
+
+@contextmanager
+def opened(path: Path, *, topic: str, partitions: int) -> Iterator[Recording]:
+    """Open a recording, or a foreign file as one; `Halt` with one line if it is neither.
+
+    `topic` and `partitions` say where plain events belong: their lines do not.
+    """
+    folder = folder_of(path)
+    if folder is not None:
+        yield Recording(folder)
+        return
+    with TemporaryDirectory(prefix="streams-replay-") as temporary:
+        _import(path, Path(temporary) / "recording", topic, partitions)
+        yield Recording(Path(temporary) / "recording")
+
+
+def _import(path: Path, folder: Path, topic: str, partitions: int) -> None:
+    """Write a foreign file's records as a recording; two passes: which partitions, then records."""
+    counts: dict[str, int] = {}
+    starts: dict[Place, int] = {}
+    for record in _records(path, topic, partitions):
+        counts[record.topic] = max(counts.get(record.topic, 0), record.partition + 1)
+        starts.setdefault((record.topic, record.partition), record.offset)
+    if topic in counts:
+        counts[topic] = max(counts[topic], partitions)
+    topics = {
+        name: Topic(
+            count, "", {}, {p: Span(at, None) for (t, p), at in starts.items() if t == name}
+        )
+        for name, count in counts.items()
+    }
+    stamp = f"{path.resolve()}:{path.stat().st_size}:{path.stat().st_mtime_ns}"
+    created = datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat()
+    identity = uuid.uuid5(uuid.NAMESPACE_URL, stamp).hex
+    manifest = Manifest(FORMAT_VERSION, identity, created, APP_VERSION, "", topics)
+    writer = RecordingWriter(folder, manifest, time.monotonic)
+    waiting: dict[Place, list[Recorded]] = {}
+    for record in _records(path, topic, partitions):
+        place = (record.topic, record.partition)
+        batch = waiting.setdefault(place, [])
+        batch.append(record)
+        if len(batch) >= BATCH:
+            writer.append(place, waiting.pop(place))
+    for place, batch in waiting.items():
+        writer.append(place, batch)
+    writer.flush()
+    writer.finish(complete=True)
+
+
+def _records(path: Path, topic: str, partitions: int) -> Iterator[Recorded]:
+    parse: Parse | None = None
+    for number, line in enumerate(_lines(path), 1):
+        if not line.strip():
+            continue
+        try:
+            if parse is None:
+                parse = _parser(line, topic, partitions)
+            record = parse(line)
+        except (*LINE_ERRORS, LookupError, AttributeError, TypeError) as error:
+            raise Halt(f"{path}: line {number}: {_one_line(error)}", code="damaged") from None
+        if not 0 <= record.partition < PARTITIONS_MAX or record.offset < 0:
+            raise Halt(f"{path}: line {number}: no such partition or offset", code="damaged")
+        yield record
+    if parse is None:
+        raise Halt(f"{path}: is empty", code="damaged")
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    """Yield the lines of a file, unpacked if its name ends in .zst."""
+    try:
+        with path.open("rb") as file:
+            if path.suffix == ".zst":
+                reader = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
+                yield from _split(lambda: reader.read(1 << 17))
+            else:
+                yield from _split(lambda: file.read(1 << 17))
+    except OSError as error:
+        raise Halt(f"cannot read {path}: {error.strerror}") from None
+    except zstandard.ZstdError as error:
+        raise Halt(f"{path}: is no whole zstd file: {error}", code="damaged") from None
+
+
+def _split(read: Callable[[], bytes]) -> Iterator[bytes]:
+    rest = b""
+    while part := read():
+        *lines, rest = (rest + part).split(b"\n")
+        yield from lines
+    if rest:
+        yield rest
+
+
+def _parser(line: bytes, topic: str, partitions: int) -> Parse:
+    """Return how to read the lines of a file, told by its first one."""
+    fields = orjson.loads(line)
+    first = fields[0] if isinstance(fields, list) and fields else fields
+    if not isinstance(first, dict):
+        raise TypeError(_NEITHER)
+    if "value_encoding" in first:
+        return lambda text: decode_lines(text)[0]
+    if "payload" in first and "offset" in first:
+        return _read_kcat
+    if first.get("type") in _KINDS:
+        return _EventReader(topic, partitions)
+    raise ValueError(_NEITHER)
+
+
+_NEITHER: Final = (
+    "neither a line of a recording, nor of kcat -J (topic, partition, offset, payload), "
+    "nor an event (type, id, video)"
+)
+
+
+def _read_kcat(line: bytes) -> Recorded:
+    said = _kcat(line)
+    payload = said.payload
+    if isinstance(payload, str):
+        value: bytes | None = payload.encode()
+    else:
+        value = None if payload is None else bytes(payload)
+    names = said.headers[::2]
+    headers = [
+        (name or "", b"" if text is None else text.encode())
+        for name, text in zip(names, said.headers[1::2], strict=True)
+    ]
+    key = None if said.key is None else said.key.encode()
+    kind = 1 if said.tstype == "logappend" else 0
+    return Recorded(said.topic, said.partition, said.offset, said.ts, key, value, headers, kind)
+
+
+class _EventReader:
+    """Reads events, one object or one array a line, as records of the log that they would be."""
+
+    def __init__(self, topic: str, partitions: int) -> None:
+        self._topic = topic
+        self._partitions = partitions
+        self._next: dict[int, int] = {}
+
+    def __call__(self, line: bytes) -> Recorded:
+        decoded = orjson.loads(line)
+        events: list[dict[str, Any]] = decoded if isinstance(decoded, list) else [decoded]
+        key = str(events[0]["video"]).encode()
+        partition = partition_of(key, self._partitions)
+        offset = self._next.get(partition, 0)
+        self._next[partition] = offset + 1
+        timestamp = max(int(event["ts"]) for event in events)
+        return Recorded(self._topic, partition, offset, timestamp, key, line.strip())
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"the event has no {error}"
+    if isinstance(error, IndexError):
+        return "an array without events"
+    return str(error).partition("\n")[0]

@@ -1,0 +1,223 @@
+"""What a recording says of itself: `manifest.json`, always whole, always checked."""
+
+import os
+import re
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import msgspec
+import orjson
+from msgspec import Meta, Struct
+
+from streams.errors import Halt
+from streams.runtime.ports import Record
+
+FORMAT_VERSION: Final = 1
+MANIFEST: Final = "manifest.json"
+RESERVE: Final = ".reserve"
+"""Room kept free for the manifest that says that the disk is full."""
+RESERVE_BYTES: Final = 1 << 18
+
+_TOPIC: Final = re.compile(r"\A[A-Za-z0-9._-]{1,249}\Z")
+Natural = Annotated[int, Meta(ge=0)]
+
+
+class Segment(Struct, forbid_unknown_fields=True):
+    """One segment file.
+
+    `size` and `sha256` cover whole frames; the file may be longer in a recording that is not
+    complete.
+    """
+
+    topic: str
+    partition: Natural
+    first_offset: Natural
+    last_offset: int  # first_offset - 1 before any record
+    records: Natural = 0
+    gaps: Natural = 0  # runs of offsets that the log did not have, also before the first record
+    first_timestamp: int | None = None  # least, ms
+    last_timestamp: int | None = None  # greatest, ms
+    size: Natural = 0  # bytes
+    sha256: str = sha256().hexdigest()
+
+    @property
+    def path(self) -> str:
+        """Path inside the recording."""
+        return segment_path(self.topic, self.partition, self.first_offset)
+
+    def add(self, records: Sequence[Record], following: int) -> None:
+        """Count records behind all earlier ones; `following` is the offset without a gap.
+
+        `Halt` if an offset does not rise.
+        """
+        for record in records:
+            offset = record.offset
+            if offset != following:
+                if offset < following:
+                    message = f"{self.topic}[{self.partition}]: offset {offset} came twice"
+                    raise Halt(message, code="damaged")
+                self.gaps += 1
+            following = offset + 1
+        times = [record.timestamp for record in records]
+        self.records += len(records)
+        self.last_offset = following - 1
+        self._span_times(min(times), max(times))
+
+    def merge(self, other: "Segment") -> None:
+        """Count what `other` counted of the records that follow."""
+        self.records += other.records
+        self.gaps += other.gaps
+        self.last_offset = other.last_offset
+        if other.first_timestamp is not None and other.last_timestamp is not None:
+            self._span_times(other.first_timestamp, other.last_timestamp)
+
+    def _span_times(self, least: int, greatest: int) -> None:
+        if self.first_timestamp is None or self.last_timestamp is None:
+            self.first_timestamp, self.last_timestamp = least, greatest
+        else:
+            self.first_timestamp = min(self.first_timestamp, least)
+            self.last_timestamp = max(self.last_timestamp, greatest)
+
+
+class Span(Struct, forbid_unknown_fields=True):
+    """Offsets of a partition that were asked for; `end` None means live."""
+
+    start: Natural
+    end: int | None
+
+
+class Topic(Struct, forbid_unknown_fields=True):
+    """A recorded topic as the cluster had it; `spans` by partition."""
+
+    partitions: Annotated[int, Meta(ge=1)]
+    topic_id: str
+    config: dict[str, str]
+    spans: dict[int, Span]
+
+
+class Manifest(Struct, forbid_unknown_fields=True):
+    """The whole manifest. `complete` once everything that was asked for is in it."""
+
+    format_version: int
+    recording_id: str
+    created_at: str  # ISO 8601, UTC
+    app_version: str
+    cluster_id: str
+    topics: dict[str, Topic]
+    segments: list[Segment] = []
+    records: Natural = 0
+    first_timestamp: int | None = None  # least of all records, ms
+    last_timestamp: int | None = None  # greatest of all records, ms
+    complete: bool = False
+
+    def count(self) -> None:
+        """Bring the totals up to date with the segments."""
+        self.records = sum(segment.records for segment in self.segments)
+        firsts = [s.first_timestamp for s in self.segments if s.first_timestamp is not None]
+        lasts = [s.last_timestamp for s in self.segments if s.last_timestamp is not None]
+        self.first_timestamp = min(firsts, default=None)
+        self.last_timestamp = max(lasts, default=None)
+
+    def of(self, topic: str, partition: int) -> list[Segment]:
+        """Return the segments of a partition in offset order."""
+        found = [s for s in self.segments if (s.topic, s.partition) == (topic, partition)]
+        return sorted(found, key=lambda segment: segment.first_offset)
+
+
+def segment_path(topic: str, partition: int, first_offset: int) -> str:
+    """Return where a segment lies in its recording.
+
+    >>> segment_path("interactions", 3, 821122)
+    'topics/interactions/partition=3/segment-00000000000000821122.ndjson.zst'
+    """
+    return f"topics/{topic}/partition={partition}/segment-{first_offset:020d}.ndjson.zst"
+
+
+def save_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write the manifest, all or nothing; `OSError` leaves the one before."""
+    manifest.count()
+    fields = msgspec.to_builtins(manifest, str_keys=True)
+    for segment, said in zip(fields["segments"], manifest.segments, strict=True):
+        segment["path"] = said.path
+    fields["manifest_sha256"] = _digest(fields)
+    write_whole(folder / MANIFEST, orjson.dumps(fields, option=orjson.OPT_INDENT_2) + b"\n")
+
+
+def load_manifest(folder: Path) -> Manifest:
+    """Return the manifest of a recording; `Halt` with one line if there is none to be trusted."""
+    path = folder / MANIFEST
+    try:
+        fields = orjson.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise Halt(_missing(folder), code="damaged") from None
+    except orjson.JSONDecodeError as error:
+        raise Halt(f"{path} is not JSON: {error}", code="damaged") from None
+    except OSError as error:
+        raise Halt(f"cannot read {path}: {error.strerror}") from None
+    version = fields.get("format_version") if isinstance(fields, dict) else None
+    if type(version) is not int:
+        raise Halt(f"{path} is no manifest: it has no format_version", code="damaged")
+    if version > FORMAT_VERSION:
+        raise Halt(
+            f"{path} has format {version}, this version reads up to {FORMAT_VERSION}: "
+            "use the version of streams that recorded it",
+            code="newer_format",
+        )
+    return _read(path, fields)
+
+
+def write_whole(path: Path, text: bytes, *, sync: bool = True) -> None:
+    """Replace a file's content, all or nothing, whenever the process dies.
+
+    With `sync` whenever the machine dies, too.
+    """
+    fresh = path.with_name(f".{path.name}.new")
+    try:
+        with fresh.open("wb") as file:
+            file.write(text)
+            file.flush()
+            if sync:
+                os.fsync(file.fileno())
+        fresh.replace(path)
+    except OSError:
+        fresh.unlink(missing_ok=True)
+        raise
+
+
+def _read(path: Path, fields: dict[str, Any]) -> Manifest:
+    said = fields.pop("manifest_sha256", None)
+    if said != _digest(fields):
+        raise Halt(
+            f"{path} was changed after it was written: its own sha256 differs", code="damaged"
+        )
+    paths = [segment.pop("path", None) for segment in fields.get("segments", ())]
+    try:
+        manifest = msgspec.convert(fields, Manifest, strict=False)
+    except msgspec.ValidationError as error:
+        raise Halt(f"{path} is no manifest of this format: {error}", code="damaged") from None
+    for topic in {*manifest.topics, *(segment.topic for segment in manifest.segments)}:
+        if topic not in manifest.topics or not _TOPIC.match(topic) or not topic.strip("."):
+            raise Halt(f"{path} names a topic that it does not describe: {topic!r}", code="damaged")
+    for segment, text in zip(manifest.segments, paths, strict=True):
+        if segment.path != text:
+            raise Halt(f"{path}: {text!r} is not where {segment.path} lies", code="damaged")
+    return manifest
+
+
+def _digest(fields: dict[str, Any]) -> str:
+    return sha256(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def _missing(folder: Path) -> str:
+    inner = sorted(path.parent.name for path in folder.glob(f"*/{MANIFEST}"))
+    if len(inner) > 1:
+        return f"{folder} holds {len(inner)} recordings ({', '.join(inner[:4])}): name one of them"
+    if inner:
+        return f"{folder} is not a recording, but {folder / inner[0]} is: name that"
+    if not folder.is_dir():
+        return f"{folder} does not exist"
+    empty = not any(folder.iterdir())
+    what = "is empty" if empty else f"has no {MANIFEST}"
+    return f"{folder} {what}: not a recording"

@@ -1,0 +1,82 @@
+"""How far it is: a bar on a terminal, a plain line every 10 s elsewhere, always on stderr."""
+
+import time
+from typing import Final, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
+
+from streams.runtime.ports import Clock
+
+LINE_S: Final = 10.0
+
+
+class Meter:
+    """Shows records done, their rate and a few words; `total` None where there is no end."""
+
+    def __init__(
+        self,
+        verb: str,
+        total: int | None = None,
+        *,
+        clock: Clock = time.monotonic,
+        console: Console | None = None,
+    ) -> None:
+        self._verb = verb
+        self._total = total
+        self._clock = clock
+        self._console = console or Console(stderr=True, highlight=False)
+        self._start = self._told = clock()
+        self._bar: Progress | None = None
+        self._task = TaskID(0)
+        self.records = 0
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            columns = [
+                SpinnerColumn(),
+                TextColumn("{task.description}"),
+                TextColumn("{task.fields[words]}"),
+            ]
+            if self._total is not None:
+                columns.insert(2, BarColumn(24))
+                columns.insert(3, TextColumn("{task.percentage:3.0f} %"))
+            self._bar = Progress(*columns, console=self._console, transient=True)
+            self._task = self._bar.add_task(self._verb, total=self._total, words="")
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def show(self, records: int, words: str = "", done: int | None = None) -> None:
+        """Say how many records are done; `done` of `total` where that is another number."""
+        self.records = records
+        text = f"{records:,} records, {self.rate():,.0f}/s{', ' if words else ''}{words}"
+        if self._bar is not None:
+            completed = records if done is None else done
+            self._bar.update(self._task, completed=completed, words=text)
+        elif (now := self._clock()) - self._told >= LINE_S:
+            self._told = now
+            self._console.print(f"{self._verb}: {text}", soft_wrap=True)
+
+    def rate(self) -> float:
+        """Return records a second since the start."""
+        return self.records / max(self._clock() - self._start, 1e-9)
+
+    def say(self, line: str) -> None:
+        """Print one line beside the bar."""
+        self._console.print(line, soft_wrap=True, markup=False)
+
+
+def size_text(size: int) -> str:
+    """Return a number of bytes for people.
+
+    >>> size_text(999), size_text(1_500_000)
+    ('999 B', '1.5 MB')
+    """
+    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if size >= factor:
+            return f"{size / factor:.1f} {unit}"
+    return f"{size} B"
