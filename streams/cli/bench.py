@@ -31,8 +31,8 @@ from streams.recording import bench as recording_bench
 from streams.recording.folding import Rules
 from streams.runtime.codec import decode_log
 from streams.runtime.kafka import KafkaAdmin, KafkaProducer
+from streams.runtime.namespace import namespace_of
 from streams.runtime.redis import RedisStore
-from streams.runtime.worker import namespace_of
 from streams.settings import Secret, Settings
 
 PARTITIONS: Final = 4

@@ -8,7 +8,7 @@ from streams.cli.options import connection_options, emit, emit_object, output_op
 from streams.cli.wiring import reading, run, storing
 from streams.ops.recount import Verification, Verifier, verify
 from streams.runtime.kafka import KafkaAdmin
-from streams.runtime.worker import namespace_of
+from streams.runtime.namespace import namespace_of
 from streams.settings import Settings, load_secret
 
 CONNECTIONS = ("brokers", "redis", "group", "topic_prefix")

@@ -28,8 +28,9 @@ from streams.lab.story import Story
 from streams.ops.recount import Verifier, verify
 from streams.runtime import metrics
 from streams.runtime.kafka import KafkaAdmin, KafkaReader
+from streams.runtime.namespace import namespace_of
 from streams.runtime.redis import RedisDossiers, RedisServingIndex, RedisStore
-from streams.runtime.worker import Worker, namespace_of
+from streams.runtime.worker import Worker
 from streams.settings import Secret, Settings
 
 STEP_S: Final = 0.2

@@ -50,6 +50,7 @@ def log_to_stderr(level: int = logging.INFO) -> None:
         level=logging.ERROR, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
     )
     logging.getLogger("streams").setLevel(level)
+    logging.getLogger("streams.control.agents").setLevel(logging.WARNING)  # Faust's own steps
     logging.getLogger("aiokafka.consumer.group_coordinator").setLevel(logging.CRITICAL)
 
 

@@ -148,7 +148,7 @@ def _recount(folder: Path, segment: Segment) -> None:
     try:
         for frame in read_frames(path, segment.size):
             segment.add(decode_lines(frame.text), segment.last_offset + 1)
-            segment.size = path.stat().st_size
+            segment.size = frame.end
     except BrokenFrame:
         pass  # the log still has what a cut frame held: it is read from there again
     except LINE_ERRORS as error:

@@ -15,6 +15,7 @@ from streams.core.decisions import Receipt
 from streams.core.partitioner import partition_of
 from streams.core.state import FRESH, Changes, Meta
 from streams.errors import Halt, Retry
+from streams.runtime.namespace import other_namespace
 from streams.runtime.ports import (
     AssignmentListener,
     Candidate,
@@ -492,5 +493,4 @@ class MemoryProducer:
 
 def _require_namespace(stored: str, namespace: str, partition: int) -> None:
     if stored != namespace:
-        message = f"partition {partition} belongs to {stored!r}, not to {namespace!r}"
-        raise Halt(message, code="namespace", partition=partition)
+        raise other_namespace(partition, stored, namespace)

@@ -3,7 +3,13 @@
 import gc
 from typing import Final
 
-from prometheus_client import Counter, Gauge, Histogram, start_http_server
+from prometheus_client import (
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    start_http_server,
+)
 
 from streams.runtime.refusals import APP_VERSION
 
@@ -57,6 +63,7 @@ BUILD: Final = Gauge("streams_build_info", "Always 1.", ["version"])
 
 def serve_metrics(port: int) -> None:
     """Serve /metrics on loopback; 0 does nothing."""
+    disable_created_metrics()  # type: ignore[no-untyped-call] # a series more for each, unread
     BUILD.labels(APP_VERSION).set(1)
     if port:
         start_http_server(port, addr="127.0.0.1")

@@ -23,6 +23,7 @@ from redis.backoff import NoBackoff
 from streams.core.decisions import Receipt
 from streams.core.state import Changes, Meta
 from streams.errors import Halt, Retry, StreamsError, Unreachable
+from streams.runtime.namespace import other_namespace
 from streams.runtime.ports import Candidate, Conflict, FlushResult, Loaded
 
 Word = str | int | bytes
@@ -107,7 +108,7 @@ class RedisStore:
             await self._refuse_orphans(partition)
             return None
         if (stored or b"").decode() != namespace:
-            raise _other_namespace(partition, stored or b"", namespace)
+            raise other_namespace(partition, (stored or b"").decode(), namespace)
         if None in (watermark, event_time, digest, policy):
             raise _watermark_missing(partition)
         with _sorted_errors(partition):
@@ -195,7 +196,7 @@ class RedisStore:
             case [b"conflict", stored]:
                 return Conflict(int(stored))
             case _:
-                raise _other_namespace(partition, answer[1], namespace)
+                raise other_namespace(partition, answer[1].decode(), namespace)
 
     async def _call_flush(self, key: str, arguments: Sequence[Word]) -> list[bytes]:
         """Call the script, again if the connection was lost: if it was done, that is a no-op."""
@@ -397,15 +398,6 @@ def _watermark_missing(partition: int) -> Halt:
     return Halt(
         f"partition {partition} has counters in Redis but no watermark: {REBUILD}",
         code="watermark_missing",
-        partition=partition,
-    )
-
-
-def _other_namespace(partition: int, stored: bytes, namespace: str) -> Halt:
-    return Halt(
-        f"partition {partition} in Redis belongs to {stored.decode(errors='replace')!r}, not to "
-        f"{namespace!r} (other cluster, topic, partition count or schema): {REBUILD}",
-        code="namespace",
         partition=partition,
     )
 

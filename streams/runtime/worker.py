@@ -7,18 +7,17 @@ says what to do; the others go on.
 """
 
 import asyncio
-import hmac
 import logging
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from hashlib import sha256
 from typing import Final
 
 from streams.core.state import FRESH, PartitionState
 from streams.core.window import REPLAYED_GENERATIONS
 from streams.errors import Halt, Retry, StreamsError
 from streams.runtime import metrics
+from streams.runtime.namespace import namespace_of, other_namespace
 from streams.runtime.owned import BACKOFF_S, Lost, Owned, Tools
 from streams.runtime.ports import (
     Clock,
@@ -27,12 +26,9 @@ from streams.runtime.ports import (
     Producer,
     Record,
     Store,
-    TopicIdentity,
 )
 from streams.settings import Secret, Settings
 
-SCHEMA: Final = 1
-"""Of rows and meta; a worker never writes over those of another."""
 FETCH_MS: Final = 100
 CHECK_S: Final = 10.0
 COMMIT_S: Final = 0.5
@@ -40,19 +36,6 @@ LOOP_S: Final = 0.5
 HANDOVER_S: Final = 3.0
 GRACE_S: Final = 1.0
 log: Final = logging.getLogger("streams.worker")
-
-
-def namespace_of(identity: TopicIdentity, settings: Settings, secret: Secret) -> str:
-    """Return the name of one set of counters: whatever must be equal for them to be comparable.
-
-    The secret is in it by a fingerprint: with another one, other records would count.
-    """
-    fingerprint = hmac.new(secret.reveal, b"namespace", sha256).hexdigest()[:12]
-    return (
-        f"cluster={identity.cluster_id};topic={identity.topic};id={identity.topic_id};"
-        f"partitions={identity.partitions};generation={settings.generation_records};"
-        f"secret={fingerprint};schema={SCHEMA}"
-    )
 
 
 class Worker:
@@ -403,13 +386,8 @@ class Worker:
         assert self._tools is not None  # noqa: S101 - `start` ran
         identity = await self._consumer.identity()
         namespace = namespace_of(identity, self._settings, self._secret)
-        if namespace != self._tools.namespace:
-            raise Halt(
-                f"topic {identity.topic} is not the one that was counted: it was made again or "
-                f"changed (now {namespace}, counted {self._tools.namespace}); count it into an "
-                "empty Redis, or `streams counters rebuild --yes`",
-                code="namespace",
-            )
+        if namespace != self._tools.namespace:  # made again, or made larger
+            raise other_namespace(min(self._owned or {0}), self._tools.namespace, namespace)
 
     def _commit_soon(self) -> None:
         """Commit stored positions in the background; lag tools read them, nobody else."""

@@ -1,0 +1,47 @@
+"""Which set of counters is which: whatever must be equal for two of them to be comparable."""
+
+import hmac
+from hashlib import sha256
+from typing import Final
+
+from streams.errors import Halt
+from streams.runtime.ports import TopicIdentity
+from streams.settings import Secret, Settings
+
+SCHEMA: Final = 1
+"""Of rows and meta; a worker never writes over those of another."""
+
+
+def namespace_of(identity: TopicIdentity, settings: Settings, secret: Secret) -> str:
+    """Return the name of one set of counters.
+
+    The secret is in it by a fingerprint: with another one, other records would count.
+    """
+    fingerprint = hmac.new(secret.reveal, b"namespace", sha256).hexdigest()[:12]
+    return (
+        f"cluster={identity.cluster_id};topic={identity.topic};id={identity.topic_id};"
+        f"partitions={identity.partitions};generation={settings.generation_records};"
+        f"secret={fingerprint};schema={SCHEMA}"
+    )
+
+
+def other_namespace(partition: int, stored: str, ours: str) -> Halt:
+    """Return the halt of a partition whose counters belong to another namespace.
+
+    >>> print(other_namespace(3, "topic=a;partitions=8;schema=1", "topic=a;partitions=12;schema=1"))
+    partition 3: its counters differ in partitions (stored 8, now 12): go back to what they \
+were counted with, use an empty Redis database, or `streams counters rebuild --yes`
+    """
+    now = dict(part.partition("=")[::2] for part in ours.split(";"))
+    then = dict(part.partition("=")[::2] for part in stored.split(";"))
+    differing = ", ".join(
+        f"{name} (stored {then.get(name)}, now {value})"
+        for name, value in now.items()
+        if then.get(name) != value
+    )
+    return Halt(
+        f"partition {partition}: its counters differ in {differing}: go back to what they "
+        "were counted with, use an empty Redis database, or `streams counters rebuild --yes`",
+        code="namespace",
+        partition=partition,
+    )
