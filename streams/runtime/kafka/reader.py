@@ -36,12 +36,6 @@ class KafkaReader:
         """Disconnect, within a few seconds. Idempotent."""
         await within_stop(self._client.stop())
 
-    async def topics(self) -> Mapping[str, int]:
-        """Return every topic with its partition count."""
-        with retryable("listing topics", self._brokers):
-            names = await self._client.topics()
-        return {name: len(self._client.partitions_for_topic(name) or ()) for name in names}
-
     async def offsets(self, topic: str, partitions: Sequence[int]) -> Mapping[int, Offsets]:
         """Return the bounds of partitions' logs."""
         at = [TopicPartition(topic, partition) for partition in partitions]

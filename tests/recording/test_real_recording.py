@@ -1,0 +1,330 @@
+"""Record and replay on a real broker: byte for byte, at pace, and killed at random points."""
+
+import asyncio
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import orjson
+import pytest
+import redis
+from events_in import SECRET, synthetic_log
+from servers import create_topic
+from tapes import everything, seen
+
+from streams.recording.damage import quick, thorough
+from streams.recording.manifest import MANIFEST
+from streams.recording.recording import Recording
+from streams.recording.replayer import TRACE
+from streams.runtime.kafka import KafkaProducer, KafkaReader
+from streams.runtime.ports import Outgoing, Record
+
+pytestmark = pytest.mark.real
+CONFIG = Path(__file__).parents[2] / "config"
+PARTITIONS = 4
+
+
+class Streams:
+    """The command line in processes of its own, against one broker."""
+
+    def __init__(self, brokers: str, prefix: str) -> None:
+        self.brokers = brokers
+        self.topic = f"{prefix}interactions"
+        self.started: list[subprocess.Popen[str]] = []
+        self.environment = os.environ | {
+            "STREAMS_CONFIG": str(CONFIG),
+            "STREAMS_BROKERS": brokers,
+            "STREAMS_SECRET": SECRET.decode(),
+            "STREAMS_TOPIC_PREFIX": prefix,
+        }
+
+    def start(self, *words: object) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-m", "streams", *map(str, words)]
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(
+            command, env=self.environment, stdout=pipe, stderr=pipe, text=True
+        )
+        self.started.append(process)
+        return process
+
+    def run(self, *words: object, code: int = 0) -> tuple[str, str]:
+        process = self.start(*words)
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == code, err
+        return out, err
+
+    async def write(self, records: Sequence[Record]) -> None:
+        producer = KafkaProducer(self.brokers)
+        await producer.start()
+        for number in range(PARTITIONS):
+            own = [r for r in records if r.partition == number]
+            outgoing = [
+                Outgoing(self.topic, r.value, r.key, r.headers, number, r.timestamp) for r in own
+            ]
+            await (await producer.send_batch(self.topic, number, outgoing))
+        await producer.stop()
+
+    async def read(self, topic: str) -> list[Record]:
+        reader = KafkaReader(self.brokers)
+        await reader.start()
+        ends = await reader.offsets(topic, range(PARTITIONS))
+        left = {(topic, number) for number, at in ends.items() if at.end > at.start}
+        found: dict[tuple[str, int], list[Record]] = {}
+        reader.assign(dict.fromkeys(left, 0))
+        while left:
+            for place, records in (await reader.fetch(1_000, 20_000)).items():
+                found.setdefault(place, []).extend(records)
+                if records[-1].offset + 1 >= ends[place[1]].end:
+                    left.discard(place)
+        await reader.stop()
+        return [record for place in sorted(found) for record in found[place]]
+
+
+@pytest.fixture
+def streams(brokers: str, unique: str) -> Iterator[Streams]:
+    it = Streams(brokers, unique)
+    create_topic(brokers, it.topic, PARTITIONS)
+    create_topic(brokers, f"{unique}again", PARTITIONS)
+    yield it
+    for process in it.started:
+        process.kill()
+        process.communicate()
+
+
+def busy(events: int) -> list[Record]:
+    return [
+        record
+        for number in range(PARTITIONS)
+        for record in synthetic_log(number + 1, 8, events, number, PARTITIONS)
+    ]
+
+
+def verified(folder: Path) -> int:
+    recording = Recording(folder)
+    assert quick(recording) == []
+    return sum(thorough(recording, place).records for place in recording.places())
+
+
+async def test_a_replay_into_a_fresh_topic_is_byte_equal_and_so_are_its_receipts(
+    streams: Streams, unique: str, tmp_path: Path
+) -> None:
+    await streams.write(busy(2_000))
+    streams.run("record", tmp_path / "one", "--topic", streams.topic, "--to", "now")
+    assert verified(tmp_path / "one") == len(await streams.read(streams.topic))
+    to = f"{streams.topic}={unique}again"
+    words = ("--target", "kafka", "--topic", to, "--speed", "max", "--yes")
+    streams.run("replay", tmp_path / "one", *words)
+    source, again = await streams.read(streams.topic), await streams.read(f"{unique}again")
+    assert seen(again) == seen(source)
+    streams.run("record", tmp_path / "two", "--topic", f"{unique}again", "--to", "now")
+    digests, receipts = [], []
+    for name, topic in (("one", streams.topic), ("two", f"{unique}again")):
+        out, _ = streams.run("replay", "verify", tmp_path / name, "--output", "json")
+        digests.append([row["digest"] for row in orjson.loads(out)])
+        fold = ("--target", "fold", "--topic", topic, "--output", "ndjson")
+        receipts.append(streams.run("replay", tmp_path / name, *fold)[0])
+    assert digests[0] == digests[1]
+    assert receipts[0] == receipts[1] != ""
+
+
+async def test_ten_times_the_pace_holds_within_five_percent(
+    streams: Streams, brokers: str, unique: str, tmp_path: Path
+) -> None:
+    draw = random.Random(3)
+    moments = sorted(draw.randrange(30_000) for _ in range(400))
+    records = [
+        Outgoing(
+            streams.topic, b"%d" % at, b"k", (), draw.randrange(PARTITIONS), 1_700_000_000_000 + at
+        )
+        for at in [0, *moments, 30_000]
+    ]
+    producer = KafkaProducer(brokers)
+    await producer.start()
+    for record in records:
+        await producer.send(record)
+    await producer.stop()
+    stamped = f"{unique}stamped"
+    create_topic(brokers, stamped, PARTITIONS, {"message.timestamp.type": "LogAppendTime"})
+    streams.run("record", tmp_path / "r", "--topic", streams.topic, "--to", "now")
+    to = f"{streams.topic}={stamped}"
+    words = ("--target", "kafka", "--topic", to, "--speed", "10", "--yes")
+    streams.run("replay", tmp_path / "r", *words)
+    arrived = sorted((int(r.value or b""), r.timestamp) for r in await streams.read(stamped))
+    began = arrived[0][1]
+    took = arrived[-1][1] - began
+    assert abs(took - 3_000) <= 150
+    late = [abs(at - began - moment / 10) for moment, at in arrived]
+    assert max(late) <= 150
+
+
+async def test_a_killed_record_is_readable_resumable_and_in_the_end_whole(
+    streams: Streams, tmp_path: Path
+) -> None:
+    draw = random.Random(5)
+    folder = tmp_path / "r"
+    words: tuple[object, ...] = ("record", folder, "--topic", streams.topic)
+    kills = 0
+    for number in range(4):
+        process = streams.start(*words)
+        await streams.write(busy(1_500 + number))
+        _wait_for(lambda: (folder / MANIFEST).exists() and _holds_records(folder))
+        await asyncio.sleep(draw.random() * 1.5)  # the random point
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        kills += 1
+        readable = everything(Recording(folder))
+        assert readable
+        assert verified(folder) == len(readable)
+        words = ("record", folder, "--resume")
+    process = streams.start(*words)
+    await streams.write(busy(700))
+    expected = await streams.read(streams.topic)
+    _wait_for(lambda: len(everything(Recording(folder))) == len(expected))
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 0, err
+    recording = Recording(folder)
+    assert recording.manifest.complete
+    assert seen(everything(recording)) == seen(expected)
+    assert verified(folder) == len(expected)
+    assert kills == 4
+
+
+async def test_a_killed_replay_resumes_without_a_gap_and_repeats_one_batch_at_most(
+    streams: Streams, unique: str, tmp_path: Path
+) -> None:
+    await streams.write(busy(6_000))
+    folder, at = tmp_path / "r", tmp_path / "at.json"
+    streams.run("record", folder, "--topic", streams.topic, "--to", "now")
+    to = f"{streams.topic}={unique}again"
+    words = ("replay", folder, "--target", "kafka", "--topic", to, "--speed", "max", "--yes")
+    words += ("--rate", "6000/s", "--checkpoint", at, "--run-id", "r1")
+    draw = random.Random(9)
+    resume: tuple[str, ...] = ()
+    kills = 0
+    while kills < 4:
+        process = streams.start(*words, *resume)
+        before = _sent(at)
+        _wait_for(lambda: _sent(at) > before or process.poll() is not None)  # noqa: B023
+        await asyncio.sleep(draw.random() * 0.3)  # the random point
+        if process.poll() is not None:
+            break
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        kills += 1
+        resume = ("--resume",)
+    assert kills >= 2
+    streams.run(*words, *resume)
+    source, again = await streams.read(streams.topic), await streams.read(f"{unique}again")
+    places = [_origin(record) for record in again]
+    assert set(places) == {(r.partition, r.offset) for r in source}
+    assert len(places) - len(set(places)) <= kills * 5_000
+    for number in range(PARTITIONS):
+        firsts = list(dict.fromkeys(place for place in places if place[0] == number))
+        assert firsts == sorted(firsts)
+    assert _receipts(streams, folder, streams.topic) == _receipts_of(streams, tmp_path, unique)
+
+
+async def test_the_recorded_topic_is_not_replayed_into_by_accident(
+    streams: Streams, unique: str, tmp_path: Path
+) -> None:
+    await streams.write(busy(20))
+    streams.run("record", tmp_path / "r", "--topic", streams.topic, "--to", "now")
+    words = ("replay", tmp_path / "r", "--target", "kafka", "--speed", "max")
+    before = len(await streams.read(streams.topic))
+    _, err = streams.run(*words, "--yes", code=1)
+    assert "--allow-same-topic" in err
+    _, err = streams.run(*words, "--topic", f"{streams.topic}={unique}again")
+    assert "nothing was sent: add --yes" in err
+    out, _ = streams.run(
+        *words, "--topic", f"{streams.topic}={unique}again", "--dry-run", "--output", "json"
+    )
+    assert sum(row["records"] for row in orjson.loads(out)) == before
+    assert await streams.read(f"{unique}again") == []
+    streams.run(*words, "--yes", "--allow-same-topic")
+    assert len(await streams.read(streams.topic)) == 2 * before
+
+
+async def test_ctrl_c_ends_a_replay_in_order_and_says_how_to_go_on(
+    streams: Streams, unique: str, tmp_path: Path
+) -> None:
+    await streams.write(busy(500))
+    at = tmp_path / "at.json"
+    streams.run("record", tmp_path / "r", "--topic", streams.topic, "--to", "now")
+    to = f"{streams.topic}={unique}again"
+    words = ("replay", tmp_path / "r", "--target", "kafka", "--topic", to, "--yes")
+    words += ("--checkpoint", at, "--trace")
+    process = streams.start(*words, "--speed", "max", "--rate", "300")
+    _wait_for(lambda: _sent(at) > 0)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert f"--resume goes on from {at}" in err
+    assert len(await streams.read(f"{unique}again")) == _sent(at)
+    streams.run(*words, "--speed", "max", "--resume")
+    source, again = await streams.read(streams.topic), await streams.read(f"{unique}again")
+    assert [_origin(record) for record in again] == [(r.partition, r.offset) for r in source]
+
+
+async def test_a_fold_into_redis_keeps_to_a_database_of_its_own(
+    streams: Streams, fresh_redis_url: str, tmp_path: Path
+) -> None:
+    await streams.write(busy(800))
+    folder = tmp_path / "r"
+    streams.run("record", folder, "--topic", streams.topic, "--to", "now")
+    words = ("replay", folder, "--target", "fold", "--topic", streams.topic, "--output", "json")
+    own = fresh_redis_url.rsplit("/", 1)[0] + "/7"
+    with redis.Redis.from_url(own) as client:
+        client.flushdb()
+    memory = orjson.loads(streams.run(*words)[0])
+    stored = orjson.loads(streams.run(*words, "--redis", own)[0])
+    assert stored == memory
+    with redis.Redis.from_url(own) as client:
+        for row in stored:
+            meta = client.hgetall(f"s:{{{row['partition']}}}:meta")
+            assert meta[b"digest"].decode() == row["digest"]
+            assert int(meta[b"watermark"]) == row["watermark"]
+        _, err = streams.run(*words, "--redis", own, code=1)
+        assert "an earlier fold of this recording" in err
+        assert orjson.loads(streams.run(*words, "--redis", own, "--yes")[0]) == memory
+        client.hset("s:{2}:meta", "namespace", "cluster=live")
+        _, err = streams.run(*words, "--redis", own, "--yes", code=1)
+        assert "this Redis holds live counters" in err
+        client.flushdb()
+
+
+def _wait_for(condition: object, seconds: float = 60) -> None:
+    limit = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < limit
+        time.sleep(0.05)
+
+
+def _holds_records(folder: Path) -> bool:
+    return any(path.stat().st_size for path in folder.rglob("segment-*"))
+
+
+def _sent(path: Path) -> int:
+    return int(orjson.loads(path.read_bytes())["sent"]) if path.exists() else 0
+
+
+def _origin(record: Record) -> tuple[int, int]:
+    said = dict(record.headers)
+    return int(said[TRACE[1]]), int(said[TRACE[2]])
+
+
+def _receipts(streams: Streams, folder: Path, topic: str) -> dict[str, bytes]:
+    words = ("--target", "fold", "--topic", topic, "--output", "ndjson")
+    out, _ = streams.run("replay", folder, *words)
+    return {orjson.loads(line)["id"]: line.encode() for line in out.splitlines()}
+
+
+def _receipts_of(streams: Streams, tmp_path: Path, unique: str) -> dict[str, bytes]:
+    again = f"{unique}again"
+    streams.run("record", tmp_path / "again", "--topic", again, "--to", "now")
+    return _receipts(streams, tmp_path / "again", again)

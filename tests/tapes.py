@@ -1,0 +1,140 @@
+"""Recordings for tests: a log in memory, recorded into a folder as `streams record` does."""
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from events_in import synthetic_log
+
+from streams.recording.checkpoint import Checkpoint
+from streams.recording.lines import Recorded
+from streams.recording.manifest import FORMAT_VERSION, Manifest
+from streams.recording.memory import MemoryCluster
+from streams.recording.pacing import Pace
+from streams.recording.planning import Request, plan
+from streams.recording.recorder import Recorder
+from streams.recording.recording import Recording
+from streams.recording.replayer import Options, Replayer, Target, Time
+from streams.recording.writer import RecordingWriter
+from streams.runtime.memory import MemoryLog
+from streams.runtime.ports import Record
+
+TOPIC = "interactions"
+UP_TO_NOW = Request([TOPIC], to_end=True)
+
+
+def log_with(records: Iterable[Record], partitions: int = 4, topic: str = TOPIC) -> MemoryLog:
+    """Return a log that holds these records of one topic."""
+    log = MemoryLog()
+    log.create(topic, partitions)
+    log.restore(records)
+    return log
+
+
+def busy_log(events: int = 600, partitions: int = 4) -> MemoryLog:
+    """Return a log with everything that a real one holds, in every partition."""
+    return log_with(
+        [
+            record
+            for number in range(partitions)
+            for record in synthetic_log(number + 1, 8, events, number, partitions)
+        ],
+        partitions,
+    )
+
+
+def cluster_of(log: MemoryLog, partitions: int = 4, topic: str = TOPIC) -> MemoryCluster:
+    """Return the cluster that a log is on."""
+    return MemoryCluster(log, {topic: partitions})
+
+
+async def start_writer(
+    cluster: MemoryCluster, folder: Path, request: Request = UP_TO_NOW
+) -> RecordingWriter:
+    """Return a writer of a new recording of this cluster."""
+    topics = await plan(cluster, cluster, request)
+    identity = await cluster.identity(request.topics[0])
+    manifest = Manifest(
+        FORMAT_VERSION, folder.name, "2026-01-01T00:00:00+00:00", "1", identity.cluster_id, topics
+    )
+    return RecordingWriter(folder, manifest, time.monotonic)
+
+
+async def record(cluster: MemoryCluster, folder: Path, request: Request = UP_TO_NOW) -> Recording:
+    """Record a cluster to the end that the request names."""
+    writer = await start_writer(cluster, folder, request)
+    assert await Recorder(cluster, writer, now_ms=lambda: 0).run(lambda: False)
+    return Recording(folder)
+
+
+def seen(records: Iterable[Record]) -> list[tuple[object, ...]]:
+    """Return all that a record is, its offset and topic left out."""
+    return [(r.partition, r.timestamp, r.key, r.value, tuple(r.headers)) for r in records]
+
+
+def everything(recording: Recording) -> list[Recorded]:
+    """Return a recording's records, partition by partition."""
+    return [r for place in recording.places() for chunk in recording.chunks(place) for r in chunk]
+
+
+def partition_records(log: MemoryLog, partitions: int = 4, topic: str = TOPIC) -> Sequence[Record]:
+    """Return a topic's records, partition by partition."""
+    return [record for number in range(partitions) for record in log.records(topic, number)]
+
+
+@dataclass
+class Hands:
+    """A clock that moves only when somebody sleeps."""
+
+    now: float = 1_000.0
+    naps: list[float] = field(default_factory=list)
+
+    def clock(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.naps.append(seconds)
+        self.now += seconds
+
+    def time(self) -> Time:
+        return Time(self.clock, self.sleep, lambda: int(self.now * 1000))
+
+
+def fresh_checkpoint(recording: Recording) -> Checkpoint:
+    """Return the checkpoint of a replay that has sent nothing."""
+    positions: dict[str, dict[int, int]] = {}
+    for topic, number in recording.places():
+        positions.setdefault(topic, {})[number] = 0
+    return Checkpoint("plan", "run-1", positions, 0, None)
+
+
+FAST = Options(pace=Pace(None))
+
+
+def replayer_into(
+    recording: Recording,
+    cluster: MemoryCluster,
+    options: Options = FAST,
+    hands: Hands | None = None,
+    checkpoint: Checkpoint | None = None,
+    to: str = "again",
+) -> Replayer:
+    """Return a replay of a recording's interactions into a topic of a cluster."""
+    counts = {to: cluster.partitions[to]}
+    recorded = {TOPIC: recording.manifest.topics[TOPIC].partitions}
+    return Replayer(
+        recording,
+        cluster,
+        Target({TOPIC: to}, counts, recorded),
+        options,
+        (hands or Hands()).time(),
+        checkpoint or fresh_checkpoint(recording),
+    )
+
+
+def target(partitions: int = 4, topic: str = "again") -> tuple[MemoryLog, MemoryCluster]:
+    """Return an empty log with a fresh topic, and its cluster."""
+    log = MemoryLog(cluster_id="other")
+    log.create(topic, partitions)
+    return log, MemoryCluster(log, {topic: partitions})
