@@ -14,17 +14,13 @@ from streams.core.decisions import Effects, Rejection
 from streams.core.distribution import Distribution
 from streams.core.events import (
     EVENT_TYPES,
-    Comment,
     Follow,
     Hide,
     Impression,
     InteractionRecord,
     Like,
     LogRecord,
-    Order,
     Policy,
-    Report,
-    Share,
     Takedown,
     Unlike,
     VideoControl,
@@ -147,30 +143,14 @@ def _settle(state: PartitionState, video: VideoState, event: InteractionRecord) 
 
 def _engage(row: Slice, kind: type, weights: Weights) -> None:
     """Count one engagement and its worth to the viewer."""
-    if kind is Like:
-        row.likes += 1
-        row.add_value(weights.like)
-    elif kind is Comment:
-        row.comments += 1
-        row.add_value(weights.comment)
-    elif kind is Share:
-        row.shares += 1
-        row.add_value(weights.share)
-    elif kind is Follow:
-        row.follows += 1
-        row.add_value(weights.follow)
-    elif kind is Hide:
-        row.hides += 1
-        row.add_value(weights.hide)
-    elif kind is Report:
-        row.reports += 1
-        row.add_value(weights.report)
-    elif kind is Order:
-        row.orders += 1
-        row.add_value(weights.order)
-    elif kind is Unlike:
+    if kind is Unlike:
         row.likes -= 1
         row.take_back_value(weights.like)
+        return
+    name = EVENT_TYPES[kind]
+    counter = f"{name}s"
+    setattr(row, counter, getattr(row, counter) + 1)
+    row.add_value(getattr(weights, name))
 
 
 def _control(
