@@ -53,9 +53,9 @@ def worker(settings: Settings, only: str | None, metrics_port: int | None) -> No
 
 
 async def _work(settings: Settings, secret: Secret, folder: Path, only: str | None) -> None:
-    await require_topics(settings)
     stopping = asyncio.Event()
     stop_on_signals(stopping.set)
+    await require_topics(settings)
     async with AsyncExitStack() as stack:
         producer = await stack.enter_async_context(producing(settings.brokers))
         halves: list[Half] = []

@@ -25,8 +25,8 @@ def namespace_of(identity: TopicIdentity, settings: Settings, secret: Secret) ->
     )
 
 
-def other_namespace(partition: int, stored: str, ours: str) -> Halt:
-    """Return the halt of a partition whose counters belong to another namespace.
+def other_namespace(partition: int | None, stored: str, ours: str) -> Halt:
+    """Return the halt of a partition (None: of all) whose counters are another namespace's.
 
     >>> print(other_namespace(3, "topic=a;partitions=8;schema=1", "topic=a;partitions=12;schema=1"))
     partition 3: its counters differ in partitions (stored 8, now 12): go back to what they \
@@ -39,8 +39,9 @@ were counted with, use an empty Redis database, or `streams counters rebuild --y
         for name, value in now.items()
         if then.get(name) != value
     )
+    where = "the log" if partition is None else f"partition {partition}"
     return Halt(
-        f"partition {partition}: its counters differ in {differing}: go back to what they "
+        f"{where}: its counters differ in {differing}: go back to what they "
         "were counted with, use an empty Redis database, or `streams counters rebuild --yes`",
         code="namespace",
         partition=partition,

@@ -387,7 +387,7 @@ class Worker:
         identity = await self._consumer.identity()
         namespace = namespace_of(identity, self._settings, self._secret)
         if namespace != self._tools.namespace:  # made again, or made larger
-            raise other_namespace(min(self._owned or {0}), self._tools.namespace, namespace)
+            raise other_namespace(None, self._tools.namespace, namespace)
 
     def _commit_soon(self) -> None:
         """Commit stored positions in the background; lag tools read them, nobody else."""
