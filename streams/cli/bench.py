@@ -43,7 +43,7 @@ TICK_S: Final = 0.02
 Timeline = dict[int, list[tuple[int, float]]]  # partition -> (watermark, when it was seen)
 
 
-@click.command()
+@click.command(short_help="Measure this machine.")
 @connection_options("brokers", "redis")
 @click.option("--events", default=1_000_000, show_default=True, help="Events per throughput run.")
 @click.option("--videos", default=20_000, show_default=True, help="Videos they are about.")

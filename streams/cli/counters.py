@@ -14,7 +14,7 @@ from streams.settings import Settings, load_secret
 CONNECTIONS = ("brokers", "redis", "group", "topic_prefix")
 
 
-@click.group()
+@click.group(short_help="Verify or rebuild the counters.")
 def counters() -> None:
     """Verify the counters in Redis, or drop them so that they are counted again."""
 

@@ -36,7 +36,7 @@ Examples:
 """
 
 
-@click.command(epilog=EPILOG)
+@click.command(short_help="Record topics into a folder.", epilog=EPILOG)
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--topic", "topics", multiple=True, help="Topic to record; repeat for several.")
 @click.option(

@@ -28,7 +28,7 @@ Half = Callable[[], Awaitable[None]]
 """Ends what was started."""
 
 
-@click.command()
+@click.command(short_help="Count feedback, decide, and admit videos.")
 @connection_options("brokers", "redis", "group", "topic_prefix")
 @click.option(
     "--only",

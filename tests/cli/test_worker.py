@@ -1,6 +1,5 @@
 """`streams worker` refuses a start that it cannot trust: one line, what to do, the exit code."""
 
-import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -128,7 +127,7 @@ async def test_another_secret_than_that_of_the_counters_is_refused(rig: Rig) -> 
     worker = rig.worker()
     await rig.caught_up()
     assert await worker.terminate() == 0
-    line = one_line(rig.run(*START, secret="another secret of 16 characters and more"), 1)  # noqa: S106
+    line = one_line(rig.run(*START, secret="another secret of 16 characters and more"), 1)
     assert "rebuild" in line
     assert rig.run("counters", "verify", "--output", "json").returncode == 0
 
@@ -153,8 +152,3 @@ def test_a_topic_of_another_deployment_is_left_alone(rig: Rig) -> None:
         client.set("somebody:else", 1)
         assert "--redis" in one_line(rig.run(*START, redis="redis://127.0.0.1:1/0"), 4)
         assert client.get("somebody:else") == b"1"
-
-
-def test_the_shipped_configuration_is_what_the_tests_start_from(tmp_path: Path) -> None:
-    shutil.copy(CONFIG / "streams.toml", tmp_path)
-    assert "--brokers" in one_line(nowhere().run(*START, config=tmp_path), 4)

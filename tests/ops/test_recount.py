@@ -1,4 +1,4 @@
-"""The recount: a second, plain implementation that must agree with the fold, and see what differs."""
+"""The recount: a second, plain implementation that agrees with the fold and sees what differs."""
 
 import asyncio
 from collections.abc import Sequence

@@ -20,7 +20,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # re-exports u
 from streams.errors import Halt, Retry, Unreachable
 from streams.runtime.ports import TopicIdentity
 
-TIMEOUT_S: Final = 10.0
+TIMEOUT_S: Final = 5.0
 
 
 class KafkaAdmin:

@@ -1,0 +1,261 @@
+"""Each safety rule has a test that turns red when the rule is taken out of the source.
+
+A mutation is one replacement in a copy of the package; the tests it names must then fail. Without
+a mutation the same tests pass in the same copy. A text that is no longer in the source fails too:
+the rule moved, so move the mutation with it. All of them, a few seconds each:
+
+    pytest tests/faults/test_mutations.py
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+WORKER = "tests/runtime/test_worker.py"
+STORE = "tests/contract/test_store.py"
+
+
+class Mutation(NamedTuple):
+    """One rule taken out: `old` becomes `new` in `file`, and `tests` matching `-k` turn red."""
+
+    rule: str
+    file: str
+    old: str
+    new: str
+    tests: str = WORKER
+    select: str = "not digest_for_any"
+
+
+PURE = [
+    Mutation(
+        "the store compares the watermark (twin)",
+        "runtime/memory.py",
+        "if stored.watermark != expected or new <= stored.watermark:",
+        "if False:",
+        select="over_another or fell_back",
+    ),
+    Mutation(
+        "reading starts at the stored watermark, not at the Kafka commit",
+        "runtime/worker.py",
+        "positions[partition] = self._position(partition, watermark, bounds[partition])",
+        "positions[partition] = await self._consumer.committed(partition) or 0",
+        select="committed",
+    ),
+    Mutation(
+        "the commit comes after the flush",
+        "runtime/worker.py",
+        "partition: owned.watermark + 1\n            for",
+        "partition: owned.folded + 1\n            for",
+        select="group_commits",
+    ),
+    Mutation(
+        "a conflict is never swallowed",
+        "runtime/owned.py",
+        "if isinstance(result, Conflict):",
+        "if False and isinstance(result, Conflict):",
+        select="over_another",
+    ),
+    Mutation(
+        "idle partitions are audited",
+        "runtime/worker.py",
+        "await owned.audit()",
+        "owned.audit",
+        select="idle",
+    ),
+    Mutation(
+        "decisions are acknowledged before the watermark moves",
+        "runtime/owned.py",
+        "        for ack in acks:\n            await ack\n",
+        "        del acks\n",
+        select="acknowledgement",
+    ),
+    Mutation(
+        "the fold knows no clock",
+        "core/fold.py",
+        "        ts = event.ts\n",
+        '        ts = __import__("time").time_ns() // 1_000_000\n',
+        "tests/golden/test_golden.py",
+        "",
+    ),
+    Mutation(
+        "a receipt's time is that of its cause",
+        "core/distribution.py",
+        "ts=self.cause.ts",
+        'ts=__import__("time").time_ns() // 1_000_000',
+        "tests/golden/test_golden.py",
+        "",
+    ),
+    Mutation(
+        "an emptied store is told from a new one",
+        "runtime/worker.py",
+        "await self._require_fresh(partition)",
+        "pass",
+        select="emptied or vanish",
+    ),
+    Mutation(
+        "a restart remembers the ids that the watermark covers",
+        "runtime/owned.py",
+        "self.state.remember(event, offset)",
+        "pass",
+        select="deaths or between",
+    ),
+    Mutation(
+        "a restart reads two generations before the current one",
+        "core/window.py",
+        "REPLAYED_GENERATIONS: Final = 2",
+        "REPLAYED_GENERATIONS: Final = 0",
+        select="deaths or between",
+    ),
+    Mutation(
+        "only stored videos leave memory",
+        "core/state.py",
+        "if state.touched <= self._flushed\n",
+        "",
+        select="stay_in_memory",
+    ),
+    Mutation(
+        "what is refused goes to the dead letters",
+        "runtime/owned.py",
+        'self._refuse(decoded.refusals, "decode")',
+        "pass",
+        select="dead_letters or batches",
+    ),
+    Mutation(
+        "what expired halts",
+        "runtime/worker.py",
+        "if watermark >= 0 and following < bounds.start:",
+        "if False:",
+        select="retention",
+    ),
+    Mutation(
+        "a log that ends below the watermark halts",
+        "runtime/worker.py",
+        "if following > bounds.end:",
+        "if False:",
+        select="ends_below",
+    ),
+    Mutation(
+        "too much bad input pauses the partition",
+        "runtime/owned.py",
+        'elif judged == "pause":',
+        "elif False:",
+        select="too_many",
+    ),
+    Mutation(
+        "rows are loaded together with the watermark they belong to",
+        "runtime/owned.py",
+        "if stored not in ours | {self.watermark}:",
+        "if False:",
+        select="frozen",
+    ),
+    Mutation(
+        "a flush is bounded",
+        "runtime/owned.py",
+        "if len(self.state.changed) < self._settings.flush_rows:",
+        "if True:",
+        select="bound_allows",
+    ),
+]
+LUA = [
+    Mutation(
+        "the script compares the watermark",
+        "runtime/flush.lua",
+        "if watermark ~= expected or tonumber",
+        "if tonumber",
+        STORE,
+        "redis",
+    ),
+    Mutation(
+        "the watermark never goes down",
+        "runtime/flush.lua",
+        " or tonumber(new) <= tonumber(watermark) then",
+        " then",
+        STORE,
+        "redis",
+    ),
+    Mutation(
+        "a repeated flush is known by its digest",
+        "runtime/flush.lua",
+        "if watermark == new and stored[3] == ARGV[5] then",
+        "if watermark == new then",
+        STORE,
+        "redis",
+    ),
+    Mutation(
+        "another namespace is never written over",
+        "runtime/flush.lua",
+        "if not fresh and stored[1] ~= namespace then",
+        "if false then",
+        STORE,
+        "redis",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a copy of the project in which anything may be changed."""
+    copy = tmp_path_factory.mktemp("mutated")
+    unwanted = shutil.ignore_patterns("__pycache__", "*.pyc")
+    for part in ("streams", "tests", "config"):
+        shutil.copytree(ROOT / part, copy / part, ignore=unwanted)
+    shutil.copy(ROOT / "pyproject.toml", copy)
+    return copy
+
+
+def passes(copy: Path, tests: str, select: str, environment: Mapping[str, str]) -> bool:
+    """Tell whether these tests pass in the copy."""
+    inherited = {k: v for k, v in os.environ.items() if k != "CI"}  # a copy has no real tests left
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", tests, "-x", "-q", "--timeout=15", "-k", select],
+        cwd=copy,
+        env={**inherited, "PYTHONDONTWRITEBYTECODE": "1", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode in (0, 1), done.stdout[-2_000:] + done.stderr[-2_000:]
+    return done.returncode == 0
+
+
+def turns_red(copy: Path, mutation: Mutation, **environment: str) -> bool:
+    """Tell whether the tests fail with the rule taken out; put it back."""
+    file = copy / "streams" / mutation.file
+    whole = file.read_text("utf-8")
+    assert mutation.old in whole, f"the rule moved: {mutation.rule}"
+    file.write_text(whole.replace(mutation.old, mutation.new), "utf-8")
+    try:
+        return not passes(copy, mutation.tests, mutation.select, environment)
+    finally:
+        file.write_text(whole, "utf-8")
+
+
+@pytest.mark.parametrize("tests", sorted({m.tests for m in PURE}))
+def test_without_a_mutation_the_copy_is_green(copied: Path, tests: str) -> None:
+    select = next(m.select for m in PURE if m.tests == tests)
+    assert passes(copied, tests, select, {})
+
+
+@pytest.mark.parametrize("mutation", PURE, ids=lambda mutation: mutation.rule)
+def test_a_rule_taken_out_turns_the_suite_red(copied: Path, mutation: Mutation) -> None:
+    assert turns_red(copied, mutation)
+
+
+@pytest.mark.real
+def test_without_a_mutation_the_script_is_green(copied: Path, redis_url: str) -> None:
+    assert passes(copied, STORE, "redis", {"STREAMS_TEST_REDIS": redis_url})
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("mutation", LUA, ids=lambda mutation: mutation.rule)
+def test_a_rule_taken_out_of_the_script_turns_the_suite_red(
+    copied: Path, mutation: Mutation, redis_url: str
+) -> None:
+    assert turns_red(copied, mutation, STREAMS_TEST_REDIS=redis_url)

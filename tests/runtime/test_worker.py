@@ -1,0 +1,647 @@
+"""The feedback worker over the twins: exact whatever the batches, deaths, conflicts and limits."""
+
+import asyncio
+import itertools
+import subprocess
+import sys
+from collections.abc import Awaitable, Sequence
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import msgspec
+import pytest
+from events_in import (
+    FIXED,
+    SECRET,
+    Logged,
+    admit,
+    impression,
+    interaction_record,
+    like,
+    record,
+    records_of,
+    synthetic_log,
+    videos_of,
+    view,
+)
+from faults.twins import LOG, Life, World, counted, counted_with_a_death, settings_of
+from folding import Folding, decoded
+
+from streams.core.decisions import encode as encode_receipt
+from streams.core.state import FRESH, Changes, PartitionState
+from streams.errors import Halt, Retry
+from streams.runtime.codec import encode
+from streams.runtime.memory import MemoryProducer, MemoryStore
+from streams.runtime.namespace import namespace_of
+from streams.runtime.owned import Lost, Owned, Tools
+from streams.runtime.ports import FlushResult, Outgoing
+from streams.settings import Secret
+
+LOG_OF_ALL = synthetic_log(seed=11, videos=8, events=420)
+BATCH = 30
+ROOT = Path(__file__).parents[2]
+
+
+def world_of(records: Sequence[Logged], **changes: object) -> World:
+    world = World(**changes)  # type: ignore[arg-type]
+    world.put(records)
+    return world
+
+
+async def outcome_of(records: Sequence[Logged], batch: int = BATCH, **changes: object) -> Any:
+    world = await counted(world_of(records, **changes), batch=batch)
+    assert await world.is_exact()
+    return world.outcome()
+
+
+# ---------------------------------------------------------------- the same log, the same bytes
+
+
+@pytest.mark.parametrize("batch", [1, 7, 5_000])
+async def test_receipts_and_counters_do_not_depend_on_batches(batch: int) -> None:
+    assert await outcome_of(LOG_OF_ALL, batch) == await outcome_of(LOG_OF_ALL)
+
+
+async def test_the_worker_says_and_stores_what_the_fold_alone_does() -> None:
+    world = await counted(world_of(LOG_OF_ALL), batch=BATCH)
+    reference = Folding(world.settings.generation_records).fold(decoded(LOG_OF_ALL)).flush()
+    assert world.receipts() == [encode_receipt(said) for said in reference.receipts]
+    assert world.rows() == [reference.rows]
+    assert world.meta() == reference.meta
+
+
+@pytest.mark.parametrize("batch", [1, 7, 5_000])
+@pytest.mark.parametrize("generation", [50, 100_000])
+async def test_a_log_with_every_tenth_record_sent_twice_counts_each_once(
+    batch: int, generation: int
+) -> None:
+    repeated = every_tenth_twice(LOG_OF_ALL)
+    world = await counted(world_of(repeated, generation_records=generation), batch=batch)
+    assert await world.is_exact()
+    if generation > len(repeated):  # all repeats fall inside the window
+        assert world.rows() == (await counted(world_of(LOG_OF_ALL))).rows()
+
+
+def every_tenth_twice(records: Sequence[Logged]) -> list[Logged]:
+    sent = [r for n, r in enumerate(records) for _ in range(2 if n % 10 == 0 else 1)]
+    return [one._replace(offset=offset) for offset, one in enumerate(sent)]
+
+
+PRINT_DIGEST = """
+import asyncio, hashlib, sys
+from events_in import synthetic_log
+from faults.twins import World, counted, counted_with_a_death
+from runtime.test_worker import every_tenth_twice
+
+async def main(batch, dies_at):
+    world = World(generation_records=64)
+    world.put(every_tenth_twice(synthetic_log(seed=11, videos=8, events=420)))
+    if dies_at:
+        assert await counted_with_a_death(world, dies_at, batch=batch)
+    else:
+        await counted(world, batch=batch)
+    told = world.receipts(), world.meta(), sorted(map(repr, world.letters()))
+    rows = sorted((v, sorted(f.items())) for r in world.rows() for v, f in r.items())
+    print(hashlib.sha256(repr((told, rows)).encode()).hexdigest())
+
+asyncio.run(main(int(sys.argv[1]), int(sys.argv[2])))
+"""
+
+
+def test_one_log_gives_one_digest_for_any_batch_hash_seed_and_crash() -> None:
+    """Fresh processes, because the hash seed of a process is fixed."""
+    runs = [
+        subprocess.Popen(
+            [sys.executable, "-c", PRINT_DIGEST, str(batch), str(dies_at)],
+            env={"PYTHONHASHSEED": seed, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for batch in (1, 7, 5_000)
+        for seed, dies_at in (("1", 0), ("2", 9))
+    ]
+    digests = [run.communicate()[0].strip() for run in runs]
+    assert [run.returncode for run in runs] == [0] * len(runs)
+    assert len(digests[0]) == 64
+    assert set(digests) == {digests[0]}
+
+
+# ---------------------------------------------------------------- death between any two steps
+
+
+async def test_a_worker_may_die_between_any_two_steps() -> None:
+    expected = await outcome_of(LOG_OF_ALL)
+    died_at: list[int] = []
+    for step in itertools.count(1):
+        world = world_of(LOG_OF_ALL)
+        if not await counted_with_a_death(world, step, batch=BATCH):
+            break
+        died_at.append(step)
+        assert world.outcome() == expected, f"died at step {step}"
+    assert len(died_at) > 50
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_many_deaths_in_a_row_change_nothing(seed: int) -> None:
+    """Small generations and memory of one video: restarts read ids and rows again and again."""
+    changes = {"generation_records": 40, "videos_in_memory": 1}
+    random = Random(seed)
+    world = world_of(LOG_OF_ALL, **changes)
+    deaths = 0
+    while deaths < 6:
+        life = Life(world, batch=random.randrange(1, 60), dies_at=random.randrange(8, 60))
+        starting = asyncio.create_task(life.start())
+        dying = asyncio.create_task(life.dead.now.wait())
+        await asyncio.wait([starting, dying], return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            await life.until(world.caught_up)
+        await life.bury()
+        deaths += 1
+    await counted(world, batch=BATCH)
+    assert await world.is_exact()
+    assert world.outcome() == await outcome_of(LOG_OF_ALL, **changes)
+
+
+async def test_a_clean_stop_leaves_nothing_to_do_again() -> None:
+    world = World()
+    for at in range(0, len(LOG_OF_ALL), 100):
+        world.put(LOG_OF_ALL[at : at + 100])
+        await counted(world, batch=BATCH)
+    decisions = world.sent("decisions")
+    assert len(decisions) == len(world.receipts())
+    assert await world.is_exact()
+
+
+async def test_reading_starts_at_the_watermark_whatever_the_group_committed() -> None:
+    world = world_of(LOG_OF_ALL[:150])
+    await counted(world, batch=BATCH)
+    world.put(LOG_OF_ALL[150:])
+    await Life(world).consumer.commit({0: world.end() + 1})
+    await counted(world, batch=BATCH)
+    assert await world.is_exact()
+    assert world.outcome() == await outcome_of(LOG_OF_ALL)
+
+
+# ---------------------------------------------------------------- somebody else writes
+
+
+def owned(world: World) -> Owned:
+    """Return the partition as a worker owns it that was given it just now."""
+    producer = MemoryProducer(world.log)
+    tools = Tools(world.store, producer, world.settings, SECRET, world.namespace, 1)
+    stored = world.store.partitions.get(0)
+    meta = stored.meta if stored else FRESH
+    state = PartitionState(0, 1, world.settings.generation_records, meta)
+    return Owned(state, world.watermark(), tools)
+
+
+async def take(owner: Owned, records: Sequence[Logged]) -> None:
+    await owner.take(records, 0.0)
+    await owner.settle(0.0)
+
+
+async def test_a_frozen_owner_that_wakes_up_late_cannot_write_what_it_counted_twice() -> None:
+    """It loads rows that hold the records already which it is about to fold."""
+    records = records_of([view(f"e{n}", viewer=f"u{n}") for n in range(30)])
+    world = world_of(records)
+    await take(owned(world), records[:10])
+    frozen, heir = owned(world), owned(world)
+    await take(heir, records[10:20])
+    with pytest.raises(Lost):
+        await frozen.take(records[10:20], 0.0)
+    await take(heir, records[20:])
+    assert await world.is_exact()
+
+
+async def test_a_flush_over_another_ones_watermark_is_lost_and_writes_nothing() -> None:
+    """Both hold the video in memory already."""
+    records = records_of([view(f"e{n}", viewer=f"u{n}") for n in range(30)])
+    world = world_of(records)
+    await take(owned(world), records[:10])
+    one, other = owned(world), owned(world)
+    await one.take(records[10:12], 0.0)
+    await take(other, records[10:20])
+    before = msgspec.msgpack.encode(snapshot(world))
+    with pytest.raises(Lost) as lost:
+        await take(one, records[12:30])
+    assert lost.value.stored == 19
+    assert msgspec.msgpack.encode(snapshot(world)) == before
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_two_owners_of_one_partition_keep_it_exact(seed: int) -> None:
+    random = Random(seed)
+    world = World(videos_in_memory=1)
+    one = await Life(world, group="one", batch=20).start()
+    other = await Life(world, group="other", batch=20).start()
+    at = 0
+    while at < len(LOG_OF_ALL):
+        count = random.randrange(1, 40)
+        world.put(LOG_OF_ALL[at : at + count])
+        at += count
+        for _ in range(random.randrange(60)):
+            await asyncio.sleep(0)
+    await one.until(world.caught_up)
+    await one.stop()
+    await other.stop()
+    assert await world.is_exact()
+    assert world.receipts() == (await counted(world_of(LOG_OF_ALL))).receipts()
+
+
+@pytest.mark.parametrize("back", [1, 60, 10_000])
+async def test_a_store_that_fell_back_is_folded_again(back: int) -> None:
+    world = World()
+    life = await Life(world, batch=BATCH).start()
+    world.put(LOG_OF_ALL[:100])
+    await life.until(world.caught_up)
+    earlier = msgspec.msgpack.encode(snapshot(world))
+    world.put(LOG_OF_ALL[100 : 100 + back])
+    await life.until(world.caught_up)
+    restore(world, msgspec.msgpack.decode(earlier))
+    world.put(LOG_OF_ALL[100 + back :])
+    await life.until(world.caught_up)
+    await life.stop()
+    assert await world.is_exact()
+    assert world.outcome() == await outcome_of(LOG_OF_ALL)
+
+
+def snapshot(world: World) -> tuple[object, ...]:
+    stored = world.store.partitions[0]
+    return stored.namespace, stored.watermark, tuple(stored.meta), stored.rows
+
+
+def restore(world: World, said: Sequence[Any]) -> None:
+    stored = world.store.partitions[0]
+    stored.namespace, stored.watermark, stored.rows = said[0], said[1], said[3]
+    stored.meta = type(FRESH)(*said[2])
+
+
+async def test_an_idle_partition_that_fell_back_is_found_by_the_audit() -> None:
+    """No record comes that would find it."""
+    world = world_of(LOG_OF_ALL[:100])
+    life = await Life(world, batch=BATCH).start()
+    await life.until(world.caught_up)
+    earlier = msgspec.msgpack.encode(snapshot(world))
+    world.put(LOG_OF_ALL[100:])
+    await life.until(world.caught_up)
+    restore(world, msgspec.msgpack.decode(earlier))
+    assert not world.caught_up()
+    await life.until(world.caught_up)
+    await life.stop()
+    assert await world.is_exact()
+
+
+async def test_counters_that_vanish_halt_the_partition_and_are_never_begun_anew() -> None:
+    world = world_of(LOG_OF_ALL[:100])
+    life = await Life(world, batch=BATCH).start()
+    await life.until(lambda: world.caught_up() and committed(life) == world.end() + 1)
+    await world.store.erase(0)
+    world.put(LOG_OF_ALL[100:])
+    await life.until(lambda: life.worker.halted)
+    assert life.worker.halted[0].code == "watermark_missing"
+    await life.stop()
+    assert world.watermark() == -1
+
+
+async def test_the_group_commits_what_is_stored_and_nothing_else() -> None:
+    world = world_of(LOG_OF_ALL)
+    life = await Life(world, batch=5).start()
+    await life.until(world.caught_up)
+    world.put(records_of_more(world))
+    life.worker._store = Silent()
+    for one in life.worker._owned.values():
+        object.__setattr__(one._tools, "store", Silent())
+    await life.until(lambda: life.worker.positions()[0] > world.watermark() + 1)
+    for _ in range(2_000):
+        await asyncio.sleep(0)
+    assert committed(life) == world.watermark() + 1
+    await life.bury()
+
+
+def records_of_more(world: World) -> list[Logged]:
+    first = world.end() + 1
+    return [interaction_record(impression(f"more{n}"), first + n) for n in range(50)]
+
+
+def committed(life: Life) -> int | None:
+    return life.consumer._group.positions.get(0)
+
+
+async def test_an_emptied_store_is_not_taken_for_a_new_one_at_the_next_start() -> None:
+    world = await counted(world_of(LOG_OF_ALL), batch=BATCH)
+    await world.store.erase(0)
+    life = await Life(world).start()
+    await life.until(lambda: life.worker.halted)
+    assert life.worker.halted[0].code == "watermark_missing"
+    await life.stop()
+    assert world.store.partitions == {}
+
+
+# ---------------------------------------------------------------- a store or brokers that fail
+
+
+@pytest.mark.parametrize("reply_lost", [True, False])
+async def test_a_failed_flush_is_repeated_until_it_is_stored_once(*, reply_lost: bool) -> None:
+    world = world_of(LOG_OF_ALL[:200])
+    for _ in range(3):
+        world.store.fail_next(Retry("no reply"), reply_lost=reply_lost)
+    await counted(world, batch=BATCH)
+    assert await world.is_exact()
+
+
+class NeverAcknowledges(MemoryProducer):
+    """A producer whose records stay on their way."""
+
+    async def send(self, record: Outgoing) -> Awaitable[None]:  # noqa: ARG002
+        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        return waiting
+
+
+async def test_the_watermark_waits_for_the_acknowledgement_of_decisions() -> None:
+    world = world_of(records_of([FIXED, admit()]))
+    life = Life(world)
+    life.worker._producer = NeverAcknowledges(world.log)
+    await life.start()
+    await life.until(lambda: life.worker.positions().get(0) == 2)
+    for _ in range(200):
+        await asyncio.sleep(0)
+    assert world.watermark() == -1
+    await life.bury()
+
+
+async def test_the_watermark_waits_for_the_acknowledgement_of_dead_letters() -> None:
+    world = world_of([record(b"no json")])
+    life = Life(world)
+    life.worker._producer = NeverAcknowledges(world.log)
+    await life.start()
+    await life.until(lambda: life.worker.positions().get(0) == 1)
+    for _ in range(200):
+        await asyncio.sleep(0)
+    assert world.watermark() == -1
+    await life.bury()
+
+
+async def test_a_decision_that_could_not_be_written_is_sent_again_with_the_same_bytes() -> None:
+    """Those behind it in the batch were written, so its first occurrence may come after theirs."""
+    world = world_of(LOG_OF_ALL)
+    life = Life(world, batch=BATCH)
+    for _ in range(5):
+        life.producer.fail_next(Retry("not written"))
+    await life.start()
+    await life.until(world.caught_up)
+    await life.stop()
+    assert sorted(world.receipts()) == sorted((await counted(world_of(LOG_OF_ALL))).receipts())
+    assert await world.is_exact()
+
+
+class Silent(MemoryStore):
+    """A store whose flushes get no answer, as a Redis that was paused."""
+
+    async def flush(self, *_: Any) -> FlushResult:
+        raise Retry("Redis does not answer")
+
+
+async def test_a_worker_stops_while_the_store_is_silent_and_its_rows_are_at_the_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("streams.runtime.worker.HANDOVER_S", 0.1)
+    world = world_of(LOG_OF_ALL, flush_rows=5)
+    life = Life(world, batch=BATCH)
+    life.worker._store = Silent()
+    await life.start()
+    await life.until(lambda: life.worker.positions().get(0, 0) > 2)
+    async with asyncio.timeout(5):
+        await life.stop()
+    await counted(world, batch=BATCH)
+    assert await world.is_exact()
+
+
+# ---------------------------------------------------------------- limits
+
+
+class Measured(MemoryStore):
+    """A store that notes how many rows each flush has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: list[int] = []
+
+    async def flush(
+        self, partition: int, namespace: str, expected: int, new: int, changes: Changes
+    ) -> FlushResult:
+        self.rows.append(sum(map(len, changes.rows.values())))
+        await asyncio.sleep(0)
+        return await super().flush(partition, namespace, expected, new, changes)
+
+
+async def test_a_flush_holds_about_as_many_rows_as_the_bound_allows() -> None:
+    events = [impression(f"e{n}", video=f"v{n}") for n in range(3_000)]
+    world = world_of([interaction_record(event, n) for n, event in enumerate(events)])
+    world.settings = settings_of(partitions=1, flush_rows=100, flush_interval_ms=3_600_000)
+    store = Measured()
+    life = Life(world, settings=world.settings)
+    life.worker._store = store
+    await life.start()
+    await life.until(lambda: store.partitions and len(store.partitions[0].rows) >= 2_900)
+    await life.stop()
+    assert max(store.rows) <= 200  # of new videos each event brings two
+    assert len(store.partitions[0].rows) == 3_000
+
+
+async def test_memory_for_one_video_gives_the_same_receipts_and_rows() -> None:
+    small = await outcome_of(LOG_OF_ALL, videos_in_memory=1, batch=5)
+    assert small == await outcome_of(LOG_OF_ALL)
+
+
+async def test_clean_videos_above_the_limit_leave_memory() -> None:
+    events = [impression(f"e{n}", video=f"v{n}") for n in range(400)]
+    world = world_of([interaction_record(event, n) for n, event in enumerate(events)])
+    world.settings = settings_of(partitions=1, flush_interval_ms=1, videos_in_memory=8)
+    life = await Life(world, settings=world.settings, batch=4).start()
+    held: list[int] = []
+
+    def done() -> bool:
+        held.extend(len(one.state.videos) for one in life.worker._owned.values())
+        return world.caught_up()
+
+    await life.until(done)
+    await life.stop()
+    assert max(held) < 120
+    assert await world.is_exact()
+
+
+class Slow(MemoryStore):
+    """A store that takes its time, so that folding and eviction overtake a flush."""
+
+    async def flush(self, *arguments: Any) -> FlushResult:
+        for _ in range(40):
+            await asyncio.sleep(0)
+        return await super().flush(*arguments)
+
+
+async def test_videos_with_changes_on_their_way_to_the_store_stay_in_memory() -> None:
+    world = World(videos_in_memory=1)
+    slow = Slow()
+    life = Life(world, batch=3)
+    life.worker._store = slow
+    world.store.partitions = slow.partitions  # type: ignore[misc] # one and the same
+    await life.start()
+    world.put(LOG_OF_ALL)
+    await life.until(world.caught_up)
+    await life.stop()
+    assert await world.is_exact()
+    assert world.outcome() == await outcome_of(LOG_OF_ALL)
+
+
+async def test_too_many_bad_records_pause_their_partition_and_no_other() -> None:
+    world = World(2)
+    bad = [record(b"{", n, partition=0) for n in range(600)]
+    home = videos_of(1, 2, 1)[0]
+    good = [
+        interaction_record(like(f"e{n}", viewer=f"u{n}", video=home), n)._replace(partition=1)
+        for n in range(600)
+    ]
+    world.put([*bad, *good])
+    life = await Life(world).start()
+    await life.until(lambda: life.worker.halted and world.watermark(1) == 599)
+    assert life.worker.halted[0].code == "too_many_bad"
+    world.put([record(b"{", 600, partition=0)])
+    world.put([interaction_record(like("late", video=home), 600)._replace(partition=1)])
+    await life.until(lambda: world.watermark(1) == 600)
+    await life.stop()
+    assert world.watermark(0) < 600  # what came later waits in the log
+    assert len(world.letters()) == world.watermark(0) + 1
+
+
+async def test_one_bad_event_in_each_collected_batch_of_fifty_pauses_nothing() -> None:
+    """Two percent of the events are bad, however many records they came in."""
+    fifty = [
+        encode([impression(f"e{n}-{m}") for m in range(49)])[:-1] + b',{"type":"view"}]'
+        for n in range(600)
+    ]
+    world = world_of([record(value, n) for n, value in enumerate(fifty)])
+    life = await Life(world).start()
+    await life.until(world.caught_up)
+    await life.stop()
+    assert life.worker.halted == {}
+    assert len(world.letters()) == 600
+
+
+# ---------------------------------------------------------------- halts
+
+
+async def test_what_retention_took_halts_the_partition_and_leaves_the_others_going() -> None:
+    world = World(2)
+    logs = [synthetic_log(seed=3, events=200, partition=p, partitions=2) for p in (0, 1)]
+    world.put([one for log in logs for one in log[:50]])
+    await counted(world, batch=BATCH)
+    before = world.watermark(0)
+    world.put([one for log in logs for one in log[50:]])
+    world.log.forget(LOG, 0, before + 5)
+    life = await Life(world, batch=BATCH).start()
+    await life.until(lambda: world.watermark(1) == world.end(1))
+    await life.stop()
+    assert life.worker.halted[0].code == "data_loss"
+    assert f"{before + 1} to {before + 4}" in str(life.worker.halted[0])
+    assert world.watermark(0) == before
+
+
+async def test_what_was_folded_before_a_halt_is_stored_with_it() -> None:
+    """Retention overtakes the reader: the log will not tell a second time."""
+    hour = {"flush_interval_ms": 3_600_000}
+    world = world_of(LOG_OF_ALL[:60], **hour)
+    life = await Life(world, clock=lambda: 0.0).start()
+    await life.until(lambda: life.worker.positions().get(0) == world.end() + 1)
+    folded = world.end()
+    assert world.watermark() == -1
+    world.put(LOG_OF_ALL[60:])
+    world.log.forget(LOG, 0, folded + 20)
+    await life.until(lambda: life.worker.halted)
+    assert life.worker.halted[0].code == "data_loss"
+    await life.stop()
+    assert world.watermark() == folded
+
+
+class Damaged(MemoryStore):
+    """A store in which somebody overwrote the watermark of partition 0 with something else."""
+
+    async def watermark(self, partition: int) -> int | None:
+        if partition == 0:
+            raise Halt("not a number", code="store_corrupt", partition=0)
+        return await super().watermark(partition)
+
+
+async def test_a_halt_that_the_audit_finds_is_that_partitions_alone() -> None:
+    world = World(2)
+    logs = [synthetic_log(seed=3, events=200, partition=p, partitions=2) for p in (0, 1)]
+    world.put([one for log in logs for one in log[:50]])
+    life = Life(world, batch=BATCH)
+    life.worker._store = damaged = Damaged()
+    world.store.partitions = damaged.partitions  # type: ignore[misc] # one and the same
+    await life.start()
+    await life.until(lambda: life.worker.halted)
+    world.put([one for log in logs for one in log[50:]])
+    await life.until(lambda: world.watermark(1) == world.end(1))
+    assert life.worker.halted[0].code == "store_corrupt"
+    await life.stop()
+
+
+async def test_a_log_that_ends_below_the_watermark_halts() -> None:
+    world = await counted(world_of(LOG_OF_ALL), batch=BATCH)
+    world.store.partitions[0].watermark = world.end() + 1
+    life = await Life(world).start()
+    await life.until(lambda: life.worker.halted)
+    await life.stop()
+    assert life.worker.halted[0].code == "log_truncated"
+
+
+async def test_a_topic_made_again_is_refused_at_the_start() -> None:
+    world = await counted(world_of(LOG_OF_ALL), batch=BATCH)
+    rows = msgspec.msgpack.encode(snapshot(world))
+    world.log.create(LOG, 1)
+    world.put(LOG_OF_ALL)
+    with pytest.raises(Halt, match="differ in id") as halted:
+        await Life(world).start()
+    assert halted.value.code == "namespace"
+    assert msgspec.msgpack.encode(snapshot(world)) == rows
+
+
+async def test_a_topic_made_again_while_the_worker_runs_is_not_counted_on_top(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Each partition halts, and says so once."""
+    world = World(2)
+    logs = [synthetic_log(seed=3, events=300, partition=p, partitions=2) for p in (0, 1)]
+    world.put([one for log in logs for one in log[:50]])
+    life = await Life(world, batch=BATCH).start()
+    await life.until(world.caught_up)
+    before = msgspec.msgpack.encode(world.rows())
+    world.log.create(LOG, 2)
+    world.put([one for log in logs for one in log])
+    rejoining = Life(world)  # a rebalance: everybody gets partitions anew
+    await rejoining.consumer.start(rejoining.worker)
+    await rejoining.consumer.stop()
+    await life.until(lambda: set(life.worker.halted) == {0, 1} or world.caught_up())
+    for _ in range(500):
+        await asyncio.sleep(0)
+    await life.stop()
+    assert {halt.code for halt in life.worker.halted.values()} == {"namespace"}
+    assert msgspec.msgpack.encode(world.rows()) == before
+    assert len([line for line in caplog.messages if "HALTED" in line]) == 2
+
+
+def test_the_namespace_changes_with_whatever_makes_counters_incomparable() -> None:
+    world = World()
+    identity = world.log.identity(LOG)
+    secret = Secret(SECRET.decode())
+    said = {
+        namespace_of(identity, world.settings, secret),
+        namespace_of(identity._replace(cluster_id="c"), world.settings, secret),
+        namespace_of(identity._replace(topic_id="t"), world.settings, secret),
+        namespace_of(identity._replace(partitions=9), world.settings, secret),
+        namespace_of(identity, settings_of(generation_records=7), secret),
+        namespace_of(identity, world.settings, Secret("another secret, also long enough")),
+    }
+    assert len(said) == 6
+    assert not any(SECRET.decode() in name for name in said)
