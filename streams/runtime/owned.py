@@ -24,6 +24,7 @@ from streams.runtime.refusals import Pieces, Refusal, dead_letter
 from streams.settings import Settings
 
 CHUNK_RECORDS: Final = 1_000
+CHUNK_BYTES: Final = 256 << 10
 LOAD_VIDEOS: Final = 500
 BACKOFF_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 log: Final = logging.getLogger("streams.worker")
@@ -77,8 +78,10 @@ class Owned:
 
         Raises `Halt` when too much of the input is bad, and what `flush` raises.
         """
-        for at in range(0, len(records), CHUNK_RECORDS):
-            chunk = records[at : at + CHUNK_RECORDS]
+        at = 0
+        while at < len(records):
+            chunk = records[at : at + _chunk_length(records[at])]
+            at += len(chunk)
             if chunk[0].offset <= self.watermark:
                 chunk = self._remember(chunk)
             if chunk:
@@ -271,6 +274,14 @@ class Owned:
                 code="too_many_bad",
                 partition=self.partition,
             )
+
+
+def _chunk_length(first: Record) -> int:
+    """Return how many records to fold at once, if all are as large as the first.
+
+    Between chunks flushes and heartbeats get their turn, so a chunk of arrays has fewer records.
+    """
+    return max(min(CHUNK_BYTES // max(len(first.value or b""), 1), CHUNK_RECORDS), 1)
 
 
 def _cuts(decoded: Decoded, most: int) -> list[int]:
