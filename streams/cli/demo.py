@@ -2,6 +2,8 @@
 
 import json
 import logging
+import os
+import secrets
 from collections import deque
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +22,7 @@ from streams.cli.wiring import run
 from streams.embedded import EmbeddedBroker, EmbeddedRedis
 from streams.errors import Halt
 from streams.ops.topics import wanted_topics
-from streams.settings import load_settings
+from streams.settings import Secret, load_secret, load_settings
 
 REFRESH_S: Final = 0.25
 LINE_S: Final = 10.0
@@ -55,14 +57,15 @@ def demo(config: Path, seconds: int | None, rate: int, seed: int, output: str) -
     know. While it runs, other commands can look in: give them the addresses that it shows.
     Ctrl-C ends it; then every counter is compared with a second count of the log: exit code 3 if
     one differs. Nothing is kept. The broker in memory holds about fifteen minutes at the default
-    rate; of a longer run the counters are not compared.
+    rate; of a longer run the counters are not compared. To record it and replay it elsewhere, set
+    STREAMS_SECRET: control records are signed with it.
     """
     settings = load_settings(config, {"replication": 1})
     topics = {topic.name: topic.partitions for topic in wanted_topics(settings)}
     notes = _Notes()
     with EmbeddedBroker(topics) as broker, EmbeddedRedis() as redis:
         settings = replace(settings, brokers=broker.bootstrap, redis=redis.url)
-        play = Play(settings, config, seconds, seed)
+        play = Play(settings, config, seconds, seed, _secret())
         report = run(perform(play, rate, lambda _: _show(play, notes)))
     notes.write()
     if output == "json":
@@ -71,6 +74,11 @@ def demo(config: Path, seconds: int | None, rate: int, seed: int, output: str) -
         console = Console()
         console.print(summary(report, play.story, play.titles, console.width))
     _judge(report, play)
+
+
+def _secret() -> Secret:
+    """Return the secret of the environment; without one a random one, which dies with the demo."""
+    return load_secret() if "STREAMS_SECRET" in os.environ else Secret(secrets.token_hex())
 
 
 def _judge(report: dict[str, Any], play: Play) -> None:

@@ -1,7 +1,6 @@
 """One run of `streams demo`: everything started, watched, stopped, and compared at the end."""
 
 import asyncio
-import secrets
 import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -59,7 +58,7 @@ class Play:
     folder: Path
     seconds: int | None
     seed: int
-    secret: Secret = field(default_factory=lambda: Secret(secrets.token_hex()))
+    secret: Secret
     story: Story = field(default_factory=Story)
     titles: dict[str, str] = field(default_factory=dict)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)

@@ -34,7 +34,7 @@ class Lost(StreamsError):
     """The partition's memory is worthless: somebody else moved the watermark."""
 
     def __init__(self, stored: int) -> None:
-        super().__init__(stored)
+        super().__init__(f"the stored watermark is {stored}")
         self.stored: Final = stored
 
 

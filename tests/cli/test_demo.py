@@ -9,14 +9,15 @@ from streams.cli import ConditionNotMet, Interrupted
 from streams.cli.demo import _judge
 from streams.cli.demo_run import Play
 from streams.errors import Halt
-from streams.settings import load_settings
+from streams.settings import Secret, load_settings
 
 CONFIG = Path(__file__).parents[2] / "config"
 
 
 def play(*, interrupted: bool = False, seconds: int | None = 30) -> Play:
     settings = load_settings(CONFIG, environment={})
-    return Play(settings, CONFIG, seconds, seed=1, interrupted=interrupted)
+    secret = Secret("0123456789abcdef")
+    return Play(settings, CONFIG, seconds, 1, secret, interrupted=interrupted)
 
 
 def report(differences: int | None = 0, halted: list[str] | None = None) -> dict[str, Any]:
