@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import click
 
 from streams.cli import wiring
+from streams.cli.options import one_line
 from streams.core.partitioner import partition_of
 from streams.core.units import ID_ALPHABET, ID_MAX
 from streams.ops.tail import locate, parse_start, read_span
@@ -89,7 +90,7 @@ async def print_rows(
         if output == "json":
             listed.append(row)
         else:
-            click.echo(as_text(row) if output == "table" else json.dumps(row, ensure_ascii=False))
+            click.echo(as_text(row) if output == "table" else one_line(row))
         count += 1
         if count == limit:
             break

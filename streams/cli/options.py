@@ -61,11 +61,16 @@ output_option: Final = click.option(
 )
 
 
+def one_line(row: Mapping[str, Any]) -> str:
+    """Return a row as JSON without blanks: a receipt is spelled as on its topic."""
+    return json.dumps(row, ensure_ascii=False, separators=(",", ":"))
+
+
 def emit(rows: Iterable[Mapping[str, Any]], output: str) -> None:
     """Print rows as a table, one JSON array, or a JSON object a line; keys are the fields."""
     if output == "ndjson":
         for row in rows:
-            click.echo(json.dumps(row, ensure_ascii=False))
+            click.echo(one_line(row))
         return
     listed = list(rows)
     if output == "json":
@@ -97,5 +102,6 @@ __all__ = [
     "connection_options",
     "emit",
     "emit_object",
+    "one_line",
     "output_option",
 ]
