@@ -176,6 +176,9 @@ def _properties(broker: int, controller: int, data: Path) -> dict[str, str]:
         "group.min.session.timeout.ms": "1000",
         "broker.heartbeat.interval.ms": "500",
         "broker.session.timeout.ms": "2000",
+        # Tests write events of years ago; what expires is for each of them to say.
+        "log.retention.ms": "-1",
+        "log.initial.task.delay.ms": "86400000",
     }
 
 
