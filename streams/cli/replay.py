@@ -1,7 +1,6 @@
 """`streams replay`: a recording back into Kafka, or through the fold without it."""
 
 import asyncio
-import sys
 import time
 import uuid
 from collections import Counter
@@ -17,17 +16,12 @@ import orjson
 from streams.cli import Interrupted
 from streams.cli.live import pipe_may_close
 from streams.cli.options import Settings, connection_options, emit, output_option
+from streams.cli.replay_fold import fold
 from streams.cli.replay_inspect import diff, inspect, require_whole, verify
 from streams.errors import Halt
 from streams.recording.checkpoint import Checkpoint, load_checkpoint
 from streams.recording.folding import (
-    Folded,
-    Folder,
-    Rules,
-    namespace_of,
     quiet_collector,
-    require_own,
-    starts_late,
 )
 from streams.recording.foreign import opened
 from streams.recording.interrupts import Stop, orderly_stop
@@ -46,9 +40,7 @@ from streams.recording.replayer import (
 from streams.recording.selection import Selection, parse_where
 from streams.recording.times import duration_ms, time_ms
 from streams.runtime.kafka import KafkaAdmin, KafkaProducer
-from streams.runtime.ports import Outgoing, Store
-from streams.runtime.redis import RedisStore
-from streams.settings import load_secret
+from streams.runtime.ports import Outgoing
 
 EPILOG: Final = """\b
 Examples:
@@ -57,10 +49,6 @@ Examples:
   streams replay incident --target fold --output ndjson > receipts.ndjson
   streams replay inspect incident
 """
-
-
-TABLE: Final = ("partition", "events", "receipts", "invalid", "digest")
-"""Fields of a folded partition that fit a terminal; the others are in the JSON."""
 
 
 class ReplayGroup(click.Group):
@@ -166,7 +154,7 @@ def run(recording: Path, target: str, *, settings: Settings, **asked: Any) -> No
                 f"{recording} is not complete: what it holds up to its last whole frame is replayed"
             )
         if target == "fold":
-            asyncio.run(_fold(it, settings, asked, stop))
+            asyncio.run(fold(it, settings, asked, _selection(it, asked), stop))
         else:
             asyncio.run(_to_kafka(it, settings, asked, stop))
 
@@ -194,9 +182,11 @@ class _Plan:
 
 async def _to_kafka(it: Recording, settings: Settings, asked: dict[str, Any], stop: Stop) -> None:
     options = _options(it, asked)
-    plan = await _plan(it, KafkaAdmin(settings.brokers), options, asked)
+    admin = KafkaAdmin(settings.brokers)
+    plan = await _plan(it, admin, options, asked)
     checkpoint = _checkpoint(it, plan, asked)
     _print_plan(it, plan, settings, checkpoint)
+    await _warn_of_expiry(it, plan, admin)
     if asked["dry_run"]:
         await _dry_run(it, plan, checkpoint, asked["output"])
         return
@@ -321,6 +311,20 @@ def _print_plan(it: Recording, plan: _Plan, settings: Settings, checkpoint: Chec
         _say(f"going on behind {checkpoint.sent:,} records")
 
 
+async def _warn_of_expiry(it: Recording, plan: _Plan, admin: KafkaAdmin) -> None:
+    """Say so if a topic keeps records for less time than the recording is old."""
+    first = it.manifest.first_timestamp
+    if first is None or plan.options.timestamps != "keep":
+        return
+    for to in plan.target.topics.values():
+        kept_ms = int((await admin.configs(to)).get("retention.ms", "-1"))
+        if 0 <= kept_ms < _now_ms() - first:
+            _say(
+                f"{to} keeps records for {kept_ms // 3_600_000} h and these are older: the broker "
+                "may delete them; raise its retention.ms, or use --timestamps shift"
+            )
+
+
 def _records(it: Recording, plan: _Plan) -> int:
     return sum(s.records for s in it.manifest.segments if s.topic in plan.target.topics)
 
@@ -383,103 +387,6 @@ async def _send(
         how = f"the same command with --resume goes on from {file}" if file else "no --checkpoint"
         raise Interrupted(f"stopped early: {said}; {how}")
     _say(f"{said}; run {checkpoint.run_id}")
-
-
-async def _fold(it: Recording, settings: Settings, asked: dict[str, Any], stop: Stop) -> None:
-    topic = _fold_topic(it, settings, asked["topics"])
-    rules = Rules(
-        load_secret().reveal,
-        settings.generation_records,
-        settings.record_bytes,
-        settings.flush_rows,
-        settings.videos_in_memory,
-    )
-    selection = _selection(it, asked)
-    if late := starts_late(it.manifest, topic):
-        _say(f"partitions {late} were recorded from the middle of the log: receipts may differ")
-    if selection:
-        _say("a part of the log is folded: receipts differ from the live ones")
-    store = RedisStore(asked["redis_url"]) if asked["redis_url"] else None
-    try:
-        if store is not None:
-            await _prepare(it, store, topic, rules, yes=asked["yes"])
-        receive = _print_receipt if asked["output"] == "ndjson" else _drop
-        folder = Folder(it, topic, rules, receive, selection)
-        rows = await _fold_all(it, folder, topic, store, stop)
-    finally:
-        if store is not None:
-            await store.close()
-    _show_folded(rows, asked["output"])
-    if stop():
-        raise Interrupted(
-            "stopped early: the partitions above are whole, the others were not folded"
-        )
-
-
-async def _fold_all(
-    it: Recording, folder: Folder, topic: str, store: Store | None, stop: Stop
-) -> list[Folded]:
-    numbers = [number for name, number in it.places() if name == topic]
-    total = sum(s.records for s in it.manifest.segments if s.topic == topic)
-    rows = []
-    with Meter("folding", total) as meter:
-        for number in numbers:
-            if stop():
-                break
-            rows.append(await _fold_one(folder, number, store, meter))
-        _say(f"folded {meter.records:,} records, {meter.rate():,.0f}/s")
-    return rows
-
-
-async def _fold_one(folder: Folder, number: int, store: Store | None, meter: Meter) -> Folded:
-    try:
-        return await folder.partition(number, store, lambda n: meter.show(meter.records + n))
-    except Damaged as damaged:
-        raise Damaged(f"{damaged}; only {meter.records:,} records were folded") from None
-
-
-async def _prepare(it: Recording, store: Store, topic: str, rules: Rules, *, yes: bool) -> None:
-    """Make sure that the Redis is this replay's alone, and empty of an earlier one."""
-    namespace = namespace_of(it.manifest, topic, rules)
-    earlier = await require_own(store, namespace, it.manifest.topics[topic].partitions)
-    if earlier and not yes:
-        raise Halt(
-            f"this Redis holds an earlier fold of this recording (partitions {earlier}): "
-            "--yes erases that and folds again"
-        )
-    for partition in earlier:
-        await store.erase(partition)
-
-
-def _fold_topic(it: Recording, settings: Settings, asked: Sequence[str]) -> str:
-    names = asked or (settings.topic("interactions"),)
-    if len(names) > 1 or "=" in names[0]:
-        raise click.UsageError("--target fold folds one topic: name it once, without a target")
-    if names[0] not in it.manifest.topics:
-        known = ", ".join(sorted(it.manifest.topics)) or "none"
-        raise Halt(f"the recording has no topic {names[0]}; it has: {known} (choose with --topic)")
-    return names[0]
-
-
-def _show_folded(rows: Sequence[Folded], output: str) -> None:
-    fields = [row._asdict() for row in rows]
-    if output == "table":
-        emit([{name: row[name] for name in TABLE} for row in fields], output)
-        return
-    if output == "json":
-        emit(fields, output)
-        return
-    sys.stdout.flush()
-    for row in rows:
-        _say(f"{row.topic}[{row.partition}]: {row.receipts} receipts, digest {row.digest}")
-
-
-def _print_receipt(raw: bytes) -> None:
-    sys.stdout.buffer.write(raw + b"\n")
-
-
-def _drop(_raw: bytes) -> None:
-    pass
 
 
 def _real_time() -> Time:

@@ -132,6 +132,20 @@ async def test_a_replay_into_a_fresh_topic_is_byte_equal_and_so_are_its_receipts
     assert receipts[0] == receipts[1] != ""
 
 
+async def test_a_topic_that_would_expire_what_is_replayed_is_named(
+    streams: Streams, brokers: str, unique: str, tmp_path: Path
+) -> None:
+    await streams.write(busy(50))
+    streams.run("record", tmp_path / "one", "--topic", streams.topic, "--to", "now")
+    create_topic(brokers, f"{unique}short", PARTITIONS, {"retention.ms": "3600000"})
+    words = ("replay", tmp_path / "one", "--target", "kafka", "--topic")
+    _, said = streams.run(*words, f"{streams.topic}={unique}short")
+    assert f"{unique}short keeps records for 1 h" in said
+    assert "--timestamps shift" in said
+    _, said = streams.run(*words, f"{streams.topic}={unique}short", "--timestamps", "shift")
+    assert "keeps records for" not in said
+
+
 async def test_ten_times_the_pace_holds_within_five_percent(
     streams: Streams, brokers: str, unique: str, tmp_path: Path
 ) -> None:
