@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 import redis
+from hypothesis import HealthCheck, settings
 from servers import kafka_server, missing_for_kafka, missing_for_redis, redis_server
 
 BROKERS = "STREAMS_TEST_BROKERS"
@@ -13,6 +14,11 @@ REDIS = "STREAMS_TEST_REDIS"
 REAL_FIXTURES = {"brokers", "redis_url", "fresh_redis_url"}
 
 _skipped: list[str] = []
+
+# A busy machine is no failure. In CI hypothesis has a profile of its own that says the same.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+if "CI" not in os.environ:
+    settings.load_profile("unhurried")
 
 
 @pytest.fixture(scope="session")
