@@ -6,7 +6,7 @@ One file per family of verbs, loaded when its verb is called.
 import importlib
 import os
 import sys
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -54,6 +54,19 @@ class Verbs(click.Group):
         assert isinstance(command, click.Command)  # noqa: S101 - the table above is ours
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a verb; a reader of its output that has left (`| head`) ends it in peace.
+
+        Here and not in `main`, because click makes an exit code 1 of a closed pipe before.
+        """
+        try:
+            done = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise click.exceptions.Exit(0) from None
+        return done
+
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
@@ -73,9 +86,6 @@ def main() -> None:
         sys.exit(usage.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
-    except BrokenPipeError:  # whoever read our output, as `| head` does, has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except StreamsError as error:
         if "--debug" in sys.argv:
             raise

@@ -18,10 +18,10 @@ from streams.cli.live import (
     limit_option,
     print_rows,
     read_records,
-    run,
     video_option,
 )
 from streams.cli.options import Settings, connection_options, output_option
+from streams.cli.wiring import run
 from streams.core.decisions import ACTIONS, Receipt, decode
 from streams.ops.explain import decimal, explain, moment
 from streams.runtime.ports import Record

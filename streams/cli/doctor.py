@@ -4,9 +4,10 @@ from pathlib import Path
 
 import click
 
-from streams.cli.live import example, run
+from streams.cli.live import example
 from streams.cli.options import config_option, emit, output_option
 from streams.cli.topics import compare
+from streams.cli.wiring import run
 from streams.control.catalogue import Catalogue
 from streams.control.recognise import Taxonomy
 from streams.control.review import ReviewGate

@@ -20,13 +20,12 @@ from streams.cli.live import (
     from_option,
     limit_option,
     now_ms,
-    pipe_may_close,
     print_rows,
     read_records,
-    run,
     video_option,
 )
 from streams.cli.options import Settings, config_option, connection_options, emit, output_option
+from streams.cli.wiring import run
 from streams.errors import DeadLetter
 from streams.ops.examples import EXAMPLES
 from streams.ops.explain import moment
@@ -135,9 +134,8 @@ def sample_command(  # noqa: PLR0913 - one parameter per option
     array of events is one record.
     """
     if example:
-        with pipe_may_close():
-            for event in EXAMPLES:
-                click.echo(encode(event).decode())
+        for event in EXAMPLES:
+            click.echo(encode(event).decode())
         return
     span = Span(settings.topic(topic), start, None, follow=False)
     chance = random.Random(seed)  # noqa: S311 - a choice of records is no secret

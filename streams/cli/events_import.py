@@ -8,7 +8,7 @@ from typing import IO, NamedTuple
 import click
 
 from streams.cli import ConditionNotMet
-from streams.cli.live import example, pipe_may_close
+from streams.cli.live import example
 from streams.core.units import SliceId, is_slice
 from streams.errors import Halt
 from streams.lab.kuairand import FEATURE_COLUMNS, TABS, KuaiRand, read_features
@@ -90,7 +90,7 @@ def import_command(  # noqa: PLR0913 - one parameter per option
     """
     asked = Import(campaign, videos, tabs)
     skipped: list[BadRow] = []
-    with pipe_may_close(), _sink(out) as sink:
+    with _sink(out) as sink:
         try:
             convert = _converter(log, path, asked)
             skip = skipped.append if skip_bad else None

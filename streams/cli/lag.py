@@ -4,9 +4,9 @@ import time
 
 import click
 
-from streams.cli.live import example, now_ms, run
+from streams.cli.live import example, now_ms
 from streams.cli.options import Settings, connection_options, emit, output_option
-from streams.cli.wiring import reading
+from streams.cli.wiring import reading, run
 from streams.errors import Halt
 from streams.ops.lag import Lag, measure_lag
 from streams.runtime.kafka import KafkaAdmin

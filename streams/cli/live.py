@@ -1,11 +1,8 @@
-"""What the commands share that talk to a running Kafka: connections, tails, closed pipes."""
+"""What the commands share that talk to a running Kafka: connections and tails."""
 
 import json
-import os
-import sys
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from inspect import cleandoc
 from typing import Any, NamedTuple, TypeVar
 
@@ -20,7 +17,6 @@ from streams.runtime.kafka import KafkaAdmin
 from streams.runtime.ports import Record
 from streams.settings import Settings
 
-Result = TypeVar("Result")
 Function = TypeVar("Function", bound=Callable[..., Any])
 Row = Mapping[str, Any]  # what goes to JSON
 
@@ -32,23 +28,6 @@ class Span(NamedTuple):
     start: str
     video: str | None
     follow: bool
-
-
-def run(work: Coroutine[Any, Any, Result]) -> Result:
-    """Run a command's coroutine; a pipe whose reader has left (`| head`) ends it in peace."""
-    with pipe_may_close():
-        return wiring.run(work)
-
-
-@contextmanager
-def pipe_may_close() -> Iterator[None]:
-    """End the command with exit code 0 when nobody reads its output any more."""
-    try:
-        yield
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise click.exceptions.Exit(0) from None
 
 
 def example(*lines: str) -> Callable[[Function], Function]:

@@ -9,9 +9,9 @@ from typing import Final, NamedTuple
 import click
 
 from streams.cli import ConditionNotMet, Interrupted
-from streams.cli.live import example, now_ms, pipe_may_close, run
+from streams.cli.live import example, now_ms
 from streams.cli.options import Settings, connection_options, emit, output_option
-from streams.cli.wiring import producing, stop_on_signals
+from streams.cli.wiring import producing, run, stop_on_signals
 from streams.errors import Halt
 from streams.ops.lines import LineReader
 from streams.ops.publish import InvalidLine, Pace, Publisher, PublishOptions, publish_lines
@@ -146,8 +146,7 @@ def _summarise(publisher: Publisher, seconds: float, output: str) -> None:
         for topic in NEEDED
         if publisher.events[topic]
     ]
-    with pipe_may_close():
-        emit(rows, output)
+    emit(rows, output)
     click.echo(_rate_line(publisher, seconds), err=True)
     for invalid in publisher.invalid:
         click.echo(f"skipped {invalid}", err=True)

@@ -14,7 +14,6 @@ import click
 import orjson
 
 from streams.cli import Interrupted
-from streams.cli.live import pipe_may_close
 from streams.cli.options import Settings, connection_options, emit, output_option
 from streams.cli.replay_fold import fold
 from streams.cli.replay_inspect import diff, inspect, require_whole, verify
@@ -146,7 +145,6 @@ def run(recording: Path, target: str, *, settings: Settings, **asked: Any) -> No
         opened(recording, topic=interactions, partitions=settings.partitions) as it,
         orderly_stop() as stop,
         quiet_collector(),
-        pipe_may_close(),
     ):
         require_whole(it)
         if not it.manifest.complete:

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import click
 
-from streams.cli.live import example, run
+from streams.cli.live import example
 from streams.cli.options import Settings, connection_options, emit, output_option
+from streams.cli.wiring import run
 from streams.errors import Halt
 from streams.ops.topics import Step, plan, wanted_topics
 from streams.runtime.kafka import KafkaAdmin

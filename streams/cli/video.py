@@ -10,15 +10,15 @@ from rich.console import Console
 from rich.table import Table
 
 from streams.cli.decisions import Filter, read_receipts
-from streams.cli.live import Span, check_video, example, read_records, run
+from streams.cli.live import Span, check_video, example, read_records
 from streams.cli.options import Settings, connection_options, emit_object, output_option
+from streams.cli.wiring import run, storing
 from streams.core.counters import SLICE_FIELDS, SLICE_STAGES, VIDEO_FIELDS, VideoState, load_video
 from streams.core.decisions import Receipt, encode
 from streams.core.partitioner import partition_of
 from streams.core.units import NEVER
 from streams.errors import Halt
 from streams.ops.explain import decimal, explain
-from streams.runtime.redis import RedisStore
 
 SLICES_ACROSS: Final = 5
 _MICROS: Final = frozenset(("value_sum", "value_sq", "prior_mean", "index"))
@@ -74,11 +74,8 @@ def explain_command(video_id: str, settings: Settings, output: str) -> None:
 
 
 async def _load(settings: Settings, partition: int, video_id: str) -> VideoState:
-    store = RedisStore(settings.redis)
-    try:
+    async with storing(settings.redis) as store:
         fields = (await store.load(partition, [video_id])).videos[video_id]
-    finally:
-        await store.close()
     if not fields:
         raise Halt(
             f"nothing is counted for video {video_id} in partition {partition} of "

@@ -2,18 +2,16 @@
 
 Integers everywhere: counts, milliseconds, and micro-units (one millionth) for whatever is a
 fraction elsewhere: a value of 0.35 is `350_000`, a ratio of 70 % is `700_000`.
+
+Ids of videos, viewers and events are text of [A-Za-z0-9_-]{1,64}, validated once at the edge; an
+event's is what duplicates are recognised by. An offset is a record's place in its partition of
+the log.
 """
 
-from typing import Final, Literal, NewType, TypeGuard
+from typing import Final, NewType, TypeGuard
 
-VideoId = NewType("VideoId", str)  # [A-Za-z0-9_-]{1,64}, validated once at the edge
-ViewerId = NewType("ViewerId", str)  # same alphabet
-EventId = NewType("EventId", str)  # same alphabet; what duplicates are recognised by
 SliceId = NewType("SliceId", str)  # "surface:group", the unit of decision
-Partition = NewType("Partition", int)
-Offset = NewType("Offset", int)  # position of a record in its partition of the log
 
-Surface = Literal["following", "nearby", "discover"]
 SURFACES: Final = ("following", "nearby", "discover")
 
 MICROS: Final = 1_000_000

@@ -1,11 +1,11 @@
 """How far consumer groups are behind: in records, and in seconds of the log's own time."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple, Protocol
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
 
 from streams.errors import Retry
-from streams.runtime.ports import Clock, Offsets, Record
+from streams.runtime.ports import Clock, LogReader, Offsets
 
 At = tuple[str, int]
 """Topic and partition."""
@@ -40,21 +40,8 @@ class Lag(NamedTuple):
         return {**self._asdict(), "lost": self.lost}
 
 
-class Reader(Protocol):
-    """What is asked of a reader of topics; `runtime.kafka.KafkaReader` is one."""
-
-    async def offsets(self, topic: str, partitions: Sequence[int]) -> Mapping[int, Offsets]:
-        """Return the bounds of partitions' logs."""
-
-    def assign(self, positions: Mapping[At, int]) -> None:
-        """Read these partitions from these offsets on, and no others."""
-
-    async def fetch(self, timeout_ms: int, max_records: int) -> Mapping[At, Sequence[Record]]:
-        """Return the next records, {} after `timeout_ms` without any."""
-
-
 async def measure_lag(
-    reader: Reader,
+    reader: LogReader,
     committed: Mapping[str, Mapping[At, int]],
     now_ms: int,
     clock: Clock,
@@ -96,7 +83,9 @@ def _lag(
     return Lag(group, *at, position, bounds.start, bounds.end, lag, seconds)
 
 
-async def _bounds(reader: Reader, committed: Mapping[str, Mapping[At, int]]) -> dict[At, Offsets]:
+async def _bounds(
+    reader: LogReader, committed: Mapping[str, Mapping[At, int]]
+) -> dict[At, Offsets]:
     topics: dict[str, set[int]] = {}
     for positions in committed.values():
         for topic, partition in positions:
@@ -109,7 +98,7 @@ async def _bounds(reader: Reader, committed: Mapping[str, Mapping[At, int]]) -> 
 
 
 async def _times(
-    reader: Reader, places: set[tuple[At, int]], clock: Clock
+    reader: LogReader, places: set[tuple[At, int]], clock: Clock
 ) -> dict[tuple[At, int], int]:
     """Return the timestamp of the first record at or after each place.
 
@@ -127,7 +116,7 @@ async def _times(
 
 
 async def _read_round(
-    reader: Reader, places: dict[At, int], clock: Clock, deadline: float
+    reader: LogReader, places: dict[At, int], clock: Clock, deadline: float
 ) -> dict[tuple[At, int], int]:
     """Read the first record of each place; what has come is not asked for again."""
     times: dict[tuple[At, int], int] = {}

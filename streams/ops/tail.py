@@ -5,27 +5,17 @@ import random
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 from streams.errors import Halt, Retry, Unreachable
-from streams.ops.lag import At, Reader
-from streams.runtime.ports import Record
+from streams.ops.lag import At
+from streams.runtime.ports import LogReader, Record
 
 FETCH_MS: Final = 200
 FETCH_RECORDS: Final = 2_000
 SILENCE_S: Final = 30
 _AGO: Final = re.compile(r"\A-(\d{1,9})(ms|s|m|h|d)\Z")
 _UNIT_MS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-
-
-class TopicReader(Reader, Protocol):
-    """A reader that also knows where a time lies in a topic and how far it has read."""
-
-    async def offsets_at(self, topic: str, times: Mapping[int, int]) -> Mapping[int, int | None]:
-        """Return each partition's first offset at or after a time in ms, None if there is none."""
-
-    async def position(self, topic: str, partition: int) -> int:
-        """Return the next offset that will be read of an assigned partition."""
 
 
 class Span(NamedTuple):
@@ -57,7 +47,7 @@ def parse_start(text: str, now_ms: int) -> int | str:
 
 
 async def locate(
-    reader: TopicReader, topic: str, partitions: Sequence[int], start: int | str
+    reader: LogReader, topic: str, partitions: Sequence[int], start: int | str
 ) -> Span:
     """Return the span of some partitions of a topic, `start` as of `parse_start`."""
     bounds = await reader.offsets(topic, partitions)
@@ -71,7 +61,7 @@ async def locate(
     return Span(topic, starts, ends)
 
 
-async def read_span(reader: TopicReader, span: Span, *, follow: bool) -> AsyncIterator[Record]:
+async def read_span(reader: LogReader, span: Span, *, follow: bool) -> AsyncIterator[Record]:
     """Yield the records of a span, with `follow` for ever, else up to its end as it was.
 
     A read that fails for now is tried again; `Unreachable` when, without `follow`, nothing has
@@ -107,7 +97,7 @@ async def sample(records: AsyncIterator[Record], count: int, chance: random.Rand
     return [record for _, record in sorted(kept, key=lambda one: one[0])]
 
 
-async def _fetch(reader: Reader) -> Mapping[At, Sequence[Record]]:
+async def _fetch(reader: LogReader) -> Mapping[At, Sequence[Record]]:
     try:
         return await reader.fetch(FETCH_MS, FETCH_RECORDS)
     except Retry:
@@ -124,6 +114,6 @@ def _within(found: Mapping[At, Sequence[Record]], span: Span, *, follow: bool) -
     ]
 
 
-async def _finished(reader: TopicReader, span: Span, left: set[int]) -> set[int]:
+async def _finished(reader: LogReader, span: Span, left: set[int]) -> set[int]:
     """Return the partitions read to their end; the last offset need not be a record's."""
     return {p for p in left if await reader.position(span.topic, p) >= span.end[p]}

@@ -5,12 +5,10 @@ log alone, so the same records give the same bytes.
 """
 
 import gc
-import hmac
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Final, NamedTuple
 
 from streams.core.decisions import encode
@@ -23,6 +21,7 @@ from streams.recording.ports import Place
 from streams.recording.recording import Recording
 from streams.recording.selection import Selection
 from streams.runtime.codec import decode_log
+from streams.runtime.namespace import fingerprint
 from streams.runtime.ports import Conflict, Store
 
 MEMORY_FLUSH_RECORDS: Final = 200_000
@@ -61,11 +60,10 @@ class Folded(NamedTuple):
 
 def namespace_of(manifest: Manifest, topic: str, rules: Rules) -> str:
     """Return the name of this recording's own set of counters, unlike any live one's."""
-    fingerprint = hmac.new(rules.secret, b"namespace", sha256).hexdigest()[:12]
     return (
         f"replay={manifest.recording_id};topic={topic};"
         f"partitions={manifest.topics[topic].partitions};"
-        f"generation={rules.generation_records};secret={fingerprint}"
+        f"generation={rules.generation_records};secret={fingerprint(rules.secret)}"
     )
 
 

@@ -65,10 +65,6 @@ class Meter:
         """Return records a second since the start."""
         return self.records / max(self._clock() - self._start, 1e-9)
 
-    def say(self, line: str) -> None:
-        """Print one line beside the bar."""
-        self._console.print(line, soft_wrap=True, markup=False)
-
 
 def size_text(size: int) -> str:
     """Return a number of bytes for people.

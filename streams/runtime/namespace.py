@@ -17,12 +17,16 @@ def namespace_of(identity: TopicIdentity, settings: Settings, secret: Secret) ->
 
     The secret is in it by a fingerprint: with another one, other records would count.
     """
-    fingerprint = hmac.new(secret.reveal, b"namespace", sha256).hexdigest()[:12]
     return (
         f"cluster={identity.cluster_id};topic={identity.topic};id={identity.topic_id};"
         f"partitions={identity.partitions};generation={settings.generation_records};"
-        f"secret={fingerprint};schema={SCHEMA}"
+        f"secret={fingerprint(secret.reveal)};schema={SCHEMA}"
     )
+
+
+def fingerprint(secret: bytes) -> str:
+    """Return what tells one secret from another and does not give it away."""
+    return hmac.new(secret, b"namespace", sha256).hexdigest()[:12]
 
 
 def other_namespace(partition: int | None, stored: str, ours: str) -> Halt:

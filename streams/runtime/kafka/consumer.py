@@ -50,14 +50,12 @@ class KafkaConsumer:
         self._listener: AssignmentListener | None = None
         self._failure: Exception | None = None  # of a listener; aiokafka would swallow it
         self._corrupt: dict[int, int] = {}
-        self._started = False
 
     async def start(self, listener: AssignmentListener) -> None:
         """Join the group; `Unreachable` if no broker answers."""
         self._listener = listener
         with retryable("joining the group", self._brokers):
             await self._client.start()
-        self._started = True
         self._client.subscribe([self._topic], listener=_Rebalance(self))
 
     async def stop(self) -> None:
