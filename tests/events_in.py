@@ -35,7 +35,7 @@ from streams.core.events import (
     View,
 )
 from streams.core.partitioner import partition_of
-from streams.core.policy import DEFAULT_WEIGHTS
+from streams.core.rule import DEFAULT_WEIGHTS
 from streams.runtime.codec import control_record, encode
 from streams.runtime.ports import Headers
 

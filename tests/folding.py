@@ -12,9 +12,9 @@ from typing import NamedTuple
 from events_in import SECRET, Logged
 
 from streams.core.counters import Slice, Video, VideoState, load_video
-from streams.core.decisions import Outcome, Receipt, Rejection, encode
 from streams.core.events import LogRecord
 from streams.core.fold import fold
+from streams.core.receipts import Outcome, Receipt, Rejection, encode
 from streams.core.state import FRESH, Meta, PartitionState
 from streams.core.window import REPLAYED_GENERATIONS
 from streams.runtime.codec import decode_log

@@ -22,7 +22,7 @@ from streams.cli.live import (
 )
 from streams.cli.options import Settings, connection_options, output_option
 from streams.cli.wiring import run
-from streams.core.decisions import ACTIONS, Receipt, decode
+from streams.core.receipts import ACTIONS, Receipt, decode
 from streams.ops.explain import decimal, explain, moment
 from streams.runtime.ports import Record
 

@@ -18,8 +18,8 @@ from streams.cli.demo_screen import Moment
 from streams.cli.live import now_ms
 from streams.cli.wiring import make_worker, producing, reading, stop_on_signals, storing
 from streams.control.app import ControlPlane, Ports, load_rules
-from streams.core.decisions import ACTIONS, Receipt, decode
 from streams.core.events import CONTROL_TYPES
+from streams.core.receipts import ACTIONS, Receipt, decode
 from streams.errors import Halt, Retry
 from streams.lab.crowd import Crowd
 from streams.lab.feed import Feed

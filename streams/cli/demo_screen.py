@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from streams.core.decisions import ACTIONS, Action, Receipt
+from streams.core.receipts import ACTIONS, Action, Receipt
 from streams.core.units import MICROS
 from streams.lab.story import Story, Switch
 

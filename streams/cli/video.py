@@ -14,8 +14,8 @@ from streams.cli.live import Span, check_video, example, read_records
 from streams.cli.options import Settings, connection_options, emit_object, output_option
 from streams.cli.wiring import run, storing
 from streams.core.counters import SLICE_FIELDS, SLICE_STAGES, VIDEO_FIELDS, VideoState, load_video
-from streams.core.decisions import Receipt, encode
 from streams.core.partitioner import partition_of
+from streams.core.receipts import Receipt, encode
 from streams.core.units import NEVER
 from streams.errors import Halt
 from streams.ops.explain import decimal, explain

@@ -25,9 +25,9 @@ from streams.control.dossier import Tools
 from streams.control.policy import PolicyRules
 from streams.control.recognise import RecogniserFault, Taxonomy, load_recognisers
 from streams.control.review import ReviewGate
-from streams.core import decisions
-from streams.core.decisions import Receipt
+from streams.core import receipts
 from streams.core.events import Recognition, Review, Upload
+from streams.core.receipts import Receipt
 from streams.core.units import ID_ALPHABET, is_slice
 from streams.errors import DeadLetter, Halt, Retry, Unreachable
 from streams.runtime.codec import (
@@ -318,7 +318,7 @@ def _receipt(value: bytes | None, limit: int) -> Receipt:
     if value is not None and len(value) > limit:
         raise DeadLetter("too_large", f"{len(value)} bytes, {limit} allowed")
     try:
-        receipt: Receipt = decisions.decode(value)  # type: ignore[arg-type] # None is sorted out
+        receipt: Receipt = receipts.decode(value)  # type: ignore[arg-type] # None is sorted out
     except PARSER_ERRORS as error:
         raise classify(error, value) from None
     if not is_slice(receipt.slice):

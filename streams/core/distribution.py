@@ -3,7 +3,6 @@
 from typing import Final
 
 from streams.core.counters import ACTIVE, HELD, IDLE, SLICE_STAGES, Slice, VideoState
-from streams.core.decisions import Effects, Reason, Receipt
 from streams.core.events import (
     Admit,
     Hold,
@@ -15,7 +14,8 @@ from streams.core.events import (
     Takedown,
     VideoControl,
 )
-from streams.core.policy import (
+from streams.core.receipts import Effects, Reason, Receipt
+from streams.core.rule import (
     FIRST_CHECKPOINT,
     Assessment,
     Ruling,

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Final
 
 from streams.core.counters import COMPLETE_PERCENT, Slice, VideoState
-from streams.core.decisions import Effects, Rejection
 from streams.core.distribution import Distribution
 from streams.core.events import (
     EVENT_TYPES,
@@ -27,7 +26,8 @@ from streams.core.events import (
     View,
     Weights,
 )
-from streams.core.policy import DEFAULT_WEIGHTS
+from streams.core.receipts import Effects, Rejection
+from streams.core.rule import DEFAULT_WEIGHTS
 from streams.core.stages import IllegalMove
 from streams.core.state import PartitionState
 from streams.core.units import MICROS, SLICES_PER_VIDEO, is_slice

@@ -3,7 +3,7 @@
 from collections import Counter, deque
 from typing import Final, NamedTuple
 
-from streams.core.decisions import Action, Reason, Receipt
+from streams.core.receipts import Action, Reason, Receipt
 
 KEPT: Final = 500
 """Receipts and switches that are kept; counts know of all."""

@@ -75,7 +75,7 @@ def worth(rates: Rates, weights: Weights) -> float:
 def appeal_for(value: float, weights: Weights) -> float:
     """Return the appeal at which a view is worth `value` micro-units, 0 or 1 beyond the ends.
 
-    >>> from streams.core.policy import DEFAULT_WEIGHTS
+    >>> from streams.core.rule import DEFAULT_WEIGHTS
     >>> round(appeal_for(worth(rates_at(0.6), DEFAULT_WEIGHTS), DEFAULT_WEIGHTS), 6)
     0.6
     """

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from streams.core.decisions import Reason, Receipt
+from streams.core.receipts import Reason, Receipt
 from streams.core.units import MICROS
 
 WORDS: Final[dict[Reason, str]] = {

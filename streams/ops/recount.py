@@ -20,7 +20,7 @@ from streams.core.events import (
     View,
 )
 from streams.core.partitioner import partition_of
-from streams.core.policy import DEFAULT_WEIGHTS
+from streams.core.rule import DEFAULT_WEIGHTS
 from streams.core.units import MICROS, SLICES_PER_VIDEO
 from streams.errors import Halt
 from streams.runtime.codec import decode_log

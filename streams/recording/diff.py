@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from streams.core.decisions import Receipt, decode, encode
+from streams.core.receipts import Receipt, decode, encode
 from streams.errors import Halt
 
 EVIDENCE: Final = ("impressions", "views", "value_sum", "value_sq")

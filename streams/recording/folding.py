@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from streams.core.decisions import encode
 from streams.core.fold import fold
+from streams.core.receipts import encode
 from streams.core.state import PartitionState
 from streams.errors import Halt
 from streams.recording.lines import Recorded

@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from streams.core.decisions import Receipt
 from streams.core.partitioner import partition_of
+from streams.core.receipts import Receipt
 from streams.core.state import FRESH, Changes, Meta
 from streams.errors import Halt, Retry
 from streams.runtime.namespace import other_namespace

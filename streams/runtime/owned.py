@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from streams.core.decisions import encode as encode_receipt
 from streams.core.fold import fold
+from streams.core.receipts import encode as encode_receipt
 from streams.core.state import Changes, PartitionState
 from streams.core.units import surface_of
 from streams.errors import Halt, Retry, StreamsError

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
-from streams.core.decisions import Receipt
+from streams.core.receipts import Receipt
 from streams.core.state import Changes, Meta
 
 Headers = Sequence[tuple[str, bytes]]

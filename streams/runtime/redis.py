@@ -20,7 +20,7 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry as Attempts
 from redis.backoff import NoBackoff
 
-from streams.core.decisions import Receipt
+from streams.core.receipts import Receipt
 from streams.core.state import Changes, Meta
 from streams.errors import Halt, Retry, StreamsError, Unreachable
 from streams.runtime.namespace import other_namespace

@@ -5,7 +5,7 @@ from command import Where, streams
 from confluent_kafka import Producer
 from servers import create_topic
 
-from streams.core.decisions import Receipt, encode
+from streams.core.receipts import Receipt, encode
 
 PARTITIONS = 2
 RECEIPT = Receipt(

@@ -8,7 +8,7 @@ from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
 from streams.cli.demo_screen import Moment, line, screen, summary
-from streams.core.decisions import ACTIONS, Action, Reason, Receipt
+from streams.core.receipts import ACTIONS, Action, Reason, Receipt
 from streams.lab.story import Story
 
 TITLES = {f"square-dance-{n}": "周末足球赛,最后一分钟点球:我们舞队的新广场舞" for n in range(60)}

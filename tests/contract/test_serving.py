@@ -11,7 +11,7 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from streams.core.decisions import ACTIONS, Action, Receipt
+from streams.core.receipts import ACTIONS, Action, Receipt
 from streams.embedded import EmbeddedRedis
 from streams.runtime.memory import MemoryDossiers, MemoryServingIndex
 from streams.runtime.ports import Candidate, Dossiers, ServingIndex

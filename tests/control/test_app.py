@@ -15,11 +15,11 @@ from servers import create_topic
 
 from streams.control import dossier
 from streams.control.app import ControlPlane, Ports
-from streams.core.decisions import Receipt
-from streams.core.decisions import encode as encode_receipt
 from streams.core.events import Admit, ControlRecord, Policy, Review, Takedown, Upload
 from streams.core.fold import fold
 from streams.core.partitioner import partition_of
+from streams.core.receipts import Receipt
+from streams.core.receipts import encode as encode_receipt
 from streams.core.state import PartitionState
 from streams.embedded import EmbeddedBroker
 from streams.errors import Halt, Retry, Unreachable

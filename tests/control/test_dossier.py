@@ -17,7 +17,6 @@ from streams.control.dossier import SOURCES_MAX, Dossier, Tools, advance, settle
 from streams.control.policy import PolicyRules
 from streams.control.recognise import RecogniserFault, TagKey
 from streams.control.review import ReviewGate
-from streams.core.decisions import Effects
 from streams.core.events import (
     Admit,
     Recognition,
@@ -29,6 +28,7 @@ from streams.core.events import (
     VideoControl,
 )
 from streams.core.fold import fold
+from streams.core.receipts import Effects
 from streams.core.state import PartitionState
 from streams.errors import DeadLetter
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from streams.core.decisions import ACTIONS
+from streams.core.receipts import ACTIONS
 
 ROOT = Path(__file__).parents[2]
 

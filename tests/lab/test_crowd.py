@@ -17,7 +17,6 @@ from streams.control.dossier import Dossier, Tools
 from streams.control.policy import PolicyRules
 from streams.control.recognise import Recogniser, Taxonomy
 from streams.control.review import ReviewGate
-from streams.core.decisions import ACTIONS, Receipt
 from streams.core.events import (
     Impression,
     InteractionRecord,
@@ -28,6 +27,7 @@ from streams.core.events import (
     View,
 )
 from streams.core.fold import fold
+from streams.core.receipts import ACTIONS, Receipt
 from streams.core.state import PartitionState
 from streams.core.units import MICROS
 from streams.lab.crowd import SENT_TWICE, VIEW_LOST, Crowd, CrowdEvent

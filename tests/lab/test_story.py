@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from streams.core.decisions import Receipt
+from streams.core.receipts import Receipt
 from streams.lab.story import KEPT, Story
 
 

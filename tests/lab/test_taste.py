@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.core.events import SlicePolicy
-from streams.core.policy import DEFAULT_WEIGHTS
+from streams.core.rule import DEFAULT_WEIGHTS
 from streams.core.units import MICROS
 from streams.lab.taste import Fortune, appeal_for, draw_appeals, rates_at, worth
 

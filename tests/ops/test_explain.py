@@ -5,7 +5,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.core.decisions import ACTIONS, Reason, Receipt
+from streams.core.receipts import ACTIONS, Reason, Receipt
 from streams.ops.explain import WORDS, decimal, explain, moment
 
 MICROS_FIELDS = {

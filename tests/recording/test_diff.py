@@ -8,7 +8,7 @@ from events_in import FIXED, NOW, Logged, policy, record, records_of, synthetic_
 from folding import Folding, decoded
 from msgspec.structs import replace
 
-from streams.core.decisions import decode, encode
+from streams.core.receipts import decode, encode
 from streams.errors import Halt
 from streams.recording.diff import Run, compare, read_run
 

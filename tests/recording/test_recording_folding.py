@@ -12,7 +12,7 @@ from folding import Folding, decoded
 from tapes import TOPIC, busy_log, cluster_of, log_with
 from tapes import record as record_whole
 
-from streams.core.decisions import encode
+from streams.core.receipts import encode
 from streams.errors import Halt
 from streams.recording import folding as folding_module
 from streams.recording import writer as writer_module

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from streams.core.decisions import Receipt
+from streams.core.receipts import Receipt
 from streams.core.state import FRESH, Changes
 from streams.embedded import EmbeddedRedis
 from streams.embedded.child import free_ports

@@ -28,7 +28,7 @@ from events_in import (
 from faults.twins import LOG, Life, World, counted, counted_with_a_death, settings_of
 from folding import Folding, decoded
 
-from streams.core.decisions import encode as encode_receipt
+from streams.core.receipts import encode as encode_receipt
 from streams.core.state import FRESH, Changes, PartitionState
 from streams.errors import Halt, Retry
 from streams.runtime.codec import encode

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from streams.core.counters import ACTIVE, STOPPED, Slice, Video, VideoState
 from streams.core.events import Policy
-from streams.core.policy import (
+from streams.core.rule import (
     Ruling,
     assess,
     next_slice,

@@ -6,9 +6,9 @@ Reads rows and the policy in force, changes nothing; `fold` writes what is decid
 from typing import Final, NamedTuple
 
 from streams.core.counters import IDLE, Slice, Video, VideoState
-from streams.core.decisions import Action, Reason
 from streams.core.estimate import Estimate, Evidence, Prior, estimate
 from streams.core.events import Policy, SlicePolicy, Weights
+from streams.core.receipts import Action, Reason
 from streams.core.units import MICROS, NEVER, surface_of
 
 DEFAULT_WEIGHTS: Final = Weights(
