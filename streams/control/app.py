@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Final, Literal
 from weakref import WeakValueDictionary
 
-from streams.control import dossier
+from streams.control.admission import dossier
 from streams.control.agents import FaustApp, Handler, group_of, new_app
-from streams.control.catalogue import Catalogue
-from streams.control.dossier import Tools
-from streams.control.policy import PolicyRules
-from streams.control.recognise import RecogniserFault, Taxonomy, load_recognisers
-from streams.control.review import ReviewGate
+from streams.control.policy.catalogue import Catalogue
+from streams.control.admission.dossier import Tools
+from streams.control.policy.file import PolicyRules
+from streams.control.admission.recognise import RecogniserFault, Taxonomy, load_recognisers
+from streams.control.admission.review import ReviewGate
 from streams.core import receipts
 from streams.core.events import Recognition, Review, Upload
 from streams.core.receipts import Receipt

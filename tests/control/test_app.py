@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from servers import create_topic
 
-from streams.control import dossier
+from streams.control.admission import dossier
 from streams.control.app import ControlPlane, Ports
 from streams.core.events import Admit, ControlRecord, Policy, Review, Takedown, Upload
 from streams.core.fold import fold

@@ -11,12 +11,12 @@ from statistics import fmean
 import msgspec
 import pytest
 
-from streams.control import dossier
-from streams.control.catalogue import Catalogue
-from streams.control.dossier import Dossier, Tools
-from streams.control.policy import PolicyRules
-from streams.control.recognise import Recogniser, Taxonomy
-from streams.control.review import ReviewGate
+from streams.control.admission import dossier
+from streams.control.policy.catalogue import Catalogue
+from streams.control.admission.dossier import Dossier, Tools
+from streams.control.policy.file import PolicyRules
+from streams.control.admission.recognise import Recogniser, Taxonomy
+from streams.control.admission.review import ReviewGate
 from streams.core.events import (
     Impression,
     InteractionRecord,

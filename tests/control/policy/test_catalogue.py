@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.control.catalogue import Catalogue
-from streams.control.recognise import DIMENSIONS, Recogniser, TagKey, Taxonomy
+from streams.control.policy.catalogue import Catalogue
+from streams.control.admission.recognise import DIMENSIONS, Recogniser, TagKey, Taxonomy
 from streams.core.events import SlicePolicy, Tag, Upload
 from streams.core.units import SLICES_PER_VIDEO, is_slice
 from streams.errors import Halt

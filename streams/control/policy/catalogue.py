@@ -16,7 +16,7 @@ from typing import Annotated, Any, Final, Self
 
 from msgspec import Meta, Struct
 
-from streams.control.recognise import (
+from streams.control.admission.recognise import (
     TagKey,
     Taxonomy,
     checked,

@@ -22,14 +22,14 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from streams.control.catalogue import Catalogue
-from streams.control.recognise import (
+from streams.control.policy.catalogue import Catalogue
+from streams.control.admission.recognise import (
     RecogniserFault,
     RecogniserPlugin,
     merge_tags,
     recognise_all,
 )
-from streams.control.review import ReviewGate
+from streams.control.admission.review import ReviewGate
 from streams.core.events import (
     Admit,
     Hold,

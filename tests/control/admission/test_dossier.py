@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.control import dossier
-from streams.control.catalogue import Catalogue
-from streams.control.dossier import SOURCES_MAX, Dossier, Tools, advance, settled
-from streams.control.policy import PolicyRules
-from streams.control.recognise import RecogniserFault, TagKey
-from streams.control.review import ReviewGate
+from streams.control.admission import dossier
+from streams.control.policy.catalogue import Catalogue
+from streams.control.admission.dossier import SOURCES_MAX, Dossier, Tools, advance, settled
+from streams.control.policy.file import PolicyRules
+from streams.control.admission.recognise import RecogniserFault, TagKey
+from streams.control.admission.review import ReviewGate
 from streams.core.events import (
     Admit,
     Recognition,

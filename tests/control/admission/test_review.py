@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.control.recognise import Recogniser, TagKey
-from streams.control.review import ReviewGate, Verdict
+from streams.control.admission.recognise import Recogniser, TagKey
+from streams.control.admission.review import ReviewGate, Verdict
 from streams.core.events import Tag, Upload
 from streams.errors import Halt
 

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from streams.control.catalogue import Catalogue
-from streams.control.policy import PolicyRules
+from streams.control.policy.catalogue import Catalogue
+from streams.control.policy.file import PolicyRules
 from streams.core.events import Policy
 from streams.errors import Halt
 

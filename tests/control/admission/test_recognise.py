@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.control.recognise import (
+from streams.control.admission.recognise import (
     DIMENSIONS,
     Lexicon,
     MetadataTest,
@@ -383,7 +383,7 @@ def point(name: str, value: str) -> EntryPoint:
 
 
 def test_the_built_in_recogniser_is_an_entry_point_like_any_other() -> None:
-    builtin = point("builtin", "streams.control.recognise:Recogniser")
+    builtin = point("builtin", "streams.control.admission.recognise:Recogniser")
     recognisers, faults = load_recognisers(CONFIG, [builtin])
     assert faults == ()
     assert isinstance(recognisers["builtin"], Recogniser)
@@ -406,7 +406,7 @@ def test_recognisers_that_cannot_be_built_stop_nobody_else() -> None:
 
 
 def test_a_wrong_taxonomy_is_the_fault_of_the_built_in_recogniser_alone(tmp_path: Path) -> None:
-    builtin = point("builtin", "streams.control.recognise:Recogniser")
+    builtin = point("builtin", "streams.control.admission.recognise:Recogniser")
     recognisers, faults = load_recognisers(tmp_path, [builtin, point("s", f"{__name__}:Sure")])
     assert list(recognisers) == ["s"]
     assert "taxonomy.toml" in faults[0].error

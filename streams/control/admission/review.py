@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from msgspec import Meta, Struct
 
-from streams.control.recognise import (
+from streams.control.admission.recognise import (
     DIMENSIONS,
     Lexicon,
     MetadataTest,
