@@ -8,9 +8,9 @@ from streams.cli.live import example
 from streams.cli.options import config_option, emit, output_option
 from streams.cli.topics import compare
 from streams.cli.wiring import run
-from streams.control.policy.catalogue import Catalogue
-from streams.control.admission.recognise import Taxonomy
 from streams.control.admission.review import ReviewGate
+from streams.control.admission.taxonomy import Taxonomy
+from streams.control.policy.catalogue import Catalogue
 from streams.errors import Halt, StreamsError, Unreachable
 from streams.ops.checks import (
     Check,

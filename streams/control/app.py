@@ -19,12 +19,13 @@ from typing import Final, Literal
 from weakref import WeakValueDictionary
 
 from streams.control.admission import dossier
+from streams.control.admission.dossier import Tools
+from streams.control.admission.plugins import RecogniserFault, load_recognisers
+from streams.control.admission.review import ReviewGate
+from streams.control.admission.taxonomy import Taxonomy
 from streams.control.agents import FaustApp, Handler, group_of, new_app
 from streams.control.policy.catalogue import Catalogue
-from streams.control.admission.dossier import Tools
 from streams.control.policy.file import PolicyRules
-from streams.control.admission.recognise import RecogniserFault, Taxonomy, load_recognisers
-from streams.control.admission.review import ReviewGate
 from streams.core import receipts
 from streams.core.events import Recognition, Review, Upload
 from streams.core.receipts import Receipt

@@ -12,11 +12,12 @@ import msgspec
 import pytest
 
 from streams.control.admission import dossier
-from streams.control.policy.catalogue import Catalogue
 from streams.control.admission.dossier import Dossier, Tools
-from streams.control.policy.file import PolicyRules
-from streams.control.admission.recognise import Recogniser, Taxonomy
+from streams.control.admission.recognise import Recogniser
 from streams.control.admission.review import ReviewGate
+from streams.control.admission.taxonomy import Taxonomy
+from streams.control.policy.catalogue import Catalogue
+from streams.control.policy.file import PolicyRules
 from streams.core.events import (
     Impression,
     InteractionRecord,

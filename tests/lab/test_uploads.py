@@ -6,9 +6,9 @@ from random import Random
 import pytest
 from msgspec.structs import replace
 
-from streams.control.policy.catalogue import Catalogue
 from streams.control.admission.recognise import Recogniser
 from streams.control.admission.review import ReviewGate
+from streams.control.policy.catalogue import Catalogue
 from streams.core.events import Upload
 from streams.lab.uploads import DARING, DOUBTFUL, FORBIDDEN, SUBJECTS, draw_upload
 

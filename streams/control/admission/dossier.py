@@ -22,14 +22,10 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from streams.control.policy.catalogue import Catalogue
-from streams.control.admission.recognise import (
-    RecogniserFault,
-    RecogniserPlugin,
-    merge_tags,
-    recognise_all,
-)
+from streams.control.admission.plugins import RecogniserFault, RecogniserPlugin, recognise_all
+from streams.control.admission.recognise import merge_tags
 from streams.control.admission.review import ReviewGate
+from streams.control.policy.catalogue import Catalogue
 from streams.core.events import (
     Admit,
     Hold,

@@ -13,17 +13,17 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from msgspec import Meta, Struct
 
-from streams.control.admission.recognise import (
+from streams.control.admission.lexicon import Lexicon
+from streams.control.admission.taxonomy import (
     DIMENSIONS,
-    Lexicon,
     MetadataTest,
     TagKey,
     Taxonomy,
     Word,
-    checked,
     passes,
     tag_weights,
 )
+from streams.control.figures import checked
 from streams.core.events import Tag, Upload, VerdictWord
 from streams.errors import Halt
 from streams.settings import read_toml

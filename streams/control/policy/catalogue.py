@@ -16,15 +16,9 @@ from typing import Annotated, Any, Final, Self
 
 from msgspec import Meta, Struct
 
-from streams.control.admission.recognise import (
-    TagKey,
-    Taxonomy,
-    checked,
-    micros,
-    noisy_or,
-    ratio_micros,
-    tag_weights,
-)
+from streams.control.admission.recognise import noisy_or
+from streams.control.admission.taxonomy import TagKey, Taxonomy, tag_weights
+from streams.control.figures import checked, micros, ratio_micros
 from streams.core.events import SlicePolicy, Tag
 from streams.core.units import MICROS, SLICES_PER_VIDEO, SliceId, is_slice, surface_of
 from streams.errors import Halt

@@ -16,8 +16,8 @@ import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import asdict, replace
 
+from streams.control.figures import checked, micros, ratio_micros
 from streams.control.policy.catalogue import Catalogue
-from streams.control.admission.recognise import checked, micros, ratio_micros
 from streams.core.events import Policy, Weights
 from streams.core.units import MICROS
 from streams.errors import Halt

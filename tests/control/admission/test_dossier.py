@@ -12,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.control.admission import dossier
-from streams.control.policy.catalogue import Catalogue
 from streams.control.admission.dossier import SOURCES_MAX, Dossier, Tools, advance, settled
-from streams.control.policy.file import PolicyRules
-from streams.control.admission.recognise import RecogniserFault, TagKey
+from streams.control.admission.plugins import RecogniserFault
 from streams.control.admission.review import ReviewGate
+from streams.control.admission.taxonomy import TagKey
+from streams.control.policy.catalogue import Catalogue
+from streams.control.policy.file import PolicyRules
 from streams.core.events import (
     Admit,
     Recognition,

@@ -9,21 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.control.admission.recognise import (
-    DIMENSIONS,
-    Lexicon,
-    MetadataTest,
-    Recogniser,
-    RecogniserFault,
-    TagKey,
-    Taxonomy,
-    load_recognisers,
-    merge_tags,
-    micros,
-    noisy_or,
-    passes,
-    recognise_all,
-)
+from streams.control.admission.lexicon import Lexicon
+from streams.control.admission.plugins import RecogniserFault, load_recognisers, recognise_all
+from streams.control.admission.recognise import Recogniser, merge_tags, noisy_or
+from streams.control.admission.taxonomy import DIMENSIONS, MetadataTest, TagKey, Taxonomy, passes
+from streams.control.figures import micros
 from streams.core.events import Music, Tag, Upload
 from streams.errors import Halt
 from streams.settings import read_toml

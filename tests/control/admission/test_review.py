@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.control.admission.recognise import Recogniser, TagKey
+from streams.control.admission.recognise import Recogniser
 from streams.control.admission.review import ReviewGate, Verdict
+from streams.control.admission.taxonomy import TagKey
 from streams.core.events import Tag, Upload
 from streams.errors import Halt
 

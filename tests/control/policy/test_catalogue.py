@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.control.admission.recognise import Recogniser
+from streams.control.admission.taxonomy import DIMENSIONS, TagKey, Taxonomy
 from streams.control.policy.catalogue import Catalogue
-from streams.control.admission.recognise import DIMENSIONS, Recogniser, TagKey, Taxonomy
 from streams.core.events import SlicePolicy, Tag, Upload
 from streams.core.units import SLICES_PER_VIDEO, is_slice
 from streams.errors import Halt
