@@ -10,18 +10,25 @@ from events_in import synthetic_log
 from streams.recording.checkpoint import Checkpoint
 from streams.recording.lines import Recorded
 from streams.recording.manifest import FORMAT_VERSION, Manifest
-from streams.recording.memory import MemoryCluster
 from streams.recording.pacing import Pace
 from streams.recording.planning import Request, plan
 from streams.recording.recorder import Recorder
 from streams.recording.recording import Recording
 from streams.recording.replayer import Options, Replayer, Target, Time
 from streams.recording.writer import RecordingWriter
-from streams.runtime.memory import MemoryLog
+from streams.runtime.memory import MemoryCluster, MemoryLog, MemoryProducer, MemoryReader
 from streams.runtime.ports import Record
 
 TOPIC = "interactions"
 UP_TO_NOW = Request([TOPIC], to_end=True)
+
+
+class Brokers(MemoryReader, MemoryCluster, MemoryProducer):
+    """A log's reader, cluster and sink in one, for tests that hand it to all three."""
+
+    def topics(self) -> dict[str, int]:
+        """Return the partition count of every topic."""
+        return self._log.topics()
 
 
 def log_with(records: Iterable[Record], partitions: int = 4, topic: str = TOPIC) -> MemoryLog:
@@ -44,13 +51,13 @@ def busy_log(events: int = 600, partitions: int = 4) -> MemoryLog:
     )
 
 
-def cluster_of(log: MemoryLog, partitions: int = 4, topic: str = TOPIC) -> MemoryCluster:
+def cluster_of(log: MemoryLog) -> Brokers:
     """Return the cluster that a log is on."""
-    return MemoryCluster(log, {topic: partitions})
+    return Brokers(log)
 
 
 async def start_writer(
-    cluster: MemoryCluster, folder: Path, request: Request = UP_TO_NOW
+    cluster: Brokers, folder: Path, request: Request = UP_TO_NOW
 ) -> RecordingWriter:
     """Return a writer of a new recording of this cluster."""
     topics = await plan(cluster, cluster, request)
@@ -61,7 +68,7 @@ async def start_writer(
     return RecordingWriter(folder, manifest, time.monotonic)
 
 
-async def record(cluster: MemoryCluster, folder: Path, request: Request = UP_TO_NOW) -> Recording:
+async def record(cluster: Brokers, folder: Path, request: Request = UP_TO_NOW) -> Recording:
     """Record a cluster to the end that the request names."""
     writer = await start_writer(cluster, folder, request)
     assert await Recorder(cluster, writer, now_ms=lambda: 0).run(lambda: False)
@@ -114,14 +121,14 @@ FAST = Options(pace=Pace(None))
 
 def replayer_into(
     recording: Recording,
-    cluster: MemoryCluster,
+    cluster: Brokers,
     options: Options = FAST,
     hands: Hands | None = None,
     checkpoint: Checkpoint | None = None,
     to: str = "again",
 ) -> Replayer:
     """Return a replay of a recording's interactions into a topic of a cluster."""
-    counts = {to: cluster.partitions[to]}
+    counts = {to: cluster.topics()[to]}
     recorded = {TOPIC: recording.manifest.topics[TOPIC].partitions}
     return Replayer(
         recording,
@@ -133,8 +140,8 @@ def replayer_into(
     )
 
 
-def target(partitions: int = 4, topic: str = "again") -> tuple[MemoryLog, MemoryCluster]:
+def target(partitions: int = 4, topic: str = "again") -> tuple[MemoryLog, Brokers]:
     """Return an empty log with a fresh topic, and its cluster."""
     log = MemoryLog(cluster_id="other")
     log.create(topic, partitions)
-    return log, MemoryCluster(log, {topic: partitions})
+    return log, Brokers(log)

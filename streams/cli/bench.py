@@ -30,7 +30,7 @@ from streams.ops.topics import wanted_topics
 from streams.recording import bench as recording_bench
 from streams.recording.folding import Rules
 from streams.runtime.codec import decode_log
-from streams.runtime.kafka import KafkaAdmin, KafkaProducer
+from streams.runtime.kafka import KafkaCluster, KafkaProducer
 from streams.runtime.namespace import namespace_of
 from streams.runtime.redis import RedisStore
 from streams.settings import Secret, Settings
@@ -138,7 +138,7 @@ class _Trial:
         self._secret = Secret(secrets.token_hex(16))
         self._topic = self._settings.topic("interactions")
         self._load = Load(self._topic, PARTITIONS, videos=videos, policy=policy)
-        self._admin = KafkaAdmin(settings.brokers)
+        self._admin = KafkaCluster(settings.brokers)
         self._store = RedisStore(settings.redis)
         self._events = 0  # sent, control records apart
 

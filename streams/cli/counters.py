@@ -7,7 +7,7 @@ from streams.cli import ConditionNotMet
 from streams.cli.options import connection_options, emit, emit_object, output_option
 from streams.cli.wiring import reading, run, storing
 from streams.ops.recount import Verification, Verifier, verify
-from streams.runtime.kafka import KafkaAdmin
+from streams.runtime.kafka import KafkaCluster
 from streams.runtime.namespace import namespace_of
 from streams.settings import Settings, load_secret
 
@@ -61,7 +61,7 @@ def rebuild(settings: Settings, yes: bool) -> None:
 
 async def _verify(settings: Settings) -> Verification:
     secret = load_secret()
-    identity = await KafkaAdmin(settings.brokers).identity(settings.topic("interactions"))
+    identity = await KafkaCluster(settings.brokers).identity(settings.topic("interactions"))
     namespace = namespace_of(identity, settings, secret)
     async with reading(settings.brokers) as reader, storing(settings.redis) as store:
         await store.check()
@@ -69,7 +69,7 @@ async def _verify(settings: Settings) -> Verification:
 
 
 async def _rebuild(settings: Settings, yes: bool) -> None:
-    admin = KafkaAdmin(settings.brokers)
+    admin = KafkaCluster(settings.brokers)
     identity = await admin.identity(settings.topic("interactions"))
     async with reading(settings.brokers) as reader, storing(settings.redis) as store:
         partitions = range(identity.partitions)

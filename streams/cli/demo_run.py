@@ -26,9 +26,11 @@ from streams.lab.feed import Feed
 from streams.lab.story import Story
 from streams.ops.recount import Verifier, verify
 from streams.runtime import metrics
-from streams.runtime.kafka import KafkaAdmin, KafkaReader
+from streams.runtime.kafka import KafkaCluster, KafkaReader
 from streams.runtime.namespace import namespace_of
-from streams.runtime.redis import RedisDossiers, RedisServingIndex, RedisStore
+from streams.runtime.redis import RedisStore
+from streams.runtime.redis.dossiers import RedisDossiers
+from streams.runtime.redis.serving import RedisServingIndex
 from streams.runtime.worker import Worker
 from streams.settings import Secret, Settings
 
@@ -265,7 +267,7 @@ async def _read_all_receipts(play: Play, stage: _Stage) -> None:
 async def _verify(play: Play, stage: _Stage) -> dict[str, Any]:
     """Compare all counters with a recount; `differences` is None where the log is cut short."""
     settings = play.settings
-    identity = await KafkaAdmin(settings.brokers).identity(settings.topic("interactions"))
+    identity = await KafkaCluster(settings.brokers).identity(settings.topic("interactions"))
     namespace = namespace_of(identity, settings, play.secret)
     tools = Verifier(settings, play.secret.reveal)
     async with reading(settings.brokers) as reader:

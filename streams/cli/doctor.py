@@ -21,7 +21,7 @@ from streams.ops.checks import (
     check_topics,
     failed,
 )
-from streams.runtime.kafka import KafkaAdmin
+from streams.runtime.kafka import KafkaCluster
 from streams.runtime.redis import RedisStore
 from streams.settings import Settings, load_secret, load_settings
 
@@ -69,7 +69,7 @@ async def _check_connections(settings: Settings) -> list[Check]:
 
 
 async def _check_kafka(settings: Settings) -> list[Check]:
-    admin = KafkaAdmin(settings.brokers)
+    admin = KafkaCluster(settings.brokers)
     reached = await attempt_async("kafka", admin.describe, f"answers at {settings.brokers}")
     if reached.status != "ok":
         return [reached]

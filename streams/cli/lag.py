@@ -9,7 +9,7 @@ from streams.cli.options import Settings, connection_options, emit, output_optio
 from streams.cli.wiring import reading, run
 from streams.errors import Halt
 from streams.ops.lag import Lag, measure_lag
-from streams.runtime.kafka import KafkaAdmin
+from streams.runtime.kafka import KafkaCluster
 
 
 @click.group(short_help="Show how far consumers are behind.")
@@ -42,7 +42,7 @@ def list_command(
 
 
 async def _measure(settings: Settings, groups: tuple[str, ...], topic: str | None) -> list[Lag]:
-    admin = KafkaAdmin(settings.brokers)
+    admin = KafkaCluster(settings.brokers)
     existing = await admin.describe()
     known = await admin.groups()
     unknown = sorted(set(groups) - set(known))

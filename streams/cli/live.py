@@ -13,7 +13,7 @@ from streams.cli.options import one_line
 from streams.core.partitioner import partition_of
 from streams.core.units import ID_ALPHABET, ID_MAX
 from streams.ops.tail import locate, parse_start, read_span
-from streams.runtime.kafka import KafkaAdmin
+from streams.runtime.kafka import KafkaCluster
 from streams.runtime.ports import Record
 from streams.settings import Settings
 
@@ -49,7 +49,7 @@ def now_ms() -> int:
 async def read_records(settings: Settings, span: Span) -> AsyncGenerator[Record, None]:
     """Yield the records of a span; `Halt` if the topic does not exist."""
     start = parse_start(span.start, now_ms())
-    count = (await KafkaAdmin(settings.brokers).identity(span.topic)).partitions
+    count = (await KafkaCluster(settings.brokers).identity(span.topic)).partitions
     only = [partition_of(span.video.encode(), count)] if span.video else range(count)
     async with wiring.reading(settings.brokers) as reader:
         where = await locate(reader, span.topic, only, start)

@@ -16,7 +16,7 @@ from streams.errors import Halt
 from streams.ops.lines import LineReader
 from streams.ops.publish import InvalidLine, Pace, Publisher, PublishOptions, publish_lines
 from streams.runtime.codec import ARRAY_MAX
-from streams.runtime.kafka import KafkaAdmin
+from streams.runtime.kafka import KafkaCluster
 
 NEEDED: Final = ("uploads", "recognitions", "reviews", "interactions")
 PROGRESS_S: Final = 10.0
@@ -120,7 +120,7 @@ async def _publish(settings: Settings, job: Job) -> None:
 
 async def _look_up(settings: Settings) -> tuple[int, int]:
     """Return the partition count of the interactions and the oldest time that retention keeps."""
-    admin = KafkaAdmin(settings.brokers)
+    admin = KafkaCluster(settings.brokers)
     existing = await admin.describe()
     missing = [topic for name in NEEDED if (topic := settings.topic(name)) not in existing]
     if missing:

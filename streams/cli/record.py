@@ -19,12 +19,12 @@ from streams.errors import Halt
 from streams.recording.interrupts import Stop, orderly_stop
 from streams.recording.manifest import FORMAT_VERSION, Manifest
 from streams.recording.planning import Request, plan, reopen, require_free
-from streams.recording.ports import Place
 from streams.recording.progress import Meter, size_text
 from streams.recording.recorder import Progress, Recorder
 from streams.recording.times import time_ms
 from streams.recording.writer import RecordingWriter
-from streams.runtime.kafka import KafkaAdmin, KafkaReader
+from streams.runtime.kafka import KafkaCluster, KafkaReader
+from streams.runtime.ports import Place
 from streams.runtime.refusals import APP_VERSION
 
 EPILOG: Final = """\b
@@ -79,7 +79,7 @@ async def _record(
 ) -> None:
     if request is not None:
         require_free(folder)
-    reader, admin = KafkaReader(settings.brokers), KafkaAdmin(settings.brokers)
+    reader, admin = KafkaReader(settings.brokers), KafkaCluster(settings.brokers)
     try:
         await reader.start()
         if request is None:

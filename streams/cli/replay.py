@@ -25,7 +25,6 @@ from streams.recording.folding import (
 from streams.recording.foreign import opened
 from streams.recording.interrupts import Stop, orderly_stop
 from streams.recording.pacing import Pace
-from streams.recording.ports import BatchSink
 from streams.recording.progress import Meter
 from streams.recording.recording import Damaged, Recording
 from streams.recording.replayer import (
@@ -38,8 +37,8 @@ from streams.recording.replayer import (
 )
 from streams.recording.selection import Selection, parse_where
 from streams.recording.times import duration_ms, time_ms
-from streams.runtime.kafka import KafkaAdmin, KafkaProducer
-from streams.runtime.ports import Outgoing
+from streams.runtime.kafka import KafkaCluster, KafkaProducer
+from streams.runtime.ports import BatchSink, Outgoing
 
 EPILOG: Final = """\b
 Examples:
@@ -180,7 +179,7 @@ class _Plan:
 
 async def _to_kafka(it: Recording, settings: Settings, asked: dict[str, Any], stop: Stop) -> None:
     options = _options(it, asked)
-    admin = KafkaAdmin(settings.brokers)
+    admin = KafkaCluster(settings.brokers)
     plan = await _plan(it, admin, options, asked)
     checkpoint = _checkpoint(it, plan, asked)
     _print_plan(it, plan, settings, checkpoint)
@@ -199,7 +198,9 @@ async def _to_kafka(it: Recording, settings: Settings, asked: dict[str, Any], st
         await producer.stop()
 
 
-async def _plan(it: Recording, admin: KafkaAdmin, options: Options, asked: dict[str, Any]) -> _Plan:
+async def _plan(
+    it: Recording, admin: KafkaCluster, options: Options, asked: dict[str, Any]
+) -> _Plan:
     mapping = _topics(it, asked["topics"])
     counts = await admin.describe()
     recorded = {name: it.manifest.topics[name].partitions for name in mapping}
@@ -309,7 +310,7 @@ def _print_plan(it: Recording, plan: _Plan, settings: Settings, checkpoint: Chec
         _say(f"going on behind {checkpoint.sent:,} records")
 
 
-async def _warn_of_expiry(it: Recording, plan: _Plan, admin: KafkaAdmin) -> None:
+async def _warn_of_expiry(it: Recording, plan: _Plan, admin: KafkaCluster) -> None:
     """Say so if a topic keeps records for less time than the recording is old."""
     first = it.manifest.first_timestamp
     if first is None or plan.options.timestamps != "keep":

@@ -9,7 +9,7 @@ from streams.cli.options import Settings, connection_options, emit, output_optio
 from streams.cli.wiring import run
 from streams.errors import Halt
 from streams.ops.topics import Step, plan, wanted_topics
-from streams.runtime.kafka import KafkaAdmin
+from streams.runtime.kafka import KafkaCluster
 
 
 @click.group(short_help="Compare and create the topics.")
@@ -61,7 +61,7 @@ def apply_command(settings: Settings, yes: bool, output: str) -> None:
 
 async def compare(settings: Settings) -> list[Step]:
     """Return the plan for the topics of these settings."""
-    admin = KafkaAdmin(settings.brokers)
+    admin = KafkaCluster(settings.brokers)
     existing = await admin.describe()
     wanted = wanted_topics(settings)
     configs = {
@@ -71,7 +71,7 @@ async def compare(settings: Settings) -> list[Step]:
 
 
 async def _act(settings: Settings, steps: Sequence[Step]) -> None:
-    admin = KafkaAdmin(settings.brokers)
+    admin = KafkaCluster(settings.brokers)
     for step in steps:
         topic = step.topic
         if step.action == "create":

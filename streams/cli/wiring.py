@@ -14,7 +14,7 @@ import uvloop
 
 from streams.errors import Halt
 from streams.ops.topics import plan, wanted_topics
-from streams.runtime.kafka import KafkaAdmin, KafkaConsumer, KafkaProducer, KafkaReader
+from streams.runtime.kafka import KafkaCluster, KafkaConsumer, KafkaProducer, KafkaReader
 from streams.runtime.redis import RedisStore
 from streams.runtime.worker import Worker
 from streams.settings import Secret, Settings
@@ -56,7 +56,7 @@ def log_to_stderr(level: int = logging.INFO) -> None:
 
 async def require_topics(settings: Settings) -> None:
     """Raise `Halt` unless every topic is there as the settings say."""
-    admin = KafkaAdmin(settings.brokers)
+    admin = KafkaCluster(settings.brokers)
     partitions = await admin.describe()
     wanted = wanted_topics(settings)
     configs = {t.name: await admin.configs(t.name) for t in wanted if t.name in partitions}

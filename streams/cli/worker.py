@@ -19,9 +19,10 @@ from streams.cli.wiring import (
 )
 from streams.control.app import ControlPlane, Ports
 from streams.errors import Halt
-from streams.runtime.kafka import KafkaAdmin, KafkaProducer
+from streams.runtime.kafka import KafkaCluster, KafkaProducer
 from streams.runtime.metrics import serve_metrics, tame_gc
-from streams.runtime.redis import RedisDossiers, RedisServingIndex
+from streams.runtime.redis.dossiers import RedisDossiers
+from streams.runtime.redis.serving import RedisServingIndex
 from streams.settings import Secret, Settings, load_secret
 
 Half = Callable[[], Awaitable[None]]
@@ -111,7 +112,7 @@ async def _start_control(
     stack.push_async_callback(dossiers.close)
     index = RedisServingIndex(settings.redis)
     stack.push_async_callback(index.close)
-    log = await KafkaAdmin(settings.brokers).identity(settings.topic("interactions"))
+    log = await KafkaCluster(settings.brokers).identity(settings.topic("interactions"))
     ports = Ports(producer, dossiers, index)
     control = ControlPlane(settings, secret, ports, folder, partitions=log.partitions)
     await control.start()

@@ -5,10 +5,8 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from streams.errors import Retry
-from streams.runtime.ports import Clock, LogReader, Offsets
+from streams.runtime.ports import Clock, LogReader, Offsets, Place
 
-At = tuple[str, int]
-"""Topic and partition."""
 READ_TIMEOUT_S: Final = 20.0
 
 
@@ -42,7 +40,7 @@ class Lag(NamedTuple):
 
 async def measure_lag(
     reader: LogReader,
-    committed: Mapping[str, Mapping[At, int]],
+    committed: Mapping[str, Mapping[Place, int]],
     now_ms: int,
     clock: Clock,
 ) -> list[Lag]:
@@ -68,10 +66,10 @@ async def measure_lag(
 
 def _lag(
     group: str,
-    at: At,
+    at: Place,
     position: int,
     bounds: Offsets,
-    times: Mapping[tuple[At, int], int],
+    times: Mapping[tuple[Place, int], int],
     now_ms: int,
 ) -> Lag:
     first = max(position, bounds.start)
@@ -84,13 +82,13 @@ def _lag(
 
 
 async def _bounds(
-    reader: LogReader, committed: Mapping[str, Mapping[At, int]]
-) -> dict[At, Offsets]:
+    reader: LogReader, committed: Mapping[str, Mapping[Place, int]]
+) -> dict[Place, Offsets]:
     topics: dict[str, set[int]] = {}
     for positions in committed.values():
         for topic, partition in positions:
             topics.setdefault(topic, set()).add(partition)
-    bounds: dict[At, Offsets] = {}
+    bounds: dict[Place, Offsets] = {}
     for topic, partitions in sorted(topics.items()):
         found = await reader.offsets(topic, sorted(partitions))
         bounds |= {(topic, partition): both for partition, both in found.items()}
@@ -98,13 +96,13 @@ async def _bounds(
 
 
 async def _times(
-    reader: LogReader, places: set[tuple[At, int]], clock: Clock
-) -> dict[tuple[At, int], int]:
+    reader: LogReader, places: set[tuple[Place, int]], clock: Clock
+) -> dict[tuple[Place, int], int]:
     """Return the timestamp of the first record at or after each place.
 
     Groups may stand at several places of one partition: one round of reads for each.
     """
-    times: dict[tuple[At, int], int] = {}
+    times: dict[tuple[Place, int], int] = {}
     deadline = clock() + READ_TIMEOUT_S
     waiting = set(places)
     while waiting:
@@ -116,10 +114,10 @@ async def _times(
 
 
 async def _read_round(
-    reader: LogReader, places: dict[At, int], clock: Clock, deadline: float
-) -> dict[tuple[At, int], int]:
+    reader: LogReader, places: dict[Place, int], clock: Clock, deadline: float
+) -> dict[tuple[Place, int], int]:
     """Read the first record of each place; what has come is not asked for again."""
-    times: dict[tuple[At, int], int] = {}
+    times: dict[tuple[Place, int], int] = {}
     reader.assign(places)
     while places and clock() < deadline:
         try:

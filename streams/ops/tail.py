@@ -8,8 +8,7 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from streams.errors import Halt, Retry, Unreachable
-from streams.ops.lag import At
-from streams.runtime.ports import LogReader, Record
+from streams.runtime.ports import LogReader, Place, Record
 
 FETCH_MS: Final = 200
 FETCH_RECORDS: Final = 2_000
@@ -97,7 +96,7 @@ async def sample(records: AsyncIterator[Record], count: int, chance: random.Rand
     return [record for _, record in sorted(kept, key=lambda one: one[0])]
 
 
-async def _fetch(reader: LogReader) -> Mapping[At, Sequence[Record]]:
+async def _fetch(reader: LogReader) -> Mapping[Place, Sequence[Record]]:
     try:
         return await reader.fetch(FETCH_MS, FETCH_RECORDS)
     except Retry:
@@ -105,7 +104,7 @@ async def _fetch(reader: LogReader) -> Mapping[At, Sequence[Record]]:
         return {}
 
 
-def _within(found: Mapping[At, Sequence[Record]], span: Span, *, follow: bool) -> list[Record]:
+def _within(found: Mapping[Place, Sequence[Record]], span: Span, *, follow: bool) -> list[Record]:
     return [
         record
         for records in found.values()

@@ -12,13 +12,12 @@ from streams.recording.folding import Folder, Rules, quiet_collector
 from streams.recording.lines import Recorded
 from streams.recording.manifest import FORMAT_VERSION, Manifest, Span, Topic
 from streams.recording.pacing import Pace
-from streams.recording.ports import BatchSink, Place
 from streams.recording.progress import size_text
 from streams.recording.recorder import Recorder
 from streams.recording.recording import Recording
 from streams.recording.replayer import Options, Replayer, Target, Time
 from streams.recording.writer import RecordingWriter
-from streams.runtime.ports import Offsets, Outgoing, Record
+from streams.runtime.ports import BatchSink, Offsets, Outgoing, Place, Record
 
 Batch = tuple[int, Sequence[Outgoing]]  # partition, records
 EARLY: Final = 0.2

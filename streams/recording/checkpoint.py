@@ -8,7 +8,7 @@ import orjson
 
 from streams.errors import Halt
 from streams.recording.manifest import write_whole
-from streams.recording.ports import Place
+from streams.runtime.ports import Place
 
 CHECKPOINT_VERSION: Final = 1
 

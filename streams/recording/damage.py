@@ -13,11 +13,11 @@ from typing import Final, NamedTuple
 
 from streams.recording.lines import Recorded
 from streams.recording.manifest import MANIFEST, RESERVE, Segment
-from streams.recording.ports import Place
 from streams.recording.recording import Damaged, Recording, read_segment
 from streams.recording.replayer import own_headers
 from streams.recording.segments import hash_file
 from streams.runtime.codec import decode_log
+from streams.runtime.ports import Place
 
 GAPS_SHOWN: Final = 20
 

@@ -79,7 +79,7 @@ def _place(pair: tuple[Receipt | None, Receipt | None]) -> tuple[int, str, int]:
 def _explain(one: Receipt | None, other: Receipt | None) -> Difference:
     if one is None or other is None:
         there = one or other
-        assert there is not None  # noqa: S101 - an id comes from one of the runs
+        assert there is not None
         which = "second" if one is None else "first"
         why = (
             f"only the {which} run decided here ({there.action}, {there.reason}): the other has "

@@ -17,12 +17,11 @@ from streams.core.state import PartitionState
 from streams.errors import Halt
 from streams.recording.lines import Recorded
 from streams.recording.manifest import Manifest
-from streams.recording.ports import Place
 from streams.recording.recording import Recording
 from streams.recording.selection import Selection
 from streams.runtime.codec import decode_log
 from streams.runtime.namespace import fingerprint
-from streams.runtime.ports import Conflict, Store
+from streams.runtime.ports import Conflict, Place, Store
 
 MEMORY_FLUSH_RECORDS: Final = 200_000
 """Without a store, changed rows are only digested: seldom, each row once for many changes."""

@@ -23,9 +23,9 @@ from streams.errors import Halt
 from streams.recording.damage import folder_of
 from streams.recording.lines import LINE_ERRORS, Recorded, decode_lines
 from streams.recording.manifest import FORMAT_VERSION, Manifest, Span, Topic
-from streams.recording.ports import Place
 from streams.recording.recording import Recording
 from streams.recording.writer import RecordingWriter
+from streams.runtime.ports import Place
 from streams.runtime.refusals import APP_VERSION
 
 BATCH: Final = 1_000

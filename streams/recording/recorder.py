@@ -8,9 +8,8 @@ from typing import Final, NamedTuple
 from streams.errors import Halt, Retry
 from streams.recording.manifest import Span
 from streams.recording.planning import at_time
-from streams.recording.ports import Place
 from streams.recording.writer import RecordingWriter
-from streams.runtime.ports import LogReader, Record
+from streams.runtime.ports import LogReader, Place, Record
 
 FETCH_MS: Final = 200
 FETCH_RECORDS: Final = 20_000

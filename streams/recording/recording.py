@@ -10,8 +10,8 @@ import orjson
 from streams.errors import Halt
 from streams.recording.lines import LINE_ERRORS, Recorded, decode_lines
 from streams.recording.manifest import Manifest, Segment, load_manifest
-from streams.recording.ports import Place
 from streams.recording.segments import BrokenFrame, read_frames
+from streams.runtime.ports import Place
 
 
 class Damaged(Halt):

@@ -12,9 +12,8 @@ from streams.recording.manifest import (
     Segment,
     save_manifest,
 )
-from streams.recording.ports import Place
 from streams.recording.segments import SegmentFile
-from streams.runtime.ports import Clock, Record
+from streams.runtime.ports import Clock, Place, Record
 
 FRAME_BYTES: Final = 1 << 19  # of lines; a partition that holds as much is flushed
 RUN_RECORDS: Final = 1_000  # spelled at a time, so that frames stay small enough for a CPU's cache
@@ -125,7 +124,7 @@ class RecordingWriter:
         fresh = [one for one in partitions if one.file is None]
         for partition in fresh:
             added = partition.pending
-            assert added is not None  # noqa: S101 - lines come with what they add
+            assert added is not None
             first = added.first_offset
             partition.segment = Segment(added.topic, added.partition, first, first - 1)
             partition.file = SegmentFile(self._folder / partition.segment.path)
@@ -137,9 +136,9 @@ class RecordingWriter:
 
     def _write(self, partition: _Partition) -> None:
         segment, file, added = partition.segment, partition.file, partition.pending
-        assert segment is not None  # noqa: S101 - see `_flush`
-        assert file is not None  # noqa: S101
-        assert added is not None  # noqa: S101
+        assert segment is not None
+        assert file is not None
+        assert added is not None
         file.append(b"".join(partition.lines))
         self.size += file.size - segment.size
         segment.merge(added)

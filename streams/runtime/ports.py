@@ -13,6 +13,8 @@ from streams.core.receipts import Receipt
 from streams.core.state import Changes, Meta
 
 Headers = Sequence[tuple[str, bytes]]
+Place = tuple[str, int]
+"""A partition of a topic: topic, partition."""
 
 
 class Record(Protocol):
@@ -139,12 +141,10 @@ class LogReader(Protocol):
         None too from a broker that cannot search by time.
         """
 
-    def assign(self, positions: Mapping[tuple[str, int], int]) -> None:
+    def assign(self, positions: Mapping[Place, int]) -> None:
         """Read these partitions from these offsets on, and no others; does not await."""
 
-    async def fetch(
-        self, timeout_ms: int, max_records: int
-    ) -> Mapping[tuple[str, int], Sequence[Record]]:
+    async def fetch(self, timeout_ms: int, max_records: int) -> Mapping[Place, Sequence[Record]]:
         """Return the next records in offset order, {} after `timeout_ms` without any.
 
         Never cancelled by the caller. `Retry` if the brokers fail for now, `Halt` code
@@ -156,6 +156,43 @@ class LogReader(Protocol):
 
         It passes offsets that hold no record for readers (markers of transactions).
         """
+
+
+class Cluster(Protocol):
+    """Knows and changes a cluster's topics and consumer groups.
+
+    Every call raises `Unreachable` without a broker, `Retry` for what may pass, and `Halt` where
+    the cluster refuses.
+    """
+
+    async def describe(self) -> Mapping[str, int]:
+        """Return every topic with its partition count, internal ones left out."""
+
+    async def identity(self, topic: str) -> TopicIdentity:
+        """Return which topic this is; `Halt` (`topic_missing`) if it does not exist."""
+
+    async def configs(self, topic: str) -> Mapping[str, str]:
+        """Return the topic's configuration, {} where the broker does not tell."""
+
+    async def create(
+        self, topic: str, partitions: int, replication: int, configs: Mapping[str, str]
+    ) -> None:
+        """Create a topic; `Halt` if the cluster refuses, also because it exists."""
+
+    async def set_configs(self, topic: str, configs: Mapping[str, str]) -> None:
+        """Set these configuration entries of a topic and leave the others."""
+
+    async def delete(self, topic: str) -> None:
+        """Delete a topic with its records."""
+
+    async def groups(self) -> Sequence[str]:
+        """Return the ids of all consumer groups, sorted."""
+
+    async def committed(self, group: str) -> Mapping[Place, int]:
+        """Return a group's committed positions by topic and partition."""
+
+    async def forget_group(self, group: str) -> None:
+        """Delete a consumer group and its committed positions; `Halt` if it has members."""
 
 
 class AssignmentListener(Protocol):
@@ -182,6 +219,18 @@ class Producer(Protocol):
 
         Records of one partition are written in the order of the calls. The returned awaitable
         raises `Retry` if the record could not be written.
+        """
+
+
+class BatchSink(Protocol):
+    """Writes records a batch at a time."""
+
+    async def send_batch(
+        self, topic: str, partition: int, records: Sequence[Outgoing]
+    ) -> Awaitable[None]:
+        """Queue records of one partition in their order, each with its own timestamp.
+
+        What is returned completes when all are durable and raises `Retry` if they are not.
         """
 
 

@@ -250,7 +250,7 @@ class Worker:
 
     async def _open(self) -> None:
         """Read the watermarks of new partitions, then seek all without awaiting in between."""
-        assert self._tools is not None  # noqa: S101 - `start` ran
+        assert self._tools is not None
         opening = sorted(self._opening)
         try:
             await self._require_same_topic()
@@ -383,7 +383,7 @@ class Worker:
             log.warning("checking the topic waits: %s", error)
 
     async def _require_same_topic(self) -> None:
-        assert self._tools is not None  # noqa: S101 - `start` ran
+        assert self._tools is not None
         identity = await self._consumer.identity()
         namespace = namespace_of(identity, self._settings, self._secret)
         if namespace != self._tools.namespace:  # made again, or made larger

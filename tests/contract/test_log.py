@@ -14,7 +14,9 @@ from servers import create_topic
 from streams.core.partitioner import partition_of
 from streams.errors import Halt
 from streams.runtime.kafka import KafkaConsumer, KafkaProducer
-from streams.runtime.memory import MemoryConsumer, MemoryLog, MemoryProducer
+from streams.runtime.memory.consumer import MemoryConsumer
+from streams.runtime.memory.log import MemoryLog
+from streams.runtime.memory.producer import MemoryProducer
 from streams.runtime.ports import LogConsumer, Offsets, Outgoing, Producer, Record
 
 PATIENCE_S = 30.0

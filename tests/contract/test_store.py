@@ -15,7 +15,7 @@ from streams.core.counters import Slice, decode_slice, encode_slice
 from streams.core.state import FRESH, Changes, Meta
 from streams.embedded import EmbeddedRedis
 from streams.errors import Halt
-from streams.runtime.memory import MemoryStore
+from streams.runtime.memory.store import MemoryStore
 from streams.runtime.ports import Conflict, Store
 from streams.runtime.redis import RedisStore
 

@@ -6,13 +6,10 @@ import pytest
 
 from streams.core.state import FRESH, Changes
 from streams.errors import Halt, Retry
-from streams.runtime.memory import (
-    MemoryConsumer,
-    MemoryLog,
-    MemoryProducer,
-    MemoryRecord,
-    MemoryStore,
-)
+from streams.runtime.memory.consumer import MemoryConsumer
+from streams.runtime.memory.log import MemoryLog, MemoryRecord
+from streams.runtime.memory.producer import MemoryProducer
+from streams.runtime.memory.store import MemoryStore
 from streams.runtime.ports import Offsets, Outgoing, Record
 
 CHANGES = Changes(0, {"v1": {"video": b"[1]"}}, FRESH)

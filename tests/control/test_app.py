@@ -25,7 +25,8 @@ from streams.embedded import EmbeddedBroker
 from streams.errors import Halt, Retry, Unreachable
 from streams.runtime.codec import decode_log, encode
 from streams.runtime.kafka import KafkaProducer, KafkaReader
-from streams.runtime.memory import MemoryDossiers, MemoryServingIndex
+from streams.runtime.memory.dossiers import MemoryDossiers
+from streams.runtime.memory.serving import MemoryServingIndex
 from streams.runtime.ports import Outgoing, Record
 from streams.settings import TOPICS, Secret, Settings, load_settings
 

@@ -14,8 +14,13 @@ from events_in import SECRET, Logged
 
 from streams.core.state import Meta
 from streams.ops.recount import Verification, Verifier, verify
-from streams.recording.memory import MemoryCluster
-from streams.runtime.memory import MemoryConsumer, MemoryLog, MemoryProducer, MemoryStore
+from streams.runtime.memory import (
+    MemoryConsumer,
+    MemoryLog,
+    MemoryProducer,
+    MemoryReader,
+    MemoryStore,
+)
 from streams.runtime.namespace import namespace_of
 from streams.runtime.ports import Clock, Outgoing, Record
 from streams.runtime.worker import Worker
@@ -99,9 +104,9 @@ class World:
     async def verified(self) -> Verification:
         """Count the log a second time and compare."""
         identity = self.log.identity(LOG)
-        cluster = MemoryCluster(self.log, {LOG: self.partitions})
+        reader = MemoryReader(self.log)
         verifier = Verifier(self.settings, SECRET)
-        return await verify(cluster, self.store, identity, self.namespace, verifier)
+        return await verify(reader, self.store, identity, self.namespace, verifier)
 
     async def is_exact(self) -> bool:
         """Tell whether everything is counted and every counter is that of the recount."""

@@ -13,7 +13,8 @@ from streams.errors import Retry
 from streams.lab.crowd import Crowd, CrowdEvent
 from streams.lab.feed import Feed
 from streams.runtime.codec import decode_log
-from streams.runtime.memory import MemoryLog, MemoryProducer
+from streams.runtime.memory.log import MemoryLog
+from streams.runtime.memory.producer import MemoryProducer
 from streams.runtime.ports import Candidate
 from streams.settings import load_settings
 

@@ -1,9 +1,9 @@
 """A log and a reader of it, both in memory."""
 
 import pytest
-from memory_reader import MemoryReader
 
-from streams.runtime.memory import MemoryLog
+from streams.runtime.memory import MemoryReader
+from streams.runtime.memory.log import MemoryLog
 
 
 @pytest.fixture

@@ -1,11 +1,10 @@
 import itertools
 from collections.abc import Callable
 
-from memory_reader import MemoryReader
-
 from streams.errors import Retry
 from streams.ops.lag import measure_lag
-from streams.runtime.memory import MemoryLog
+from streams.runtime.memory import MemoryReader
+from streams.runtime.memory.log import MemoryLog
 from streams.runtime.ports import Outgoing
 
 
@@ -67,7 +66,8 @@ async def test_an_age_that_cannot_be_read_is_left_open_not_guessed(
     log: MemoryLog, reader: MemoryReader
 ) -> None:
     fill(log, 0, 10)
-    reader.failures = [Retry("brokers away")] * 1_000
+    for _ in range(1_000):
+        reader.fail_next(Retry("brokers away"))
     fast = itertools.count(step=10)
     [lag] = await measure_lag(reader, {"g": {("t", 0): 4}}, 20_000, lambda: next(fast))
     assert (lag.lag, lag.lag_seconds) == (6, None)

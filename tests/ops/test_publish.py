@@ -21,7 +21,8 @@ from streams.ops.publish import (
     publish_lines,
 )
 from streams.runtime.codec import encode
-from streams.runtime.memory import MemoryLog, MemoryProducer
+from streams.runtime.memory.log import MemoryLog
+from streams.runtime.memory.producer import MemoryProducer
 from streams.runtime.ports import Record
 from streams.settings import TOPICS, load_settings
 

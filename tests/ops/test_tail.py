@@ -3,11 +3,11 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
 
 import pytest
-from memory_reader import MemoryReader
 
 from streams.errors import Halt, Retry
 from streams.ops.tail import locate, parse_start, read_span, sample
-from streams.runtime.memory import MemoryLog
+from streams.runtime.memory import MemoryReader
+from streams.runtime.memory.log import MemoryLog
 from streams.runtime.ports import Outgoing
 
 
@@ -73,7 +73,7 @@ async def test_following_goes_on_with_what_comes_later(
 async def test_a_read_that_fails_for_now_is_tried_again(
     filled: MemoryLog, reader: MemoryReader
 ) -> None:
-    reader.failures = [Retry("for now")]
+    reader.fail_next(Retry("for now"))
     assert sorted(await read(reader, "beginning")) == list(range(20))
 
 

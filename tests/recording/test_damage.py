@@ -11,6 +11,7 @@ from events_in import SECRET, record, signed_record, takedown
 from tapes import (
     TOPIC,
     UP_TO_NOW,
+    Brokers,
     busy_log,
     cluster_of,
     log_with,
@@ -25,7 +26,6 @@ from streams.errors import Halt
 from streams.recording.damage import log_schema, quick, thorough
 from streams.recording.lines import encode_lines, line_prefix
 from streams.recording.manifest import MANIFEST, load_manifest, save_manifest
-from streams.recording.memory import MemoryCluster
 from streams.recording.pacing import Pace
 from streams.recording.recording import Damaged, Recording
 from streams.recording.replayer import Options
@@ -241,7 +241,7 @@ async def test_the_digest_is_of_the_records_and_not_of_the_traces(
         assert thorough(again, ("again", number)).digest == one.digest
 
 
-async def record_whole_again(cluster: MemoryCluster, folder: Path) -> Any:
+async def record_whole_again(cluster: Brokers, folder: Path) -> Any:
     request = type(UP_TO_NOW)(["again"], to_end=True)
     return await record_whole(cluster, folder, request)
 

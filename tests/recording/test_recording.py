@@ -66,7 +66,7 @@ async def test_a_partition_is_read_from_any_offset_on(
     monkeypatch.setattr(writer_module, "FRAME_BYTES", 2_000)
     monkeypatch.setattr(writer_module, "SEGMENT_BYTES", 3_000)
     log = busy_log(300, 1)
-    cluster = cluster_of(log, 1)
+    cluster = cluster_of(log)
     fetch = cluster.fetch
 
     async def few(timeout_ms: int, max_records: int) -> Any:

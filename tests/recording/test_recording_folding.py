@@ -27,7 +27,10 @@ from streams.recording.folding import (
 from streams.recording.planning import Request
 from streams.recording.recording import Recording
 from streams.recording.selection import Selection
-from streams.runtime.memory import MemoryConsumer, MemoryLog, MemoryProducer, MemoryStore
+from streams.runtime.memory.consumer import MemoryConsumer
+from streams.runtime.memory.log import MemoryLog
+from streams.runtime.memory.producer import MemoryProducer
+from streams.runtime.memory.store import MemoryStore
 from streams.runtime.worker import Worker
 from streams.settings import Secret, load_settings
 

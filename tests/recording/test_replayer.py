@@ -11,6 +11,7 @@ from events_in import FIXED, NOW, SECRET, record
 from tapes import (
     FAST,
     TOPIC,
+    Brokers,
     Hands,
     busy_log,
     cluster_of,
@@ -27,7 +28,6 @@ from tapes import record as record_whole
 from streams.core.partitioner import partition_of
 from streams.errors import Halt, Retry
 from streams.recording.checkpoint import load_checkpoint, save_checkpoint
-from streams.recording.memory import MemoryCluster
 from streams.recording.pacing import Pace
 from streams.recording.recording import Recording
 from streams.recording.replayer import TRACE, Options, Replayer, Target, own_headers, require_target
@@ -149,7 +149,7 @@ class Killed(Exception):
     pass
 
 
-def killed_at_random(cluster: MemoryCluster, draw: random.Random) -> Any:
+def killed_at_random(cluster: Brokers, draw: random.Random) -> Any:
     """Kill the process before, after or between the writes of a batch's partitions."""
     send = cluster.send_batch
 

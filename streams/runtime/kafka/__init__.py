@@ -1,8 +1,8 @@
 """Kafka: the real drivers of the log's ports, over aiokafka; topics and groups over librdkafka."""
 
-from streams.runtime.kafka.admin import KafkaAdmin
+from streams.runtime.kafka.cluster import KafkaCluster
 from streams.runtime.kafka.consumer import KafkaConsumer
 from streams.runtime.kafka.producer import KafkaProducer
 from streams.runtime.kafka.reader import KafkaReader
 
-__all__ = ["KafkaAdmin", "KafkaConsumer", "KafkaProducer", "KafkaReader"]
+__all__ = ["KafkaCluster", "KafkaConsumer", "KafkaProducer", "KafkaReader"]

@@ -18,7 +18,7 @@ from aiokafka.errors import (
 )
 
 from streams.errors import Halt, Retry
-from streams.runtime.kafka.admin import KafkaAdmin
+from streams.runtime.kafka.cluster import KafkaCluster
 from streams.runtime.kafka.errors import retryable, within_stop
 from streams.runtime.ports import AssignmentListener, Offsets, Record, TopicIdentity
 
@@ -32,7 +32,7 @@ class KafkaConsumer:
     def __init__(self, brokers: str, topic: str, group: str, session_timeout_ms: int) -> None:
         self._brokers = brokers
         self._topic = topic
-        self._admin = KafkaAdmin(brokers)
+        self._admin = KafkaCluster(brokers)
         self._client = AIOKafkaConsumer(
             bootstrap_servers=brokers,
             group_id=group,

@@ -8,9 +8,7 @@ from aiokafka.errors import OffsetOutOfRangeError
 
 from streams.errors import Halt, Retry
 from streams.runtime.kafka.errors import retryable, within_stop
-from streams.runtime.ports import Offsets, Record
-
-At = tuple[str, int]  # topic and partition
+from streams.runtime.ports import Offsets, Place, Record
 
 
 class KafkaReader:
@@ -53,14 +51,14 @@ class KafkaReader:
             found = await self._client.offsets_for_times(at)
         return {p.partition: None if it is None else it.offset for p, it in found.items()}
 
-    def assign(self, positions: Mapping[At, int]) -> None:
+    def assign(self, positions: Mapping[Place, int]) -> None:
         """Read these partitions from these offsets on, and no others."""
         at = [TopicPartition(*one) for one in positions]
         self._client.assign(at)
         for one, position in zip(at, positions.values(), strict=True):
             self._client.seek(one, position)
 
-    async def fetch(self, timeout_ms: int, max_records: int) -> Mapping[At, Sequence[Record]]:
+    async def fetch(self, timeout_ms: int, max_records: int) -> Mapping[Place, Sequence[Record]]:
         """Return the next records by topic and partition, {} after `timeout_ms` without any.
 
         `Retry` if the brokers fail for now, `Halt` (`data_loss`) if a position left the log.

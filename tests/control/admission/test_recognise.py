@@ -18,7 +18,7 @@ from streams.core.events import Music, Tag, Upload
 from streams.errors import Halt
 from streams.settings import read_toml
 
-CONFIG = Path(__file__).parents[2] / "config"
+CONFIG = Path(__file__).parents[3] / "config"
 RECOGNISER = Recogniser.from_config(CONFIG)
 
 ratios = st.integers(0, 1_000_000)

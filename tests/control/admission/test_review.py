@@ -12,7 +12,7 @@ from streams.control.admission.taxonomy import TagKey
 from streams.core.events import Tag, Upload
 from streams.errors import Halt
 
-CONFIG = Path(__file__).parents[2] / "config"
+CONFIG = Path(__file__).parents[3] / "config"
 RECOGNISER = Recogniser.from_config(CONFIG)
 GATE = ReviewGate.from_toml(CONFIG / "review.toml")
 KNOWN = (TagKey("interest", "football"), TagKey("scene", "sea"))

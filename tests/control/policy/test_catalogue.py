@@ -13,7 +13,7 @@ from streams.core.events import SlicePolicy, Tag, Upload
 from streams.core.units import SLICES_PER_VIDEO, is_slice
 from streams.errors import Halt
 
-CONFIG = Path(__file__).parents[2] / "config"
+CONFIG = Path(__file__).parents[3] / "config"
 SHIPPED = Catalogue.from_toml(CONFIG / "slices.toml")
 TAXONOMY = Taxonomy.from_toml(CONFIG / "taxonomy.toml")
 

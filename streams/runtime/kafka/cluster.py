@@ -18,12 +18,12 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # re-exports u
 )
 
 from streams.errors import Halt, Retry, Unreachable
-from streams.runtime.ports import TopicIdentity
+from streams.runtime.ports import Place, TopicIdentity
 
 TIMEOUT_S: Final = 5.0
 
 
-class KafkaAdmin:
+class KafkaCluster:
     """Asks and changes a cluster's topics; every call raises `Unreachable` without a broker."""
 
     def __init__(self, brokers: str) -> None:
@@ -95,7 +95,7 @@ class KafkaAdmin:
         listed = await self._wait(self._client.list_consumer_groups(request_timeout=TIMEOUT_S))
         return sorted(group.group_id for group in listed.valid)
 
-    async def committed(self, group: str) -> Mapping[tuple[str, int], int]:
+    async def committed(self, group: str) -> Mapping[Place, int]:
         """Return a group's committed positions by topic and partition."""
         asked = self._client.list_consumer_group_offsets(
             [ConsumerGroupTopicPartitions(group)], request_timeout=TIMEOUT_S

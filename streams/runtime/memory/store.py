@@ -1,0 +1,107 @@
+"""The port `Store` in memory: what Redis would hold of each partition."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from streams.core.state import FRESH, Changes, Meta
+from streams.errors import Halt, Retry
+from streams.runtime.namespace import other_namespace
+from streams.runtime.ports import (
+    Conflict,
+    FlushResult,
+    Loaded,
+)
+
+
+@dataclass
+class StoredPartition:
+    """What a store holds of one partition; `namespace` is None before its first flush."""
+
+    namespace: str | None = None
+    watermark: int = -1
+    meta: Meta = FRESH
+    rows: dict[str, dict[str, bytes]] = field(default_factory=dict)
+
+
+class MemoryStore:
+    """The port `Store`; `partitions` is what it holds, open to whoever owns the store."""
+
+    def __init__(self) -> None:
+        self.partitions: Final[dict[int, StoredPartition]] = {}
+        self._failures: list[tuple[Retry, bool]] = []
+
+    def fail_next(self, error: Retry, *, reply_lost: bool = False) -> None:
+        """Make the next flush raise `error`: before it wrote, or after (`reply_lost`)."""
+        self._failures.append((error, reply_lost))
+
+    async def check(self) -> None:
+        """Accept: memory never evicts."""
+
+    async def meta(self, partition: int, namespace: str) -> tuple[int, Meta] | None:
+        """Return watermark and meta of a partition; see the port."""
+        stored = self.partitions.get(partition)
+        if stored is None or (stored.namespace is None and not stored.rows):
+            return None
+        if stored.namespace is None:
+            message = f"partition {partition} has counters but no watermark: erase it and fold"
+            raise Halt(f"{message} its log again", code="watermark_missing", partition=partition)
+        _require_namespace(stored.namespace, namespace, partition)
+        return stored.watermark, stored.meta
+
+    async def watermark(self, partition: int) -> int | None:
+        """Return the stored watermark alone, None if there is none."""
+        stored = self.partitions.get(partition)
+        return None if stored is None or stored.namespace is None else stored.watermark
+
+    async def load(self, partition: int, videos: Sequence[str]) -> Loaded:
+        """Return the stored fields of each video and their watermark."""
+        rows = self.partitions.get(partition, StoredPartition()).rows
+        found = {video: dict(rows.get(video, {})) for video in videos}
+        return Loaded(await self.watermark(partition), found)
+
+    async def flush(
+        self, partition: int, namespace: str, expected: int, new: int, changes: Changes
+    ) -> FlushResult:
+        """Write rows, meta and watermark, all or nothing; see the port."""
+        error, reply_lost = self._failures.pop(0) if self._failures else (None, False)
+        if error is not None and not reply_lost:
+            raise error
+        result = self._flush(partition, namespace, expected, new, changes)
+        if error is not None:
+            raise error
+        return result
+
+    async def scan(self, partition: int) -> Mapping[str, Mapping[str, bytes]]:
+        """Return every stored video of a partition with its fields."""
+        rows = self.partitions.get(partition, StoredPartition()).rows
+        return {video: dict(fields) for video, fields in rows.items()}
+
+    async def erase(self, partition: int) -> int:
+        """Delete whatever is stored of a partition; return how many keys that were."""
+        stored = self.partitions.pop(partition, StoredPartition())
+        return len(stored.rows) + (stored.namespace is not None)
+
+    async def close(self) -> None:
+        """Do nothing: what is stored stays."""
+
+    def _flush(
+        self, partition: int, namespace: str, expected: int, new: int, changes: Changes
+    ) -> FlushResult:
+        stored = self.partitions.get(partition, StoredPartition())
+        if stored.namespace is not None:
+            _require_namespace(stored.namespace, namespace, partition)
+        if stored.watermark == new and stored.meta.digest == changes.meta.digest:
+            return "noop"
+        if stored.watermark != expected or new <= stored.watermark:
+            return Conflict(stored.watermark)
+        for video, fields in changes.rows.items():
+            stored.rows.setdefault(video, {}).update(fields)
+        stored.namespace, stored.watermark, stored.meta = namespace, new, changes.meta
+        self.partitions[partition] = stored
+        return "ok"
+
+
+def _require_namespace(stored: str, namespace: str, partition: int) -> None:
+    if stored != namespace:
+        raise other_namespace(partition, stored, namespace)

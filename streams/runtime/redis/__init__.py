@@ -1,0 +1,7 @@
+"""The Redis driver: the guarded store, the serving index and the dossiers."""
+
+from streams.runtime.redis.dossiers import RedisDossiers
+from streams.runtime.redis.serving import RedisServingIndex
+from streams.runtime.redis.store import RedisStore
+
+__all__ = ["RedisDossiers", "RedisServingIndex", "RedisStore"]

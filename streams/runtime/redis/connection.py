@@ -1,0 +1,112 @@
+"""How this process talks to Redis: one client, scripts by name, errors sorted by what to do.
+
+What is not guarded by a watermark is never repeated by the client itself: a lost reply would
+count it twice.
+"""
+
+import re
+from collections.abc import Awaitable, Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import sha1
+from importlib.resources import files
+from typing import Any, Final
+
+from redis import exceptions
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry as Attempts
+from redis.backoff import NoBackoff
+
+from streams.errors import Halt, Retry, StreamsError, Unreachable
+
+Word = str | int | bytes
+"""One part of a command."""
+
+REBUILD: Final = "rebuild it from the log with `streams counters rebuild`"
+
+
+class Script:
+    """A Lua file of this package and the name under which Redis keeps it."""
+
+    def __init__(self, name: str) -> None:
+        self.body: Final = files("streams.runtime.redis").joinpath(name).read_bytes()
+        self.sha: Final = sha1(self.body, usedforsecurity=False).hexdigest()
+
+
+def connect(url: str, timeout_s: float) -> Redis:
+    """Return a client that repeats nothing by itself; `Halt` if `url` is not an address.
+
+    RESP2: with RESP3 the client accepts maintenance messages at any time, and therefore no
+    longer throws away a connection that holds unread bytes.
+    """
+    try:
+        return Redis.from_url(
+            url,
+            protocol=2,
+            retry=Attempts(NoBackoff(), 0),
+            socket_timeout=timeout_s,
+            socket_connect_timeout=timeout_s,
+        )
+    except ValueError as error:
+        raise Halt(f"the address of Redis cannot be used: {error}") from None
+
+
+async def pipelined(client: Redis, commands: Sequence[Sequence[Word]]) -> list[Any]:
+    """Send commands in one round trip; raises the first error after all were answered."""
+    async with client.pipeline(transaction=False) as pipeline:
+        for command in commands:
+            pipeline.execute_command(*command)
+        replies: list[Any] = await pipeline.execute()
+    return replies
+
+
+def call(client: Redis, *command: Word) -> Awaitable[Any]:
+    """Send one command; what comes back is as wide as Redis' own replies."""
+    reply: Awaitable[Any] = client.execute_command(*command)  # type: ignore[no-untyped-call]
+    return reply
+
+
+_LOST: Final = (exceptions.ConnectionError, exceptions.TimeoutError)
+_REFUSED: Final = (exceptions.AuthenticationError, exceptions.AuthorizationError)
+_TRANSIENT: Final = (
+    exceptions.BusyLoadingError,
+    exceptions.ClusterDownError,
+    exceptions.NoScriptError,
+    exceptions.OutOfMemoryError,
+    exceptions.ReadOnlyError,
+    exceptions.TryAgainError,
+)
+# Redis 6.2 wraps what stopped a script into "ERR Error running script (...): -OOM ..."
+_TRANSIENT_WORDS: Final = re.compile(
+    r"\b(BUSY|CLUSTERDOWN|LOADING|MASTERDOWN|MISCONF|NOREPLICAS|OOM|READONLY|TRYAGAIN)\b"
+)
+
+
+@contextmanager
+def sorted_errors(partition: int | None = None) -> Iterator[None]:
+    """Raise what Redis or its client raises as `Retry` or `Halt`."""
+    try:
+        yield
+    except exceptions.RedisError as error:
+        raise _sort(error, partition) from error
+    except ValueError as error:
+        message = f"a number in {place_of(partition)} cannot be read"
+        raise Halt(f"{message}: {REBUILD}", code="store_corrupt", partition=partition) from error
+
+
+def _sort(error: exceptions.RedisError, partition: int | None) -> StreamsError:
+    text = str(error)
+    if isinstance(error, _REFUSED):
+        return Halt(f"Redis refuses this client: {text}", code="redis_refuses")
+    if isinstance(error, _TRANSIENT) or _TRANSIENT_WORDS.search(text):
+        return Retry(f"Redis cannot do this now: {text}")
+    if isinstance(error, _LOST):
+        return Unreachable(f"Redis does not answer: {text.rstrip('.')}; check --redis")
+    if "WRONGTYPE" in text:
+        message = f"a key in {place_of(partition)} is not of its type, something else wrote there"
+        return Halt(f"{message}: {REBUILD}", code="store_corrupt", partition=partition)
+    return Halt(f"Redis refuses a command: {text}", code="redis_refuses", partition=partition)
+
+
+def place_of(partition: int | None) -> str:
+    """Return where in Redis a partition's keys are, in words."""
+    return "Redis" if partition is None else f"s:{{{partition}}}:"
