@@ -36,8 +36,8 @@ from streams.core.events import (
 )
 from streams.core.partitioner import partition_of
 from streams.core.rule import DEFAULT_WEIGHTS
-from streams.runtime.codec import control_record, encode
 from streams.runtime.ports import Headers
+from streams.runtime.signing import control_record, encode
 
 SECRET: Final = b"a secret of the tests, 32 bytes.."
 NOW: Final = 1_700_000_000_000

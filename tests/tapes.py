@@ -12,8 +12,8 @@ from streams.recording.lines import Recorded
 from streams.recording.manifest import FORMAT_VERSION, Manifest
 from streams.recording.pacing import Pace
 from streams.recording.planning import Request, plan
+from streams.recording.reader import Recording
 from streams.recording.recorder import Recorder
-from streams.recording.recording import Recording
 from streams.recording.replayer import Options, Replayer, Target, Time
 from streams.recording.writer import RecordingWriter
 from streams.runtime.memory import MemoryCluster, MemoryLog, MemoryProducer, MemoryReader

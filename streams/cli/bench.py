@@ -24,10 +24,10 @@ from streams.cli.wiring import producing, reading, run
 from streams.control.app import load_rules
 from streams.core.events import Policy
 from streams.errors import Halt, StreamsError
+from streams.lab import recording_bench
 from streams.lab.load import Batch, Load
 from streams.ops.recount import Verifier, verify
 from streams.ops.topics import wanted_topics
-from streams.recording import bench as recording_bench
 from streams.recording.folding import Rules
 from streams.runtime.codec import decode_log
 from streams.runtime.kafka import KafkaCluster, KafkaProducer

@@ -26,6 +26,7 @@ from streams.lab.feed import Feed
 from streams.lab.story import Story
 from streams.ops.recount import Verifier, verify
 from streams.runtime import metrics
+from streams.runtime.collector import tame_gc
 from streams.runtime.kafka import KafkaCluster, KafkaReader
 from streams.runtime.namespace import namespace_of
 from streams.runtime.redis import RedisStore
@@ -138,7 +139,7 @@ async def perform(
     )
     async with AsyncExitStack() as stack:
         stage = await _set(stack, play, rate)
-        metrics.tame_gc()
+        tame_gc()
         play.began = time.monotonic()
         await _until_stopped(
             play, [_feed(play, stage), _follow(play, stage), _measure(play, stage), show(play)]

@@ -26,14 +26,14 @@ from streams.cli.live import (
 )
 from streams.cli.options import Settings, config_option, connection_options, emit, output_option
 from streams.cli.wiring import run
+from streams.client.examples import EXAMPLES
+from streams.client.intake import take_line
+from streams.client.lines import LineReader
 from streams.errors import DeadLetter
-from streams.ops.examples import EXAMPLES
 from streams.ops.explain import moment
-from streams.ops.intake import take_line
-from streams.ops.lines import LineReader
 from streams.ops.tail import sample
-from streams.runtime.codec import encode
 from streams.runtime.ports import Record
+from streams.runtime.signing import encode
 from streams.settings import load_settings
 
 READABLE: Final = ("uploads", "recognitions", "reviews", "interactions")

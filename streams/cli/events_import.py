@@ -14,7 +14,7 @@ from streams.errors import Halt
 from streams.lab.kuairand import FEATURE_COLUMNS, TABS, KuaiRand, read_features
 from streams.lab.openbandit import OpenBandit, campaign_of
 from streams.lab.rows import BadRow, convert_rows, open_log, read_rows
-from streams.runtime.codec import encode
+from streams.runtime.signing import encode
 
 
 class Import(NamedTuple):

@@ -12,9 +12,9 @@ from streams.cli import ConditionNotMet, Interrupted
 from streams.cli.live import example, now_ms
 from streams.cli.options import Settings, connection_options, emit, output_option
 from streams.cli.wiring import producing, run, stop_on_signals
+from streams.client.lines import LineReader
+from streams.client.publish import InvalidLine, Pace, Publisher, PublishOptions, publish_lines
 from streams.errors import Halt
-from streams.ops.lines import LineReader
-from streams.ops.publish import InvalidLine, Pace, Publisher, PublishOptions, publish_lines
 from streams.runtime.codec import ARRAY_MAX
 from streams.runtime.kafka import KafkaCluster
 

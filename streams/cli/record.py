@@ -14,18 +14,18 @@ from typing import Any, Final
 import click
 
 from streams.cli import Interrupted
+from streams.cli.interrupts import Stop, orderly_stop
 from streams.cli.options import Settings, connection_options
+from streams.cli.progress import Meter, size_text
+from streams.cli.when import time_ms
 from streams.errors import Halt
-from streams.recording.interrupts import Stop, orderly_stop
 from streams.recording.manifest import FORMAT_VERSION, Manifest
 from streams.recording.planning import Request, plan, reopen, require_free
-from streams.recording.progress import Meter, size_text
 from streams.recording.recorder import Progress, Recorder
-from streams.recording.times import time_ms
 from streams.recording.writer import RecordingWriter
 from streams.runtime.kafka import KafkaCluster, KafkaReader
+from streams.runtime.letters import APP_VERSION
 from streams.runtime.ports import Place
-from streams.runtime.refusals import APP_VERSION
 
 EPILOG: Final = """\b
 Examples:

@@ -14,19 +14,17 @@ import click
 import orjson
 
 from streams.cli import Interrupted
+from streams.cli.interrupts import Stop, orderly_stop
 from streams.cli.options import Settings, connection_options, emit, output_option
+from streams.cli.progress import Meter
 from streams.cli.replay_fold import fold
 from streams.cli.replay_inspect import diff, inspect, require_whole, verify
+from streams.cli.when import duration_ms, time_ms
 from streams.errors import Halt
 from streams.recording.checkpoint import Checkpoint, load_checkpoint
-from streams.recording.folding import (
-    quiet_collector,
-)
 from streams.recording.foreign import opened
-from streams.recording.interrupts import Stop, orderly_stop
 from streams.recording.pacing import Pace
-from streams.recording.progress import Meter
-from streams.recording.recording import Damaged, Recording
+from streams.recording.reader import Damaged, Recording
 from streams.recording.replayer import (
     Options,
     Progress,
@@ -36,7 +34,7 @@ from streams.recording.replayer import (
     require_target,
 )
 from streams.recording.selection import Selection, parse_where
-from streams.recording.times import duration_ms, time_ms
+from streams.runtime.collector import quiet_collector
 from streams.runtime.kafka import KafkaCluster, KafkaProducer
 from streams.runtime.ports import BatchSink, Outgoing
 

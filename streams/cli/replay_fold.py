@@ -7,7 +7,9 @@ from typing import Any, Final
 import click
 
 from streams.cli import Interrupted
+from streams.cli.interrupts import Stop
 from streams.cli.options import Settings, emit
+from streams.cli.progress import Meter
 from streams.errors import Halt
 from streams.recording.folding import (
     Folded,
@@ -17,9 +19,7 @@ from streams.recording.folding import (
     require_own,
     starts_late,
 )
-from streams.recording.interrupts import Stop
-from streams.recording.progress import Meter
-from streams.recording.recording import Damaged, Recording
+from streams.recording.reader import Damaged, Recording
 from streams.recording.selection import Selection
 from streams.runtime.ports import Store
 from streams.runtime.redis import RedisStore

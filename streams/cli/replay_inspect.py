@@ -12,14 +12,15 @@ import orjson
 
 from streams.cli import ConditionNotMet
 from streams.cli.options import Settings, config_option, connection_options, emit, output_option
+from streams.cli.progress import Meter, size_text
 from streams.errors import Halt
 from streams.recording.damage import Checked, folder_of, log_schema, quick, thorough
 from streams.recording.diff import Difference, Run, compare, read_run
-from streams.recording.folding import Folder, Rules, quiet_collector
+from streams.recording.folding import Folder, Rules
 from streams.recording.foreign import opened
 from streams.recording.manifest import Segment
-from streams.recording.progress import Meter, size_text
-from streams.recording.recording import Damaged, Recording
+from streams.recording.reader import Damaged, Recording
+from streams.runtime.collector import quiet_collector
 from streams.settings import load_secret, load_settings
 
 PATH: Final = click.Path(path_type=Path)

@@ -19,8 +19,9 @@ from streams.cli.wiring import (
 )
 from streams.control.app import ControlPlane, Ports
 from streams.errors import Halt
+from streams.runtime.collector import tame_gc
 from streams.runtime.kafka import KafkaCluster, KafkaProducer
-from streams.runtime.metrics import serve_metrics, tame_gc
+from streams.runtime.metrics import serve_metrics
 from streams.runtime.redis.dossiers import RedisDossiers
 from streams.runtime.redis.serving import RedisServingIndex
 from streams.settings import Secret, Settings, load_secret

@@ -1,6 +1,7 @@
 """The control plane: who may be shown at all, to whom first, and under which policy.
 
-Reading order: `dossier` (the rules, pure), `recognise`, `review`, `catalogue` and `policy` (what
-the rules ask; read from `config/`), `app` (the Faust agents around them). It only writes records
-to the log and the serving index; every decision from evidence is taken in `core`.
+Reading order: `admission.dossier` (the rules, pure), `admission.recognise` and `admission.review`,
+`policy.catalogue` and `policy.file` (what the rules ask; read from `config/`), `app` (the Faust
+agents around them). It only writes records to the log and the serving index; every decision from
+evidence is taken in `core`.
 """

@@ -31,14 +31,10 @@ from streams.core.events import Recognition, Review, Upload
 from streams.core.receipts import Receipt
 from streams.core.units import ID_ALPHABET, is_slice
 from streams.errors import DeadLetter, Halt, Retry, Unreachable
-from streams.runtime.codec import (
-    FUTURE_MS,
-    ControlTopic,
-    control_record,
-    decode_one,
-)
+from streams.runtime.codec import FUTURE_MS, ControlTopic, decode_one
+from streams.runtime.letters import PARSER_ERRORS, Refusal, classify, dead_letter
 from streams.runtime.ports import Dossiers, Outgoing, Producer, Record, ServingIndex
-from streams.runtime.refusals import PARSER_ERRORS, Refusal, classify, dead_letter
+from streams.runtime.signing import control_record
 from streams.settings import Secret, Settings
 
 log = logging.getLogger("streams.control")

@@ -2,5 +2,5 @@
 
 Viewers in a closed loop: `uploads` (what creators publish), `taste` (what viewers truly like),
 `crowd` (who does what when), `feed` (to the topics), `story` (what the receipts come to). Public
-logs: `openbandit` and `kuairand`, over `rows`. For measurements: `load`.
+logs: `openbandit` and `kuairand`, over `rows`. For measurements: `load`, `recording_bench`.
 """

@@ -7,8 +7,8 @@ from typing import Final
 from streams.core.events import InteractionRecord, Recognition, Review, Upload
 from streams.core.partitioner import partition_of
 from streams.lab.crowd import Crowd, CrowdEvent
-from streams.runtime.codec import encode
 from streams.runtime.ports import Outgoing, Producer
+from streams.runtime.signing import encode
 from streams.settings import Settings
 
 ARRAY_MAX: Final = 2_000

@@ -11,8 +11,8 @@ from typing import Final
 
 from streams.core.events import Admit, Policy
 from streams.core.partitioner import partition_of
-from streams.runtime.codec import control_record
 from streams.runtime.ports import Outgoing
+from streams.runtime.signing import control_record
 
 Batch = tuple[int, list[Outgoing], int]  # partition, records, events in them
 ENGAGEMENTS: Final = ("like", "like", "like", "comment", "share", "follow", "hide")

@@ -1,1 +1,1 @@
-"""Operations: what people see of a running pipeline, and what they put into it by hand."""
+"""For operators: what people see of a running pipeline, and what they change by hand."""

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from streams.recording.lines import Recorded
 from streams.recording.manifest import MANIFEST, RESERVE, Segment
-from streams.recording.recording import Damaged, Recording, read_segment
+from streams.recording.reader import Damaged, Recording, read_segment
 from streams.recording.replayer import own_headers
 from streams.recording.segments import hash_file
 from streams.runtime.codec import decode_log

@@ -4,10 +4,8 @@ Partition after partition, each from a fresh state: what the live worker compute
 log alone, so the same records give the same bytes.
 """
 
-import gc
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -17,7 +15,7 @@ from streams.core.state import PartitionState
 from streams.errors import Halt
 from streams.recording.lines import Recorded
 from streams.recording.manifest import Manifest
-from streams.recording.recording import Recording
+from streams.recording.reader import Recording
 from streams.recording.selection import Selection
 from streams.runtime.codec import decode_log
 from streams.runtime.namespace import fingerprint
@@ -241,16 +239,3 @@ class _Flusher:
     def _not_alone(self) -> Halt:
         partition = self._state.partition
         return Halt(f"partition {partition}: another replay writes to this Redis", code="namespace")
-
-
-@contextmanager
-def quiet_collector() -> Iterator[None]:
-    """Keep the cyclic collector from walking live objects: the fold makes no cycles."""
-    enabled = gc.isenabled()
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()

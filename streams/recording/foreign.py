@@ -23,10 +23,10 @@ from streams.errors import Halt
 from streams.recording.damage import folder_of
 from streams.recording.lines import LINE_ERRORS, Recorded, decode_lines
 from streams.recording.manifest import FORMAT_VERSION, Manifest, Span, Topic
-from streams.recording.recording import Recording
+from streams.recording.reader import Recording
 from streams.recording.writer import RecordingWriter
+from streams.runtime.letters import APP_VERSION
 from streams.runtime.ports import Place
-from streams.runtime.refusals import APP_VERSION
 
 BATCH: Final = 1_000
 PARTITIONS_MAX: Final = 10_000

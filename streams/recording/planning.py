@@ -7,7 +7,7 @@ from pathlib import Path
 from streams.errors import Halt
 from streams.recording.lines import LINE_ERRORS, decode_lines
 from streams.recording.manifest import MANIFEST, Manifest, Segment, Span, Topic, load_manifest
-from streams.recording.recording import Damaged
+from streams.recording.reader import Damaged
 from streams.recording.segments import BrokenFrame, hash_file, read_frames
 from streams.runtime.ports import Cluster, LogReader, Offsets, Place
 

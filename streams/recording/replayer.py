@@ -16,10 +16,10 @@ from streams.errors import Halt, Retry
 from streams.recording.checkpoint import Checkpoint, save_checkpoint
 from streams.recording.lines import Recorded
 from streams.recording.pacing import Pace, Pacer
-from streams.recording.recording import Recording
+from streams.recording.reader import Recording
 from streams.recording.selection import Selection
-from streams.runtime.codec import SIGNATURE
 from streams.runtime.ports import BatchSink, Clock, Headers, Outgoing, Place
+from streams.runtime.signing import SIGNATURE
 
 BATCH_RECORDS: Final = 5_000
 QUANTUM_S: Final = 0.001

@@ -7,7 +7,6 @@ bytes; a bad element of an array does not lose its neighbours.
 
 import hmac
 from collections.abc import Sequence
-from hashlib import sha256
 from operator import attrgetter
 from typing import Any, Final, Literal, NamedTuple
 
@@ -17,15 +16,13 @@ from streams.core.events import (
     ControlRecord,
     InteractionRecord,
     LogRecord,
-    Policy,
     Recognition,
     Review,
     Upload,
 )
 from streams.core.units import ID_ALPHABET, is_slice
 from streams.errors import DeadLetter, RejectReason
-from streams.runtime.ports import Headers, Outgoing, Record
-from streams.runtime.refusals import (
+from streams.runtime.letters import (
     PARSER_ERRORS,
     Pieces,
     Refusal,
@@ -34,9 +31,9 @@ from streams.runtime.refusals import (
     split_array,
     unknown_fields,
 )
+from streams.runtime.ports import Headers, Record
+from streams.runtime.signing import SIGNATURE, sign
 
-SIGNATURE: Final = "streams-signature"
-"""Header of a control record: hex HMAC-SHA256(secret, key + NUL + value)."""
 FUTURE_MS: Final = 300_000
 """An event may be this much ahead of its record's timestamp: clocks differ, prophets lie."""
 ARRAY_MAX: Final = 10_000
@@ -62,8 +59,6 @@ _FUTURE: Final[tuple[RejectReason, str]] = (
     "future",
     f"ts is more than {FUTURE_MS // 1000} s ahead of the record's timestamp",
 )
-encode: Final = msgspec.json.Encoder().encode
-"""Any event to the bytes of its record."""
 
 
 class Decoded(NamedTuple):
@@ -142,25 +137,6 @@ def decode_interaction(value: bytes) -> InteractionRecord:
     unknown_fields(value, type(event))
     require_ids(event)
     return event
-
-
-def sign(secret: bytes, key: bytes | None, value: bytes) -> bytes:
-    """Return the signature of a control record, to be sent in the header `SIGNATURE`.
-
-    >>> sign(b"0123456789abcdef", b"v1", b"{}")[:16]
-    b'26ebf674fd63298d'
-    """
-    return hmac.new(secret, (key or b"") + b"\0" + value, sha256).hexdigest().encode()
-
-
-def control_record(
-    topic: str, record: ControlRecord, secret: bytes, partition: int | None = None
-) -> Outgoing:
-    """Return a control record ready to be sent, signed; a policy needs its `partition` named."""
-    value = encode(record)
-    key = None if isinstance(record, Policy) else record.video.encode()
-    headers = [(SIGNATURE, sign(secret, key, value))]
-    return Outgoing(topic, value, key, headers, partition)
 
 
 def _decode_plain(records: Sequence[Record], limit: int) -> Decoded | None:

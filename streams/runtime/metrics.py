@@ -1,6 +1,5 @@
 """Every metric of the data plane, with kind, unit and meaning; a closed vocabulary."""
 
-import gc
 from typing import Final
 
 from prometheus_client import (
@@ -11,7 +10,7 @@ from prometheus_client import (
     start_http_server,
 )
 
-from streams.runtime.refusals import APP_VERSION
+from streams.runtime.letters import APP_VERSION
 
 EVENTS: Final = Counter(
     "streams_events_processed",
@@ -67,14 +66,3 @@ def serve_metrics(port: int) -> None:
     BUILD.labels(APP_VERSION).set(1)
     if port:
         start_http_server(port, addr="127.0.0.1")
-
-
-def tame_gc() -> None:
-    """Keep Python's cyclic collector away from the hot path, which makes no cycles.
-
-    Walking a million live objects again and again cost 40 % of the throughput; what exists at
-    start is frozen, and the thresholds are those of a process that allocates for its living.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(200_000, 50, 100)

@@ -19,8 +19,8 @@ from streams.errors import Halt, Retry, StreamsError
 from streams.runtime import metrics
 from streams.runtime.bad_input import BadInput
 from streams.runtime.codec import Decoded, decode_log
+from streams.runtime.letters import Pieces, Refusal, dead_letter
 from streams.runtime.ports import Conflict, Outgoing, Producer, Record, Store
-from streams.runtime.refusals import Pieces, Refusal, dead_letter
 from streams.settings import Settings
 
 CHUNK_RECORDS: Final = 1_000

@@ -23,11 +23,12 @@ from streams.core.receipts import encode as encode_receipt
 from streams.core.state import PartitionState
 from streams.embedded import EmbeddedBroker
 from streams.errors import Halt, Retry, Unreachable
-from streams.runtime.codec import decode_log, encode
+from streams.runtime.codec import decode_log
 from streams.runtime.kafka import KafkaProducer, KafkaReader
 from streams.runtime.memory.dossiers import MemoryDossiers
 from streams.runtime.memory.serving import MemoryServingIndex
 from streams.runtime.ports import Outgoing, Record
+from streams.runtime.signing import encode
 from streams.settings import TOPICS, Secret, Settings, load_settings
 
 SECRET = Secret("0123456789abcdef")

@@ -29,8 +29,8 @@ from events_in import (
 from faults.rig import Feed, Rig
 
 from streams.errors import REJECT_REASONS
-from streams.runtime.codec import encode
 from streams.runtime.ports import Record
+from streams.runtime.signing import encode
 
 pytestmark = pytest.mark.real
 

@@ -2,11 +2,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.client.intake import take_line
 from streams.core.events import Comment, Follow, Hide, Impression, Like, Share, Upload, View
 from streams.lab.kuairand import COLUMNS, FEATURE_COLUMNS, KuaiRand, VideoFeatures, read_features
 from streams.lab.rows import BadRow, Row, read_rows
-from streams.ops.intake import take_line
-from streams.runtime.codec import encode
+from streams.runtime.signing import encode
 
 GOOD = dict.fromkeys(COLUMNS, "0") | {
     "user_id": "7",

@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.client.intake import take_line
 from streams.core.events import Impression, Upload, View
 from streams.errors import Halt
 from streams.lab.openbandit import COLUMNS, DURATION_MS, OpenBandit, campaign_of
 from streams.lab.rows import BadRow, Event, Row, convert_rows, open_log, read_rows
-from streams.ops.intake import take_line
-from streams.runtime.codec import encode
+from streams.runtime.signing import encode
 
 DATA = Path(__file__).parents[1] / "data" / "obd"
 GOOD = {

@@ -27,7 +27,7 @@ from streams.recording.damage import log_schema, quick, thorough
 from streams.recording.lines import encode_lines, line_prefix
 from streams.recording.manifest import MANIFEST, load_manifest, save_manifest
 from streams.recording.pacing import Pace
-from streams.recording.recording import Damaged, Recording
+from streams.recording.reader import Damaged, Recording
 from streams.recording.replayer import Options
 from streams.recording.segments import SegmentFile, hash_file, read_frames
 

@@ -14,7 +14,7 @@ from streams.errors import Halt
 from streams.recording.damage import quick
 from streams.recording.foreign import opened
 from streams.recording.segments import read_frames
-from streams.runtime.codec import control_record
+from streams.runtime.signing import control_record
 
 
 def kcat_line(**changes: Any) -> Any:

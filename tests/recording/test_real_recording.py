@@ -19,7 +19,7 @@ from tapes import everything, seen
 
 from streams.recording.damage import quick, thorough
 from streams.recording.manifest import MANIFEST
-from streams.recording.recording import Recording
+from streams.recording.reader import Recording
 from streams.recording.replayer import TRACE
 from streams.runtime.kafka import KafkaProducer, KafkaReader
 from streams.runtime.ports import Outgoing, Record

@@ -12,7 +12,7 @@ from tapes import TOPIC, busy_log, cluster_of
 from tapes import record as record_whole
 
 from streams.cli import main
-from streams.recording.recording import Recording
+from streams.recording.reader import Recording
 
 CONFIG = Path(__file__).parents[2] / "config"
 NOBODY = "127.0.0.1:1"

@@ -26,8 +26,8 @@ from streams.recording import recorder as recorder_module
 from streams.recording.damage import quick, thorough
 from streams.recording.manifest import RESERVE, load_manifest
 from streams.recording.planning import Request, reopen, require_free
+from streams.recording.reader import Recording
 from streams.recording.recorder import DiskFull, Recorder
-from streams.recording.recording import Recording
 from streams.recording.segments import SegmentFile
 from streams.recording.writer import RecordingWriter
 

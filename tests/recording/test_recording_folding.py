@@ -20,12 +20,11 @@ from streams.recording.folding import (
     Folder,
     Rules,
     namespace_of,
-    quiet_collector,
     require_own,
     starts_late,
 )
 from streams.recording.planning import Request
-from streams.recording.recording import Recording
+from streams.recording.reader import Recording
 from streams.recording.selection import Selection
 from streams.runtime.memory.consumer import MemoryConsumer
 from streams.runtime.memory.log import MemoryLog
@@ -218,11 +217,3 @@ async def test_a_recording_from_the_middle_of_the_log_is_told(tmp_path: Path) ->
     request = Request([TOPIC], offsets={(TOPIC, 0): (5, None)}, to_end=True)
     recording = await record_whole(cluster_of(log), tmp_path / "r", request)
     assert starts_late(recording.manifest, TOPIC) == [0]
-
-
-def test_the_collector_rests_and_comes_back() -> None:
-    import gc  # noqa: PLC0415 - this test is about it
-
-    with quiet_collector():
-        assert not gc.isenabled()
-    assert gc.isenabled()

@@ -29,11 +29,11 @@ from streams.core.partitioner import partition_of
 from streams.errors import Halt, Retry
 from streams.recording.checkpoint import load_checkpoint, save_checkpoint
 from streams.recording.pacing import Pace
-from streams.recording.recording import Recording
+from streams.recording.reader import Recording
 from streams.recording.replayer import TRACE, Options, Replayer, Target, own_headers, require_target
 from streams.recording.selection import Selection
-from streams.runtime.codec import control_record
 from streams.runtime.ports import Record
+from streams.runtime.signing import control_record
 
 
 @pytest.fixture

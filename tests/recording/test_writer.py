@@ -12,7 +12,7 @@ from streams.errors import Halt
 from streams.recording import writer as writer_module
 from streams.recording.manifest import Manifest, load_manifest
 from streams.recording.planning import Request
-from streams.recording.recording import Recording
+from streams.recording.reader import Recording
 from streams.recording.writer import RecordingWriter
 from streams.runtime.ports import Clock
 

@@ -30,17 +30,14 @@ from streams.errors import REJECT_REASONS, DeadLetter, RejectReason
 from streams.runtime.codec import (
     ARRAY_MAX,
     FUTURE_MS,
-    SIGNATURE,
     ControlTopic,
     Decoded,
-    control_record,
     decode_interaction,
     decode_log,
     decode_one,
-    encode,
-    sign,
 )
-from streams.runtime.refusals import dead_letter
+from streams.runtime.letters import dead_letter
+from streams.runtime.signing import SIGNATURE, control_record, encode, sign
 
 LIMIT = 1 << 20
 GOOD = encode(view("good"))

@@ -31,12 +31,12 @@ from folding import Folding, decoded
 from streams.core.receipts import encode as encode_receipt
 from streams.core.state import FRESH, Changes, PartitionState
 from streams.errors import Halt, Retry
-from streams.runtime.codec import encode
 from streams.runtime.memory.producer import MemoryProducer
 from streams.runtime.memory.store import MemoryStore
 from streams.runtime.namespace import namespace_of
 from streams.runtime.owned import Lost, Owned, Tools
 from streams.runtime.ports import FlushResult, Outgoing
+from streams.runtime.signing import encode
 from streams.settings import Secret
 
 LOG_OF_ALL = synthetic_log(seed=11, videos=8, events=420)

@@ -19,6 +19,7 @@ from streams.core.units import MICROS
 class Recogniser:
     """The built-in recogniser: the taxonomy's words, found in what the uploader says.
 
+    >>> from decimal import Decimal
     >>> taxonomy = Taxonomy.parse({"tags": {"interest": {"football": {"words": ["足球"]}}},
     ...     "confidence": {"title": Decimal("0.5")}}, where="example")
     >>> upload = Upload(id="u1", video="v1", creator="c1", ts=1_700_000_000_000, duration_ms=9_000,

@@ -8,11 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.core.partitioner import partition_of
-from streams.errors import Retry
-from streams.ops.examples import EXAMPLES
-from streams.ops.lines import Line
-from streams.ops.publish import (
+from streams.client.examples import EXAMPLES
+from streams.client.lines import Line
+from streams.client.publish import (
     InvalidLine,
     NotSent,
     Pace,
@@ -20,10 +18,12 @@ from streams.ops.publish import (
     PublishOptions,
     publish_lines,
 )
-from streams.runtime.codec import encode
+from streams.core.partitioner import partition_of
+from streams.errors import Retry
 from streams.runtime.memory.log import MemoryLog
 from streams.runtime.memory.producer import MemoryProducer
 from streams.runtime.ports import Record
+from streams.runtime.signing import encode
 from streams.settings import TOPICS, load_settings
 
 SETTINGS = load_settings(Path(__file__).parents[2] / "config", {"topic_prefix": "p."}, {})

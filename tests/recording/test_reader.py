@@ -13,7 +13,7 @@ from tapes import TOPIC, busy_log, cluster_of, everything, log_with
 from tapes import record as record_whole
 
 from streams.recording import writer as writer_module
-from streams.recording.recording import Recording
+from streams.recording.reader import Recording
 
 
 class Loose(Recording):

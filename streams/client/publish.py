@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
+from streams.client.intake import Taken, take_line
+from streams.client.lines import Line
 from streams.core.partitioner import partition_of
 from streams.errors import DeadLetter, Retry, StreamsError
-from streams.ops.intake import Taken, take_line
-from streams.ops.lines import Line
 from streams.runtime.ports import Clock, Outgoing, Producer
 from streams.settings import Settings
 

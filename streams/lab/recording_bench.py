@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from streams.recording.checkpoint import Checkpoint
-from streams.recording.folding import Folder, Rules, quiet_collector
+from streams.recording.folding import Folder, Rules
 from streams.recording.lines import Recorded
 from streams.recording.manifest import FORMAT_VERSION, Manifest, Span, Topic
 from streams.recording.pacing import Pace
-from streams.recording.progress import size_text
+from streams.recording.reader import Recording
 from streams.recording.recorder import Recorder
-from streams.recording.recording import Recording
 from streams.recording.replayer import Options, Replayer, Target, Time
 from streams.recording.writer import RecordingWriter
+from streams.runtime.collector import quiet_collector
 from streams.runtime.ports import BatchSink, Offsets, Outgoing, Place, Record
 
 Batch = tuple[int, Sequence[Outgoing]]  # partition, records
@@ -35,7 +35,7 @@ class Load(NamedTuple):
 
 def measure(
     load: Load, rules: Rules, folder: Path, sink: BatchSink | None = None
-) -> dict[str, int | str]:
+) -> dict[str, int]:
     """Record a load into `folder`, replay it into `sink` (None: nowhere) and fold it.
 
     One process does it all. Rates are by the clock and, for a machine that is busy otherwise, by
@@ -48,7 +48,7 @@ def measure(
 
 async def _measure(
     load: Load, rules: Rules, folder: Path, sink: BatchSink | None
-) -> dict[str, int | str]:
+) -> dict[str, int]:
     source = _Source(load.batches, load.topic)
     spans = {partition: Span(0, None) for partition in range(load.partitions)}
     topics = {load.topic: Topic(load.partitions, "bench", {}, spans)}
@@ -64,7 +64,7 @@ async def _measure(
     return {
         "events": load.events,
         "records": records,
-        "size": size_text(writer.size),
+        "size_bytes": writer.size,
         "record_records_per_second": round(records / (recorded.seconds - source.making_s)),
         "replay_records_per_second": round(records / replay.seconds),
         "fold_events_per_second": round(load.events / fold.seconds),

@@ -1,9 +1,10 @@
 import pytest
 
+from streams.client.examples import EXAMPLES
+from streams.client.intake import take_line
 from streams.errors import DeadLetter
-from streams.ops.examples import EXAMPLES
-from streams.ops.intake import take_line
-from streams.runtime.codec import FUTURE_MS, encode
+from streams.runtime.codec import FUTURE_MS
+from streams.runtime.signing import encode
 
 NOW_MS = 1_800_000_000_000
 VIEW = (

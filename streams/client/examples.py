@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from streams.client.intake import PublicEvent
 from streams.core.events import (
     Comment,
     Follow,
@@ -19,7 +20,6 @@ from streams.core.events import (
     Upload,
     View,
 )
-from streams.ops.intake import PublicEvent
 
 _TS: Final = 1_714_557_600_000  # 2024-05-01T10:00:00Z
 _VIDEO: Final = "example-video"

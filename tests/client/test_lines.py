@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from streams.client.lines import LineReader
 from streams.errors import Halt
-from streams.ops.lines import LineReader
 
 
 async def lines_of(path: Path, limit: int = 1_000) -> list[tuple[int, bytes]]:

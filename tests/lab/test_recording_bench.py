@@ -5,9 +5,9 @@ from pathlib import Path
 from events_in import SECRET, synthetic_log
 from tapes import TOPIC, target
 
-from streams.recording.bench import Batch, Load, measure
+from streams.lab.recording_bench import Batch, Load, measure
 from streams.recording.folding import Rules
-from streams.recording.recording import Recording
+from streams.recording.reader import Recording
 from streams.runtime.ports import Outgoing
 
 RULES = Rules(SECRET, 100_000, 1 << 20)
