@@ -1,7 +1,7 @@
 """A log and a reader of it, both in memory."""
 
 import pytest
-from memory_reader import MemoryReader
+from kit.memory_reader import MemoryReader
 
 from streams.runtime.memory import MemoryLog
 

@@ -1,7 +1,7 @@
 import itertools
 from collections.abc import Callable
 
-from memory_reader import MemoryReader
+from kit.memory_reader import MemoryReader
 
 from streams.errors import Retry
 from streams.ops.lag import measure_lag

@@ -3,7 +3,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
 
 import pytest
-from memory_reader import MemoryReader
+from kit.memory_reader import MemoryReader
 
 from streams.errors import Halt, Retry
 from streams.ops.tail import locate, parse_start, read_span, sample
