@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 import redis
 from hypothesis import HealthCheck, settings
-from servers import kafka_server, missing_for_kafka, missing_for_redis, redis_server
+from kit.jars import missing_for_kafka
+from kit.servers import kafka_server, missing_for_redis, redis_server
 
 BROKERS = "STREAMS_TEST_BROKERS"
 REDIS = "STREAMS_TEST_REDIS"

@@ -7,7 +7,7 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from servers import KAFKA_VERSION
+from kit.jars import KAFKA_VERSION
 
 ROOT = Path(__file__).parents[1]
 

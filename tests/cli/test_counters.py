@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import redis
 from click.testing import CliRunner
-from events_in import FOOTBALL, records_of, synthetic_log, view
-from faults.rig import Feed, Rig
+from kit.events import FOOTBALL, records_of, synthetic_log, view
+from kit.rig import Feed, Rig
 
 from streams.cli import cli
 

@@ -1,9 +1,9 @@
 import json
 
 import pytest
-from command import Where, streams
 from confluent_kafka import Producer
-from servers import create_topic
+from kit.command import Where, streams
+from kit.servers import create_topic
 
 from streams.core.receipts import Receipt, encode
 

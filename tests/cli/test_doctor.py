@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 import redis as redis_client
-from command import Done, Where, streams
+from kit.command import Done, Where, streams
 
 AWAY = {"brokers": "127.0.0.1:1", "redis": "redis://127.0.0.1:1"}
 

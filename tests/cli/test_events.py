@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from command import environment, streams
+from kit.command import environment, streams
 
 DATA = Path(__file__).parents[1] / "data" / "obd"
 LOG = DATA / "random_men.csv"

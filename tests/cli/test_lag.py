@@ -1,9 +1,9 @@
 import json
 
 import pytest
-from command import streams
 from confluent_kafka import Consumer, Producer, TopicPartition
-from servers import create_topic
+from kit.command import streams
+from kit.servers import create_topic
 
 
 def commit(brokers: str, group: str, topic: str, offset: int) -> None:

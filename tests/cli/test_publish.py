@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from command import Where, environment, streams
+from kit.command import Where, environment, streams
 
 GOLDEN = (Path(__file__).parents[1] / "data" / "obd" / "random_men.ndjson").read_text()
 

@@ -1,8 +1,8 @@
 import json
 
 import pytest
-from command import Done, Where, streams
-from servers import create_topic
+from kit.command import Done, Where, streams
+from kit.servers import create_topic
 
 
 def actions(done: Done) -> dict[str, str]:

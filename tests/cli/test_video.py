@@ -2,7 +2,7 @@ import asyncio
 import json
 
 import pytest
-from command import streams
+from kit.command import streams
 
 from streams.core.counters import Slice, Video, encode_slice, encode_video
 from streams.core.partitioner import partition_of

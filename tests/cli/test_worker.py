@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import redis
-from events_in import records_of, view
-from faults.rig import CONFIG, Feed, Rig
-from servers import create_topic, delete_topic, redis_server
+from kit.events import records_of, view
+from kit.rig import CONFIG, Feed, Rig
+from kit.servers import create_topic, delete_topic, redis_server
 
 from streams.embedded.child import free_ports
 

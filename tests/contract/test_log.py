@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
-from servers import create_topic
+from kit.servers import create_topic
 
 from streams.core.partitioner import partition_of
 from streams.errors import Halt

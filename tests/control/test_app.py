@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from servers import create_topic
+from kit.servers import create_topic
 
 from streams.control.admission import dossier
 from streams.control.app import ControlPlane, Ports

@@ -5,7 +5,7 @@ from typing import get_args
 
 import msgspec
 import pytest
-from events_in import (
+from kit.events import (
     COOKING,
     FANS,
     FIXED,
@@ -22,7 +22,7 @@ from events_in import (
     takedown,
     view,
 )
-from folding import Folding, folded, placed
+from kit.folding import Folding, folded, placed
 
 from streams.core.counters import ACTIVE, HELD, IDLE, STOPPED
 from streams.core.events import Admit, LogRecord, Policy, Tier

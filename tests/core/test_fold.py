@@ -7,7 +7,9 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from events_in import (
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kit.events import (
     BASKETBALL,
     FIXED,
     FOOTBALL,
@@ -24,9 +26,7 @@ from events_in import (
     unlike,
     view,
 )
-from folding import Folding, Placed, decoded, folded, placed
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from kit.folding import Folding, Placed, decoded, folded, placed
 
 from streams.core.counters import COUNTERS, VIDEO_ROW, load_video, row_digest
 from streams.core.events import EVENT_TYPES, InteractionRecord, Like, LogRecord, Unlike, View
@@ -137,8 +137,8 @@ def shifted(log: Sequence[Placed]) -> list[Placed]:
 
 PRINTS_ITS_BYTES = """
 from hashlib import sha256
-from events_in import synthetic_log
-from folding import Folding, decoded
+from kit.events import synthetic_log
+from kit.folding import Folding, decoded
 done = Folding(200).fold(decoded(synthetic_log(seed=5, videos=10, events=2_500))).flush()
 receipts, digest, rows = done.bytes()
 text = repr((receipts, digest, sorted((v, sorted(f.items())) for v, f in rows.items())))

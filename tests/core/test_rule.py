@@ -1,8 +1,8 @@
 import msgspec
 import pytest
-from events_in import BASKETBALL, COOKING, FANS, FIXED, FOOTBALL, MUSIC, SHENYANG, policy
 from hypothesis import given
 from hypothesis import strategies as st
+from kit.events import BASKETBALL, COOKING, FANS, FIXED, FOOTBALL, MUSIC, SHENYANG, policy
 
 from streams.core.counters import ACTIVE, STOPPED, Slice, Video, VideoState
 from streams.core.events import Policy

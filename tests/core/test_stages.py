@@ -1,8 +1,8 @@
 from typing import get_args
 
 import pytest
-from events_in import FIXED, FOOTBALL, admit, hold, release, takedown, view
-from folding import folded
+from kit.events import FIXED, FOOTBALL, admit, hold, release, takedown, view
+from kit.folding import folded
 
 from streams.core.counters import SLICE_STAGES
 from streams.core.events import LogRecord

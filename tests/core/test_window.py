@@ -1,9 +1,9 @@
 from collections.abc import Sequence
 
 import pytest
-from events_in import FOOTBALL, MUSIC, NOW, like, unlike
 from hypothesis import given
 from hypothesis import strategies as st
+from kit.events import FOOTBALL, MUSIC, NOW, like, unlike
 
 from streams.core.events import (
     Comment,

@@ -3,7 +3,7 @@
 import pytest
 import redis
 from confluent_kafka.admin import AdminClient, ConfigResource
-from servers import create_topic, delete_topic, kafka_server
+from kit.servers import create_topic, delete_topic, kafka_server
 
 pytestmark = pytest.mark.real
 

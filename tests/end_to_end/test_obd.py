@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from faults.rig import ROOT, Rig
+from kit.rig import ROOT, Rig
 
 pytestmark = pytest.mark.real
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.record.util import calc_crc32c_py
-from events_in import (
+from kit.events import (
     FIXED,
     FOOTBALL,
     NOW,
@@ -26,7 +26,7 @@ from events_in import (
     videos_of,
     view,
 )
-from faults.rig import Feed, Rig
+from kit.rig import Feed, Rig
 
 from streams.errors import REJECT_REASONS
 from streams.runtime.ports import Record

@@ -13,10 +13,10 @@ import pytest
 import redis
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
-from events_in import Logged, synthetic_log
-from faults.proxy import Proxy
-from faults.rig import SESSION_MS, Feed, Rig
-from servers import create_topic, delete_topic, kafka_server, redis_server
+from kit.events import Logged, synthetic_log
+from kit.proxy import Proxy
+from kit.rig import SESSION_MS, Feed, Rig
+from kit.servers import create_topic, delete_topic, kafka_server, redis_server
 
 pytestmark = pytest.mark.real
 

@@ -10,8 +10,8 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from events_in import SECRET, Logged, record, synthetic_log
-from folding import Folding, decoded
+from kit.events import SECRET, Logged, record, synthetic_log
+from kit.folding import Folding, decoded
 
 from streams.runtime.codec import decode_log
 

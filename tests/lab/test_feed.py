@@ -5,7 +5,7 @@ from random import Random
 
 import msgspec
 import pytest
-from events_in import policy
+from kit.events import policy
 
 from streams.core.events import LogRecord, Upload
 from streams.core.partitioner import partition_of

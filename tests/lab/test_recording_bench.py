@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from events_in import SECRET, synthetic_log
-from tapes import TOPIC, target
+from kit.events import SECRET, synthetic_log
+from kit.recordings import TOPIC, target
 
 from streams.lab.recording_bench import Batch, Load, measure
 from streams.recording.folding import Rules

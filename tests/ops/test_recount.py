@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
-from events_in import (
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kit.events import (
     COOKING,
     FIXED,
     FOOTBALL,
@@ -24,9 +26,7 @@ from events_in import (
     unlike,
     view,
 )
-from faults.twins import LOG, World, counted
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from kit.twins import LOG, World, counted
 
 from streams.core.counters import decode_slice, encode_slice
 from streams.core.events import Follow, Hide, InteractionRecord, Weights

@@ -7,8 +7,8 @@ from typing import Any
 
 import orjson
 import pytest
-from events_in import SECRET, record, signed_record, takedown
-from tapes import (
+from kit.events import SECRET, record, signed_record, takedown
+from kit.recordings import (
     TOPIC,
     UP_TO_NOW,
     Brokers,
@@ -19,7 +19,7 @@ from tapes import (
     start_writer,
     target,
 )
-from tapes import record as record_whole
+from kit.recordings import record as record_whole
 
 from streams.cli.replay_inspect import require_whole
 from streams.errors import Halt

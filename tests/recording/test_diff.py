@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from events_in import FIXED, NOW, Logged, policy, record, records_of, synthetic_log, view
-from folding import Folding, decoded
+from kit.events import FIXED, NOW, Logged, policy, record, records_of, synthetic_log, view
+from kit.folding import Folding, decoded
 from msgspec.structs import replace
 
 from streams.core.receipts import decode, encode

@@ -5,9 +5,9 @@ from typing import Any
 
 import orjson
 import pytest
-from events_in import FIXED, NOW, SECRET, admit, encode, impression, view
-from tapes import TOPIC, busy_log, cluster_of, everything, seen
-from tapes import record as record_whole
+from kit.events import FIXED, NOW, SECRET, admit, encode, impression, view
+from kit.recordings import TOPIC, busy_log, cluster_of, everything, seen
+from kit.recordings import record as record_whole
 
 from streams.core.partitioner import partition_of
 from streams.errors import Halt

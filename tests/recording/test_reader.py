@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from events_in import NOW, record
 from hypothesis import given
 from hypothesis import strategies as st
-from tapes import TOPIC, busy_log, cluster_of, everything, log_with
-from tapes import record as record_whole
+from kit.events import NOW, record
+from kit.recordings import TOPIC, busy_log, cluster_of, everything, log_with
+from kit.recordings import record as record_whole
 
 from streams.recording import writer as writer_module
 from streams.recording.reader import Recording

@@ -13,9 +13,9 @@ from pathlib import Path
 import orjson
 import pytest
 import redis
-from events_in import SECRET, synthetic_log
-from servers import create_topic
-from tapes import everything, seen
+from kit.events import SECRET, synthetic_log
+from kit.recordings import everything, seen
+from kit.servers import create_topic
 
 from streams.recording.damage import quick, thorough
 from streams.recording.manifest import MANIFEST

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import orjson
 import pytest
-from events_in import SECRET, encode, view
-from tapes import TOPIC, busy_log, cluster_of
-from tapes import record as record_whole
+from kit.events import SECRET, encode, view
+from kit.recordings import TOPIC, busy_log, cluster_of
+from kit.recordings import record as record_whole
 
 from streams.cli import main
 from streams.recording.reader import Recording

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from events_in import NOW, record
-from tapes import (
+from kit.events import NOW, record
+from kit.recordings import (
     TOPIC,
     UP_TO_NOW,
     busy_log,
@@ -19,7 +19,7 @@ from tapes import (
     seen,
     start_writer,
 )
-from tapes import record as record_whole
+from kit.recordings import record as record_whole
 
 from streams.errors import Halt, Retry, Unreachable
 from streams.recording import recorder as recorder_module

@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from events_in import SECRET, signed_record, synthetic_log, takedown
-from folding import Folding, decoded
-from tapes import TOPIC, busy_log, cluster_of, log_with
-from tapes import record as record_whole
+from kit.events import SECRET, signed_record, synthetic_log, takedown
+from kit.folding import Folding, decoded
+from kit.recordings import TOPIC, busy_log, cluster_of, log_with
+from kit.recordings import record as record_whole
 
 from streams.core.receipts import encode
 from streams.errors import Halt

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from events_in import FIXED, NOW, SECRET, record
-from tapes import (
+from kit.events import FIXED, NOW, SECRET, record
+from kit.recordings import (
     FAST,
     TOPIC,
     Brokers,
@@ -23,7 +23,7 @@ from tapes import (
     seen,
     target,
 )
-from tapes import record as record_whole
+from kit.recordings import record as record_whole
 
 from streams.core.partitioner import partition_of
 from streams.errors import Halt, Retry

@@ -1,7 +1,7 @@
 """Which records a selection takes."""
 
 import pytest
-from events_in import NOW, encode, record, view
+from kit.events import NOW, encode, record, view
 
 from streams.errors import Halt
 from streams.recording.selection import Selection, parse_where

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from events_in import record
-from tapes import TOPIC, cluster_of, everything, log_with, start_writer
+from kit.events import record
+from kit.recordings import TOPIC, cluster_of, everything, log_with, start_writer
 
 from streams.errors import Halt
 from streams.recording import writer as writer_module

@@ -4,7 +4,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from events_in import (
+from hypothesis import given
+from hypothesis import strategies as st
+from kit.events import (
     COOKING,
     FIXED,
     FOOTBALL,
@@ -22,8 +24,6 @@ from events_in import (
     takedown,
     view,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 
 from streams.core.events import LogRecord, View
 from streams.errors import REJECT_REASONS, DeadLetter, RejectReason

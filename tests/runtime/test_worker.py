@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from events_in import (
+from kit.events import (
     FIXED,
     SECRET,
     Logged,
@@ -25,8 +25,8 @@ from events_in import (
     videos_of,
     view,
 )
-from faults.twins import LOG, Life, World, counted, counted_with_a_death, settings_of
-from folding import Folding, decoded
+from kit.folding import Folding, decoded
+from kit.twins import LOG, Life, World, counted, counted_with_a_death, settings_of
 
 from streams.core.receipts import encode as encode_receipt
 from streams.core.state import FRESH, Changes, PartitionState
@@ -91,8 +91,8 @@ def every_tenth_twice(records: Sequence[Logged]) -> list[Logged]:
 
 PRINT_DIGEST = """
 import asyncio, hashlib, sys
-from events_in import synthetic_log
-from faults.twins import World, counted, counted_with_a_death
+from kit.events import synthetic_log
+from kit.twins import World, counted, counted_with_a_death
 from runtime.test_worker import every_tenth_twice
 
 async def main(batch, dies_at):

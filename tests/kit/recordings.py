@@ -5,8 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from events_in import synthetic_log
-
+from kit.events import synthetic_log
 from streams.recording.checkpoint import Checkpoint
 from streams.recording.lines import Recorded
 from streams.recording.manifest import FORMAT_VERSION, Manifest

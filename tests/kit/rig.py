@@ -17,9 +17,9 @@ from typing import Any, Final, Self
 
 import redis
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from events_in import SECRET, Logged
-from servers import create_topic
 
+from kit.events import SECRET, Logged
+from kit.servers import create_topic
 from streams.runtime.ports import Record
 
 ROOT: Final = Path(__file__).parents[2]
@@ -271,7 +271,7 @@ class WorkerProcess:
 
 
 class Feed:
-    """Writes logs of `events_in.synthetic_log` to the topic, by and by or all at once."""
+    """Writes logs of `kit.events.synthetic_log` to the topic, by and by or all at once."""
 
     def __init__(self, rig: Rig) -> None:
         self._rig = rig

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-CONFIG = Path(__file__).parents[1] / "config"
+CONFIG = Path(__file__).parents[2] / "config"
 Where = dict[str, object]
 """Settings by name, for one run of a command."""
 Done = subprocess.CompletedProcess[str]

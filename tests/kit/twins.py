@@ -10,8 +10,7 @@ from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from events_in import SECRET, Logged
-
+from kit.events import SECRET, Logged
 from streams.core.state import Meta
 from streams.ops.recount import Verification, Verifier, verify
 from streams.runtime.memory import (

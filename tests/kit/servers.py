@@ -1,10 +1,7 @@
 """The real servers that tests run against: one-node Apache Kafka 4.1 and the system's Redis."""
 
 import base64
-import os
 import shutil
-import subprocess
-import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,44 +10,12 @@ from pathlib import Path
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from kit.jars import LOG4J, kafka_jars, run_tool
 from streams.embedded import EmbeddedRedis
 from streams.embedded.child import Child, TemporaryFolder, free_ports
 from streams.embedded.redis import redis_version
-from streams.errors import Unreachable
 
-KAFKA_VERSION = "4.1.0"
 START_TIMEOUT_S = 90.0
-
-POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
-<modelVersion>4.0.0</modelVersion>
-<groupId>streams</groupId><artifactId>test-broker</artifactId><version>1</version>
-<dependencies>
-<dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId>
-<version>{KAFKA_VERSION}</version></dependency>
-<dependency><groupId>org.apache.logging.log4j</groupId><artifactId>log4j-core</artifactId>
-<version>2.25.1</version></dependency>
-<dependency><groupId>org.apache.logging.log4j</groupId><artifactId>log4j-slf4j-impl</artifactId>
-<version>2.25.1</version></dependency>
-</dependencies>
-</project>
-"""
-
-LOG4J = """status = error
-appender.console.type = Console
-appender.console.name = console
-appender.console.layout.type = PatternLayout
-appender.console.layout.pattern = %d %p %c - %m%n
-rootLogger.level = warn
-rootLogger.appenderRef.console.ref = console
-"""
-
-
-def missing_for_kafka() -> str | None:
-    """Say what to install before Kafka can run here; None when nothing is missing."""
-    lacking = [] if shutil.which("java") else ["Java 17 (openjdk-17-jre-headless)"]
-    if not cache_folder().is_dir() and not shutil.which("mvn"):
-        lacking.append("Maven to fetch Kafka's jars (maven)")
-    return f"install {' and '.join(lacking)}" if lacking else None
 
 
 def missing_for_redis() -> str | None:
@@ -59,36 +24,6 @@ def missing_for_redis() -> str | None:
     if executable is None or redis_version(Path(executable)) < (7, 0):
         return "install Redis 7 or later (redis-server)"
     return None
-
-
-def cache_folder() -> Path:
-    """Return where Kafka's jars are kept between test sessions."""
-    root = os.environ.get("STREAMS_TEST_CACHE")
-    if root is None:
-        home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-        root = str(Path(home) / "streams-tests")
-    return Path(root) / f"kafka-{KAFKA_VERSION}"
-
-
-def kafka_jars() -> Path:
-    """Return the folder with Kafka's jars, fetched with Maven the first time.
-
-    The folder appears whole or not at all, so sessions may race for it.
-    """
-    ready = cache_folder()
-    if not ready.is_dir():
-        ready.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=ready.parent, prefix=".fetching-") as folder:
-            pom, jars = Path(folder) / "pom.xml", Path(folder) / "jars"
-            pom.write_text(POM)
-            goal = ["dependency:copy-dependencies", f"-DoutputDirectory={jars}"]
-            _run(["mvn", "-q", "-B", "-f", str(pom), *goal], "fetching Kafka with Maven", 900)
-            try:
-                jars.rename(ready)
-            except OSError:
-                if not ready.is_dir():  # nobody else was faster
-                    raise
-    return ready
 
 
 class KafkaServer:
@@ -145,7 +80,7 @@ class KafkaServer:
         cluster = f"A{text[1:]}"  # a leading dash would read as an option
         arguments = ["format", "-t", cluster, "-c", str(self._properties)]
         tool = [*self._java(), "-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool"]
-        _run([*tool, *arguments], "formatting Kafka's storage", 120)
+        run_tool([*tool, *arguments], "formatting Kafka's storage", 120)
 
     def _answers(self) -> bool:
         client = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
@@ -180,20 +115,6 @@ def _properties(broker: int, controller: int, data: Path) -> dict[str, str]:
         "log.retention.ms": "-1",
         "log.initial.task.delay.ms": "86400000",
     }
-
-
-def _run(command: list[str], what: str, timeout_s: float) -> None:
-    done = subprocess.run(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=timeout_s,
-        check=False,
-    )
-    if done.returncode:
-        raise Unreachable(f"{what} failed:\n{done.stdout[-2000:]}")
 
 
 @contextmanager

@@ -9,8 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from events_in import SECRET, Logged
-
+from kit.events import SECRET, Logged
 from streams.core.counters import Slice, Video, VideoState, load_video
 from streams.core.events import LogRecord
 from streams.core.fold import fold
