@@ -14,7 +14,7 @@ from streams.cli.options import config_option
 
 
 @dataclass(frozen=True)
-class Asked:
+class DemoOptions:
     """What the command line asks of a demo."""
 
     config: Path
@@ -61,4 +61,4 @@ def demo(config: Path, seconds: int | None, rate: int, seed: int, output: str) -
     """
     click.echo("streams: a broker, a Redis, a worker and a crowd of viewers start here", err=True)
     module = importlib.import_module("streams.cli.demo_show")
-    module.show_demo(Asked(config, seconds, rate, seed, output))
+    module.show_demo(DemoOptions(config, seconds, rate, seed, output))

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.live import Live
 
 from streams.cli import ConditionNotMet, Interrupted
-from streams.cli.demo import Asked
+from streams.cli.demo import DemoOptions
 from streams.cli.demo_screen import line, screen
 from streams.cli.demo_summary import summary
 from streams.cli.wiring import installation, run, stop_on_signals
@@ -27,19 +27,21 @@ REFRESH_S: Final = 0.25
 LINE_S: Final = 10.0
 
 
-def show_demo(asked: "Asked") -> None:
+def show_demo(options: "DemoOptions") -> None:
     """Run the demo and show it; raises what the exit code must say."""
     notes = _Notes()
     console = Console(stderr=True)
-    settings = load_settings(asked.config, {"replication": 1})
+    settings = load_settings(options.config, {"replication": 1})
     topics = {topic.name: topic.partitions for topic in wanted_topics(settings)}
     with EmbeddedBroker(topics) as broker, EmbeddedRedis() as redis:
         settings = replace(settings, brokers=broker.bootstrap, redis=redis.url)
         machine = installation(settings)
-        play = Play(machine, settings, asked.config, asked.seconds, asked.seed, _secret(), _tell)
-        report = run(_perform(play, asked.rate, _Screen(console, notes)))
+        play = Play(
+            machine, settings, options.config, options.seconds, options.seed, _secret(), _tell
+        )
+        report = run(_perform(play, options.rate, _Screen(console, notes)))
     notes.write()
-    if asked.output == "json":
+    if options.output == "json":
         click.echo(json.dumps(report, ensure_ascii=False, indent=2))
     else:
         out = Console()
