@@ -36,7 +36,7 @@ class Mutation(NamedTuple):
 PURE = [
     Mutation(
         "the store compares the watermark (twin)",
-        "runtime/memory.py",
+        "runtime/memory/store.py",
         "if stored.watermark != expected or new <= stored.watermark:",
         "if False:",
         select="over_another or fell_back",
@@ -166,7 +166,7 @@ PURE = [
 LUA = [
     Mutation(
         "the script compares the watermark",
-        "runtime/flush.lua",
+        "runtime/redis/flush.lua",
         "if watermark ~= expected or tonumber",
         "if tonumber",
         STORE,
@@ -174,7 +174,7 @@ LUA = [
     ),
     Mutation(
         "the watermark never goes down",
-        "runtime/flush.lua",
+        "runtime/redis/flush.lua",
         " or tonumber(new) <= tonumber(watermark) then",
         " then",
         STORE,
@@ -182,7 +182,7 @@ LUA = [
     ),
     Mutation(
         "a repeated flush is known by its digest",
-        "runtime/flush.lua",
+        "runtime/redis/flush.lua",
         "if watermark == new and stored[3] == ARGV[5] then",
         "if watermark == new then",
         STORE,
@@ -190,7 +190,7 @@ LUA = [
     ),
     Mutation(
         "another namespace is never written over",
-        "runtime/flush.lua",
+        "runtime/redis/flush.lua",
         "if not fresh and stored[1] ~= namespace then",
         "if false then",
         STORE,
