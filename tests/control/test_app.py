@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from kit.servers import create_topic
+from kit.servers import create_topics
 
 from streams.control.admission import dossier
 from streams.control.app import ControlPlane, Ports
@@ -138,8 +138,7 @@ def broker(request: pytest.FixtureRequest, unique: str) -> Iterator[str]:
             yield embedded.bootstrap
         return
     brokers: str = request.getfixturevalue("brokers")
-    for name in names:
-        create_topic(brokers, name, PARTITIONS)
+    create_topics(brokers, {name: {} for name in names}, PARTITIONS)
     yield brokers
 
 
