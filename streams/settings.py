@@ -1,6 +1,7 @@
 """Settings: frozen, typed, validated once at the edge, the secret masked."""
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,9 @@ from streams.errors import Halt
 Positive = Annotated[int, Meta(ge=1)]
 TOPICS: Final = ("uploads", "recognitions", "reviews", "interactions", "decisions")
 DEAD_LETTER_SUFFIX: Final = ".dlq"
+# to the last @: a password that should have been escaped is covered as a whole
+_PASSWORD: Final = re.compile(r"(://[^:@/]*:).*@")
+_QUERY_PASSWORD: Final = re.compile(r"([?&]password=)[^&]*")
 
 
 class Secret:
@@ -54,6 +58,16 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def topic(self, name: str) -> str:
         """Return the full name of one of `TOPICS`."""
         return f"{self.topic_prefix}{name}"
+
+    def full_name(self, name: str) -> str:
+        """Return the full name of a topic that a person names, without the prefix or with it.
+
+        Names of `TOPICS` get the prefix also where they begin with the same letters.
+        """
+        own = name.removesuffix(DEAD_LETTER_SUFFIX) in TOPICS
+        if not own and self.topic_prefix and name.startswith(self.topic_prefix):
+            return name
+        return self.topic(name)
 
     def dead_letters(self, name: str) -> str:
         """Return the dead letter topic of one of `TOPICS`."""
@@ -102,6 +116,15 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise Halt(f"cannot read {path}: {error.strerror}; name its folder with --config") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise Halt(f"{path} is not valid TOML: {error}") from None
+
+
+def shown(url: str) -> str:
+    """Return an address as it may be printed: without its password.
+
+    >>> shown("redis://app:hunter2@localhost:6379/0?db=1")
+    'redis://app:***@localhost:6379/0?db=1'
+    """
+    return _QUERY_PASSWORD.sub(r"\1***", _PASSWORD.sub(r"\1***@", url))
 
 
 def _number(text: str) -> int | str:
