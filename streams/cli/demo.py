@@ -14,13 +14,13 @@ from rich.console import Console
 from rich.live import Live
 
 from streams.cli import ConditionNotMet, Interrupted
-from streams.cli.demo_run import Play, perform
 from streams.cli.demo_screen import line, screen, summary
 from streams.cli.live import example
 from streams.cli.options import config_option
-from streams.cli.wiring import run
+from streams.cli.wiring import installation, run, stop_on_signals
 from streams.embedded import EmbeddedBroker, EmbeddedRedis
 from streams.errors import Halt
+from streams.lab.demo import Play, perform
 from streams.ops.topics import wanted_topics
 from streams.settings import Secret, load_secret, load_settings
 
@@ -65,8 +65,8 @@ def demo(config: Path, seconds: int | None, rate: int, seed: int, output: str) -
     notes = _Notes()
     with EmbeddedBroker(topics) as broker, EmbeddedRedis() as redis:
         settings = replace(settings, brokers=broker.bootstrap, redis=redis.url)
-        play = Play(settings, config, seconds, seed, _secret())
-        report = run(perform(play, rate, lambda _: _show(play, notes)))
+        play = Play(installation(settings), settings, config, seconds, seed, _secret(), _tell)
+        report = run(_perform(play, rate, notes))
     notes.write()
     if output == "json":
         click.echo(json.dumps(report, ensure_ascii=False, indent=2))
@@ -74,6 +74,11 @@ def demo(config: Path, seconds: int | None, rate: int, seed: int, output: str) -
         console = Console()
         console.print(summary(report, play.story, play.titles, console.width))
     _judge(report, play)
+
+
+async def _perform(play: Play, rate: int, notes: "_Notes") -> dict[str, Any]:
+    stop_on_signals(play.interrupt)
+    return await perform(play, rate, lambda _: _show(play, notes))
 
 
 def _secret() -> Secret:
@@ -140,3 +145,7 @@ async def _show_lines(play: Play, notes: _Notes) -> None:
             click.echo(f"streams: {line(now, play.story)}", err=True)
         notes.write()
         await play.sleep(REFRESH_S)
+
+
+def _tell(text: str) -> None:
+    click.echo(f"streams: {text}", err=True)

@@ -1,7 +1,7 @@
 """What `streams demo` shows: a screen that fits any terminal from 80x24 on, and the summary."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -9,6 +9,7 @@ from rich.text import Text
 
 from streams.core.receipts import ACTIONS, Action, Receipt
 from streams.core.units import MICROS
+from streams.lab.demo import Moment
 from streams.lab.story import Story, Switch
 
 STYLES: Final[Mapping[Action, str]] = {
@@ -22,21 +23,6 @@ WIDE: Final = 110
 _AROUND: Final = 10  # lines that are neither receipts nor outcomes
 _TITLE: Final = "streams demo"
 _SWITCHED: Final = "stopped › next crowd (✓ widened it)"
-
-
-class Moment(NamedTuple):
-    """Where the demo stands; `lag` in records, None before it was measured."""
-
-    elapsed_s: float
-    seconds: int | None
-    events: int
-    events_per_second: float
-    duplicates: int
-    lag: int | None
-    videos: int
-    brokers: str
-    redis: str
-    note: str
 
 
 def screen(now: Moment, story: Story, titles: Mapping[str, str], height: int, width: int) -> Group:

@@ -13,13 +13,14 @@ import click
 import uvloop
 
 from streams.errors import Halt
+from streams.lab.installation import Installation
 from streams.ops.topics import plan, wanted_topics
 from streams.runtime.kafka import KafkaCluster, KafkaConsumer, KafkaProducer, KafkaReader
-from streams.runtime.redis import RedisStore
-from streams.runtime.worker import Worker
-from streams.settings import Secret, Settings
+from streams.runtime.redis import RedisDossiers, RedisServingIndex, RedisStore
+from streams.settings import Settings
 
 Result = TypeVar("Result")
+Closing = TypeVar("Closing", RedisServingIndex, RedisDossiers)
 
 
 def run(main: Coroutine[Any, Any, Result]) -> Result:
@@ -71,17 +72,27 @@ async def require_topics(settings: Settings) -> None:
             raise Halt(f"topic {step.topic.name} {step.why}", code="topic_conflict")
 
 
-def make_worker(
-    settings: Settings, secret: Secret, producer: KafkaProducer, store: RedisStore
-) -> Worker:
-    """Return a feedback worker on real drivers; the caller starts and closes what it shares."""
-    consumer = KafkaConsumer(
+def installation(settings: Settings) -> Installation:
+    """Return the makers of every port on the Kafka and Redis of these settings."""
+    return Installation(
+        KafkaCluster(settings.brokers),
+        consuming,
+        lambda: producing(settings.brokers),
+        lambda: reading(settings.brokers),
+        lambda: storing(settings.redis),
+        lambda: _closing(RedisServingIndex(settings.redis)),
+        lambda: _closing(RedisDossiers(settings.redis)),
+    )
+
+
+def consuming(settings: Settings) -> KafkaConsumer:
+    """Return a member of the workers' group, reading the log."""
+    return KafkaConsumer(
         settings.brokers,
         settings.topic("interactions"),
         settings.group,
         settings.session_timeout_ms,
     )
-    return Worker(consumer, producer, store, settings, secret)
 
 
 @asynccontextmanager
@@ -114,3 +125,11 @@ async def storing(redis: str) -> AsyncIterator[RedisStore]:
         yield store
     finally:
         await store.close()
+
+
+@asynccontextmanager
+async def _closing(driver: Closing) -> AsyncIterator[Closing]:
+    try:
+        yield driver
+    finally:
+        await driver.close()

@@ -9,8 +9,8 @@ import click
 
 from streams.cli.options import connection_options
 from streams.cli.wiring import (
+    consuming,
     log_to_stderr,
-    make_worker,
     producing,
     require_topics,
     run,
@@ -24,6 +24,7 @@ from streams.runtime.kafka import KafkaCluster, KafkaProducer
 from streams.runtime.metrics import serve_metrics
 from streams.runtime.redis.dossiers import RedisDossiers
 from streams.runtime.redis.serving import RedisServingIndex
+from streams.runtime.worker import Worker
 from streams.settings import Secret, Settings, load_secret
 
 Half = Callable[[], Awaitable[None]]
@@ -86,7 +87,7 @@ async def _start_feedback(
 ) -> Half:
     """Start the feedback worker; return what ends it, and raises what it ended with."""
     store = await stack.enter_async_context(storing(settings.redis))
-    feedback = make_worker(settings, secret, producer, store)
+    feedback = Worker(consuming(settings), producer, store, settings, secret)
     await feedback.start()
     task = asyncio.create_task(feedback.run(), name="feedback")
     task.add_done_callback(lambda _: stopping.set())

@@ -7,8 +7,9 @@ import pytest
 
 from streams.cli import ConditionNotMet, Interrupted
 from streams.cli.demo import _judge
-from streams.cli.demo_run import Play
+from streams.cli.wiring import installation
 from streams.errors import Halt
+from streams.lab.demo import Play
 from streams.settings import Secret, load_settings
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -17,7 +18,8 @@ CONFIG = Path(__file__).parents[2] / "config"
 def play(*, interrupted: bool = False, seconds: int | None = 30) -> Play:
     settings = load_settings(CONFIG, environment={})
     secret = Secret("0123456789abcdef")
-    return Play(settings, CONFIG, seconds, 1, secret, interrupted=interrupted)
+    machine = installation(settings)
+    return Play(machine, settings, CONFIG, seconds, 1, secret, print, interrupted=interrupted)
 
 
 def report(differences: int | None = 0, halted: list[str] | None = None) -> dict[str, Any]:

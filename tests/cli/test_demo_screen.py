@@ -7,8 +7,9 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
-from streams.cli.demo_screen import Moment, line, screen, summary
+from streams.cli.demo_screen import line, screen, summary
 from streams.core.receipts import ACTIONS, Action, Reason, Receipt
+from streams.lab.demo import Moment
 from streams.lab.story import Story
 
 TITLES = {f"square-dance-{n}": "周末足球赛,最后一分钟点球:我们舞队的新广场舞" for n in range(60)}
@@ -19,6 +20,7 @@ NOW = Moment(
     events_per_second=2_013.4,
     duplicates=23_456,
     lag=3,
+    lags=(0, 9, 3),
     videos=4_321,
     brokers="127.0.0.1:45337",
     redis="redis://127.0.0.1:43581/0",

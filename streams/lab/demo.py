@@ -3,44 +3,58 @@
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from random import Random
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple
 
-import click
 import msgspec
 
-from streams.cli.demo_screen import Moment
-from streams.cli.live import now_ms
-from streams.cli.wiring import make_worker, producing, reading, stop_on_signals, storing
 from streams.control.app import ControlPlane, Ports, load_rules
 from streams.core.events import CONTROL_TYPES
 from streams.core.receipts import ACTIONS, Receipt, decode
 from streams.errors import Halt, Retry
 from streams.lab.crowd import Crowd
 from streams.lab.feed import Feed
+from streams.lab.installation import Installation
 from streams.lab.story import Story
 from streams.ops.recount import Verifier, verify
 from streams.runtime import metrics
 from streams.runtime.collector import tame_gc
-from streams.runtime.kafka import KafkaCluster, KafkaReader
 from streams.runtime.namespace import namespace_of
-from streams.runtime.redis import RedisStore
-from streams.runtime.redis.dossiers import RedisDossiers
-from streams.runtime.redis.serving import RedisServingIndex
+from streams.runtime.ports import LogReader, Store
 from streams.runtime.worker import Worker
 from streams.settings import Secret, Settings
 
 STEP_S: Final = 0.2
 """A collector sends what it gathered this often."""
 LAG_S: Final = 0.5
+LAGS_KEPT: Final = 240
+"""Two minutes of lag for the line over time."""
 RATE_OVER_S: Final = 3.0
 DRAIN_S: Final = 30.0
-Driver = TypeVar("Driver", RedisServingIndex, RedisDossiers)
+
+
+class Moment(NamedTuple):
+    """Where the demo stands; `lag` in records, None before it was measured.
+
+    `lags` are the latest measurements, the newest last.
+    """
+
+    elapsed_s: float
+    seconds: int | None
+    events: int
+    events_per_second: float
+    duplicates: int
+    lag: int | None
+    lags: tuple[int, ...]
+    videos: int
+    brokers: str
+    redis: str
+    note: str
 
 
 def _outcomes() -> Counter[str]:
@@ -55,13 +69,18 @@ def _outcomes() -> Counter[str]:
 
 @dataclass
 class Play:
-    """One run: what it was asked for and what is known of it so far."""
+    """One run: what it was asked for and what is known of it so far.
 
+    `tell` takes lines for the people who watch.
+    """
+
+    installation: Installation
     settings: Settings
     folder: Path
     seconds: int | None
     seed: int
     secret: Secret
+    tell: Callable[[str], None]
     story: Story = field(default_factory=Story)
     titles: dict[str, str] = field(default_factory=dict)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -69,6 +88,7 @@ class Play:
     lag: int | None = None
     began: float = field(default_factory=time.monotonic)
     before: Counter[str] = field(default_factory=_outcomes)
+    lags: deque[int] = field(default_factory=lambda: deque(maxlen=LAGS_KEPT))
     _rates: deque[tuple[float, int]] = field(default_factory=deque)
 
     @property
@@ -96,6 +116,7 @@ class Play:
             events_per_second=(events - then) / max(now - earlier, STEP_S),
             duplicates=outcomes["duplicate"],
             lag=self.lag,
+            lags=tuple(self.lags),
             videos=len(self.titles),
             brokers=self.settings.brokers,
             redis=self.settings.redis,
@@ -122,8 +143,8 @@ class _Stage:
     control: ControlPlane
     feed: Feed
     crowd: Crowd
-    receipts: KafkaReader
-    store: RedisStore
+    receipts: LogReader
+    store: Store
 
 
 async def perform(
@@ -133,10 +154,7 @@ async def perform(
 
     `show` runs beside it while the viewers are there.
     """
-    stop_on_signals(play.interrupt)
-    click.echo(
-        f"streams: starting on Kafka {play.settings.brokers} and {play.settings.redis}", err=True
-    )
+    play.tell(f"starting on Kafka {play.settings.brokers} and {play.settings.redis}")
     async with AsyncExitStack() as stack:
         stage = await _set(stack, play, rate)
         tame_gc()
@@ -149,26 +167,27 @@ async def perform(
 
 async def _set(stack: AsyncExitStack, play: Play, rate: int) -> _Stage:
     """Start worker, control plane and crowd; they are stopped when the stack unwinds."""
-    settings = play.settings
-    producer = await stack.enter_async_context(producing(settings.brokers))
-    store = await stack.enter_async_context(storing(settings.redis))
-    worker = make_worker(settings, play.secret, producer, store)
+    settings, installation = play.settings, play.installation
+    producer = await stack.enter_async_context(installation.producer())
+    store = await stack.enter_async_context(installation.store())
+    consumer = installation.consumer(settings)
+    worker = Worker(consumer, producer, store, settings, play.secret)
     await worker.start()
     working = asyncio.create_task(worker.run(), name="feedback")
     working.add_done_callback(lambda _: play.stopping.set())
     stack.push_async_callback(_stop_worker, worker, working)
-    index = await stack.enter_async_context(_closing(RedisServingIndex(settings.redis)))
-    dossiers = await stack.enter_async_context(_closing(RedisDossiers(settings.redis)))
+    index = await stack.enter_async_context(installation.index())
+    dossiers = await stack.enter_async_context(installation.dossiers())
     ports = Ports(producer, dossiers, index)
     control = ControlPlane(
         settings, play.secret, ports, play.folder, partitions=settings.partitions
     )
     await control.start()
     stack.push_async_callback(control.stop)
-    policy = load_rules(play.folder).policy.record(0, now_ms())
+    policy = load_rules(play.folder).policy.record(0, _now_ms())
     crowd = Crowd(Random(play.seed), policy, index, rate)  # noqa: S311 - viewers, not keys
     feed = Feed(crowd, producer, settings, settings.partitions)
-    receipts = await stack.enter_async_context(reading(settings.brokers))
+    receipts = await stack.enter_async_context(installation.reader())
     topic = settings.topic("decisions")
     receipts.assign({(topic, partition): 0 for partition in range(settings.partitions)})
     return _Stage(worker, working, control, feed, crowd, receipts, store)
@@ -191,7 +210,7 @@ async def _feed(play: Play, stage: _Stage) -> None:
     """Let the crowd live, at an even pace."""
     while not play.stopping.is_set():
         due = time.monotonic() + STEP_S
-        await stage.feed.step(now_ms())
+        await stage.feed.step(_now_ms())
         for video, known in islice(stage.crowd.videos.items(), len(play.titles), None):
             play.titles[video] = known.upload.title
         await play.sleep(due - time.monotonic())
@@ -209,15 +228,14 @@ async def _measure(play: Play, stage: _Stage) -> None:
     while not play.stopping.is_set():
         with suppress(Retry):
             play.lag = await stage.worker.lag()
+            play.lags.append(play.lag)
         await play.sleep(LAG_S)
 
 
 async def _finish(play: Play, stage: _Stage) -> dict[str, Any]:
     """Let everything that was sent be counted and stored, stop, and return the report."""
     seconds = play.elapsed_s
-    click.echo(
-        "streams: the viewers have left; storing what is left, then counting again", err=True
-    )
+    play.tell("the viewers have left; storing what is left, then counting again")
     await _drain(play, stage)
     await stage.control.stop()
     await _drain(play, stage)  # its last records are in the log too
@@ -268,10 +286,10 @@ async def _read_all_receipts(play: Play, stage: _Stage) -> None:
 async def _verify(play: Play, stage: _Stage) -> dict[str, Any]:
     """Compare all counters with a recount; `differences` is None where the log is cut short."""
     settings = play.settings
-    identity = await KafkaCluster(settings.brokers).identity(settings.topic("interactions"))
+    identity = await play.installation.cluster.identity(settings.topic("interactions"))
     namespace = namespace_of(identity, settings, play.secret)
     tools = Verifier(settings, play.secret.reveal)
-    async with reading(settings.brokers) as reader:
+    async with play.installation.reader() as reader:
         try:
             found = await verify(reader, stage.store, identity, namespace, tools)
         except Halt as halt:
@@ -313,9 +331,5 @@ def _named(receipt: Receipt) -> dict[str, Any]:
     return {name: getattr(receipt, name) for name in fields}
 
 
-@asynccontextmanager
-async def _closing(driver: Driver) -> AsyncIterator[Driver]:
-    try:
-        yield driver
-    finally:
-        await driver.close()
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
