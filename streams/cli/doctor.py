@@ -80,7 +80,7 @@ async def _check_kafka(settings: Settings) -> list[Check]:
 
 
 async def _check_redis(settings: Settings) -> list[Check]:
-    store = RedisStore(settings.redis)
+    store = RedisStore(settings.redis.reveal)
     try:
         reached = await attempt_async("redis", store.check, "answers, and never evicts")
         if reached.status != "ok":

@@ -119,7 +119,7 @@ class Play:
             lags=tuple(self.lags),
             videos=len(self.titles),
             brokers=self.settings.brokers,
-            redis=self.settings.redis,
+            redis=str(self.settings.redis),
             note=note,
         )
 
