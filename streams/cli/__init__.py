@@ -16,6 +16,7 @@ from streams.settings import unknown_variables
 VERBS: Final[dict[str, str]] = {
     "demo": "streams.cli.demo:demo",
     "doctor": "streams.cli.doctor:doctor",
+    "config": "streams.cli.config:config",
     "worker": "streams.cli.worker:worker",
     "publish": "streams.cli.publish:publish",
     "topics": "streams.cli.topics:topics",
