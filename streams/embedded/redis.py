@@ -116,9 +116,8 @@ def find_redis_server(path: str | None = None) -> Path:
     """
     folders = (os.environ.get("PATH", os.defpath) if path is None else path).split(os.pathsep)
     on_path = [shutil.which("redis-server", path=folder) for folder in folders]
-    candidates = dict.fromkeys(Path(each).resolve() for each in on_path if each)
-    if bundled := bundled_redis_server():
-        candidates[bundled] = None
+    # links are not followed: in Debian the server is a link to a program that goes by its name
+    candidates = [Path(each) for each in (*on_path, bundled_redis_server()) if each]
     newest = max(candidates, key=redis_version, default=None)
     if newest is None or redis_version(newest) < _OLDEST:
         raise Halt(

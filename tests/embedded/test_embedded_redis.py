@@ -121,6 +121,16 @@ def test_the_newest_server_is_taken_wherever_it_stands_on_the_path(tmp_path: Pat
     assert find_redis_server(path) == newest
 
 
+def test_a_link_is_run_by_its_own_name(tmp_path: Path) -> None:
+    program = server(tmp_path / "a", "99.1.0").rename(tmp_path / "a" / "redis-check")
+    lines = program.read_text("utf-8").replace(
+        "\n", '\n[ "${0##*/}" = redis-server ] || exit 1\n', 1
+    )
+    program.write_text(lines, "utf-8")
+    (tmp_path / "a" / "redis-server").symlink_to("redis-check")
+    assert find_redis_server(str(tmp_path / "a")) == tmp_path / "a" / "redis-server"
+
+
 @pytest.mark.usefixtures("no_package")
 def test_without_a_server_the_line_names_what_to_install(tmp_path: Path) -> None:
     server(tmp_path / "old", "5.0.7")
