@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import secrets
 from collections import deque
 from typing import Any, Final
@@ -21,7 +20,7 @@ from streams.embedded import EmbeddedBroker, EmbeddedRedis
 from streams.errors import Halt
 from streams.lab.demo import Play, perform
 from streams.ops.topics import wanted_topics
-from streams.settings import Secret, load_secret, load_settings
+from streams.settings import RedisAddress, Secret, given_secret, load_settings
 
 REFRESH_S: Final = 0.25
 LINE_S: Final = 10.0
@@ -34,7 +33,7 @@ def show_demo(options: "DemoOptions") -> None:
     settings = load_settings(options.config, {"replication": 1})
     topics = {topic.name: topic.partitions for topic in wanted_topics(settings)}
     with EmbeddedBroker(topics) as broker, EmbeddedRedis() as redis:
-        settings = replace(settings, brokers=broker.bootstrap, redis=redis.url)
+        settings = replace(settings, brokers=broker.bootstrap, redis=RedisAddress(redis.url))
         machine = installation(settings)
         play = Play(
             machine, settings, options.config, options.seconds, options.seed, _secret(), _tell
@@ -56,7 +55,7 @@ async def _perform(play: Play, rate: int, screen: "_Screen") -> dict[str, Any]:
 
 def _secret() -> Secret:
     """Return the secret of the environment; without one a random one, which dies with the demo."""
-    return load_secret() if "STREAMS_SECRET" in os.environ else Secret(secrets.token_hex())
+    return given_secret() or Secret(secrets.token_hex())
 
 
 def _judge(report: dict[str, Any], play: Play) -> None:

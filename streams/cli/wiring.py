@@ -17,7 +17,7 @@ from streams.lab.installation import Installation
 from streams.ops.topics import plan, wanted_topics
 from streams.runtime.kafka import KafkaCluster, KafkaConsumer, KafkaProducer, KafkaReader
 from streams.runtime.redis import RedisDossiers, RedisServingIndex, RedisStore
-from streams.settings import Settings
+from streams.settings import RedisAddress, Settings
 
 Result = TypeVar("Result")
 Closing = TypeVar("Closing", RedisServingIndex, RedisDossiers)
@@ -80,8 +80,8 @@ def installation(settings: Settings) -> Installation:
         lambda: producing(settings.brokers),
         lambda: reading(settings.brokers),
         lambda: storing(settings.redis),
-        lambda: _closing(RedisServingIndex(settings.redis)),
-        lambda: _closing(RedisDossiers(settings.redis)),
+        lambda: _closing(RedisServingIndex(settings.redis.reveal)),
+        lambda: _closing(RedisDossiers(settings.redis.reveal)),
     )
 
 
@@ -118,9 +118,9 @@ async def producing(brokers: str) -> AsyncIterator[KafkaProducer]:
 
 
 @asynccontextmanager
-async def storing(redis: str) -> AsyncIterator[RedisStore]:
+async def storing(redis: RedisAddress) -> AsyncIterator[RedisStore]:
     """Give a store, closed at the end."""
-    store = RedisStore(redis)
+    store = RedisStore(redis.reveal)
     try:
         yield store
     finally:

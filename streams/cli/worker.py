@@ -110,9 +110,9 @@ async def _start_control(
     producer: KafkaProducer,
 ) -> Half:
     """Start the control plane; return what ends it."""
-    dossiers = RedisDossiers(settings.redis)
+    dossiers = RedisDossiers(settings.redis.reveal)
     stack.push_async_callback(dossiers.close)
-    index = RedisServingIndex(settings.redis)
+    index = RedisServingIndex(settings.redis.reveal)
     stack.push_async_callback(index.close)
     log = await KafkaCluster(settings.brokers).identity(settings.topic("interactions"))
     ports = Ports(producer, dossiers, index)

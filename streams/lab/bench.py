@@ -34,7 +34,7 @@ from streams.recording.folding import Rules
 from streams.runtime.codec import decode_log
 from streams.runtime.namespace import namespace_of
 from streams.runtime.ports import Store
-from streams.settings import Secret, Settings
+from streams.settings import Secret, Settings, environment_of
 
 PARTITIONS: Final = 4
 LOAD_SHARE: Final = 0.7
@@ -187,15 +187,10 @@ class _Trial:
     @asynccontextmanager
     async def worker(self) -> AsyncIterator["subprocess.Popen[bytes]"]:
         """Run `streams worker --only feedback` as a process of its own."""
-        names = ("brokers", "redis", "group", "topic_prefix", "partitions")
-        environment = os.environ | {
-            f"STREAMS_{name.upper()}": str(getattr(self._settings, name)) for name in names
-        }
-        environment["STREAMS_SECRET"] = self._secret.reveal.decode()
         command = [sys.executable, "-m", "streams", "worker", "--only", "feedback"]
         command += ["--metrics-port", "0", "--config", str(self._folder)]
         process = subprocess.Popen(  # noqa: ASYNC220, S603 - our own command
-            command, env=environment, stderr=subprocess.PIPE
+            command, env=environment_of(self._settings, self._secret), stderr=subprocess.PIPE
         )
         try:
             yield process

@@ -138,7 +138,7 @@ class Play:
             videos=len(self.titles),
             hero=self._hero(now),
             brokers=self.settings.brokers,
-            redis=self.settings.redis,
+            redis=str(self.settings.redis),
             note=note,
         )
 

@@ -12,7 +12,7 @@ from streams.cli.wiring import installation, run
 from streams.embedded import EmbeddedBroker, EmbeddedRedis
 from streams.lab.demo import Play, perform
 from streams.ops.topics import wanted_topics
-from streams.settings import Secret, load_settings
+from streams.settings import RedisAddress, Secret, load_settings
 
 FRAMES = {
     "demo": (100, 30),
@@ -48,7 +48,7 @@ def main(folder: Path) -> None:
     settings = load_settings(CONFIG, {"replication": 1}, environment={})
     topics = {topic.name: topic.partitions for topic in wanted_topics(settings)}
     with EmbeddedBroker(topics) as broker, EmbeddedRedis() as redis:
-        settings = replace(settings, brokers=broker.bootstrap, redis=redis.url)
+        settings = replace(settings, brokers=broker.bootstrap, redis=RedisAddress(redis.url))
         secret = Secret("only for the picture")
         play = Play(installation(settings), settings, CONFIG, SECONDS, 1, secret, print)
         run(perform(play, 2_000, lambda play: shown(play, folder)))
