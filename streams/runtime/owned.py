@@ -7,8 +7,9 @@ takes is taken at once, so reading and folding go on while it is under way.
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from streams.core.fold import fold
@@ -16,12 +17,12 @@ from streams.core.receipts import encode as encode_receipt
 from streams.core.state import Changes, PartitionState
 from streams.core.units import surface_of
 from streams.errors import Halt, Retry, StreamsError
-from streams.runtime import metrics
 from streams.runtime.bad_input import BadInput
 from streams.runtime.codec import Decoded, decode_log
 from streams.runtime.letters import Pieces, Refusal, dead_letter
-from streams.runtime.ports import Conflict, Outgoing, Producer, Record, Store
-from streams.settings import Settings
+from streams.runtime.metrics import Metrics
+from streams.runtime.ports import Clock, Conflict, Outgoing, Producer, Record, Store
+from streams.settings import Secret, Settings
 
 CHUNK_RECORDS: Final = 1_000
 CHUNK_BYTES: Final = 256 << 10
@@ -39,15 +40,18 @@ class Lost(StreamsError):
 
 
 @dataclass(frozen=True)
-class Tools:
-    """What every owned partition works with."""
+class Surroundings:
+    """What a worker and each of its partitions work with.
 
-    store: Store
+    `clock` paces flushes and audits; no decision depends on it.
+    """
+
     producer: Producer
+    store: Store
     settings: Settings
-    secret: bytes
-    namespace: str
-    partitions: int
+    secret: Secret
+    metrics: Metrics = field(default_factory=Metrics)
+    clock: Clock = time.monotonic
 
 
 class Owned:
@@ -57,7 +61,9 @@ class Owned:
     is folded any more and a flush that still waits for retries gives up.
     """
 
-    def __init__(self, state: PartitionState, watermark: int, tools: Tools) -> None:
+    def __init__(
+        self, state: PartitionState, watermark: int, namespace: str, around: Surroundings
+    ) -> None:
         self.state: Final = state
         self.partition: Final = state.partition
         self.watermark = watermark
@@ -67,9 +73,13 @@ class Owned:
         self.released = False
         self._unfinished = False
         self._flushing_to = watermark
-        self._tools: Final = tools
-        self._settings: Final = tools.settings
-        self._topic: Final = tools.settings.topic("interactions")
+        self._namespace: Final = namespace
+        self._store: Final = around.store
+        self._producer: Final = around.producer
+        self._secret: Final = around.secret.reveal
+        self._metrics: Final = around.metrics
+        self._settings: Final = around.settings
+        self._topic: Final = around.settings.topic("interactions")
         self._outbox: list[Outgoing] = []
         self._bad_input = BadInput()
 
@@ -121,7 +131,7 @@ class Owned:
         if self.flushing is not None or self.watermark < 0:
             return
         expected = self.watermark
-        stored = await self._tools.store.watermark(self.partition)
+        stored = await self._store.watermark(self.partition)
         if self.flushing is None and expected == self.watermark and stored != expected:
             raise Lost(-1 if stored is None else stored)
 
@@ -132,20 +142,20 @@ class Owned:
     def _remember(self, chunk: Sequence[Record]) -> Sequence[Record]:
         """Take the ids of records that the watermark covers; return the others."""
         covered = [record for record in chunk if record.offset <= self.watermark]
-        decoded = decode_log(covered, self._tools.secret, self._settings.record_bytes)
+        decoded = decode_log(covered, self._secret, self._settings.record_bytes)
         for event, offset in zip(decoded.events, decoded.offsets, strict=True):
             self.state.remember(event, offset)
-        metrics.REPLAYED.inc(len(covered))
+        self._metrics.replayed.inc(len(covered))
         return chunk[len(covered) :]
 
     async def _take_chunk(self, chunk: Sequence[Record], now: float) -> None:
-        decoded = decode_log(chunk, self._tools.secret, self._settings.record_bytes)
+        decoded = decode_log(chunk, self._secret, self._settings.record_bytes)
         missing = self.state.missing(decoded.events)
         if missing and not await self._load(missing):
             return
         self._refuse(decoded.refusals, "decode")
         bad = len(decoded.refusals)
-        metrics.UNKNOWN_FIELDS.labels(self._topic).inc(decoded.unknown_fields)
+        self._metrics.unknown_fields.labels(self._topic).inc(decoded.unknown_fields)
         pieces = Pieces(chunk)
         start = 0
         for end in _cuts(decoded, self._settings.flush_rows):
@@ -165,7 +175,7 @@ class Owned:
         ours = {self.watermark, self._flushing_to}
         for at in range(0, len(videos), LOAD_VIDEOS):
             some = videos[at : at + LOAD_VIDEOS]
-            loaded = await self._tools.store.load(self.partition, some)
+            loaded = await self._store.load(self.partition, some)
             if self.released:
                 return False
             stored = -1 if loaded.watermark is None else loaded.watermark
@@ -173,7 +183,7 @@ class Owned:
                 raise Lost(stored)
             for video in some:
                 self.state.load(video, loaded.videos.get(video, {}))
-        metrics.LOADED.inc(len(videos))
+        self._metrics.loaded.inc(len(videos))
         return True
 
     def _fold(self, decoded: Decoded, start: int, end: int, pieces: Pieces) -> int:
@@ -190,9 +200,9 @@ class Owned:
         for receipt in effects.receipts:
             key = receipt.video.encode()
             self._outbox.append(Outgoing(topic, encode_receipt(receipt), key))
-            metrics.DECISIONS.labels(surface_of(receipt.slice), receipt.action).inc()
+            self._metrics.decisions.labels(surface_of(receipt.slice), receipt.action).inc()
         for (kind, outcome), count in effects.outcomes.items():
-            metrics.EVENTS.labels(self._topic, kind, outcome).inc(count)
+            self._metrics.events.labels(self._topic, kind, outcome).inc(count)
         if effects.rejected:
             self._refuse([pieces.refusal(*rejection) for rejection in effects.rejected], "fold")
         return len(effects.rejected)
@@ -201,9 +211,9 @@ class Owned:
         for refusal in refusals:
             group, limit = self._settings.group, self._settings.record_bytes
             self._outbox.append(dead_letter(refusal, group, stage, limit))
-            metrics.DEAD_LETTERS.labels(self._topic, refusal.reason).inc()
+            self._metrics.dead_letters.labels(self._topic, refusal.reason).inc()
             if stage == "decode":
-                metrics.EVENTS.labels(self._topic, "unknown", "invalid").inc()
+                self._metrics.events.labels(self._topic, "unknown", "invalid").inc()
 
     async def _make_room(self, now: float) -> None:
         """Start a flush at the bound of rows; wait for the one under way if it is reached again."""
@@ -215,23 +225,23 @@ class Owned:
 
     async def _flush(self, upto: int, outbox: Sequence[Outgoing], changes: Changes) -> None:
         """Store what was folded up to an offset; `Lost`, or `Halt` if it can't ever be stored."""
-        with metrics.FLUSHES.time():
+        with self._metrics.flushes.time():
             await self._until_done(self._acknowledge, outbox)
             await self._until_done(self._store_changes, upto, changes)
-        metrics.FLUSH_ROWS.inc(sum(map(len, changes.rows.values())))
+        self._metrics.flush_rows.inc(sum(map(len, changes.rows.values())))
         self._unfinished = False
         self.watermark = upto
         self.state.stored(changes.epoch)
 
     async def _acknowledge(self, outbox: Sequence[Outgoing]) -> None:
         """Write receipts and dead letters; return when all in-sync replicas have them."""
-        acks = [await self._tools.producer.send(outgoing) for outgoing in outbox]
+        acks = [await self._producer.send(outgoing) for outgoing in outbox]
         for ack in acks:
             await ack
 
     async def _store_changes(self, upto: int, changes: Changes) -> None:
-        result = await self._tools.store.flush(
-            self.partition, self._tools.namespace, self.watermark, upto, changes
+        result = await self._store.flush(
+            self.partition, self._namespace, self.watermark, upto, changes
         )
         if isinstance(result, Conflict):
             raise Lost(result.watermark)
@@ -244,7 +254,7 @@ class Owned:
             except Retry as error:
                 if self.released:
                     raise
-                metrics.FLUSH_RETRIES.inc()
+                self._metrics.flush_retries.inc()
                 pause = BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)]
                 if attempt % 10 == 0:
                     log.warning("partition %d waits: %s", self.partition, error)
@@ -261,7 +271,7 @@ class Owned:
     def _judge_input(self, now: float, events: int, bad: int) -> None:
         judged = self._bad_input.note(now, events, bad)
         if judged == "alarm":
-            metrics.BAD_INPUT.labels(self._topic, str(self.partition)).inc()
+            self._metrics.bad_input.labels(self._topic, str(self.partition)).inc()
             log.warning(
                 "partition %d: more than 1 %% of this minute's events are bad; see %s.dlq",
                 self.partition,

@@ -20,8 +20,10 @@ from streams.runtime.memory import (
     MemoryReader,
     MemoryStore,
 )
+from streams.runtime.metrics import Metrics
 from streams.runtime.namespace import namespace_of
-from streams.runtime.ports import Clock, Outgoing, Record
+from streams.runtime.owned import Surroundings
+from streams.runtime.ports import Clock, Outgoing, Producer, Record, Store
 from streams.runtime.worker import Worker
 from streams.settings import Secret, Settings, load_settings
 
@@ -43,7 +45,7 @@ class World:
         self.settings = settings_of(partitions=partitions, **(quick | changes))
         self.partitions: Final = partitions
         self.log: Final = MemoryLog(now_ms=lambda: 1_700_000_000_000)
-        self.store: Final = MemoryStore()
+        self.store = MemoryStore()
         for topic in (LOG, "decisions", f"{LOG}.dlq"):
             self.log.create(topic, partitions)
 
@@ -214,7 +216,8 @@ class Life:
         batch: int = 4_000,
         dies_at: int | None = None,
         group: str = "workers",
-        settings: Settings | None = None,
+        store: Store | None = None,
+        producer: Producer | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.world = world
@@ -222,14 +225,16 @@ class Life:
         ticks = itertools.count()
         self.consumer = MortalConsumer(world.log, group, self.dead, batch)
         self.producer = MortalProducer(world.log, self.dead)
-        self.worker = Worker(
-            self.consumer,
-            self.producer,
-            MortalStore(world.store, self.dead),
-            settings or world.settings,
+        self.metrics = Metrics()
+        around = Surroundings(
+            producer or self.producer,
+            store or MortalStore(world.store, self.dead),
+            world.settings,
             Secret(SECRET.decode()),
+            self.metrics,
             clock or (lambda: next(ticks) * 0.01),
         )
+        self.worker = Worker(self.consumer, around)
         self.task: asyncio.Task[None] | None = None
 
     async def start(self) -> "Life":

@@ -34,7 +34,7 @@ from streams.errors import Halt, Retry
 from streams.runtime.memory.producer import MemoryProducer
 from streams.runtime.memory.store import MemoryStore
 from streams.runtime.namespace import namespace_of
-from streams.runtime.owned import Lost, Owned, Tools
+from streams.runtime.owned import Lost, Owned, Surroundings
 from streams.runtime.ports import FlushResult, Outgoing
 from streams.runtime.signing import encode
 from streams.settings import Secret
@@ -190,11 +190,11 @@ async def test_reading_starts_at_the_watermark_whatever_the_group_committed() ->
 def owned(world: World) -> Owned:
     """Return the partition as a worker owns it that was given it just now."""
     producer = MemoryProducer(world.log)
-    tools = Tools(world.store, producer, world.settings, SECRET, world.namespace, 1)
+    around = Surroundings(producer, world.store, world.settings, Secret(SECRET.decode()))
     stored = world.store.partitions.get(0)
     meta = stored.meta if stored else FRESH
     state = PartitionState(0, 1, world.settings.generation_records, meta)
-    return Owned(state, world.watermark(), tools)
+    return Owned(state, world.watermark(), world.namespace, around)
 
 
 async def take(owner: Owned, records: Sequence[Logged]) -> None:
@@ -307,12 +307,12 @@ async def test_counters_that_vanish_halt_the_partition_and_are_never_begun_anew(
 
 async def test_the_group_commits_what_is_stored_and_nothing_else() -> None:
     world = world_of(LOG_OF_ALL)
-    life = await Life(world, batch=5).start()
+    world.store = store = Silent()
+    store.silent = False
+    life = await Life(world, batch=5, store=store).start()
     await life.until(world.caught_up)
     world.put(records_of_more(world))
-    life.worker._store = Silent()
-    for one in life.worker._owned.values():
-        object.__setattr__(one._tools, "store", Silent())
+    store.silent = True
     await life.until(lambda: life.worker.positions()[0] > world.watermark() + 1)
     for _ in range(2_000):
         await asyncio.sleep(0)
@@ -361,9 +361,7 @@ class NeverAcknowledges(MemoryProducer):
 
 async def test_the_watermark_waits_for_the_acknowledgement_of_decisions() -> None:
     world = world_of(records_of([FIXED, admit()]))
-    life = Life(world)
-    life.worker._producer = NeverAcknowledges(world.log)
-    await life.start()
+    life = await Life(world, producer=NeverAcknowledges(world.log)).start()
     await life.until(lambda: life.worker.positions().get(0) == 2)
     for _ in range(200):
         await asyncio.sleep(0)
@@ -373,9 +371,7 @@ async def test_the_watermark_waits_for_the_acknowledgement_of_decisions() -> Non
 
 async def test_the_watermark_waits_for_the_acknowledgement_of_dead_letters() -> None:
     world = world_of([record(b"no json")])
-    life = Life(world)
-    life.worker._producer = NeverAcknowledges(world.log)
-    await life.start()
+    life = await Life(world, producer=NeverAcknowledges(world.log)).start()
     await life.until(lambda: life.worker.positions().get(0) == 1)
     for _ in range(200):
         await asyncio.sleep(0)
@@ -397,10 +393,14 @@ async def test_a_decision_that_could_not_be_written_is_sent_again_with_the_same_
 
 
 class Silent(MemoryStore):
-    """A store whose flushes get no answer, as a Redis that was paused."""
+    """A store whose flushes get no answer while it is silent, as a Redis that was paused."""
 
-    async def flush(self, *_: Any) -> FlushResult:
-        raise Retry("Redis does not answer")
+    silent = True
+
+    async def flush(self, *arguments: Any) -> FlushResult:
+        if self.silent:
+            raise Retry("Redis does not answer")
+        return await super().flush(*arguments)
 
 
 async def test_a_worker_stops_while_the_store_is_silent_and_its_rows_are_at_the_bound(
@@ -408,9 +408,7 @@ async def test_a_worker_stops_while_the_store_is_silent_and_its_rows_are_at_the_
 ) -> None:
     monkeypatch.setattr("streams.runtime.worker.HANDOVER_S", 0.1)
     world = world_of(LOG_OF_ALL, flush_rows=5)
-    life = Life(world, batch=BATCH)
-    life.worker._store = Silent()
-    await life.start()
+    life = await Life(world, batch=BATCH, store=Silent()).start()
     await life.until(lambda: life.worker.positions().get(0, 0) > 2)
     async with asyncio.timeout(5):
         await life.stop()
@@ -441,9 +439,7 @@ async def test_a_flush_holds_about_as_many_rows_as_the_bound_allows() -> None:
     world = world_of([interaction_record(event, n) for n, event in enumerate(events)])
     world.settings = settings_of(partitions=1, flush_rows=100, flush_interval_ms=3_600_000)
     store = Measured()
-    life = Life(world, settings=world.settings)
-    life.worker._store = store
-    await life.start()
+    life = await Life(world, store=store).start()
     await life.until(lambda: store.partitions and len(store.partitions[0].rows) >= 2_900)
     await life.stop()
     assert max(store.rows) <= 200  # of new videos each event brings two
@@ -459,7 +455,7 @@ async def test_clean_videos_above_the_limit_leave_memory() -> None:
     events = [impression(f"e{n}", video=f"v{n}") for n in range(400)]
     world = world_of([interaction_record(event, n) for n, event in enumerate(events)])
     world.settings = settings_of(partitions=1, flush_interval_ms=1, videos_in_memory=8)
-    life = await Life(world, settings=world.settings, batch=4).start()
+    life = await Life(world, batch=4).start()
     held: list[int] = []
 
     def done() -> bool:
@@ -484,10 +480,8 @@ class Slow(MemoryStore):
 async def test_videos_with_changes_on_their_way_to_the_store_stay_in_memory() -> None:
     world = World(videos_in_memory=1)
     slow = Slow()
-    life = Life(world, batch=3)
-    life.worker._store = slow
-    world.store.partitions = slow.partitions  # type: ignore[misc] # one and the same
-    await life.start()
+    world.store = slow
+    life = await Life(world, batch=3, store=slow).start()
     world.put(LOG_OF_ALL)
     await life.until(world.caught_up)
     await life.stop()
@@ -577,10 +571,8 @@ async def test_a_halt_that_the_audit_finds_is_that_partitions_alone() -> None:
     world = World(2)
     logs = [synthetic_log(seed=3, events=200, partition=p, partitions=2) for p in (0, 1)]
     world.put([one for log in logs for one in log[:50]])
-    life = Life(world, batch=BATCH)
-    life.worker._store = damaged = Damaged()
-    world.store.partitions = damaged.partitions  # type: ignore[misc] # one and the same
-    await life.start()
+    world.store = Damaged()
+    life = await Life(world, batch=BATCH, store=world.store).start()
     await life.until(lambda: life.worker.halted)
     world.put([one for log in logs for one in log[50:]])
     await life.until(lambda: world.watermark(1) == world.end(1))
