@@ -13,9 +13,9 @@ from contextlib import suppress
 from typing import Final
 
 from streams.core.state import FRESH, PartitionState
-from streams.core.window import REPLAYED_GENERATIONS
 from streams.errors import Halt, Retry, StreamsError
 from streams.runtime.namespace import namespace_of, other_namespace
+from streams.runtime.opening import emptied, start_of
 from streams.runtime.owned import BACKOFF_S, Lost, Owned, Surroundings
 from streams.runtime.ports import LogConsumer, Offsets, Record
 
@@ -207,7 +207,7 @@ class Worker:
         """Drop a partition's memory and read its watermark again."""
         self._metrics.conflicts.inc()
         if lost.stored < 0 <= owned.watermark:
-            self._halt(owned.partition, _emptied(owned.partition, owned.watermark + 1))
+            self._halt(owned.partition, emptied(owned.partition, owned.watermark + 1))
             return
         self._metrics.rolled_back.inc(max(owned.watermark - lost.stored, 0))
         log.error(
@@ -260,41 +260,21 @@ class Worker:
         """Tell an empty store from an emptied one: the group remembers that it was here."""
         committed = await self._consumer.committed(partition)
         if committed:
-            raise _emptied(partition, committed)
+            raise emptied(partition, committed)
 
     def _position(self, partition: int, watermark: int, bounds: Offsets) -> int:
-        """Return where to start reading: the watermark + 1, less the generations kept for ids."""
-        following = watermark + 1
-        if watermark >= 0 and following < bounds.start:
-            raise Halt(
-                f"DATA_LOSS partition {partition}: offsets {following} to {bounds.start - 1} are "
-                "no longer in the log (retention); restore them, or count what is left with "
-                "`streams counters rebuild --yes`",
-                code="data_loss",
-                partition=partition,
-            )
-        if following > bounds.end:
-            raise Halt(
-                f"partition {partition}: the log ends at {bounds.end}, below the watermark "
-                f"{watermark}: it was truncated or made again; count what is there with "
-                "`streams counters rebuild --yes`",
-                code="log_truncated",
-                partition=partition,
-            )
-        if watermark < 0:
-            return bounds.start
-        generation = following // self._settings.generation_records - REPLAYED_GENERATIONS
-        first = max(generation * self._settings.generation_records, 0)
-        if first < bounds.start:
+        """Return where to start reading, and say so if ids are missing there."""
+        start = start_of(partition, watermark, bounds, self._settings.generation_records)
+        if start.lost:
             self._metrics.short_windows.inc()
             log.warning(
                 "partition %d: the ids of offsets %d to %d are no longer in the log: a repeat of "
                 "theirs counts again",
                 partition,
-                first,
-                bounds.start - 1,
+                start.lost[0],
+                start.lost[-1],
             )
-        return max(bounds.start, first)
+        return start.position
 
     def _halt(self, partition: int, halt: Halt) -> None:
         """Stop one partition and say so; the others go on."""
@@ -407,14 +387,3 @@ class Worker:
             await asyncio.wait([self._committing], timeout=GRACE_S)
         await self.on_revoked(sorted(self._owned))
         await self._consumer.stop()
-
-
-def _emptied(partition: int, position: int) -> Halt:
-    """Return the halt of a partition whose watermark is gone; it is not a fresh one."""
-    return Halt(
-        f"partition {partition}: no watermark in Redis, but offsets below {position} were counted: "
-        "Redis lost its data; restore a backup, or count the whole log again with "
-        "`streams counters rebuild --yes`",
-        code="watermark_missing",
-        partition=partition,
-    )
