@@ -26,7 +26,7 @@ from streams.core.events import (
     View,
     Weights,
 )
-from streams.core.receipts import Effects, Rejection
+from streams.core.receipts import Effects, Refusal
 from streams.core.rule import DEFAULT_WEIGHTS
 from streams.core.stages import IllegalMove
 from streams.core.state import PartitionState
@@ -204,7 +204,7 @@ def _reject(
     reason: RejectReason,
     message: str,
 ) -> None:
-    effects.rejected.append(Rejection(offset, element, reason, message))
+    effects.rejected.append(Refusal(offset, element, reason, message))
     effects.outcomes[EVENT_TYPES[type(event)], "invalid"] += 1
 
 

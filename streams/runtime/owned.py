@@ -8,25 +8,27 @@ takes is taken at once, so reading and folding go on while it is under way.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, Final
 
-from streams.core.fold import fold
+from streams.core.receipts import Refusal
 from streams.core.receipts import encode as encode_receipt
 from streams.core.state import Changes, PartitionState
 from streams.core.units import surface_of
 from streams.errors import Halt, Retry, StreamsError
 from streams.runtime.bad_input import BadInput
-from streams.runtime.codec import Decoded, decode_log
-from streams.runtime.letters import Pieces, Refusal, dead_letter
+from streams.runtime.codec import Decoded
+from streams.runtime.folding import Rows, Spelling, fold_run, prepare
+from streams.runtime.letters import letter_of
 from streams.runtime.metrics import Metrics
 from streams.runtime.ports import Clock, Conflict, Outgoing, Producer, Record, Store
 from streams.settings import Secret, Settings
 
 CHUNK_RECORDS: Final = 1_000
 CHUNK_BYTES: Final = 256 << 10
-LOAD_VIDEOS: Final = 500
 BACKOFF_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 log: Final = logging.getLogger("streams.worker")
 
@@ -76,9 +78,9 @@ class Owned:
         self._namespace: Final = namespace
         self._store: Final = around.store
         self._producer: Final = around.producer
-        self._secret: Final = around.secret.reveal
         self._metrics: Final = around.metrics
         self._settings: Final = around.settings
+        self._spelling: Final = Spelling(around.secret.reveal, around.settings.record_bytes)
         self._topic: Final = around.settings.topic("interactions")
         self._outbox: list[Outgoing] = []
         self._bad_input = BadInput()
@@ -142,60 +144,47 @@ class Owned:
     def _remember(self, chunk: Sequence[Record]) -> Sequence[Record]:
         """Take the ids of records that the watermark covers; return the others."""
         covered = [record for record in chunk if record.offset <= self.watermark]
-        decoded = decode_log(covered, self._secret, self._settings.record_bytes)
+        decoded = self._spelling.decode(covered)
         for event, offset in zip(decoded.events, decoded.offsets, strict=True):
             self.state.remember(event, offset)
         self._metrics.replayed.inc(len(covered))
         return chunk[len(covered) :]
 
     async def _take_chunk(self, chunk: Sequence[Record], now: float) -> None:
-        decoded = decode_log(chunk, self._secret, self._settings.record_bytes)
-        missing = self.state.missing(decoded.events)
-        if missing and not await self._load(missing):
-            return
-        self._refuse(decoded.refusals, "decode")
-        bad = len(decoded.refusals)
+        decoded = await prepare(self.state, chunk, self._spelling, self._load)
         self._metrics.unknown_fields.labels(self._topic).inc(decoded.unknown_fields)
-        pieces = Pieces(chunk)
+        if decoded.refusals:
+            invalid = self._metrics.events.labels(self._topic, "unknown", "invalid")
+            invalid.inc(len(decoded.refusals))
+        refused = _Refused(decoded)
         start = 0
         for end in _cuts(decoded, self._settings.flush_rows):
-            bad += self._fold(decoded, start, end, pieces)
-            self.folded = decoded.offsets[end - 1]
-            await self._make_room(now)
             if self.released:
                 return
+            refused.add(self._fold(decoded, start, end))
             start = end
-        bad += self._fold(decoded, start, len(decoded.events), pieces)
-        self.folded = chunk[-1].offset
-        await self._make_room(now)
-        self._judge_input(now, len(decoded.events) + len(decoded.refusals), bad)
+            upto = chunk[-1].offset if end == len(decoded.events) else decoded.offsets[end - 1]
+            self._write_letters(chunk, refused, upto)
+            self.folded = upto
+            await self._make_room(now)
+        events = len(decoded.events) + len(decoded.refusals)
+        self._judge_input(now, events, refused.elements)
 
-    async def _load(self, videos: Sequence[str]) -> bool:
-        """Bring videos into memory; False once released, `Lost` if another watermark holds them."""
+    async def _load(self, videos: Sequence[str]) -> Rows:
+        """Return stored rows, `Lost` if another watermark holds them; nothing once released."""
         ours = {self.watermark, self._flushing_to}
-        for at in range(0, len(videos), LOAD_VIDEOS):
-            some = videos[at : at + LOAD_VIDEOS]
-            loaded = await self._store.load(self.partition, some)
-            if self.released:
-                return False
-            stored = -1 if loaded.watermark is None else loaded.watermark
-            if stored not in ours | {self.watermark}:
-                raise Lost(stored)
-            for video in some:
-                self.state.load(video, loaded.videos.get(video, {}))
+        loaded = await self._store.load(self.partition, videos)
+        if self.released:
+            return {}
+        stored = -1 if loaded.watermark is None else loaded.watermark
+        if stored not in ours | {self.watermark}:
+            raise Lost(stored)
         self._metrics.loaded.inc(len(videos))
-        return True
+        return loaded.videos
 
-    def _fold(self, decoded: Decoded, start: int, end: int, pieces: Pieces) -> int:
-        """Fold a run of events and put what comes of it into the outbox; return the rejected."""
-        offsets, elements = decoded.offsets, decoded.elements
-        effects = (
-            fold(self.state, decoded.events, offsets, elements)
-            if end - start == len(offsets)
-            else fold(
-                self.state, decoded.events[start:end], offsets[start:end], elements[start:end]
-            )
-        )
+    def _fold(self, decoded: Decoded, start: int, end: int) -> Sequence[Refusal]:
+        """Fold a run of events, put its receipts into the outbox, and return its refusals."""
+        effects = fold_run(self.state, decoded, start, end)
         topic = self._settings.topic("decisions")
         for receipt in effects.receipts:
             key = receipt.video.encode()
@@ -203,17 +192,15 @@ class Owned:
             self._metrics.decisions.labels(surface_of(receipt.slice), receipt.action).inc()
         for (kind, outcome), count in effects.outcomes.items():
             self._metrics.events.labels(self._topic, kind, outcome).inc(count)
-        if effects.rejected:
-            self._refuse([pieces.refusal(*rejection) for rejection in effects.rejected], "fold")
-        return len(effects.rejected)
+        return effects.rejected
 
-    def _refuse(self, refusals: Sequence[Refusal], stage: str) -> None:
-        for refusal in refusals:
+    def _write_letters(self, chunk: Sequence[Record], refused: "_Refused", upto: int) -> None:
+        """Put a letter into the outbox for each refused record up to an offset."""
+        for record, refusals, stage in refused.take(chunk, upto):
             group, limit = self._settings.group, self._settings.record_bytes
-            self._outbox.append(dead_letter(refusal, group, stage, limit))
-            self._metrics.dead_letters.labels(self._topic, refusal.reason).inc()
-            if stage == "decode":
-                self._metrics.events.labels(self._topic, "unknown", "invalid").inc()
+            self._outbox.append(letter_of(record, refusals, stage, group, limit))
+            for reason, count in Counter(refusal.reason for refusal in refusals).items():
+                self._metrics.dead_letters.labels(self._topic, reason).inc(count)
 
     async def _make_room(self, now: float) -> None:
         """Start a flush at the bound of rows; wait for the one under way if it is reached again."""
@@ -295,15 +282,42 @@ def _chunk_length(first: Record) -> int:
 
 
 def _cuts(decoded: Decoded, most: int) -> list[int]:
-    """Return where to cut events into runs of about `most`, only where a record ends."""
+    """Return where runs of about `most` events end, only where a record does; the end is last."""
     offsets = decoded.offsets
     cuts: list[int] = []
     size = 0
-    if len(offsets) <= most:
-        return cuts
-    for at in range(1, len(offsets)):
-        size += 1
-        if size >= most and offsets[at] != offsets[at - 1]:
-            cuts.append(at)
-            size = 0
-    return cuts
+    if len(offsets) > most:
+        for at in range(1, len(offsets)):
+            size += 1
+            if size >= most and offsets[at] != offsets[at - 1]:
+                cuts.append(at)
+                size = 0
+    return [*cuts, len(offsets)]
+
+
+class _Refused:
+    """What was refused of a chunk and has no letter yet, by offset."""
+
+    def __init__(self, decoded: Decoded) -> None:
+        self.elements = 0
+        self._stages: dict[int, str] = {}
+        self._by_offset: defaultdict[int, list[Refusal]] = defaultdict(list)
+        self.add(decoded.refusals, "decode")
+
+    def add(self, refusals: Sequence[Refusal], stage: str = "fold") -> None:
+        """Take refusals of one stage; a letter names the first one that refused."""
+        self.elements += len(refusals)
+        for refusal in refusals:
+            self._by_offset[refusal.offset].append(refusal)
+            self._stages.setdefault(refusal.offset, stage)
+
+    def take(
+        self, chunk: Sequence[Record], upto: int
+    ) -> Iterator[tuple[Record, list[Refusal], str]]:
+        """Yield the refused records up to an offset with all their refusals and the stage."""
+        if not self._by_offset:
+            return
+        for record in chunk:
+            if record.offset <= upto and (refusals := self._by_offset.pop(record.offset, None)):
+                refusals.sort(key=attrgetter("element"))
+                yield record, refusals, self._stages[record.offset]

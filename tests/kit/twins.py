@@ -13,6 +13,7 @@ from typing import Any, Final
 from kit.events import SECRET, Logged
 from streams.core.state import Meta
 from streams.ops.recount import Verification, Verifier, verify
+from streams.runtime.letters import read_letter
 from streams.runtime.memory import (
     MemoryConsumer,
     MemoryLog,
@@ -86,8 +87,8 @@ class World:
         return list(first.values())
 
     def letters(self) -> list[tuple[int, int, str]]:
-        """Return offset, element and reason of every dead letter, repeats dropped, in order."""
-        return sorted({told(record) for record in self.sent(f"{LOG}.dlq")})
+        """Return offset, element and reason of every refusal, repeats dropped, in order."""
+        return sorted({one for letter in self.sent(f"{LOG}.dlq") for one in refusals_in(letter)})
 
     def meta(self, partition: int = 0) -> Meta:
         """Return the stored meta."""
@@ -116,14 +117,11 @@ class World:
         return self.caught_up() and found.checked > 0
 
 
-def told(letter: Record) -> tuple[int, int, str]:
-    """Return offset, element and reason that a dead letter's headers name."""
-    said = dict(letter.headers)
-    return (
-        int(said["__streams.errors.offset"]),
-        int(said["__streams.errors.element"]),
-        said["__streams.errors.reason"].decode(),
-    )
+def refusals_in(letter: Record) -> list[tuple[int, int, str]]:
+    """Return offset, element and reason of each refusal that a letter lists."""
+    read = read_letter(letter)
+    assert read is not None
+    return [(read.offset, listed.element, listed.reason) for listed in read.refusals]
 
 
 class Dead:

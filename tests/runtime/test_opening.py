@@ -1,4 +1,4 @@
-"""Where reading starts: the watermark + 1 less what is kept for ids, or a halt that says why not."""
+"""Where reading starts: the watermark + 1 less what is kept for ids, or a halt that says why."""
 
 import pytest
 from hypothesis import given
