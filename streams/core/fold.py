@@ -75,6 +75,8 @@ def fold(  # noqa: C901, PLR0912, PLR0915 - the hot path: a call per event costs
         key = event.id
         if key in current or key in previous:
             current.add(key)
+            if kind is Like:
+                window.repeat(event)
             effects.outcomes[EVENT_TYPES[kind], "duplicate"] += 1
             continue
         current.add(key)
@@ -138,7 +140,7 @@ def _settle(state: PartitionState, video: VideoState, event: InteractionRecord) 
     if isinstance(event, Unlike):
         row = video.slices.get(slice_id)
         if row is None or not row.likes:
-            return ""  # its like was counted elsewhere, three generations ago
+            return ""  # its like was refused: the video has its maximum of slices
     return slice_id
 
 
