@@ -84,6 +84,12 @@ class Metrics:
         self.short_windows = self._counter(
             "short_windows", "Assignments whose ids retention had partly deleted."
         )
+        self.watermark_checks = self._counter(
+            "watermark_checks",
+            "Openings by what stands at the watermark now: the same record, another one (differs), "
+            "or nothing to compare it with (not_comparable).",
+            "outcome",
+        )
         self.rebalances = self._counter("rebalances", "Assignments taken over.")
         self.read_retries = self._counter(
             "read_retries", "Reads that the brokers failed for a while."

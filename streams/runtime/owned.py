@@ -8,6 +8,7 @@ takes is taken at once, so reading and folding go on while it is under way.
 import asyncio
 import logging
 import time
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +25,8 @@ from streams.runtime.codec import Decoded
 from streams.runtime.folding import Rows, Spelling, fold_run, prepare
 from streams.runtime.letters import letter_of
 from streams.runtime.metrics import Metrics
-from streams.runtime.ports import Clock, Conflict, Outgoing, Producer, Record, Store
+from streams.runtime.opening import is_of, mark_of, rewritten
+from streams.runtime.ports import Clock, Conflict, Outgoing, Producer, Record, Store, Stored
 from streams.settings import Secret, Settings
 
 CHUNK_RECORDS: Final = 1_000
@@ -64,8 +66,9 @@ class Owned:
     """
 
     def __init__(
-        self, state: PartitionState, watermark: int, namespace: str, around: Surroundings
+        self, state: PartitionState, stored: Stored, namespace: str, around: Surroundings
     ) -> None:
+        watermark = stored.watermark
         self.state: Final = state
         self.partition: Final = state.partition
         self.watermark = watermark
@@ -83,6 +86,9 @@ class Owned:
         self._spelling: Final = Spelling(around.secret.reveal, around.settings.record_bytes)
         self._topic: Final = around.settings.topic("interactions")
         self._outbox: list[Outgoing] = []
+        self._mark: Final = stored.meta.mark
+        self._last: Record | None = None  # folded
+        self._unproved = watermark >= 0  # whether the log still holds what was counted
         self._bad_input = BadInput()
 
     async def take(self, records: Sequence[Record], now: float) -> None:
@@ -97,6 +103,8 @@ class Owned:
             if chunk[0].offset <= self.watermark:
                 chunk = self._remember(chunk)
             if chunk:
+                if self._unproved:
+                    self._prove(None)
                 await self._take_chunk(chunk, now)
             await asyncio.sleep(0)  # buffered records must not starve flushes and heartbeats
             if self.released:
@@ -115,7 +123,10 @@ class Owned:
             outbox, self._outbox = self._outbox, []
             self._flushing_to = self.folded
             self._unfinished = True  # until it is done: without these rows no later one is whole
-            flush = self._flush(self.folded, outbox, self.state.take_changes())
+            changes = self.state.take_changes()
+            if self._last is not None:
+                changes = changes._replace(meta=changes.meta._replace(mark=mark_of(self._last)))
+            flush = self._flush(self.folded, outbox, changes)
             self.flushing = asyncio.create_task(flush, name=f"flush-{self.partition}")
 
     async def settle(self, now: float) -> None:
@@ -144,11 +155,28 @@ class Owned:
     def _remember(self, chunk: Sequence[Record]) -> Sequence[Record]:
         """Take the ids of records that the watermark covers; return the others."""
         covered = [record for record in chunk if record.offset <= self.watermark]
+        if self._unproved and covered[-1].offset == self.watermark:
+            self._prove(covered[-1])
         decoded = self._spelling.decode(covered)
         for event, offset in zip(decoded.events, decoded.offsets, strict=True):
             self.state.remember(event, offset)
         self._metrics.replayed.inc(len(covered))
         return chunk[len(covered) :]
+
+    def _prove(self, record: Record | None) -> None:
+        """Compare what stands at the watermark with what was counted there; None: nothing does.
+
+        Raises `Halt` before anything is folded on top of another log's counters.
+        """
+        self._unproved = False
+        checks = self._metrics.watermark_checks
+        if record is None or not is_of(self._mark, self.watermark):
+            checks.labels("not_comparable").inc()
+        elif mark_of(record) == self._mark:
+            checks.labels("same").inc()
+        else:
+            checks.labels("differs").inc()
+            raise rewritten(self.partition, self._mark, record)
 
     async def _take_chunk(self, chunk: Sequence[Record], now: float) -> None:
         decoded = await prepare(self.state, chunk, self._spelling, self._load)
@@ -166,6 +194,7 @@ class Owned:
             upto = chunk[-1].offset if end == len(decoded.events) else decoded.offsets[end - 1]
             self._write_letters(chunk, refused, upto)
             self.folded = upto
+            self._last = chunk[bisect_left(chunk, upto, key=attrgetter("offset"))]
             await self._make_room(now)
         events = len(decoded.events) + len(decoded.refusals)
         self._judge_input(now, events, refused.elements)

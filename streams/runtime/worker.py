@@ -12,12 +12,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
-from streams.core.state import FRESH, PartitionState
+from streams.core.state import PartitionState
 from streams.errors import Halt, Retry, StreamsError
 from streams.runtime.namespace import namespace_of, other_namespace
 from streams.runtime.opening import emptied, start_of
 from streams.runtime.owned import BACKOFF_S, Lost, Owned, Surroundings
-from streams.runtime.ports import LogConsumer, Offsets, Record
+from streams.runtime.ports import NOTHING_STORED, LogConsumer, Offsets, Record
 
 FETCH_MS: Final = 100
 CHECK_S: Final = 10.0
@@ -242,15 +242,17 @@ class Worker:
         positions: dict[int, int] = {}
         for partition in sorted(self._opening & set(opening)):
             try:
-                watermark, meta = metas[partition] or (-1, FRESH)
-                positions[partition] = self._position(partition, watermark, bounds[partition])
+                stored = metas[partition] or NOTHING_STORED
+                positions[partition] = self._position(
+                    partition, stored.watermark, bounds[partition]
+                )
                 state = PartitionState(
                     partition,
                     self._partitions,
                     self._settings.generation_records,
-                    meta,
+                    stored.meta,
                 )
-                self._owned[partition] = Owned(state, watermark, self._namespace, self._around)
+                self._owned[partition] = Owned(state, stored, self._namespace, self._around)
             except Halt as halt:
                 self._halt(partition, halt)
         self._opening.difference_update(opening)

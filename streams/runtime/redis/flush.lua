@@ -1,6 +1,6 @@
 -- Store the fold of a run of records, all of it or nothing.
 -- KEYS[1]  s:{p}:meta
--- ARGV     namespace, expected watermark, new watermark, event_time, digest, policy,
+-- ARGV     namespace, expected watermark, new watermark, event_time, digest, policy, mark,
 --          rows as MessagePack: [video, [field, value, field, value, ...], video, [...], ...]
 -- Returns  {'ok'} | {'noop'} | {'conflict', stored watermark} | {'namespace', stored namespace}
 --
@@ -29,7 +29,7 @@ if watermark ~= expected or tonumber(new) <= tonumber(watermark) then
   return {'conflict', watermark}
 end
 
-local rows = cmsgpack.unpack(ARGV[7])
+local rows = cmsgpack.unpack(ARGV[8])
 for i = 1, #rows, 2 do
   rows[i] = rows_prefix .. rows[i]
   redis.call('HLEN', rows[i])
@@ -42,5 +42,5 @@ for i = 1, #rows, 2 do
   end
 end
 redis.call('HSET', meta, 'namespace', namespace, 'event_time', ARGV[4], 'digest', ARGV[5],
-  'policy', ARGV[6], 'watermark', new)
+  'policy', ARGV[6], 'mark', ARGV[7], 'watermark', new)
 return {'ok'}

@@ -13,7 +13,7 @@ from redis import exceptions
 from streams.core.state import Changes, Meta
 from streams.errors import Halt, Retry
 from streams.runtime.namespace import other_namespace
-from streams.runtime.ports import Conflict, FlushResult, Loaded
+from streams.runtime.ports import Conflict, FlushResult, Loaded, Stored
 from streams.runtime.redis.connection import (
     REBUILD,
     Script,
@@ -32,7 +32,7 @@ _BATCH: Final = 500  # keys per round trip: a reply stays below a megabyte
 _SCAN: Final = 1_000  # keys that one SCAN step looks at
 _FLUSH_ATTEMPTS: Final = 2
 _LOAD_ATTEMPTS: Final = 5
-_META: Final = ("namespace", "watermark", "event_time", "digest", "policy")
+_META: Final = ("namespace", "watermark", "event_time", "digest", "policy", "mark")
 
 _FLUSH: Final = Script("flush.lua")
 
@@ -83,11 +83,11 @@ class RedisStore:
             lines.append("appendonly is no: after a crash Redis is filled again from the log")
         return lines
 
-    async def meta(self, partition: int, namespace: str) -> tuple[int, Meta] | None:
+    async def meta(self, partition: int, namespace: str) -> Stored | None:
         """Return watermark and meta of a partition; see the port."""
         with sorted_errors(partition):
             command = ("HMGET", _meta_key(partition), *_META)
-            stored, watermark, event_time, digest, policy = await self._run(*command)
+            stored, watermark, event_time, digest, policy, mark = await self._run(*command)
         if stored is None and watermark is None:
             await self._refuse_orphans(partition)
             return None
@@ -96,7 +96,8 @@ class RedisStore:
         if None in (watermark, event_time, digest, policy):
             raise _watermark_missing(partition)
         with sorted_errors(partition):
-            return int(watermark), Meta(int(event_time), digest.decode(), policy)
+            meta = Meta(int(event_time), digest.decode(), policy, (mark or b"").decode())
+            return Stored(int(watermark), meta)
 
     async def watermark(self, partition: int) -> int | None:
         """Return the stored watermark alone, None if there is none."""
@@ -132,7 +133,7 @@ class RedisStore:
         rows = [part for video, row in changes.rows.items() for part in (video, _flat(row))]
         arguments = (
             *(namespace, expected, new),
-            *(meta.event_time, meta.digest, meta.policy, msgspec.msgpack.encode(rows)),
+            *(meta.event_time, meta.digest, meta.policy, meta.mark, msgspec.msgpack.encode(rows)),
         )
         task = asyncio.ensure_future(self._flush(partition, namespace, arguments))
         self._flushing.add(task)
