@@ -87,7 +87,7 @@ class PartitionState:
             met = {event.video for event in events if not isinstance(event, Policy)}
         return sorted(
             video
-            for video in met - self.videos.keys()
+            for video in met.difference(self.videos)
             if partition_of(video.encode(), self.partitions) == self.partition
         )
 
