@@ -130,11 +130,12 @@ class RedisStore:
         Whoever awaits this may be cancelled: the call on its way still ends by itself.
         """
         meta = changes.meta
-        rows = [part for video, row in changes.rows.items() for part in (video, _flat(row))]
-        arguments = (
-            *(namespace, expected, new),
-            *(meta.event_time, meta.digest, meta.policy, meta.mark, msgspec.msgpack.encode(rows)),
-        )
+        prefix = _rows_prefix(partition)
+        keys = [_meta_key(partition), *(f"{prefix}{video}" for video in changes.rows)]
+        rows = [_flat(row) for row in changes.rows.values()]
+        head: tuple[Word, ...] = (len(keys), *keys, namespace, expected, new)
+        tail = (meta.event_time, meta.digest, meta.policy, meta.mark, msgspec.msgpack.encode(rows))
+        arguments = (*head, *tail)
         task = asyncio.ensure_future(self._flush(partition, namespace, arguments))
         self._flushing.add(task)
         task.add_done_callback(self._flushing.discard)
@@ -172,7 +173,7 @@ class RedisStore:
         self, partition: int, namespace: str, arguments: Sequence[Word]
     ) -> FlushResult:
         with sorted_errors(partition):
-            answer = await self._call_flush(_meta_key(partition), arguments)
+            answer = await self._call_flush(arguments)
         match answer:
             case [b"ok"]:
                 return "ok"
@@ -183,24 +184,24 @@ class RedisStore:
             case _:
                 raise other_namespace(partition, answer[1].decode(), namespace)
 
-    async def _call_flush(self, key: str, arguments: Sequence[Word]) -> list[bytes]:
+    async def _call_flush(self, arguments: Sequence[Word]) -> list[bytes]:
         """Call the script, again if the connection was lost: if it was done, that is a no-op."""
         command: tuple[str, str | bytes] = ("EVALSHA", _FLUSH.sha)
         for left in reversed(range(_FLUSH_ATTEMPTS)):
             try:
-                return await self._evaluate(command, key, arguments)
+                return await self._evaluate(command, arguments)
             except exceptions.ConnectionError:
                 if not left:
                     raise
         raise AssertionError  # the last attempt returns or raises
 
     async def _evaluate(
-        self, command: tuple[str, str | bytes], key: str, arguments: Sequence[Word]
+        self, command: tuple[str, str | bytes], arguments: Sequence[Word]
     ) -> list[bytes]:
         try:
-            answer: list[bytes] = await self._run(*command, 1, key, *arguments)
+            answer: list[bytes] = await self._run(*command, *arguments)
         except exceptions.NoScriptError:
-            answer = await self._run("EVAL", _FLUSH.body, 1, key, *arguments)
+            answer = await self._run("EVAL", _FLUSH.body, *arguments)
         return answer
 
     async def _refuse_orphans(self, partition: int) -> None:
