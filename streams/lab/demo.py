@@ -22,9 +22,10 @@ from streams.lab.feed import Feed
 from streams.lab.installation import Installation
 from streams.lab.story import Story, Tale
 from streams.ops.recount import Verifier, verify
-from streams.runtime import metrics
 from streams.runtime.collector import tame_gc
+from streams.runtime.metrics import Metrics
 from streams.runtime.namespace import namespace_of
+from streams.runtime.owned import Surroundings
 from streams.runtime.ports import LogReader, Store
 from streams.runtime.worker import Worker
 from streams.settings import Secret, Settings
@@ -72,16 +73,6 @@ class Moment(NamedTuple):
     note: str
 
 
-def _outcomes() -> Counter[str]:
-    """Return the interactions that this process has folded, by outcome."""
-    counts: Counter[str] = Counter()
-    for family in metrics.EVENTS.collect():
-        for sample in family.samples:
-            if sample.name.endswith("_total") and sample.labels["event_type"] not in CONTROL_TYPES:
-                counts[sample.labels["outcome"]] += int(sample.value)
-    return counts
-
-
 @dataclass
 class Play:
     """One run: what it was asked for and what is known of it so far.
@@ -103,7 +94,7 @@ class Play:
     interrupted: bool = False
     lag: int | None = None
     began: float = field(default_factory=time.monotonic)
-    before: Counter[str] = field(default_factory=_outcomes)
+    metrics: Metrics = field(default_factory=Metrics)
     lags: deque[int] = field(default_factory=lambda: deque(maxlen=LAGS_KEPT))
     _told: str = ""  # the video whose life is told, and since when
     _told_since: float = 0.0
@@ -116,7 +107,12 @@ class Play:
 
     def outcomes(self) -> Counter[str]:
         """Return what the worker has made of interactions in this run, by outcome."""
-        return _outcomes() - self.before
+        counts: Counter[str] = Counter()
+        for family in self.metrics.events.collect():
+            for sample in family.samples:
+                if sample.name.endswith("_total") and _is_feedback(sample.labels["event_type"]):
+                    counts[sample.labels["outcome"]] += int(sample.value)
+        return counts
 
     def moment(self, note: str) -> Moment:
         """Return where the run stands; the rate is that since the earlier calls."""
@@ -207,8 +203,10 @@ async def _set(stack: AsyncExitStack, play: Play, rate: int) -> _Stage:
     settings, installation = play.settings, play.installation
     producer = await stack.enter_async_context(installation.producer())
     store = await stack.enter_async_context(installation.store())
-    consumer = installation.consumer(settings)
-    worker = Worker(consumer, producer, store, settings, play.secret)
+    worker = Worker(
+        installation.consumer(settings),
+        Surroundings(producer, store, settings, play.secret, play.metrics),
+    )
     await worker.start()
     working = asyncio.create_task(worker.run(), name="feedback")
     working.add_done_callback(lambda _: play.stopping.set())
@@ -362,6 +360,10 @@ def _report(play: Play, stage: _Stage, seconds: float) -> dict[str, Any]:
         "policy": stage.control.policy_version,
         "seed": play.seed,
     }
+
+
+def _is_feedback(event_type: str) -> bool:
+    return event_type not in CONTROL_TYPES
 
 
 def _named(receipt: Receipt) -> dict[str, Any]:
