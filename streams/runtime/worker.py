@@ -17,6 +17,7 @@ from streams.core.state import FRESH, PartitionState
 from streams.core.window import REPLAYED_GENERATIONS
 from streams.errors import Halt, Retry, StreamsError
 from streams.runtime import metrics
+from streams.runtime.answers import require_all
 from streams.runtime.namespace import namespace_of, other_namespace
 from streams.runtime.owned import BACKOFF_S, Lost, Owned, Tools
 from streams.runtime.ports import (
@@ -111,7 +112,7 @@ class Worker:
 
     async def lag(self) -> int:
         """Return how many offsets of the owned partitions are not stored yet."""
-        bounds = await self._consumer.offsets(sorted(self._owned))
+        bounds = await self._bounds(sorted(self._owned))
         marks = self.watermarks()
         return sum(max(bounds[p].end - 1 - max(marks[p], bounds[p].start - 1), 0) for p in marks)
 
@@ -255,7 +256,7 @@ class Worker:
         try:
             await self._require_same_topic()
             metas = {p: await self._store.meta(p, self._tools.namespace) for p in opening}
-            bounds = await self._consumer.offsets(opening)
+            bounds = await self._bounds(opening)
             for partition in opening:
                 if metas[partition] is None:
                     await self._require_fresh(partition)
@@ -283,6 +284,10 @@ class Worker:
                 self._halt(partition, halt)
         self._opening.difference_update(opening)
         self._consumer.seek(positions)
+
+    async def _bounds(self, partitions: Sequence[int]) -> Mapping[int, Offsets]:
+        topic = self._settings.topic("interactions")
+        return require_all(topic, partitions, await self._consumer.offsets(partitions))
 
     async def _require_fresh(self, partition: int) -> None:
         """Tell an empty store from an emptied one: the group remembers that it was here."""

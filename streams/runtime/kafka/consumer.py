@@ -18,12 +18,15 @@ from aiokafka.errors import (
 )
 
 from streams.errors import Halt, Retry
+from streams.runtime.kafka.asking import log_bounds
 from streams.runtime.kafka.cluster import KafkaCluster
 from streams.runtime.kafka.errors import retryable, within_stop
 from streams.runtime.ports import AssignmentListener, Offsets, Record, TopicIdentity
 
 CORRUPT_TRIES: Final = 3
 """A batch may be damaged on its way: read it this often before it counts as corrupt."""
+COMMITTED_S: Final = 5.0
+"""Longest time that a group's coordinator is waited for; aiokafka would wait for ever."""
 
 
 class KafkaConsumer:
@@ -124,19 +127,16 @@ class KafkaConsumer:
 
     async def committed(self, partition: int) -> int | None:
         """Return the group's committed position, None if it never committed one."""
+        place = TopicPartition(self._topic, partition)
         with retryable("reading the committed offset", self._brokers):
-            at: int | None = await self._client.committed(TopicPartition(self._topic, partition))
+            at: int | None = await asyncio.wait_for(self._client.committed(place), COMMITTED_S)
         return at
 
     async def offsets(self, partitions: Sequence[int]) -> Mapping[int, Offsets]:
-        """Return the bounds of partitions' logs; `Retry` if the brokers do not say."""
+        """Return the bounds of the partitions that answer."""
         at = [TopicPartition(self._topic, partition) for partition in partitions]
-        if not at:
-            return {}
-        with retryable("reading log bounds", self._brokers):
-            starts = await self._client.beginning_offsets(at)
-            ends = await self._client.end_offsets(at)
-        return {p.partition: Offsets(starts[p], ends[p]) for p in at}
+        bounds = await log_bounds(self._client, at)
+        return {one.partition: both for one, both in bounds.items()}
 
     async def identity(self) -> TopicIdentity:
         """Return which topic this is; `Halt` if it does not exist."""
