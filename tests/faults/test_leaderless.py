@@ -2,15 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 
 import pytest
 from kit.servers import KafkaCluster as Nodes
-from kit.servers import create_topic, kafka_cluster
+from kit.servers import KafkaServer, create_topic, kafka_cluster, kafka_server
 
-from streams.errors import Retry
-from streams.runtime.kafka import KafkaProducer, KafkaReader, producer
+from streams.errors import Retry, Unreachable
+from streams.runtime.kafka import KafkaCluster, KafkaProducer, KafkaReader, producer
 from streams.runtime.ports import Offsets, Outgoing
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
@@ -124,3 +124,32 @@ async def test_a_partition_without_a_leader_costs_its_own_bounds_only(
             assert await reader.offsets(topic, [0, 1]) == {1: Offsets(0, 2)}
             assert await reader.offsets_at(topic, {0: 0, 1: 0}) == {1: 0}
             assert time.monotonic() - started < 12
+
+
+@contextmanager
+def killed(node: KafkaServer) -> Iterator[None]:
+    node.kill()
+    yield
+    node.start()
+
+
+@pytest.mark.parametrize("away", [killed, KafkaServer.paused], ids=["killed", "frozen"])
+async def test_a_cluster_answers_in_time_whichever_broker_it_remembers(
+    whole: Nodes, topic: str, away: Callable[[KafkaServer], AbstractContextManager[None]]
+) -> None:
+    cluster = KafkaCluster(whole.bootstrap)
+    identity = await cluster.identity(topic)
+    for node in whole.nodes.values():
+        with away(node):
+            started = time.monotonic()
+            assert await cluster.identity(topic) == identity
+            assert await cluster.describe() == {topic: 2} | await cluster.describe()
+            assert time.monotonic() - started < 8
+
+
+async def test_a_cluster_that_is_not_there_is_told_from_a_silent_broker(unique: str) -> None:
+    with kafka_server() as alone, alone.paused():
+        started = time.monotonic()
+        with pytest.raises(Unreachable, match="--brokers"):
+            await KafkaCluster(alone.bootstrap).identity(unique)
+        assert time.monotonic() - started < 8
