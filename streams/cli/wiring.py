@@ -1,19 +1,18 @@
 """Real drivers from settings, checks before a start, and how a command runs and is interrupted."""
 
 import asyncio
-import logging
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 import click
 import uvloop
 
-from streams.errors import Halt
+from streams.errors import Halt, StreamsError
 from streams.ops.topics import plan, wanted_topics
+from streams.runtime.dependencies import DEPENDENCIES, KAFKA, REDIS
 from streams.runtime.kafka import KafkaCluster, KafkaConsumer, KafkaProducer, KafkaReader
 from streams.runtime.redis import RedisStore
 from streams.runtime.worker import Worker
@@ -44,14 +43,35 @@ def stop_on_signals(stop: Callable[[], None]) -> None:
         loop.add_signal_handler(number, on_signal, number)
 
 
-def log_to_stderr(level: int = logging.INFO) -> None:
-    """Write our log lines to stderr, and of the libraries' only what is an error."""
-    logging.basicConfig(
-        level=logging.ERROR, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
-    )
-    logging.getLogger("streams").setLevel(level)
-    logging.getLogger("streams.control.agents").setLevel(logging.WARNING)  # Faust's own steps
-    logging.getLogger("aiokafka.consumer.group_coordinator").setLevel(logging.CRITICAL)
+@asynccontextmanager
+async def watching(settings: Settings) -> AsyncIterator[None]:
+    """Say when Kafka or Redis is gone and when it is back, until the end of the block.
+
+    What is gone is asked by itself whether it is back: an idle process has no other call to it.
+    """
+    cluster, store = KafkaCluster(settings.brokers), RedisStore(settings.redis)
+    asking = asyncio.create_task(_ask_what_is_gone(cluster, store), name="dependencies")
+    for dependency in DEPENDENCIES:
+        dependency.watched = True
+    try:
+        yield
+    finally:
+        for dependency in DEPENDENCIES:
+            dependency.watched = False
+        asking.cancel()
+        await asyncio.wait([asking])
+        await store.close()
+
+
+async def _ask_what_is_gone(cluster: KafkaCluster, store: RedisStore) -> None:
+    while True:
+        await asyncio.sleep(1)
+        with suppress(StreamsError):
+            if KAFKA.gone:
+                await cluster.describe()
+        with suppress(StreamsError):
+            if REDIS.gone:
+                await store.check()
 
 
 async def require_topics(settings: Settings) -> None:

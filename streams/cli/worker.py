@@ -3,25 +3,29 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
+from streams.cli.logs import log_options
 from streams.cli.options import connection_options
 from streams.cli.wiring import (
-    log_to_stderr,
     make_worker,
     producing,
     require_topics,
     run,
     stop_on_signals,
     storing,
+    watching,
 )
 from streams.control.app import ControlPlane, Ports
 from streams.errors import Halt
 from streams.runtime.collector import tame_gc
+from streams.runtime.dependencies import DEPENDENCIES
 from streams.runtime.kafka import KafkaCluster, KafkaProducer
-from streams.runtime.metrics import serve_metrics
+from streams.runtime.logs import LogOptions, set_up_logs
+from streams.runtime.metrics import DEPENDENCY_UP, serve_metrics
 from streams.runtime.redis.dossiers import RedisDossiers
 from streams.runtime.redis.serving import RedisServingIndex
 from streams.settings import Secret, Settings, load_secret
@@ -38,7 +42,15 @@ Half = Callable[[], Awaitable[None]]
     help="Run one half: feedback (counters and decisions) or control (admission, serving index).",
 )
 @click.option("--metrics-port", type=int, help="Port of /metrics on loopback, 0 for none.")
-def worker(settings: Settings, only: str | None, metrics_port: int | None) -> None:
+@click.option("--name", help="What log lines call this worker, in place of host and process id.")
+@log_options
+def worker(
+    settings: Settings,
+    only: str | None,
+    metrics_port: int | None,
+    name: str | None,
+    logs: LogOptions,
+) -> None:
     """Count feedback, decide, and admit videos, until Ctrl-C or SIGTERM.
 
     Start as many as there is work for: they share the partitions. The first Ctrl-C stores
@@ -49,9 +61,16 @@ def worker(settings: Settings, only: str | None, metrics_port: int | None) -> No
     """
     folder: Path = click.get_current_context().params["config"]
     secret = load_secret()
-    log_to_stderr()
+    set_up_logs(replace(logs, name=name))
+    for dependency in DEPENDENCIES:
+        dependency.observers.append(_show_dependency)
+        _show_dependency(dependency.name, up=True)
     serve_metrics(settings.metrics_port if metrics_port is None else metrics_port)
     run(_work(settings, secret, folder, only))
+
+
+def _show_dependency(name: str, up: bool) -> None:
+    DEPENDENCY_UP.labels(name.lower()).set(up)
 
 
 async def _work(settings: Settings, secret: Secret, folder: Path, only: str | None) -> None:
@@ -68,7 +87,8 @@ async def _work(settings: Settings, secret: Secret, folder: Path, only: str | No
                 halves.append(await _start_control(stack, settings, secret, folder, producer))
             tame_gc()
             click.echo(f"streams: {only or 'feedback and control'} running; Ctrl-C ends", err=True)
-            await stopping.wait()
+            async with watching(settings):
+                await stopping.wait()
         finally:
             # Side by side: both may have to wait for brokers that do not answer any more.
             ended = await asyncio.gather(*(stop() for stop in halves), return_exceptions=True)

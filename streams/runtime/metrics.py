@@ -57,6 +57,9 @@ EVICTED: Final = Counter("streams_evicted_videos", "Clean videos dropped from me
 LOADED: Final = Counter("streams_loaded_videos", "Videos brought into memory.")
 STORE_ALARMS: Final = Counter("streams_store_alarms", "Checks of Redis' settings that failed.")
 LOOP_LAG: Final = Gauge("streams_event_loop_lag_seconds", "How late the event loop last ran.")
+DEPENDENCY_UP: Final = Gauge(
+    "streams_dependency_up", "1 while Kafka or Redis answers this process, else 0.", ["dependency"]
+)
 BUILD: Final = Gauge("streams_build_info", "Always 1.", ["version"])
 
 

@@ -20,6 +20,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # re-exports u
 )
 
 from streams.errors import Halt, Retry, StreamsError, Unreachable
+from streams.runtime.dependencies import KAFKA
 from streams.runtime.ports import Place, TopicIdentity
 
 QUESTION_S: Final = (2.0, 3.0)
@@ -157,12 +158,14 @@ class KafkaCluster:
     async def _called(self, call: Call, seconds: float) -> Any:
         client = self._client()
         try:
-            return await asyncio.wrap_future(call(client, seconds))
+            answer = await asyncio.wrap_future(call(client, seconds))
         except KafkaException as error:
             name = _name_of(error)
             if name in _SILENCE and self._lazy is client:
                 self._lazy = None
             raise self._sorted(error) from error
+        KAFKA.answered()
+        return answer
 
     def _sorted(self, error: KafkaException) -> Exception:
         reason = error.args[0]
