@@ -5,7 +5,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 import uvloop
@@ -19,6 +19,7 @@ from streams.runtime.worker import Worker
 from streams.settings import Secret, Settings
 
 Result = TypeVar("Result")
+ONE_SIGNAL_S: Final = 0.5
 
 
 def run(main: Coroutine[Any, Any, Result]) -> Result:
@@ -27,17 +28,21 @@ def run(main: Coroutine[Any, Any, Result]) -> Result:
 
 
 def stop_on_signals(stop: Callable[[], None]) -> None:
-    """Call `stop` at the first Ctrl-C or SIGTERM; the second one ends the process at once."""
+    """Call `stop` at the first Ctrl-C or SIGTERM; the second one ends the process at once.
+
+    Wrappers pass a signal on that the terminal has sent too: two within `ONE_SIGNAL_S` are one.
+    """
     loop = asyncio.get_running_loop()
-    asked = False
+    first_at: float | None = None
 
     def on_signal(number: int) -> None:
-        nonlocal asked
-        if asked:
+        nonlocal first_at
+        if first_at is None:
+            first_at = loop.time()
+            stop()
+        elif loop.time() - first_at > ONE_SIGNAL_S:
             click.echo("streams: stopped at once", err=True)
             os._exit(128 + number)
-        asked = True
-        stop()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, on_signal, number)
@@ -89,6 +94,17 @@ async def require_topics(settings: Settings) -> None:
             )
         if step.action == "conflict":
             raise Halt(f"topic {step.topic.name} {step.why}", code="topic_conflict")
+
+
+async def require_session_timeout(settings: Settings) -> None:
+    """Raise `Halt` unless the brokers take the session timeout: they would refuse every join."""
+    bounds = await KafkaCluster(settings.brokers).session_timeouts()
+    if bounds is not None and not bounds[0] <= settings.session_timeout_ms <= bounds[1]:
+        raise Halt(
+            f"session_timeout_ms is {settings.session_timeout_ms}, but {settings.brokers} takes "
+            f"{bounds[0]} to {bounds[1]}: change it (STREAMS_SESSION_TIMEOUT_MS), or the brokers' "
+            "group.min.session.timeout.ms and group.max.session.timeout.ms"
+        )
 
 
 def make_worker(

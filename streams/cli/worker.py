@@ -1,10 +1,12 @@
 """`streams worker`: feedback worker and control plane, in one process or apart."""
 
 import asyncio
+import errno
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -13,6 +15,7 @@ from streams.cli.options import connection_options
 from streams.cli.wiring import (
     make_worker,
     producing,
+    require_session_timeout,
     require_topics,
     run,
     stop_on_signals,
@@ -30,6 +33,8 @@ from streams.runtime.redis.dossiers import RedisDossiers
 from streams.runtime.redis.serving import RedisServingIndex
 from streams.settings import Secret, Settings, load_secret
 
+METRICS_PORTS: Final = 100
+"""So many ports are tried for /metrics, one after the other."""
 Half = Callable[[], Awaitable[None]]
 """Ends what was started."""
 
@@ -65,8 +70,26 @@ def worker(
     for dependency in DEPENDENCIES:
         dependency.observers.append(_show_dependency)
         _show_dependency(dependency.name, up=True)
-    serve_metrics(settings.metrics_port if metrics_port is None else metrics_port)
+    _serve_metrics(settings.metrics_port if metrics_port is None else metrics_port)
     run(_work(settings, secret, folder, only))
+
+
+def _serve_metrics(port: int) -> None:
+    """Serve /metrics at this port, or at the next one that is free: a host may run many workers."""
+    for free in range(port, port + METRICS_PORTS):
+        try:
+            serve_metrics(free)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise Halt(f"cannot serve /metrics at port {free}: {error.strerror}") from None
+            continue
+        if free != port:
+            text = f"streams: port {port} is taken; /metrics is at http://127.0.0.1:{free}/metrics"
+            click.echo(text, err=True)
+        return
+    raise Halt(
+        f"ports {port} to {free} are taken: give another one with --metrics-port, 0 for none"
+    )
 
 
 def _show_dependency(name: str, up: bool) -> None:
@@ -77,6 +100,7 @@ async def _work(settings: Settings, secret: Secret, folder: Path, only: str | No
     stopping = asyncio.Event()
     stop_on_signals(stopping.set)
     await require_topics(settings)
+    await require_session_timeout(settings)
     async with AsyncExitStack() as stack:
         producer = await stack.enter_async_context(producing(settings.brokers))
         halves: list[Half] = []

@@ -187,6 +187,12 @@ class Cluster(Protocol):
     async def configs(self, topic: str) -> Mapping[str, str]:
         """Return the topic's configuration, {} where the broker does not tell."""
 
+    async def session_timeouts(self) -> tuple[int, int] | None:
+        """Return the least and greatest session timeout in ms that a group's member may have.
+
+        None where the broker does not tell.
+        """
+
     async def create(
         self, topic: str, partitions: int, replication: int, configs: Mapping[str, str]
     ) -> None:

@@ -147,3 +147,13 @@ async def test_a_group_is_forgotten_once_it_has_no_members(bench: Bench) -> None
     await bench.cluster.forget_group(bench.name)
     assert await bench.cluster.committed(bench.name) == {}
     assert bench.name not in await bench.cluster.groups()
+
+
+async def test_a_session_timeout_has_bounds_where_the_brokers_tell(bench: Bench) -> None:
+    bounds = await bench.cluster.session_timeouts()
+    assert bounds is None or 0 < bounds[0] < bounds[1]
+
+
+@pytest.mark.real
+async def test_a_real_broker_tells_the_bounds_of_a_session_timeout(brokers: str) -> None:
+    assert await KafkaCluster(brokers).session_timeouts() == (1_000, 1_800_000)

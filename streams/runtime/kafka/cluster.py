@@ -75,16 +75,18 @@ class KafkaCluster:
 
     async def configs(self, topic: str) -> Mapping[str, str]:
         """Return a topic's configuration; {} where the broker does not tell (embedded)."""
-        resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
+        return await self._configs(ConfigResource(ConfigResource.Type.TOPIC, topic))
+
+    async def session_timeouts(self) -> tuple[int, int] | None:
+        """Return the bounds in ms that a broker sets; None where it does not tell."""
+        cluster = await self._ask(lambda client, s: client.describe_cluster(request_timeout=s))
+        broker = ConfigResource(ConfigResource.Type.BROKER, str(cluster.nodes[0].id))
         try:
-            entries = await self._ask(
-                lambda client, s: client.describe_configs([resource], request_timeout=s)[resource]
-            )
-        except Halt as halt:
-            if _name_of(halt.__cause__) == "_UNSUPPORTED_FEATURE":
-                return {}
-            raise
-        return {name: entry.value for name, entry in entries.items() if entry.value is not None}
+            configs = await self._configs(broker)
+        except Halt:  # not for this client to know
+            return None
+        least, most = (configs.get(f"group.{end}.session.timeout.ms") for end in ("min", "max"))
+        return None if least is None or most is None else (int(least), int(most))
 
     async def create(
         self, topic: str, partitions: int, replication: int, configs: Mapping[str, str]
@@ -130,6 +132,17 @@ class KafkaCluster:
         await self._change(
             lambda client, s: client.delete_consumer_groups([group], request_timeout=s)[group]
         )
+
+    async def _configs(self, resource: ConfigResource) -> dict[str, str]:
+        try:
+            entries = await self._ask(
+                lambda client, s: client.describe_configs([resource], request_timeout=s)[resource]
+            )
+        except Halt as halt:
+            if _name_of(halt.__cause__) == "_UNSUPPORTED_FEATURE":
+                return {}
+            raise
+        return {name: entry.value for name, entry in entries.items() if entry.value is not None}
 
     def _client(self) -> AdminClient:
         if self._lazy is None:

@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import (
     ConsumerStoppedError,
     CorruptRecordException,
+    InvalidSessionTimeoutError,
     NoOffsetForPartitionError,
     OffsetOutOfRangeError,
 )
@@ -76,11 +77,13 @@ class KafkaConsumer:
             for partition in self._next
             if partition not in self._paused
         ]
-        if not ready:
-            await asyncio.sleep(timeout_ms / 1000)
-            return {}
         try:
             with retryable("reading", self._brokers):
+                if not ready:
+                    # What failed in the group waits here to be taken; until then nothing goes on.
+                    self._client._coordinator.check_errors()  # noqa: SLF001 - `getmany` does it too
+                    await asyncio.sleep(timeout_ms / 1000)
+                    return {}
                 batches = await self._client.getmany(
                     *ready, timeout_ms=timeout_ms, max_records=max_records
                 )
@@ -185,6 +188,10 @@ class KafkaConsumer:
         """Raise what is no passing failure of a read; return for one that is."""
         if isinstance(cause, ConsumerStoppedError):
             raise Halt("the Kafka consumer was stopped", code="stopped") from cause
+        if isinstance(cause, InvalidSessionTimeoutError):
+            raise Halt("the brokers refuse this session_timeout_ms", code="group") from cause
+        if self._client._coordinator._coordination_task.done():  # noqa: SLF001 - nobody else says it
+            raise Halt(f"the consumer left its group for good: {cause}", code="group") from cause
         if isinstance(cause, OffsetOutOfRangeError):
             for at, offset in cause.args[0].items():
                 raise Halt(
