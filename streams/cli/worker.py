@@ -21,7 +21,8 @@ from streams.control.app import ControlPlane, Ports
 from streams.errors import Halt
 from streams.runtime.collector import tame_gc
 from streams.runtime.kafka import KafkaCluster, KafkaProducer
-from streams.runtime.metrics import serve_metrics
+from streams.runtime.metrics import Metrics
+from streams.runtime.owned import Surroundings
 from streams.runtime.redis.dossiers import RedisDossiers
 from streams.runtime.redis.serving import RedisServingIndex
 from streams.runtime.worker import Worker
@@ -51,11 +52,14 @@ def worker(settings: Settings, only: str | None, metrics_port: int | None) -> No
     folder: Path = click.get_current_context().params["config"]
     secret = load_secret()
     log_to_stderr()
-    serve_metrics(settings.metrics_port if metrics_port is None else metrics_port)
-    run(_work(settings, secret, folder, only))
+    metrics = Metrics()
+    metrics.serve(settings.metrics_port if metrics_port is None else metrics_port)
+    run(_work(settings, secret, folder, only, metrics))
 
 
-async def _work(settings: Settings, secret: Secret, folder: Path, only: str | None) -> None:
+async def _work(
+    settings: Settings, secret: Secret, folder: Path, only: str | None, metrics: Metrics
+) -> None:
     stopping = asyncio.Event()
     stop_on_signals(stopping.set)
     await require_topics(settings)
@@ -64,7 +68,9 @@ async def _work(settings: Settings, secret: Secret, folder: Path, only: str | No
         halves: list[Half] = []
         try:
             if only != "control":
-                halves.append(await _start_feedback(stack, settings, secret, producer, stopping))
+                store = await stack.enter_async_context(storing(settings.redis))
+                around = Surroundings(producer, store, settings, secret, metrics)
+                halves.append(await _start_feedback(around, stopping))
             if only != "feedback":
                 halves.append(await _start_control(stack, settings, secret, folder, producer))
             tame_gc()
@@ -78,16 +84,9 @@ async def _work(settings: Settings, secret: Secret, folder: Path, only: str | No
                 raise error
 
 
-async def _start_feedback(
-    stack: AsyncExitStack,
-    settings: Settings,
-    secret: Secret,
-    producer: KafkaProducer,
-    stopping: asyncio.Event,
-) -> Half:
+async def _start_feedback(around: Surroundings, stopping: asyncio.Event) -> Half:
     """Start the feedback worker; return what ends it, and raises what it ended with."""
-    store = await stack.enter_async_context(storing(settings.redis))
-    feedback = Worker(consuming(settings), producer, store, settings, secret)
+    feedback = Worker(consuming(around.settings), around)
     await feedback.start()
     task = asyncio.create_task(feedback.run(), name="feedback")
     task.add_done_callback(lambda _: stopping.set())

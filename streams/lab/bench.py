@@ -196,9 +196,9 @@ class _Trial:
             yield process
         finally:
             process.terminate()
-            _, said = process.communicate(timeout=30)
+            _, errors = process.communicate(timeout=30)
             if process.returncode:
-                raise Halt(f"the worker failed: {said.decode().strip().splitlines()[-1:]}")
+                raise Halt(f"the worker failed: {errors.decode().strip().splitlines()[-1:]}")
 
     async def until_counted(self) -> float:
         """Return events a second from the first stored watermark to the last."""
@@ -276,14 +276,14 @@ class _Trial:
     async def _watch(self, ends: Awaitable[Mapping[int, int]]) -> Timeline:
         """Note when each partition's stored watermark moved, until all reach the log's ends."""
         timeline: Timeline = {partition: [] for partition in range(PARTITIONS)}
-        asked = asyncio.ensure_future(ends)
+        reached = asyncio.ensure_future(ends)
         began = time.perf_counter()
         while True:
             now, marks = time.perf_counter(), await self._watermarks()
             for partition, mark in marks.items():
                 if not timeline[partition] or timeline[partition][-1][0] != mark:
                     timeline[partition].append((mark, now))
-            if asked.done() and all(marks[p] + 1 >= end for p, end in asked.result().items()):
+            if reached.done() and all(marks[p] + 1 >= end for p, end in reached.result().items()):
                 return timeline
             if now - began > JOIN_S and max(marks.values()) < 0:
                 raise Halt(f"the worker stored nothing for {JOIN_S:.0f} s")
