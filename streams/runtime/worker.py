@@ -14,6 +14,7 @@ from typing import Final
 
 from streams.core.state import PartitionState
 from streams.errors import Halt, Retry, StreamsError
+from streams.runtime.answers import require_all
 from streams.runtime.namespace import namespace_of, other_namespace
 from streams.runtime.opening import emptied, start_of
 from streams.runtime.owned import BACKOFF_S, Lost, Owned, Surroundings
@@ -91,7 +92,7 @@ class Worker:
 
     async def lag(self) -> int:
         """Return how many offsets of the owned partitions are not stored yet."""
-        bounds = await self._consumer.offsets(sorted(self._owned))
+        bounds = await self._bounds(sorted(self._owned))
         marks = self.watermarks()
         return sum(max(bounds[p].end - 1 - max(marks[p], bounds[p].start - 1), 0) for p in marks)
 
@@ -227,7 +228,7 @@ class Worker:
         try:
             await self._require_same_topic()
             metas = {p: await self._store.meta(p, self._namespace) for p in opening}
-            bounds = await self._consumer.offsets(opening)
+            bounds = await self._bounds(opening)
             for partition in opening:
                 if metas[partition] is None:
                     await self._require_fresh(partition)
@@ -257,6 +258,10 @@ class Worker:
                 self._halt(partition, halt)
         self._opening.difference_update(opening)
         self._consumer.seek(positions)
+
+    async def _bounds(self, partitions: Sequence[int]) -> Mapping[int, Offsets]:
+        topic = self._settings.topic("interactions")
+        return require_all(topic, partitions, await self._consumer.offsets(partitions))
 
     async def _require_fresh(self, partition: int) -> None:
         """Tell an empty store from an emptied one: the group remembers that it was here."""
