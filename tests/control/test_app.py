@@ -33,6 +33,8 @@ from streams.settings import TOPICS, Secret, Settings, load_settings
 
 SECRET = Secret("0123456789abcdef")
 PARTITIONS = 2
+SESSION_MS = 2_000
+"""What a group waits for a member that left without a word, as some here do."""
 CONFIG = Path("config")
 
 
@@ -40,7 +42,8 @@ class Stage:
     """A broker's topics with a prefix of their own, and what the control plane writes to."""
 
     def __init__(self, brokers: str, prefix: str, folder: Path) -> None:
-        given = {"brokers": brokers, "topic_prefix": f"{prefix}.", "group": prefix}
+        given: dict[str, object] = {"brokers": brokers, "topic_prefix": f"{prefix}."}
+        given |= {"group": prefix, "session_timeout_ms": SESSION_MS}
         self.settings: Settings = load_settings(folder, given, {})
         self.folder = folder
         self.producer = KafkaProducer(brokers)
