@@ -21,6 +21,10 @@ from streams.errors import Halt, Retry, Unreachable
 from streams.runtime.ports import Place, TopicIdentity
 
 TIMEOUT_S: Final = 5.0
+_COORDINATOR_AWAY: Final = frozenset(
+    ("COORDINATOR_LOAD_IN_PROGRESS", "COORDINATOR_NOT_AVAILABLE", "NOT_COORDINATOR")
+)
+"""It passes, though librdkafka does not call it retriable: a broker that just started."""
 
 
 class KafkaCluster:
@@ -133,6 +137,6 @@ class KafkaCluster:
         said = error.args[0]
         if said.name() in {"_TRANSPORT", "_TIMED_OUT", "_ALL_BROKERS_DOWN", "_RESOLVE"}:
             return Unreachable(f"no Kafka broker at {self._brokers}: {said.str()}; check --brokers")
-        if said.retriable():
+        if said.retriable() or said.name() in _COORDINATOR_AWAY:
             return Retry(f"Kafka at {self._brokers}: {said.str()}")
         return Halt(f"Kafka at {self._brokers}: {said.str()}", code="kafka")
