@@ -6,18 +6,22 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import click
+from prometheus_client import REGISTRY
 
 from streams.cli.options import connection_options
 from streams.cli.wiring import (
     consuming,
     log_to_stderr,
     producing,
+    reading,
     require_topics,
     run,
     stop_on_signals,
     storing,
 )
-from streams.control.app import ControlPlane, Ports
+from streams.control.app import ControlPlane
+from streams.control.log import Ports
+from streams.control.metrics import ControlMetrics
 from streams.errors import Halt
 from streams.runtime.collector import tame_gc
 from streams.runtime.kafka import KafkaCluster, KafkaProducer
@@ -114,8 +118,10 @@ async def _start_control(
     stack.push_async_callback(dossiers.close)
     index = RedisServingIndex(settings.redis)
     stack.push_async_callback(index.close)
-    log = await KafkaCluster(settings.brokers).identity(settings.topic("interactions"))
-    ports = Ports(producer, dossiers, index)
-    control = ControlPlane(settings, secret, ports, folder, partitions=log.partitions)
+    store = await stack.enter_async_context(storing(settings.redis))
+    reader = await stack.enter_async_context(reading(settings.brokers))
+    ports = Ports(producer, dossiers, index, store, reader, KafkaCluster(settings.brokers))
+    metrics = ControlMetrics(REGISTRY)
+    control = ControlPlane(settings, secret, ports, folder, metrics=metrics)
     await control.start()
     return control.stop

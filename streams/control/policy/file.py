@@ -24,7 +24,7 @@ from streams.errors import Halt
 from streams.settings import read_toml
 
 _HOUR_MS: Final = 3_600_000
-_EPOCH_MS: Final = 1_000_000_000_000
+EPOCH_MS: Final = 1_000_000_000_000
 """The least time that a record may bear; stands in a draft for the time of its broadcast."""
 
 
@@ -73,7 +73,7 @@ def _draft(file: "_PolicyFile", catalogue: Catalogue, where: str) -> Policy:
     }
     return Policy(
         id="policy",
-        ts=_EPOCH_MS,
+        ts=EPOCH_MS,
         seq=1,
         version=file.name,
         weights=Weights(**weights),
