@@ -7,6 +7,7 @@ from streams.cli import ConditionNotMet
 from streams.cli.options import connection_options, emit, emit_object, output_option
 from streams.cli.wiring import reading, run, storing
 from streams.ops.recount import Verification, Verifier, verify
+from streams.runtime.answers import require_all
 from streams.runtime.kafka import KafkaCluster
 from streams.runtime.namespace import namespace_of
 from streams.runtime.redis import RedisDossiers
@@ -76,7 +77,9 @@ async def _rebuild(settings: Settings, yes: bool) -> None:
     identity = await admin.identity(settings.topic("interactions"))
     async with reading(settings.brokers) as reader, storing(settings.redis) as store:
         partitions = range(identity.partitions)
-        bounds = await reader.offsets(identity.topic, partitions)
+        bounds = require_all(
+            identity.topic, partitions, await reader.offsets(identity.topic, partitions)
+        )
         lost = [f"{p} (begins at {bounds[p].start})" for p in partitions if bounds[p].start]
         click.echo(f"drop the counters of {identity.partitions} partitions in {settings.redis}")
         click.echo(f"drop the committed offsets of group {settings.group}")
@@ -89,7 +92,7 @@ async def _rebuild(settings: Settings, yes: bool) -> None:
         if settings.group in await admin.groups():
             await admin.forget_group(settings.group)  # refused while a worker is a member
         keys = sum([await store.erase(partition) for partition in partitions])
-        dossiers = RedisDossiers(settings.redis)
+        dossiers = RedisDossiers(settings.redis.reveal)
         await dossiers.forget()
         await dossiers.close()
         click.echo(f"dropped {keys} keys; start the workers, they count the log from its beginning")

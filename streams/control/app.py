@@ -28,8 +28,8 @@ from streams.core.receipts import Receipt
 from streams.core.units import ID_ALPHABET, is_slice
 from streams.errors import DeadLetter, Halt, Retry, StreamsError, Unreachable
 from streams.runtime.codec import ControlTopic
-from streams.runtime.letters import PARSER_ERRORS, classify
 from streams.runtime.ports import Place, Record
+from streams.runtime.reasons import PARSER_ERRORS, classify
 from streams.settings import TOPICS as ALL_TOPICS
 from streams.settings import Secret, Settings
 
@@ -103,9 +103,11 @@ class ControlPlane:
             raise Unreachable(f"the control plane cannot read its topics: {error}") from error
         loops = {
             "supervisor": self._keep_running(),
-            "files": self._every(self._poll_s, self._reload),
-            "policy": self._every(min(self._poll_s, 1.0), self._broadcast.look),
-            "audit": self._every(AUDIT_S, self._audit),
+            "files": self._every(self._poll_s, self._reload, "the rules in force stay"),
+            "policy": self._every(
+                min(self._poll_s, 1.0), self._broadcast.look, "what is in force is not known"
+            ),
+            "audit": self._every(AUDIT_S, self._audit, "the dossiers are not compared"),
         }
         self._tasks = [
             asyncio.create_task(loop, name=f"control-{name}") for name, loop in loops.items()
@@ -224,15 +226,18 @@ class ControlPlane:
 
     # ------------------------------------------------------------------ policy
 
-    async def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+    async def _every(
+        self, seconds: float, work: Callable[[], Awaitable[None]], failed: str
+    ) -> None:
+        """Do some work again and again; what fails is logged as `failed`, and done next time."""
         while True:
             await asyncio.sleep(seconds)
             try:
                 await work()
             except Halt as error:
-                log.error("the rules in force stay: %s", error)  # noqa: TRY400 - one line says it
+                log.error("%s: %s", failed, error)  # noqa: TRY400 - one line says it
             except Exception as error:  # noqa: BLE001 - whatever it is, the agents go on
-                log.warning("the rules in force stay for now: %s", error)
+                log.warning("%s for now: %s", failed, error)
 
     async def _reload(self) -> None:
         files = file_stamps(self._folder)

@@ -13,8 +13,9 @@ from streams.control.agents import group_of
 from streams.core.counters import VIDEO_ROW, Video, load_video
 from streams.core.events import Policy, VideoControl
 from streams.core.partitioner import partition_of
+from streams.core.receipts import Refusal
 from streams.errors import DeadLetter, Retry
-from streams.runtime.letters import Refusal, dead_letter
+from streams.runtime.letters import letter_of
 from streams.runtime.namespace import fingerprint, namespace_of
 from streams.runtime.ports import (
     Cluster,
@@ -94,8 +95,9 @@ class ControlLog:
 
     async def refuse(self, record: Record, letter: DeadLetter) -> None:
         """Write a record to the dead letters; returns when they have it."""
-        refusal = Refusal(record, 0, record.value, letter.reason, str(letter))
-        await self._write(dead_letter(refusal, self.group, "control", self._settings.record_bytes))
+        refusal = Refusal(record.offset, 0, letter.reason, str(letter))
+        limit = self._settings.record_bytes
+        await self._write(letter_of(record, [refusal], "control", self.group, limit))
 
     async def rows(self, videos: Sequence[str]) -> Mapping[str, Video]:
         """Return each video's own row; `Retry` while a partition's rows cannot be relied on."""

