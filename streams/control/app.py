@@ -70,7 +70,7 @@ class ControlPlane:
         self._files = file_stamps(folder)
         self._rules = load_rules(folder)
         self._stopping = asyncio.Event()
-        self._behind = False
+        self._behind = self._followed = False
         self._app: FaustApp | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -95,6 +95,7 @@ class ControlPlane:
         await self._join()
         self._behind = await self._recovery.look()
         await self._broadcast.put(self._rules.policy, anew=self._behind)
+        self._followed = self._behind
         try:
             if not self._behind:
                 await self._start_app()
@@ -220,9 +221,11 @@ class ControlPlane:
     async def _mend(self) -> None:
         """Read again what the dossiers lost, as often as it takes."""
         if await self._recovery.look():
-            await self._broadcast.put(self._rules.policy, anew=True)
+            if not self._followed:  # a record behind all that must be counted, once
+                await self._broadcast.put(self._rules.policy, anew=True)
+                self._followed = True
             await self._recovery.run()
-        self._behind = False
+        self._behind = self._followed = False
 
     # ------------------------------------------------------------------ policy
 
@@ -259,7 +262,7 @@ class ControlPlane:
 
     async def _keep_running(self) -> None:
         """Start Faust anew whenever it gave up or the dossiers are behind."""
-        pause = 0.5
+        pause, logged = 0.5, ""
         while True:
             await asyncio.sleep(pause)
             app = self._app
@@ -277,7 +280,8 @@ class ControlPlane:
                 await self._start_app()
             except Exception as error:  # noqa: BLE001 - Faust and aiokafka raise anything here
                 await self._stop_app()
-                log.warning("the control plane does not read yet: %s", error)
+                if logged != (logged := str(error)):
+                    log.warning("the control plane does not read yet: %s", error)
 
     async def _start_app(self) -> None:
         handlers: dict[str, Handler] = {name: partial(self._take, name) for name in TOPICS}
@@ -299,10 +303,12 @@ class ControlPlane:
 
 def _receipt(value: bytes | None, limit: int) -> Receipt:
     """Decode one record of `decisions`; `DeadLetter` if it cannot be used."""
-    if value is not None and len(value) > limit:
+    if value is None:
+        raise DeadLetter("tombstone", "the record has no value")
+    if len(value) > limit:
         raise DeadLetter("too_large", f"{len(value)} bytes, {limit} allowed")
     try:
-        receipt: Receipt = receipts.decode(value)  # type: ignore[arg-type] # None is sorted out
+        receipt: Receipt = receipts.decode(value)
     except PARSER_ERRORS as error:
         raise classify(error, value) from None
     if not is_slice(receipt.slice):

@@ -88,10 +88,20 @@ class ControlLog:
             ]
             await asyncio.gather(*acks)
 
-    async def say_policy(self, record: Policy) -> None:
-        """Write a policy to every partition; returns when all are acknowledged."""
-        for partition in range(self.partitions):
-            await self._write(control_record(self.topic, record, self._secret.reveal, partition))
+    async def say_policy(self, record: Policy, partitions: Iterable[int]) -> dict[int, Retry]:
+        """Write a policy to partitions, side by side; return why some did not take it."""
+
+        async def write(partition: int) -> Retry | None:
+            signed = control_record(self.topic, record, self._secret.reveal, partition)
+            try:
+                await self._write(signed)
+            except Retry as error:
+                return error
+            return None
+
+        places = list(partitions)
+        errors = await asyncio.gather(*map(write, places))
+        return {place: error for place, error in zip(places, errors, strict=True) if error}
 
     async def refuse(self, record: Record, letter: DeadLetter) -> None:
         """Write a record to the dead letters; returns when they have it."""

@@ -511,6 +511,7 @@ async def test_an_emptied_store_is_noticed_and_its_dossiers_come_back(stage: Sta
     await until(lambda: plane.outcomes["decisions", "handled"] == 2)
     assert await stage.index.top("discover:all", 9)
     assert await stage.controls("v1") == said
+    assert len(await stage.controls()) == 2 * PARTITIONS  # one policy behind what must be counted
     await stage.send("reviews", "v1", verdict("approve"))
     await until(lambda: plane.outcomes["reviews", "handled"] == 3)
     assert len(await stage.controls("v1")) == len(said) + 1

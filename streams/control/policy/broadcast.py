@@ -5,9 +5,10 @@ partition has in force: no clock of any host can put it first or last for good. 
 has in force stands in its meta, stored with the counters by whoever folds it.
 """
 
+import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -15,7 +16,9 @@ import msgspec
 from streams.control.log import ControlLog, Ports, now_ms
 from streams.control.metrics import ControlMetrics
 from streams.control.policy.file import EPOCH_MS, PolicyRules
+from streams.core.events import Policy
 from streams.core.units import NEVER
+from streams.errors import Retry
 from streams.runtime.ports import Clock
 
 log: Final = logging.getLogger("streams.control")
@@ -55,12 +58,14 @@ class Broadcast:
     ) -> None:
         self.waiting: Final[dict[int, int]] = {}  # partition -> log end when the policy was put
         self._written: int | None = None  # number of the policy put last, None: it was in force
+        self._unwritten: Collection[int] = ()  # partitions that did not take it yet
+        self._turn = asyncio.Lock()
         self._log = control_log
         self._ports = ports
         self._metrics = metrics
         self._clock = clock
         self._policy: PolicyRules | None = None
-        self._seq = 0
+        self._seq = self._ts = 0
         self._pause_s = AGAIN_S
         self._again_at = self._warn_at = 0.0
 
@@ -71,26 +76,36 @@ class Broadcast:
     async def put(self, policy: PolicyRules, *, anew: bool = False) -> None:
         """Write a policy to every partition unless all have it in force, or if it is `anew`.
 
-        Returns when all are acknowledged; whether it is in force, `look` says later.
+        Returns when those that answer have it, and `Retry` if none does; `look` writes it to the
+        others later, and says when it is in force.
         """
+        async with self._turn:
+            await self._put(policy, anew=anew)
+            await self._look(policy)
+
+    async def look(self) -> None:
+        """See where the policy is in force by now, and write it again where another overtook it."""
+        async with self._turn:
+            if self._policy is not None and self.waiting:
+                await self._look(self._policy)
+
+    async def _put(self, policy: PolicyRules, *, anew: bool) -> None:
         self._policy, self._pause_s = policy, AGAIN_S
         self._warn_at = self._clock() + PATIENCE_S
         partitions = range(self._log.partitions)
         bounds = await self._ports.reader.offsets(self._log.topic, partitions)
         states = await self._in_force(partitions)
-        self.waiting.update((partition, bounds[partition].end) for partition in partitions)
+        self.waiting.update((p, bounds[p].end if p in bounds else NEVER) for p in partitions)
+        self._unwritten = ()
         self._seq = max(self._seq, *(state.seq for state in states.values()))
         self._metrics.policy_number.set(self._seq)
         self._written = None
         if anew or any(state.version != policy.version for state in states.values()):
             await self._write(policy, states.values())
-        await self.look()
 
-    async def look(self) -> None:
-        """See where the policy is in force by now, and write it again where another overtook it."""
-        policy = self._policy
-        if policy is None or not self.waiting:
-            return
+    async def _look(self, policy: PolicyRules) -> None:
+        if self._unwritten and self._clock() >= self._again_at:
+            await self._send(policy.record(self._seq, self._ts), self._unwritten)
         states = await self._in_force(self.waiting)
         for partition, state in states.items():
             if state.version == policy.version and self._is_last(state, self.waiting[partition]):
@@ -112,19 +127,27 @@ class Broadcast:
         states = list(states)
         self._seq = max(self._seq, *(state.seq for state in states)) + 1
         latest = max(EPOCH_MS, *(state.event_time for state in states))
-        record = policy.record(self._seq, min(latest, now_ms()))
-        await self._log.say_policy(record)
+        self._ts = min(latest, now_ms())
         self._written = self._seq
         self.waiting.update(dict.fromkeys(range(self._log.partitions), NEVER))
-        self._again_at = self._clock() + self._pause_s
-        self._pause_s = min(self._pause_s * 2, LONGEST_S)
+        await self._send(policy.record(self._seq, self._ts), range(self._log.partitions))
+        if len(self._unwritten) == self._log.partitions:
+            raise Retry(f"policy {policy.version} cannot be written")
         self._metrics.policy_number.set(self._seq)
         log.info(
             "policy %s is written to %d partitions as number %d",
             policy.version,
-            self._log.partitions,
+            self._log.partitions - len(self._unwritten),
             self._seq,
         )
+
+    async def _send(self, record: Policy, partitions: Collection[int]) -> None:
+        errors = await self._log.say_policy(record, partitions)
+        for error in list(errors.values())[:1]:
+            log.warning("partitions %s do not take the policy: %s", sorted(errors), error)
+        self._unwritten = errors.keys()
+        self._again_at = self._clock() + self._pause_s
+        self._pause_s = min(self._pause_s * 2, LONGEST_S)
 
     def _is_last(self, state: _InForce, end: int) -> bool:
         """Tell whether no policy that stood in the log before can follow on this one."""

@@ -5,11 +5,13 @@ from copy import deepcopy
 
 import pytest
 from kit.control import NOW, RULES, Office, Process, review, upload
-from kit.events import SECRET
+from kit.events import SECRET, view
+from kit.twins import LOG
 
 from streams.control.admission.register import TOPICS, FellBack
 from streams.errors import Retry
 from streams.runtime.ports import Outgoing
+from streams.runtime.signing import encode
 
 OTHER_SECRET = b"another secret of thirty-two byte"
 
@@ -64,6 +66,18 @@ async def test_nothing_is_learned_before_the_log_is_counted_again(office: Office
     await early.recovery.run()
     assert early.metrics.recovering._value.get() == 0
     assert office.known("v2") is not None
+
+
+async def test_a_log_in_use_is_counted_far_enough_some_day(office: Office) -> None:
+    await lived(office)
+    office.flush()
+    early = Process(office)
+    for _ in range(3):
+        await early.recovery.look()
+        needed = dict(early.log.counted)
+        office.world.log.append(Outgoing(LOG, encode(view("e1", video="v1")), b"v1"))
+    await early.recovery.look()
+    assert early.log.counted == needed
 
 
 async def test_an_older_redis_is_noticed_before_an_event_is_handled(office: Office) -> None:

@@ -1,6 +1,7 @@
 """Which policy is in force, by the log alone, on the twins in memory."""
 
 import logging
+from collections.abc import Awaitable
 from typing import Any
 
 import msgspec
@@ -11,8 +12,8 @@ from kit.twins import LOG
 
 from streams.control.policy.file import PolicyRules
 from streams.core.events import Policy
-from streams.errors import Halt
-from streams.runtime.memory import MemoryLog
+from streams.errors import Halt, Retry
+from streams.runtime.memory import MemoryLog, MemoryProducer
 from streams.runtime.ports import Outgoing
 from streams.runtime.signing import control_record, encode
 
@@ -161,6 +162,30 @@ async def test_of_two_control_planes_the_later_one_wins_and_both_rest(office: Of
         process.now_s += 1_000
         await process.broadcast.look()
     assert len(office.policies()) == written
+
+
+class OneIsAway(MemoryProducer):
+    """Writes to every partition but 1, until told otherwise."""
+
+    away = True
+
+    async def send(self, record: Outgoing) -> Awaitable[None]:
+        if self.away and record.partition == 1:
+            raise Retry("no leader")
+        return await super().send(record)
+
+
+async def test_a_partition_that_does_not_answer_keeps_it_from_no_other(office: Office) -> None:
+    producer = OneIsAway(office.world.log)
+    process = await Process(office, producer=producer).start()
+    assert [len(office.world.log.records(LOG, p)) for p in range(2)] == [1, 0]
+    producer.away = False
+    process.now_s += 2
+    await process.broadcast.look()
+    await office.count()
+    await process.broadcast.look()
+    assert in_force(office) == [(1, RULES.policy.version)] * 2
+    assert process.broadcast.waiting == {}
 
 
 async def test_without_a_worker_it_says_once_that_the_policy_waits(
