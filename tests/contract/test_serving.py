@@ -100,6 +100,12 @@ async def test_ten_decisions_come_after_nine(index: ServingIndex) -> None:
     assert list(await index.top(CARS, 10)) == [Candidate("v1", 11, 111)]
 
 
+async def test_a_stopped_video_takes_no_place_among_the_best(index: ServingIndex) -> None:
+    await index.apply([receipt(1, "start", value=9), receipt(1, "start", video="v2", value=5)])
+    await index.apply([receipt(2, "stop")])
+    assert [one.video for one in await index.top(CARS, 1)] == ["v2"]
+
+
 async def test_slices_of_a_video_stand_alone(index: ServingIndex) -> None:
     stop_of_another = receipt(5, "stop", slice_id=FANS)
     assert await index.apply([stop_of_another, receipt(4, "start"), receipt(4, "start")]) == 2

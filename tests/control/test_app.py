@@ -468,10 +468,12 @@ async def test_topics_of_another_partition_count_refuse_the_start(unique: str) -
         stage = Stage(broker.bootstrap, unique, CONFIG)
         await stage.producer.start()
         await stage.topics.start()
-        with pytest.raises(Halt, match=r"reviews has 3 partitions and the log has 2") as halt:
-            await stage.plane()
+        try:
+            with pytest.raises(Halt, match=r"reviews has 3 partitions and the log has 2") as halt:
+                await stage.plane()
+        finally:
+            await stage.close()
         assert halt.value.code == "topic_conflict"
-        await stage.close()
     assert not faust_threads()
 
 
@@ -484,6 +486,7 @@ async def test_counters_under_another_secret_refuse_the_start(stage: Stage) -> N
     with pytest.raises(Halt, match="partition 1: its counters differ in secret"):
         await stage.plane()
     assert await stage.controls() == []
+    assert stage.dossiers.positions == {}
     assert not faust_threads()
 
 
