@@ -16,14 +16,14 @@ log: Final = logging.getLogger("streams.control")
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class RulesInForce:
     """Everything read from `config/`: replaced as a whole."""
 
     tools: Tools
     policy: PolicyRules
 
 
-def load_rules(folder: Path) -> Rules:
+def load_rules(folder: Path) -> RulesInForce:
     """Read taxonomy, recognisers, gate, slices and policy; `Halt` with one line if one is wrong.
 
     A recogniser that cannot be built is logged and left out.
@@ -42,7 +42,7 @@ def load_rules(folder: Path) -> Rules:
         first_slices=policy.first_slices,
         report=_report,
     )
-    return Rules(tools, policy)
+    return RulesInForce(tools, policy)
 
 
 def file_stamps(folder: Path) -> tuple[tuple[str, int, int], ...]:

@@ -14,7 +14,7 @@ from streams.control.admission.register import TOPICS, Register
 from streams.control.log import ControlLog, Ports
 from streams.control.metrics import ControlMetrics
 from streams.control.policy.broadcast import Broadcast
-from streams.control.rules import Rules, load_rules
+from streams.control.rules import RulesInForce, load_rules
 from streams.core.counters import VIDEO_ROW, Video, load_video
 from streams.core.events import ControlRecord, Policy, Recognition, Review, Upload
 from streams.core.partitioner import partition_of
@@ -31,7 +31,7 @@ from streams.runtime.signing import encode
 from streams.settings import Secret
 
 NOW: Final = 1_700_000_000_000
-RULES: Final[Rules] = load_rules(CONFIG)
+RULES: Final[RulesInForce] = load_rules(CONFIG)
 _TOPIC: Final[dict[type, ControlTopic]] = {
     Upload: "uploads",
     Recognition: "recognitions",

@@ -110,7 +110,7 @@ _TOLD: Final[dict[VideoStage, Told]] = {
 }
 
 
-class Ruling(Struct, frozen=True):
+class GateRuling(Struct, frozen=True):
     """The gate's word on the facts, and the rule that spoke, for a moderator to read."""
 
     word: Word
@@ -129,7 +129,7 @@ class Dossier(Struct, frozen=True):
     upload: Upload | None = None
     heard: dict[str, Heard] = {}
     verdict: Review | None = None
-    ruling: Ruling | None = None
+    ruling: GateRuling | None = None
     told: Told = Told()
     seq: int = 0
     unsent: tuple[VideoControl, ...] = ()
@@ -293,8 +293,8 @@ def _judge(dossier: Dossier, tools: Tools) -> Dossier:
         return dossier
     rule = tools.gate.first_rule(dossier.upload, _tags(dossier))
     if rule is None:
-        return replace(dossier, ruling=Ruling("wait", "", "no rule fits"))
-    return replace(dossier, ruling=Ruling(rule.verdict, rule.name, rule.reason))
+        return replace(dossier, ruling=GateRuling("wait", "", "no rule fits"))
+    return replace(dossier, ruling=GateRuling(rule.verdict, rule.name, rule.reason))
 
 
 def _audience(dossier: Dossier) -> Audience:
@@ -311,7 +311,7 @@ def _audience(dossier: Dossier) -> Audience:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ControlStep:
     """One control record to be: its kind, the word that its id begins with, its own fields."""
 
     kind: type[VideoControl]
@@ -319,13 +319,13 @@ class Step:
     fields: Mapping[str, Any]  # of the kind's constructor, each as its type says
 
 
-def _steps(dossier: Dossier, tools: Tools) -> tuple[Told, list[Step]]:
+def _steps(dossier: Dossier, tools: Tools) -> tuple[Told, list[ControlStep]]:
     """Return what the log will have been told, and the steps from there to here."""
     told = dossier.told
     if told.ended:
         return told, []
     if dossier.verdict is not None and dossier.verdict.verdict == "reject":
-        return replace(told, ended=True), [Step(Takedown, "takedown", {})]
+        return replace(told, ended=True), [ControlStep(Takedown, "takedown", {})]
     wanted, upload = _audience(dossier), dossier.upload
     if told.audience == "nobody" and (upload is None or wanted == "nobody"):
         return told, []
@@ -337,7 +337,7 @@ def _steps(dossier: Dossier, tools: Tools) -> tuple[Told, list[Step]]:
         assert upload is not None
         starts = tools.catalogue.first_slices(matches, tools.first_slices)
         admission = _admission(upload, wanted, starts, tools) | {"fits": fits}
-        return Told(wanted, fits=fits), [Step(Admit, "admit", admission)]
+        return Told(wanted, fits=fits), [ControlStep(Admit, "admit", admission)]
     now = wanted if wanted != "nobody" else told.audience
     held = wanted == "nobody"
     return Told(now, held=held, fits=fits), list(_changes(told, now, held=held, fits=fits))
@@ -355,26 +355,28 @@ def _admission(
     }
 
 
-def _changes(told: Told, now: Audience, *, held: bool, fits: dict[str, int]) -> Iterator[Step]:
+def _changes(
+    told: Told, now: Audience, *, held: bool, fits: dict[str, int]
+) -> Iterator[ControlStep]:
     """Yield the steps of an admitted video.
 
     A smaller audience comes before a release, a larger one after it: in between nobody sees what
     they may not, and the fold looks for the next crowd of a video that is not held.
     """
     if fits != told.fits:
-        yield Step(Revise, "refit", {"fits": fits})
+        yield ControlStep(Revise, "refit", {"fits": fits})
     if held and not told.held:
-        yield Step(Hold, "hold", {})
+        yield ControlStep(Hold, "hold", {})
     if (told.audience, now) == ("public", "followers"):
-        yield Step(Revise, "limit", {"limited": True})
+        yield ControlStep(Revise, "limit", {"limited": True})
     if told.held and not held:
-        yield Step(Release, "release", {})
+        yield ControlStep(Release, "release", {})
     if (told.audience, now) == ("followers", "public"):
-        yield Step(Revise, "widen", {"limited": False})
+        yield ControlStep(Revise, "widen", {"limited": False})
 
 
 def _records(
-    dossier: Dossier, steps: Sequence[Step], cause: str, now_ms: int
+    dossier: Dossier, steps: Sequence[ControlStep], cause: str, now_ms: int
 ) -> Iterator[VideoControl]:
     for step in steps:
         named = _control_id(step.word, cause)
