@@ -4,7 +4,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
-from itertools import product
+from itertools import groupby, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -33,7 +33,7 @@ COLUMNS: Final = {
     "idle_slots": "idle %",
     "false_stops": "false stops %",
     "good_stopped": "good stopped %",
-    "bad_stop_impressions": "bad stopped after",
+    "bad_stop_impressions": "bad stopped at",
     "decisions": "decisions",
     "gini": "gini",
 }
@@ -75,9 +75,10 @@ def simulate(config: Path, output: str, **options: Any) -> None:
 
 def _attack(config: Path, output: str) -> None:
     from streams.lab.simulator.admission import load_platform  # noqa: PLC0415 - needs the extra
-    from streams.lab.simulator.attack import costs  # noqa: PLC0415
+    from streams.lab.simulator.attack import STOPPING, WIDENING, cost_of  # noqa: PLC0415
 
-    rows = [cost._asdict() for cost in costs(load_platform(config))]
+    policy = load_platform(config).policy
+    rows = [cost_of(policy, attack)._asdict() for attack in (*WIDENING, *STOPPING)]
     if output == "table":
         rows = [{name: "-" if v is None else v for name, v in row.items()} for row in rows]
     emit(rows, output)
@@ -93,7 +94,7 @@ def _compare(config: Path, output: str, options: Mapping[str, Any]) -> None:
     for name, rate in speeds(results).items():
         click.echo(f"{name}: {rate:,.0f} impressions/s on one core", err=True)
     if output == "table":
-        emit([_row(summary) for summary in summaries], output)
+        _print_tables(summaries)
     else:
         emit([_fields(summary) for summary in summaries], output)
     if options["plots"]:
@@ -119,8 +120,21 @@ def _cells(config: Path, options: Mapping[str, Any]) -> "list[Cell]":
     ]
 
 
+def _print_tables(summaries: "Sequence[Summary]") -> None:
+    """Print a table for each world and regime, never folded: numbers are read in columns."""
+    for (world, regime), own in groupby(summaries, key=lambda each: (each.world, each.regime)):
+        rows = [_row(summary) for summary in own]
+        lines = [list(rows[0]), *(list(row.values()) for row in rows)]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        click.echo(f"{world}, {regime}")
+        for line in lines:
+            cells = (cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))
+            click.echo("  ".join((line[0].ljust(widths[0]), *cells)))
+        click.echo()
+
+
 def _row(summary: "Summary") -> dict[str, str]:
-    row = {"world": summary.world, "regime": summary.regime, "contender": summary.contender}
+    row = {"contender": summary.contender}
     for field, head in COLUMNS.items():
         mean, half = summary.intervals[field]
         row[head] = _spell(mean, half, percent=head.endswith("%"))

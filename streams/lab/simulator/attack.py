@@ -5,7 +5,7 @@ attacker comes in as soon as half of the latest tranche was shown, which is when
 possible, and needs the next honest view to be judged.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 from statistics import median
@@ -30,7 +30,7 @@ from streams.core.events import (
 )
 from streams.core.fold import fold
 from streams.core.state import PartitionState
-from streams.lab.simulator.admission import START_MS, Platform
+from streams.lab.simulator.admission import START_MS
 from streams.lab.viewers import Rates, appeal_for, draw_buttons, draw_watch, rates_at
 
 SLICE: Final = "discover:cooking"
@@ -42,7 +42,7 @@ MOST: Final = 400
 WIDENINGS: Final = 3
 NEXT_VIEWS: Final = 10
 """Honest views after an attack by which it must have worked: as far as checkpoints lie apart."""
-SEEDS: Final = range(1, 6)
+SEEDS: Final = (1, 2, 3)
 _Button = Like | Comment | Share | Follow | Hide | Report | Order
 _BUTTONS: Final[dict[str, type[_Button]]] = {
     "like": Like, "comment": Comment, "share": Share, "follow": Follow, "hide": Hide,
@@ -90,17 +90,15 @@ class Cost(NamedTuple):
     stop: int | None
 
 
-def costs(platform: Platform) -> Iterator[Cost]:
-    """Yield what each attack pays for three widenings of a bad video, or a good one's stop."""
-    for attack in WIDENING:
-        prices = [_widenings(platform.policy, attack, seed) for seed in SEEDS]
-        first, second, third = (_median(paid) for paid in zip(*prices, strict=True))
-        yield Cost(attack.name, attack.viewers, first, second, third, None)
-    for attack in STOPPING:
-        stops = [
-            _least(Siege(platform.policy, attack, seed, FROM_PRICE), [], "stop") for seed in SEEDS
-        ]
-        yield Cost(attack.name, attack.viewers, None, None, None, _median(stops))
+def cost_of(policy: Policy, attack: Attack) -> Cost:
+    """Return what an attack pays for three widenings of a bad video, or for a good one's stop."""
+    if attack in STOPPING:
+        sieges = (Siege(policy, attack, seed, FROM_PRICE) for seed in SEEDS)
+        stop = _median([_least(siege, [], "stop") for siege in sieges])
+        return Cost(attack.name, attack.viewers, None, None, None, stop)
+    paid = [_widenings(policy, attack, seed) for seed in SEEDS]
+    first, second, third = (_median(stage) for stage in zip(*paid, strict=True))
+    return Cost(attack.name, attack.viewers, first, second, third, None)
 
 
 def _widenings(policy: Policy, attack: Attack, seed: int) -> list[int | None]:

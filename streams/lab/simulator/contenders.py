@@ -40,7 +40,7 @@ class Contender(Protocol):
         """Answer the feed: impressions of each pair in this tick."""
 
     def learn(self, batch: EventBatch, tick: int) -> None:
-        """Take in what the log got in this tick, in order of pair, then time."""
+        """Take in what the log got in this tick."""
 
     def stopped(self) -> Bools:
         """Return which pairs stand stopped."""

@@ -69,9 +69,23 @@ class FoldedRule:
     def learn(self, batch: EventBatch, tick: int) -> None:
         """Fold what the log got."""
         self._tick = tick
-        if not self._bulk:
+        batch = batch.in_order(tick)
+        if self._bulk and len(batch):
+            self._learn_in_bulk(batch)
+        else:
             self._fold([record_at(self._world, batch, at) for at in range(len(batch))])
-            return
+
+    def stopped(self) -> Bools:
+        """Return which pairs stand stopped."""
+        standing = np.zeros(self._world.shape, np.bool_)
+        for name, video in self._state.videos.items():
+            for slice_id, row in video.slices.items():
+                if row.status == STOPPED:
+                    standing[self._slices[slice_id], self._videos[name]] = True
+        return standing
+
+    def _learn_in_bulk(self, batch: EventBatch) -> None:
+        """Take each pair's events in one step, or from checkpoint to checkpoint."""
         sums = running_sums(self._world, batch)
         starts = np.flatnonzero(np.diff(batch.pair, prepend=-1))
         ends = np.append(starts[1:], len(batch))
@@ -85,15 +99,6 @@ class FoldedRule:
                 _add(row, total)
             else:
                 self._step(row, batch, sums, (start, end))
-
-    def stopped(self) -> Bools:
-        """Return which pairs stand stopped."""
-        standing = np.zeros(self._world.shape, np.bool_)
-        for name, video in self._state.videos.items():
-            for slice_id, row in video.slices.items():
-                if row.status == STOPPED:
-                    standing[self._slices[slice_id], self._videos[name]] = True
-        return standing
 
     def _row(self, pair: int) -> Slice:
         place, video = divmod(pair, len(self._world.videos))

@@ -44,7 +44,7 @@ def measure(world: World, course: Course, oracle: Course, ladder: Course) -> Mea
     """Return the measures of a run beside those of the oracle and the ladder in the same world."""
     public = world.public
     shown = course.shown[public]
-    total = max(int(shown.sum()), 1)
+    total = int(shown.sum())
     best, worst = _value(world, oracle), _value(world, ladder)
     value = _value(world, course)
     by_video = shown.sum(axis=0)
@@ -53,7 +53,7 @@ def measure(world: World, course: Course, oracle: Course, ladder: Course) -> Mea
         value / best,
         (best - value) / (best - worst),
         *_stops(world, course, oracle),
-        int(course.wasted[public].sum()) / total,
+        int(course.wasted[public].sum()) / max(total, 1),
         _bad_stop_impressions(world, course),
         _share(course.shown > 0, good),
         1 - total / max(int(world.slots[public].sum()), 1),
