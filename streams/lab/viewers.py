@@ -7,7 +7,17 @@ import math
 from random import Random
 from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 
-from streams.core.events import Weights
+from streams.core.events import (
+    EVENT_TYPES,
+    Comment,
+    Follow,
+    Hide,
+    Like,
+    Order,
+    Report,
+    Share,
+    Weights,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,6 +73,11 @@ class Style(NamedTuple, Generic[Real]):
 
 PLAIN: Final[Style[float]] = Style(1.0, 1.0, 1.0)
 """As the appeal says."""
+Button = Like | Comment | Share | Follow | Hide | Report | Order
+BUTTONS: Final[dict[str, type[Button]]] = {
+    EVENT_TYPES[kind]: kind for kind in (Like, Comment, Share, Follow, Hide, Report, Order)
+}
+"""What a viewer can press, by the names of its rates."""
 PLEASED: Final = ("like", "comment", "share", "follow", "order")
 """Buttons that only those press who did not skip the video."""
 ANNOYED: Final = ("hide", "report")
@@ -135,7 +150,7 @@ def draw_buttons(chance: Random, rates: Rates[float], *, skipped: bool) -> list[
 def appeal_for(value: float, weights: Weights) -> float:
     """Return the appeal at which a view is worth `value` micro-units, 0 or 1 beyond the ends.
 
-    >>> from streams.core.policy import DEFAULT_WEIGHTS
+    >>> from streams.core.rule import DEFAULT_WEIGHTS
     >>> round(appeal_for(worth(rates_at(0.6), DEFAULT_WEIGHTS), DEFAULT_WEIGHTS), 6)
     0.6
     """

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.core.policy import DEFAULT_WEIGHTS
+from streams.core.rule import DEFAULT_WEIGHTS
 from streams.lab.viewers import (
     ANNOYED,
     PLEASED,

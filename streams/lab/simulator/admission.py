@@ -8,12 +8,14 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from streams.control import dossier
-from streams.control.catalogue import Catalogue
-from streams.control.dossier import Tools
-from streams.control.policy import PolicyRules
-from streams.control.recognise import Recogniser, RecogniserFault, Taxonomy
-from streams.control.review import ReviewGate
+from streams.control.admission import dossier
+from streams.control.admission.dossier import Tools
+from streams.control.admission.plugins import RecogniserFault
+from streams.control.admission.recognise import Recogniser
+from streams.control.admission.review import ReviewGate
+from streams.control.admission.taxonomy import Taxonomy
+from streams.control.policy.catalogue import Catalogue
+from streams.control.policy.file import PolicyRules
 from streams.core.events import Policy, Review, Upload, VideoControl
 from streams.core.units import surface_of
 from streams.lab.uploads import SUBJECTS, draw_upload

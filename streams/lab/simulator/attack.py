@@ -12,26 +12,26 @@ from statistics import median
 from typing import Final, NamedTuple
 
 from streams.core.counters import Slice
-from streams.core.decisions import Receipt
 from streams.core.events import (
     Admit,
-    Comment,
-    Follow,
-    Hide,
     Impression,
     InteractionRecord,
-    Like,
     LogRecord,
-    Order,
     Policy,
-    Report,
-    Share,
     View,
 )
 from streams.core.fold import fold
+from streams.core.receipts import Receipt
 from streams.core.state import PartitionState
 from streams.lab.simulator.admission import START_MS
-from streams.lab.viewers import Rates, appeal_for, draw_buttons, draw_watch, rates_at
+from streams.lab.viewers import (
+    BUTTONS,
+    Rates,
+    appeal_for,
+    draw_buttons,
+    draw_watch,
+    rates_at,
+)
 
 SLICE: Final = "discover:cooking"
 DURATION_MS: Final = 20_000
@@ -43,11 +43,6 @@ WIDENINGS: Final = 3
 NEXT_VIEWS: Final = 10
 """Honest views after an attack by which it must have worked: as far as checkpoints lie apart."""
 SEEDS: Final = (1, 2, 3)
-_Button = Like | Comment | Share | Follow | Hide | Report | Order
-_BUTTONS: Final[dict[str, type[_Button]]] = {
-    "like": Like, "comment": Comment, "share": Share, "follow": Follow, "hide": Hide,
-    "report": Report, "order": Order,
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +180,7 @@ class Siege:
         share, skipped = draw_watch(self._chance, self._rates)
         view = View(self._id(), *about, int(share * DURATION_MS), DURATION_MS)
         pressed = draw_buttons(self._chance, self._rates, skipped=skipped)
-        buttons = [_BUTTONS[name](self._id(), *about) for name in pressed]
+        buttons = [BUTTONS[name](self._id(), *about) for name in pressed]
         self._send([Impression(self._id(), *about), view, *buttons])
 
     def _act(self) -> None:
@@ -198,7 +193,7 @@ class Siege:
                 watched = DURATION_MS if part == "view" else 0
                 made.append(View(self._id(), *about, watched, DURATION_MS))
             else:
-                made.append(_BUTTONS[part](self._id(), *about))
+                made.append(BUTTONS[part](self._id(), *about))
         self._send(made)
 
     def _about(self, who: str) -> tuple[str, str, str, int]:

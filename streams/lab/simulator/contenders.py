@@ -15,7 +15,7 @@ from streams.lab.simulator.traffic import IMPRESSION, LIKE, NAMES, VIEW, EventBa
 from streams.lab.simulator.world import World
 
 
-class Stop(NamedTuple):
+class StoppedPair(NamedTuple):
     """A pair that was stopped, and after how many impressions."""
 
     pair: int
@@ -29,7 +29,7 @@ class Contender(Protocol):
     The loop calls `admit` when a video arrives, then each tick `choose` once and `learn` once.
     """
 
-    stops: list[Stop]
+    stops: list[StoppedPair]
     decisions: int
     overdrawn: int  # impressions beyond the allowance
 
@@ -120,7 +120,7 @@ class Ranking:
     """
 
     def __init__(self, world: World, servers: Servers, seed: int) -> None:
-        self.stops: list[Stop] = []
+        self.stops: list[StoppedPair] = []
         self.decisions = 0
         self.overdrawn = 0
         self.world = world

@@ -12,13 +12,13 @@ import numpy as np
 from msgspec.structs import replace
 
 from streams.core.counters import COMPLETE_PERCENT, COUNTERS, STOPPED, Slice
-from streams.core.decisions import Receipt
 from streams.core.events import Admit, LogRecord
 from streams.core.fold import fold
+from streams.core.receipts import Receipt
 from streams.core.state import PartitionState
 from streams.core.units import MICROS
 from streams.lab.simulator.arrays import Bools, Ints
-from streams.lab.simulator.contenders import Stop
+from streams.lab.simulator.contenders import StoppedPair
 from streams.lab.simulator.serving import Offer, Question, Servers, beyond
 from streams.lab.simulator.traffic import LIKE, NAMES, VIEW, EventBatch, record_at
 from streams.lab.simulator.world import World
@@ -34,7 +34,7 @@ class FoldedRule:
     """
 
     def __init__(self, world: World, servers: Servers, *, bulk: bool = True) -> None:
-        self.stops: list[Stop] = []
+        self.stops: list[StoppedPair] = []
         self.decisions = 0
         self.overdrawn = 0
         self.receipts: list[Receipt] = []
@@ -123,7 +123,7 @@ class FoldedRule:
         offsets = range(self._offset, self._offset + len(events))
         self._offset += len(events)
         effects = fold(self._state, events, offsets, [0] * len(events))
-        assert not effects.rejected  # noqa: S101 - the simulator's events are valid
+        assert not effects.rejected
         for receipt in effects.receipts:
             self._apply(receipt)
 
@@ -135,7 +135,7 @@ class FoldedRule:
         self._allowance[place] = 0 if receipt.action == "stop" else receipt.allowance
         if receipt.action == "stop":
             pair = place[0] * len(self._world.videos) + place[1]
-            self.stops.append(Stop(pair, self._tick, receipt.impressions))
+            self.stops.append(StoppedPair(pair, self._tick, receipt.impressions))
 
 
 class EverySliceStarted(FoldedRule):

@@ -28,7 +28,7 @@ class JointPosterior(Ranking):
 
     def __init__(self, world: World, servers: Servers, seed: int) -> None:
         super().__init__(world, servers, seed)
-        self.expected, self.covariance = world.expected, world.covariance
+        self.expected, self.covariance = world.tastes.expected, world.tastes.covariance
         count = len(world.videos)
         self.mean = self.expected.copy()
         self.second = np.repeat(self.covariance[None], count, 0)  # posterior covariance by video

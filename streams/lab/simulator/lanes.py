@@ -8,7 +8,7 @@ import numpy as np
 from streams.core.events import Admit
 from streams.core.units import surface_of
 from streams.lab.simulator.arrays import Bools, Floats, Ints
-from streams.lab.simulator.contenders import Stop, Tallies
+from streams.lab.simulator.contenders import StoppedPair, Tallies
 from streams.lab.simulator.serving import Offer, Question, Servers, beyond
 from streams.lab.simulator.traffic import EventBatch
 from streams.lab.simulator.world import World
@@ -27,7 +27,7 @@ class Lanes(ABC):
     """
 
     def __init__(self, world: World, servers: Servers) -> None:
-        self.stops: list[Stop] = []
+        self.stops: list[StoppedPair] = []
         self.decisions = 0
         self.overdrawn = 0
         self.world = world
@@ -77,12 +77,12 @@ class Lanes(ABC):
                 return
 
     def stop(self, which: Bools, tick: int) -> None:
-        """Stop pairs, never followers, and open the next crowd of each."""
+        """StoppedPair pairs, never followers, and open the next crowd of each."""
         for place, video in np.argwhere(which & self.world.public[:, None]).tolist():
             self.decisions += 1
             self.open[place, video], self._stopped[place, video] = False, True
             shown = int(self.tallies.impressions[place, video])
-            self.stops.append(Stop(place * len(self.world.videos) + video, tick, shown))
+            self.stops.append(StoppedPair(place * len(self.world.videos) + video, tick, shown))
             self.start_next(video)
 
     @abstractmethod
@@ -150,7 +150,7 @@ class PeekingZ(Lanes):
         return np.where(looked, self.tallies.mean(), self.world.policy.weights.watch)
 
     def judge(self, tick: int) -> None:
-        """Stop below, widen above, top up in between."""
+        """StoppedPair below, widen above, top up in between."""
         policy, views = self.world.policy, np.maximum(self.tallies.views, 1)
         error = np.sqrt(self.tallies.noise(1) / views)
         z = (self.tallies.mean() - self.world.prices[:, None]) / error

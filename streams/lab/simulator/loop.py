@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from streams.lab.simulator.arrays import Bools, Floats, Ints
-from streams.lab.simulator.contenders import Contender, Stop
+from streams.lab.simulator.contenders import Contender, StoppedPair
 from streams.lab.simulator.serving import Question
 from streams.lab.simulator.traffic import Traffic
 from streams.lab.simulator.world import World
@@ -20,7 +20,7 @@ class Course:
     wasted: Ints  # impressions below the price
     last: Ints  # impressions of each pair in the last tick
     overdrawn: int  # impressions beyond the allowance
-    stops: tuple[Stop, ...]
+    stops: tuple[StoppedPair, ...]
     stopped: Bools
     decisions: int
 

@@ -4,7 +4,7 @@ Each draws target means; where a target lies beyond what viewers can do, the nea
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from streams.core.events import Policy
 from streams.core.units import MICROS, surface_of
 from streams.lab.simulator.arrays import Bools, Floats, Ints
-from streams.lab.simulator.world import Fakes, Habits, per_slice
+from streams.lab.simulator.world import Fakes, Habits, Tastes, per_slice
 
 PHASES: Final = 8
 LATE: Final = Habits(lost=0.10, button_ticks=8)
@@ -45,18 +45,6 @@ class Stage:
         """Return deviations of unit variance, correlated between the slices of a video."""
         root = np.linalg.cholesky(correlation)
         return np.asarray(root @ self.rng.standard_normal(self.fits.shape))
-
-
-@dataclass(frozen=True, slots=True)
-class Tastes:
-    """The truth to be: mean value of each phase and pair, with the distribution it came from."""
-
-    targets: Floats
-    expected: Floats
-    covariance: Floats
-    phase_ticks: int = 1 << 30
-    habits: Habits = field(default_factory=Habits)
-    fakes: Fakes | None = None
 
 
 def draw_independent(stage: Stage) -> Tastes:

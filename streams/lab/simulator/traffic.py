@@ -1,37 +1,25 @@
 """What follows from showing videos: impressions, views and buttons, each when the log gets it."""
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Self
 
 import numpy as np
 
-from streams.core.events import (
-    EVENT_TYPES,
-    Comment,
-    Follow,
-    Hide,
-    Impression,
-    InteractionRecord,
-    Like,
-    Order,
-    Report,
-    Share,
-    View,
-)
+from streams.core.events import EVENT_TYPES, Impression, InteractionRecord, View
 from streams.lab.simulator.admission import START_MS
 from streams.lab.simulator.arrays import Bools, Floats, Ints
-from streams.lab.simulator.world import TICK_MS, World
-from streams.lab.viewers import ANNOYED, LONGEST_PARTIAL, PLEASED, SKIPPED, bend_of
+from streams.lab.simulator.world import TICK_MS, Fakes, World
+from streams.lab.viewers import ANNOYED, BUTTONS, LONGEST_PARTIAL, PLEASED, SKIPPED, Button, bend_of
 
-KINDS: Final = (Impression, View, Like, Comment, Share, Follow, Hide, Report, Order)
+KINDS: Final = (Impression, View, *BUTTONS.values())
 """The kind of an event is its place here."""
-_PLAIN: Final[Mapping[int, Callable[[str, str, str, str, int], InteractionRecord]]] = {
-    place: kind for place, kind in enumerate(KINDS) if kind is not View
-}
 NAMES: Final = tuple(EVENT_TYPES[kind] for kind in KINDS)
 IMPRESSION, VIEW, LIKE = range(3)
-SHARE, REPORT = KINDS.index(Share), KINDS.index(Report)
+_PLAIN: Final[dict[int, type[Impression] | type[Button]]] = {
+    IMPRESSION: Impression,
+    **dict(enumerate(BUTTONS.values(), LIKE)),
+}
+SHARE, REPORT = NAMES.index("share"), NAMES.index("report")
 LATE_TICKS: Final = 5
 _PLEASED: Final = np.array([NAMES.index(name) for name in PLEASED])
 _ANNOYED: Final = np.array([NAMES.index(name) for name in ANNOYED])
@@ -129,7 +117,7 @@ class Traffic:
 
     def expose(self, counts: Ints, tick: int) -> None:
         """Show each pair to so many viewers, each of whom sees a video once."""
-        world, rng, habits = self._world, self._rng, self._world.habits
+        world, rng, habits = self._world, self._rng, self._world.tastes.habits
         pairs = np.repeat(np.arange(counts.size), counts.ravel())
         serials = np.arange(self.exposed, self.exposed + len(pairs))
         self.exposed += len(pairs)
@@ -143,8 +131,8 @@ class Traffic:
         self._add(pairs, IMPRESSION, 0, shown, serials)
         arrives = rng.random(len(pairs)) >= habits.lost
         self._view(pairs[arrives], seen[arrives], serials[arrives], tick)
-        if world.fakes is not None:
-            self._fake(tick)
+        if world.tastes.fakes is not None:
+            self._fake(world.tastes.fakes, tick)
 
     def due(self, tick: int) -> EventBatch:
         """Return what the log gets in this tick, in no order."""
@@ -176,17 +164,14 @@ class Traffic:
             self._add(pairs[pressed], kinds, 0, when[pressed] + delay, serials[pressed])
 
     def _button_delays(self, count: int) -> Ints:
-        habits, rng = self._world.habits, self._rng
+        habits, rng = self._world.tastes.habits, self._rng
         delay = 1 + TICK_MS * habits.button_ticks + rng.integers(0, 20, count)
         slow = rng.random(count) < habits.late_buttons
         delay[slow] += rng.integers(TICK_MS, 10 * TICK_MS, int(slow.sum()))
         return delay
 
-    def _fake(self, tick: int) -> None:
-        fakes = self._world.fakes
-        assert fakes is not None  # noqa: S101 - asked before
-        views, likes, shares = (VIEW, LIKE, SHARE)
-        for pairs, kinds in ((fakes.praised, (views, likes, shares)), (fakes.reported, (REPORT,))):
+    def _fake(self, fakes: Fakes, tick: int) -> None:
+        for pairs, kinds in ((fakes.praised, (VIEW, LIKE, SHARE)), (fakes.reported, (REPORT,))):
             age = tick - self._world.arrivals[pairs % len(self._world.videos)]
             targets = np.repeat(pairs[(age >= 0) & (age < fakes.ticks)], fakes.each)
             serials = np.arange(self._fakes, self._fakes + len(targets))

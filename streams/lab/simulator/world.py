@@ -1,6 +1,6 @@
 """One simulated platform: its videos, audiences, slots, and the truth that no contender sees."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 import numpy as np
@@ -47,11 +47,23 @@ class Fakes:
 
 
 @dataclass(frozen=True, slots=True)
+class Tastes:
+    """What a world is about: the means that it wants, and how feedback behaves there."""
+
+    targets: Floats  # of each phase and pair; the nearest that viewers can do becomes true
+    expected: Floats  # true mean of each pair's distribution
+    covariance: Floats  # true covariance between the slices of a video
+    phase_ticks: int = 1 << 30
+    habits: Habits = field(default_factory=Habits)
+    fakes: Fakes | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class World:
     """Everything that is fixed before the first tick.
 
     A pair is `slice place * videos + video`. `rates` and `means` have a leading axis of phases: a
-    video enters the next one `phase_ticks` after the last. `means` are true means per view.
+    video enters the next one `tastes.phase_ticks` after the last. `means` are true means per view.
     """
 
     name: str
@@ -69,11 +81,7 @@ class World:
     ticks: int
     rates: Rates[Floats]
     means: Floats
-    phase_ticks: int
-    expected: Floats  # true mean of each pair's distribution
-    covariance: Floats  # true covariance between the slices of a video
-    habits: Habits
-    fakes: Fakes | None
+    tastes: Tastes
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -92,7 +100,7 @@ class World:
 
     def phases(self, tick: int) -> Ints:
         """Return the phase of each video."""
-        age = np.maximum(tick - self.arrivals, 0) // self.phase_ticks
+        age = np.maximum(tick - self.arrivals, 0) // self.tastes.phase_ticks
         return np.asarray(np.minimum(age, self.means.shape[0] - 1))
 
     def means_at(self, tick: int) -> Floats:

@@ -59,7 +59,9 @@ def test_the_world_says_what_the_policy_expects_unless_its_priors_are_wrong(
 ) -> None:
     def surprise(name: str) -> float:
         world = a_world(name, size=0.05)
-        apart = (world.means[0] - a_world("independent", size=0.05).expected) * world.reachable
+        apart = (
+            world.means[0] - a_world("independent", size=0.05).tastes.expected
+        ) * world.reachable
         return float(np.abs(apart.sum(axis=1) / world.reachable.sum(axis=1))[world.public].mean())
 
     assert surprise("independent") < 0.03

@@ -112,9 +112,11 @@ def test_the_joint_posterior_is_that_of_a_dense_gaussian(a_world: BuildWorld) ->
     for video in range(3):
         seen = views[:, video] > 0
         error = np.diag(noise[seen, video] / views[seen, video])
-        gain = world.covariance[:, seen] @ np.linalg.inv(world.covariance[seen][:, seen] + error)
-        dense = world.expected[:, video] + gain @ (mean - world.expected)[seen, video]
-        second = world.covariance - gain @ world.covariance[seen]
+        gain = world.tastes.covariance[:, seen] @ np.linalg.inv(
+            world.tastes.covariance[seen][:, seen] + error
+        )
+        dense = world.tastes.expected[:, video] + gain @ (mean - world.tastes.expected)[seen, video]
+        second = world.tastes.covariance - gain @ world.tastes.covariance[seen]
         assert np.allclose(joint.mean[:, video], dense)
         assert np.allclose(joint.second[video], second, atol=1e-9)
 
@@ -136,9 +138,9 @@ def test_learning_finds_hidden_tastes(a_world: BuildWorld) -> None:
     def apart() -> float:
         spreads = np.sqrt(np.diag(learned.covariance))
         correlation = learned.covariance / np.outer(spreads, spreads)
-        truth = np.sqrt(np.diag(world.covariance))
+        truth = np.sqrt(np.diag(world.tastes.covariance))
         discover = np.array([name.startswith("discover") for name in world.slices])
-        wrong = correlation - world.covariance / np.outer(truth, truth)
+        wrong = correlation - world.tastes.covariance / np.outer(truth, truth)
         return float(np.abs(wrong[discover][:, discover]).mean())
 
     before = apart()

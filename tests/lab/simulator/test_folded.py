@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from streams.core.counters import encode_slice, encode_video
-from streams.core.decisions import encode
+from streams.core.receipts import encode
 from streams.core.units import MICROS
 from streams.lab.simulator.folded import EverySliceStarted, FoldedRule
 from streams.lab.simulator.loop import run

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.lab.simulator.contenders import Oracle, Stop
+from streams.lab.simulator.contenders import Oracle, StoppedPair
 from streams.lab.simulator.lanes import TrafficPools
 from streams.lab.simulator.loop import Course, run
 from streams.lab.simulator.measures import CLEARLY, Measures, cuts, gini, measure
@@ -60,7 +60,7 @@ def test_a_stop_above_the_price_is_false_and_one_below_has_its_impressions(
     world = courses[0]
     gains = (world.means[0] - world.prices[:, None]).ravel()
     good, bad = int(gains.argmax()), int(np.where(world.reachable.ravel(), gains, 1).argmin())
-    stops = (Stop(good, 5, 400), Stop(bad, 5, 70), Stop(bad, 6, 90))
+    stops = (StoppedPair(good, 5, 400), StoppedPair(bad, 5, 70), StoppedPair(bad, 6, 90))
     measures = measured(courses, stops=stops)
     assert measures.false_stops == pytest.approx(1 / 3)
     assert measures.bad_stop_impressions == 80
@@ -71,7 +71,7 @@ def test_clearly_good_pairs_that_stand_stopped_are_counted(courses: Courses) -> 
     clearly = world.means[0] >= (cuts(world, oracle) + CLEARLY)[:, None]
     clearly &= world.reachable & world.public[:, None]
     assert clearly.any()
-    stop = (Stop(0, 0, 1),)
+    stop = (StoppedPair(0, 0, 1),)
     assert measured(courses, stopped=clearly, stops=stop).good_stopped == 1
     assert measured(courses, stopped=~clearly, stops=stop).good_stopped == 0
 

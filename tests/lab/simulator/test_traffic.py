@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,7 +18,7 @@ from streams.lab.simulator.traffic import (
     Traffic,
     record_at,
 )
-from streams.lab.simulator.world import TICK_MS, Habits, World
+from streams.lab.simulator.world import TICK_MS, World
 
 BuildWorld = Callable[..., World]
 
@@ -75,11 +74,11 @@ def test_some_views_are_lost_some_late_and_some_overtake_their_impression(
     batch = all_events(world, 500)
     impressions = dict(zip(*_columns(batch, IMPRESSION), strict=True))
     views = dict(zip(*_columns(batch, VIEW), strict=True))
-    assert 1 - len(views) / len(impressions) == pytest.approx(world.habits.lost, abs=0.01)
+    assert 1 - len(views) / len(impressions) == pytest.approx(world.tastes.habits.lost, abs=0.01)
     ahead = np.mean([views[serial] < impressions[serial] for serial in views])
-    assert ahead == pytest.approx(world.habits.overtaking, abs=0.005)
+    assert ahead == pytest.approx(world.tastes.habits.overtaking, abs=0.005)
     late = np.mean([views[serial] > impressions[serial] + TICK_MS for serial in views])
-    assert late == pytest.approx(world.habits.late, abs=0.02)
+    assert late == pytest.approx(world.tastes.habits.late, abs=0.02)
 
 
 def test_buttons_come_long_after_the_view_in_the_late_world(a_world: BuildWorld) -> None:
@@ -91,7 +90,7 @@ def test_buttons_come_long_after_the_view_in_the_late_world(a_world: BuildWorld)
         when - views[serial] for serial, when in zip(pressed.serial, pressed.when, strict=True)
     ]
     assert min(waits) >= 8 * TICK_MS
-    assert world.habits.lost == 0.10
+    assert world.tastes.habits.lost == 0.10
 
 
 def test_events_come_by_pair_then_time_and_each_once(a_world: BuildWorld) -> None:
@@ -110,7 +109,7 @@ def test_events_come_by_pair_then_time_and_each_once(a_world: BuildWorld) -> Non
 
 
 def test_nobody_is_shown_and_nothing_happens(a_world: BuildWorld) -> None:
-    world = replace(a_world(), habits=Habits())
+    world = a_world()
     traffic = Traffic(world, 1)
     traffic.expose(np.zeros(world.shape, np.int64), 0)
     assert len(traffic.due(0)) == 0
@@ -119,14 +118,14 @@ def test_nobody_is_shown_and_nothing_happens(a_world: BuildWorld) -> None:
 
 def test_fakes_praise_and_report_without_impressions(a_world: BuildWorld) -> None:
     world = a_world("fake", size=0.02)
-    assert world.fakes is not None
+    assert world.tastes.fakes is not None
     traffic = Traffic(world, 1)
     nobody = np.zeros(world.shape, np.int64)
     traffic.expose(nobody, 0)
     batch = traffic.due(0)
     assert not (batch.kind == IMPRESSION).any()
     first = world.arrivals == 0
-    reported = [p for p in world.fakes.reported.tolist() if first[p % len(world.videos)]]
+    reported = [p for p in world.tastes.fakes.reported.tolist() if first[p % len(world.videos)]]
     assert (batch.kind == REPORT).sum() == 3 * len(reported)
 
 
