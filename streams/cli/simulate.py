@@ -40,20 +40,32 @@ COLUMNS: Final = {
 """Measures that fit a terminal, with their heads; the others are in the JSON."""
 NEEDED: Final = ("numpy", "matplotlib")
 
+_MANY: Final = "May be given several times."
+
+
+def _one_of(names: Sequence[str]) -> click.Choice[str]:
+    return click.Choice(names)
+
 
 @click.command(short_help="Compare the rule with what others do.")
 @config_option
 @click.option("--compare", is_flag=True, help="Every regime, 5 seeds: means and 95 % intervals.")
 @click.option("--full", is_flag=True, help="Compare every world at full size: a night.")
 @click.option("--attack", is_flag=True, help="What an attacker pays for widenings and a stop.")
-@click.option("--world", "worlds", multiple=True, type=click.Choice([*WORLDS, "all"]))
-@click.option("--regime", "regimes", multiple=True, type=click.Choice(REGIMES))
-@click.option("--contender", "contenders", multiple=True, type=click.Choice(CONTENDERS))
+@click.option("--world", "worlds", multiple=True, type=_one_of((*WORLDS, "all")), help=_MANY)
+@click.option("--regime", "regimes", multiple=True, type=_one_of(REGIMES), help=_MANY)
+@click.option("--contender", "contenders", multiple=True, type=_one_of(CONTENDERS), help=_MANY)
 @click.option("--seeds", type=click.IntRange(1, 100), help="Runs with seeds 1, 2, ...")
 @click.option("--size", type=click.FloatRange(0.005, 1), help="Share of the full size's videos.")
-@click.option("--servers", type=click.Choice(["knowing", "lagging"]), default="knowing")
-@click.option("--processes", type=click.IntRange(1, 256), help="[default: one a core]")
-@click.option("--plots", type=click.Path(path_type=Path, file_okay=False), help="Draw into it.")
+@click.option(
+    "--servers",
+    type=_one_of(("knowing", "lagging")),
+    default="knowing",
+    show_default=True,
+    help="Feed servers: one that knows every counter, or 1,000 with counters 2 s old.",
+)
+@click.option("--processes", type=click.IntRange(1, 256), help="Runs at a time: one a core.")
+@click.option("--plots", type=click.Path(path_type=Path, file_okay=False), help="Draw there.")
 @output_option
 def simulate(config: Path, output: str, **options: Any) -> None:
     """Play worlds of videos and viewers whose truth is known, with the real fold and admission.
@@ -61,10 +73,11 @@ def simulate(config: Path, output: str, **options: Any) -> None:
     Without --compare: the correlated world in the middle regime, one seed. The same arguments
     give the same output; progress and speed go to stderr.
 
+    \b
     Examples: streams simulate --compare --plots .docs
-              streams simulate --world hidden --regime crowded --contender rule --output json
+              streams simulate --world hidden --regime crowded --contender rule
               streams simulate --attack
-    """
+    """  # noqa: D301 - \b keeps click from filling the lines below it
     _require_extra()
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # matrices are small, cores have runs
     if options["attack"]:

@@ -56,6 +56,13 @@ def test_plots_are_drawn_where_one_says(tmp_path: Path) -> None:
     }
 
 
+def test_an_attack_has_its_price() -> None:
+    rows = json.loads(run("--attack", "--output", "json"))
+    assert rows[0]["attack"] == "order"
+    assert rows[0]["first_widening"] < 15
+    assert rows[0]["stop"] is None
+
+
 def test_two_hash_seeds_give_the_same_bytes() -> None:
     named = ("--contender", "ladder", "--contender", "rule", "--contender", "joint-learned")
     outputs = [
