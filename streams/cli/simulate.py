@@ -105,7 +105,7 @@ def _compare(config: Path, output: str, options: Mapping[str, Any]) -> None:
     results = play_all(cells, processes, _tell)
     summaries = summarise(results)
     for name, rate in speeds(results).items():
-        click.echo(f"{name}: {rate:,.0f} impressions/s on one core", err=True)
+        click.echo(f"{name}: {rate:,.0f} impressions a CPU second", err=True)
     if output == "table":
         _print_tables(summaries)
     else:
@@ -183,7 +183,7 @@ def _fields(summary: "Summary") -> dict[str, Any]:
 def _tell(result: "CellResult") -> None:
     cell = result.cell
     seconds = sum(spent for _, spent in result.speed.values())
-    click.echo(f"{cell.world}, {cell.regime}, seed {cell.seed}: {seconds:.0f} s", err=True)
+    click.echo(f"{cell.world}, {cell.regime}, seed {cell.seed}: {seconds:.0f} CPU s", err=True)
 
 
 def _require_extra() -> None:

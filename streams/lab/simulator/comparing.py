@@ -37,7 +37,7 @@ class Cell:
 
 
 class CellResult(NamedTuple):
-    """Measures of each contender, with what it took: impressions shown and seconds."""
+    """Measures of each contender, with what it took: impressions shown and CPU seconds."""
 
     cell: Cell
     measures: dict[str, Measures]
@@ -68,10 +68,10 @@ def play(cell: Cell) -> CellResult:
     speed: dict[str, tuple[int, float]] = {}
     for name in CONTENDERS:
         if name in REFERENCES or name in cell.contenders:
-            began = time.perf_counter()
+            began = time.process_time()
             contender = CONTENDERS[name](world, SERVERS[cell.servers](), cell.seed)
             courses[name] = run(world, contender, cell.seed)
-            speed[name] = int(courses[name].shown.sum()), time.perf_counter() - began
+            speed[name] = int(courses[name].shown.sum()), time.process_time() - began
     oracle, ladder = (courses[name] for name in REFERENCES)
     measures = {
         name: measure(world, course, oracle, ladder)
@@ -125,7 +125,7 @@ def interval(values: Sequence[float]) -> Interval:
 
 
 def speeds(results: Iterable[CellResult]) -> dict[str, float]:
-    """Return impressions a second on one core, by contender."""
+    """Return impressions a CPU second, by contender."""
     totals: dict[str, list[float]] = {}
     for result in results:
         for name, (shown, seconds) in result.speed.items():
