@@ -9,7 +9,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from streams.control.admission import dossier
-from streams.control.admission.dossier import Tools
+from streams.control.admission.dossier import Logged, Tools
 from streams.control.admission.plugins import RecogniserFault
 from streams.control.admission.recognise import Recogniser
 from streams.control.admission.review import ReviewGate
@@ -22,6 +22,7 @@ from streams.lab.uploads import SUBJECTS, draw_upload
 
 START_MS: Final = 1_700_000_000_000
 """When every simulation begins."""
+LOG: Final = Logged("simulation")
 COMMERCIAL_SHARE: Final = 0.1
 BANDS: Final = (20, 30, 22, 14, 9, 4, 1)
 """How many of a hundred videos have a creator with so many digits of followers, from one on."""
@@ -67,11 +68,11 @@ def draw_uploads(chance: Random, platform: Platform, count: int) -> list[Upload]
 
 def admit(platform: Platform, upload: Upload, now_ms: int) -> Sequence[VideoControl]:
     """Return the control records that let the public see a video; people approve what waits."""
-    known, records = dossier.advance(None, upload, now_ms, platform.tools)
+    known = dossier.advance(None, upload, now_ms, platform.tools, LOG)
     if known.state != "public":
         word = Review(f"{upload.id}-review", upload.video, now_ms, "approve", "moderator")
-        known, records = dossier.advance(known, word, now_ms, platform.tools)
-    return records
+        known = dossier.advance(known, word, now_ms, platform.tools, LOG)
+    return known.unsent
 
 
 def _followers(chance: Random) -> int:
