@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from streams.control.admission import dossier
-from streams.control.admission.dossier import Dossier, Tools
+from streams.control.admission.dossier import Dossier, Logged, Tools
 from streams.control.admission.recognise import Recogniser
 from streams.control.admission.review import ReviewGate
 from streams.control.admission.taxonomy import Taxonomy
@@ -38,6 +38,7 @@ from streams.runtime.memory.serving import MemoryServingIndex
 CONFIG = Path(__file__).parents[2] / "config"
 NOW = 1_700_000_000_000
 STEP_MS = 200
+LOG = Logged("a test")
 
 
 @dataclass
@@ -101,9 +102,9 @@ class Loop:
         if not isinstance(event, Upload | Recognition | Review):
             return [event]
         known = self.dossiers.get(event.video)
-        after, records = dossier.advance(known, event, self.now, rules().tools)
+        after = dossier.advance(known, event, self.now, rules().tools, LOG)
         self.dossiers[event.video] = dossier.settled(after)
-        return list[LogRecord](records)
+        return list[LogRecord](after.unsent)
 
     async def count(self, log: list[LogRecord]) -> None:
         for video in self.state.missing(log):
