@@ -12,7 +12,8 @@ from typing import Final, Literal, NamedTuple, Protocol
 from streams.core.receipts import Receipt
 from streams.core.state import FRESH, Changes, Meta
 
-Headers = Sequence[tuple[str, bytes]]
+Headers = Sequence[tuple[str, bytes | None]]
+"""An ordered list; names may repeat, and a header may have no value."""
 Place = tuple[str, int]
 """A partition of a topic: topic, partition."""
 
