@@ -9,7 +9,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from streams.control.admission import dossier
-from streams.control.admission.dossier import Tools
+from streams.control.admission.dossier import Logged, Tools
 from streams.control.admission.plugins import RecogniserFault
 from streams.control.admission.recognise import Recogniser
 from streams.control.admission.review import ReviewGate
@@ -67,11 +67,12 @@ def draw_uploads(chance: Random, platform: Platform, count: int) -> list[Upload]
 
 def admit(platform: Platform, upload: Upload, now_ms: int) -> Sequence[VideoControl]:
     """Return the control records that let the public see a video; people approve what waits."""
-    known, records = dossier.advance(None, upload, now_ms, platform.tools)
+    logged = Logged("simulated")
+    known = dossier.advance(None, upload, now_ms, platform.tools, logged)
     if known.state != "public":
         word = Review(f"{upload.id}-review", upload.video, now_ms, "approve", "moderator")
-        known, records = dossier.advance(known, word, now_ms, platform.tools)
-    return records
+        known = dossier.advance(known, word, now_ms, platform.tools, logged)
+    return known.unsent
 
 
 def _followers(chance: Random) -> int:
