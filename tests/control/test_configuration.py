@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from streams.control.app import load_rules
 from streams.control.configuration import RULES, copy_shipped, file_problems, findings, in_force
+from streams.control.rules import load_rules
 from streams.errors import Halt, Misconfigured
 from streams.settings import SHIPPED, load_settings, written_settings
 

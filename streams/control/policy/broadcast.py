@@ -130,9 +130,10 @@ class Broadcast:
         self._ts = min(latest, now_ms())
         self._written = self._seq
         self.waiting.update(dict.fromkeys(range(self._log.partitions), NEVER))
-        await self._send(policy.record(self._seq, self._ts), range(self._log.partitions))
-        if len(self._unwritten) == self._log.partitions:
-            raise Retry(f"policy {policy.version} cannot be written")
+        record = policy.record(self._seq, self._ts)
+        errors = await self._send(record, range(self._log.partitions))
+        if len(errors) == self._log.partitions:
+            raise errors[0]
         self._metrics.policy_number.set(self._seq)
         log.info(
             "policy %s is written to %d partitions as number %d",
@@ -141,13 +142,15 @@ class Broadcast:
             self._seq,
         )
 
-    async def _send(self, record: Policy, partitions: Collection[int]) -> None:
+    async def _send(self, record: Policy, partitions: Collection[int]) -> Mapping[int, Retry]:
+        """Write the policy to partitions; return and note why some did not take it."""
         errors = await self._log.say_policy(record, partitions)
         for error in list(errors.values())[:1]:
             log.warning("partitions %s do not take the policy: %s", sorted(errors), error)
         self._unwritten = errors.keys()
         self._again_at = self._clock() + self._pause_s
         self._pause_s = min(self._pause_s * 2, LONGEST_S)
+        return errors
 
     def _is_last(self, state: _InForce, end: int) -> bool:
         """Tell whether no policy that stood in the log before can follow on this one."""
