@@ -28,6 +28,7 @@ from streams.runtime.letters import (
     Refusal,
     classify,
     require_ids,
+    require_names,
     split_array,
     unknown_fields,
 )
@@ -270,6 +271,7 @@ def _has_valid_ids(event: object) -> bool:
 
 
 def _is_signed(headers: Headers) -> bool:
+    require_names(headers)
     return any(name == SIGNATURE for name, _ in headers)
 
 

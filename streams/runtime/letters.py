@@ -11,7 +11,7 @@ from msgspec import Raw
 from streams.core.events import CONTROL_TYPES
 from streams.core.units import ID_ALPHABET, is_slice
 from streams.errors import DeadLetter, RejectReason
-from streams.runtime.ports import Outgoing, Record
+from streams.runtime.ports import Headers, Outgoing, Record
 from streams.settings import DEAD_LETTER_SUFFIX
 
 APP_VERSION: Final = version("streams")
@@ -67,7 +67,7 @@ def dead_letter(refusal: Refusal, group: str, stage: str, limit: int) -> Outgoin
     beginning, the size, a checksum and the place in the log.
     """
     record = refusal.record
-    value, headers = refusal.value, list(record.headers)
+    value, headers = refusal.value, [(shown(name), text) for name, text in record.headers]
     said: dict[str, str | int] = {
         "topic": record.topic,
         "partition": record.partition,
@@ -124,6 +124,22 @@ def require_ids(event: object) -> None:
     slice_id = getattr(event, "slice", None)
     if slice_id is not None and not is_slice(slice_id):
         raise DeadLetter("slice", "slice is not surface:group")
+
+
+def require_names(headers: Headers) -> None:
+    """Raise `DeadLetter` if a header's name was not UTF-8."""
+    for name, _ in headers:
+        if not name.isascii() and shown(name) != name:
+            raise DeadLetter("header", "a header's name is not UTF-8")
+
+
+def shown(name: str) -> str:
+    r"""Return a header's name as it can be written: bytes that are not UTF-8 as `\xff`.
+
+    >>> shown("caf\udce9"), shown("café")
+    ('caf\\xe9', 'café')
+    """
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def split_array(value: bytes) -> list[bytes] | None:

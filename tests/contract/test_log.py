@@ -341,6 +341,12 @@ async def test_a_topic_is_told_from_a_later_one_of_its_name(bench: Bench) -> Non
     assert another.topic_id != identity.topic_id
 
 
+async def test_a_header_name_that_is_not_text_is_refused(bench: Bench) -> None:
+    with pytest.raises(Halt) as halted:
+        await bench.producer.send(Outgoing(bench.topic, b"", b"k", [("\udcff", b"")]))
+    assert halted.value.code == "header"
+
+
 async def test_a_topic_that_does_not_exist_halts(bench: Bench) -> None:
     with pytest.raises(Halt):
         await bench.outsider(f"{bench.topic}-missing").identity()

@@ -87,9 +87,6 @@ class KafkaConsumer:
                 batches = await self._client.getmany(
                     *ready, timeout_ms=timeout_ms, max_records=max_records
                 )
-        except UnicodeDecodeError as error:
-            self._rewind()
-            raise await self._find_unreadable(ready) from error
         except Retry as error:
             self._rewind()
             if isinstance(error.__cause__, NoOffsetForPartitionError):
@@ -148,25 +145,6 @@ class KafkaConsumer:
     def _rewind(self) -> None:
         """Read again what a failed `getmany` had taken of other partitions and lost."""
         self.seek(dict(self._next))
-
-    async def _find_unreadable(self, ready: Sequence[TopicPartition]) -> Exception:
-        """Return the halt of the partition whose records cannot be taken apart.
-
-        A header's name that is not UTF-8 fails the whole fetch, and the error does not say where.
-        """
-        for at in ready:
-            try:
-                await self._client.getmany(at, timeout_ms=1_000)
-            except UnicodeDecodeError:
-                return Halt(
-                    f"{at.topic}[{at.partition}]: a record at or after offset "
-                    f"{self._next[at.partition]} has a header whose name is not UTF-8",
-                    code="corrupt",
-                    partition=at.partition,
-                )
-            finally:
-                self._rewind()
-        return Retry(f"{self._topic}: a header's name is not UTF-8")
 
     def _advance(
         self, batches: Mapping[TopicPartition, Sequence[Any]]
