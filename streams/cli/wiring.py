@@ -11,14 +11,15 @@ import click
 import uvloop
 
 from streams.errors import Halt, StreamsError
+from streams.lab.installation import Installation
 from streams.ops.topics import plan, wanted_topics
 from streams.runtime.dependencies import DEPENDENCIES, KAFKA, REDIS
 from streams.runtime.kafka import KafkaCluster, KafkaConsumer, KafkaProducer, KafkaReader
-from streams.runtime.redis import RedisStore
-from streams.runtime.worker import Worker
-from streams.settings import Secret, Settings
+from streams.runtime.redis import RedisDossiers, RedisServingIndex, RedisStore
+from streams.settings import RedisAddress, Settings
 
 Result = TypeVar("Result")
+Closing = TypeVar("Closing", RedisServingIndex, RedisDossiers)
 ONE_SIGNAL_S: Final = 0.5
 
 
@@ -54,7 +55,7 @@ async def watching(settings: Settings) -> AsyncIterator[None]:
 
     What is gone is asked by itself whether it is back: an idle process has no other call to it.
     """
-    cluster, store = KafkaCluster(settings.brokers), RedisStore(settings.redis)
+    cluster, store = KafkaCluster(settings.brokers), RedisStore(settings.redis.reveal)
     asking = asyncio.create_task(_ask_what_is_gone(cluster, store), name="dependencies")
     for dependency in DEPENDENCIES:
         dependency.watched = True
@@ -96,6 +97,19 @@ async def require_topics(settings: Settings) -> None:
             raise Halt(f"topic {step.topic.name} {step.why}", code="topic_conflict")
 
 
+def installation(settings: Settings) -> Installation:
+    """Return the makers of every port on the Kafka and Redis of these settings."""
+    return Installation(
+        KafkaCluster(settings.brokers),
+        consuming,
+        lambda: producing(settings.brokers),
+        lambda: reading(settings.brokers),
+        lambda: storing(settings.redis),
+        lambda: _closing(RedisServingIndex(settings.redis.reveal)),
+        lambda: _closing(RedisDossiers(settings.redis.reveal)),
+    )
+
+
 async def require_session_timeout(settings: Settings) -> None:
     """Raise `Halt` unless the brokers take the session timeout: they would refuse every join."""
     bounds = await KafkaCluster(settings.brokers).session_timeouts()
@@ -107,17 +121,14 @@ async def require_session_timeout(settings: Settings) -> None:
         )
 
 
-def make_worker(
-    settings: Settings, secret: Secret, producer: KafkaProducer, store: RedisStore
-) -> Worker:
-    """Return a feedback worker on real drivers; the caller starts and closes what it shares."""
-    consumer = KafkaConsumer(
+def consuming(settings: Settings) -> KafkaConsumer:
+    """Return a member of the workers' group, reading the log."""
+    return KafkaConsumer(
         settings.brokers,
         settings.topic("interactions"),
         settings.group,
         settings.session_timeout_ms,
     )
-    return Worker(consumer, producer, store, settings, secret)
 
 
 @asynccontextmanager
@@ -143,10 +154,18 @@ async def producing(brokers: str) -> AsyncIterator[KafkaProducer]:
 
 
 @asynccontextmanager
-async def storing(redis: str) -> AsyncIterator[RedisStore]:
+async def storing(redis: RedisAddress) -> AsyncIterator[RedisStore]:
     """Give a store, closed at the end."""
-    store = RedisStore(redis)
+    store = RedisStore(redis.reveal)
     try:
         yield store
     finally:
         await store.close()
+
+
+@asynccontextmanager
+async def _closing(driver: Closing) -> AsyncIterator[Closing]:
+    try:
+        yield driver
+    finally:
+        await driver.close()

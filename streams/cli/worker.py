@@ -13,7 +13,7 @@ import click
 from streams.cli.logs import log_options
 from streams.cli.options import connection_options
 from streams.cli.wiring import (
-    make_worker,
+    consuming,
     producing,
     require_session_timeout,
     require_topics,
@@ -28,9 +28,11 @@ from streams.runtime.collector import tame_gc
 from streams.runtime.dependencies import DEPENDENCIES
 from streams.runtime.kafka import KafkaCluster, KafkaProducer
 from streams.runtime.logs import LogOptions, set_up_logs
-from streams.runtime.metrics import DEPENDENCY_UP, serve_metrics
+from streams.runtime.metrics import Metrics
+from streams.runtime.owned import Surroundings
 from streams.runtime.redis.dossiers import RedisDossiers
 from streams.runtime.redis.serving import RedisServingIndex
+from streams.runtime.worker import Worker
 from streams.settings import Secret, Settings, load_secret
 
 METRICS_PORTS: Final = 100
@@ -66,19 +68,20 @@ def worker(
     """
     folder: Path = click.get_current_context().params["config"]
     secret = load_secret()
+    metrics = Metrics()
     set_up_logs(replace(logs, name=name))
     for dependency in DEPENDENCIES:
-        dependency.observers.append(_show_dependency)
-        _show_dependency(dependency.name, up=True)
-    _serve_metrics(settings.metrics_port if metrics_port is None else metrics_port)
-    run(_work(settings, secret, folder, only))
+        dependency.observers.append(metrics.show_dependency)
+        metrics.show_dependency(dependency.name, up=True)
+    _serve(metrics, settings.metrics_port if metrics_port is None else metrics_port)
+    run(_work(settings, secret, folder, only, metrics))
 
 
-def _serve_metrics(port: int) -> None:
+def _serve(metrics: Metrics, port: int) -> None:
     """Serve /metrics at this port, or at the next one that is free: a host may run many workers."""
     for free in range(port, port + METRICS_PORTS):
         try:
-            serve_metrics(free)
+            metrics.serve(free)
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise Halt(f"cannot serve /metrics at port {free}: {error.strerror}") from None
@@ -92,11 +95,9 @@ def _serve_metrics(port: int) -> None:
     )
 
 
-def _show_dependency(name: str, up: bool) -> None:
-    DEPENDENCY_UP.labels(name.lower()).set(up)
-
-
-async def _work(settings: Settings, secret: Secret, folder: Path, only: str | None) -> None:
+async def _work(
+    settings: Settings, secret: Secret, folder: Path, only: str | None, metrics: Metrics
+) -> None:
     stopping = asyncio.Event()
     stop_on_signals(stopping.set)
     await require_topics(settings)
@@ -106,7 +107,9 @@ async def _work(settings: Settings, secret: Secret, folder: Path, only: str | No
         halves: list[Half] = []
         try:
             if only != "control":
-                halves.append(await _start_feedback(stack, settings, secret, producer, stopping))
+                store = await stack.enter_async_context(storing(settings.redis))
+                around = Surroundings(producer, store, settings, secret, metrics)
+                halves.append(await _start_feedback(around, stopping))
             if only != "feedback":
                 halves.append(await _start_control(stack, settings, secret, folder, producer))
             tame_gc()
@@ -121,16 +124,9 @@ async def _work(settings: Settings, secret: Secret, folder: Path, only: str | No
                 raise error
 
 
-async def _start_feedback(
-    stack: AsyncExitStack,
-    settings: Settings,
-    secret: Secret,
-    producer: KafkaProducer,
-    stopping: asyncio.Event,
-) -> Half:
+async def _start_feedback(around: Surroundings, stopping: asyncio.Event) -> Half:
     """Start the feedback worker; return what ends it, and raises what it ended with."""
-    store = await stack.enter_async_context(storing(settings.redis))
-    feedback = make_worker(settings, secret, producer, store)
+    feedback = Worker(consuming(around.settings), around)
     await feedback.start()
     task = asyncio.create_task(feedback.run(), name="feedback")
     task.add_done_callback(lambda _: stopping.set())
@@ -153,9 +149,9 @@ async def _start_control(
     producer: KafkaProducer,
 ) -> Half:
     """Start the control plane; return what ends it."""
-    dossiers = RedisDossiers(settings.redis)
+    dossiers = RedisDossiers(settings.redis.reveal)
     stack.push_async_callback(dossiers.close)
-    index = RedisServingIndex(settings.redis)
+    index = RedisServingIndex(settings.redis.reveal)
     stack.push_async_callback(index.close)
     log = await KafkaCluster(settings.brokers).identity(settings.topic("interactions"))
     ports = Ports(producer, dossiers, index)

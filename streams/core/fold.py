@@ -26,7 +26,7 @@ from streams.core.events import (
     View,
     Weights,
 )
-from streams.core.receipts import Effects, Rejection
+from streams.core.receipts import Effects, Refusal
 from streams.core.rule import DEFAULT_WEIGHTS
 from streams.core.stages import IllegalMove
 from streams.core.state import PartitionState
@@ -75,6 +75,8 @@ def fold(  # noqa: C901, PLR0912, PLR0915 - the hot path: a call per event costs
         key = event.id
         if key in current or key in previous:
             current.add(key)
+            if kind is Like:
+                window.repeat(event)
             effects.outcomes[EVENT_TYPES[kind], "duplicate"] += 1
             continue
         current.add(key)
@@ -138,7 +140,7 @@ def _settle(state: PartitionState, video: VideoState, event: InteractionRecord) 
     if isinstance(event, Unlike):
         row = video.slices.get(slice_id)
         if row is None or not row.likes:
-            return ""  # its like was counted elsewhere, three generations ago
+            return ""  # its like was refused: the video has its maximum of slices
     return slice_id
 
 
@@ -204,7 +206,7 @@ def _reject(
     reason: RejectReason,
     message: str,
 ) -> None:
-    effects.rejected.append(Rejection(offset, element, reason, message))
+    effects.rejected.append(Refusal(offset, element, reason, message))
     effects.outcomes[EVENT_TYPES[type(event)], "invalid"] += 1
 
 

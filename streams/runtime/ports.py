@@ -7,10 +7,10 @@ next offset to read, a *watermark* is the last offset whose result is stored (-1
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
 from streams.core.receipts import Receipt
-from streams.core.state import Changes, Meta
+from streams.core.state import FRESH, Changes, Meta
 
 Headers = Sequence[tuple[str, bytes]]
 """An ordered list; names may repeat. Bytes of a name that are not UTF-8 are lone surrogates in it
@@ -255,6 +255,16 @@ class BatchSink(Protocol):
         """
 
 
+class Stored(NamedTuple):
+    """What is stored of a partition beside its rows."""
+
+    watermark: int
+    meta: Meta
+
+
+NOTHING_STORED: Final = Stored(-1, FRESH)
+
+
 class Loaded(NamedTuple):
     """Rows by video and field, and the watermark that they belong to (None: none is stored)."""
 
@@ -277,7 +287,7 @@ class Store(Protocol):
     async def check(self) -> None:
         """Raise `Halt` unless the store can be trusted (may it evict?), `Unreachable` if it is."""
 
-    async def meta(self, partition: int, namespace: str) -> tuple[int, Meta] | None:
+    async def meta(self, partition: int, namespace: str) -> Stored | None:
         """Return watermark and meta of a partition, None for one never flushed.
 
         Raises `Halt`: code `namespace` if the partition belongs to another namespace,

@@ -42,7 +42,7 @@ def nowhere() -> Rig:
 
 @pytest.mark.parametrize("secret", ["", "too short"])
 def test_without_a_long_secret_nothing_starts(secret: str) -> None:
-    line = one_line(nowhere().run(*START, secret=secret), 1)
+    line = one_line(nowhere().run(*START, secret=secret), 2)
     assert "STREAMS_SECRET" in line
     assert "16 characters" in line
 
@@ -53,21 +53,23 @@ def test_no_broker_is_exit_code_4_and_names_the_option() -> None:
 
 def test_a_broken_configuration_names_its_file(tmp_path: Path) -> None:
     (tmp_path / "streams.toml").write_text("brokers = ")
-    assert str(tmp_path) in one_line(nowhere().run(*START, config=tmp_path), 1)
+    assert str(tmp_path) in one_line(nowhere().run(*START, config=tmp_path), 2)
 
 
 def test_an_unknown_setting_is_named(tmp_path: Path) -> None:
     text = (CONFIG / "streams.toml").read_text("utf-8")
     (tmp_path / "streams.toml").write_text(f"{text}\nflush_rowz = 3\n")
-    assert "flush_rowz" in one_line(nowhere().run(*START, config=tmp_path), 1)
+    line = one_line(nowhere().run(*START, config=tmp_path), 2)
+    assert "flush_rowz is not known: did you mean flush_rows?" in line
 
 
 def test_a_setting_out_of_range_is_named() -> None:
-    assert "flush_rows" in one_line(nowhere().run(*START, flush_rows=0), 1)
+    line = one_line(nowhere().run(*START, flush_rows=0), 2)
+    assert "STREAMS_FLUSH_ROWS is 0: write a whole number from 1 on" in line
 
 
 def test_a_folder_without_settings_says_how_to_name_one(tmp_path: Path) -> None:
-    assert "--config" in one_line(nowhere().run(*START, config=tmp_path), 1)
+    assert "--config" in one_line(nowhere().run(*START, config=tmp_path), 2)
 
 
 def test_a_metrics_port_that_is_taken_gives_way_to_the_next_one() -> None:

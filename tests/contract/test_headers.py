@@ -15,8 +15,8 @@ from kit.servers import create_topic
 
 from streams.control.agents import new_app
 from streams.errors import DeadLetter
+from streams.runtime.headers import require_names
 from streams.runtime.kafka import KafkaConsumer, KafkaReader
-from streams.runtime.letters import require_names
 from streams.runtime.ports import Record
 from streams.settings import load_settings
 

@@ -216,11 +216,14 @@ class KafkaCluster:
         number = self.leaders(topic)[partition]
         return None if number is None else self.nodes[number]
 
-    def coordinator(self, group: str) -> KafkaServer:
-        """Return the node that coordinates a consumer group."""
+    def coordinator(self, group: str) -> KafkaServer | None:
+        """Return the node that coordinates a consumer group, None while none does."""
         admin = _admin(self._answering())
-        described = admin.describe_consumer_groups([group], request_timeout=10)[group]
-        return self.nodes[described.result(20).coordinator.id]
+        described = admin.describe_consumer_groups([group], request_timeout=5)[group]
+        try:
+            return self.nodes[described.result(10).coordinator.id]
+        except KafkaException:
+            return None
 
     def remove(self) -> None:
         """End every node for good and remove their data."""
@@ -282,10 +285,14 @@ def create_topic(
         **({"replica_assignment": copies} if copies else {}),
         config=dict(config or {}),
     )
-    admin = _admin(brokers)
-    admin.create_topics([new], operation_timeout=30)[topic].result(40)
-    while not _usable(leaders(brokers, topic), new.num_partitions):
-        pass
+    _make(brokers, [new])
+
+
+def create_topics(
+    brokers: str, topics: Mapping[str, Mapping[str, str]], partitions: int = 1
+) -> None:
+    """Create topics with their configs, as `create_topic` does, all at once."""
+    _make(brokers, [NewTopic(name, partitions, config=dict(topics[name])) for name in topics])
 
 
 def delete_topic(brokers: str, topic: str) -> None:
@@ -315,5 +322,19 @@ def _admin(brokers: str) -> AdminClient:
     return AdminClient({"bootstrap.servers": brokers, "log_level": 0})
 
 
-def _usable(leading: Mapping[int, int | None], partitions: int) -> bool:
-    return len(leading) == partitions and None not in leading.values()
+def _make(brokers: str, topics: Sequence[NewTopic]) -> None:
+    admin = _admin(brokers)
+    for created in admin.create_topics(list(topics), operation_timeout=30).values():
+        created.result(40)
+    while not _usable(admin, topics):
+        pass
+
+
+def _usable(admin: AdminClient, topics: Sequence[NewTopic]) -> bool:
+    known = admin.list_topics(timeout=10).topics
+    return all(
+        new.topic in known
+        and len(known[new.topic].partitions) == new.num_partitions
+        and all(one.leader >= 0 for one in known[new.topic].partitions.values())
+        for new in topics
+    )

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 from streams.core.partitioner import partition_of
 from streams.errors import Halt, Retry
-from streams.runtime.letters import shown
+from streams.runtime.headers import shown
 from streams.runtime.ports import (
     Headers,
     Offsets,
@@ -55,6 +55,11 @@ class _PartitionLog:
     def read(self, position: int, count: int) -> Sequence[Record]:
         first = bisect_left(self.offsets, position)
         return self.records[first : first + count]
+
+    def cut(self, end: int) -> None:
+        kept = bisect_left(self.offsets, end)
+        del self.offsets[kept:], self.records[kept:]
+        self.end = min(self.end, end)
 
     def forget(self, start: int) -> None:
         gone = bisect_left(self.offsets, start)
@@ -184,6 +189,10 @@ class MemoryLog:
     def forget(self, topic: str, partition: int, start: int) -> None:
         """Let retention delete what lies before `start`."""
         self._logs(topic)[partition].forget(start)
+
+    def cut(self, topic: str, partition: int, end: int) -> None:
+        """Lose the records from `end` on, as an unclean leader election does."""
+        self._logs(topic)[partition].cut(end)
 
     def records(self, topic: str, partition: int) -> Sequence[Record]:
         """Return what is in a partition."""
