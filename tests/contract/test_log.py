@@ -4,6 +4,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from socket import gethostname
 from typing import NamedTuple, Protocol
 
 import pytest
@@ -409,3 +410,17 @@ async def test_a_member_that_its_group_refuses_halts(brokers: str, unique: str) 
     await consumer.stop()
     assert (halted.code, halted.partition) == ("group", None)
     assert "session_timeout_ms" in str(halted)
+
+
+@pytest.mark.real
+async def test_brokers_know_a_member_by_role_and_host(brokers: str, unique: str) -> None:
+    create_topic(brokers, unique)
+    consumer = KafkaConsumer(brokers, unique, unique, session_timeout_ms=6_000)
+    listener = Listener()
+    listener.consumer = consumer
+    await consumer.start(listener)
+    await owns(listener, consumer, {0})
+    admin = AdminClient({"bootstrap.servers": brokers, "log_level": 0})
+    described = admin.describe_consumer_groups([unique], request_timeout=10)[unique].result(20)
+    await consumer.stop()
+    assert [one.client_id for one in described.members] == [f"streams-worker-{gethostname()}"]

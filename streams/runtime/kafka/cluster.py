@@ -20,6 +20,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # re-exports u
 )
 
 from streams.errors import Halt, Retry, StreamsError, Unreachable
+from streams.runtime.client_id import client_id
 from streams.runtime.dependencies import KAFKA
 from streams.runtime.ports import Place, TopicIdentity
 
@@ -146,8 +147,14 @@ class KafkaCluster:
 
     def _client(self) -> AdminClient:
         if self._lazy is None:
-            silence = {"log_level": 0, "socket.connection.setup.timeout.ms": 1_000}
-            self._lazy = AdminClient({"bootstrap.servers": self._brokers, **silence})
+            self._lazy = AdminClient(
+                {
+                    "bootstrap.servers": self._brokers,
+                    "client.id": client_id("admin"),
+                    "log_level": 0,  # what it has to say is in its errors
+                    "socket.connection.setup.timeout.ms": 1_000,
+                }
+            )
         return self._lazy
 
     async def _ask(self, call: Call) -> Any:

@@ -19,6 +19,7 @@ from aiokafka.errors import (
 )
 
 from streams.errors import Halt, Retry
+from streams.runtime.client_id import client_id
 from streams.runtime.kafka.asking import log_bounds
 from streams.runtime.kafka.cluster import KafkaCluster
 from streams.runtime.kafka.errors import retryable, within_stop
@@ -39,6 +40,7 @@ class KafkaConsumer:
         self._admin = KafkaCluster(brokers)
         self._client = AIOKafkaConsumer(
             bootstrap_servers=brokers,
+            client_id=client_id("worker"),
             group_id=group,
             enable_auto_commit=False,
             auto_offset_reset="none",

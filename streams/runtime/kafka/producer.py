@@ -13,6 +13,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaProducer
 
 from streams.errors import Retry
+from streams.runtime.client_id import client_id
 from streams.runtime.kafka.errors import retryable, within_stop
 from streams.runtime.ports import Outgoing
 
@@ -94,6 +95,7 @@ class _Client:
         self._pending: set[Ack] = set()
         self._client = AIOKafkaProducer(
             bootstrap_servers=brokers,
+            client_id=client_id("producer"),
             acks="all",
             enable_idempotence=True,
             compression_type="zstd",
@@ -113,8 +115,12 @@ class _Client:
         # A stop that ran out of time leaves the sender and its batches behind.
         await within_stop(self._client.client.close())
         await within_stop(self._client._sender.close())  # noqa: SLF001 - there is no public way
+        self.fail_pending()
+
+    def fail_pending(self) -> None:
+        """Fail what was not acknowledged: nothing will be."""
         for ack in self._pending:
-            _fail(ack, "its client was closed")
+            _fail(ack, "its client was closed before the record was written")
 
     async def send(self, record: Outgoing) -> "asyncio.Future[object]":
         sent: asyncio.Future[object] = await self._client.send(

@@ -7,6 +7,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import OffsetOutOfRangeError
 
 from streams.errors import Halt, Retry
+from streams.runtime.client_id import client_id
 from streams.runtime.kafka.asking import first_offsets, log_bounds
 from streams.runtime.kafka.errors import retryable, within_stop
 from streams.runtime.ports import Offsets, Place, Record
@@ -19,6 +20,7 @@ class KafkaReader:
         self._brokers = brokers
         self._client = AIOKafkaConsumer(
             bootstrap_servers=brokers,
+            client_id=client_id("reader"),
             enable_auto_commit=False,
             auto_offset_reset="none",
             isolation_level="read_committed",
