@@ -1,9 +1,9 @@
 """Kafka: the real drivers of the log's ports, over aiokafka; topics and groups over librdkafka.
 
-Importing it lets every aiokafka consumer of the process read header names that are not UTF-8.
+Importing it changes how every aiokafka consumer of the process takes records apart: `unpacking`.
 """
 
-from streams.runtime.kafka import lenient
+from streams.runtime.kafka import unpacking
 from streams.runtime.kafka.cluster import KafkaCluster
 from streams.runtime.kafka.consumer import KafkaConsumer
 from streams.runtime.kafka.producer import KafkaProducer
@@ -11,4 +11,4 @@ from streams.runtime.kafka.reader import KafkaReader
 
 __all__ = ["KafkaCluster", "KafkaConsumer", "KafkaProducer", "KafkaReader"]
 
-lenient.install()
+unpacking.install()

@@ -1,4 +1,4 @@
-"""A header name that is not UTF-8 stops no reader of this process: ours, or Faust's."""
+"""What a broker sent is taken apart whatever is in it: by our readers, and by Faust's."""
 
 import asyncio
 import struct
@@ -16,7 +16,7 @@ from kit.servers import create_topic
 from streams.control.agents import new_app
 from streams.errors import DeadLetter
 from streams.runtime.headers import require_names
-from streams.runtime.kafka import KafkaConsumer, KafkaReader
+from streams.runtime.kafka import KafkaConsumer, KafkaReader, unpacking
 from streams.runtime.ports import Record
 from streams.settings import load_settings
 
@@ -72,6 +72,21 @@ def test_a_batch_with_a_wrong_checksum_is_corrupt_all_the_same() -> None:
     )
     with pytest.raises(Exception, match="CRC"):
         list(records)
+
+
+def test_a_fetch_that_unpacks_to_more_than_its_bound_goes_on_with_the_next_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(unpacking, "UNPACKED_BYTES", 5)
+    sent = batch(10, [None] * 4, 4) + batch(14, [None] * 2, 4)
+    position, taken = 10, []
+    while position < 16:
+        records = fetcher.PartitionRecords(
+            TopicPartition("t", 0), fetcher.MemoryRecords(sent), None, position, None, None, True, 1
+        )
+        taken.append([record.offset for record in records])
+        position = records.next_fetch_offset
+    assert taken == [[10, 11, 12], [13, 14, 15]]
 
 
 def test_such_a_name_is_refused_and_any_other_is_not() -> None:

@@ -1,8 +1,10 @@
-"""Reading what aiokafka cannot: records with a header whose name is not UTF-8.
+"""Taking apart what a broker sent, where aiokafka stops at one record or takes all at once.
 
-One such record fails its whole partition in every aiokafka consumer of this process, Faust's too:
-so the hook is in aiokafka's own place. Only a batch that failed is read once more, in Python, from
-its bytes; bytes that are not UTF-8 become lone surrogates (PEP 383), as in the port `Record`.
+A header whose name is not UTF-8 fails its whole partition in every aiokafka consumer of this
+process, Faust's too: so the hook is in aiokafka's own place. Only a batch that failed is read once
+more, in Python, from its bytes; bytes that are not UTF-8 become lone surrogates (PEP 383), as in
+the port `Record`. And a few kilobytes may unpack to gigabytes: behind `UNPACKED_BYTES` the rest
+of what was sent is dropped, and fetched again.
 """
 
 from collections.abc import Iterator
@@ -12,14 +14,16 @@ from aiokafka.consumer import fetcher
 from aiokafka.record.default_records import _DefaultRecordBatchPy
 from aiokafka.record.memory_records import _MemoryRecordsPy
 
+UNPACKED_BYTES: Final = 64 << 20
+"""So much of one partition is handed out of what was sent at once, and one record more."""
 _MemoryRecords: Final = fetcher.MemoryRecords
 _PartitionRecords: Any = fetcher.PartitionRecords
 
 
 def install() -> None:
-    """Let every aiokafka consumer of this process read such records. Idempotent."""
+    """Let every aiokafka consumer of this process take records apart so. Idempotent."""
     fetcher.MemoryRecords = _KeptRecords
-    fetcher.PartitionRecords = _LenientRecords
+    fetcher.PartitionRecords = _BoundedRecords
 
 
 class _KeptRecords:
@@ -37,12 +41,20 @@ class _KeptRecords:
         return self._records.next_batch()
 
 
-class _LenientRecords(_PartitionRecords):  # type: ignore[misc] # aiokafka ships no types for it
+class _BoundedRecords(_PartitionRecords):  # type: ignore[misc] # aiokafka ships no types for it
     """The records of one partition; a batch that cannot be decoded strictly is read once more."""
 
     next_fetch_offset: int
 
     def _unpack_records(self) -> Iterator[Any]:
+        unpacked = 0
+        for record in self._whole_records():
+            yield record
+            unpacked += record.serialized_value_size
+            if unpacked > UNPACKED_BYTES:
+                return
+
+    def _whole_records(self) -> Iterator[Any]:
         while True:
             try:
                 yield from super()._unpack_records()  # goes on behind the batch that failed
