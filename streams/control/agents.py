@@ -14,7 +14,6 @@ from faust.tables.manager import TableManager
 from faust.transport.drivers import aiokafka as driver
 from faust.types import EventT, Message, StreamT
 
-from streams.runtime.client_id import client_id
 from streams.runtime.ports import Headers, Record
 from streams.settings import Settings
 
@@ -70,7 +69,7 @@ def _configured(settings: Settings) -> "FaustApp":
     return FaustApp(
         group_of(settings),
         broker=[f"aiokafka://{broker.strip()}" for broker in settings.brokers.split(",")],
-        broker_client_id=client_id("control"),
+        broker_client_id=settings.client("control"),
         autodiscover=False,
         web_enabled=False,
         # topics are made by `streams topics apply`, never on the way

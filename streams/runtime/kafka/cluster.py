@@ -20,7 +20,6 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # re-exports u
 )
 
 from streams.errors import Halt, Retry, StreamsError, Unreachable
-from streams.runtime.client_id import client_id
 from streams.runtime.dependencies import KAFKA
 from streams.runtime.ports import Place, TopicIdentity
 
@@ -41,8 +40,9 @@ Call = Callable[
 class KafkaCluster:
     """Port `Cluster` on a real (or embedded) Kafka."""
 
-    def __init__(self, brokers: str) -> None:
+    def __init__(self, brokers: str, client_id: str = "streams-admin") -> None:
         self._brokers = brokers
+        self._client_id = client_id
         self._lazy: AdminClient | None = None
 
     async def identity(self, topic: str) -> TopicIdentity:
@@ -150,7 +150,7 @@ class KafkaCluster:
             self._lazy = AdminClient(
                 {
                     "bootstrap.servers": self._brokers,
-                    "client.id": client_id("admin"),
+                    "client.id": self._client_id,
                     "log_level": 0,  # what it has to say is in its errors
                     "socket.connection.setup.timeout.ms": 1_000,
                 }

@@ -19,7 +19,6 @@ from aiokafka.errors import (
 )
 
 from streams.errors import Halt, Retry
-from streams.runtime.client_id import client_id
 from streams.runtime.kafka.asking import log_bounds
 from streams.runtime.kafka.cluster import KafkaCluster
 from streams.runtime.kafka.errors import retryable, within_stop
@@ -34,13 +33,20 @@ COMMITTED_S: Final = 5.0
 class KafkaConsumer:
     """Port `LogConsumer` on a real (or embedded) Kafka."""
 
-    def __init__(self, brokers: str, topic: str, group: str, session_timeout_ms: int) -> None:
+    def __init__(
+        self,
+        brokers: str,
+        topic: str,
+        group: str,
+        session_timeout_ms: int,
+        client_id: str = "streams-worker",
+    ) -> None:
         self._brokers = brokers
         self._topic = topic
-        self._admin = KafkaCluster(brokers)
+        self._admin = KafkaCluster(brokers, client_id)
         self._client = AIOKafkaConsumer(
             bootstrap_servers=brokers,
-            client_id=client_id("worker"),
+            client_id=client_id,
             group_id=group,
             enable_auto_commit=False,
             auto_offset_reset="none",
