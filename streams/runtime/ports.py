@@ -12,9 +12,12 @@ from typing import Final, Literal, NamedTuple, Protocol
 from streams.core.receipts import Receipt
 from streams.core.state import FRESH, Changes, Meta
 
-Headers = Sequence[tuple[str, bytes]]
-"""An ordered list; names may repeat. Bytes of a name that are not UTF-8 are lone surrogates in it
-(PEP 383): a record with such a name is a bad one, and goes to the dead letters by its place."""
+Headers = Sequence[tuple[str, bytes | None]]
+"""An ordered list; names may repeat, and a header may have no value.
+
+Bytes of a name that are not UTF-8 are lone surrogates in it (PEP 383): a record with such a name is
+a bad one, and goes to the dead letters by its place.
+"""
 Place = tuple[str, int]
 """A partition of a topic: topic, partition."""
 
