@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 from streams.errors import StreamsError, Unreachable
 from streams.ops.topics import Step
+from streams.runtime.ports import Store
 
 Status = Literal["ok", "warn", "fail", "unreachable"]
 PYTHON_NEEDED = (3, 11)
@@ -52,6 +53,16 @@ async def attempt_async(name: str, action: Callable[[], Awaitable[object]], well
 def failed(name: str, error: StreamsError) -> Check:
     """Return the line for what a check raised."""
     return Check("unreachable" if isinstance(error, Unreachable) else "fail", name, str(error))
+
+
+async def check_counters(store: Store, namespace: str, partitions: int) -> Check:
+    """Check that every partition's counters are of this log, under this secret."""
+
+    async def read_all() -> None:
+        for partition in range(partitions):
+            await store.meta(partition, namespace)
+
+    return await attempt_async("counters", read_all, "are of this log and this secret")
 
 
 def check_topics(steps: Iterable[Step]) -> list[Check]:

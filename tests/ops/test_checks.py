@@ -1,8 +1,10 @@
 from collections.abc import Callable
 
+from streams.core.state import FRESH, Changes
 from streams.errors import Halt, Unreachable
-from streams.ops.checks import attempt, check_python, check_topics
+from streams.ops.checks import attempt, check_counters, check_python, check_topics
 from streams.ops.topics import Action, Step, Topic
+from streams.runtime.memory import MemoryStore
 
 
 def broken(error: Exception) -> Callable[..., None]:
@@ -34,3 +36,13 @@ def test_topics_fail_when_missing_or_in_conflict_and_warn_when_they_differ() -> 
 
 def test_topics_that_are_well_are_one_line() -> None:
     assert [check.status for check in check_topics([step("ok"), step("ok")])] == ["ok"]
+
+
+async def test_counters_of_another_secret_fail_and_name_what_differs() -> None:
+    store = MemoryStore()
+    assert (await check_counters(store, "secret=a", 2)).status == "ok"
+    await store.flush(1, "secret=b", -1, 0, Changes(0, {}, FRESH))
+    assert (await check_counters(store, "secret=b", 2)).status == "ok"
+    check = await check_counters(store, "secret=a", 2)
+    assert check.status == "fail"
+    assert "partition 1: its counters differ in secret (stored b, now a)" in check.message
