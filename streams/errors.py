@@ -10,6 +10,7 @@ RejectReason = Literal[
     "not_object",  # JSON, but neither an object nor an array of objects
     "json",  # not JSON
     "utf8",  # JSON around bytes that are not UTF-8
+    "header",  # a header's name is not UTF-8
     "depth",  # nested deeper than the parser follows
     "missing",  # a required field is absent
     "type",  # a field holds another JSON type

@@ -55,7 +55,10 @@ async def watching(settings: Settings) -> AsyncIterator[None]:
 
     What is gone is asked by itself whether it is back: an idle process has no other call to it.
     """
-    cluster, store = KafkaCluster(settings.brokers), RedisStore(settings.redis.reveal)
+    cluster, store = (
+        KafkaCluster(settings.brokers, settings.client("worker")),
+        RedisStore(settings.redis.reveal),
+    )
     asking = asyncio.create_task(_ask_what_is_gone(cluster, store), name="dependencies")
     for dependency in DEPENDENCIES:
         dependency.watched = True
@@ -128,13 +131,14 @@ def consuming(settings: Settings) -> KafkaConsumer:
         settings.topic("interactions"),
         settings.group,
         settings.session_timeout_ms,
+        settings.client("worker"),
     )
 
 
 @asynccontextmanager
-async def reading(brokers: str) -> AsyncIterator[KafkaReader]:
+async def reading(brokers: str, client_id: str = "streams-reader") -> AsyncIterator[KafkaReader]:
     """Give a started reader, stopped at the end."""
-    reader = KafkaReader(brokers)
+    reader = KafkaReader(brokers, client_id)
     try:
         await reader.start()
         yield reader
@@ -143,9 +147,11 @@ async def reading(brokers: str) -> AsyncIterator[KafkaReader]:
 
 
 @asynccontextmanager
-async def producing(brokers: str) -> AsyncIterator[KafkaProducer]:
+async def producing(
+    brokers: str, client_id: str = "streams-producer"
+) -> AsyncIterator[KafkaProducer]:
     """Give a started producer, stopped at the end."""
-    producer = KafkaProducer(brokers)
+    producer = KafkaProducer(brokers, client_id)
     try:
         await producer.start()
         yield producer

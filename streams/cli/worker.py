@@ -106,7 +106,9 @@ async def _work(
     await require_topics(settings)
     await require_session_timeout(settings)
     async with AsyncExitStack() as stack:
-        producer = await stack.enter_async_context(producing(settings.brokers))
+        producer = await stack.enter_async_context(
+            producing(settings.brokers, settings.client("worker"))
+        )
         halves: list[Half] = []
         try:
             if only != "control":

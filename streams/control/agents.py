@@ -77,6 +77,7 @@ def _configured(settings: Settings) -> "FaustApp":
     return FaustApp(
         group_of(settings),
         broker=[f"aiokafka://{broker.strip()}" for broker in settings.brokers.split(",")],
+        broker_client_id=settings.client("control"),
         autodiscover=False,
         web_enabled=False,
         # topics are made by `streams topics apply`, never on the way

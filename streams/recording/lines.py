@@ -44,6 +44,7 @@ class HeaderLine(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     key: str
     value: str | None
     value_encoding: Literal["utf8", "base64"] = "utf8"
+    key_encoding: Literal["utf8", "base64"] = "utf8"
 
 
 class Line(msgspec.Struct, gc=False, forbid_unknown_fields=True):
@@ -123,7 +124,7 @@ def decode_lines(text: bytes) -> list[Recorded]:
                 line.timestamp,
                 key if key is None else _read(key, line.key_encoding),
                 value,
-                [(header.key, _read_header(header)) for header in line.headers]
+                [(_read_name(header), _read_header(header)) for header in line.headers]
                 if line.headers
                 else (),
                 0 if line.timestamp_type == "create" else 1,
@@ -160,7 +161,10 @@ def _spell_headers(headers: Headers) -> bytes:
     for name, value in headers:
         spelled, encoding = (b"null", b"utf8") if value is None else _spell(value)
         tail = b"" if encoding == b"utf8" else b',"value_encoding":"base64"'
-        parts.append(b'{"key":%b,"value":%b%b}' % (orjson.dumps(name), spelled, tail))
+        key, raw = _spell(name.encode("utf-8", "surrogateescape"))
+        if raw == b"base64":
+            tail += b',"key_encoding":"base64"'
+        parts.append(b'{"key":%b,"value":%b%b}' % (key, spelled, tail))
     return b"[%b]" % b",".join(parts)
 
 
@@ -170,6 +174,12 @@ def _read(text: str, encoding: Encoding) -> bytes:
 
 def _read_value(raw: bytes, encoding: Encoding) -> bytes | None:
     return None if raw == b"null" else _read(_decode_text(raw), encoding)
+
+
+def _read_name(header: HeaderLine) -> str:
+    if header.key_encoding == "utf8":
+        return header.key
+    return _read(header.key, header.key_encoding).decode("utf-8", "surrogateescape")
 
 
 def _read_header(header: HeaderLine) -> bytes | None:

@@ -23,6 +23,7 @@ from streams.core.events import (
 from streams.core.receipts import Refusal
 from streams.core.units import ID_ALPHABET, is_slice
 from streams.errors import DeadLetter, RejectReason
+from streams.runtime.headers import require_names
 from streams.runtime.ports import Headers, Record
 from streams.runtime.reasons import (
     PARSER_ERRORS,
@@ -268,6 +269,7 @@ def _has_valid_ids(event: object) -> bool:
 
 
 def _is_signed(headers: Headers) -> bool:
+    require_names(headers)
     return any(name == SIGNATURE for name, _ in headers)
 
 

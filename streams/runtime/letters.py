@@ -13,6 +13,7 @@ import msgspec
 
 from streams.core.receipts import Refusal
 from streams.errors import RejectReason
+from streams.runtime.headers import shown
 from streams.runtime.ports import Outgoing, Record
 from streams.settings import DEAD_LETTER_SUFFIX
 
@@ -57,7 +58,8 @@ def letter_of(
     `limit` is the largest value in bytes that is parsed; of a record far above it the letter holds
     the beginning, the size, a checksum and the place in the log.
     """
-    value, key, headers = record.value, record.key, list(record.headers)
+    value, key = record.value, record.key
+    headers = [(shown(name), text) for name, text in record.headers]
     fields: dict[str, str | int] = {
         "topic": record.topic,
         "partition": record.partition,

@@ -13,7 +13,11 @@ from streams.core.receipts import Receipt
 from streams.core.state import FRESH, Changes, Meta
 
 Headers = Sequence[tuple[str, bytes | None]]
-"""An ordered list; names may repeat, and a header may have no value."""
+"""An ordered list; names may repeat, and a header may have no value.
+
+Bytes of a name that are not UTF-8 are lone surrogates in it (PEP 383): a record with such a name is
+a bad one, and goes to the dead letters by its place.
+"""
 Place = tuple[str, int]
 """A partition of a topic: topic, partition."""
 
@@ -47,7 +51,7 @@ class Record(Protocol):
 
     @property
     def headers(self) -> Headers:
-        """An ordered list; names may repeat."""
+        """Its headers, see `Headers`."""
 
 
 class TopicIdentity(NamedTuple):
@@ -71,7 +75,7 @@ class Outgoing:
     """One record to be written.
 
     `partition` None leaves the choice to Kafka's Java partitioner (murmur2 of the key).
-    `timestamp` None means now.
+    `timestamp` None means now. A header's name that is not text is refused (`Halt` `header`).
     """
 
     topic: str

@@ -341,6 +341,12 @@ async def test_a_topic_is_told_from_a_later_one_of_its_name(bench: Bench) -> Non
     assert another.topic_id != identity.topic_id
 
 
+async def test_a_header_name_that_is_not_text_is_refused(bench: Bench) -> None:
+    with pytest.raises(Halt) as halted:
+        await bench.producer.send(Outgoing(bench.topic, b"", b"k", [("\udcff", b"")]))
+    assert halted.value.code == "header"
+
+
 async def test_a_topic_that_does_not_exist_halts(bench: Bench) -> None:
     with pytest.raises(Halt):
         await bench.outsider(f"{bench.topic}-missing").identity()
@@ -403,3 +409,17 @@ async def test_a_member_that_its_group_refuses_halts(brokers: str, unique: str) 
     await consumer.stop()
     assert (halted.code, halted.partition) == ("group", None)
     assert "session_timeout_ms" in str(halted)
+
+
+@pytest.mark.real
+async def test_brokers_know_a_member_by_the_name_it_gives(brokers: str, unique: str) -> None:
+    create_topic(brokers, unique)
+    consumer = KafkaConsumer(brokers, unique, unique, 6_000, "ours-worker-host1")
+    listener = Listener()
+    listener.consumer = consumer
+    await consumer.start(listener)
+    await owns(listener, consumer, {0})
+    admin = AdminClient({"bootstrap.servers": brokers, "log_level": 0})
+    described = admin.describe_consumer_groups([unique], request_timeout=10)[unique].result(20)
+    await consumer.stop()
+    assert [one.client_id for one in described.members] == ["ours-worker-host1"]

@@ -3,11 +3,11 @@
 import json
 import zlib
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from aiokafka.record.util import calc_crc32c_py
 from kit.events import (
     FIXED,
     FOOTBALL,
@@ -26,6 +26,7 @@ from kit.events import (
     videos_of,
     view,
 )
+from kit.headers import send_with_raw_name
 from kit.rig import Feed, Rig
 
 from streams.errors import REJECT_REASONS
@@ -199,7 +200,7 @@ def offset_of(letter: Record) -> int:
 
 
 def test_the_table_has_every_reason_that_one_record_can_be_refused_for() -> None:
-    others = {"misrouted", "slice_limit", "stale", "illegal_move"}
+    others = {"misrouted", "slice_limit", "stale", "illegal_move", "header"}
     assert {row[2] for row in ROWS} == set(REJECT_REASONS) - others
 
 
@@ -280,32 +281,28 @@ async def test_a_record_too_large_for_the_letters_stops_nothing(rig: Rig, feed: 
     rig.assert_exact()
 
 
-async def test_a_header_whose_name_is_not_text_halts_its_partition_alone(
-    brokers: str, fresh_redis_url: str, unique: str
+async def test_a_header_whose_name_is_not_text_is_a_letter_and_its_neighbours_are_counted(
+    rig: Rig, tmp_path: Path
 ) -> None:
-    """The client library cannot read past it: the worker says where it is and guesses nothing."""
-    rig = Rig(brokers, fresh_redis_url, unique, partitions=2)
+    events = [interaction_record(like(f"e{number}")).value for number in range(3)]
     rig.create_topics()
-    at_home = videos_of(1, 2, 1)[0]
-    try:
-        async with producing(rig) as producer:
-            batch = producer.create_batch()
-            batch.append(timestamp=NOW, key=b"v1", value=WHOLE, headers=[("NAME", b"1")])
-            batch.close()
-            raw_batch = bytearray(bytes(batch._build()).replace(b"NAME", b"\xff\xfeNA"))
-            raw_batch[17:21] = calc_crc32c_py(raw_batch[21:]).to_bytes(4, "big")
-            batch._buffer = raw_batch
-            await (await producer.send_batch(batch, rig.log, partition=0))
-        worker = rig.worker()
-        await worker.says("HALTED partition 0 (corrupt)")
-        async with Feed(rig) as feed:
-            event = interaction_record(like("e1", video=at_home))
-            await feed.send([event._replace(partition=1)])
-        await rig.caught_up(without=[0])
-        assert rig.watermarks() == {1: 0}
-        assert await worker.terminate() == 1
-    finally:
-        rig.stop()
+    await send_with_raw_name(rig.brokers, rig.log, 0, b"v1", events)
+    rig.worker()
+    await rig.caught_up()
+    (letter,) = await rig.read(rig.letters)
+    assert (reason_of(letter), offset_of(letter)) == ("header", 1)
+    assert letter.value == events[1]
+    assert dict(letter.headers)["\\xff\\xfecaf\\xe9"] == b"1"
+    rig.assert_exact()
+    for verb in (
+        ("lag", "list"),
+        ("events", "tail", "--from", "beginning", "--no-follow"),
+        ("events", "sample"),
+        ("record", str(tmp_path / "r"), "--topic", "interactions", "--to", "now"),
+    ):
+        done = rig.run(*verb)
+        assert done.returncode == 0, done.stderr
+        assert "Traceback" not in done.stderr
 
 
 class producing:  # noqa: N801 - reads as what it does

@@ -116,3 +116,11 @@ def test_the_line_has_the_documented_fields_in_the_documented_order() -> None:
 def test_headers_keep_their_order_and_their_repeats() -> None:
     headers = [("b", b"1"), ("a", b"2"), ("b", b"3")]
     assert list(round_trip(Recorded("t", 0, 0, 1, None, None, headers)).headers) == headers
+
+
+def test_a_header_name_that_is_not_utf8_comes_back_as_it_was() -> None:
+    headers = [("a", b"1"), (b"caf\xe9".decode("utf-8", "surrogateescape"), None), ("名", b"\xff")]
+    record = Recorded("t", 0, 7, 1_695_645_345_123, b"v1", b"{}", headers)
+    (line,) = encode_lines(line_prefix("t", 0), [record])
+    assert b'"key":"Y2Fm6Q==","value":null,"key_encoding":"base64"' in line
+    assert decode_lines(line) == [record]

@@ -21,6 +21,7 @@ from streams.core.events import Review
 from streams.core.partitioner import partition_of
 from streams.errors import DeadLetter, Retry
 from streams.runtime.codec import FUTURE_MS, ControlTopic, decode_one
+from streams.runtime.headers import require_names
 from streams.runtime.ports import DossierChange, Dossiers, Move, Place, Record
 from streams.settings import Settings
 
@@ -206,6 +207,7 @@ class Register:
         batch.events = [one for one in batch.events if one[0].video not in unreadable]
 
     def _decode(self, topic: ControlTopic, record: Record) -> Event:
+        require_names(record.headers)
         event = decode_one(topic, record.value, self._settings.record_bytes)
         _check_place(event, record, self._log.partitions)
         return event

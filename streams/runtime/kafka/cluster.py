@@ -44,8 +44,9 @@ Call = Callable[
 class KafkaCluster:
     """Port `Cluster` on a real (or embedded) Kafka."""
 
-    def __init__(self, brokers: str) -> None:
+    def __init__(self, brokers: str, client_id: str = "streams-admin") -> None:
         self._brokers = brokers
+        self._client_id = client_id
         self._lazy: AdminClient | None = None
 
     async def identity(self, topic: str) -> TopicIdentity:
@@ -150,8 +151,14 @@ class KafkaCluster:
 
     def _client(self) -> AdminClient:
         if self._lazy is None:
-            silence = {"log_level": 0, "socket.connection.setup.timeout.ms": 1_000}
-            self._lazy = AdminClient({"bootstrap.servers": self._brokers, **silence})
+            self._lazy = AdminClient(
+                {
+                    "bootstrap.servers": self._brokers,
+                    "client.id": self._client_id,
+                    "log_level": 0,  # what it has to say is in its errors
+                    "socket.connection.setup.timeout.ms": 1_000,
+                }
+            )
         return self._lazy
 
     async def _ask(self, call: Call) -> Any:

@@ -33,12 +33,20 @@ COMMITTED_S: Final = 5.0
 class KafkaConsumer:
     """Port `LogConsumer` on a real (or embedded) Kafka."""
 
-    def __init__(self, brokers: str, topic: str, group: str, session_timeout_ms: int) -> None:
+    def __init__(
+        self,
+        brokers: str,
+        topic: str,
+        group: str,
+        session_timeout_ms: int,
+        client_id: str = "streams-worker",
+    ) -> None:
         self._brokers = brokers
         self._topic = topic
-        self._admin = KafkaCluster(brokers)
+        self._admin = KafkaCluster(brokers, client_id)
         self._client = AIOKafkaConsumer(
             bootstrap_servers=brokers,
+            client_id=client_id,
             group_id=group,
             enable_auto_commit=False,
             auto_offset_reset="none",
@@ -87,9 +95,6 @@ class KafkaConsumer:
                 batches = await self._client.getmany(
                     *ready, timeout_ms=timeout_ms, max_records=max_records
                 )
-        except UnicodeDecodeError as error:
-            self._rewind()
-            raise await self._find_unreadable(ready) from error
         except Retry as error:
             self._rewind()
             if isinstance(error.__cause__, NoOffsetForPartitionError):
@@ -148,25 +153,6 @@ class KafkaConsumer:
     def _rewind(self) -> None:
         """Read again what a failed `getmany` had taken of other partitions and lost."""
         self.seek(dict(self._next))
-
-    async def _find_unreadable(self, ready: Sequence[TopicPartition]) -> Exception:
-        """Return the halt of the partition whose records cannot be taken apart.
-
-        A header's name that is not UTF-8 fails the whole fetch, and the error does not say where.
-        """
-        for at in ready:
-            try:
-                await self._client.getmany(at, timeout_ms=1_000)
-            except UnicodeDecodeError:
-                return Halt(
-                    f"{at.topic}[{at.partition}]: a record at or after offset "
-                    f"{self._next[at.partition]} has a header whose name is not UTF-8",
-                    code="corrupt",
-                    partition=at.partition,
-                )
-            finally:
-                self._rewind()
-        return Retry(f"{self._topic}: a header's name is not UTF-8")
 
     def _advance(
         self, batches: Mapping[TopicPartition, Sequence[Any]]

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from aiokafka.errors import IllegalStateError, KafkaConnectionError, KafkaError
 
-from streams.errors import Retry, Unreachable
+from streams.errors import Halt, Retry, Unreachable
 
 STOP_SECONDS: Final = 2.0
 """A client that cannot say goodbye to its brokers in this time is dropped."""
@@ -15,11 +15,13 @@ STOP_SECONDS: Final = 2.0
 
 @contextmanager
 def retryable(what: str, brokers: str) -> Iterator[None]:
-    """Turn what a broker may do to a call into `Retry` or `Unreachable`, in one line."""
+    """Turn what a broker or its client may do to a call into our own errors, in one line."""
     try:
         yield
     except KafkaConnectionError as error:
         raise Unreachable(f"no Kafka broker at {brokers}: {what}; check --brokers") from error
+    except UnicodeEncodeError as error:
+        raise Halt(f"{what}: a header's name that is not UTF-8", code="header") from error
     except (KafkaError, IllegalStateError, TimeoutError) as error:
         raise Retry(f"Kafka at {brokers}: {what}: {type(error).__name__}: {error}") from error
 

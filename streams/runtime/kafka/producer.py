@@ -8,6 +8,7 @@ and what it could not write fails: nothing of it is written after what follows.
 
 import asyncio
 from collections.abc import Awaitable, Iterable, Sequence
+from functools import partial
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
@@ -27,10 +28,12 @@ RECONNECT_S: Final = 10.0
 class KafkaProducer:
     """Port `Producer`; partitions by murmur2 of the key, as Kafka's Java client does."""
 
-    def __init__(self, brokers: str, *, linger_ms: int = 5) -> None:
+    def __init__(
+        self, brokers: str, client_id: str = "streams-producer", *, linger_ms: int = 5
+    ) -> None:
         self._brokers = brokers
-        self._linger_ms = linger_ms
-        self._client = _Client(brokers, linger_ms)
+        self._new_client = partial(_Client, brokers, client_id, linger_ms)
+        self._client = self._new_client()
         self._replacing = asyncio.Lock()
 
     async def start(self) -> None:
@@ -75,7 +78,7 @@ class KafkaProducer:
         async with self._replacing:
             if self._client.lost_a_batch:
                 await self._client.stop()
-                fresh = _Client(self._brokers, self._linger_ms)
+                fresh = self._new_client()
                 try:
                     with retryable("connecting the producer again", self._brokers):
                         await asyncio.wait_for(fresh.start(), RECONNECT_S)
@@ -89,11 +92,12 @@ class KafkaProducer:
 class _Client:
     """One aiokafka producer, with its one sequence of numbers for each partition."""
 
-    def __init__(self, brokers: str, linger_ms: int) -> None:
+    def __init__(self, brokers: str, client_id: str, linger_ms: int) -> None:
         self.lost_a_batch = False
         self._pending: set[Ack] = set()
         self._client = AIOKafkaProducer(
             bootstrap_servers=brokers,
+            client_id=client_id,
             acks="all",
             enable_idempotence=True,
             compression_type="zstd",
@@ -113,8 +117,12 @@ class _Client:
         # A stop that ran out of time leaves the sender and its batches behind.
         await within_stop(self._client.client.close())
         await within_stop(self._client._sender.close())  # noqa: SLF001 - there is no public way
+        self.fail_pending()
+
+    def fail_pending(self) -> None:
+        """Fail what was not acknowledged: nothing will be."""
         for ack in self._pending:
-            _fail(ack, "its client was closed")
+            _fail(ack, "its client was closed before the record was written")
 
     async def send(self, record: Outgoing) -> "asyncio.Future[object]":
         sent: asyncio.Future[object] = await self._client.send(

@@ -15,10 +15,11 @@ from streams.runtime.ports import Offsets, Place, Record
 class KafkaReader:
     """A bare reader: assign positions, fetch, look up bounds and times."""
 
-    def __init__(self, brokers: str) -> None:
+    def __init__(self, brokers: str, client_id: str = "streams-reader") -> None:
         self._brokers = brokers
         self._client = AIOKafkaConsumer(
             bootstrap_servers=brokers,
+            client_id=client_id,
             enable_auto_commit=False,
             auto_offset_reset="none",
             isolation_level="read_committed",

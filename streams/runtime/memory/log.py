@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 from streams.core.partitioner import partition_of
 from streams.errors import Halt, Retry
+from streams.runtime.headers import shown
 from streams.runtime.ports import (
     Headers,
     Offsets,
@@ -151,6 +152,8 @@ class MemoryLog:
         Without a partition it goes where Kafka's Java partitioner sends its key, without a key
         to partition 0. `Retry` if there is no such topic or partition, or if none leads it.
         """
+        if any(shown(name) != name for name, _ in outgoing.headers):
+            raise Halt("a header's name that is not UTF-8", code="header")
         logs = self._topics.get(outgoing.topic, [])
         partition = outgoing.partition
         if partition is None:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
 import pytest
@@ -49,6 +50,18 @@ async def test_an_event_in_another_partition_than_its_videos_is_misrouted(
     message = dict(letter.headers)["__streams.errors.message"].decode()
     assert "partitioner=murmur2_random" in message
     assert office.known() is None
+
+
+async def test_an_event_with_a_header_name_that_is_not_utf8_is_a_letter(office: Office) -> None:
+    process = await Process(office).start()
+    office.bring(upload())
+    partition = partition_of(b"v1", 2)
+    (sound,) = office.world.log.records("uploads", partition)
+    spoilt = replace(sound, offset=1, headers=[("\udcff", b"1")])
+    office.world.log.restore([spoilt])
+    await process.work()
+    assert office.refused("uploads") == ["header"]
+    assert office.said() == ["admit"]
 
 
 async def test_numbers_start_at_one_and_rise_by_one(office: Office) -> None:

@@ -1,0 +1,104 @@
+"""The rules of the Kafka driver, and of a worker towards its partitions, have tests too.
+
+pytest tests/faults/test_driver_mutations.py
+"""
+
+from pathlib import Path
+
+import pytest
+from kit.mutations import Mutation, copy_of_project, passes, turns_red
+
+CONSUMER = "tests/runtime/test_kafka_consumer.py"
+PARTITIONS = "tests/runtime/test_worker_partitions.py"
+PRODUCER = "tests/runtime/test_kafka_producer.py"
+
+PURE = [
+    Mutation(
+        "what a failed read had taken of other partitions is read again",
+        "runtime/kafka/consumer.py",
+        "self.seek(dict(self._next))",
+        "pass",
+        CONSUMER,
+        "test",
+    ),
+    Mutation(
+        "records before the sought position are dropped",
+        "runtime/kafka/consumer.py",
+        "if records[0].offset < position:",
+        "if False:",
+        CONSUMER,
+        "test",
+    ),
+    Mutation(
+        "records of a partition without a position are dropped",
+        "runtime/kafka/consumer.py",
+        "            if position is None:\n                continue\n",
+        "            position = position or 0\n",
+        CONSUMER,
+        "test",
+    ),
+    Mutation(
+        "a corrupt batch halts its partition",
+        "runtime/kafka/consumer.py",
+        "if self._corrupt[partition] >= CORRUPT_TRIES:",
+        "if False:",
+        CONSUMER,
+        "test",
+    ),
+    Mutation(
+        "a paused partition is not asked for",
+        "runtime/kafka/consumer.py",
+        "            if partition not in self._paused\n",
+        "",
+        CONSUMER,
+        "test",
+    ),
+    Mutation(
+        "what was revoked is released",
+        "runtime/worker.py",
+        "        for owned in leaving:\n            owned.release()\n",
+        "",
+        PARTITIONS,
+        "test",
+    ),
+    Mutation(
+        "a halted partition is paused",
+        "runtime/worker.py",
+        "        self._consumer.pause([partition])\n        self._metrics",
+        "        self._metrics",
+        PARTITIONS,
+        "test",
+    ),
+    Mutation(
+        "a record is durable on all replicas in sync before it is acknowledged",
+        "runtime/kafka/producer.py",
+        'acks="all",\n            enable_idempotence=True',
+        "acks=1,\n            enable_idempotence=False",
+        PRODUCER,
+        "test",
+    ),
+    Mutation(
+        "a client that lost a batch is replaced",
+        "runtime/kafka/producer.py",
+        "self.lost_a_batch = True",
+        "pass",
+        PRODUCER,
+        "test",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a copy of the project in which anything may be changed."""
+    return copy_of_project(tmp_path_factory.mktemp("mutated"))
+
+
+@pytest.mark.parametrize("tests", sorted({m.tests for m in PURE}))
+def test_without_a_mutation_the_copy_is_green(copied: Path, tests: str) -> None:
+    assert passes(copied, tests, "test", {})
+
+
+@pytest.mark.parametrize("mutation", PURE, ids=lambda mutation: mutation.rule)
+def test_a_rule_taken_out_turns_the_suite_red(copied: Path, mutation: Mutation) -> None:
+    assert turns_red(copied, mutation)

@@ -1,0 +1,84 @@
+"""What the producer asks of the brokers for each record, and what becomes of a lost batch."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from streams.errors import Retry
+from streams.runtime.kafka import KafkaProducer, producer
+from streams.runtime.ports import Outgoing
+
+
+class Library:
+    """One client of aiokafka's, whose acknowledgements are the test's to give."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[Outgoing, asyncio.Future[object]]] = []
+        self.stopped = False
+
+    async def send(self, record: Outgoing) -> asyncio.Future[object]:
+        self.sent.append((record, asyncio.get_running_loop().create_future()))
+        return self.sent[-1][1]
+
+
+@pytest.fixture
+async def libraries(monkeypatch: pytest.MonkeyPatch) -> Sequence[Library]:
+    """Every client that a producer makes, in their order."""
+    made: list[Library] = []
+
+    class Client(producer._Client):
+        def __init__(self, *_: object) -> None:
+            self.lost_a_batch = False
+            self._pending = set()
+            self.library = Library()
+            made.append(self.library)
+
+        async def start(self) -> None: ...
+
+        async def stop(self) -> None:
+            self.library.stopped = True
+            self.fail_pending()
+
+        async def send(self, record: Outgoing) -> asyncio.Future[object]:
+            return await self.library.send(record)
+
+    monkeypatch.setattr(producer, "_Client", Client)
+    return made
+
+
+async def test_a_record_is_acknowledged_by_all_replicas_in_sync_and_written_once() -> None:
+    made = KafkaProducer("127.0.0.1:1")
+    client = made._client._client
+    assert client._sender._acks == -1
+    assert client._txn_manager is not None
+    await made.stop()
+
+
+async def test_after_a_lost_batch_the_next_record_goes_through_a_new_client(
+    libraries: Sequence[Library],
+) -> None:
+    made = KafkaProducer("unused")
+    lost = await made.send(Outgoing("t", b"1"))
+    waiting = await made.send(Outgoing("t", b"2"))
+    libraries[0].sent[0][1].set_exception(TimeoutError("no leader"))
+    with pytest.raises(Retry, match="no leader"):
+        await lost
+    again = await made.send(Outgoing("t", b"1"))
+    assert libraries[0].stopped
+    with pytest.raises(Retry, match="closed"):
+        await waiting
+    libraries[1].sent[0][1].set_result(None)
+    await again
+    assert [record.value for record, _ in libraries[1].sent] == [b"1"]
+
+
+async def test_senders_at_once_share_the_one_new_client(libraries: Sequence[Library]) -> None:
+    made = KafkaProducer("unused")
+    lost = await made.send(Outgoing("t", b"0"))
+    libraries[0].sent[0][1].cancel()
+    with pytest.raises(Retry, match="cancelled"):
+        await lost
+    await asyncio.gather(*(made.send(Outgoing("t", b"%d" % number)) for number in range(9)))
+    assert len(libraries) == 2
+    assert [record.value for record, _ in libraries[1].sent] == [b"%d" % n for n in range(9)]
