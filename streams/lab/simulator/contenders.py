@@ -3,6 +3,7 @@
 What is compared here is not called a policy: that word is the record in the log.
 """
 
+from abc import ABC, abstractmethod
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -113,7 +114,7 @@ class Tallies:
         return np.asarray(np.maximum(shrunk, self._world.policy.noise_floor / MICROS))
 
 
-class Ranking:
+class Ranking(ABC):
     """Every crowd is open; pairs above the price are shown, the best score first.
 
     Subclasses say the score.
@@ -149,9 +150,9 @@ class Ranking:
         """Nothing is ever stopped: what ranks low is not shown."""
         return np.zeros(self.world.shape, np.bool_)
 
+    @abstractmethod
     def scores(self, question: Question) -> Floats:
         """Return the score of each pair."""
-        raise NotImplementedError
 
 
 class Oracle(Ranking):

@@ -8,7 +8,7 @@ import pytest
 from streams.lab.simulator.comparing import Cell, interval, play, play_all, summarise
 from streams.lab.simulator.lineup import CONTENDERS
 from streams.lab.simulator.measures import Measures
-from streams.lab.simulator.plots import draw_all
+from streams.lab.simulator.plots import COLOURS, draw_all
 
 CONFIG = Path(__file__).parents[3] / "config"
 
@@ -53,6 +53,10 @@ def test_pictures_of_the_same_numbers_are_the_same_bytes(tmp_path: Path) -> None
     other = [path.read_bytes() for path in draw_all(summaries, tmp_path / "other")]
     assert one == other
     assert len(one) == 2
+
+
+def test_every_contender_has_its_colour() -> None:
+    assert list(COLOURS) == list(CONTENDERS)
 
 
 @pytest.mark.slow
