@@ -26,14 +26,14 @@ from streams.core.events import Policy
 from streams.errors import Halt, StreamsError
 from streams.lab import recording_bench
 from streams.lab.load import Batch, Load
-from streams.ops.recount import Verifier, verify
 from streams.ops.topics import wanted_topics
+from streams.ops.verify import Verifier, verify
 from streams.recording.folding import Rules
 from streams.runtime.codec import decode_log
 from streams.runtime.kafka import KafkaCluster, KafkaProducer
 from streams.runtime.namespace import namespace_of
 from streams.runtime.redis import RedisStore
-from streams.settings import Secret, Settings
+from streams.settings import Secret, Settings, shown
 
 PARTITIONS: Final = 4
 LOAD_SHARE: Final = 0.7
@@ -147,7 +147,7 @@ class _Trial:
         for partition in range(PARTITIONS):
             if await self._store.watermark(partition) is not None:
                 raise Halt(
-                    f"{self._settings.redis} holds counters: name an empty database, e.g. "
+                    f"{shown(self._settings.redis)} holds counters: name an empty database, e.g. "
                     "--redis redis://localhost:6379/9"
                 )
         for topic in wanted_topics(self._settings):

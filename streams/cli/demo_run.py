@@ -15,8 +15,9 @@ import click
 import msgspec
 
 from streams.cli.demo_screen import Moment
-from streams.cli.live import now_ms
-from streams.cli.wiring import make_worker, producing, reading, stop_on_signals, storing
+from streams.cli.interrupts import stop_on_signals
+from streams.cli.when import now_ms
+from streams.cli.wiring import make_worker, producing, reading, storing
 from streams.control.app import ControlPlane, Ports, load_rules
 from streams.core.events import CONTROL_TYPES
 from streams.core.receipts import ACTIONS, Receipt, decode
@@ -24,7 +25,7 @@ from streams.errors import Halt, Retry
 from streams.lab.crowd import Crowd
 from streams.lab.feed import Feed
 from streams.lab.story import Story
-from streams.ops.recount import Verifier, verify
+from streams.ops.verify import Verifier, verify
 from streams.runtime import metrics
 from streams.runtime.collector import tame_gc
 from streams.runtime.kafka import KafkaCluster, KafkaReader
@@ -33,7 +34,7 @@ from streams.runtime.redis import RedisStore
 from streams.runtime.redis.dossiers import RedisDossiers
 from streams.runtime.redis.serving import RedisServingIndex
 from streams.runtime.worker import Worker
-from streams.settings import Secret, Settings
+from streams.settings import Secret, Settings, shown
 
 STEP_S: Final = 0.2
 """A collector sends what it gathered this often."""
@@ -98,7 +99,7 @@ class Play:
             lag=self.lag,
             videos=len(self.titles),
             brokers=self.settings.brokers,
-            redis=self.settings.redis,
+            redis=shown(self.settings.redis),
             note=note,
         )
 
@@ -135,7 +136,8 @@ async def perform(
     """
     stop_on_signals(play.interrupt)
     click.echo(
-        f"streams: starting on Kafka {play.settings.brokers} and {play.settings.redis}", err=True
+        f"streams: starting on Kafka {play.settings.brokers} and {shown(play.settings.redis)}",
+        err=True,
     )
     async with AsyncExitStack() as stack:
         stage = await _set(stack, play, rate)

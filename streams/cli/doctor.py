@@ -6,23 +6,22 @@ import click
 
 from streams.cli.live import example
 from streams.cli.options import config_option, emit, output_option
-from streams.cli.topics import compare
-from streams.cli.wiring import run
+from streams.cli.wiring import run, storing
 from streams.control.admission.review import ReviewGate
 from streams.control.admission.taxonomy import Taxonomy
 from streams.control.policy.catalogue import Catalogue
-from streams.errors import Halt, StreamsError, Unreachable
+from streams.errors import Halt, StreamsError
 from streams.ops.checks import (
     Check,
     attempt,
-    attempt_async,
     check_file,
+    check_kafka,
     check_python,
-    check_topics,
+    check_store,
+    conclude,
     failed,
 )
 from streams.runtime.kafka import KafkaCluster
-from streams.runtime.redis import RedisStore
 from streams.settings import Settings, load_secret, load_settings
 
 
@@ -53,7 +52,7 @@ def doctor(
         checks.append(Check("ok", "streams.toml", "valid"))
         checks += run(_check_connections(settings))
     emit([check._asdict() for check in checks], output)
-    _conclude(checks)
+    conclude(checks)
 
 
 def _check_files(config: Path) -> list[Check]:
@@ -65,37 +64,9 @@ def _check_files(config: Path) -> list[Check]:
 
 
 async def _check_connections(settings: Settings) -> list[Check]:
-    return [*await _check_kafka(settings), *await _check_redis(settings)]
-
-
-async def _check_kafka(settings: Settings) -> list[Check]:
-    admin = KafkaCluster(settings.brokers)
-    reached = await attempt_async("kafka", admin.describe, f"answers at {settings.brokers}")
-    if reached.status != "ok":
-        return [reached]
+    checks = await check_kafka(KafkaCluster(settings.brokers), settings)
     try:
-        return [reached, *check_topics(await compare(settings))]
-    except StreamsError as error:
-        return [reached, failed("topics", error)]
-
-
-async def _check_redis(settings: Settings) -> list[Check]:
-    store = RedisStore(settings.redis)
-    try:
-        reached = await attempt_async("redis", store.check, "answers, and never evicts")
-        if reached.status != "ok":
-            return [reached]
-        return [reached, *(Check("warn", "redis", line) for line in await store.warnings())]
-    except StreamsError as error:
-        return [failed("redis", error)]
-    finally:
-        await store.close()
-
-
-def _conclude(checks: list[Check]) -> None:
-    silent = [check.check for check in checks if check.status == "unreachable"]
-    if silent:
-        raise Unreachable(f"no answer: {', '.join(silent)}")
-    wrong = [check.check for check in checks if check.status == "fail"]
-    if wrong:
-        raise Halt(f"{len(wrong)} of {len(checks)} checks failed: {', '.join(wrong)}")
+        async with storing(settings.redis) as store:
+            return [*checks, *await check_store(store)]
+    except StreamsError as error:  # not even an address
+        return [*checks, failed("redis", error)]

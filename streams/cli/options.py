@@ -2,17 +2,21 @@
 
 import functools
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
 from streams.settings import Settings, load_settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+_UNBOUNDED: Final = 1_000_000  # columns of a terminal
 
 _OPTIONS: Final = {
     "brokers": click.option("--brokers", help="Kafka bootstrap servers.  [env: STREAMS_BROKERS]"),
@@ -76,12 +80,9 @@ def emit(rows: Iterable[Mapping[str, Any]], output: str) -> None:
     if output == "json":
         click.echo(json.dumps(listed, ensure_ascii=False, indent=2))
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for field in listed[0] if listed else ():
-        table.add_column(field.replace("_", " "), overflow="fold")
-    for row in listed:
-        table.add_row(*(str(value) for value in row.values()))
-    Console().print(table)
+    if listed:
+        heads = [field.replace("_", " ") for field in listed[0]]
+        print_table(heads, [row.values() for row in listed])
 
 
 def emit_object(fields: Mapping[str, Any], output: str) -> None:
@@ -90,10 +91,32 @@ def emit_object(fields: Mapping[str, Any], output: str) -> None:
         indent = 2 if output == "json" else None
         click.echo(json.dumps(fields, ensure_ascii=False, indent=indent))
         return
-    table = Table(box=None, pad_edge=False, show_header=False)
-    for field, value in fields.items():
-        table.add_row(field.replace("_", " "), str(value))
-    Console().print(table)
+    print_table((), [(name.replace("_", " "), value) for name, value in fields.items()])
+
+
+def print_table(heads: Sequence[str], rows: Sequence[Iterable[object]]) -> None:
+    """Print rows under their heads, or pairs without any; None is a dash.
+
+    Names are never folded: only cells of several words are, between words, on a terminal. What
+    is piped is as wide as it is.
+    """
+    cells = [[_cell(value) for value in row] for row in rows]
+    table = Table(box=None, pad_edge=False, header_style="bold", show_header=bool(heads))
+    for head, *column in zip(heads or [""] * 2, *cells, strict=True):
+        numbers = bool(heads and column) and all(cell.justify == "right" for cell in column)
+        names = not any(" " in cell.plain for cell in column)
+        table.add_column(head, no_wrap=names, justify="right" if numbers else "left")
+    for row in cells:
+        table.add_row(*row)
+    console = Console(highlight=False)
+    wide = Measurement.get(console, console.options.update(max_width=_UNBOUNDED), table)
+    console.width = max(console.width, wide.minimum) if console.is_terminal else wide.maximum
+    console.print(table, crop=False)
+
+
+def _cell(value: object) -> Text:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return Text("-" if value is None else str(value), justify="right" if number else "left")
 
 
 __all__ = [
@@ -104,4 +127,5 @@ __all__ = [
     "emit_object",
     "one_line",
     "output_option",
+    "print_table",
 ]

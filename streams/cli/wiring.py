@@ -1,19 +1,15 @@
-"""Real drivers from settings, checks before a start, and how a command runs and is interrupted."""
+"""Real drivers from settings, checks before a start, and how a command runs."""
 
-import asyncio
 import logging
-import os
-import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-import click
 import uvloop
 
 from streams.errors import Halt
-from streams.ops.topics import plan, wanted_topics
+from streams.ops.topics import compare_topics
 from streams.runtime.kafka import KafkaCluster, KafkaConsumer, KafkaProducer, KafkaReader
 from streams.runtime.redis import RedisStore
 from streams.runtime.worker import Worker
@@ -25,23 +21,6 @@ Result = TypeVar("Result")
 def run(main: Coroutine[Any, Any, Result]) -> Result:
     """Run a command's coroutine to its end."""
     return uvloop.run(main)
-
-
-def stop_on_signals(stop: Callable[[], None]) -> None:
-    """Call `stop` at the first Ctrl-C or SIGTERM; the second one ends the process at once."""
-    loop = asyncio.get_running_loop()
-    asked = False
-
-    def on_signal(number: int) -> None:
-        nonlocal asked
-        if asked:
-            click.echo("streams: stopped at once", err=True)
-            os._exit(128 + number)
-        asked = True
-        stop()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, on_signal, number)
 
 
 def log_to_stderr(level: int = logging.INFO) -> None:
@@ -56,11 +35,7 @@ def log_to_stderr(level: int = logging.INFO) -> None:
 
 async def require_topics(settings: Settings) -> None:
     """Raise `Halt` unless every topic is there as the settings say."""
-    admin = KafkaCluster(settings.brokers)
-    partitions = await admin.describe()
-    wanted = wanted_topics(settings)
-    configs = {t.name: await admin.configs(t.name) for t in wanted if t.name in partitions}
-    for step in plan(wanted, partitions, configs):
+    for step in await compare_topics(KafkaCluster(settings.brokers), settings):
         if step.action == "create":
             raise Halt(
                 f"topic {step.topic.name} does not exist at {settings.brokers}: "

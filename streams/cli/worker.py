@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from streams.cli.interrupts import stop_on_signals
 from streams.cli.options import connection_options
 from streams.cli.wiring import (
     log_to_stderr,
@@ -14,7 +15,6 @@ from streams.cli.wiring import (
     producing,
     require_topics,
     run,
-    stop_on_signals,
     storing,
 )
 from streams.control.app import ControlPlane, Ports

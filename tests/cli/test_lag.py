@@ -37,7 +37,9 @@ def test_lag_is_counted_in_records_and_in_seconds_since_the_first_unread_one(
     assert behind["lag_seconds"] > 86_400  # the records say 2024
     assert (there["group"], there["lag"], there["lag_seconds"]) == (f"{unique}-done", 0, 0.0)
 
-    listed = streams("lag", "list", "--topic", unique, "--output", "ndjson", brokers=brokers)
+    listed = streams(
+        "lag", "list", "--all", "--topic", unique, "--output", "ndjson", brokers=brokers
+    )
     assert len(listed.stdout.splitlines()) == 2
 
 
