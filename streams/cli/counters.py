@@ -3,7 +3,7 @@
 import click
 import msgspec
 
-from streams.cli import ConditionNotMet
+from streams.cli import ConditionNotMet, Interrupted
 from streams.cli.options import connection_options, emit, emit_object, output_option
 from streams.cli.progress import Meter
 from streams.cli.wiring import reading, run, storing
@@ -58,7 +58,11 @@ def rebuild(settings: Settings, yes: bool) -> None:
 
     Example: streams counters rebuild --yes
     """
-    run(_rebuild(settings, yes))
+    try:
+        run(_rebuild(settings, yes))
+    except KeyboardInterrupt:
+        words = "stopped early: go on with `streams counters rebuild --yes` before a worker starts"
+        raise Interrupted(words if yes else "nothing was done") from None
 
 
 async def _verify(settings: Settings) -> Verification:

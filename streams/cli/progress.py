@@ -72,7 +72,7 @@ class Meter:
         if self._bar is not None:
             self._bar.update(self._task, completed=completed, words=text)
         else:
-            share = f" {completed / self._total:.0%}," if self._total else ""
+            share = f" {completed / self._total:.0%}" if self._total else ""
             self._console.print(f"{self._verb}:{share} {text}", soft_wrap=True)
 
     def total(self) -> str:
