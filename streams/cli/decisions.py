@@ -11,10 +11,10 @@ import msgspec
 from streams.cli.live import (
     Row,
     example,
-    fitted,
     follow_option,
     from_option,
     limit_option,
+    one_row,
     print_rows,
     read_records,
     say_passed_over,
@@ -77,13 +77,19 @@ def tail_command(  # noqa: PLR0913 - one parameter per option
 
 
 def _line(row: Mapping[str, Any]) -> str:
-    numbers = f"{decimal(row['mean'])}±{decimal(row['sd'])}"
-    return fitted(
-        f"{moment(row['ts'])}  {row['action']:<5}  {row['slice']:<24}  {row['video']:<20}  "
-        f"#{row['n']:<4} {row['views']:>8} views  mean {numbers:<19}  "
-        f"index {decimal(row['index']):<9} price {decimal(row['price']):<9} "
-        f"+{row['tranche']:<7} {row['reason']}"
-    )
+    columns = [
+        (moment(row["ts"]), 25),
+        (row["action"], 6),
+        (row["slice"], 25),
+        (row["video"], 21),
+        (f"#{row['n']}", 5),
+        (f"{row['views']:>8} views", 15),
+        (f"mean {decimal(row['mean'])}±{decimal(row['sd'])}", 25),
+        (f"index {decimal(row['index'])}", 15),
+        (f"price {decimal(row['price'])}", 15),
+        (f"+{row['tranche']}", 8),
+    ]
+    return one_row(columns, row["reason"])
 
 
 def _in_words(row: Mapping[str, Any]) -> str:

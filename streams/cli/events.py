@@ -14,10 +14,10 @@ from streams.cli.events_import import import_command
 from streams.cli.live import (
     Row,
     example,
-    fitted,
     follow_option,
     from_option,
     limit_option,
+    one_row,
     print_rows,
     read_records,
     topic_option,
@@ -178,19 +178,18 @@ async def _validate(path: str, limit: int, output: str) -> int:
 
 def _line(row: Row) -> str:
     """Return an event as one line; JSON's escapes keep control characters off the terminal."""
-    place = f"{row['partition']}:{row['offset']}"
+    place = [(moment(row["timestamp"]), 25), (f"{row['partition']}:{row['offset']}", 12)]
     event = row["event"]
     if not isinstance(event, dict):
-        return fitted(f"{moment(row['timestamp'])}  {place:<12} {json.dumps(event)}")
-    shown = ("type", "video", "slice", "ts")
-    kind, video, slice_id = (json.dumps(event.get(name, ""))[1:-1] for name in shown[:3])
+        return one_row(place, json.dumps(event))
+    columns = {"type": 11, "video": 24, "slice": 22}
+    shown = [(json.dumps(event.get(name, ""))[1:-1], size) for name, size in columns.items()]
     rest = " ".join(
         f"{name}={json.dumps(value, ensure_ascii=_odd(value))}"
         for name, value in sorted(event.items(), key=_nested)
-        if name not in shown
+        if name not in columns and name != "ts"
     )
-    head = f"{moment(row['timestamp'])}  {place:<12} {kind:<11} {video:<24} {slice_id:<22}"
-    return fitted(f"{head} {rest}")
+    return one_row([*place, *shown], rest)
 
 
 def _nested(field: tuple[str, object]) -> bool:

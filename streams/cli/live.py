@@ -3,7 +3,7 @@
 import json
 import shutil
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from inspect import cleandoc
 from typing import Any, TypeVar
@@ -72,16 +72,21 @@ async def print_rows(
         click.echo(json.dumps(listed, ensure_ascii=False, indent=2))
 
 
-def fitted(line: str, width: int | None = None) -> str:
-    """Return a line cut to the terminal's width; whole where there is no terminal.
+def one_row(columns: Sequence[tuple[str, int]], rest: str, width: int | None = None) -> str:
+    """Return texts, each padded to its size, and the rest in one line.
 
-    >>> fitted("足球 football", 7), fitted("short", 7)
-    ('足球 f…', 'short')
+    On a terminal too narrow for that the padding goes first, then the end of the line.
+
+    >>> one_row([("足球", 8), ("", 4)], "goal", 40), one_row([("足球", 8), ("", 4)], "goal!", 8)
+    ('足球          goal', '足球 go…')
     """
     if width is None:
-        if not sys.stdout.isatty():
-            return line
-        width = shutil.get_terminal_size().columns
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+    padded = [text + " " * (size - cell_len(text)) for text, size in columns]
+    line = " ".join([*padded, rest])
+    if cell_len(line) <= width:
+        return line
+    line = " ".join(filter(None, [*(text for text, _ in columns), rest]))
     return line if cell_len(line) <= width else f"{set_cell_size(line, width - 1)}…"
 
 

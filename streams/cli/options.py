@@ -2,11 +2,13 @@
 
 import functools
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
+from rich.cells import cell_len
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
@@ -16,6 +18,7 @@ from streams.settings import Settings, load_settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+_NUMBER: Final = re.compile(r"\A-?[0-9][0-9,]*(\.[0-9]+)?\Z")
 _UNBOUNDED: Final = 1_000_000  # columns of a terminal
 
 _OPTIONS: Final = {
@@ -103,20 +106,33 @@ def print_table(heads: Sequence[str], rows: Sequence[Iterable[object]]) -> None:
     cells = [[_cell(value) for value in row] for row in rows]
     table = Table(box=None, pad_edge=False, header_style="bold", show_header=bool(heads))
     for head, *column in zip(heads or [""] * 2, *cells, strict=True):
-        numbers = bool(heads and column) and all(cell.justify == "right" for cell in column)
-        names = not any(" " in cell.plain for cell in column)
-        table.add_column(head, no_wrap=names, justify="right" if numbers else "left")
+        names = not any(" " in cell for cell in column)
+        table.add_column(
+            head,
+            no_wrap=names,
+            min_width=max(map(cell_len, [head, *column])) if names else None,
+            justify="right" if heads and _are_numbers(column) else "left",
+        )
     for row in cells:
-        table.add_row(*row)
+        table.add_row(*map(Text, row))
     console = Console(highlight=False)
     wide = Measurement.get(console, console.options.update(max_width=_UNBOUNDED), table)
     console.width = max(console.width, wide.minimum) if console.is_terminal else wide.maximum
     console.print(table, crop=False)
 
 
-def _cell(value: object) -> Text:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return Text("-" if value is None else str(value), justify="right" if number else "left")
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)
+
+
+def _are_numbers(column: Sequence[str]) -> bool:
+    """Tell whether most cells with something in them are numbers: there may be a word too."""
+    filled = [cell for cell in column if cell != "-"]
+    return sum(_NUMBER.match(cell) is not None for cell in filled) * 2 > len(filled)
 
 
 __all__ = [
