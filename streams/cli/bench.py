@@ -1,46 +1,15 @@
 """`streams bench`: what one worker process does on this machine, beside a bare read loop."""
 
-import asyncio
-import gc
-import os
-import platform
-import secrets
-import subprocess
-import sys
-import tempfile
 import time
-from bisect import bisect_left
-from collections.abc import AsyncIterator, Awaitable, Mapping
-from contextlib import asynccontextmanager, suppress
-from itertools import chain
 from pathlib import Path
-from typing import Any, Final, Self
 
 import click
-import msgspec
 
 from streams.cli.options import connection_options, emit_object, output_option
-from streams.cli.wiring import producing, reading, run
+from streams.cli.wiring import installation, run
 from streams.control.app import load_rules
-from streams.core.events import Policy
-from streams.errors import Halt, StreamsError
-from streams.lab import recording_bench
-from streams.lab.load import Batch, Load
-from streams.ops.topics import wanted_topics
-from streams.ops.verify import Verifier, verify
-from streams.recording.folding import Rules
-from streams.runtime.codec import decode_log
-from streams.runtime.kafka import KafkaCluster, KafkaProducer
-from streams.runtime.namespace import namespace_of
-from streams.runtime.redis import RedisStore
-from streams.settings import Secret, Settings, shown
-
-PARTITIONS: Final = 4
-LOAD_SHARE: Final = 0.7
-POLL_S: Final = 0.005
-JOIN_S: Final = 60.0
-TICK_S: Final = 0.02
-Timeline = dict[int, list[tuple[int, float]]]  # partition -> (watermark, when it was seen)
+from streams.lab.bench import Bench, Sizes, circumstances, measure_recording
+from streams.settings import Settings
 
 
 @click.command(short_help="Measure this machine.")
@@ -55,10 +24,10 @@ def bench(
 ) -> None:
     """Measure one worker process end to end, exactly counted, on this broker and Redis.
 
-    Throughput with one event a record and with arrays of 50, each beside a bare aiokafka loop
-    that only reads and decodes the same topic in the same run; the worker's peak memory; and the
-    time from an event to its counter at 70 % of the measured throughput. Uses topics of its own,
-    deleted afterwards, and needs an empty Redis database.
+    Throughput with one event a record, with arrays of 50, and with 200,000 videos, each beside a
+    bare aiokafka loop that only reads and decodes the same topic in the same run; the worker's
+    peak memory; and the time from an event to its counter at 70 % of the measured throughput.
+    Uses topics of its own, deleted afterwards, and needs an empty Redis database.
 
     With --recording: how fast a log is recorded, replayed and folded from its recording, by one
     process without Kafka or Redis.
@@ -67,259 +36,13 @@ def bench(
     """
     folder: Path = click.get_current_context().params["config"]
     policy = load_rules(folder).policy.record(1, int(time.time() * 1000))
+    sizes = Sizes(events, videos, seconds)
     if recording:
-        emit_object(_bench_recording(settings, policy, events, videos), output)
-    else:
-        emit_object(run(_bench(settings, folder, policy, (events, videos, seconds))), output)
+        emit_object(circumstances() | measure_recording(settings, policy, sizes), output)
+        return
+    machine = Bench(installation(settings), settings, folder, policy, _tell)
+    emit_object(circumstances() | run(machine.run(sizes)), output)
 
 
-async def _bench(
-    settings: Settings, folder: Path, policy: Policy, sizes: tuple[int, int, int]
-) -> dict[str, Any]:
-    events, videos, seconds = sizes
-    result = _circumstances()
-    for array, name in ((1, "one_event_a_record"), (50, "arrays_of_50")):
-        async with _Trial(settings, folder, policy, videos) as trial:
-            _say(f"{name}: sending {events:,} events")
-            await trial.send(events, array)
-            bare = await trial.bare_loop(events)
-            _say(f"{name}: bare loop {bare:,.0f} events/s; starting the worker")
-            async with trial.worker() as process:
-                rate = await trial.until_counted()
-                peak = _peak_mib(process.pid)
-            found = await trial.verified()
-        result[name] = {
-            "events_per_second": round(rate),
-            "bare_loop_events_per_second": round(bare),
-            "ratio": round(rate / bare, 3),
-            "peak_memory_mib": peak,
-            **found,
-        }
-        _say(f"{name}: {rate:,.0f} events/s, {found['differences']} differences")
-    rate = result["one_event_a_record"]["events_per_second"] * LOAD_SHARE
-    async with _Trial(settings, folder, policy, videos) as trial, trial.worker():
-        _say(f"latency at {rate:,.0f} events/s for {seconds} s")
-        result["event_to_counter_ms"] = await trial.latency(rate, seconds)
-    return result
-
-
-def _bench_recording(
-    settings: Settings, policy: Policy, events: int, videos: int
-) -> dict[str, Any]:
-    """Record a load into a temporary folder, replay it into nothing, and fold it."""
-    secret = Secret(secrets.token_hex(16)).reveal
-    load = Load("interactions", PARTITIONS, videos=videos, policy=policy)
-    now_ms = int(time.time() * 1000)
-    made = chain(load.admissions(secret, now_ms), load.feedback(events, 1, now_ms))
-    batches = ((partition, records) for partition, records, _ in made)
-    rules = Rules(secret, settings.generation_records, settings.record_bytes)
-    with tempfile.TemporaryDirectory() as folder:
-        source = recording_bench.Load(batches, events, "interactions", PARTITIONS)
-        return _circumstances() | recording_bench.measure(source, rules, Path(folder) / "recording")
-
-
-def _circumstances() -> dict[str, Any]:
-    python = sys.version.split()[0]
-    return {
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {python}",
-        "command": "streams " + " ".join(sys.argv[1:]),
-    }
-
-
-class _Trial:
-    """Topics, counters and a worker process of one run, gone afterwards."""
-
-    def __init__(self, settings: Settings, folder: Path, policy: Policy, videos: int) -> None:
-        self._prefix = f"bench-{secrets.token_hex(4)}."
-        self._settings = msgspec.structs.replace(
-            settings, topic_prefix=self._prefix, partitions=PARTITIONS, group=self._prefix
-        )
-        self._folder = folder
-        self._secret = Secret(secrets.token_hex(16))
-        self._topic = self._settings.topic("interactions")
-        self._load = Load(self._topic, PARTITIONS, videos=videos, policy=policy)
-        self._admin = KafkaCluster(settings.brokers)
-        self._store = RedisStore(settings.redis)
-        self._events = 0  # sent, control records apart
-
-    async def __aenter__(self) -> Self:
-        await self._store.check()
-        for partition in range(PARTITIONS):
-            if await self._store.watermark(partition) is not None:
-                raise Halt(
-                    f"{shown(self._settings.redis)} holds counters: name an empty database, e.g. "
-                    "--redis redis://localhost:6379/9"
-                )
-        for topic in wanted_topics(self._settings):
-            await self._admin.create(topic.name, PARTITIONS, 1, topic.configs)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        for partition in range(PARTITIONS):
-            await self._store.erase(partition)
-        await self._store.close()
-        for topic in wanted_topics(self._settings):
-            with suppress(StreamsError):
-                await self._admin.delete(topic.name)
-
-    async def send(self, events: int, array: int) -> None:
-        """Write admissions and `events` events, and wait until the broker has them."""
-        now_ms = int(time.time() * 1000)
-        self._events = events
-        async with producing(self._settings.brokers) as producer:
-            for partition, records, _ in self._load.admissions(self._secret.reveal, now_ms):
-                await (await producer.send_batch(self._topic, partition, records))
-            for partition, records, _ in self._load.feedback(events, array, now_ms):
-                await (await producer.send_batch(self._topic, partition, records))
-
-    async def bare_loop(self, events: int) -> float:
-        """Return events a second of reading and decoding alone, in this process."""
-        gc.collect()
-        async with reading(self._settings.brokers) as reader:
-            reader.assign({(self._topic, partition): 0 for partition in range(PARTITIONS)})
-            seen = 0
-            began = time.perf_counter()
-            while seen < events:
-                for records in (await reader.fetch(1_000, 4_000)).values():
-                    seen += len(decode_log(records, self._secret.reveal, 1 << 20).events)
-            return seen / (time.perf_counter() - began)
-
-    @asynccontextmanager
-    async def worker(self) -> AsyncIterator["subprocess.Popen[bytes]"]:
-        """Run `streams worker --only feedback` as a process of its own."""
-        names = ("brokers", "redis", "group", "topic_prefix", "partitions")
-        environment = os.environ | {
-            f"STREAMS_{name.upper()}": str(getattr(self._settings, name)) for name in names
-        }
-        environment["STREAMS_SECRET"] = self._secret.reveal.decode()
-        command = [sys.executable, "-m", "streams", "worker", "--only", "feedback"]
-        command += ["--metrics-port", "0", "--config", str(self._folder)]
-        process = subprocess.Popen(  # noqa: ASYNC220, S603 - our own command
-            command, env=environment, stderr=subprocess.PIPE
-        )
-        try:
-            yield process
-        finally:
-            process.terminate()
-            _, said = process.communicate(timeout=30)
-            if process.returncode:
-                raise Halt(f"the worker failed: {said.decode().strip().splitlines()[-1:]}")
-
-    async def until_counted(self) -> float:
-        """Return events a second from the first stored watermark to the last."""
-        timeline = await self._watch(self._ends())
-        moves = sorted((at, mark, p) for p, marks in timeline.items() for mark, at in marks)
-        began, first, _ = next(move for move in moves if move[1] >= 0)
-        total = sum(marks[-1][0] + 1 for marks in timeline.values())
-        share = (total - first - 1) / total
-        return share * self._events / (moves[-1][0] - began)
-
-    async def verified(self) -> dict[str, int]:
-        """Count the log a second time and compare."""
-        identity = await self._admin.identity(self._topic)
-        namespace = namespace_of(identity, self._settings, self._secret)
-        async with reading(self._settings.brokers) as reader:
-            found = await verify(
-                reader,
-                self._store,
-                identity,
-                namespace,
-                Verifier(self._settings, self._secret.reveal),
-            )
-        return {"counters_checked": found.checked, "differences": found.differences}
-
-    async def latency(self, rate: float, seconds: int) -> dict[str, Any]:
-        """Send at `rate` events/s and return how long events took to reach their counters.
-
-        Measured from the moment an event was due, so a sender that falls behind shows.
-        """
-        now_ms = int(time.time() * 1000)
-        ticks = int(seconds / TICK_S)
-        made = [list(self._load.feedback(int(rate * TICK_S), 1, now_ms)) for _ in range(ticks)]
-        sent_all: asyncio.Future[Mapping[int, int]] = asyncio.get_running_loop().create_future()
-        watching = asyncio.create_task(self._watch(sent_all))
-        async with producing(self._settings.brokers) as producer:
-            for partition, records, _ in self._load.admissions(self._secret.reveal, now_ms):
-                await (await producer.send_batch(self._topic, partition, records))
-            await self._watch(self._ends())
-            sent, behind = await self._send_paced(producer, made)
-        sent_all.set_result(await self._ends())
-        marks = await watching
-        waits = [
-            (marks[partition][bisect_left(marks[partition], (offset, 0.0))][1] - due, count)
-            for due, partition, offset, count in sent
-        ]
-        return {
-            "load_events_per_second": round(rate),
-            "seconds": seconds,
-            "p50": _percentile(waits, 0.50),
-            "p99": _percentile(waits, 0.99),
-            "sender_behind_at_most_ms": round(behind * 1000, 1),
-        }
-
-    async def _send_paced(
-        self, producer: KafkaProducer, made: list[list[Batch]]
-    ) -> tuple[list[tuple[float, int, int, int]], float]:
-        """Send a tick's batches when they are due; return (due, partition, offset, count) each."""
-        ends = await self._ends()
-        sent = []
-        behind = 0.0
-        began = time.perf_counter()
-        acks = []
-        for tick, batches in enumerate(made):
-            due = began + tick * TICK_S
-            await asyncio.sleep(max(due - time.perf_counter(), 0))
-            behind = max(behind, time.perf_counter() - due)
-            for partition, records, count in batches:
-                acks.append(await producer.send_batch(self._topic, partition, records))
-                ends[partition] += len(records)
-                sent.append((due, partition, ends[partition] - 1, count))
-        for ack in acks:
-            await ack
-        return sent, behind
-
-    async def _watch(self, ends: Awaitable[Mapping[int, int]]) -> Timeline:
-        """Note when each partition's stored watermark moved, until all reach the log's ends."""
-        timeline: Timeline = {partition: [] for partition in range(PARTITIONS)}
-        asked = asyncio.ensure_future(ends)
-        began = time.perf_counter()
-        while True:
-            now, marks = time.perf_counter(), await self._watermarks()
-            for partition, mark in marks.items():
-                if not timeline[partition] or timeline[partition][-1][0] != mark:
-                    timeline[partition].append((mark, now))
-            if asked.done() and all(marks[p] + 1 >= end for p, end in asked.result().items()):
-                return timeline
-            if now - began > JOIN_S and max(marks.values()) < 0:
-                raise Halt(f"the worker stored nothing for {JOIN_S:.0f} s")
-            await asyncio.sleep(POLL_S)
-
-    async def _watermarks(self) -> Mapping[int, int]:
-        marks = [await self._store.watermark(partition) for partition in range(PARTITIONS)]
-        return {p: -1 if mark is None else mark for p, mark in enumerate(marks)}
-
-    async def _ends(self) -> dict[int, int]:
-        async with reading(self._settings.brokers) as reader:
-            bounds = await reader.offsets(self._topic, range(PARTITIONS))
-        return {partition: at.end for partition, at in bounds.items()}
-
-
-def _percentile(waits: list[tuple[float, int]], share: float) -> float:
-    """Return the wait in ms that `share` of the events do not exceed."""
-    left = share * sum(count for _, count in waits)
-    for wait, count in sorted(waits):
-        left -= count
-        if left <= 0:
-            return round(wait * 1000, 1)
-    return float("nan")
-
-
-def _peak_mib(pid: int) -> int:
-    """Return the largest resident memory that a process had."""
-    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-    line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) // 1024
-
-
-def _say(text: str) -> None:
+def _tell(text: str) -> None:
     click.echo(text, err=True)

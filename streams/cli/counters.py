@@ -11,7 +11,7 @@ from streams.ops.rebuild import RebuildPlan, drop_counters, plan_rebuild
 from streams.ops.verify import Verification, Verifier, log_size, verify
 from streams.runtime.kafka import KafkaCluster
 from streams.runtime.namespace import namespace_of
-from streams.settings import Settings, load_secret, shown
+from streams.settings import Settings, load_secret
 
 CONNECTIONS = ("brokers", "redis", "group", "topic_prefix")
 
@@ -91,7 +91,7 @@ async def _rebuild(settings: Settings, yes: bool) -> None:
 
 
 def _print_plan(plan: RebuildPlan, settings: Settings) -> None:
-    click.echo(f"drop the counters of {plan.partitions} partitions in {shown(settings.redis)}")
+    click.echo(f"drop the counters of {plan.partitions} partitions in {settings.redis}")
     click.echo(f"drop the committed offsets of group {settings.group}")
     if plan.lost:
         lost = ", ".join(

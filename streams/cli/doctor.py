@@ -7,14 +7,11 @@ import click
 from streams.cli.live import example
 from streams.cli.options import config_option, emit, output_option
 from streams.cli.wiring import run, storing
-from streams.control.admission.review import ReviewGate
-from streams.control.admission.taxonomy import Taxonomy
-from streams.control.policy.catalogue import Catalogue
+from streams.control.configuration import file_problems
 from streams.errors import Halt, StreamsError
 from streams.ops.checks import (
     Check,
     attempt,
-    check_file,
     check_kafka,
     check_python,
     check_store,
@@ -57,9 +54,8 @@ def doctor(
 
 def _check_files(config: Path) -> list[Check]:
     return [
-        check_file(config / "taxonomy.toml", Taxonomy.from_toml),
-        check_file(config / "slices.toml", Catalogue.from_toml),
-        check_file(config / "review.toml", ReviewGate.from_toml),
+        Check("fail", name, problems[0]) if problems else Check("ok", name, "valid")
+        for name, problems in file_problems(config).items()
     ]
 
 

@@ -20,7 +20,7 @@ from streams.lab.rows import BadRow, convert_rows, open_log, read_rows
 from streams.runtime.signing import encode
 
 
-class LogOptions(NamedTuple):
+class ImportOptions(NamedTuple):
     """What is known of a log beside its rows."""
 
     campaign: str | None
@@ -91,7 +91,7 @@ def import_command(  # noqa: PLR0913 - one parameter per option
     and no users: equal user features are one viewer, user_feature_2 is the viewer's crowd.
     Position and propensity have no place in an event and are left out.
     """
-    options = LogOptions(campaign, videos, tabs)
+    options = ImportOptions(campaign, videos, tabs)
     skipped: list[BadRow] = []
     with _sink(out) as sink, _meter(sink) as tell:
         try:
@@ -108,7 +108,7 @@ def import_command(  # noqa: PLR0913 - one parameter per option
         click.echo(f"{len(skipped):,} bad rows skipped, the first: {skipped[0]}", err=True)
 
 
-def _converter(log: str, path: Path, options: LogOptions) -> OpenBandit | KuaiRand:
+def _converter(log: str, path: Path, options: ImportOptions) -> OpenBandit | KuaiRand:
     if log == "obd":
         if options.videos or options.tabs:
             raise click.UsageError("--videos and --tab belong to --format kuairand")

@@ -14,7 +14,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from streams.settings import Settings, load_settings
+from streams.settings import Settings, default_folder, load_settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -44,7 +44,8 @@ def connection_options(*names: str) -> Callable[[Command], Command]:
         wrapped: Any = with_settings
         for name in reversed(names):
             wrapped = _OPTIONS[name](wrapped)
-        return config_option(wrapped)  # type: ignore[no-any-return]
+        whole: Command = config_option(wrapped)
+        return whole
 
     return decorate
 
@@ -53,8 +54,8 @@ config_option: Final = click.option(
     "--config",
     type=click.Path(path_type=Path, file_okay=False),
     envvar="STREAMS_CONFIG",
-    default=Path("config"),
-    show_default=True,
+    default=default_folder,
+    show_default="./config if streams.toml is there, else what is shipped",
     show_envvar=True,
     help="Folder of the settings, policy, catalogue and taxonomy.",
 )

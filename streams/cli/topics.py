@@ -9,7 +9,7 @@ from streams.cli.options import Settings, connection_options, emit, output_optio
 from streams.cli.progress import Meter
 from streams.cli.wiring import run
 from streams.errors import Halt
-from streams.ops.topics import Step, apply_steps, compare_topics
+from streams.ops.topics import TopicStep, apply_steps, compare_topics
 from streams.runtime.kafka import KafkaCluster
 
 
@@ -64,7 +64,7 @@ def apply_command(settings: Settings, yes: bool, allow_deleting: bool, output: s
         click.echo(f"{done} topics created or changed", err=True)
 
 
-def _act(settings: Settings, steps: Sequence[Step], allow_deleting: bool) -> int:
+def _act(settings: Settings, steps: Sequence[TopicStep], allow_deleting: bool) -> int:
     with Meter("applying", len(steps), noun="topics") as meter:
         cluster = KafkaCluster(settings.brokers)
         acting = apply_steps(cluster, steps, allow_deleting=allow_deleting, tell=meter.show)
@@ -75,7 +75,7 @@ def _act(settings: Settings, steps: Sequence[Step], allow_deleting: bool) -> int
     return done
 
 
-def _print(steps: Sequence[Step], output: str) -> None:
+def _print(steps: Sequence[TopicStep], output: str) -> None:
     emit(
         [
             {
@@ -93,7 +93,7 @@ def _print(steps: Sequence[Step], output: str) -> None:
     )
 
 
-def _refuse_conflicts(steps: Sequence[Step]) -> None:
+def _refuse_conflicts(steps: Sequence[TopicStep]) -> None:
     conflicts = [step for step in steps if step.action == "conflict"]
     if conflicts:
         first = conflicts[0]

@@ -1,21 +1,22 @@
 """Real drivers from settings, checks before a start, and how a command runs."""
 
-import logging
-import sys
+import asyncio
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 import uvloop
 
-from streams.errors import Halt
+from streams.errors import Halt, StreamsError
+from streams.lab.installation import Installation
 from streams.ops.topics import compare_topics
+from streams.runtime.dependencies import DEPENDENCIES, KAFKA, REDIS
 from streams.runtime.kafka import KafkaCluster, KafkaConsumer, KafkaProducer, KafkaReader
-from streams.runtime.redis import RedisStore
-from streams.runtime.worker import Worker
-from streams.settings import Secret, Settings
+from streams.runtime.redis import RedisDossiers, RedisServingIndex, RedisStore
+from streams.settings import RedisAddress, Settings
 
 Result = TypeVar("Result")
+Closing = TypeVar("Closing", RedisServingIndex, RedisDossiers)
 
 
 def run(main: Coroutine[Any, Any, Result]) -> Result:
@@ -23,14 +24,35 @@ def run(main: Coroutine[Any, Any, Result]) -> Result:
     return uvloop.run(main)
 
 
-def log_to_stderr(level: int = logging.INFO) -> None:
-    """Write our log lines to stderr, and of the libraries' only what is an error."""
-    logging.basicConfig(
-        level=logging.ERROR, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
-    )
-    logging.getLogger("streams").setLevel(level)
-    logging.getLogger("streams.control.agents").setLevel(logging.WARNING)  # Faust's own steps
-    logging.getLogger("aiokafka.consumer.group_coordinator").setLevel(logging.CRITICAL)
+@asynccontextmanager
+async def watching(settings: Settings) -> AsyncIterator[None]:
+    """Say when Kafka or Redis is gone and when it is back, until the end of the block.
+
+    What is gone is asked by itself whether it is back: an idle process has no other call to it.
+    """
+    cluster, store = KafkaCluster(settings.brokers), RedisStore(settings.redis.reveal)
+    asking = asyncio.create_task(_ask_what_is_gone(cluster, store), name="dependencies")
+    for dependency in DEPENDENCIES:
+        dependency.watched = True
+    try:
+        yield
+    finally:
+        for dependency in DEPENDENCIES:
+            dependency.watched = False
+        asking.cancel()
+        await asyncio.wait([asking])
+        await store.close()
+
+
+async def _ask_what_is_gone(cluster: KafkaCluster, store: RedisStore) -> None:
+    while True:
+        await asyncio.sleep(1)
+        with suppress(StreamsError):
+            if KAFKA.gone:
+                await cluster.describe()
+        with suppress(StreamsError):
+            if REDIS.gone:
+                await store.check()
 
 
 async def require_topics(settings: Settings) -> None:
@@ -46,17 +68,38 @@ async def require_topics(settings: Settings) -> None:
             raise Halt(f"topic {step.topic.name} {step.why}", code="topic_conflict")
 
 
-def make_worker(
-    settings: Settings, secret: Secret, producer: KafkaProducer, store: RedisStore
-) -> Worker:
-    """Return a feedback worker on real drivers; the caller starts and closes what it shares."""
-    consumer = KafkaConsumer(
+def installation(settings: Settings) -> Installation:
+    """Return the makers of every port on the Kafka and Redis of these settings."""
+    return Installation(
+        KafkaCluster(settings.brokers),
+        consuming,
+        lambda: producing(settings.brokers),
+        lambda: reading(settings.brokers),
+        lambda: storing(settings.redis),
+        lambda: _closing(RedisServingIndex(settings.redis.reveal)),
+        lambda: _closing(RedisDossiers(settings.redis.reveal)),
+    )
+
+
+async def require_session_timeout(settings: Settings) -> None:
+    """Raise `Halt` unless the brokers take the session timeout: they would refuse every join."""
+    bounds = await KafkaCluster(settings.brokers).session_timeouts()
+    if bounds is not None and not bounds[0] <= settings.session_timeout_ms <= bounds[1]:
+        raise Halt(
+            f"session_timeout_ms is {settings.session_timeout_ms}, but {settings.brokers} takes "
+            f"{bounds[0]} to {bounds[1]}: change it (STREAMS_SESSION_TIMEOUT_MS), or the brokers' "
+            "group.min.session.timeout.ms and group.max.session.timeout.ms"
+        )
+
+
+def consuming(settings: Settings) -> KafkaConsumer:
+    """Return a member of the workers' group, reading the log."""
+    return KafkaConsumer(
         settings.brokers,
         settings.topic("interactions"),
         settings.group,
         settings.session_timeout_ms,
     )
-    return Worker(consumer, producer, store, settings, secret)
 
 
 @asynccontextmanager
@@ -82,10 +125,18 @@ async def producing(brokers: str) -> AsyncIterator[KafkaProducer]:
 
 
 @asynccontextmanager
-async def storing(redis: str) -> AsyncIterator[RedisStore]:
+async def storing(redis: RedisAddress) -> AsyncIterator[RedisStore]:
     """Give a store, closed at the end."""
-    store = RedisStore(redis)
+    store = RedisStore(redis.reveal)
     try:
         yield store
     finally:
         await store.close()
+
+
+@asynccontextmanager
+async def _closing(driver: Closing) -> AsyncIterator[Closing]:
+    try:
+        yield driver
+    finally:
+        await driver.close()

@@ -8,7 +8,7 @@ from streams.core.events import CONTROL_TYPES, InteractionRecord, Recognition, R
 from streams.core.units import is_slice
 from streams.errors import DeadLetter
 from streams.runtime.codec import FUTURE_MS, ControlTopic, decode_interaction, decode_one
-from streams.runtime.letters import split_array
+from streams.runtime.reasons import split_array
 
 PublicEvent = Upload | Recognition | Review | InteractionRecord
 """What producers may write; control records are the control plane's."""

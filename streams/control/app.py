@@ -28,12 +28,13 @@ from streams.control.policy.catalogue import Catalogue
 from streams.control.policy.file import PolicyRules
 from streams.core import receipts
 from streams.core.events import Recognition, Review, Upload
-from streams.core.receipts import Receipt
+from streams.core.receipts import Receipt, Refusal
 from streams.core.units import ID_ALPHABET, is_slice
 from streams.errors import DeadLetter, Halt, Retry, Unreachable
 from streams.runtime.codec import FUTURE_MS, ControlTopic, decode_one
-from streams.runtime.letters import PARSER_ERRORS, Refusal, classify, dead_letter
+from streams.runtime.letters import letter_of
 from streams.runtime.ports import Dossiers, Outgoing, Producer, Record, ServingIndex
+from streams.runtime.reasons import PARSER_ERRORS, classify
 from streams.runtime.signing import control_record
 from streams.settings import Secret, Settings
 
@@ -224,9 +225,9 @@ class ControlPlane:
 
     async def _refuse(self, name: str, record: Record, letter: DeadLetter) -> None:
         """Write a record to the dead letters; returns when they have it."""
-        refusal = Refusal(record, 0, record.value, letter.reason, str(letter))
+        refusal = Refusal(record.offset, 0, letter.reason, str(letter))
         group, limit = group_of(self._settings), self._settings.record_bytes
-        await self._write(dead_letter(refusal, group, "control", limit))
+        await self._write(letter_of(record, [refusal], "control", group, limit))
         self.outcomes[name, "refused"] += 1
         place = f"{record.topic}[{record.partition}]@{record.offset}"
         log.warning("%s refused: %s: %s", place, letter.reason, letter)

@@ -70,8 +70,8 @@ encode: Final = msgspec.json.Encoder().encode
 decode: Final = msgspec.json.Decoder(Receipt).decode
 
 
-class Rejection(NamedTuple):
-    """An event that decoded but cannot be folded: the caller writes it to the dead letters."""
+class Refusal(NamedTuple):
+    """Why a record, or one element of its array, goes to the dead letters."""
 
     offset: int
     element: int  # place in the record's array, 0 for a record of one object
@@ -83,11 +83,11 @@ Outcome = Literal["applied", "duplicate", "late", "invalid"]
 
 
 class Effects:
-    """What folding a batch asks of the caller: receipts to send, rejections, and tallies."""
+    """What folding a batch asks of the caller: receipts to send, refusals, and tallies."""
 
     __slots__ = ("outcomes", "receipts", "rejected")
 
     def __init__(self) -> None:
         self.receipts: list[Receipt] = []
-        self.rejected: list[Rejection] = []
+        self.rejected: list[Refusal] = []
         self.outcomes: Counter[tuple[str, Outcome]] = Counter()  # by event type

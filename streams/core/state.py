@@ -29,6 +29,7 @@ class Meta(NamedTuple):
     event_time: int  # greatest event time met, ms; 0 before any
     digest: str  # of all rows, 32 hexadecimal digits
     policy: bytes  # JSON of the policy in force, b"" before any
+    mark: str = ""  # what tells the record at the watermark from another one, "" if none is kept
 
 
 FRESH: Final = Meta(0, "0" * 32, b"")
@@ -86,7 +87,7 @@ class PartitionState:
             met = {event.video for event in events if not isinstance(event, Policy)}
         return sorted(
             video
-            for video in met - self.videos.keys()
+            for video in met.difference(self.videos)
             if partition_of(video.encode(), self.partitions) == self.partition
         )
 

@@ -2,23 +2,43 @@
 
 A generation is a fixed run of offsets (`offset // generation_records`). An id is a duplicate if it
 was met in the current or the previous generation, so the answer depends on the log alone: not on
-batches, clocks or restarts. What is remembered is a pure function of the records of the last
-`REPLAYED_GENERATIONS` generations, which is how much a restarted worker reads again: whether an
-event of the previous generation was itself a duplicate depends on the generation before.
+batches, clocks or restarts. What is remembered is a pure function of the records of the current
+generation and the `REPLAYED_GENERATIONS` before it, which is how much a restarted worker reads
+again.
+
+Three, because an unlike takes back the like that counted, and only if that is known. It ends a like
+of the previous generation (1); that like may have repeated one of the generation before (2), which
+counted unless it repeated one still older (3). Whether the records of that third generation were
+duplicates themselves cannot be told without a fourth, so any like there, duplicate or not, leaves
+the answer open: then the unlike counts nothing.
 """
 
 from typing import Final
 
 from streams.core.events import Follow, Hide, Interaction, Like, Unlike
 
-REPLAYED_GENERATIONS: Final = 2
+REPLAYED_GENERATIONS: Final = 3
 """Whole generations before the current one that a restart reads for their ids."""
 
-_NEVER_LIKED: Final = ("", False)
+Pair = tuple[str, str]
+"""Viewer and video."""
+_NEVER: Final = ("", False)
+
+
+class Likes:
+    """What viewers did with their likes in one generation."""
+
+    __slots__ = ("met", "states")
+
+    def __init__(self) -> None:
+        # slice of the first like since the latest unlike ("" after an unlike), and whether there
+        # was an unlike in this generation before
+        self.states: dict[Pair, tuple[str, bool]] = {}
+        self.met: set[Pair] = set()  # pairs with any like, duplicates included
 
 
 class Window:
-    """The ids and likes of the current and the previous generation of one partition.
+    """The ids and likes of the latest generations of one partition.
 
     >>> from streams.core.events import Like
     >>> window = Window(generation_records=2)
@@ -31,7 +51,6 @@ class Window:
 
     __slots__ = (
         "_likes",
-        "_previous_likes",
         "current",
         "end",
         "generation_records",
@@ -45,19 +64,18 @@ class Window:
         self.end = 0  # first offset behind it; 0 before any record
         self.current: set[str] = set()
         self.previous: set[str] = set()
-        # (viewer, video) -> (slice of the like or "" for an unlike, was set after an unlike)
-        self._likes: dict[tuple[str, str], tuple[str, bool]] = {}
-        self._previous_likes: dict[tuple[str, str], tuple[str, bool]] = {}
+        # of the current generation, the one before, ...
+        self._likes = [Likes() for _ in range(REPLAYED_GENERATIONS + 1)]
 
     def turn(self, offset: int) -> None:
         """Make `offset`'s generation the current one; offsets only rise."""
         generation = offset // self.generation_records
         start = generation * self.generation_records
-        follows = self.end and start == self.end
-        self.previous = self.current if follows else set()
-        self._previous_likes = self._likes if follows else {}
+        passed = (start - self.start) // self.generation_records if self.end else 1
+        self.previous = self.current if self.end and passed == 1 else set()
         self.current = set()
-        self._likes = {}
+        kept = self._likes[: max(len(self._likes) - passed, 0)]
+        self._likes = [*(Likes() for _ in range(len(self._likes) - len(kept))), *kept]
         self.start, self.end = start, start + self.generation_records
 
     def repeats(self, event: Interaction, offset: int) -> bool:
@@ -68,7 +86,15 @@ class Window:
         """
         if offset >= self.end:
             self.turn(offset)
-        return self._met(event.id) or not self.settle(event)
+        if self._met(event.id):
+            self.repeat(event)
+            return True
+        return not self.settle(event)
+
+    def repeat(self, event: Interaction) -> None:
+        """Note an event whose id was met before; it counts nothing."""
+        if isinstance(event, Like):
+            self._likes[0].met.add((event.viewer, event.video))
 
     def settle(self, event: Interaction) -> str:
         """Return the slice whose counters an event with a new id changes, "" if it changes none.
@@ -93,31 +119,40 @@ class Window:
         return met
 
     def _like(self, event: Like) -> bool:
-        key = (event.viewer, event.video)
-        here = self._likes.get(key)
+        """Note a like with a new id; tell whether the viewer liked the video already."""
+        pair = (event.viewer, event.video)
+        likes, before = self._likes[:2]
+        likes.met.add(pair)
+        here = likes.states.get(pair)
         if here is None:
-            self._likes[key] = (event.slice, False)
-            return bool(self._previous_likes.get(key, _NEVER_LIKED)[0])
+            likes.states[pair] = (event.slice, False)
+            return bool(before.states.get(pair, _NEVER)[0])
         if here[0]:
             return True
-        self._likes[key] = (event.slice, True)
+        likes.states[pair] = (event.slice, True)
         return False
 
     def _unlike(self, event: Unlike) -> str:
-        key = (event.viewer, event.video)
-        liked_in = self._liked_in(key)
-        self._likes[key] = ("", True)
-        return liked_in
+        pair = (event.viewer, event.video)
+        counted_in = self._counted_in(pair)
+        self._likes[0].states[pair] = ("", True)
+        return counted_in
 
-    def _liked_in(self, key: tuple[str, str]) -> str:
-        """Return the slice of the like that counted, "" if there is none.
+    def _counted_in(self, pair: Pair) -> str:
+        """Return the slice of the like in force, "" if there is none or it is not known to count.
 
-        The earliest like of the window that no unlike came after: the previous generation's,
-        unless this one holds an unlike of its own.
+        Back from repeat to repeat: a like that follows an unlike, or a generation without one,
+        counted. So did the oldest of the three, unless there were likes before it.
         """
-        before = self._previous_likes.get(key, _NEVER_LIKED)[0]
-        here = self._likes.get(key)
-        if here is None:
-            return before
-        slice_id, after_unlike = here
-        return slice_id if after_unlike or not before else before
+        like = ""
+        for age, likes in enumerate(self._likes[:REPLAYED_GENERATIONS]):
+            here = likes.states.get(pair)
+            if here is None:
+                if age:
+                    return like
+                continue
+            slice_id, after_unlike = here
+            if not slice_id or after_unlike:
+                return slice_id or like
+            like = slice_id
+        return "" if pair in self._likes[REPLAYED_GENERATIONS].met else like

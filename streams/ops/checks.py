@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
 from streams.errors import Halt, StreamsError, Unreachable
-from streams.ops.topics import Step, compare_topics
+from streams.ops.topics import TopicStep, compare_topics
 from streams.runtime.ports import Cluster
 from streams.settings import Settings, shown
 
@@ -105,14 +105,14 @@ def conclude(checks: Sequence[Check]) -> None:
         raise Halt(f"{len(wrong)} of {len(checks)} checks failed: {', '.join(wrong)}")
 
 
-def check_topics(steps: Iterable[Step]) -> list[Check]:
+def check_topics(steps: Iterable[TopicStep]) -> list[Check]:
     """Return one line per topic that is not as the settings say, or one that all are."""
     steps = list(steps)
     checks = [_topic(step) for step in steps if step.action != "ok"]
     return checks or [Check("ok", "topics", f"all {len(steps)} are as the settings say")]
 
 
-def _topic(step: Step) -> Check:
+def _topic(step: TopicStep) -> Check:
     name = f"topic {step.topic.name}"
     if step.action == "conflict":
         return Check("fail", name, step.why)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from streams.runtime.answers import require_all
 from streams.runtime.ports import Cluster, LogReader, Store, TopicIdentity
 
 
@@ -15,7 +16,9 @@ class RebuildPlan(NamedTuple):
 
 async def plan_rebuild(reader: LogReader, identity: TopicIdentity) -> RebuildPlan:
     """Return what a rebuild of the counters of this log would do."""
-    bounds = await reader.offsets(identity.topic, range(identity.partitions))
+    partitions = range(identity.partitions)
+    answers = await reader.offsets(identity.topic, partitions)
+    bounds = require_all(identity.topic, partitions, answers)
     lost = {partition: both.start for partition, both in bounds.items() if both.start}
     return RebuildPlan(identity.partitions, lost)
 

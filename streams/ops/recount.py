@@ -1,17 +1,18 @@
-"""Counts the log a second time, as simply as it can be said.
+"""Counts the log a second time, as simply as it can be said, and compares every counter.
 
 Shares with the fold how bytes become events and what an id, a slice and a partition are; nothing
 of how events become counters. Deliberately slow and plain: dictionaries, no rows, no epochs.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from typing import Final
 
 from streams.core.counters import COUNTERS
 from streams.core.events import (
     ControlRecord,
     InteractionRecord,
+    Like,
     LogRecord,
     Policy,
     Unlike,
@@ -34,6 +35,7 @@ class Recount:
         self._generation_records = generation_records
         self._ids: defaultdict[int, set[str]] = defaultdict(set)  # generation -> what was met
         self._likes: defaultdict[int, dict[tuple[str, str], list[str]]] = defaultdict(dict)
+        self._any_like: defaultdict[int, set[tuple[str, str]]] = defaultdict(set)
         self._strays: Counter[str] = Counter()  # slices outside the policy, by video
         self._known: Container[str] = ()  # slices of the policy in force
         self._weights = DEFAULT_WEIGHTS
@@ -49,9 +51,9 @@ class Recount:
         if isinstance(event, ControlRecord):
             return
         generation = offset // self._generation_records
-        for past in [g for g in self._ids if g < generation - 1]:
-            del self._ids[past]
-            self._likes.pop(past, None)
+        self._forget(generation)
+        if isinstance(event, Like):
+            self._any_like[generation].add((event.viewer, event.video))
         if self._met(event.id, generation):
             return
         if partition_of(event.video.encode(), self._partitions) != self.partition:
@@ -61,6 +63,14 @@ class Recount:
             return
         if slice_id and self._is_open(event.video, slice_id):
             self._count(event, slice_id)
+
+    def _forget(self, generation: int) -> None:
+        """Drop what no longer matters: ids of two generations ago, likes of four."""
+        for past in [g for g in self._ids if g < generation - 1]:
+            del self._ids[past]
+        for likes in (self._likes, self._any_like):
+            for past in [g for g in likes if g < generation - 3]:
+                del likes[past]
 
     def _met(self, key: str, generation: int) -> bool:
         met = key in self._ids[generation] or key in self._ids[generation - 1]
@@ -76,17 +86,43 @@ class Recount:
             )
         if kind not in {"like", "unlike"}:
             return event.slice
-        # What this viewer did with this video, in order: the slice of a like, "" for an unlike.
         pair = (event.viewer, event.video)
-        history = self._likes[generation - 1].get(pair, []) + self._likes[generation].get(pair, [])
-        said = event.slice if kind == "like" else ""
-        self._likes[generation].setdefault(pair, []).append(said)
-        liked_in = ""
-        for earlier in history:
-            liked_in = "" if earlier == "" else liked_in or earlier
+        before = self._acts(pair, generation)
+        liked = _is_liked(before)
+        counted_in = self._like_in_force(pair, generation) if liked else ""
+        act = event.slice if kind == "like" else ""
+        self._likes[generation].setdefault(pair, []).append(act)
         if kind == "like":
-            return "" if liked_in else event.slice
-        return liked_in
+            return "" if liked else event.slice
+        return counted_in
+
+    def _acts(self, pair: tuple[str, str], generation: int) -> list[str]:
+        """Return what a viewer did with a video in a generation and the one before it, in order.
+
+        The slice of a like, "" for an unlike; repeated ids are left out.
+        """
+        return [act for g in (generation - 1, generation) for act in self._likes[g].get(pair, [])]
+
+    def _like_in_force(self, pair: tuple[str, str], generation: int) -> str:
+        """Where the latest like counted that no unlike took back, "" if that is not known.
+
+        Act by act from two generations ago on. The first like of those counted too, if there was
+        none at all in the generation before, or an unlike stands before it.
+        """
+        in_force = ""
+        oldest = generation - 2
+        unknown = pair in self._any_like[oldest - 1]
+        before: list[str] = []
+        for g in (oldest, generation - 1, generation):
+            here: list[str] = []
+            for act in self._likes[g].get(pair, []):
+                if not act:
+                    in_force = ""
+                elif not _is_liked(before + here):
+                    in_force = "" if unknown and g == oldest and "" not in here else act
+                here.append(act)
+            before = here
+        return in_force
 
     def _likes_left(self, video: str, slice_id: str) -> int:
         return self.counts.get((video, slice_id), {}).get("likes", 0)
@@ -121,3 +157,11 @@ class Recount:
         for value in values:
             counts["value_sum"] += sign * value
             counts["value_sq"] += sign * (value * value // MICROS)
+
+
+def _is_liked(acts: Iterable[str]) -> bool:
+    """Tell whether the last of these acts is a like."""
+    last = ""
+    for act in acts:
+        last = act
+    return bool(last)

@@ -7,6 +7,7 @@ from typing import Final, Literal, NamedTuple
 
 from streams.core.partitioner import partition_of
 from streams.errors import Retry, Unreachable
+from streams.runtime.answers import require_all
 from streams.runtime.ports import Cluster, LogReader, Place, Record
 
 FETCH_MS: Final = 200
@@ -54,13 +55,14 @@ async def locate(
     reader: LogReader, topic: str, partitions: Sequence[int], start: Start
 ) -> TailSpan:
     """Return the span of some partitions of a topic."""
-    bounds = await reader.offsets(topic, partitions)
+    bounds = require_all(topic, partitions, await reader.offsets(topic, partitions))
     ends = {partition: both.end for partition, both in bounds.items()}
     if start == "latest":
         return TailSpan(topic, ends, ends)
     starts = {partition: both.start for partition, both in bounds.items()}
     if start != "earliest":
         found = await reader.offsets_at(topic, dict.fromkeys(partitions, start))
+        require_all(topic, partitions, found)
         starts = {p: ends[p] if (at := found[p]) is None else at for p in partitions}
     return TailSpan(topic, starts, ends)
 

@@ -25,7 +25,7 @@ class WantedTopic(NamedTuple):
     configs: Mapping[str, str]
 
 
-class Step(NamedTuple):
+class TopicStep(NamedTuple):
     """What is to be done about one topic; `why` says it for people, "" where all is well.
 
     A change sets `configs`; those named in `deleting` would delete records that are there now.
@@ -57,7 +57,7 @@ def wanted_topics(settings: Settings) -> list[WantedTopic]:
     return topics
 
 
-async def compare_topics(cluster: Cluster, settings: Settings) -> list[Step]:
+async def compare_topics(cluster: Cluster, settings: Settings) -> list[TopicStep]:
     """Return the plan for the topics of these settings on a cluster."""
     existing = await cluster.describe()
     wanted = wanted_topics(settings)
@@ -68,7 +68,11 @@ async def compare_topics(cluster: Cluster, settings: Settings) -> list[Step]:
 
 
 async def apply_steps(
-    cluster: Cluster, steps: Sequence[Step], *, allow_deleting: bool, tell: Callable[[int], None]
+    cluster: Cluster,
+    steps: Sequence[TopicStep],
+    *,
+    allow_deleting: bool,
+    tell: Callable[[int], None],
 ) -> int:
     """Create and change topics as the steps say; return how many were.
 
@@ -85,7 +89,7 @@ def plan_topics(
     wanted: Sequence[WantedTopic],
     partitions: Mapping[str, int],
     configs: Mapping[str, Mapping[str, str]],
-) -> list[Step]:
+) -> list[TopicStep]:
     """Return one step per wanted topic.
 
     `partitions` has the count of every topic that exists, `configs` what is known of theirs; an
@@ -97,7 +101,7 @@ def plan_topics(
     ]
 
 
-async def _act(cluster: Cluster, step: Step, configs: Mapping[str, str]) -> bool:
+async def _act(cluster: Cluster, step: TopicStep, configs: Mapping[str, str]) -> bool:
     topic = step.topic
     if step.action == "create":
         await cluster.create(topic.name, topic.partitions, topic.replication, topic.configs)
@@ -117,29 +121,29 @@ def _configs(settings: Settings, kept_ms: int) -> dict[str, str]:
     }
 
 
-def _step(topic: WantedTopic, partitions: int | None, found: Mapping[str, str]) -> Step:
+def _step(topic: WantedTopic, partitions: int | None, found: Mapping[str, str]) -> TopicStep:
     if partitions is None:
-        return Step(topic, "create", {}, "does not exist")
+        return TopicStep(topic, "create", {}, "does not exist")
     if partitions != topic.partitions:
         why = (
             f"has {partitions} partitions, the settings say {topic.partitions}: set partitions to "
             f"{partitions}, or use another --topic-prefix"
         )
-        return Step(topic, "conflict", {}, why)
+        return TopicStep(topic, "conflict", {}, why)
     if "compact" in found.get("cleanup.policy", ""):
         why = (
             f"cleanup.policy is {found['cleanup.policy']}, which deletes what the counters are "
             "made of: use another --topic-prefix, or set it to delete yourself"
         )
-        return Step(topic, "conflict", {}, why)
+        return TopicStep(topic, "conflict", {}, why)
     differing = {
         name: value for name, value in topic.configs.items() if _differs(name, value, found)
     }
     if not differing:
-        return Step(topic, "ok", {}, "")
+        return TopicStep(topic, "ok", {}, "")
     why = ", ".join(f"{name} {found[name]} -> {value}" for name, value in differing.items())
     deleting = frozenset({"retention.ms"} if _is_shorter(differing, found) else ())
-    return Step(topic, "change", differing, f"{why}{DELETES if deleting else ''}", deleting)
+    return TopicStep(topic, "change", differing, f"{why}{DELETES if deleting else ''}", deleting)
 
 
 def _is_shorter(differing: Mapping[str, str], found: Mapping[str, str]) -> bool:

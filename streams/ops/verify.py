@@ -1,6 +1,6 @@
 """Compares every counter that is stored with a recount of the log, in both directions."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from msgspec import Struct
@@ -8,6 +8,7 @@ from msgspec import Struct
 from streams.core.counters import COUNTERS, VIDEO_ROW, decode_slice
 from streams.errors import Halt
 from streams.ops.recount import Counts, Recount
+from streams.runtime.answers import require_all
 from streams.runtime.codec import decode_log
 from streams.runtime.ports import LogReader, Offsets, Store, TopicIdentity
 from streams.settings import Settings
@@ -52,7 +53,7 @@ async def verify(
     """
     result = Verification()
     for partition in range(identity.partitions):
-        bounds = (await reader.offsets(identity.topic, [partition]))[partition]
+        bounds = (await _bounds(reader, identity.topic, [partition]))[partition]
         if await store.meta(partition, namespace) is None:
             _require_empty(partition, bounds)
             continue
@@ -70,8 +71,14 @@ async def verify(
 
 async def log_size(reader: LogReader, identity: TopicIdentity) -> int:
     """Return how many offsets the log has, all partitions together."""
-    bounds = await reader.offsets(identity.topic, range(identity.partitions))
+    bounds = await _bounds(reader, identity.topic, range(identity.partitions))
     return sum(both.end - both.start for both in bounds.values())
+
+
+async def _bounds(
+    reader: LogReader, topic: str, partitions: Sequence[int]
+) -> Mapping[int, Offsets]:
+    return require_all(topic, partitions, await reader.offsets(topic, partitions))
 
 
 class Verifier(Struct, frozen=True):

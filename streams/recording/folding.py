@@ -5,11 +5,10 @@ log alone, so the same records give the same bytes.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from streams.core.fold import fold
 from streams.core.receipts import encode
 from streams.core.state import PartitionState
 from streams.errors import Halt
@@ -17,7 +16,7 @@ from streams.recording.lines import Recorded
 from streams.recording.manifest import Manifest
 from streams.recording.reader import Recording
 from streams.recording.selection import Selection
-from streams.runtime.codec import decode_log
+from streams.runtime.folding import Rows, Spelling, fold_run, prepare
 from streams.runtime.namespace import fingerprint
 from streams.runtime.ports import Conflict, Place, Store
 
@@ -160,10 +159,9 @@ class Folder:
         tally: "_Tally",
         flusher: "_Flusher",
     ) -> None:
-        decoded = decode_log(chunk, self._rules.secret, self._rules.record_bytes)
-        if missing := state.missing(decoded.events):
-            await flusher.load(missing)
-        effects = fold(state, decoded.events, decoded.offsets, decoded.elements)
+        spelling = Spelling(self._rules.secret, self._rules.record_bytes)
+        decoded = await prepare(state, chunk, spelling, flusher.load)
+        effects = fold_run(state, decoded, 0, len(decoded.events))
         for receipt in effects.receipts:
             self._receive(encode(receipt))
         tally.records += len(chunk)
@@ -198,16 +196,14 @@ class _Flusher:
         self._records = 0  # since the last flush
         self.folded = -1
 
-    async def load(self, videos: Sequence[str]) -> None:
-        """Bring videos into memory, as they are stored if they were evicted."""
-        stored: Mapping[str, Mapping[str, bytes]] = {}
-        if self._store is not None:
-            loaded = await self._store.load(self._state.partition, videos)
-            if (-1 if loaded.watermark is None else loaded.watermark) != self._watermark:
-                raise self._not_alone()
-            stored = loaded.videos
-        for video in videos:
-            self._state.load(video, stored.get(video, {}))
+    async def load(self, videos: Sequence[str]) -> Rows:
+        """Return videos as they are stored, if they were evicted."""
+        if self._store is None:
+            return {}
+        loaded = await self._store.load(self._state.partition, videos)
+        if (-1 if loaded.watermark is None else loaded.watermark) != self._watermark:
+            raise self._not_alone()
+        return loaded.videos
 
     async def after(self, chunk: Sequence[Recorded]) -> None:
         """Note that a chunk was folded; flush if it is time."""

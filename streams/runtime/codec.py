@@ -1,8 +1,8 @@
 """Bytes to events and back: typed decode of the log, signatures.
 
 The hot path is `decode_log`: one parse per record by msgspec, ids and slices of a whole batch
-checked in one pass. Whatever cannot be used comes back as a `Refusal` with its reason and its own
-bytes; a bad element of an array does not lose its neighbours.
+checked in one pass. Whatever cannot be used comes back as a `Refusal` with place and reason; a bad
+element of an array does not lose its neighbours.
 """
 
 import hmac
@@ -20,19 +20,18 @@ from streams.core.events import (
     Review,
     Upload,
 )
+from streams.core.receipts import Refusal
 from streams.core.units import ID_ALPHABET, is_slice
 from streams.errors import DeadLetter, RejectReason
 from streams.runtime.lenient import decode_leniently
-from streams.runtime.letters import (
+from streams.runtime.ports import Headers, Record
+from streams.runtime.reasons import (
     PARSER_ERRORS,
-    Pieces,
-    Refusal,
     classify,
     require_ids,
     split_array,
     unknown_fields,
 )
-from streams.runtime.ports import Headers, Record
 from streams.runtime.signing import SIGNATURE, sign
 
 FUTURE_MS: Final = 300_000
@@ -96,7 +95,7 @@ def decode_log(records: Sequence[Record], secret: bytes, limit: int) -> Decoded:
                     raise _too_large(len(value), limit)
                 decoded = _decode_log(value)
         except DeadLetter as letter:
-            out.refusals.append(Refusal(record, 0, value, letter.reason, str(letter)))
+            out.refusals.append(Refusal(record.offset, 0, letter.reason, str(letter)))
             continue
         except PARSER_ERRORS as error:
             unknown += _sort_out(out, record, error)
@@ -105,14 +104,14 @@ def decode_log(records: Sequence[Record], secret: bytes, limit: int) -> Decoded:
         if kind is list:
             unknown += _add_array(out, record, decoded)
         elif decoded.ts > record.timestamp + FUTURE_MS:
-            out.refusals.append(Refusal(record, 0, value, *_FUTURE))
+            out.refusals.append(Refusal(record.offset, 0, *_FUTURE))
         else:
             add_event(decoded)
             add_offset(record.offset)
             add_element(0)
             if value.count(b'"') != quotes_of(kind) and kind in _QUOTES:
                 unknown += _read_over(out, record, kind)
-    return _checked(out, records)._replace(unknown_fields=unknown)
+    return _checked(out)._replace(unknown_fields=unknown)
 
 
 def decode_one(
@@ -174,7 +173,7 @@ def _add_array(out: Decoded, record: Record, events: list[InteractionRecord]) ->
     value: Any = record.value
     if not events:
         message = "an array without events"
-        out.refusals.append(Refusal(record, 0, value, "not_object", message))
+        out.refusals.append(Refusal(record.offset, 0, "not_object", message))
         return 0
     if len(events) > ARRAY_MAX:
         return _refuse_length(out, record, len(events))
@@ -196,7 +195,7 @@ def _read_over(out: Decoded, record: Record, kind: type) -> int:
     except DeadLetter as letter:
         for kept in out[:3]:
             kept.pop()
-        out.refusals.append(Refusal(record, 0, value, letter.reason, str(letter)))
+        out.refusals.append(Refusal(record.offset, 0, letter.reason, str(letter)))
         return 0
 
 
@@ -206,7 +205,7 @@ def _sort_out(out: Decoded, record: Record, error: Exception) -> int:
     elements = None if value is None else split_array(value)
     if elements is None:
         letter = classify(error, value)
-        out.refusals.append(Refusal(record, 0, value, letter.reason, str(letter)))
+        out.refusals.append(Refusal(record.offset, 0, letter.reason, str(letter)))
         return 0
     if len(elements) > ARRAY_MAX:
         return _refuse_length(out, record, len(elements))
@@ -223,7 +222,7 @@ def _add_elements(out: Decoded, record: Record, elements: Sequence[bytes]) -> in
                 raise DeadLetter(*_FUTURE)
             unknown += unknown_fields(value, type(event))
         except DeadLetter as letter:
-            out.refusals.append(Refusal(record, element, value, letter.reason, str(letter)))
+            out.refusals.append(Refusal(record.offset, element, letter.reason, str(letter)))
         else:
             out.events.append(event)
             out.offsets.append(record.offset)
@@ -233,21 +232,20 @@ def _add_elements(out: Decoded, record: Record, elements: Sequence[bytes]) -> in
 
 def _refuse_length(out: Decoded, record: Record, length: int) -> int:
     message = f"an array of {length} events, {ARRAY_MAX} allowed"
-    out.refusals.append(Refusal(record, 0, record.value, "too_large", message))
+    out.refusals.append(Refusal(record.offset, 0, "too_large", message))
     return 0
 
 
-def _checked(out: Decoded, records: Sequence[Record]) -> Decoded:
+def _checked(out: Decoded) -> Decoded:
     """Refuse events with bad ids or slices: one pass over all, a second one if there are any."""
     if _all_valid(out.events):
         return out
-    pieces = Pieces(records)
     kept = Decoded([], [], [], out.refusals, 0)
     for event, offset, element in zip(out.events, out.offsets, out.elements, strict=True):
         try:
             require_ids(event)
         except DeadLetter as letter:
-            kept.refusals.append(pieces.refusal(offset, element, letter.reason, str(letter)))
+            kept.refusals.append(Refusal(offset, element, letter.reason, str(letter)))
         else:
             kept.events.append(event)
             kept.offsets.append(offset)

@@ -3,66 +3,110 @@
 from typing import Final
 
 from prometheus_client import (
+    CollectorRegistry,
     Counter,
     Gauge,
+    GCCollector,
     Histogram,
+    PlatformCollector,
+    ProcessCollector,
     disable_created_metrics,
     start_http_server,
 )
 
 from streams.runtime.letters import APP_VERSION
 
-EVENTS: Final = Counter(
-    "streams_events_processed",
-    "Events by outcome; a duplicate is one that counts nothing inside the window of two "
-    "generations: beyond it a repeat counts again.",
-    ["topic", "event_type", "outcome"],
-)
-UNKNOWN_FIELDS: Final = Counter(
-    "streams_events_unknown_fields", "Fields that no schema has; read over.", ["topic"]
-)
-DEAD_LETTERS: Final = Counter(
-    "streams_dlq_events", "Records and elements written to the dead letters.", ["topic", "reason"]
-)
-BAD_INPUT: Final = Counter(
-    "streams_bad_input_alarms", "Minutes with more than 1 % bad records.", ["topic", "partition"]
-)
-DECISIONS: Final = Counter("streams_decisions", "Receipts written.", ["surface", "action"])
-FLUSHES: Final = Histogram(
-    "streams_flush_duration_seconds",
-    "From the snapshot of a flush to its stored watermark, acknowledgements included.",
-    buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10),
-)
-FLUSH_ROWS: Final = Counter("streams_flush_rows", "Rows written to Redis.")
-FLUSH_RETRIES: Final = Counter("streams_flush_retries", "Flushes that had to be tried again.")
-CONFLICTS: Final = Counter(
-    "streams_flush_conflicts", "Watermarks found elsewhere than expected, by flush or by audit."
-)
-ROLLED_BACK: Final = Counter(
-    "streams_rolled_back_offsets", "Offsets that Redis lost after acknowledging them; folded again."
-)
-REPLAYED: Final = Counter(
-    "streams_replayed_records", "Records read again for their ids after an assignment."
-)
-SHORT_WINDOWS: Final = Counter(
-    "streams_short_windows", "Assignments whose ids retention had partly deleted."
-)
-REBALANCES: Final = Counter("streams_rebalances", "Assignments taken over.")
-COMMIT_FAILURES: Final = Counter(
-    "streams_commit_failures", "Offset commits that failed; lag tools see old positions meanwhile."
-)
-READ_RETRIES: Final = Counter("streams_read_retries", "Reads that the brokers failed for a while.")
-HALTED: Final = Gauge("streams_halted_partitions", "Partitions that wait for an operator.")
-EVICTED: Final = Counter("streams_evicted_videos", "Clean videos dropped from memory.")
-LOADED: Final = Counter("streams_loaded_videos", "Videos brought into memory.")
-STORE_ALARMS: Final = Counter("streams_store_alarms", "Checks of Redis' settings that failed.")
-LOOP_LAG: Final = Gauge("streams_event_loop_lag_seconds", "How late the event loop last ran.")
-BUILD: Final = Gauge("streams_build_info", "Always 1.", ["version"])
+_FLUSH_SECONDS: Final = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 
 
-def serve_metrics(port: int) -> None:
-    """Serve /metrics on loopback; 0 does nothing."""
-    disable_created_metrics()  # type: ignore[no-untyped-call] # a series more for each, unread
-    BUILD.labels(APP_VERSION).set(1)
-    if port:
-        start_http_server(port, addr="127.0.0.1")
+class Metrics:
+    """The metrics of one worker, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry: Final = CollectorRegistry()
+        self.events = self._counter(
+            "events_processed",
+            "Events by outcome; a duplicate is one that counts nothing inside the window of two "
+            "generations: beyond it a repeat counts again.",
+            *("topic", "event_type", "outcome"),
+        )
+        self.unknown_fields = self._counter(
+            "events_unknown_fields", "Fields that no schema has; read over.", "topic"
+        )
+        self.dead_letters = self._counter(
+            "dlq_events",
+            "Records and elements written to the dead letters.",
+            *("topic", "reason"),
+        )
+        self.bad_input = self._counter(
+            "bad_input_alarms", "Minutes with more than 1 % bad records.", "topic", "partition"
+        )
+        self.decisions = self._counter("decisions", "Receipts written.", "surface", "action")
+        self._describe_flushes()
+        self._describe_reading()
+        self.loop_lag = self._gauge("event_loop_lag_seconds", "How late the event loop last ran.")
+        self._dependency_up = self._gauge(
+            "dependency_up", "1 while Kafka or Redis answers this process, else 0.", "dependency"
+        )
+        self._gauge("build_info", "Always 1.", "version").labels(APP_VERSION).set(1)
+
+    def serve(self, port: int) -> None:
+        """Serve /metrics on loopback, this process' own figures among them; 0 does nothing."""
+        disable_created_metrics()  # type: ignore[no-untyped-call] # a series more for each, unread
+        if port:
+            start_http_server(port, addr="127.0.0.1", registry=self.registry)
+            ProcessCollector(registry=self.registry)
+            PlatformCollector(registry=self.registry)
+            GCCollector(registry=self.registry)
+
+    def show_dependency(self, name: str, up: bool) -> None:
+        """Set the gauge of what this process depends on, `kafka` or `redis`."""
+        self._dependency_up.labels(name.lower()).set(up)
+
+    def _describe_flushes(self) -> None:
+        self.flushes = Histogram(
+            "streams_flush_duration_seconds",
+            "From the snapshot of a flush to its stored watermark, acknowledgements included.",
+            buckets=_FLUSH_SECONDS,
+            registry=self.registry,
+        )
+        self.flush_rows = self._counter("flush_rows", "Rows written to Redis.")
+        self.flush_retries = self._counter("flush_retries", "Flushes that had to be tried again.")
+        self.conflicts = self._counter(
+            "flush_conflicts", "Watermarks found elsewhere than expected, by flush or by audit."
+        )
+        self.rolled_back = self._counter(
+            "rolled_back_offsets", "Offsets that Redis lost after acknowledging them; folded again."
+        )
+        self.commit_failures = self._counter(
+            "commit_failures",
+            "Offset commits that failed; lag tools see old positions meanwhile.",
+        )
+        self.store_alarms = self._counter("store_alarms", "Checks of Redis' settings that failed.")
+
+    def _describe_reading(self) -> None:
+        self.replayed = self._counter(
+            "replayed_records", "Records read again for their ids after an assignment."
+        )
+        self.short_windows = self._counter(
+            "short_windows", "Assignments whose ids retention had partly deleted."
+        )
+        self.watermark_checks = self._counter(
+            "watermark_checks",
+            "Openings by what stands at the watermark now: the same record, another one (differs), "
+            "or nothing to compare it with (not_comparable).",
+            "outcome",
+        )
+        self.rebalances = self._counter("rebalances", "Assignments taken over.")
+        self.read_retries = self._counter(
+            "read_retries", "Reads that the brokers failed for a while."
+        )
+        self.halted = self._gauge("halted_partitions", "Partitions that wait for an operator.")
+        self.evicted = self._counter("evicted_videos", "Clean videos dropped from memory.")
+        self.loaded = self._counter("loaded_videos", "Videos brought into memory.")
+
+    def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
+        return Counter(f"streams_{name}", meaning, labels, registry=self.registry)
+
+    def _gauge(self, name: str, meaning: str, *labels: str) -> Gauge:
+        return Gauge(f"streams_{name}", meaning, labels, registry=self.registry)

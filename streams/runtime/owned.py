@@ -7,25 +7,30 @@ takes is taken at once, so reading and folding go on while it is under way.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+import time
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, Final
 
-from streams.core.fold import fold
+from streams.core.receipts import Refusal
 from streams.core.receipts import encode as encode_receipt
 from streams.core.state import Changes, PartitionState
 from streams.core.units import surface_of
 from streams.errors import Halt, Retry, StreamsError
-from streams.runtime import metrics
 from streams.runtime.bad_input import BadInput
-from streams.runtime.codec import Decoded, decode_log
-from streams.runtime.letters import Pieces, Refusal, dead_letter
-from streams.runtime.ports import Conflict, Outgoing, Producer, Record, Store
-from streams.settings import Settings
+from streams.runtime.codec import Decoded
+from streams.runtime.folding import Rows, Spelling, fold_run, prepare
+from streams.runtime.letters import letter_of
+from streams.runtime.metrics import Metrics
+from streams.runtime.opening import is_of, mark_of, rewritten
+from streams.runtime.ports import Clock, Conflict, Outgoing, Producer, Record, Store, Stored
+from streams.settings import Secret, Settings
 
 CHUNK_RECORDS: Final = 1_000
 CHUNK_BYTES: Final = 256 << 10
-LOAD_VIDEOS: Final = 500
 BACKOFF_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 log: Final = logging.getLogger("streams.worker")
 
@@ -39,15 +44,18 @@ class Lost(StreamsError):
 
 
 @dataclass(frozen=True)
-class Tools:
-    """What every owned partition works with."""
+class Surroundings:
+    """What a worker and each of its partitions work with.
 
-    store: Store
+    `clock` paces flushes and audits; no decision depends on it.
+    """
+
     producer: Producer
+    store: Store
     settings: Settings
-    secret: bytes
-    namespace: str
-    partitions: int
+    secret: Secret
+    metrics: Metrics = field(default_factory=Metrics)
+    clock: Clock = time.monotonic
 
 
 class Owned:
@@ -57,7 +65,10 @@ class Owned:
     is folded any more and a flush that still waits for retries gives up.
     """
 
-    def __init__(self, state: PartitionState, watermark: int, tools: Tools) -> None:
+    def __init__(
+        self, state: PartitionState, stored: Stored, namespace: str, around: Surroundings
+    ) -> None:
+        watermark = stored.watermark
         self.state: Final = state
         self.partition: Final = state.partition
         self.watermark = watermark
@@ -67,10 +78,17 @@ class Owned:
         self.released = False
         self._unfinished = False
         self._flushing_to = watermark
-        self._tools: Final = tools
-        self._settings: Final = tools.settings
-        self._topic: Final = tools.settings.topic("interactions")
+        self._namespace: Final = namespace
+        self._store: Final = around.store
+        self._producer: Final = around.producer
+        self._metrics: Final = around.metrics
+        self._settings: Final = around.settings
+        self._spelling: Final = Spelling(around.secret.reveal, around.settings.record_bytes)
+        self._topic: Final = around.settings.topic("interactions")
         self._outbox: list[Outgoing] = []
+        self._mark: Final = stored.meta.mark
+        self._last: Record | None = None  # folded
+        self._unproved = watermark >= 0  # whether the log still holds what was counted
         self._bad_input = BadInput()
 
     async def take(self, records: Sequence[Record], now: float) -> None:
@@ -85,6 +103,8 @@ class Owned:
             if chunk[0].offset <= self.watermark:
                 chunk = self._remember(chunk)
             if chunk:
+                if self._unproved:
+                    self._prove(None)
                 await self._take_chunk(chunk, now)
             await asyncio.sleep(0)  # buffered records must not starve flushes and heartbeats
             if self.released:
@@ -103,7 +123,10 @@ class Owned:
             outbox, self._outbox = self._outbox, []
             self._flushing_to = self.folded
             self._unfinished = True  # until it is done: without these rows no later one is whole
-            flush = self._flush(self.folded, outbox, self.state.take_changes())
+            changes = self.state.take_changes()
+            if self._last is not None:
+                changes = changes._replace(meta=changes.meta._replace(mark=mark_of(self._last)))
+            flush = self._flush(self.folded, outbox, changes)
             self.flushing = asyncio.create_task(flush, name=f"flush-{self.partition}")
 
     async def settle(self, now: float) -> None:
@@ -121,7 +144,7 @@ class Owned:
         if self.flushing is not None or self.watermark < 0:
             return
         expected = self.watermark
-        stored = await self._tools.store.watermark(self.partition)
+        stored = await self._store.watermark(self.partition)
         if self.flushing is None and expected == self.watermark and stored != expected:
             raise Lost(-1 if stored is None else stored)
 
@@ -132,78 +155,81 @@ class Owned:
     def _remember(self, chunk: Sequence[Record]) -> Sequence[Record]:
         """Take the ids of records that the watermark covers; return the others."""
         covered = [record for record in chunk if record.offset <= self.watermark]
-        decoded = decode_log(covered, self._tools.secret, self._settings.record_bytes)
+        if self._unproved and covered[-1].offset == self.watermark:
+            self._prove(covered[-1])
+        decoded = self._spelling.decode(covered)
         for event, offset in zip(decoded.events, decoded.offsets, strict=True):
             self.state.remember(event, offset)
-        metrics.REPLAYED.inc(len(covered))
+        self._metrics.replayed.inc(len(covered))
         return chunk[len(covered) :]
 
+    def _prove(self, record: Record | None) -> None:
+        """Compare what stands at the watermark with what was counted there; None: nothing does.
+
+        Raises `Halt` before anything is folded on top of another log's counters.
+        """
+        self._unproved = False
+        checks = self._metrics.watermark_checks
+        if record is None or not is_of(self._mark, self.watermark):
+            checks.labels("not_comparable").inc()
+        elif mark_of(record) == self._mark:
+            checks.labels("same").inc()
+        else:
+            checks.labels("differs").inc()
+            raise rewritten(self.partition, self._mark, record)
+
     async def _take_chunk(self, chunk: Sequence[Record], now: float) -> None:
-        decoded = decode_log(chunk, self._tools.secret, self._settings.record_bytes)
-        missing = self.state.missing(decoded.events)
-        if missing and not await self._load(missing):
-            return
-        self._refuse(decoded.refusals, "decode")
-        bad = len(decoded.refusals)
-        metrics.UNKNOWN_FIELDS.labels(self._topic).inc(decoded.unknown_fields)
-        pieces = Pieces(chunk)
+        decoded = await prepare(self.state, chunk, self._spelling, self._load)
+        self._metrics.unknown_fields.labels(self._topic).inc(decoded.unknown_fields)
+        if decoded.refusals:
+            invalid = self._metrics.events.labels(self._topic, "unknown", "invalid")
+            invalid.inc(len(decoded.refusals))
+        refused = _Refused(decoded)
         start = 0
         for end in _cuts(decoded, self._settings.flush_rows):
-            bad += self._fold(decoded, start, end, pieces)
-            self.folded = decoded.offsets[end - 1]
-            await self._make_room(now)
             if self.released:
                 return
+            refused.add(self._fold(decoded, start, end))
             start = end
-        bad += self._fold(decoded, start, len(decoded.events), pieces)
-        self.folded = chunk[-1].offset
-        await self._make_room(now)
-        self._judge_input(now, len(decoded.events) + len(decoded.refusals), bad)
+            upto = chunk[-1].offset if end == len(decoded.events) else decoded.offsets[end - 1]
+            self._write_letters(chunk, refused, upto)
+            self.folded = upto
+            self._last = chunk[bisect_left(chunk, upto, key=attrgetter("offset"))]
+            await self._make_room(now)
+        events = len(decoded.events) + len(decoded.refusals)
+        self._judge_input(now, events, refused.elements)
 
-    async def _load(self, videos: Sequence[str]) -> bool:
-        """Bring videos into memory; False once released, `Lost` if another watermark holds them."""
+    async def _load(self, videos: Sequence[str]) -> Rows:
+        """Return stored rows, `Lost` if another watermark holds them; nothing once released."""
         ours = {self.watermark, self._flushing_to}
-        for at in range(0, len(videos), LOAD_VIDEOS):
-            some = videos[at : at + LOAD_VIDEOS]
-            loaded = await self._tools.store.load(self.partition, some)
-            if self.released:
-                return False
-            stored = -1 if loaded.watermark is None else loaded.watermark
-            if stored not in ours | {self.watermark}:
-                raise Lost(stored)
-            for video in some:
-                self.state.load(video, loaded.videos.get(video, {}))
-        metrics.LOADED.inc(len(videos))
-        return True
+        loaded = await self._store.load(self.partition, videos)
+        if self.released:
+            return {}
+        stored = -1 if loaded.watermark is None else loaded.watermark
+        if stored not in ours | {self.watermark}:
+            raise Lost(stored)
+        self._metrics.loaded.inc(len(videos))
+        return loaded.videos
 
-    def _fold(self, decoded: Decoded, start: int, end: int, pieces: Pieces) -> int:
-        """Fold a run of events and put what comes of it into the outbox; return the rejected."""
-        offsets, elements = decoded.offsets, decoded.elements
-        effects = (
-            fold(self.state, decoded.events, offsets, elements)
-            if end - start == len(offsets)
-            else fold(
-                self.state, decoded.events[start:end], offsets[start:end], elements[start:end]
-            )
-        )
+    def _fold(self, decoded: Decoded, start: int, end: int) -> Sequence[Refusal]:
+        """Fold a run of events, put its receipts into the outbox, and return its refusals."""
+        effects = fold_run(self.state, decoded, start, end)
         topic = self._settings.topic("decisions")
         for receipt in effects.receipts:
             key = receipt.video.encode()
             self._outbox.append(Outgoing(topic, encode_receipt(receipt), key))
-            metrics.DECISIONS.labels(surface_of(receipt.slice), receipt.action).inc()
+            self._metrics.decisions.labels(surface_of(receipt.slice), receipt.action).inc()
         for (kind, outcome), count in effects.outcomes.items():
-            metrics.EVENTS.labels(self._topic, kind, outcome).inc(count)
-        if effects.rejected:
-            self._refuse([pieces.refusal(*rejection) for rejection in effects.rejected], "fold")
-        return len(effects.rejected)
+            self._metrics.events.labels(self._topic, kind, outcome).inc(count)
+        return effects.rejected
 
-    def _refuse(self, refusals: Sequence[Refusal], stage: str) -> None:
-        for refusal in refusals:
+    def _write_letters(self, chunk: Sequence[Record], refused: "_Refused", upto: int) -> None:
+        """Put a letter into the outbox for each refused record up to an offset."""
+        for record, refusals, stage in refused.take(chunk, upto):
             group, limit = self._settings.group, self._settings.record_bytes
-            self._outbox.append(dead_letter(refusal, group, stage, limit))
-            metrics.DEAD_LETTERS.labels(self._topic, refusal.reason).inc()
-            if stage == "decode":
-                metrics.EVENTS.labels(self._topic, "unknown", "invalid").inc()
+            self._outbox.append(letter_of(record, refusals, stage, group, limit))
+            for reason, count in Counter(refusal.reason for refusal in refusals).items():
+                self._metrics.dead_letters.labels(self._topic, reason).inc(count)
 
     async def _make_room(self, now: float) -> None:
         """Start a flush at the bound of rows; wait for the one under way if it is reached again."""
@@ -215,23 +241,23 @@ class Owned:
 
     async def _flush(self, upto: int, outbox: Sequence[Outgoing], changes: Changes) -> None:
         """Store what was folded up to an offset; `Lost`, or `Halt` if it can't ever be stored."""
-        with metrics.FLUSHES.time():
+        with self._metrics.flushes.time():
             await self._until_done(self._acknowledge, outbox)
             await self._until_done(self._store_changes, upto, changes)
-        metrics.FLUSH_ROWS.inc(sum(map(len, changes.rows.values())))
+        self._metrics.flush_rows.inc(sum(map(len, changes.rows.values())))
         self._unfinished = False
         self.watermark = upto
         self.state.stored(changes.epoch)
 
     async def _acknowledge(self, outbox: Sequence[Outgoing]) -> None:
         """Write receipts and dead letters; return when all in-sync replicas have them."""
-        acks = [await self._tools.producer.send(outgoing) for outgoing in outbox]
+        acks = [await self._producer.send(outgoing) for outgoing in outbox]
         for ack in acks:
             await ack
 
     async def _store_changes(self, upto: int, changes: Changes) -> None:
-        result = await self._tools.store.flush(
-            self.partition, self._tools.namespace, self.watermark, upto, changes
+        result = await self._store.flush(
+            self.partition, self._namespace, self.watermark, upto, changes
         )
         if isinstance(result, Conflict):
             raise Lost(result.watermark)
@@ -244,7 +270,7 @@ class Owned:
             except Retry as error:
                 if self.released:
                     raise
-                metrics.FLUSH_RETRIES.inc()
+                self._metrics.flush_retries.inc()
                 pause = BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)]
                 if attempt % 10 == 0:
                     log.warning("partition %d waits: %s", self.partition, error)
@@ -261,7 +287,7 @@ class Owned:
     def _judge_input(self, now: float, events: int, bad: int) -> None:
         judged = self._bad_input.note(now, events, bad)
         if judged == "alarm":
-            metrics.BAD_INPUT.labels(self._topic, str(self.partition)).inc()
+            self._metrics.bad_input.labels(self._topic, str(self.partition)).inc()
             log.warning(
                 "partition %d: more than 1 %% of this minute's events are bad; see %s.dlq",
                 self.partition,
@@ -285,15 +311,42 @@ def _chunk_length(first: Record) -> int:
 
 
 def _cuts(decoded: Decoded, most: int) -> list[int]:
-    """Return where to cut events into runs of about `most`, only where a record ends."""
+    """Return where runs of about `most` events end, only where a record does; the end is last."""
     offsets = decoded.offsets
     cuts: list[int] = []
     size = 0
-    if len(offsets) <= most:
-        return cuts
-    for at in range(1, len(offsets)):
-        size += 1
-        if size >= most and offsets[at] != offsets[at - 1]:
-            cuts.append(at)
-            size = 0
-    return cuts
+    if len(offsets) > most:
+        for at in range(1, len(offsets)):
+            size += 1
+            if size >= most and offsets[at] != offsets[at - 1]:
+                cuts.append(at)
+                size = 0
+    return [*cuts, len(offsets)]
+
+
+class _Refused:
+    """What was refused of a chunk and has no letter yet, by offset."""
+
+    def __init__(self, decoded: Decoded) -> None:
+        self.elements = 0
+        self._stages: dict[int, str] = {}
+        self._by_offset: defaultdict[int, list[Refusal]] = defaultdict(list)
+        self.add(decoded.refusals, "decode")
+
+    def add(self, refusals: Sequence[Refusal], stage: str = "fold") -> None:
+        """Take refusals of one stage; a letter names the first one that refused."""
+        self.elements += len(refusals)
+        for refusal in refusals:
+            self._by_offset[refusal.offset].append(refusal)
+            self._stages.setdefault(refusal.offset, stage)
+
+    def take(
+        self, chunk: Sequence[Record], upto: int
+    ) -> Iterator[tuple[Record, list[Refusal], str]]:
+        """Yield the refused records up to an offset with all their refusals and the stage."""
+        if not self._by_offset:
+            return
+        for record in chunk:
+            if record.offset <= upto and (refusals := self._by_offset.pop(record.offset, None)):
+                refusals.sort(key=attrgetter("element"))
+                yield record, refusals, self._stages[record.offset]

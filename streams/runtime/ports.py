@@ -7,10 +7,10 @@ next offset to read, a *watermark* is the last offset whose result is stored (-1
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
 from streams.core.receipts import Receipt
-from streams.core.state import Changes, Meta
+from streams.core.state import FRESH, Changes, Meta
 
 Headers = Sequence[tuple[str, bytes]]
 Place = tuple[str, int]
@@ -114,10 +114,17 @@ class LogConsumer(Protocol):
         """Commit positions to the group, for lag tools only; `Retry` if that fails."""
 
     async def committed(self, partition: int) -> int | None:
-        """Return the group's committed position, None if it never committed one."""
+        """Return the group's committed position, None if it never committed one.
+
+        `Retry` within a few seconds if no coordinator says.
+        """
 
     async def offsets(self, partitions: Sequence[int]) -> Mapping[int, Offsets]:
-        """Return the bounds of partitions' logs; `Retry` if the brokers do not say."""
+        """Return the bounds of the partitions that answer within a few seconds.
+
+        One without a leader, or that does not exist, is left out and costs the others nothing;
+        whoever needs all of them asks `answers.require_all`.
+        """
 
     async def identity(self) -> TopicIdentity:
         """Return which topic this is; `Halt` if it does not exist, `Unreachable` if none says."""
@@ -133,12 +140,17 @@ class LogReader(Protocol):
         """Disconnect, within a few seconds. Idempotent."""
 
     async def offsets(self, topic: str, partitions: Sequence[int]) -> Mapping[int, Offsets]:
-        """Return the bounds of partitions' logs; `Retry` if the brokers do not say."""
+        """Return the bounds of the partitions that answer within a few seconds.
+
+        One without a leader, or that does not exist, is left out and costs the others nothing;
+        whoever needs all of them asks `answers.require_all`.
+        """
 
     async def offsets_at(self, topic: str, times: Mapping[int, int]) -> Mapping[int, int | None]:
         """Return each partition's first offset at or after a time in ms, None if there is none.
 
-        None too from a broker that cannot search by time.
+        None too from a broker that cannot search by time. What does not answer is left out, as
+        by `offsets`.
         """
 
     def assign(self, positions: Mapping[Place, int]) -> None:
@@ -161,8 +173,9 @@ class LogReader(Protocol):
 class Cluster(Protocol):
     """Knows and changes a cluster's topics and consumer groups.
 
-    Every call raises `Unreachable` without a broker, `Retry` for what may pass, and `Halt` where
-    the cluster refuses.
+    Every call ends within a few seconds. It raises `Unreachable` without a broker, `Retry` for
+    what may pass (one broker is away, a group has no coordinator), `Halt` where the cluster
+    refuses. After a `Retry` a change may have been made: ask before making it again.
     """
 
     async def describe(self) -> Mapping[str, int]:
@@ -173,6 +186,12 @@ class Cluster(Protocol):
 
     async def configs(self, topic: str) -> Mapping[str, str]:
         """Return the topic's configuration, {} where the broker does not tell."""
+
+    async def session_timeouts(self) -> tuple[int, int] | None:
+        """Return the least and greatest session timeout in ms that a group's member may have.
+
+        None where the broker does not tell.
+        """
 
     async def create(
         self, topic: str, partitions: int, replication: int, configs: Mapping[str, str]
@@ -234,6 +253,16 @@ class BatchSink(Protocol):
         """
 
 
+class Stored(NamedTuple):
+    """What is stored of a partition beside its rows."""
+
+    watermark: int
+    meta: Meta
+
+
+NOTHING_STORED: Final = Stored(-1, FRESH)
+
+
 class Loaded(NamedTuple):
     """Rows by video and field, and the watermark that they belong to (None: none is stored)."""
 
@@ -256,7 +285,7 @@ class Store(Protocol):
     async def check(self) -> None:
         """Raise `Halt` unless the store can be trusted (may it evict?), `Unreachable` if it is."""
 
-    async def meta(self, partition: int, namespace: str) -> tuple[int, Meta] | None:
+    async def meta(self, partition: int, namespace: str) -> Stored | None:
         """Return watermark and meta of a partition, None for one never flushed.
 
         Raises `Halt`: code `namespace` if the partition belongs to another namespace,

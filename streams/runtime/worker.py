@@ -8,26 +8,17 @@ says what to do; the others go on.
 
 import asyncio
 import logging
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
-from streams.core.state import FRESH, PartitionState
-from streams.core.window import REPLAYED_GENERATIONS
+from streams.core.state import PartitionState
 from streams.errors import Halt, Retry, StreamsError
-from streams.runtime import metrics
+from streams.runtime.answers import require_all
 from streams.runtime.namespace import namespace_of, other_namespace
-from streams.runtime.owned import BACKOFF_S, Lost, Owned, Tools
-from streams.runtime.ports import (
-    Clock,
-    LogConsumer,
-    Offsets,
-    Producer,
-    Record,
-    Store,
-)
-from streams.settings import Secret, Settings
+from streams.runtime.opening import emptied, start_of
+from streams.runtime.owned import BACKOFF_S, Lost, Owned, Surroundings
+from streams.runtime.ports import NOTHING_STORED, LogConsumer, Offsets, Record
 
 FETCH_MS: Final = 100
 CHECK_S: Final = 10.0
@@ -39,34 +30,24 @@ log: Final = logging.getLogger("streams.worker")
 
 
 class Worker:
-    """Folds the partitions that the group gives it, until `stop` is called.
+    """Folds the partitions that the group gives it, until `stop` is called."""
 
-    `clock` paces flushes and audits; no decision depends on it.
-    """
-
-    def __init__(
-        self,
-        consumer: LogConsumer,
-        producer: Producer,
-        store: Store,
-        settings: Settings,
-        secret: Secret,
-        clock: Clock = time.monotonic,
-    ) -> None:
+    def __init__(self, consumer: LogConsumer, around: Surroundings) -> None:
         self.halted: Final[dict[int, Halt]] = {}
-        self._consumer = consumer
-        self._producer = producer
-        self._store = store
-        self._settings = settings
-        self._secret = secret
-        self._clock = clock
+        self._consumer: Final = consumer
+        self._around: Final = around
+        self._store: Final = around.store
+        self._settings: Final = around.settings
+        self._metrics: Final = around.metrics
+        self._clock: Final = around.clock
         self._owned: dict[int, Owned] = {}
         self._opening: set[int] = set()  # assigned, not yet read from
         self._committed: dict[int, int] = {}
         self._committing: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
-        self._tools: Tools | None = None
-        self._audited_at = self._checked_at = self._committed_at = clock()
+        self._partitions = 0  # of the log, once started
+        self._namespace = ""
+        self._audited_at = self._checked_at = self._committed_at = around.clock()
 
     async def start(self) -> None:
         """Connect and refuse to start where counters could not be trusted.
@@ -111,13 +92,13 @@ class Worker:
 
     async def lag(self) -> int:
         """Return how many offsets of the owned partitions are not stored yet."""
-        bounds = await self._consumer.offsets(sorted(self._owned))
+        bounds = await self._bounds(sorted(self._owned))
         marks = self.watermarks()
         return sum(max(bounds[p].end - 1 - max(marks[p], bounds[p].start - 1), 0) for p in marks)
 
     async def on_assigned(self, partitions: Sequence[int]) -> None:
         """Take partitions over; the loop opens them, because a listener must not wait."""
-        metrics.REBALANCES.inc()
+        self._metrics.rebalances.inc()
         log.info("assigned: partitions %s", list(partitions))
         self._owned.clear()
         self._clear_halts(self.halted)
@@ -145,17 +126,10 @@ class Worker:
     async def _start(self) -> None:
         await self._store.check()
         identity = await self._consumer.identity()
-        namespace = namespace_of(identity, self._settings, self._secret)
+        self._namespace = namespace_of(identity, self._settings, self._around.secret)
+        self._partitions = identity.partitions
         for partition in range(identity.partitions):
-            await self._store.meta(partition, namespace)
-        self._tools = Tools(
-            self._store,
-            self._producer,
-            self._settings,
-            self._secret.reveal,
-            namespace,
-            identity.partitions,
-        )
+            await self._store.meta(partition, self._namespace)
         await self._consumer.start(self)
 
     async def _work(self) -> None:
@@ -169,7 +143,7 @@ class Worker:
         try:
             batches = await self._consumer.fetch(FETCH_MS, self._settings.fetch_records)
         except Retry as error:
-            metrics.READ_RETRIES.inc()
+            self._metrics.read_retries.inc()
             log.warning("reading waits: %s", error)
             await self._pause(BACKOFF_S[3])
             batches = {}
@@ -215,7 +189,7 @@ class Worker:
             try:
                 await owned.take(records, self._clock())
             except Retry as error:
-                metrics.READ_RETRIES.inc()
+                self._metrics.read_retries.inc()
                 log.warning("partition %d waits: %s", owned.partition, error)
                 await self._pause(BACKOFF_S[3])
                 records = [record for record in records if record.offset > owned.folded]
@@ -232,11 +206,11 @@ class Worker:
 
     def _reopen(self, owned: Owned, lost: Lost) -> None:
         """Drop a partition's memory and read its watermark again."""
-        metrics.CONFLICTS.inc()
+        self._metrics.conflicts.inc()
         if lost.stored < 0 <= owned.watermark:
-            self._halt(owned.partition, _emptied(owned.partition, owned.watermark + 1))
+            self._halt(owned.partition, emptied(owned.partition, owned.watermark + 1))
             return
-        metrics.ROLLED_BACK.inc(max(owned.watermark - lost.stored, 0))
+        self._metrics.rolled_back.inc(max(owned.watermark - lost.stored, 0))
         log.error(
             "partition %d: the stored watermark is %d where %d was expected; folding again from it",
             owned.partition,
@@ -250,12 +224,11 @@ class Worker:
 
     async def _open(self) -> None:
         """Read the watermarks of new partitions, then seek all without awaiting in between."""
-        assert self._tools is not None
         opening = sorted(self._opening)
         try:
             await self._require_same_topic()
-            metas = {p: await self._store.meta(p, self._tools.namespace) for p in opening}
-            bounds = await self._consumer.offsets(opening)
+            metas = {p: await self._store.meta(p, self._namespace) for p in opening}
+            bounds = await self._bounds(opening)
             for partition in opening:
                 if metas[partition] is None:
                     await self._require_fresh(partition)
@@ -270,59 +243,45 @@ class Worker:
         positions: dict[int, int] = {}
         for partition in sorted(self._opening & set(opening)):
             try:
-                watermark, meta = metas[partition] or (-1, FRESH)
-                positions[partition] = self._position(partition, watermark, bounds[partition])
+                stored = metas[partition] or NOTHING_STORED
+                positions[partition] = self._position(
+                    partition, stored.watermark, bounds[partition]
+                )
                 state = PartitionState(
                     partition,
-                    self._tools.partitions,
+                    self._partitions,
                     self._settings.generation_records,
-                    meta,
+                    stored.meta,
                 )
-                self._owned[partition] = Owned(state, watermark, self._tools)
+                self._owned[partition] = Owned(state, stored, self._namespace, self._around)
             except Halt as halt:
                 self._halt(partition, halt)
         self._opening.difference_update(opening)
         self._consumer.seek(positions)
 
+    async def _bounds(self, partitions: Sequence[int]) -> Mapping[int, Offsets]:
+        topic = self._settings.topic("interactions")
+        return require_all(topic, partitions, await self._consumer.offsets(partitions))
+
     async def _require_fresh(self, partition: int) -> None:
         """Tell an empty store from an emptied one: the group remembers that it was here."""
         committed = await self._consumer.committed(partition)
         if committed:
-            raise _emptied(partition, committed)
+            raise emptied(partition, committed)
 
     def _position(self, partition: int, watermark: int, bounds: Offsets) -> int:
-        """Return where to start reading: the watermark + 1, less the generations kept for ids."""
-        following = watermark + 1
-        if watermark >= 0 and following < bounds.start:
-            raise Halt(
-                f"DATA_LOSS partition {partition}: offsets {following} to {bounds.start - 1} are "
-                "no longer in the log (retention); restore them, or count what is left with "
-                "`streams counters rebuild --yes`",
-                code="data_loss",
-                partition=partition,
-            )
-        if following > bounds.end:
-            raise Halt(
-                f"partition {partition}: the log ends at {bounds.end}, below the watermark "
-                f"{watermark}: it was truncated or made again; count what is there with "
-                "`streams counters rebuild --yes`",
-                code="log_truncated",
-                partition=partition,
-            )
-        if watermark < 0:
-            return bounds.start
-        generation = following // self._settings.generation_records - REPLAYED_GENERATIONS
-        first = max(generation * self._settings.generation_records, 0)
-        if first < bounds.start:
-            metrics.SHORT_WINDOWS.inc()
+        """Return where to start reading, and say so if ids are missing there."""
+        start = start_of(partition, watermark, bounds, self._settings.generation_records)
+        if start.lost:
+            self._metrics.short_windows.inc()
             log.warning(
                 "partition %d: the ids of offsets %d to %d are no longer in the log: a repeat of "
                 "theirs counts again",
                 partition,
-                first,
-                bounds.start - 1,
+                start.lost[0],
+                start.lost[-1],
             )
-        return max(bounds.start, first)
+        return start.position
 
     def _halt(self, partition: int, halt: Halt) -> None:
         """Stop one partition and say so; the others go on."""
@@ -331,13 +290,13 @@ class Worker:
             owned.release()
         self._opening.discard(partition)
         self._consumer.pause([partition])
-        metrics.HALTED.set(len(self.halted))
+        self._metrics.halted.set(len(self.halted))
         log.error("HALTED partition %d (%s): %s", partition, halt.code, halt)
 
     def _clear_halts(self, partitions: Mapping[int, Halt]) -> None:
         for partition in list(partitions):
             del self.halted[partition]
-        metrics.HALTED.set(0)
+        self._metrics.halted.set(0)
 
     def _evict(self) -> None:
         """Keep at most the configured number of videos in memory, over all partitions."""
@@ -346,7 +305,7 @@ class Worker:
         share = max(self._settings.videos_in_memory // len(self._owned), 1)
         for owned in self._owned.values():
             if len(owned.state.videos) > share + share // 8:
-                metrics.EVICTED.inc(owned.state.evict(share))
+                self._metrics.evicted.inc(owned.state.evict(share))
 
     async def _audit(self) -> None:
         """Read idle partitions' watermarks again, and ask whether Redis may evict by now."""
@@ -372,7 +331,7 @@ class Worker:
         try:
             await self._store.check()
         except StreamsError as error:
-            metrics.STORE_ALARMS.inc()
+            self._metrics.store_alarms.inc()
             log.error("Redis: %s", error)  # noqa: TRY400 - the line says all there is
         try:
             await self._require_same_topic()
@@ -383,11 +342,10 @@ class Worker:
             log.warning("checking the topic waits: %s", error)
 
     async def _require_same_topic(self) -> None:
-        assert self._tools is not None
         identity = await self._consumer.identity()
-        namespace = namespace_of(identity, self._settings, self._secret)
-        if namespace != self._tools.namespace:  # made again, or made larger
-            raise other_namespace(None, self._tools.namespace, namespace)
+        namespace = namespace_of(identity, self._settings, self._around.secret)
+        if namespace != self._namespace:  # made again, or made larger
+            raise other_namespace(None, self._namespace, namespace)
 
     def _commit_soon(self) -> None:
         """Commit stored positions in the background; lag tools read them, nobody else."""
@@ -411,7 +369,7 @@ class Worker:
             if positions:
                 await self._consumer.commit(positions)
         except Retry as error:
-            metrics.COMMIT_FAILURES.inc()
+            self._metrics.commit_failures.inc()
             log.debug("committing failed: %s", error)
         else:
             self._committed.update(positions)
@@ -423,7 +381,7 @@ class Worker:
             asked = self._clock()
             await asyncio.sleep(LOOP_S)
             late = self._clock() - asked - LOOP_S
-            metrics.LOOP_LAG.set(max(late, 0))
+            self._metrics.loop_lag.set(max(late, 0))
             if late > bound:
                 log.warning("the event loop stood still for %.1f s: near the session timeout", late)
 
@@ -436,14 +394,3 @@ class Worker:
             await asyncio.wait([self._committing], timeout=GRACE_S)
         await self.on_revoked(sorted(self._owned))
         await self._consumer.stop()
-
-
-def _emptied(partition: int, position: int) -> Halt:
-    """Return the halt of a partition whose watermark is gone; it is not a fresh one."""
-    return Halt(
-        f"partition {partition}: no watermark in Redis, but offsets below {position} were counted: "
-        "Redis lost its data; restore a backup, or count the whole log again with "
-        "`streams counters rebuild --yes`",
-        code="watermark_missing",
-        partition=partition,
-    )

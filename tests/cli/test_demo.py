@@ -1,14 +1,17 @@
 """What the exit code of `streams demo` says."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from streams.cli import ConditionNotMet, Interrupted
-from streams.cli.demo import _judge
-from streams.cli.demo_run import Play
+from streams.cli.demo_show import _judge
+from streams.cli.wiring import installation
 from streams.errors import Halt
+from streams.lab.demo import Play
 from streams.settings import Secret, load_settings
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -17,7 +20,8 @@ CONFIG = Path(__file__).parents[2] / "config"
 def play(*, interrupted: bool = False, seconds: int | None = 30) -> Play:
     settings = load_settings(CONFIG, environment={})
     secret = Secret("0123456789abcdef")
-    return Play(settings, CONFIG, seconds, 1, secret, interrupted=interrupted)
+    machine = installation(settings)
+    return Play(machine, settings, CONFIG, seconds, 1, secret, print, interrupted=interrupted)
 
 
 def report(differences: int | None = 0, halted: list[str] | None = None) -> dict[str, Any]:
@@ -46,3 +50,10 @@ def test_ctrl_c_is_an_interruption_only_of_a_run_with_an_end() -> None:
     _judge(report(), play(interrupted=True, seconds=None))
     with pytest.raises(Interrupted):
         _judge(report(), play(interrupted=True))
+
+
+def test_the_first_line_stands_before_the_heavy_part_is_imported() -> None:
+    heavy = "{'faust', 'aiokafka', 'redis', 'confluent_kafka', 'aiohttp'}"
+    code = f"import sys, streams.cli.demo; sys.exit(str({heavy} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == "set()"

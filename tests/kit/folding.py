@@ -13,7 +13,7 @@ from kit.events import SECRET, Logged
 from streams.core.counters import Slice, Video, VideoState, load_video
 from streams.core.events import LogRecord
 from streams.core.fold import fold
-from streams.core.receipts import Outcome, Receipt, Rejection, encode
+from streams.core.receipts import Outcome, Receipt, Refusal, encode
 from streams.core.state import FRESH, Meta, PartitionState
 from streams.core.window import REPLAYED_GENERATIONS
 from streams.runtime.codec import decode_log
@@ -49,7 +49,7 @@ class Folding:
     partitions: int = 1
     rows: dict[str, dict[str, bytes]] = field(default_factory=dict)
     receipts: list[Receipt] = field(default_factory=list)
-    rejected: list[Rejection] = field(default_factory=list)
+    rejected: list[Refusal] = field(default_factory=list)
     outcomes: Counter[tuple[str, Outcome]] = field(default_factory=Counter)
     meta: Meta = FRESH
 

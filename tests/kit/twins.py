@@ -6,6 +6,7 @@ side effects. Its clock moves by itself, so nothing waits for time.
 
 import asyncio
 import itertools
+import os
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +14,7 @@ from typing import Any, Final
 from kit.events import SECRET, Logged
 from streams.core.state import Meta
 from streams.ops.verify import Verification, Verifier, verify
+from streams.runtime.letters import read_letter
 from streams.runtime.memory import (
     MemoryConsumer,
     MemoryLog,
@@ -20,14 +22,17 @@ from streams.runtime.memory import (
     MemoryReader,
     MemoryStore,
 )
+from streams.runtime.metrics import Metrics
 from streams.runtime.namespace import namespace_of
-from streams.runtime.ports import Clock, Outgoing, Record
+from streams.runtime.owned import Surroundings
+from streams.runtime.ports import Clock, Outgoing, Producer, Record, Store
 from streams.runtime.worker import Worker
 from streams.settings import Secret, Settings, load_settings
 
 CONFIG: Final = Path(__file__).parents[2] / "config"
 LOG: Final = "interactions"
-PATIENCE_S: Final = 10.0
+PATIENCE_S: Final = float(os.environ.get("STREAMS_TEST_PATIENCE_S", "10"))
+"""How long a world in memory may take; a shorter one suits those who know that it hangs."""
 
 
 def settings_of(**changes: object) -> Settings:
@@ -43,7 +48,7 @@ class World:
         self.settings = settings_of(partitions=partitions, **(quick | changes))
         self.partitions: Final = partitions
         self.log: Final = MemoryLog(now_ms=lambda: 1_700_000_000_000)
-        self.store: Final = MemoryStore()
+        self.store = MemoryStore()
         for topic in (LOG, "decisions", f"{LOG}.dlq"):
             self.log.create(topic, partitions)
 
@@ -84,8 +89,8 @@ class World:
         return list(first.values())
 
     def letters(self) -> list[tuple[int, int, str]]:
-        """Return offset, element and reason of every dead letter, repeats dropped, in order."""
-        return sorted({told(record) for record in self.sent(f"{LOG}.dlq")})
+        """Return offset, element and reason of every refusal, repeats dropped, in order."""
+        return sorted({one for letter in self.sent(f"{LOG}.dlq") for one in refusals_in(letter)})
 
     def meta(self, partition: int = 0) -> Meta:
         """Return the stored meta."""
@@ -114,14 +119,11 @@ class World:
         return self.caught_up() and found.checked > 0
 
 
-def told(letter: Record) -> tuple[int, int, str]:
-    """Return offset, element and reason that a dead letter's headers name."""
-    said = dict(letter.headers)
-    return (
-        int(said["__streams.errors.offset"]),
-        int(said["__streams.errors.element"]),
-        said["__streams.errors.reason"].decode(),
-    )
+def refusals_in(letter: Record) -> list[tuple[int, int, str]]:
+    """Return offset, element and reason of each refusal that a letter lists."""
+    read = read_letter(letter)
+    assert read is not None
+    return [(read.offset, listed.element, listed.reason) for listed in read.refusals]
 
 
 class Dead:
@@ -214,7 +216,8 @@ class Life:
         batch: int = 4_000,
         dies_at: int | None = None,
         group: str = "workers",
-        settings: Settings | None = None,
+        store: Store | None = None,
+        producer: Producer | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.world = world
@@ -222,14 +225,16 @@ class Life:
         ticks = itertools.count()
         self.consumer = MortalConsumer(world.log, group, self.dead, batch)
         self.producer = MortalProducer(world.log, self.dead)
-        self.worker = Worker(
-            self.consumer,
-            self.producer,
-            MortalStore(world.store, self.dead),
-            settings or world.settings,
+        self.metrics = Metrics()
+        around = Surroundings(
+            producer or self.producer,
+            store or MortalStore(world.store, self.dead),
+            world.settings,
             Secret(SECRET.decode()),
+            self.metrics,
             clock or (lambda: next(ticks) * 0.01),
         )
+        self.worker = Worker(self.consumer, around)
         self.task: asyncio.Task[None] | None = None
 
     async def start(self) -> "Life":

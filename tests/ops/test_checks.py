@@ -14,7 +14,7 @@ from streams.ops.checks import (
     check_topics,
     conclude,
 )
-from streams.ops.topics import Action, Step, WantedTopic, wanted_topics
+from streams.ops.topics import Action, TopicStep, WantedTopic, wanted_topics
 from streams.runtime.memory import MemoryCluster, MemoryLog
 from streams.settings import load_settings
 
@@ -44,8 +44,8 @@ def test_a_file_is_named_by_its_name(tmp_path: Path) -> None:
     assert check_file(tmp_path / "a.toml", broken(Halt("no"))).status == "fail"
 
 
-def step(action: Action, why: str = "") -> Step:
-    return Step(WantedTopic("t", 1, 1, {}), action, {}, why)
+def step(action: Action, why: str = "") -> TopicStep:
+    return TopicStep(WantedTopic("t", 1, 1, {}), action, {}, why)
 
 
 def test_topics_fail_when_missing_or_in_conflict_and_warn_when_they_differ() -> None:

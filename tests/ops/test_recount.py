@@ -90,6 +90,23 @@ def test_it_agrees_on_likes_taken_back_across_generations(
     assert found.differences == 0, found.examples
 
 
+async def test_an_unlike_takes_back_its_own_like_and_never_another_viewers() -> None:
+    """Alice likes in one slice and again in another one; Bob and Carol like there too."""
+    events: list[InteractionRecord] = [
+        like("e1", viewer="alice", slice_id=FOOTBALL),
+        like("e2", viewer="alice", slice_id=MUSIC),
+        like("e3", viewer="bob", slice_id=MUSIC),
+        like("e4", viewer="carol", slice_id=MUSIC),
+        unlike("e5", viewer="alice", slice_id=MUSIC),
+    ]
+    offsets = (0, 10, 11, 12, 20)
+    log = [interaction_record(*one) for one in zip(events, offsets, strict=True)]
+    world = await world_of(log, generation_records=10)
+    assert (await world.verified()).differences == 0
+    rows = {name: decode_slice(raw) for name, raw in world.rows()[0]["v1"].items() if ":" in name}
+    assert {name: row.likes for name, row in rows.items()} == {FOOTBALL: 0, MUSIC: 2}
+
+
 async def test_it_agrees_when_the_weights_change_between_a_like_and_its_end() -> None:
     heavier = Weights(*[weight * 2 for weight in vars_of(FIXED.weights)])
     log = records_of(

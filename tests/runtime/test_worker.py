@@ -34,8 +34,8 @@ from streams.errors import Halt, Retry
 from streams.runtime.memory.producer import MemoryProducer
 from streams.runtime.memory.store import MemoryStore
 from streams.runtime.namespace import namespace_of
-from streams.runtime.owned import Lost, Owned, Tools
-from streams.runtime.ports import FlushResult, Outgoing
+from streams.runtime.owned import Lost, Owned, Surroundings
+from streams.runtime.ports import NOTHING_STORED, FlushResult, Outgoing, Stored
 from streams.runtime.signing import encode
 from streams.settings import Secret
 
@@ -69,7 +69,7 @@ async def test_the_worker_says_and_stores_what_the_fold_alone_does() -> None:
     reference = Folding(world.settings.generation_records).fold(decoded(LOG_OF_ALL)).flush()
     assert world.receipts() == [encode_receipt(said) for said in reference.receipts]
     assert world.rows() == [reference.rows]
-    assert world.meta() == reference.meta
+    assert world.meta()._replace(mark="") == reference.meta
 
 
 @pytest.mark.parametrize("batch", [1, 7, 5_000])
@@ -190,11 +190,11 @@ async def test_reading_starts_at_the_watermark_whatever_the_group_committed() ->
 def owned(world: World) -> Owned:
     """Return the partition as a worker owns it that was given it just now."""
     producer = MemoryProducer(world.log)
-    tools = Tools(world.store, producer, world.settings, SECRET, world.namespace, 1)
+    around = Surroundings(producer, world.store, world.settings, Secret(SECRET.decode()))
     stored = world.store.partitions.get(0)
-    meta = stored.meta if stored else FRESH
-    state = PartitionState(0, 1, world.settings.generation_records, meta)
-    return Owned(state, world.watermark(), tools)
+    at = Stored(stored.watermark, stored.meta) if stored else NOTHING_STORED
+    state = PartitionState(0, 1, world.settings.generation_records, at.meta)
+    return Owned(state, at, world.namespace, around)
 
 
 async def take(owner: Owned, records: Sequence[Logged]) -> None:
@@ -307,12 +307,12 @@ async def test_counters_that_vanish_halt_the_partition_and_are_never_begun_anew(
 
 async def test_the_group_commits_what_is_stored_and_nothing_else() -> None:
     world = world_of(LOG_OF_ALL)
-    life = await Life(world, batch=5).start()
+    world.store = store = Silent()
+    store.silent = False
+    life = await Life(world, batch=5, store=store).start()
     await life.until(world.caught_up)
     world.put(records_of_more(world))
-    life.worker._store = Silent()
-    for one in life.worker._owned.values():
-        object.__setattr__(one._tools, "store", Silent())
+    store.silent = True
     await life.until(lambda: life.worker.positions()[0] > world.watermark() + 1)
     for _ in range(2_000):
         await asyncio.sleep(0)
@@ -361,9 +361,7 @@ class NeverAcknowledges(MemoryProducer):
 
 async def test_the_watermark_waits_for_the_acknowledgement_of_decisions() -> None:
     world = world_of(records_of([FIXED, admit()]))
-    life = Life(world)
-    life.worker._producer = NeverAcknowledges(world.log)
-    await life.start()
+    life = await Life(world, producer=NeverAcknowledges(world.log)).start()
     await life.until(lambda: life.worker.positions().get(0) == 2)
     for _ in range(200):
         await asyncio.sleep(0)
@@ -373,9 +371,7 @@ async def test_the_watermark_waits_for_the_acknowledgement_of_decisions() -> Non
 
 async def test_the_watermark_waits_for_the_acknowledgement_of_dead_letters() -> None:
     world = world_of([record(b"no json")])
-    life = Life(world)
-    life.worker._producer = NeverAcknowledges(world.log)
-    await life.start()
+    life = await Life(world, producer=NeverAcknowledges(world.log)).start()
     await life.until(lambda: life.worker.positions().get(0) == 1)
     for _ in range(200):
         await asyncio.sleep(0)
@@ -397,10 +393,14 @@ async def test_a_decision_that_could_not_be_written_is_sent_again_with_the_same_
 
 
 class Silent(MemoryStore):
-    """A store whose flushes get no answer, as a Redis that was paused."""
+    """A store whose flushes get no answer while it is silent, as a Redis that was paused."""
 
-    async def flush(self, *_: Any) -> FlushResult:
-        raise Retry("Redis does not answer")
+    silent = True
+
+    async def flush(self, *arguments: Any) -> FlushResult:
+        if self.silent:
+            raise Retry("Redis does not answer")
+        return await super().flush(*arguments)
 
 
 async def test_a_worker_stops_while_the_store_is_silent_and_its_rows_are_at_the_bound(
@@ -408,9 +408,7 @@ async def test_a_worker_stops_while_the_store_is_silent_and_its_rows_are_at_the_
 ) -> None:
     monkeypatch.setattr("streams.runtime.worker.HANDOVER_S", 0.1)
     world = world_of(LOG_OF_ALL, flush_rows=5)
-    life = Life(world, batch=BATCH)
-    life.worker._store = Silent()
-    await life.start()
+    life = await Life(world, batch=BATCH, store=Silent()).start()
     await life.until(lambda: life.worker.positions().get(0, 0) > 2)
     async with asyncio.timeout(5):
         await life.stop()
@@ -441,9 +439,7 @@ async def test_a_flush_holds_about_as_many_rows_as_the_bound_allows() -> None:
     world = world_of([interaction_record(event, n) for n, event in enumerate(events)])
     world.settings = settings_of(partitions=1, flush_rows=100, flush_interval_ms=3_600_000)
     store = Measured()
-    life = Life(world, settings=world.settings)
-    life.worker._store = store
-    await life.start()
+    life = await Life(world, store=store).start()
     await life.until(lambda: store.partitions and len(store.partitions[0].rows) >= 2_900)
     await life.stop()
     assert max(store.rows) <= 200  # of new videos each event brings two
@@ -459,7 +455,7 @@ async def test_clean_videos_above_the_limit_leave_memory() -> None:
     events = [impression(f"e{n}", video=f"v{n}") for n in range(400)]
     world = world_of([interaction_record(event, n) for n, event in enumerate(events)])
     world.settings = settings_of(partitions=1, flush_interval_ms=1, videos_in_memory=8)
-    life = await Life(world, settings=world.settings, batch=4).start()
+    life = await Life(world, batch=4).start()
     held: list[int] = []
 
     def done() -> bool:
@@ -484,10 +480,8 @@ class Slow(MemoryStore):
 async def test_videos_with_changes_on_their_way_to_the_store_stay_in_memory() -> None:
     world = World(videos_in_memory=1)
     slow = Slow()
-    life = Life(world, batch=3)
-    life.worker._store = slow
-    world.store.partitions = slow.partitions  # type: ignore[misc] # one and the same
-    await life.start()
+    world.store = slow
+    life = await Life(world, batch=3, store=slow).start()
     world.put(LOG_OF_ALL)
     await life.until(world.caught_up)
     await life.stop()
@@ -577,10 +571,8 @@ async def test_a_halt_that_the_audit_finds_is_that_partitions_alone() -> None:
     world = World(2)
     logs = [synthetic_log(seed=3, events=200, partition=p, partitions=2) for p in (0, 1)]
     world.put([one for log in logs for one in log[:50]])
-    life = Life(world, batch=BATCH)
-    life.worker._store = damaged = Damaged()
-    world.store.partitions = damaged.partitions  # type: ignore[misc] # one and the same
-    await life.start()
+    world.store = Damaged()
+    life = await Life(world, batch=BATCH, store=world.store).start()
     await life.until(lambda: life.worker.halted)
     world.put([one for log in logs for one in log[50:]])
     await life.until(lambda: world.watermark(1) == world.end(1))
@@ -595,6 +587,82 @@ async def test_a_log_that_ends_below_the_watermark_halts() -> None:
     await life.until(lambda: life.worker.halted)
     await life.stop()
     assert life.worker.halted[0].code == "log_truncated"
+
+
+async def test_a_log_cut_and_written_anew_past_the_watermark_halts_before_it_is_folded() -> None:
+    """No worker ran meanwhile: bounds, topic and namespace are those of before."""
+    world = await counted(world_of(LOG_OF_ALL[:200]), batch=BATCH)
+    before = msgspec.msgpack.encode(snapshot(world))
+    other = [one._replace(timestamp=one.timestamp + 1) for one in LOG_OF_ALL]
+    world.log.cut(LOG, 0, LOG_OF_ALL[150].offset)
+    world.put(other[150:])
+    life = await Life(world, batch=BATCH).start()
+    await life.until(lambda: life.worker.halted or world.caught_up())
+    await life.stop()
+    assert life.worker.halted[0].code == "log_rewritten"
+    assert f"offset {LOG_OF_ALL[199].offset} on" in str(life.worker.halted[0])
+    assert msgspec.msgpack.encode(snapshot(world)) == before
+    assert checked(life) == {"differs": 1}
+
+
+@pytest.mark.parametrize("at", ["value", "key", "headers", "timestamp"])
+async def test_any_part_of_a_record_tells_it_from_another(at: str) -> None:
+    world = await counted(world_of(LOG_OF_ALL[:50]), batch=BATCH)
+    last = LOG_OF_ALL[49]
+    changed: dict[str, Any] = {
+        "value": last.value + b" " if last.value else b"",
+        "key": b"another",
+        "headers": [*last.headers, ("more", b"")],
+        "timestamp": last.timestamp - 1,
+    }
+    world.log.cut(LOG, 0, last.offset)
+    world.put([last._replace(**{at: changed[at]})])
+    life = await Life(world).start()
+    await life.until(lambda: life.worker.halted)
+    await life.stop()
+    assert life.worker.halted[0].code == "log_rewritten"
+
+
+async def test_the_same_log_goes_on() -> None:
+    world = await counted(world_of(LOG_OF_ALL[:200]), batch=BATCH)
+    world.put(LOG_OF_ALL[200:])
+    life = await Life(world, batch=BATCH).start()
+    await life.until(world.caught_up)
+    await life.stop()
+    assert checked(life) == {"same": 1}
+
+
+async def test_a_mark_that_older_code_left_behind_is_compared_with_nothing() -> None:
+    """It moves the watermark and knows no mark."""
+    world = await counted(world_of(LOG_OF_ALL[:200]), batch=BATCH)
+    stored = world.store.partitions[0]
+    stored.meta = stored.meta._replace(mark="7:1700000000000:01234567")
+    world.put(LOG_OF_ALL[200:])
+    life = await Life(world, batch=BATCH).start()
+    await life.until(world.caught_up)
+    await life.stop()
+    assert await world.is_exact()
+    assert checked(life) == {"not_comparable": 1}
+
+
+async def test_what_retention_took_at_the_watermark_is_not_comparable_and_goes_on() -> None:
+    world = await counted(world_of(LOG_OF_ALL[:200]), batch=BATCH)
+    world.log.forget(LOG, 0, LOG_OF_ALL[200].offset)
+    world.put(LOG_OF_ALL[200:])
+    life = await Life(world, batch=BATCH).start()
+    await life.until(world.caught_up)
+    await life.stop()
+    assert checked(life) == {"not_comparable": 1}
+
+
+def checked(life: Life) -> dict[str, int]:
+    """How often the record at the watermark was compared, by outcome."""
+    (family,) = life.metrics.watermark_checks.collect()
+    return {
+        sample.labels["outcome"]: int(sample.value)
+        for sample in family.samples
+        if sample.name.endswith("_total")
+    }
 
 
 async def test_a_topic_made_again_is_refused_at_the_start() -> None:

@@ -55,6 +55,11 @@ class _PartitionLog:
         first = bisect_left(self.offsets, position)
         return self.records[first : first + count]
 
+    def cut(self, end: int) -> None:
+        kept = bisect_left(self.offsets, end)
+        del self.offsets[kept:], self.records[kept:]
+        self.end = min(self.end, end)
+
     def forget(self, start: int) -> None:
         gone = bisect_left(self.offsets, start)
         del self.offsets[:gone], self.records[:gone]
@@ -112,6 +117,7 @@ class MemoryLog:
         self._made: Final[dict[str, int]] = {}  # times a topic of this name was created
         self._configs: Final[dict[str, dict[str, str]]] = {}
         self._groups: Final[dict[tuple[str, str], _Group]] = {}
+        self.leaderless: Final[set[Place]] = set()  # partitions that answer nobody
         self.waiting: Final[set[asyncio.Event]] = set()  # set when something was appended
 
     def create(self, topic: str, partitions: int) -> None:
@@ -138,7 +144,7 @@ class MemoryLog:
         """Write a record at the end of its partition and return it.
 
         Without a partition it goes where Kafka's Java partitioner sends its key, without a key
-        to partition 0. `Retry` if there is no such topic or partition.
+        to partition 0. `Retry` if there is no such topic or partition, or if none leads it.
         """
         logs = self._topics.get(outgoing.topic, [])
         partition = outgoing.partition
@@ -146,6 +152,8 @@ class MemoryLog:
             partition = partition_of(outgoing.key, len(logs)) if outgoing.key and logs else 0
         if not 0 <= partition < len(logs):
             raise Retry(f"there is no partition {partition} of a topic {outgoing.topic}")
+        if (outgoing.topic, partition) in self.leaderless:
+            raise Retry(f"partition {partition} of {outgoing.topic} has no leader")
         timestamp = self._now_ms() if outgoing.timestamp is None else outgoing.timestamp
         record = MemoryRecord(
             topic=outgoing.topic,
@@ -179,12 +187,18 @@ class MemoryLog:
         """Let retention delete what lies before `start`."""
         self._logs(topic)[partition].forget(start)
 
+    def cut(self, topic: str, partition: int, end: int) -> None:
+        """Lose the records from `end` on, as an unclean leader election does."""
+        self._logs(topic)[partition].cut(end)
+
     def records(self, topic: str, partition: int) -> Sequence[Record]:
         """Return what is in a partition."""
         return tuple(self._logs(topic)[partition].records)
 
     def read(self, topic: str, partition: int, position: int, count: int) -> Sequence[Record]:
         """Return up to `count` records from `position` on; `Halt` if it is outside the log."""
+        if (topic, partition) in self.leaderless:
+            return ()
         log = self._logs(topic)[partition]
         if not log.start <= position <= log.end:
             raise Halt(
@@ -199,6 +213,11 @@ class MemoryLog:
         """Return the bounds of a partition's log."""
         log = self._logs(topic)[partition]
         return Offsets(log.start, log.end)
+
+    def answering(self, topic: str, partitions: Iterable[int]) -> list[int]:
+        """Return those of the partitions that exist and have a leader."""
+        existing = range(len(self._topics.get(topic, ())))
+        return [p for p in partitions if p in existing and (topic, p) not in self.leaderless]
 
     def identity(self, topic: str) -> TopicIdentity:
         """Return which topic this is; `Halt` if it does not exist."""

@@ -11,6 +11,7 @@ from streams.runtime.ports import (
     Conflict,
     FlushResult,
     Loaded,
+    Stored,
 )
 
 
@@ -38,7 +39,7 @@ class MemoryStore:
     async def check(self) -> None:
         """Accept: memory never evicts."""
 
-    async def meta(self, partition: int, namespace: str) -> tuple[int, Meta] | None:
+    async def meta(self, partition: int, namespace: str) -> Stored | None:
         """Return watermark and meta of a partition; see the port."""
         stored = self.partitions.get(partition)
         if stored is None or (stored.namespace is None and not stored.rows):
@@ -47,7 +48,7 @@ class MemoryStore:
             message = f"partition {partition} has counters but no watermark: erase it and fold"
             raise Halt(f"{message} its log again", code="watermark_missing", partition=partition)
         _require_namespace(stored.namespace, namespace, partition)
-        return stored.watermark, stored.meta
+        return Stored(stored.watermark, stored.meta)
 
     async def watermark(self, partition: int) -> int | None:
         """Return the stored watermark alone, None if there is none."""

@@ -17,6 +17,7 @@ from redis.asyncio.retry import Retry as Attempts
 from redis.backoff import NoBackoff
 
 from streams.errors import Halt, Retry, StreamsError, Unreachable
+from streams.runtime.dependencies import REDIS
 from streams.settings import shown
 
 Word = str | int | bytes
@@ -95,6 +96,7 @@ def sorted_errors(partition: int | None = None) -> Iterator[None]:
     except ValueError as error:
         message = f"a number in {place_of(partition)} cannot be read"
         raise Halt(f"{message}: {REBUILD}", code="store_corrupt", partition=partition) from error
+    REDIS.answered()
 
 
 def _sort(error: exceptions.RedisError, partition: int | None) -> StreamsError:
@@ -104,6 +106,7 @@ def _sort(error: exceptions.RedisError, partition: int | None) -> StreamsError:
     if isinstance(error, _TRANSIENT) or _TRANSIENT_WORDS.search(text):
         return Retry(f"Redis cannot do this now: {text}")
     if isinstance(error, _LOST):
+        REDIS.failed(text.rstrip("."))
         return Unreachable(f"Redis does not answer: {text.rstrip('.')}; check --redis")
     if "WRONGTYPE" in text:
         message = f"a key in {place_of(partition)} is not of its type, something else wrote there"

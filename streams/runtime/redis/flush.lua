@@ -1,13 +1,15 @@
 -- Store the fold of a run of records, all of it or nothing.
--- KEYS[1]  s:{p}:meta
--- ARGV     namespace, expected watermark, new watermark, event_time, digest, policy,
---          rows as MessagePack: [video, [field, value, field, value, ...], video, [...], ...]
+-- KEYS     s:{p}:meta, then s:{p}:v:<video> of each row. All are declared: a cluster that moves a
+--          slot sends whoever names a key that has left to where it is; undeclared, the script
+--          would write a second hash of that name here, and lose it.
+-- ARGV     namespace, expected watermark, new watermark, event_time, digest, policy, mark,
+--          rows as MessagePack: [[field, value, field, value, ...], ...] in the order of KEYS
 -- Returns  {'ok'} | {'noop'} | {'conflict', stored watermark} | {'namespace', stored namespace}
 --
 -- A script that fails after its first write leaves that write behind. So every key's type is
 -- checked first (HLEN fails on any other type), and what else may refuse a write (memory, a
 -- read-only replica, a full disk) refuses the first one.
-local meta, rows_prefix = KEYS[1], string.sub(KEYS[1], 1, -5) .. 'v:'
+local meta = KEYS[1]
 local namespace, expected, new = ARGV[1], ARGV[2], ARGV[3]
 
 local stored = redis.call('HMGET', meta, 'namespace', 'watermark', 'digest')
@@ -29,18 +31,17 @@ if watermark ~= expected or tonumber(new) <= tonumber(watermark) then
   return {'conflict', watermark}
 end
 
-local rows = cmsgpack.unpack(ARGV[7])
-for i = 1, #rows, 2 do
-  rows[i] = rows_prefix .. rows[i]
-  redis.call('HLEN', rows[i])
+local rows = cmsgpack.unpack(ARGV[8])
+for i = 2, #KEYS do
+  redis.call('HLEN', KEYS[i])
 end
 local limit = 4000 -- Lua's unpack overflows its stack near 8,000 values
-for i = 1, #rows, 2 do
-  local key, fields = rows[i], rows[i + 1]
+for i = 1, #rows do
+  local key, fields = KEYS[i + 1], rows[i]
   for first = 1, #fields, limit do
     redis.call('HSET', key, unpack(fields, first, math.min(first + limit - 1, #fields)))
   end
 end
 redis.call('HSET', meta, 'namespace', namespace, 'event_time', ARGV[4], 'digest', ARGV[5],
-  'policy', ARGV[6], 'watermark', new)
+  'policy', ARGV[6], 'mark', ARGV[7], 'watermark', new)
 return {'ok'}

@@ -13,7 +13,7 @@ from redis import exceptions
 from streams.core.state import Changes, Meta
 from streams.errors import Halt, Retry
 from streams.runtime.namespace import other_namespace
-from streams.runtime.ports import Conflict, FlushResult, Loaded
+from streams.runtime.ports import Conflict, FlushResult, Loaded, Stored
 from streams.runtime.redis.connection import (
     REBUILD,
     Script,
@@ -32,7 +32,7 @@ _BATCH: Final = 500  # keys per round trip: a reply stays below a megabyte
 _SCAN: Final = 1_000  # keys that one SCAN step looks at
 _FLUSH_ATTEMPTS: Final = 2
 _LOAD_ATTEMPTS: Final = 5
-_META: Final = ("namespace", "watermark", "event_time", "digest", "policy")
+_META: Final = ("namespace", "watermark", "event_time", "digest", "policy", "mark")
 
 _FLUSH: Final = Script("flush.lua")
 
@@ -83,11 +83,11 @@ class RedisStore:
             lines.append("appendonly is no: after a crash Redis is filled again from the log")
         return lines
 
-    async def meta(self, partition: int, namespace: str) -> tuple[int, Meta] | None:
+    async def meta(self, partition: int, namespace: str) -> Stored | None:
         """Return watermark and meta of a partition; see the port."""
         with sorted_errors(partition):
             command = ("HMGET", _meta_key(partition), *_META)
-            stored, watermark, event_time, digest, policy = await self._run(*command)
+            stored, watermark, event_time, digest, policy, mark = await self._run(*command)
         if stored is None and watermark is None:
             await self._refuse_orphans(partition)
             return None
@@ -96,7 +96,8 @@ class RedisStore:
         if None in (watermark, event_time, digest, policy):
             raise _watermark_missing(partition)
         with sorted_errors(partition):
-            return int(watermark), Meta(int(event_time), digest.decode(), policy)
+            meta = Meta(int(event_time), digest.decode(), policy, (mark or b"").decode())
+            return Stored(int(watermark), meta)
 
     async def watermark(self, partition: int) -> int | None:
         """Return the stored watermark alone, None if there is none."""
@@ -129,11 +130,12 @@ class RedisStore:
         Whoever awaits this may be cancelled: the call on its way still ends by itself.
         """
         meta = changes.meta
-        rows = [part for video, row in changes.rows.items() for part in (video, _flat(row))]
-        arguments = (
-            *(namespace, expected, new),
-            *(meta.event_time, meta.digest, meta.policy, msgspec.msgpack.encode(rows)),
-        )
+        prefix = _rows_prefix(partition)
+        keys = [_meta_key(partition), *(f"{prefix}{video}" for video in changes.rows)]
+        rows = [_flat(row) for row in changes.rows.values()]
+        head: tuple[Word, ...] = (len(keys), *keys, namespace, expected, new)
+        tail = (meta.event_time, meta.digest, meta.policy, meta.mark, msgspec.msgpack.encode(rows))
+        arguments = (*head, *tail)
         task = asyncio.ensure_future(self._flush(partition, namespace, arguments))
         self._flushing.add(task)
         task.add_done_callback(self._flushing.discard)
@@ -171,7 +173,7 @@ class RedisStore:
         self, partition: int, namespace: str, arguments: Sequence[Word]
     ) -> FlushResult:
         with sorted_errors(partition):
-            answer = await self._call_flush(_meta_key(partition), arguments)
+            answer = await self._call_flush(arguments)
         match answer:
             case [b"ok"]:
                 return "ok"
@@ -182,24 +184,24 @@ class RedisStore:
             case _:
                 raise other_namespace(partition, answer[1].decode(), namespace)
 
-    async def _call_flush(self, key: str, arguments: Sequence[Word]) -> list[bytes]:
+    async def _call_flush(self, arguments: Sequence[Word]) -> list[bytes]:
         """Call the script, again if the connection was lost: if it was done, that is a no-op."""
         command: tuple[str, str | bytes] = ("EVALSHA", _FLUSH.sha)
         for left in reversed(range(_FLUSH_ATTEMPTS)):
             try:
-                return await self._evaluate(command, key, arguments)
+                return await self._evaluate(command, arguments)
             except exceptions.ConnectionError:
                 if not left:
                     raise
         raise AssertionError  # the last attempt returns or raises
 
     async def _evaluate(
-        self, command: tuple[str, str | bytes], key: str, arguments: Sequence[Word]
+        self, command: tuple[str, str | bytes], arguments: Sequence[Word]
     ) -> list[bytes]:
         try:
-            answer: list[bytes] = await self._run(*command, 1, key, *arguments)
+            answer: list[bytes] = await self._run(*command, *arguments)
         except exceptions.NoScriptError:
-            answer = await self._run("EVAL", _FLUSH.body, 1, key, *arguments)
+            answer = await self._run("EVAL", _FLUSH.body, *arguments)
         return answer
 
     async def _refuse_orphans(self, partition: int) -> None:

@@ -3,73 +3,101 @@
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from random import Random
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple
 
-import click
 import msgspec
 
-from streams.cli.demo_screen import Moment
-from streams.cli.interrupts import stop_on_signals
-from streams.cli.when import now_ms
-from streams.cli.wiring import make_worker, producing, reading, storing
 from streams.control.app import ControlPlane, Ports, load_rules
-from streams.core.events import CONTROL_TYPES
+from streams.core.events import CONTROL_TYPES, Upload
 from streams.core.receipts import ACTIONS, Receipt, decode
 from streams.errors import Halt, Retry
 from streams.lab.crowd import Crowd
 from streams.lab.feed import Feed
-from streams.lab.story import Story
+from streams.lab.installation import Installation
+from streams.lab.story import Story, Tale
 from streams.ops.verify import Verifier, verify
-from streams.runtime import metrics
 from streams.runtime.collector import tame_gc
-from streams.runtime.kafka import KafkaCluster, KafkaReader
+from streams.runtime.metrics import Metrics
 from streams.runtime.namespace import namespace_of
-from streams.runtime.redis import RedisStore
-from streams.runtime.redis.dossiers import RedisDossiers
-from streams.runtime.redis.serving import RedisServingIndex
+from streams.runtime.owned import Surroundings
+from streams.runtime.ports import LogReader, Store
 from streams.runtime.worker import Worker
-from streams.settings import Secret, Settings, shown
+from streams.settings import Secret, Settings
 
 STEP_S: Final = 0.2
 """A collector sends what it gathered this often."""
 LAG_S: Final = 0.5
+LAGS_KEPT: Final = 240
+"""Two minutes of lag for the line over time."""
 RATE_OVER_S: Final = 3.0
+TOLD_S: Final = 12.0
+"""So long one video's life is told."""
 DRAIN_S: Final = 30.0
-Driver = TypeVar("Driver", RedisServingIndex, RedisDossiers)
 
 
-def _outcomes() -> Counter[str]:
-    """Return the interactions that this process has folded, by outcome."""
-    counts: Counter[str] = Counter()
-    for family in metrics.EVENTS.collect():
-        for sample in family.samples:
-            if sample.name.endswith("_total") and sample.labels["event_type"] not in CONTROL_TYPES:
-                counts[sample.labels["outcome"]] += int(sample.value)
-    return counts
+class Hero(NamedTuple):
+    """The video whose life is told: what was uploaded, when, and who has seen it.
+
+    `uploaded_s` is on the demo's own clock, `shown` counts impressions by slice.
+    """
+
+    upload: Upload
+    uploaded_s: float
+    tale: Tale
+    shown: Mapping[str, int]
+
+
+class Moment(NamedTuple):
+    """Where the demo stands; `lag` in records, None before it was measured.
+
+    `lags` are the latest measurements, the newest last.
+    """
+
+    elapsed_s: float
+    seconds: int | None
+    events: int
+    events_per_second: float
+    duplicates: int
+    lag: int | None
+    lags: tuple[int, ...]
+    videos: int
+    hero: Hero | None
+    brokers: str
+    redis: str
+    note: str
 
 
 @dataclass
 class Play:
-    """One run: what it was asked for and what is known of it so far."""
+    """One run: what it was asked for and what is known of it so far.
 
+    `tell` takes lines for the people who watch.
+    """
+
+    installation: Installation
     settings: Settings
     folder: Path
     seconds: int | None
     seed: int
     secret: Secret
+    tell: Callable[[str], None]
     story: Story = field(default_factory=Story)
     titles: dict[str, str] = field(default_factory=dict)
+    crowd: Crowd | None = None
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     interrupted: bool = False
     lag: int | None = None
     began: float = field(default_factory=time.monotonic)
-    before: Counter[str] = field(default_factory=_outcomes)
+    metrics: Metrics = field(default_factory=Metrics)
+    lags: deque[int] = field(default_factory=lambda: deque(maxlen=LAGS_KEPT))
+    _told: str = ""  # the video whose life is told, and since when
+    _told_since: float = 0.0
     _rates: deque[tuple[float, int]] = field(default_factory=deque)
 
     @property
@@ -79,7 +107,12 @@ class Play:
 
     def outcomes(self) -> Counter[str]:
         """Return what the worker has made of interactions in this run, by outcome."""
-        return _outcomes() - self.before
+        counts: Counter[str] = Counter()
+        for family in self.metrics.events.collect():
+            for sample in family.samples:
+                if sample.name.endswith("_total") and _is_feedback(sample.labels["event_type"]):
+                    counts[sample.labels["outcome"]] += int(sample.value)
+        return counts
 
     def moment(self, note: str) -> Moment:
         """Return where the run stands; the rate is that since the earlier calls."""
@@ -97,11 +130,31 @@ class Play:
             events_per_second=(events - then) / max(now - earlier, STEP_S),
             duplicates=outcomes["duplicate"],
             lag=self.lag,
+            lags=tuple(self.lags),
             videos=len(self.titles),
+            hero=self._hero(now),
             brokers=self.settings.brokers,
-            redis=shown(self.settings.redis),
+            redis=str(self.settings.redis),
             note=note,
         )
+
+    def _hero(self, now: float) -> Hero | None:
+        """Return whose life to tell: each for a while, then another that is worth it."""
+        if not self._told or now - self._told_since > TOLD_S:
+            best = self.story.best_tale(besides=self._told)
+            if best is not None and best.worth_telling() >= self._least_worth():
+                self._told, self._told_since = best.video, now
+        if self.crowd is None or self._told not in self.crowd.videos:
+            return None
+        upload = self.crowd.videos[self._told].upload
+        tale = self.story.tale(self._told)
+        shown = {name: self.crowd.shown[self._told, name] for name in tale.crowds()}
+        ago_s = (_now_ms() - upload.ts) / 1000
+        return Hero(upload, max(now - ago_s, 0.0), tale, shown)
+
+    def _least_worth(self) -> tuple[int, ...]:
+        """Return what a tale must be worth to follow one that had its time; early on, anything."""
+        return (1,) if self._told else ()
 
     async def sleep(self, seconds: float) -> None:
         """Sleep, but not beyond the end."""
@@ -123,8 +176,8 @@ class _Stage:
     control: ControlPlane
     feed: Feed
     crowd: Crowd
-    receipts: KafkaReader
-    store: RedisStore
+    receipts: LogReader
+    store: Store
 
 
 async def perform(
@@ -134,11 +187,7 @@ async def perform(
 
     `show` runs beside it while the viewers are there.
     """
-    stop_on_signals(play.interrupt)
-    click.echo(
-        f"streams: starting on Kafka {play.settings.brokers} and {shown(play.settings.redis)}",
-        err=True,
-    )
+    play.tell(f"starting on Kafka {play.settings.brokers} and {play.settings.redis}")
     async with AsyncExitStack() as stack:
         stage = await _set(stack, play, rate)
         tame_gc()
@@ -151,26 +200,30 @@ async def perform(
 
 async def _set(stack: AsyncExitStack, play: Play, rate: int) -> _Stage:
     """Start worker, control plane and crowd; they are stopped when the stack unwinds."""
-    settings = play.settings
-    producer = await stack.enter_async_context(producing(settings.brokers))
-    store = await stack.enter_async_context(storing(settings.redis))
-    worker = make_worker(settings, play.secret, producer, store)
+    settings, installation = play.settings, play.installation
+    producer = await stack.enter_async_context(installation.producer())
+    store = await stack.enter_async_context(installation.store())
+    worker = Worker(
+        installation.consumer(settings),
+        Surroundings(producer, store, settings, play.secret, play.metrics),
+    )
     await worker.start()
     working = asyncio.create_task(worker.run(), name="feedback")
     working.add_done_callback(lambda _: play.stopping.set())
     stack.push_async_callback(_stop_worker, worker, working)
-    index = await stack.enter_async_context(_closing(RedisServingIndex(settings.redis)))
-    dossiers = await stack.enter_async_context(_closing(RedisDossiers(settings.redis)))
+    index = await stack.enter_async_context(installation.index())
+    dossiers = await stack.enter_async_context(installation.dossiers())
     ports = Ports(producer, dossiers, index)
     control = ControlPlane(
         settings, play.secret, ports, play.folder, partitions=settings.partitions
     )
     await control.start()
     stack.push_async_callback(control.stop)
-    policy = load_rules(play.folder).policy.record(0, now_ms())
+    policy = load_rules(play.folder).policy.record(0, _now_ms())
     crowd = Crowd(Random(play.seed), policy, index, rate)  # noqa: S311 - viewers, not keys
+    play.crowd = crowd
     feed = Feed(crowd, producer, settings, settings.partitions)
-    receipts = await stack.enter_async_context(reading(settings.brokers))
+    receipts = await stack.enter_async_context(installation.reader())
     topic = settings.topic("decisions")
     receipts.assign({(topic, partition): 0 for partition in range(settings.partitions)})
     return _Stage(worker, working, control, feed, crowd, receipts, store)
@@ -193,7 +246,7 @@ async def _feed(play: Play, stage: _Stage) -> None:
     """Let the crowd live, at an even pace."""
     while not play.stopping.is_set():
         due = time.monotonic() + STEP_S
-        await stage.feed.step(now_ms())
+        await stage.feed.step(_now_ms())
         for video, known in islice(stage.crowd.videos.items(), len(play.titles), None):
             play.titles[video] = known.upload.title
         await play.sleep(due - time.monotonic())
@@ -211,15 +264,14 @@ async def _measure(play: Play, stage: _Stage) -> None:
     while not play.stopping.is_set():
         with suppress(Retry):
             play.lag = await stage.worker.lag()
+            play.lags.append(play.lag)
         await play.sleep(LAG_S)
 
 
 async def _finish(play: Play, stage: _Stage) -> dict[str, Any]:
     """Let everything that was sent be counted and stored, stop, and return the report."""
     seconds = play.elapsed_s
-    click.echo(
-        "streams: the viewers have left; storing what is left, then counting again", err=True
-    )
+    play.tell("the viewers have left; storing what is left, then counting again")
     await _drain(play, stage)
     await stage.control.stop()
     await _drain(play, stage)  # its last records are in the log too
@@ -270,10 +322,10 @@ async def _read_all_receipts(play: Play, stage: _Stage) -> None:
 async def _verify(play: Play, stage: _Stage) -> dict[str, Any]:
     """Compare all counters with a recount; `differences` is None where the log is cut short."""
     settings = play.settings
-    identity = await KafkaCluster(settings.brokers).identity(settings.topic("interactions"))
+    identity = await play.installation.cluster.identity(settings.topic("interactions"))
     namespace = namespace_of(identity, settings, play.secret)
     tools = Verifier(settings, play.secret.reveal)
-    async with reading(settings.brokers) as reader:
+    async with play.installation.reader() as reader:
         try:
             found = await verify(reader, stage.store, identity, namespace, tools)
         except Halt as halt:
@@ -310,14 +362,14 @@ def _report(play: Play, stage: _Stage, seconds: float) -> dict[str, Any]:
     }
 
 
+def _is_feedback(event_type: str) -> bool:
+    return event_type not in CONTROL_TYPES
+
+
 def _named(receipt: Receipt) -> dict[str, Any]:
     fields = ("video", "slice", "stage", "allowance", "impressions", "views", "reason")
     return {name: getattr(receipt, name) for name in fields}
 
 
-@asynccontextmanager
-async def _closing(driver: Driver) -> AsyncIterator[Driver]:
-    try:
-        yield driver
-    finally:
-        await driver.close()
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,316 @@
+"""What one worker process does on this machine, beside a bare loop that only reads and decodes.
+
+Throughput with one event a record and with arrays of 50, the worker's peak memory, and the time
+from an event to its counter at 70 % of the measured throughput.
+"""
+
+import asyncio
+import gc
+import os
+import platform
+import secrets
+import subprocess
+import sys
+import tempfile
+import time
+from bisect import bisect_left
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any, Final, Self
+
+import msgspec
+
+from streams.core.events import Policy
+from streams.errors import Halt, StreamsError
+from streams.lab import recording_bench
+from streams.lab.installation import BatchProducer, Installation
+from streams.lab.load import Batch, Load
+from streams.ops.topics import wanted_topics
+from streams.ops.verify import Verifier, verify
+from streams.recording.folding import Rules
+from streams.runtime.codec import decode_log
+from streams.runtime.namespace import namespace_of
+from streams.runtime.ports import Store
+from streams.settings import Secret, Settings, environment_of
+
+PARTITIONS: Final = 4
+LOAD_SHARE: Final = 0.7
+POLL_S: Final = 0.005
+JOIN_S: Final = 60.0
+TICK_S: Final = 0.02
+MANY_VIDEOS: Final = 200_000
+"""What costs by the number of videos in memory shows with as many."""
+Timeline = dict[int, list[tuple[int, float]]]  # partition -> (watermark, when it was seen)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much to measure with: events of a throughput run, their videos, seconds of latency."""
+
+    events: int
+    videos: int
+    seconds: int
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where and with what to measure; `folder` holds the worker's configuration.
+
+    `tell` takes lines about how far it is.
+    """
+
+    installation: Installation
+    settings: Settings
+    folder: Path
+    policy: Policy
+    tell: Callable[[str], None]
+
+    async def run(self, sizes: Sizes) -> dict[str, Any]:
+        """Return throughput of each case, and latency at 70 % of the first one's."""
+        few = ("one_event_a_record", 1, sizes.videos)
+        cases = (few, ("arrays_of_50", 50, sizes.videos), ("many_videos", 1, MANY_VIDEOS))
+        result: dict[str, Any] = {}
+        for name, array, videos in cases:
+            result[name] = await self._throughput(name, sizes.events, array, videos)
+        rate = result[few[0]]["events_per_second"] * LOAD_SHARE
+        async with _Trial(self, sizes.videos) as trial, trial.worker():
+            self.tell(f"latency at {rate:,.0f} events/s for {sizes.seconds} s")
+            result["event_to_counter_ms"] = await trial.latency(rate, sizes.seconds)
+        return result
+
+    async def _throughput(self, name: str, events: int, array: int, videos: int) -> dict[str, Any]:
+        async with _Trial(self, videos) as trial:
+            self.tell(f"{name}: sending {events:,} events about {videos:,} videos")
+            await trial.send(events, array)
+            bare = await trial.bare_loop(events)
+            self.tell(f"{name}: bare loop {bare:,.0f} events/s; starting the worker")
+            async with trial.worker() as process:
+                rate = await trial.until_counted()
+                peak = _peak_mib(process.pid)
+            verified = await trial.verified()
+        self.tell(f"{name}: {rate:,.0f} events/s, {verified['differences']} differences")
+        return {
+            "events_per_second": round(rate),
+            "bare_loop_events_per_second": round(bare),
+            "ratio": round(rate / bare, 3),
+            "peak_memory_mib": peak,
+            **verified,
+        }
+
+
+def measure_recording(settings: Settings, policy: Policy, sizes: Sizes) -> dict[str, Any]:
+    """Record a load into a temporary folder, replay it into nothing, and fold it."""
+    secret = Secret(secrets.token_hex(16)).reveal
+    load = Load("interactions", PARTITIONS, videos=sizes.videos, policy=policy)
+    now_ms = int(time.time() * 1000)
+    made = chain(load.admissions(secret, now_ms), load.feedback(sizes.events, 1, now_ms))
+    batches = ((partition, records) for partition, records, _ in made)
+    rules = Rules(secret, settings.generation_records, settings.record_bytes)
+    with tempfile.TemporaryDirectory() as folder:
+        source = recording_bench.Load(batches, sizes.events, "interactions", PARTITIONS)
+        return recording_bench.measure(source, rules, Path(folder) / "recording")
+
+
+def circumstances() -> dict[str, Any]:
+    """Return what a figure is worth nothing without: the machine and the command."""
+    python = sys.version.split()[0]
+    return {
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {python}",
+        "command": "streams " + " ".join(sys.argv[1:]),
+    }
+
+
+class _Trial:
+    """Topics, counters and a worker process of one run, gone afterwards."""
+
+    def __init__(self, bench: Bench, videos: int) -> None:
+        prefix = f"bench-{secrets.token_hex(4)}."
+        self._installation = bench.installation
+        self._settings = msgspec.structs.replace(
+            bench.settings, topic_prefix=prefix, partitions=PARTITIONS, group=prefix
+        )
+        self._folder = bench.folder
+        self._secret = Secret(secrets.token_hex(16))
+        self._topic = self._settings.topic("interactions")
+        self._load = Load(self._topic, PARTITIONS, videos=videos, policy=bench.policy)
+        self._cluster = bench.installation.cluster
+        self._stack = AsyncExitStack()
+        self._store: Store
+        self._events = 0  # sent, control records apart
+
+    async def __aenter__(self) -> Self:
+        self._store = await self._stack.enter_async_context(self._installation.store())
+        await self._store.check()
+        for partition in range(PARTITIONS):
+            if await self._store.watermark(partition) is not None:
+                raise Halt(
+                    "this Redis holds counters: name an empty database, e.g. "
+                    "--redis redis://localhost:6379/9"
+                )
+        for topic in wanted_topics(self._settings):
+            await self._cluster.create(topic.name, PARTITIONS, 1, topic.configs)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for partition in range(PARTITIONS):
+            await self._store.erase(partition)
+        await self._stack.aclose()
+        for topic in wanted_topics(self._settings):
+            with suppress(StreamsError):
+                await self._cluster.delete(topic.name)
+
+    async def send(self, events: int, array: int) -> None:
+        """Write admissions and `events` events, and wait until the broker has them."""
+        now_ms = int(time.time() * 1000)
+        self._events = events
+        async with self._installation.producer() as producer:
+            for partition, records, _ in self._load.admissions(self._secret.reveal, now_ms):
+                await (await producer.send_batch(self._topic, partition, records))
+            for partition, records, _ in self._load.feedback(events, array, now_ms):
+                await (await producer.send_batch(self._topic, partition, records))
+
+    async def bare_loop(self, events: int) -> float:
+        """Return events a second of reading and decoding alone, in this process."""
+        gc.collect()
+        async with self._installation.reader() as reader:
+            reader.assign({(self._topic, partition): 0 for partition in range(PARTITIONS)})
+            seen = 0
+            began = time.perf_counter()
+            while seen < events:
+                for records in (await reader.fetch(1_000, 4_000)).values():
+                    seen += len(decode_log(records, self._secret.reveal, 1 << 20).events)
+            return seen / (time.perf_counter() - began)
+
+    @asynccontextmanager
+    async def worker(self) -> AsyncIterator["subprocess.Popen[bytes]"]:
+        """Run `streams worker --only feedback` as a process of its own."""
+        command = [sys.executable, "-m", "streams", "worker", "--only", "feedback"]
+        command += ["--metrics-port", "0", "--config", str(self._folder)]
+        process = subprocess.Popen(  # noqa: ASYNC220, S603 - our own command
+            command, env=environment_of(self._settings, self._secret), stderr=subprocess.PIPE
+        )
+        try:
+            yield process
+        finally:
+            process.terminate()
+            _, errors = process.communicate(timeout=30)
+            if process.returncode:
+                raise Halt(f"the worker failed: {errors.decode().strip().splitlines()[-1:]}")
+
+    async def until_counted(self) -> float:
+        """Return events a second from the first stored watermark to the last."""
+        timeline = await self._watch(self._ends())
+        moves = sorted((at, mark, p) for p, marks in timeline.items() for mark, at in marks)
+        began, first, _ = next(move for move in moves if move[1] >= 0)
+        total = sum(marks[-1][0] + 1 for marks in timeline.values())
+        share = (total - first - 1) / total
+        return share * self._events / (moves[-1][0] - began)
+
+    async def verified(self) -> dict[str, int]:
+        """Count the log a second time and compare."""
+        identity = await self._cluster.identity(self._topic)
+        namespace = namespace_of(identity, self._settings, self._secret)
+        async with self._installation.reader() as reader:
+            found = await verify(
+                reader,
+                self._store,
+                identity,
+                namespace,
+                Verifier(self._settings, self._secret.reveal),
+            )
+        return {"counters_checked": found.checked, "differences": found.differences}
+
+    async def latency(self, rate: float, seconds: int) -> dict[str, Any]:
+        """Send at `rate` events/s and return how long events took to reach their counters.
+
+        Measured from the moment an event was due, so a sender that falls behind shows.
+        """
+        now_ms = int(time.time() * 1000)
+        ticks = int(seconds / TICK_S)
+        made = [list(self._load.feedback(int(rate * TICK_S), 1, now_ms)) for _ in range(ticks)]
+        sent_all: asyncio.Future[Mapping[int, int]] = asyncio.get_running_loop().create_future()
+        watching = asyncio.create_task(self._watch(sent_all))
+        async with self._installation.producer() as producer:
+            for partition, records, _ in self._load.admissions(self._secret.reveal, now_ms):
+                await (await producer.send_batch(self._topic, partition, records))
+            await self._watch(self._ends())
+            sent, behind = await self._send_paced(producer, made)
+        sent_all.set_result(await self._ends())
+        marks = await watching
+        waits = [
+            (marks[partition][bisect_left(marks[partition], (offset, 0.0))][1] - due, count)
+            for due, partition, offset, count in sent
+        ]
+        return {
+            "load_events_per_second": round(rate),
+            "seconds": seconds,
+            "p50": _percentile(waits, 0.50),
+            "p99": _percentile(waits, 0.99),
+            "sender_behind_at_most_ms": round(behind * 1000, 1),
+        }
+
+    async def _send_paced(
+        self, producer: BatchProducer, made: list[list[Batch]]
+    ) -> tuple[list[tuple[float, int, int, int]], float]:
+        """Send a tick's batches when they are due; return (due, partition, offset, count) each."""
+        ends = await self._ends()
+        sent = []
+        behind = 0.0
+        began = time.perf_counter()
+        acks = []
+        for tick, batches in enumerate(made):
+            due = began + tick * TICK_S
+            await asyncio.sleep(max(due - time.perf_counter(), 0))
+            behind = max(behind, time.perf_counter() - due)
+            for partition, records, count in batches:
+                acks.append(await producer.send_batch(self._topic, partition, records))
+                ends[partition] += len(records)
+                sent.append((due, partition, ends[partition] - 1, count))
+        for ack in acks:
+            await ack
+        return sent, behind
+
+    async def _watch(self, ends: Awaitable[Mapping[int, int]]) -> Timeline:
+        """Note when each partition's stored watermark moved, until all reach the log's ends."""
+        timeline: Timeline = {partition: [] for partition in range(PARTITIONS)}
+        reached = asyncio.ensure_future(ends)
+        began = time.perf_counter()
+        while True:
+            now, marks = time.perf_counter(), await self._watermarks()
+            for partition, mark in marks.items():
+                if not timeline[partition] or timeline[partition][-1][0] != mark:
+                    timeline[partition].append((mark, now))
+            if reached.done() and all(marks[p] + 1 >= end for p, end in reached.result().items()):
+                return timeline
+            if now - began > JOIN_S and max(marks.values()) < 0:
+                raise Halt(f"the worker stored nothing for {JOIN_S:.0f} s")
+            await asyncio.sleep(POLL_S)
+
+    async def _watermarks(self) -> Mapping[int, int]:
+        marks = [await self._store.watermark(partition) for partition in range(PARTITIONS)]
+        return {p: -1 if mark is None else mark for p, mark in enumerate(marks)}
+
+    async def _ends(self) -> dict[int, int]:
+        async with self._installation.reader() as reader:
+            bounds = await reader.offsets(self._topic, range(PARTITIONS))
+        return {partition: at.end for partition, at in bounds.items()}
+
+
+def _percentile(waits: list[tuple[float, int]], share: float) -> float:
+    """Return the wait in ms that `share` of the events do not exceed."""
+    left = share * sum(count for _, count in waits)
+    for wait, count in sorted(waits):
+        left -= count
+        if left <= 0:
+            return round(wait * 1000, 1)
+    return float("nan")
+
+
+def _peak_mib(pid: int) -> int:
+    """Return the largest resident memory that a process had."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) // 1024

@@ -1,0 +1,62 @@
+"""One step of a fold, whoever takes it: decode records, bring their videos into memory, fold.
+
+The worker, a recording's fold and a backtest share it, so they cannot differ in it. The recount
+(`ops/recount.py`) stays apart on purpose: it judges this very step, and shares only how bytes
+become events.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from streams.core.fold import fold
+from streams.core.receipts import Effects
+from streams.core.state import PartitionState
+from streams.runtime.codec import Decoded, decode_log
+from streams.runtime.ports import Record
+
+LOAD_VIDEOS: Final = 500
+"""Videos that are loaded with one call."""
+
+Rows = Mapping[str, Mapping[str, bytes]]
+"""Stored rows by video and field."""
+Load = Callable[[Sequence[str]], Awaitable[Rows]]
+"""Returns the stored rows of videos; one that is not stored may be left out."""
+
+
+@dataclass(frozen=True)
+class Spelling:
+    """How bytes become events: what verifies control records, the largest value parsed."""
+
+    secret: bytes
+    limit: int
+
+    def decode(self, records: Sequence[Record]) -> Decoded:
+        """Decode records of one partition of the log."""
+        return decode_log(records, self.secret, self.limit)
+
+
+async def prepare(
+    state: PartitionState, records: Sequence[Record], spelling: Spelling, load: Load
+) -> Decoded:
+    """Decode records and bring the videos that they are about into memory."""
+    decoded = spelling.decode(records)
+    missing = state.missing(decoded.events)
+    for at in range(0, len(missing), LOAD_VIDEOS):
+        videos = missing[at : at + LOAD_VIDEOS]
+        rows = await load(videos)
+        for video in videos:
+            state.load(video, rows.get(video, {}))
+    return decoded
+
+
+def fold_run(state: PartitionState, decoded: Decoded, start: int, end: int) -> Effects:
+    """Fold the events from place `start` to before `end` of what was prepared."""
+    events, offsets, elements = decoded.events, decoded.offsets, decoded.elements
+    if end - start < len(events):
+        events, offsets, elements = (
+            events[start:end],
+            offsets[start:end],
+            elements[start:end],
+        )
+    return fold(state, events, offsets, elements)
