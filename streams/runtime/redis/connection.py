@@ -18,7 +18,6 @@ from redis.backoff import NoBackoff
 
 from streams.errors import Halt, Retry, StreamsError, Unreachable
 from streams.runtime.dependencies import REDIS
-from streams.settings import shown
 
 Word = str | int | bytes
 """One part of a command."""
@@ -48,11 +47,8 @@ def connect(url: str, timeout_s: float) -> Redis:
             socket_timeout=timeout_s,
             socket_connect_timeout=timeout_s,
         )
-    except ValueError:  # its words repeat parts of the address, of a password too
-        raise Halt(
-            f"{shown(url)} is no address of Redis: write redis://[user:password@]host[:port][/db], "
-            "with %2F %23 %3F %40 for / # ? @ in a password"
-        ) from None
+    except ValueError as error:
+        raise Halt(f"the address of Redis cannot be used: {error}") from None
 
 
 async def pipelined(client: Redis, commands: Sequence[Sequence[Word]]) -> list[Any]:
