@@ -8,7 +8,7 @@ from streams.cli.live import example
 from streams.cli.options import config_option, emit, output_option
 from streams.cli.wiring import run, storing
 from streams.control.configuration import file_problems
-from streams.errors import Halt, StreamsError
+from streams.errors import Halt
 from streams.ops.checks import (
     Check,
     attempt,
@@ -60,9 +60,8 @@ def _check_files(config: Path) -> list[Check]:
 
 
 async def _check_connections(settings: Settings) -> list[Check]:
-    checks = await check_kafka(KafkaCluster(settings.brokers), settings)
-    try:
-        async with storing(settings.redis) as store:
-            return [*checks, *await check_store(store)]
-    except StreamsError as error:  # not even an address
-        return [*checks, failed("redis", error)]
+    async with storing(settings.redis) as store:
+        return [
+            *await check_kafka(KafkaCluster(settings.brokers), settings),
+            *await check_store(store),
+        ]

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
 from streams.errors import Halt, StreamsError, Unreachable
@@ -42,11 +41,6 @@ def check_python(version: Sequence[int] = sys.version_info[:3]) -> Check:
     if tuple(version[:2]) < PYTHON_NEEDED:
         return Check("fail", "python", f"{text}: 3.11 or later is needed")
     return Check("ok", "python", text)
-
-
-def check_file(path: Path, load: Callable[[Path], object]) -> Check:
-    """Check that a configuration file loads."""
-    return attempt(path.name, lambda: load(path) and None, "valid")
 
 
 def attempt(name: str, action: Callable[[], object], well: str) -> Check:

@@ -7,7 +7,6 @@ from streams.errors import Halt, Unreachable
 from streams.ops.checks import (
     Check,
     attempt,
-    check_file,
     check_kafka,
     check_python,
     check_store,
@@ -37,11 +36,6 @@ def test_what_raises_fails_with_its_message_and_what_does_not_answer_says_so() -
     assert attempt("x", broken(Halt("set it")), "") == ("fail", "x", "set it")
     assert attempt("x", broken(Unreachable("away")), "") == ("unreachable", "x", "away")
     assert attempt("x", lambda: None, "fine") == ("ok", "x", "fine")
-
-
-def test_a_file_is_named_by_its_name(tmp_path: Path) -> None:
-    assert check_file(tmp_path / "a.toml", lambda _: 1) == ("ok", "a.toml", "valid")
-    assert check_file(tmp_path / "a.toml", broken(Halt("no"))).status == "fail"
 
 
 def step(action: Action, why: str = "") -> TopicStep:
