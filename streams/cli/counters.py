@@ -11,6 +11,7 @@ from streams.ops.rebuild import RebuildPlan, drop_counters, plan_rebuild
 from streams.ops.verify import Verification, Verifier, log_size, verify
 from streams.runtime.kafka import KafkaCluster
 from streams.runtime.namespace import namespace_of
+from streams.runtime.redis import RedisDossiers
 from streams.settings import Settings, load_secret
 
 CONNECTIONS = ("brokers", "redis", "group", "topic_prefix")
@@ -54,6 +55,8 @@ def verify_counters(settings: Settings, output: str) -> None:
 def rebuild(settings: Settings, yes: bool) -> None:
     """Drop all counters, watermarks and committed offsets: workers count the whole log again.
 
+    The control plane reads its topics again too, and makes the dossiers that Redis lost.
+
     Stop all workers first. What the log no longer holds cannot be counted again.
 
     Example: streams counters rebuild --yes
@@ -85,14 +88,21 @@ async def _rebuild(settings: Settings, yes: bool) -> None:
         if not yes:
             click.echo("nothing was done; add --yes to do it")
             return
-        with Meter("dropping", plan.partitions, noun="partitions") as meter:
-            keys = await drop_counters(cluster, store, plan, settings.group, meter.show)
+        dossiers = RedisDossiers(settings.redis.reveal)
+        try:
+            with Meter("dropping", plan.partitions, noun="partitions") as meter:
+                keys = await drop_counters(
+                    cluster, store, dossiers, plan, settings.group, meter.show
+                )
+        finally:
+            await dossiers.close()
         click.echo(f"dropped {keys} keys; start the workers, they count the log from its beginning")
 
 
 def _print_plan(plan: RebuildPlan, settings: Settings) -> None:
     click.echo(f"drop the counters of {plan.partitions} partitions in {settings.redis}")
     click.echo(f"drop the committed offsets of group {settings.group}")
+    click.echo("read uploads, recognitions and reviews again, for the control plane's dossiers")
     if plan.lost:
         lost = ", ".join(
             f"{partition} (begins at {start})" for partition, start in plan.lost.items()

@@ -8,10 +8,11 @@ from streams.cli.live import example
 from streams.cli.options import config_option, emit, output_option
 from streams.cli.wiring import run, storing
 from streams.control.configuration import file_problems
-from streams.errors import Halt
+from streams.errors import Halt, StreamsError
 from streams.ops.checks import (
     Check,
     attempt,
+    check_counters,
     check_kafka,
     check_python,
     check_store,
@@ -19,6 +20,8 @@ from streams.ops.checks import (
     failed,
 )
 from streams.runtime.kafka import KafkaCluster
+from streams.runtime.namespace import namespace_of
+from streams.runtime.ports import Cluster, Store
 from streams.settings import Settings, load_secret, load_settings
 
 
@@ -60,8 +63,23 @@ def _check_files(config: Path) -> list[Check]:
 
 
 async def _check_connections(settings: Settings) -> list[Check]:
+    cluster = KafkaCluster(settings.brokers)
     async with storing(settings.redis) as store:
-        return [
-            *await check_kafka(KafkaCluster(settings.brokers), settings),
-            *await check_store(store),
-        ]
+        checks = [*await check_kafka(cluster, settings), *await check_store(store)]
+        if all(check.status in {"ok", "warn"} for check in checks):
+            checks += await _check_counters(cluster, store, settings)
+        return checks
+
+
+async def _check_counters(cluster: Cluster, store: Store, settings: Settings) -> list[Check]:
+    """Compare the counters with log and secret, once topics and Redis are well."""
+    try:
+        secret = load_secret()
+    except Halt:
+        return []  # a line of its own says so
+    try:
+        identity = await cluster.identity(settings.topic("interactions"))
+        namespace = namespace_of(identity, settings, secret)
+        return [await check_counters(store, namespace, identity.partitions)]
+    except StreamsError as error:
+        return [failed("counters", error)]

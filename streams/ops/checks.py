@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple, Protocol
 
 from streams.errors import Halt, StreamsError, Unreachable
 from streams.ops.topics import TopicStep, compare_topics
-from streams.runtime.ports import Cluster
+from streams.runtime.ports import Cluster, Store
 from streams.settings import Settings, shown
 
 Status = Literal["ok", "warn", "fail", "unreachable"]
@@ -97,6 +97,16 @@ def conclude(checks: Sequence[Check]) -> None:
     wrong = [check.check for check in checks if check.status == "fail"]
     if wrong:
         raise Halt(f"{len(wrong)} of {len(checks)} checks failed: {', '.join(wrong)}")
+
+
+async def check_counters(store: Store, namespace: str, partitions: int) -> Check:
+    """Check that every partition's counters are of this log, under this secret."""
+
+    async def read_all() -> None:
+        for partition in range(partitions):
+            await store.meta(partition, namespace)
+
+    return await attempt_async("counters", read_all, "are of this log and this secret")
 
 
 def check_topics(steps: Iterable[TopicStep]) -> list[Check]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from streams.runtime.answers import require_all
-from streams.runtime.ports import Cluster, LogReader, Store, TopicIdentity
+from streams.runtime.ports import Cluster, Dossiers, LogReader, Store, TopicIdentity
 
 
 class RebuildPlan(NamedTuple):
@@ -24,9 +24,14 @@ async def plan_rebuild(reader: LogReader, identity: TopicIdentity) -> RebuildPla
 
 
 async def drop_counters(
-    cluster: Cluster, store: Store, plan: RebuildPlan, group: str, tell: Callable[[int], None]
+    cluster: Cluster,
+    store: Store,
+    dossiers: Dossiers,
+    plan: RebuildPlan,
+    group: str,
+    tell: Callable[[int], None],
 ) -> int:
-    """Delete the group, then whatever is stored; return how many keys were dropped.
+    """Delete the group, what is stored and the dossiers' positions; return the keys dropped.
 
     `Halt` while a worker is a member of the group, before anything is dropped. `tell` hears how
     many partitions are done.
@@ -37,4 +42,5 @@ async def drop_counters(
     for partition in range(plan.partitions):
         keys += await store.erase(partition)
         tell(partition + 1)
+    await dossiers.forget()
     return keys

@@ -3,10 +3,12 @@ from pathlib import Path
 
 import pytest
 
+from streams.core.state import FRESH, Changes
 from streams.errors import Halt, Unreachable
 from streams.ops.checks import (
     Check,
     attempt,
+    check_counters,
     check_kafka,
     check_python,
     check_store,
@@ -14,7 +16,7 @@ from streams.ops.checks import (
     conclude,
 )
 from streams.ops.topics import Action, TopicStep, WantedTopic, wanted_topics
-from streams.runtime.memory import MemoryCluster, MemoryLog
+from streams.runtime.memory import MemoryCluster, MemoryLog, MemoryStore
 from streams.settings import load_settings
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -100,3 +102,13 @@ def test_the_end_says_what_did_not_answer_before_what_is_wrong() -> None:
         conclude([well, wrong])
     with pytest.raises(Unreachable, match="no answer: c"):
         conclude([wrong, Check("unreachable", "c", "")])
+
+
+async def test_counters_of_another_secret_fail_and_name_what_differs() -> None:
+    store = MemoryStore()
+    assert (await check_counters(store, "secret=a", 2)).status == "ok"
+    await store.flush(1, "secret=b", -1, 0, Changes(0, {}, FRESH))
+    assert (await check_counters(store, "secret=b", 2)).status == "ok"
+    check = await check_counters(store, "secret=a", 2)
+    assert check.status == "fail"
+    assert "partition 1: its counters differ in secret (stored b, now a)" in check.message

@@ -9,6 +9,7 @@ from streams.ops.rebuild import RebuildPlan, drop_counters, plan_rebuild
 from streams.runtime.memory import (
     MemoryCluster,
     MemoryConsumer,
+    MemoryDossiers,
     MemoryLog,
     MemoryReader,
     MemoryStore,
@@ -36,7 +37,7 @@ async def test_everything_stored_and_the_group_are_dropped(log: MemoryLog) -> No
     store, heard = await filled_store(), list[int]()
     log.group("g", "t").positions[0] = 3
     plan = RebuildPlan(3, {})
-    keys = await drop_counters(MemoryCluster(log), store, plan, "g", heard.append)
+    keys = await drop_counters(MemoryCluster(log), store, MemoryDossiers(), plan, "g", heard.append)
     assert (keys, store.partitions, log.groups(), heard) == (4, {}, [], [1, 2, 3])
 
 
@@ -44,5 +45,7 @@ async def test_nothing_is_dropped_while_a_worker_is_a_member(log: MemoryLog) -> 
     store = await filled_store()
     log.group("g", "t").members.append(MemoryConsumer(log, "t", "g"))
     with pytest.raises(Halt, match="has members"):
-        await drop_counters(MemoryCluster(log), store, RebuildPlan(3, {}), "g", lambda _: None)
+        await drop_counters(
+            MemoryCluster(log), store, MemoryDossiers(), RebuildPlan(3, {}), "g", lambda _: None
+        )
     assert len(store.partitions) == 2
