@@ -82,6 +82,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Return the full name of one of `TOPICS`."""
         return f"{self.topic_prefix}{name}"
 
+    @property
+    def control_group(self) -> str:
+        """The control plane's consumer group."""
+        return f"{self.group}-control"
+
     def full_name(self, name: str) -> str:
         """Return the full name of a topic that a person names, without the prefix or with it.
 

@@ -3,7 +3,10 @@
 One file per family of verbs, loaded when its verb is called.
 """
 
+import codecs
+import errno
 import importlib
+import io
 import os
 import sys
 from typing import Any, Final
@@ -31,6 +34,7 @@ VERBS: Final[dict[str, str]] = {
     "bench": "streams.cli.bench:bench",
 }
 """Verb -> module:command."""
+_FULL: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO))
 
 
 class ConditionNotMet(StreamsError):
@@ -69,7 +73,7 @@ class Verbs(click.Group):
             done = super().invoke(ctx)
             sys.stdout.flush()
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _drop_stdout()
             raise click.exceptions.Exit(0) from None
         return done
 
@@ -83,6 +87,7 @@ def cli(debug: bool) -> None:
 
 def main() -> None:
     """Run the command line; exit codes as in the README, errors in one line."""
+    _spell_everything()
     try:
         cli.main(standalone_mode=False)
     except click.exceptions.Exit as done:
@@ -97,6 +102,35 @@ def main() -> None:
             raise
         click.echo(f"streams: {error}", err=True)
         sys.exit(_exit_code(error))
+    except OSError as error:
+        if "--debug" in sys.argv:
+            raise
+        _drop_stdout()
+        place = error.filename or ("the output" if error.errno in _FULL else None)
+        click.echo(f"streams: {f'{place}: {error.strerror}' if place else error}", err=True)
+        sys.exit(1)
+
+
+def _spell_everything() -> None:
+    """Let a console that lacks a character show its JSON escape, in place of a traceback."""
+    codecs.register_error("streams.escape", _escape)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="streams.escape")
+
+
+def _escape(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    lacking = error.object[error.start : error.end]
+    units = lacking.encode("utf-16-be", "surrogatepass")
+    return "".join(
+        f"\\u{high:02x}{low:02x}" for high, low in zip(units[::2], units[1::2], strict=True)
+    ), error.end
+
+
+def _drop_stdout() -> None:
+    """Let what stdout still holds go nowhere: it could not be written."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _exit_code(error: StreamsError) -> int:

@@ -3,11 +3,12 @@
 import click
 import msgspec
 
-from streams.cli import ConditionNotMet
+from streams.cli import ConditionNotMet, Interrupted
 from streams.cli.options import connection_options, emit, emit_object, output_option
+from streams.cli.progress import Meter
 from streams.cli.wiring import reading, run, storing
-from streams.ops.recount import Verification, Verifier, verify
-from streams.runtime.answers import require_all
+from streams.ops.rebuild import RebuildPlan, drop_counters, plan_rebuild
+from streams.ops.verify import Verification, Verifier, log_size, verify
 from streams.runtime.kafka import KafkaCluster
 from streams.runtime.namespace import namespace_of
 from streams.runtime.redis import RedisDossiers
@@ -60,39 +61,50 @@ def rebuild(settings: Settings, yes: bool) -> None:
 
     Example: streams counters rebuild --yes
     """
-    run(_rebuild(settings, yes))
+    try:
+        run(_rebuild(settings, yes))
+    except KeyboardInterrupt:
+        words = "stopped early: go on with `streams counters rebuild --yes` before a worker starts"
+        raise Interrupted(words if yes else "nothing was done") from None
 
 
 async def _verify(settings: Settings) -> Verification:
     secret = load_secret()
     identity = await KafkaCluster(settings.brokers).identity(settings.topic("interactions"))
     namespace = namespace_of(identity, settings, secret)
+    verifier = Verifier(settings, secret.reveal)
     async with reading(settings.brokers) as reader, storing(settings.redis) as store:
         await store.check()
-        return await verify(reader, store, identity, namespace, Verifier(settings, secret.reveal))
+        with Meter("verifying", await log_size(reader, identity)) as meter:
+            return await verify(reader, store, identity, namespace, verifier, meter.show)
 
 
 async def _rebuild(settings: Settings, yes: bool) -> None:
-    admin = KafkaCluster(settings.brokers)
-    identity = await admin.identity(settings.topic("interactions"))
+    cluster = KafkaCluster(settings.brokers)
+    identity = await cluster.identity(settings.topic("interactions"))
     async with reading(settings.brokers) as reader, storing(settings.redis) as store:
-        partitions = range(identity.partitions)
-        bounds = require_all(
-            identity.topic, partitions, await reader.offsets(identity.topic, partitions)
-        )
-        lost = [f"{p} (begins at {bounds[p].start})" for p in partitions if bounds[p].start]
-        click.echo(f"drop the counters of {identity.partitions} partitions in {settings.redis}")
-        click.echo(f"drop the committed offsets of group {settings.group}")
-        click.echo("read uploads, recognitions and reviews again, for the control plane's dossiers")
-        if lost:
-            click.echo(f"no longer in the log, lost for the counters: partitions {', '.join(lost)}")
+        plan = await plan_rebuild(reader, identity)
+        _print_plan(plan, settings)
         if not yes:
             click.echo("nothing was done; add --yes to do it")
             return
-        if settings.group in await admin.groups():
-            await admin.forget_group(settings.group)  # refused while a worker is a member
-        keys = sum([await store.erase(partition) for partition in partitions])
         dossiers = RedisDossiers(settings.redis.reveal)
-        await dossiers.forget()
-        await dossiers.close()
+        try:
+            with Meter("dropping", plan.partitions, noun="partitions") as meter:
+                keys = await drop_counters(
+                    cluster, store, dossiers, plan, settings.group, meter.show
+                )
+        finally:
+            await dossiers.close()
         click.echo(f"dropped {keys} keys; start the workers, they count the log from its beginning")
+
+
+def _print_plan(plan: RebuildPlan, settings: Settings) -> None:
+    click.echo(f"drop the counters of {plan.partitions} partitions in {settings.redis}")
+    click.echo(f"drop the committed offsets of group {settings.group}")
+    click.echo("read uploads, recognitions and reviews again, for the control plane's dossiers")
+    if plan.lost:
+        lost = ", ".join(
+            f"{partition} (begins at {start})" for partition, start in plan.lost.items()
+        )
+        click.echo(f"no longer in the log, lost for the counters: partitions {lost}")

@@ -15,7 +15,8 @@ from streams.cli import ConditionNotMet, Interrupted
 from streams.cli.demo import DemoOptions
 from streams.cli.demo_screen import line, screen
 from streams.cli.demo_summary import summary
-from streams.cli.wiring import installation, run, stop_on_signals
+from streams.cli.interrupts import stop_on_signals
+from streams.cli.wiring import installation, run
 from streams.embedded import EmbeddedBroker, EmbeddedRedis
 from streams.errors import Halt
 from streams.lab.demo import Play, perform

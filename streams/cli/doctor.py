@@ -6,22 +6,22 @@ import click
 
 from streams.cli.live import example
 from streams.cli.options import config_option, emit, output_option
-from streams.cli.topics import compare
-from streams.cli.wiring import run
+from streams.cli.wiring import run, storing
 from streams.control.configuration import file_problems
-from streams.errors import Halt, StreamsError, Unreachable
+from streams.errors import Halt, StreamsError
 from streams.ops.checks import (
     Check,
     attempt,
-    attempt_async,
     check_counters,
+    check_kafka,
     check_python,
-    check_topics,
+    check_store,
+    conclude,
     failed,
 )
 from streams.runtime.kafka import KafkaCluster
 from streams.runtime.namespace import namespace_of
-from streams.runtime.redis import RedisStore
+from streams.runtime.ports import Cluster, Store
 from streams.settings import Settings, load_secret, load_settings
 
 
@@ -52,7 +52,7 @@ def doctor(
         checks.append(Check("ok", "streams.toml", "valid"))
         checks += run(_check_connections(settings))
     emit([check._asdict() for check in checks], output)
-    _conclude(checks)
+    conclude(checks)
 
 
 def _check_files(config: Path) -> list[Check]:
@@ -63,57 +63,23 @@ def _check_files(config: Path) -> list[Check]:
 
 
 async def _check_connections(settings: Settings) -> list[Check]:
-    checks = [*await _check_kafka(settings), *await _check_redis(settings)]
-    if all(check.status in {"ok", "warn"} for check in checks):
-        checks += await _check_counters(settings)
-    return checks
+    cluster = KafkaCluster(settings.brokers)
+    async with storing(settings.redis) as store:
+        checks = [*await check_kafka(cluster, settings), *await check_store(store)]
+        if all(check.status in {"ok", "warn"} for check in checks):
+            checks += await _check_counters(cluster, store, settings)
+        return checks
 
 
-async def _check_counters(settings: Settings) -> list[Check]:
+async def _check_counters(cluster: Cluster, store: Store, settings: Settings) -> list[Check]:
     """Compare the counters with log and secret, once topics and Redis are well."""
     try:
         secret = load_secret()
     except Halt:
         return []  # a line of its own says so
-    store = RedisStore(settings.redis.reveal)
     try:
-        identity = await KafkaCluster(settings.brokers).identity(settings.topic("interactions"))
+        identity = await cluster.identity(settings.topic("interactions"))
         namespace = namespace_of(identity, settings, secret)
         return [await check_counters(store, namespace, identity.partitions)]
     except StreamsError as error:
         return [failed("counters", error)]
-    finally:
-        await store.close()
-
-
-async def _check_kafka(settings: Settings) -> list[Check]:
-    admin = KafkaCluster(settings.brokers)
-    reached = await attempt_async("kafka", admin.describe, f"answers at {settings.brokers}")
-    if reached.status != "ok":
-        return [reached]
-    try:
-        return [reached, *check_topics(await compare(settings))]
-    except StreamsError as error:
-        return [reached, failed("topics", error)]
-
-
-async def _check_redis(settings: Settings) -> list[Check]:
-    store = RedisStore(settings.redis.reveal)
-    try:
-        reached = await attempt_async("redis", store.check, "answers, and never evicts")
-        if reached.status != "ok":
-            return [reached]
-        return [reached, *(Check("warn", "redis", line) for line in await store.warnings())]
-    except StreamsError as error:
-        return [failed("redis", error)]
-    finally:
-        await store.close()
-
-
-def _conclude(checks: list[Check]) -> None:
-    silent = [check.check for check in checks if check.status == "unreachable"]
-    if silent:
-        raise Unreachable(f"no answer: {', '.join(silent)}")
-    wrong = [check.check for check in checks if check.status == "fail"]
-    if wrong:
-        raise Halt(f"{len(wrong)} of {len(checks)} checks failed: {', '.join(wrong)}")

@@ -1,6 +1,8 @@
 """`streams events import`: public logs as events."""
 
-from collections.abc import Iterator, Mapping
+import os
+import stat
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -9,6 +11,7 @@ import click
 
 from streams.cli import ConditionNotMet
 from streams.cli.live import example
+from streams.cli.progress import Meter
 from streams.core.units import SliceId, is_slice
 from streams.errors import Halt
 from streams.lab.kuairand import FEATURE_COLUMNS, TABS, KuaiRand, read_features
@@ -17,8 +20,8 @@ from streams.lab.rows import BadRow, convert_rows, open_log, read_rows
 from streams.runtime.signing import encode
 
 
-class Import(NamedTuple):
-    """What an import was asked for."""
+class ImportOptions(NamedTuple):
+    """What is known of a log beside its rows."""
 
     campaign: str | None
     videos: Path | None
@@ -88,32 +91,34 @@ def import_command(  # noqa: PLR0913 - one parameter per option
     and no users: equal user features are one viewer, user_feature_2 is the viewer's crowd.
     Position and propensity have no place in an event and are left out.
     """
-    asked = Import(campaign, videos, tabs)
+    options = ImportOptions(campaign, videos, tabs)
     skipped: list[BadRow] = []
-    with _sink(out) as sink:
+    with _sink(out) as sink, _meter(sink) as tell:
         try:
-            convert = _converter(log, path, asked)
+            convert = _converter(log, path, options)
             skip = skipped.append if skip_bad else None
             with open_log(path) as file:
-                for event in convert_rows(read_rows(file, convert.columns, skip), convert, skip):
+                rows = read_rows(file, convert.columns, skip)
+                for count, event in enumerate(convert_rows(rows, convert, skip), start=1):
                     sink.write(encode(event) + b"\n")
+                    tell(count)
         except BadRow as bad:
             raise ConditionNotMet(f"{path}: {bad}; use --skip-bad to pass over it") from None
     if skipped:
         click.echo(f"{len(skipped):,} bad rows skipped, the first: {skipped[0]}", err=True)
 
 
-def _converter(log: str, path: Path, asked: Import) -> OpenBandit | KuaiRand:
+def _converter(log: str, path: Path, options: ImportOptions) -> OpenBandit | KuaiRand:
     if log == "obd":
-        if asked.videos or asked.tabs:
+        if options.videos or options.tabs:
             raise click.UsageError("--videos and --tab belong to --format kuairand")
-        return OpenBandit(campaign_of(Path(asked.campaign or path.name)))
-    if asked.campaign:
+        return OpenBandit(campaign_of(Path(options.campaign or path.name)))
+    if options.campaign:
         raise click.UsageError("--campaign belongs to --format obd")
-    if asked.videos is None:
-        return KuaiRand(None, asked.tabs)
-    with open_log(asked.videos) as file:
-        return KuaiRand(read_features(read_rows(file, FEATURE_COLUMNS)), asked.tabs)
+    if options.videos is None:
+        return KuaiRand(None, options.tabs)
+    with open_log(options.videos) as file:
+        return KuaiRand(read_features(read_rows(file, FEATURE_COLUMNS)), options.tabs)
 
 
 @contextmanager
@@ -127,3 +132,13 @@ def _sink(out: Path | None) -> Iterator[IO[bytes]]:
         raise Halt(f"cannot write {out}: {error.strerror}") from None
     with file:
         yield file
+
+
+@contextmanager
+def _meter(sink: IO[bytes]) -> Iterator[Callable[[int], None]]:
+    """Show progress where events go to a file; in a pipe the next command shows its own."""
+    if not stat.S_ISREG(os.fstat(sink.fileno()).st_mode):
+        yield lambda _events: None
+        return
+    with Meter("importing", noun="events") as meter:
+        yield meter.show

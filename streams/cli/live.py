@@ -1,33 +1,27 @@
-"""What the commands share that talk to a running Kafka: connections and tails."""
+"""What the commands share that read a running Kafka: tails, rows as they come, their options."""
 
 import json
-import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+import shutil
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from inspect import cleandoc
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import click
+from rich.cells import cell_len, set_cell_size
 
 from streams.cli import wiring
 from streams.cli.options import one_line
-from streams.core.partitioner import partition_of
+from streams.cli.when import BOUND, TIMES
 from streams.core.units import ID_ALPHABET, ID_MAX
-from streams.ops.tail import locate, parse_start, read_span
+from streams.ops.tail import Tail, partitions_of, read_tail
 from streams.runtime.kafka import KafkaCluster
 from streams.runtime.ports import Record
 from streams.settings import Settings
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Row = Mapping[str, Any]  # what goes to JSON
-
-
-class Span(NamedTuple):
-    """Which part of a topic a command asks for; `start` as in `parse_start`."""
-
-    topic: str
-    start: str
-    video: str | None
-    follow: bool
 
 
 def example(*lines: str) -> Callable[[Function], Function]:
@@ -41,20 +35,21 @@ def example(*lines: str) -> Callable[[Function], Function]:
     return decorate
 
 
-def now_ms() -> int:
-    """Return the time in milliseconds since 1970."""
-    return time.time_ns() // 1_000_000
-
-
-async def read_records(settings: Settings, span: Span) -> AsyncGenerator[Record, None]:
-    """Yield the records of a span; `Halt` if the topic does not exist."""
-    start = parse_start(span.start, now_ms())
-    count = (await KafkaCluster(settings.brokers).identity(span.topic)).partitions
-    only = [partition_of(span.video.encode(), count)] if span.video else range(count)
-    async with wiring.reading(settings.brokers) as reader:
-        where = await locate(reader, span.topic, only, start)
-        async for record in read_span(reader, where, follow=span.follow):
+async def read_records(settings: Settings, tail: Tail) -> AsyncGenerator[Record, None]:
+    """Yield the records of a tail; `Halt` if the topic does not exist."""
+    only = await partitions_of(KafkaCluster(settings.brokers), tail.topic, tail.video)
+    async with (
+        wiring.reading(settings.brokers) as reader,
+        aclosing(read_tail(reader, tail, only)) as records,
+    ):
+        async for record in records:
             yield record
+
+
+def say_passed_over(record: Record) -> None:
+    """Say on stderr that a record is no receipt."""
+    place = f"{record.topic}[{record.partition}] offset {record.offset}"
+    click.echo(f"{place} is not a receipt: passed over", err=True)
 
 
 async def print_rows(
@@ -77,6 +72,24 @@ async def print_rows(
         click.echo(json.dumps(listed, ensure_ascii=False, indent=2))
 
 
+def one_row(columns: Sequence[tuple[str, int]], rest: str, width: int | None = None) -> str:
+    """Return texts, each padded to its size, and the rest in one line.
+
+    On a terminal too narrow for that the padding goes first, then the end of the line.
+
+    >>> one_row([("足球", 8), ("", 4)], "goal", 40), one_row([("足球", 8), ("", 4)], "goal!", 8)
+    ('足球          goal', '足球 go…')
+    """
+    if width is None:
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+    padded = [text + " " * (size - cell_len(text)) for text, size in columns]
+    line = " ".join([*padded, rest])
+    if cell_len(line) <= width:
+        return line
+    line = " ".join(filter(None, [*(text for text, _ in columns), rest]))
+    return line if cell_len(line) <= width else f"{set_cell_size(line, width - 1)}…"
+
+
 def check_video(context: click.Context, parameter: click.Parameter, text: str | None) -> str | None:
     """Click callback: a video id, because it becomes part of a key."""
     raw = (text or "").encode()
@@ -85,13 +98,25 @@ def check_video(context: click.Context, parameter: click.Parameter, text: str | 
     return text
 
 
-from_option = click.option(
-    "--from",
-    "start",
-    default="end",
+def from_option(default: str) -> Callable[[Function], Function]:
+    """Return `--from`; the command gets `start`."""
+    return click.option(
+        "--from",
+        "start",
+        type=BOUND,
+        default=default,
+        show_default=True,
+        metavar="WHEN",
+        help=f"earliest, latest, or a time: {TIMES}.",
+    )
+
+
+topic_option = click.option(
+    "--topic",
+    default="interactions",
     show_default=True,
-    metavar="WHERE",
-    help="beginning, end, a time ago (-30s, -2h, -1d) or an ISO 8601 time.",
+    metavar="NAME",
+    help="A topic, without its prefix or by its full name.",
 )
 limit_option = click.option(
     "--limit", type=click.IntRange(min=0), help="Stop after this many.", metavar="N"

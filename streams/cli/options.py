@@ -2,17 +2,24 @@
 
 import functools
 import json
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
+from rich.cells import cell_len
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
 from streams.settings import Settings, default_folder, load_settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+_NUMBER: Final = re.compile(r"\A-?[0-9][0-9,]*(\.[0-9]+)?\Z")
+_UNBOUNDED: Final = 1_000_000  # columns of a terminal
 
 _OPTIONS: Final = {
     "brokers": click.option("--brokers", help="Kafka bootstrap servers.  [env: STREAMS_BROKERS]"),
@@ -37,7 +44,8 @@ def connection_options(*names: str) -> Callable[[Command], Command]:
         wrapped: Any = with_settings
         for name in reversed(names):
             wrapped = _OPTIONS[name](wrapped)
-        return config_option(wrapped)  # type: ignore[no-any-return]
+        whole: Command = config_option(wrapped)
+        return whole
 
     return decorate
 
@@ -76,12 +84,9 @@ def emit(rows: Iterable[Mapping[str, Any]], output: str) -> None:
     if output == "json":
         click.echo(json.dumps(listed, ensure_ascii=False, indent=2))
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for field in listed[0] if listed else ():
-        table.add_column(field.replace("_", " "), overflow="fold")
-    for row in listed:
-        table.add_row(*(str(value) for value in row.values()))
-    Console().print(table)
+    if listed:
+        heads = [field.replace("_", " ") for field in listed[0]]
+        print_table(heads, [row.values() for row in listed])
 
 
 def emit_object(fields: Mapping[str, Any], output: str) -> None:
@@ -90,10 +95,45 @@ def emit_object(fields: Mapping[str, Any], output: str) -> None:
         indent = 2 if output == "json" else None
         click.echo(json.dumps(fields, ensure_ascii=False, indent=indent))
         return
-    table = Table(box=None, pad_edge=False, show_header=False)
-    for field, value in fields.items():
-        table.add_row(field.replace("_", " "), str(value))
-    Console().print(table)
+    print_table((), [(name.replace("_", " "), value) for name, value in fields.items()])
+
+
+def print_table(heads: Sequence[str], rows: Sequence[Iterable[object]]) -> None:
+    """Print rows under their heads, or pairs without any; None is a dash.
+
+    Names are never folded: only cells of several words are, between words, on a terminal. What
+    is piped is as wide as it is.
+    """
+    cells = [[_cell(value) for value in row] for row in rows]
+    table = Table(box=None, pad_edge=False, header_style="bold", show_header=bool(heads))
+    for head, *column in zip(heads or [""] * 2, *cells, strict=True):
+        names = not any(" " in cell for cell in column)
+        table.add_column(
+            head,
+            no_wrap=names,
+            min_width=max(map(cell_len, [head, *column])) if names else None,
+            justify="right" if heads and _are_numbers(column) else "left",
+        )
+    for row in cells:
+        table.add_row(*map(Text, row))
+    console = Console(highlight=False)
+    wide = Measurement.get(console, console.options.update(max_width=_UNBOUNDED), table)
+    console.width = max(console.width, wide.minimum) if console.is_terminal else wide.maximum
+    console.print(table, crop=False)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)
+
+
+def _are_numbers(column: Sequence[str]) -> bool:
+    """Tell whether most cells with something in them are numbers: there may be a word too."""
+    filled = [cell for cell in column if cell != "-"]
+    return sum(_NUMBER.match(cell) is not None for cell in filled) * 2 > len(filled)
 
 
 __all__ = [
@@ -104,4 +144,5 @@ __all__ = [
     "emit_object",
     "one_line",
     "output_option",
+    "print_table",
 ]

@@ -9,24 +9,31 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from streams.runtime.ports import Clock
 
 LINE_S: Final = 10.0
+DRAW_S: Final = 0.1
 
 
 class Meter:
-    """Shows records done, their rate and a few words; `total` None where there is no end."""
+    """Shows what is done, its rate and a few words; `total` None where there is no end.
+
+    `noun` says what is counted.
+    """
 
     def __init__(
         self,
         verb: str,
         total: int | None = None,
         *,
+        noun: str = "records",
         clock: Clock = time.monotonic,
         console: Console | None = None,
     ) -> None:
         self._verb = verb
         self._total = total
+        self._noun = noun
         self._clock = clock
         self._console = console or Console(stderr=True, highlight=False)
-        self._start = self._told = clock()
+        self._pause = DRAW_S if self._console.is_terminal else LINE_S
+        self._start = self._shown = clock()
         self._bar: Progress | None = None
         self._task = TaskID(0)
         self.records = 0
@@ -51,19 +58,31 @@ class Meter:
             self._bar.stop()
 
     def show(self, records: int, words: str = "", done: int | None = None) -> None:
-        """Say how many records are done; `done` of `total` where that is another number."""
+        """Say how many are done; `done` of `total` where that is another number.
+
+        May be called for every record: what comes too soon after the last is not drawn.
+        """
         self.records = records
-        text = f"{records:,} records, {self.rate():,.0f}/s{', ' if words else ''}{words}"
+        if (now := self._clock()) - self._shown < self._pause:
+            return
+        self._shown = now
+        rate = f"{records:,} {self._noun}, {self.rate():,.0f}/s"
+        text = f"{rate}{', ' if words else ''}{words}"
+        completed = records if done is None else done
         if self._bar is not None:
-            completed = records if done is None else done
             self._bar.update(self._task, completed=completed, words=text)
-        elif (now := self._clock()) - self._told >= LINE_S:
-            self._told = now
-            self._console.print(f"{self._verb}: {text}", soft_wrap=True)
+        else:
+            share = f" {completed / self._total:.0%}" if self._total else ""
+            self._console.print(f"{self._verb}:{share} {text}", soft_wrap=True)
+
+    def total(self) -> str:
+        """Return what is done so far, in how long and how fast."""
+        seconds = self._clock() - self._start
+        return f"{self.records:,} {self._noun} in {seconds:.1f} s ({self.rate():,.0f}/s)"
 
     def rate(self) -> float:
-        """Return records a second since the start."""
-        return self.records / max(self._clock() - self._start, 1e-9)
+        """Return how many a second since the start."""
+        return self.records / max(self._clock() - self._start, 1e-3)
 
 
 def size_text(size: int) -> str:

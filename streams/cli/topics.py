@@ -6,9 +6,10 @@ import click
 
 from streams.cli.live import example
 from streams.cli.options import Settings, connection_options, emit, output_option
+from streams.cli.progress import Meter
 from streams.cli.wiring import run
 from streams.errors import Halt
-from streams.ops.topics import Step, plan, wanted_topics
+from streams.ops.topics import TopicStep, apply_steps, compare_topics
 from streams.runtime.kafka import KafkaCluster
 
 
@@ -29,7 +30,7 @@ def plan_command(settings: Settings, output: str) -> None:
     A wrong partition count or a compacted topic is a conflict, which `apply` never alters: the
     command then ends with exit code 1 and says what to do.
     """
-    steps = run(compare(settings))
+    steps = run(compare_topics(KafkaCluster(settings.brokers), settings))
     _print(steps, output)
     _refuse_conflicts(steps)
 
@@ -37,16 +38,20 @@ def plan_command(settings: Settings, output: str) -> None:
 @topics.command("apply")
 @connection_options("brokers", "topic_prefix")
 @click.option("--yes", is_flag=True, help="Act on the plan.")
+@click.option(
+    "--allow-deleting", is_flag=True, help="Also shorten retention, which deletes records."
+)
 @output_option
 @example(
     "streams topics apply --yes",
 )
-def apply_command(settings: Settings, yes: bool, output: str) -> None:
+def apply_command(settings: Settings, yes: bool, allow_deleting: bool, output: str) -> None:
     """Print the plan and, with --yes, create and change topics as it says.
 
-    Shorter retention deletes records: read the plan before. With a conflict nothing is done.
+    A shorter retention deletes records: the plan marks it, and without --allow-deleting it is
+    left as it is. With a conflict nothing is done.
     """
-    steps = run(compare(settings))
+    steps = run(compare_topics(KafkaCluster(settings.brokers), settings))
     _print(steps, output)
     _refuse_conflicts(steps)
     todo = [step for step in steps if step.action != "ok"]
@@ -55,32 +60,22 @@ def apply_command(settings: Settings, yes: bool, output: str) -> None:
     elif not yes:
         click.echo("nothing was done: act with --yes", err=True)
     else:
-        run(_act(settings, todo))
-        click.echo(f"{len(todo)} topics created or changed", err=True)
+        done = _act(settings, todo, allow_deleting)
+        click.echo(f"{done} topics created or changed", err=True)
 
 
-async def compare(settings: Settings) -> list[Step]:
-    """Return the plan for the topics of these settings."""
-    admin = KafkaCluster(settings.brokers)
-    existing = await admin.describe()
-    wanted = wanted_topics(settings)
-    configs = {
-        topic.name: await admin.configs(topic.name) for topic in wanted if topic.name in existing
-    }
-    return plan(wanted, existing, configs)
-
-
-async def _act(settings: Settings, steps: Sequence[Step]) -> None:
-    admin = KafkaCluster(settings.brokers)
+def _act(settings: Settings, steps: Sequence[TopicStep], allow_deleting: bool) -> int:
+    with Meter("applying", len(steps), noun="topics") as meter:
+        cluster = KafkaCluster(settings.brokers)
+        acting = apply_steps(cluster, steps, allow_deleting=allow_deleting, tell=meter.show)
+        done = run(acting)
     for step in steps:
-        topic = step.topic
-        if step.action == "create":
-            await admin.create(topic.name, topic.partitions, topic.replication, topic.configs)
-        else:
-            await admin.set_configs(topic.name, step.configs)
+        if step.deleting and not allow_deleting:
+            click.echo(f"left alone: {step.topic.name} {step.why}", err=True)
+    return done
 
 
-def _print(steps: Sequence[Step], output: str) -> None:
+def _print(steps: Sequence[TopicStep], output: str) -> None:
     emit(
         [
             {
@@ -89,6 +84,7 @@ def _print(steps: Sequence[Step], output: str) -> None:
                 "partitions": step.topic.partitions,
                 "replication": step.topic.replication,
                 "retention_hours": int(step.topic.configs["retention.ms"]) // 3_600_000,
+                "deletes": bool(step.deleting),
                 "why": step.why,
             }
             for step in steps
@@ -97,7 +93,7 @@ def _print(steps: Sequence[Step], output: str) -> None:
     )
 
 
-def _refuse_conflicts(steps: Sequence[Step]) -> None:
+def _refuse_conflicts(steps: Sequence[TopicStep]) -> None:
     conflicts = [step for step in steps if step.action == "conflict"]
     if conflicts:
         first = conflicts[0]

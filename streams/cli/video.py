@@ -6,19 +6,22 @@ from contextlib import aclosing
 from typing import Any, Final
 
 import click
-from rich.console import Console
-from rich.table import Table
 
-from streams.cli.decisions import Filter, read_receipts
-from streams.cli.live import Span, check_video, example, read_records
-from streams.cli.options import Settings, connection_options, emit_object, output_option
+from streams.cli.live import check_video, example, read_records, say_passed_over
+from streams.cli.options import (
+    Settings,
+    connection_options,
+    emit_object,
+    output_option,
+    print_table,
+)
 from streams.cli.wiring import run, storing
-from streams.core.counters import SLICE_FIELDS, SLICE_STAGES, VIDEO_FIELDS, VideoState, load_video
-from streams.core.partitioner import partition_of
+from streams.core.counters import SLICE_FIELDS
 from streams.core.receipts import Receipt, encode
-from streams.core.units import NEVER
-from streams.errors import Halt
+from streams.ops.decisions import receipts_about
 from streams.ops.explain import decimal, explain
+from streams.ops.tail import Tail
+from streams.ops.video import counted_video
 
 SLICES_ACROSS: Final = 5
 _MICROS: Final = frozenset(("value_sum", "value_sq", "prior_mean", "index"))
@@ -41,12 +44,11 @@ def show_command(video_id: str, settings: Settings, output: str) -> None:
 
     Values of the table are decimals; JSON has micro-units.
     """
-    partition = partition_of(video_id.encode(), settings.partitions)
-    state = run(_load(settings, partition, video_id))
+    counted = run(_load(settings, video_id))
     if output == "table":
-        _print_tables(video_id, partition, state)
+        _print_tables(counted)
     else:
-        emit_object(_as_object(video_id, partition, state), output)
+        emit_object(counted, output)
 
 
 @video.command("explain")
@@ -73,47 +75,18 @@ def explain_command(video_id: str, settings: Settings, output: str) -> None:
             click.echo(explain(receipt))
 
 
-async def _load(settings: Settings, partition: int, video_id: str) -> VideoState:
+async def _load(settings: Settings, video_id: str) -> dict[str, Any]:
     async with storing(settings.redis) as store:
-        fields = (await store.load(partition, [video_id])).videos[video_id]
-    if not fields:
-        raise Halt(
-            f"nothing is counted for video {video_id} in partition {partition} of "
-            f"{settings.partitions}: nobody has seen it, or no worker runs (`streams lag list`)"
-        )
-    return load_video(video_id, fields)
+        return await counted_video(store, video_id, settings.partitions)
 
 
 async def _receipts(settings: Settings, video_id: str) -> list[Receipt]:
-    span = Span(settings.topic("decisions"), "beginning", video_id, follow=False)
-    wanted = Filter(video_id, None, None)
-    async with aclosing(read_records(settings, span)) as records:
-        receipts = [receipt async for receipt in read_receipts(records, wanted)]
-    if not receipts:
-        raise Halt(f"no decision about video {video_id} is in topic {span.topic}")
-    return sorted(receipts, key=lambda receipt: receipt.n)
+    tail = Tail(settings.topic("decisions"), "earliest", video_id, follow=False)
+    async with aclosing(read_records(settings, tail)) as records:
+        return await receipts_about(video_id, records, say_passed_over)
 
 
-def _as_object(video_id: str, partition: int, state: VideoState) -> dict[str, Any]:
-    return {
-        "video": video_id,
-        "partition": partition,
-        **{field: getattr(state.row, field) for field in VIDEO_FIELDS},
-        "slices": {
-            name: {field: _plain(field, getattr(row, field)) for field in SLICE_FIELDS}
-            for name, row in sorted(state.slices.items())
-        },
-    }
-
-
-def _plain(field: str, value: int) -> int | str | None:
-    if field == "status":
-        return SLICE_STAGES[value]
-    return None if value == NEVER else value
-
-
-def _print_tables(video_id: str, partition: int, state: VideoState) -> None:
-    whole = _as_object(video_id, partition, state)
+def _print_tables(whole: dict[str, Any]) -> None:
     slices: Mapping[str, Mapping[str, Any]] = whole.pop("slices")
     whole["fits"] = ", ".join(
         f"{name} {decimal(fit)}" for name, fit in sorted(whole["fits"].items()) if fit
@@ -126,14 +99,11 @@ def _print_tables(video_id: str, partition: int, state: VideoState) -> None:
 
 
 def _print_block(names: Sequence[str], slices: Mapping[str, Mapping[str, Any]]) -> None:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("slice")
-    for name in names:
-        table.add_column(name, justify="right", overflow="fold")
-    for field in SLICE_FIELDS:
-        cells = (_cell(field, slices[name][field]) for name in names)
-        table.add_row(field.replace("_", " "), *cells)
-    Console().print(table)
+    rows = [
+        [field.replace("_", " "), *(_cell(field, slices[name][field]) for name in names)]
+        for field in SLICE_FIELDS
+    ]
+    print_table(["slice", *names], rows)
 
 
 def _cell(field: str, value: int | str | None) -> str:

@@ -117,7 +117,7 @@ def _iso_ms(text: str) -> int:
     return max(0, round(moment.timestamp() * 1000))
 
 
-class Duration(click.ParamType):
+class DurationParam(click.ParamType):
     """An option's duration; the command gets milliseconds."""
 
     name = "duration"
@@ -127,7 +127,7 @@ class Duration(click.ParamType):
         return value if isinstance(value, int) else duration_ms(value)
 
 
-class Moment(click.ParamType):
+class MomentParam(click.ParamType):
     """An option's time; the command gets milliseconds since 1970."""
 
     name = "time"
@@ -137,7 +137,7 @@ class Moment(click.ParamType):
         return value if isinstance(value, int) else moment_ms(value, now_ms())
 
 
-class Bound(click.ParamType):
+class BoundParam(click.ParamType):
     """An option's place in a log; the command gets `earliest`, `latest` or milliseconds."""
 
     name = "time"
@@ -147,7 +147,7 @@ class Bound(click.ParamType):
         return value if isinstance(value, int) else bound_ms(value, now_ms())
 
 
-class Rate(click.ParamType):
+class RateParam(click.ParamType):
     """An option's rate; the command gets a number a second."""
 
     name = "rate"
@@ -157,7 +157,7 @@ class Rate(click.ParamType):
         return value if isinstance(value, float) else rate_per_s(value)
 
 
-DURATION: Final = Duration()
-MOMENT: Final = Moment()
-BOUND: Final = Bound()
-RATE: Final = Rate()
+DURATION: Final = DurationParam()
+MOMENT: Final = MomentParam()
+BOUND: Final = BoundParam()
+RATE: Final = RateParam()

@@ -1,18 +1,15 @@
-"""Real drivers from settings, checks before a start, and how a command runs and is interrupted."""
+"""Real drivers from settings, checks before a start, and how a command runs."""
 
 import asyncio
-import os
-import signal
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
-import click
 import uvloop
 
 from streams.errors import Halt, StreamsError
 from streams.lab.installation import Installation
-from streams.ops.topics import plan, wanted_topics
+from streams.ops.topics import compare_topics
 from streams.runtime.dependencies import DEPENDENCIES, KAFKA, REDIS
 from streams.runtime.kafka import KafkaCluster, KafkaConsumer, KafkaProducer, KafkaReader
 from streams.runtime.redis import RedisDossiers, RedisServingIndex, RedisStore
@@ -20,33 +17,11 @@ from streams.settings import RedisAddress, Settings
 
 Result = TypeVar("Result")
 Closing = TypeVar("Closing", RedisServingIndex, RedisDossiers)
-ONE_SIGNAL_S: Final = 0.5
 
 
 def run(main: Coroutine[Any, Any, Result]) -> Result:
     """Run a command's coroutine to its end."""
     return uvloop.run(main)
-
-
-def stop_on_signals(stop: Callable[[], None]) -> None:
-    """Call `stop` at the first Ctrl-C or SIGTERM; the second one ends the process at once.
-
-    Wrappers pass a signal on that the terminal has sent too: two within `ONE_SIGNAL_S` are one.
-    """
-    loop = asyncio.get_running_loop()
-    first_at: float | None = None
-
-    def on_signal(number: int) -> None:
-        nonlocal first_at
-        if first_at is None:
-            first_at = loop.time()
-            stop()
-        elif loop.time() - first_at > ONE_SIGNAL_S:
-            click.echo("streams: stopped at once", err=True)
-            os._exit(128 + number)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, on_signal, number)
 
 
 @asynccontextmanager
@@ -85,11 +60,7 @@ async def _ask_what_is_gone(cluster: KafkaCluster, store: RedisStore) -> None:
 
 async def require_topics(settings: Settings) -> None:
     """Raise `Halt` unless every topic is there as the settings say."""
-    admin = KafkaCluster(settings.brokers)
-    partitions = await admin.describe()
-    wanted = wanted_topics(settings)
-    configs = {t.name: await admin.configs(t.name) for t in wanted if t.name in partitions}
-    for step in plan(wanted, partitions, configs):
+    for step in await compare_topics(KafkaCluster(settings.brokers), settings):
         if step.action == "create":
             raise Halt(
                 f"topic {step.topic.name} does not exist at {settings.brokers}: "

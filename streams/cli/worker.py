@@ -10,6 +10,7 @@ from typing import Final
 
 import click
 
+from streams.cli.interrupts import stop_on_signals
 from streams.cli.logs import log_options
 from streams.cli.options import connection_options
 from streams.cli.wiring import (
@@ -19,7 +20,6 @@ from streams.cli.wiring import (
     require_session_timeout,
     require_topics,
     run,
-    stop_on_signals,
     storing,
     watching,
 )

@@ -1,4 +1,4 @@
-"""Lines of events: which topic a line belongs to, and whether the pipeline would take it."""
+"""Lines of events: what each holds, which topic it belongs to, and whether it would be taken."""
 
 from typing import Final, NamedTuple
 
@@ -8,6 +8,7 @@ from streams.core.events import CONTROL_TYPES, InteractionRecord, Recognition, R
 from streams.core.units import is_slice
 from streams.errors import DeadLetter
 from streams.runtime.codec import FUTURE_MS, ControlTopic, decode_interaction, decode_one
+from streams.runtime.reasons import split_array
 
 PublicEvent = Upload | Recognition | Review | InteractionRecord
 """What producers may write; control records are the control plane's."""
@@ -27,44 +28,65 @@ _decode_tag: Final = msgspec.json.Decoder(_Tagged).decode
 
 
 class Taken(NamedTuple):
-    """A valid line: the topic's name without prefix, and the event."""
+    """A valid event: its topic's name without prefix, what it says, and its own bytes."""
 
     topic: str
     event: PublicEvent
+    value: bytes
 
 
-def take_line(line: bytes, now_ms: int, limit: int) -> Taken:
-    """Decode one line; `DeadLetter` if the pipeline would refuse its event.
+def events_in(line: bytes, limit: int) -> list[bytes]:
+    """Return the bytes of each event of a line: of the line itself, or of its array's elements.
 
-    `now_ms` is the timestamp that its record will have, `limit` the largest line in bytes.
+    `DeadLetter` for a line above `limit` bytes, and for an array without events.
 
-    >>> take_line(b'{"type":"view"}', 0, 1_000)
+    >>> events_in(b'[{"type":"like"}, {"type":"view"}]', 100)
+    [b'{"type":"like"}', b'{"type":"view"}']
+    """
+    if len(line) > limit:
+        raise DeadLetter("too_large", f"more than {limit} bytes")
+    if line.lstrip()[:1] != b"[":
+        return [line]
+    elements = split_array(line)
+    if elements is None:
+        return [line]  # the decode will say what is wrong with it
+    if not elements:
+        raise DeadLetter("not_object", "an array without events")
+    return elements
+
+
+def take_event(value: bytes, now_ms: int, limit: int) -> Taken:
+    """Decode one event; `DeadLetter` if the pipeline would refuse it.
+
+    `now_ms` is the timestamp that its record will have, `limit` the largest value in bytes.
+
+    >>> take_event(b'{"type":"view"}', 0, 1_000)
     Traceback (most recent call last):
     ...
     streams.errors.DeadLetter: Object missing required field `id`
     """
-    tag = _tag_of(line, limit)
+    tag = _tag_of(value, limit)
     if tag in CONTROL_TYPES:
         raise DeadLetter("signature", f"{tag} is a control record: only the control plane signs")
     topic = _TOPICS.get(tag)
-    event = decode_one(topic, line, limit) if topic else _interaction(line)
+    event = decode_one(topic, value, limit) if topic else _interaction(value)
     if event.ts > now_ms + FUTURE_MS:
         raise DeadLetter("future", f"ts is more than {FUTURE_MS // 1000} s ahead of its record")
-    return Taken(topic or "interactions", event)
+    return Taken(topic or "interactions", event, value)
 
 
-def _interaction(line: bytes) -> InteractionRecord:
-    event = decode_interaction(line)
+def _interaction(value: bytes) -> InteractionRecord:
+    event = decode_interaction(value)
     if not is_slice(event.slice):
         raise DeadLetter("slice", "slice is not surface:group")
     return event
 
 
-def _tag_of(line: bytes, limit: int) -> str:
-    """Return the line's type, "" where the full decode will say what is wrong with it."""
-    if len(line) > limit:
+def _tag_of(value: bytes, limit: int) -> str:
+    """Return the event's type, "" where the full decode will say what is wrong with it."""
+    if len(value) > limit:
         raise DeadLetter("too_large", f"more than {limit} bytes")
     try:
-        return _decode_tag(line).type
+        return _decode_tag(value).type
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ""

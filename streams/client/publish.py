@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
-from streams.client.intake import Taken, take_line
-from streams.client.lines import Line
+from streams.client.intake import Taken, events_in, take_event
+from streams.client.lines import InputLine
 from streams.core.partitioner import partition_of
 from streams.errors import DeadLetter, Retry, StreamsError
 from streams.runtime.ports import Clock, Outgoing, Producer
@@ -57,8 +57,9 @@ class PublishOptions:
 class _Array:
     """Interactions of one partition that will share a record."""
 
-    lines: list[Line] = field(default_factory=list)
-    key: bytes = b""
+    first_line: int
+    key: bytes
+    values: list[bytes] = field(default_factory=list)
     size: int = 2
     ts: int = 0
 
@@ -93,29 +94,17 @@ class Publisher:
         self.events: Counter[str] = Counter()
         self.records: Counter[str] = Counter()
 
-    async def put(self, line: Line) -> None:
-        """Send one line, or keep it for its array.
+    async def put(self, line: InputLine) -> int:
+        """Send the events of one line, or keep them for their arrays; return how many they are.
 
-        `InvalidLine` if the pipeline would refuse it (unless invalid lines are skipped), `NotSent`
-        if the brokers fail.
+        `InvalidLine` if the pipeline would refuse one (unless invalid events are skipped): then
+        nothing of the line is sent. `NotSent` if the brokers fail.
         """
-        try:
-            taken = take_line(line.text, self._now(), self._settings.record_bytes)
-            self._refuse_aged(taken)
-        except DeadLetter as letter:
-            self._refuse(InvalidLine(line.number, letter.reason, str(letter)))
-            return
-        key = taken.event.video.encode()
-        self.events[taken.topic] += 1
+        events = self._take(line)
+        for taken in events:
+            await self._put(line.number, taken)
         self.last_line = line.number
-        if taken.topic == "interactions" and self._options.batch > 1:
-            await self._pack(line, key, taken.event.ts)
-        else:
-            ts = taken.event.ts if self._options.event_time else None
-            topic = self._settings.topic(taken.topic)
-            await self._send(
-                taken.topic, line.number, Outgoing(topic, line.text, key, (), None, ts)
-            )
+        return len(events)
 
     async def send_arrays(self) -> None:
         """Send the arrays as they stand."""
@@ -127,6 +116,34 @@ class Publisher:
         """Send what is kept and wait for all acknowledgements; `NotSent` if one does not come."""
         await self.send_arrays()
         await self._settle(0)
+
+    def _take(self, line: InputLine) -> list[Taken]:
+        limit = self._settings.record_bytes
+        events: list[Taken] = []
+        try:
+            values = events_in(line.text, limit)
+        except DeadLetter as letter:
+            self._refuse(InvalidLine(line.number, letter.reason, str(letter)))
+            return events
+        for element, value in enumerate(values):
+            try:
+                taken = take_event(value, self._now(), limit)
+                self._refuse_aged(taken)
+                events.append(taken)
+            except DeadLetter as letter:
+                place = f"element {element}: " if len(values) > 1 else ""
+                self._refuse(InvalidLine(line.number, letter.reason, f"{place}{letter}"))
+        return events
+
+    async def _put(self, line: int, taken: Taken) -> None:
+        key = taken.event.video.encode()
+        self.events[taken.topic] += 1
+        if taken.topic == "interactions" and self._options.batch > 1:
+            await self._pack(line, key, taken)
+            return
+        ts = taken.event.ts if self._options.event_time else None
+        topic = self._settings.topic(taken.topic)
+        await self._send(taken.topic, line, Outgoing(topic, taken.value, key, (), None, ts))
 
     def _refuse(self, invalid: InvalidLine) -> None:
         if not self._options.skip_invalid:
@@ -143,27 +160,27 @@ class Publisher:
                 "publish with --timestamps now",
             )
 
-    async def _pack(self, line: Line, key: bytes, ts: int) -> None:
+    async def _pack(self, line: int, key: bytes, taken: Taken) -> None:
         partition = self._partition(key)
-        array = self._arrays.setdefault(partition, _Array(key=key))
-        if array.lines and array.size + len(line.text) > ARRAY_BYTES:
+        array = self._arrays.setdefault(partition, _Array(line, key))
+        if array.values and array.size + len(taken.value) > ARRAY_BYTES:
             del self._arrays[partition]
             await self._send_array(partition, array)
-            array = self._arrays[partition] = _Array(key=key)
-        array.lines.append(line)
-        array.size += len(line.text) + 1
-        array.ts = max(array.ts, ts)
-        if len(array.lines) >= self._options.batch:
+            array = self._arrays[partition] = _Array(line, key)
+        array.values.append(taken.value)
+        array.size += len(taken.value) + 1
+        array.ts = max(array.ts, taken.event.ts)
+        if len(array.values) >= self._options.batch:
             del self._arrays[partition]
             await self._send_array(partition, array)
 
     async def _send_array(self, partition: int, array: _Array) -> None:
         """Send an array; its timestamp is that of its latest event, so that none is ahead of it."""
-        value = b"[" + b",".join([line.text for line in array.lines]) + b"]"
+        value = b"[" + b",".join(array.values) + b"]"
         ts = array.ts if self._options.event_time else None
         topic = self._settings.topic("interactions")
         record = Outgoing(topic, value, array.key, (), partition, ts)
-        await self._send("interactions", array.lines[0].number, record)
+        await self._send("interactions", array.first_line, record)
 
     async def _send(self, topic: str, line: int, record: Outgoing) -> None:
         try:
@@ -185,7 +202,7 @@ class Publisher:
 
     async def _failed(self, line: int, error: Retry) -> NotSent:
         """Return the failure with the first line that may be missing, everything considered."""
-        lines = [line, *(array.lines[0].number for array in self._arrays.values())]
+        lines = [line, *(array.first_line for array in self._arrays.values())]
         for number, acknowledged in self._pending:
             try:
                 await acknowledged
@@ -194,35 +211,41 @@ class Publisher:
         return NotSent(min(lines), error)
 
 
-class Pace:
+class EventPace:
     """Keeps a run to `rate` events a second; without a rate it never waits."""
 
     def __init__(self, rate: float | None, clock: Clock) -> None:
         self._rate = rate
         self._clock = clock
         self._start = clock()
-        self._count = 0
+        self._events = 0
 
     async def wait(self) -> None:
         """Return when the next event is due; naps shorter than 10 ms are saved up."""
         if self._rate is None:
             return
-        ahead = self._start + self._count / self._rate - self._clock()
-        self._count += 1
+        ahead = self._start + self._events / self._rate - self._clock()
         if ahead > 0.01:
             await asyncio.sleep(ahead)
+
+    def add(self, events: int) -> None:
+        """Count what was sent."""
+        self._events += events
 
 
 async def publish_lines(
     publisher: Publisher,
-    chunks: AsyncIterator[list[Line]],
-    pace: Pace,
+    chunks: AsyncIterator[list[InputLine]],
+    pace: EventPace,
     stop: asyncio.Event,
+    *,
     from_line: int = 1,
+    tell: Callable[[int], None] = lambda _events: None,
 ) -> None:
     """Put every line from `from_line` on, until the input ends or `stop` is set; then finish.
 
-    What was read is acknowledged when this returns or raises `InvalidLine`.
+    What was read is acknowledged when this returns or raises `InvalidLine`. `tell` hears after
+    every line how many events were sent.
     """
     try:
         async for lines in _lingering(chunks, publisher, stop):
@@ -231,7 +254,8 @@ async def publish_lines(
                     await pace.wait()
                     if stop.is_set():
                         break
-                    await publisher.put(line)
+                    pace.add(await publisher.put(line))
+                    tell(publisher.events.total())
     except InvalidLine:
         await publisher.finish()
         raise
@@ -239,8 +263,8 @@ async def publish_lines(
 
 
 async def _lingering(
-    chunks: AsyncIterator[list[Line]], publisher: Publisher, stop: asyncio.Event
-) -> AsyncIterator[list[Line]]:
+    chunks: AsyncIterator[list[InputLine]], publisher: Publisher, stop: asyncio.Event
+) -> AsyncIterator[list[InputLine]]:
     """Yield the chunks until `stop`; when none comes for a while, send the arrays as they are."""
     stopped = asyncio.ensure_future(stop.wait())
     try:
@@ -262,5 +286,5 @@ async def _lingering(
         stopped.cancel()
 
 
-async def _next(chunks: AsyncIterator[list[Line]]) -> list[Line] | None:
+async def _next(chunks: AsyncIterator[list[InputLine]]) -> list[InputLine] | None:
     return await anext(chunks, None)

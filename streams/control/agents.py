@@ -51,7 +51,7 @@ def new_app(
 
 def group_of(settings: Settings) -> str:
     """Return the control plane's consumer group."""
-    return f"{settings.group}-control"
+    return settings.control_group
 
 
 def _add_agent(app: "FaustApp", name: str, handler: Handler) -> None:

@@ -4,7 +4,7 @@
 interactions from producers and control records from the control plane, in one order.
 """
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, Struct
 
@@ -39,7 +39,10 @@ class Music(Struct, frozen=True, gc=False):
 
 
 class Upload(Struct, frozen=True, tag_field="type", tag="upload"):
-    """A video was published. `followers` is the creator's count at that time."""
+    """A video was published. `followers` is the creator's count at that time.
+
+    `metadata` is the producer's own; recognition looks at texts, integers and truth values in it.
+    """
 
     id: Id
     video: Id
@@ -53,7 +56,7 @@ class Upload(Struct, frozen=True, tag_field="type", tag="upload"):
     city: Text = ""
     followers: Count = 0
     commercial: bool = False
-    metadata: Annotated[dict[Text, Text | int | bool], Meta(max_length=100)] = {}
+    metadata: dict[str, Any] = {}  # whatever JSON holds
 
 
 class Tag(Struct, frozen=True, gc=False):

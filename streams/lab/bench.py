@@ -28,8 +28,8 @@ from streams.errors import Halt, StreamsError
 from streams.lab import recording_bench
 from streams.lab.installation import BatchProducer, Installation
 from streams.lab.load import Batch, Load
-from streams.ops.recount import Verifier, verify
 from streams.ops.topics import wanted_topics
+from streams.ops.verify import Verifier, verify
 from streams.recording.folding import Rules
 from streams.runtime.codec import decode_log
 from streams.runtime.namespace import namespace_of

@@ -24,7 +24,7 @@ from streams.lab.crowd import Crowd
 from streams.lab.feed import Feed
 from streams.lab.installation import Installation
 from streams.lab.story import Story, Tale
-from streams.ops.recount import Verifier, verify
+from streams.ops.verify import Verifier, verify
 from streams.runtime.collector import tame_gc
 from streams.runtime.metrics import Metrics
 from streams.runtime.namespace import namespace_of

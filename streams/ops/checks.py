@@ -2,11 +2,12 @@
 
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
-from streams.errors import StreamsError, Unreachable
-from streams.ops.topics import Step
-from streams.runtime.ports import Store
+from streams.errors import Halt, StreamsError, Unreachable
+from streams.ops.topics import TopicStep, compare_topics
+from streams.runtime.ports import Cluster, Store
+from streams.settings import Settings, shown
 
 Status = Literal["ok", "warn", "fail", "unreachable"]
 PYTHON_NEEDED = (3, 11)
@@ -18,6 +19,16 @@ class Check(NamedTuple):
     status: Status
     check: str
     message: str
+
+
+class WarningStore(Protocol):
+    """What a check needs of a store."""
+
+    async def check(self) -> None:
+        """Raise `Halt` unless the store can be trusted, `Unreachable` if it does not answer."""
+
+    async def warnings(self) -> Sequence[str]:
+        """Return one line for each of its settings that costs memory or safety."""
 
 
 def check_python(version: Sequence[int] = sys.version_info[:3]) -> Check:
@@ -55,6 +66,39 @@ def failed(name: str, error: StreamsError) -> Check:
     return Check("unreachable" if isinstance(error, Unreachable) else "fail", name, str(error))
 
 
+async def check_kafka(cluster: Cluster, settings: Settings) -> list[Check]:
+    """Check that a broker answers, and each topic of these settings."""
+    where = shown(settings.brokers)
+    reached = await attempt_async("kafka", cluster.describe, f"answers at {where}")
+    if reached.status != "ok":
+        return [reached]
+    try:
+        return [reached, *check_topics(await compare_topics(cluster, settings))]
+    except StreamsError as error:
+        return [reached, failed("topics", error)]
+
+
+async def check_store(store: WarningStore) -> list[Check]:
+    """Check that the store answers and can be trusted, and how it is set."""
+    reached = await attempt_async("redis", store.check, "answers, and never evicts")
+    if reached.status != "ok":
+        return [reached]
+    try:
+        return [reached, *(Check("warn", "redis", line) for line in await store.warnings())]
+    except StreamsError as error:
+        return [failed("redis", error)]
+
+
+def conclude(checks: Sequence[Check]) -> None:
+    """Raise `Unreachable` if something did not answer, `Halt` if something else is wrong."""
+    silent = [check.check for check in checks if check.status == "unreachable"]
+    if silent:
+        raise Unreachable(f"no answer: {', '.join(silent)}")
+    wrong = [check.check for check in checks if check.status == "fail"]
+    if wrong:
+        raise Halt(f"{len(wrong)} of {len(checks)} checks failed: {', '.join(wrong)}")
+
+
 async def check_counters(store: Store, namespace: str, partitions: int) -> Check:
     """Check that every partition's counters are of this log, under this secret."""
 
@@ -65,14 +109,14 @@ async def check_counters(store: Store, namespace: str, partitions: int) -> Check
     return await attempt_async("counters", read_all, "are of this log and this secret")
 
 
-def check_topics(steps: Iterable[Step]) -> list[Check]:
+def check_topics(steps: Iterable[TopicStep]) -> list[Check]:
     """Return one line per topic that is not as the settings say, or one that all are."""
     steps = list(steps)
     checks = [_topic(step) for step in steps if step.action != "ok"]
     return checks or [Check("ok", "topics", f"all {len(steps)} are as the settings say")]
 
 
-def _topic(step: Step) -> Check:
+def _topic(step: TopicStep) -> Check:
     name = f"topic {step.topic.name}"
     if step.action == "conflict":
         return Check("fail", name, step.why)

@@ -1,13 +1,17 @@
 """How far consumer groups are behind: in records, and in seconds of the log's own time."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final, NamedTuple
 
-from streams.errors import Retry
-from streams.runtime.ports import Clock, LogReader, Offsets, Place
+from streams.errors import Halt, Retry
+from streams.runtime.ports import Clock, Cluster, LogReader, Offsets, Place
 
 READ_TIMEOUT_S: Final = 20.0
+
+Places = Mapping[Place, int | None]
+Positions = Mapping[str, Places]
+"""Committed positions by group and place; None where the group has committed none."""
 
 
 class Lag(NamedTuple):
@@ -16,13 +20,13 @@ class Lag(NamedTuple):
     `lag_seconds` is the age of the record at the committed offset: how long ago the first event
     was written that the group has not finished. 0 without lag; None if that record cannot be read.
     Below `log_start` records were deleted before the group read them; its lag then counts from
-    there on.
+    there on, and so does that of a partition without a commit (`committed` None).
     """
 
     group: str
     topic: str
     partition: int
-    committed: int
+    committed: int | None
     log_start: int
     end: int
     lag: int
@@ -31,29 +35,71 @@ class Lag(NamedTuple):
     @property
     def lost(self) -> int:
         """Records deleted by retention before the group read them."""
-        return max(self.log_start - self.committed, 0)
+        return 0 if self.committed is None else max(self.log_start - self.committed, 0)
 
     def as_row(self) -> dict[str, Any]:  # what goes to JSON
         """Return the stable fields of the output."""
         return {**self._asdict(), "lost": self.lost}
 
 
+class LagQuery(NamedTuple):
+    """Whose lag is wanted: these groups (None: all), on topics of this prefix or this one alone."""
+
+    groups: Collection[str] | None = None
+    prefix: str = ""
+    topic: str | None = None
+
+    def takes(self, topic: str) -> bool:
+        """Tell whether a topic is wanted."""
+        return topic.startswith(self.prefix) and self.topic in (None, topic)
+
+
+async def positions_of(cluster: Cluster, query: LagQuery) -> Positions:
+    """Return where groups are in each partition of the topics that they committed to.
+
+    A partition of such a topic without a commit has None. Groups that do not exist have nothing.
+    """
+    partitions = {
+        topic: count for topic, count in (await cluster.describe()).items() if query.takes(topic)
+    }
+    known = await cluster.groups()
+    wanted = known if query.groups is None else [one for one in known if one in query.groups]
+    return {group: _filled(await cluster.committed(group), partitions) for group in wanted}
+
+
+async def require_groups(cluster: Cluster, groups: Collection[str]) -> None:
+    """Raise `Halt` with what there is if one of these groups does not exist."""
+    known = await cluster.groups()
+    if unknown := sorted(set(groups) - set(known)):
+        raise Halt(f"no consumer group {', '.join(unknown)}; there are: {', '.join(known) or '-'}")
+
+
+def _filled(committed: Mapping[Place, int], partitions: Mapping[str, int]) -> Places:
+    topics = sorted({topic for topic, _ in committed if topic in partitions})
+    return {
+        (topic, partition): committed.get((topic, partition))
+        for topic in topics
+        for partition in range(partitions[topic])
+    }
+
+
 async def measure_lag(
     reader: LogReader,
-    committed: Mapping[str, Mapping[Place, int]],
+    committed: Positions,
     now_ms: int,
     clock: Clock,
 ) -> list[Lag]:
-    """Return the lag of each group and partition that has a committed offset, sorted.
+    """Return the lag of each group and partition, sorted.
 
-    `committed` maps groups to their positions. Groups with the same position share one read.
+    `committed` maps groups to their positions, as of `positions_of`. Groups with the same
+    position share one read.
     """
     bounds = await _bounds(reader, committed)
     places = {
-        (at, max(position, bounds[at].start))
+        (at, first)
         for positions in committed.values()
         for at, position in positions.items()
-        if at in bounds and position < bounds[at].end
+        if at in bounds and (first := _first(position, bounds[at])) < bounds[at].end
     }
     times = await _times(reader, places, clock)
     return [
@@ -67,12 +113,12 @@ async def measure_lag(
 def _lag(
     group: str,
     at: Place,
-    position: int,
+    position: int | None,
     bounds: Offsets,
     times: Mapping[tuple[Place, int], int],
     now_ms: int,
 ) -> Lag:
-    first = max(position, bounds.start)
+    first = _first(position, bounds)
     lag = max(bounds.end - first, 0)
     seconds: float | None = 0.0
     if lag:
@@ -81,9 +127,12 @@ def _lag(
     return Lag(group, *at, position, bounds.start, bounds.end, lag, seconds)
 
 
-async def _bounds(
-    reader: LogReader, committed: Mapping[str, Mapping[Place, int]]
-) -> dict[Place, Offsets]:
+def _first(position: int | None, bounds: Offsets) -> int:
+    """Return the first offset that is still to be read."""
+    return max(position or 0, bounds.start)
+
+
+async def _bounds(reader: LogReader, committed: Positions) -> dict[Place, Offsets]:
     topics: dict[str, set[int]] = {}
     for positions in committed.values():
         for topic, partition in positions:

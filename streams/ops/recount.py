@@ -5,12 +5,10 @@ of how events become counters. Deliberately slow and plain: dictionaries, no row
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Container, Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Container, Iterable
+from typing import Final
 
-from msgspec import Struct
-
-from streams.core.counters import COUNTERS, VIDEO_ROW, decode_slice
+from streams.core.counters import COUNTERS
 from streams.core.events import (
     ControlRecord,
     InteractionRecord,
@@ -23,70 +21,8 @@ from streams.core.events import (
 from streams.core.partitioner import partition_of
 from streams.core.rule import DEFAULT_WEIGHTS
 from streams.core.units import MICROS, SLICES_PER_VIDEO
-from streams.errors import Halt
-from streams.runtime.answers import require_all
-from streams.runtime.codec import decode_log
-from streams.runtime.ports import LogReader, Offsets, Store, TopicIdentity
-from streams.settings import Settings
 
 Counts = dict[tuple[str, str], dict[str, int]]  # (video, slice) -> counter -> value
-EXAMPLES: Final = 20
-QUIET_TRIES: Final = 5
-
-
-class Difference(Struct, frozen=True):
-    """One counter that the store and the log tell differently; None: there is none at all."""
-
-    partition: int
-    video: str
-    slice: str
-    counter: str
-    stored: int | None
-    recounted: int | None
-
-
-class Verification(Struct):
-    """What was compared and what differed; `examples` holds the first few differences."""
-
-    partitions: int = 0
-    records: int = 0
-    checked: int = 0
-    differences: int = 0
-    examples: list[Difference] = []
-
-
-async def _bounds(reader: LogReader, topic: str, partition: int) -> Offsets:
-    return require_all(topic, [partition], await reader.offsets(topic, [partition]))[partition]
-
-
-async def verify(
-    reader: LogReader, store: Store, identity: TopicIdentity, namespace: str, tools: "Verifier"
-) -> Verification:
-    """Compare every counter of every partition with a recount up to its watermark.
-
-    `Halt` if the log no longer holds what was counted, if nothing was counted of it, or if a
-    worker keeps writing.
-    """
-    result = Verification()
-    for partition in range(identity.partitions):
-        bounds = await _bounds(reader, identity.topic, partition)
-        if await store.meta(partition, namespace) is None:
-            _require_empty(partition, bounds)
-            continue
-        watermark, rows = await _quiet_rows(store, partition)
-        _require_whole(partition, bounds, watermark)
-        recount = Recount(partition, identity.partitions, tools.settings.generation_records)
-        result.records += await _read(reader, identity.topic, recount, watermark, tools)
-        result.partitions += 1
-        _compare(partition, rows, recount.counts, result)
-    return result
-
-
-class Verifier(Struct, frozen=True):
-    """What verification needs beside its ports."""
-
-    settings: Settings
-    secret: bytes
 
 
 class Recount:
@@ -94,7 +30,7 @@ class Recount:
 
     def __init__(self, partition: int, partitions: int, generation_records: int) -> None:
         self.counts: Final[Counts] = {}
-        self._partition = partition
+        self.partition: Final = partition
         self._partitions = partitions
         self._generation_records = generation_records
         self._ids: defaultdict[int, set[str]] = defaultdict(set)  # generation -> what was met
@@ -120,7 +56,7 @@ class Recount:
             self._any_like[generation].add((event.viewer, event.video))
         if self._met(event.id, generation):
             return
-        if partition_of(event.video.encode(), self._partitions) != self._partition:
+        if partition_of(event.video.encode(), self._partitions) != self.partition:
             return
         slice_id = self._counted_in(event, generation)
         if isinstance(event, Unlike) and not self._likes_left(event.video, slice_id):
@@ -229,91 +165,3 @@ def _is_liked(acts: Iterable[str]) -> bool:
     for act in acts:
         last = act
     return bool(last)
-
-
-async def _quiet_rows(
-    store: Store, partition: int
-) -> tuple[int, Mapping[str, Mapping[str, bytes]]]:
-    """Return watermark and rows that belong together: nothing was flushed between."""
-    for _ in range(QUIET_TRIES):
-        before = await store.watermark(partition)
-        rows = await store.scan(partition)
-        if before is not None and before == await store.watermark(partition):
-            return before, rows
-    raise Halt(
-        f"partition {partition} is being written all the time: stop the workers, or their load",
-        code="busy",
-        partition=partition,
-    )
-
-
-def _require_empty(partition: int, bounds: Offsets) -> None:
-    if bounds.end:
-        raise Halt(
-            f"partition {partition}: {bounds.end} offsets in the log and no counters: start a "
-            "worker; if one was here before, Redis lost its data (`streams counters rebuild`)",
-            code="watermark_missing",
-            partition=partition,
-        )
-
-
-def _require_whole(partition: int, bounds: Offsets, watermark: int) -> None:
-    if bounds.start:
-        raise Halt(
-            f"partition {partition}: the log begins at {bounds.start}: what came before cannot be "
-            "counted again",
-            code="data_loss",
-            partition=partition,
-        )
-    if bounds.end <= watermark:
-        raise Halt(
-            f"partition {partition}: the log ends at {bounds.end}, below the watermark {watermark}",
-            code="log_truncated",
-            partition=partition,
-        )
-
-
-async def _read(
-    reader: LogReader, topic: str, recount: Recount, watermark: int, tools: Verifier
-) -> int:
-    """Give the recount every event up to the watermark; return the records read."""
-    partition = recount._partition  # noqa: SLF001 - one file, one story
-    reader.assign({(topic, partition): 0})
-    records = 0
-    while await reader.position(topic, partition) <= watermark:
-        batches = await reader.fetch(1_000, 10_000)
-        batch = [r for r in batches.get((topic, partition), ()) if r.offset <= watermark]
-        records += len(batch)
-        decoded = decode_log(batch, tools.secret, tools.settings.record_bytes)
-        for event, offset in zip(decoded.events, decoded.offsets, strict=True):
-            recount.add(event, offset)
-    return records
-
-
-def _compare(
-    partition: int,
-    stored: Mapping[str, Mapping[str, bytes]],
-    recounted: Counts,
-    result: Verification,
-) -> None:
-    """Compare both directions: what is stored, and what should be."""
-    found: Counts = {}
-    for video, fields in stored.items():
-        for slice_id, raw in fields.items():
-            if slice_id != VIDEO_ROW:
-                row = decode_slice(raw)
-                found[video, slice_id] = {name: getattr(row, name) for name in COUNTERS}
-    for key in _union(found, recounted):
-        ours: dict[str, Any] = found.get(key, {})
-        theirs: dict[str, Any] = recounted.get(key, {})
-        for name in COUNTERS:
-            result.checked += 1
-            have, want = ours.get(name), theirs.get(name)
-            if have != want and (have or want or key not in found):
-                result.differences += 1
-                if len(result.examples) < EXAMPLES:
-                    result.examples.append(Difference(partition, *key, name, have, want))
-
-
-def _union(*keyed: Mapping[tuple[str, str], object]) -> Iterable[tuple[str, str]]:
-    return sorted(set().union(*keyed))

@@ -1,24 +1,34 @@
-"""Reading a topic as it grows, from a place named by people, and sampling it."""
+"""Reading a topic as it grows, from where people want it, and sampling it."""
 
 import asyncio
 import random
-import re
-from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import datetime
-from typing import Final, NamedTuple
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from typing import Final, Literal, NamedTuple
 
-from streams.errors import Halt, Retry, Unreachable
+from streams.core.partitioner import partition_of
+from streams.errors import Retry, Unreachable
 from streams.runtime.answers import require_all
-from streams.runtime.ports import LogReader, Place, Record
+from streams.runtime.ports import Cluster, LogReader, Place, Record
 
 FETCH_MS: Final = 200
 FETCH_RECORDS: Final = 2_000
 SILENCE_S: Final = 30
-_AGO: Final = re.compile(r"\A-(\d{1,9})(ms|s|m|h|d)\Z")
-_UNIT_MS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
-class Span(NamedTuple):
+Start = int | Literal["earliest", "latest"]
+"""Where to begin: an end of the log as it is now, or a time in milliseconds since 1970."""
+
+
+class Tail(NamedTuple):
+    """Which part of a topic is wanted; with `video`, the partition of that video alone."""
+
+    topic: str
+    start: Start
+    video: str | None
+    follow: bool
+
+
+class TailSpan(NamedTuple):
     """A piece of a topic: first offset and, as of now, next offset to be written, by partition."""
 
     topic: str
@@ -26,43 +36,38 @@ class Span(NamedTuple):
     end: Mapping[int, int]
 
 
-def parse_start(text: str, now_ms: int) -> int | str:
-    """Return `beginning` or `end` as they are, `-1h` or an ISO 8601 time as ms since 1970.
+async def partitions_of(cluster: Cluster, topic: str, video: str | None) -> Sequence[int]:
+    """Return the partitions of a topic, with `video` its own alone; `Halt` if there is no topic."""
+    count = (await cluster.identity(topic)).partitions
+    return [partition_of(video.encode(), count)] if video else range(count)
 
-    >>> parse_start("-90s", 1_000_000), parse_start("1970-01-01T00:00:05Z", 0)
-    (910000, 5000)
-    """
-    if text in ("beginning", "end"):
-        return text
-    if ago := _AGO.match(text):
-        return now_ms - int(ago[1]) * _UNIT_MS[ago[2]]
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        raise Halt(
-            f"--from {text}: give beginning, end, a time ago such as -30s, -2h or -1d, "
-            "or an ISO 8601 time"
-        ) from None
-    return int(at.timestamp() * 1000)
+
+async def read_tail(
+    reader: LogReader, tail: Tail, partitions: Sequence[int]
+) -> AsyncGenerator[Record, None]:
+    """Yield the records of a tail in these partitions, as of `partitions_of`."""
+    span = await locate(reader, tail.topic, partitions, tail.start)
+    async for record in read_span(reader, span, follow=tail.follow):
+        yield record
 
 
 async def locate(
-    reader: LogReader, topic: str, partitions: Sequence[int], start: int | str
-) -> Span:
-    """Return the span of some partitions of a topic, `start` as of `parse_start`."""
+    reader: LogReader, topic: str, partitions: Sequence[int], start: Start
+) -> TailSpan:
+    """Return the span of some partitions of a topic."""
     bounds = require_all(topic, partitions, await reader.offsets(topic, partitions))
     ends = {partition: both.end for partition, both in bounds.items()}
-    if start == "end":
-        return Span(topic, ends, ends)
+    if start == "latest":
+        return TailSpan(topic, ends, ends)
     starts = {partition: both.start for partition, both in bounds.items()}
-    if isinstance(start, int):
+    if start != "earliest":
         found = await reader.offsets_at(topic, dict.fromkeys(partitions, start))
         require_all(topic, partitions, found)
         starts = {p: ends[p] if (at := found[p]) is None else at for p in partitions}
-    return Span(topic, starts, ends)
+    return TailSpan(topic, starts, ends)
 
 
-async def read_span(reader: LogReader, span: Span, *, follow: bool) -> AsyncIterator[Record]:
+async def read_span(reader: LogReader, span: TailSpan, *, follow: bool) -> AsyncIterator[Record]:
     """Yield the records of a span, with `follow` for ever, else up to its end as it was.
 
     A read that fails for now is tried again; `Unreachable` when, without `follow`, nothing has
@@ -106,7 +111,9 @@ async def _fetch(reader: LogReader) -> Mapping[Place, Sequence[Record]]:
         return {}
 
 
-def _within(found: Mapping[Place, Sequence[Record]], span: Span, *, follow: bool) -> list[Record]:
+def _within(
+    found: Mapping[Place, Sequence[Record]], span: TailSpan, *, follow: bool
+) -> list[Record]:
     return [
         record
         for records in found.values()
@@ -115,6 +122,6 @@ def _within(found: Mapping[Place, Sequence[Record]], span: Span, *, follow: bool
     ]
 
 
-async def _finished(reader: LogReader, span: Span, left: set[int]) -> set[int]:
+async def _finished(reader: LogReader, span: TailSpan, left: set[int]) -> set[int]:
     """Return the partitions read to their end; the last offset need not be a record's."""
     return {p for p in left if await reader.position(span.topic, p) >= span.end[p]}

@@ -1,20 +1,22 @@
 """The topics the pipeline needs, what exists, and the difference."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
+from streams.runtime.ports import Cluster
 from streams.settings import TOPICS, Settings
 
 RECEIPTS_KEPT_HOURS: Final = 2_160
 """Receipts explain decisions long after the log is gone: 90 days, or the log's own time."""
 BATCH_OVERHEAD_BYTES: Final = 65_536
 """What a record's headers and batch add to the largest value that is parsed."""
+DELETES: Final = " (deletes records, done with --allow-deleting only)"
 _HOUR_MS: Final = 3_600_000
 
 Action = Literal["create", "change", "ok", "conflict"]
 
 
-class Topic(NamedTuple):
+class WantedTopic(NamedTuple):
     """A topic as it should be."""
 
     name: str
@@ -23,16 +25,24 @@ class Topic(NamedTuple):
     configs: Mapping[str, str]
 
 
-class Step(NamedTuple):
-    """What is to be done about one topic; `why` says it for people, "" where all is well."""
+class TopicStep(NamedTuple):
+    """What is to be done about one topic; `why` says it for people, "" where all is well.
 
-    topic: Topic
+    A change sets `configs`; those named in `deleting` would delete records that are there now.
+    """
+
+    topic: WantedTopic
     action: Action
-    configs: Mapping[str, str]  # to be set by a change
+    configs: Mapping[str, str]
     why: str
+    deleting: frozenset[str] = frozenset()
+
+    def keeping(self) -> Mapping[str, str]:
+        """Return what can be set without deleting records."""
+        return {name: text for name, text in self.configs.items() if name not in self.deleting}
 
 
-def wanted_topics(settings: Settings) -> list[Topic]:
+def wanted_topics(settings: Settings) -> list[WantedTopic]:
     """Return every topic and its dead letters; none is compacted: each is a log, not a table."""
     log_ms = settings.retention_hours * _HOUR_MS
     receipts_ms = max(log_ms, RECEIPTS_KEPT_HOURS * _HOUR_MS)
@@ -43,15 +53,43 @@ def wanted_topics(settings: Settings) -> list[Topic]:
         full = settings.topic(source) if name else settings.dead_letters(source)
         kept = receipts_ms if name == "decisions" else log_ms
         configs = _configs(settings, kept)
-        topics.append(Topic(full, settings.partitions, settings.replication, configs))
+        topics.append(WantedTopic(full, settings.partitions, settings.replication, configs))
     return topics
 
 
-def plan(
-    wanted: Sequence[Topic],
+async def compare_topics(cluster: Cluster, settings: Settings) -> list[TopicStep]:
+    """Return the plan for the topics of these settings on a cluster."""
+    existing = await cluster.describe()
+    wanted = wanted_topics(settings)
+    configs = {
+        topic.name: await cluster.configs(topic.name) for topic in wanted if topic.name in existing
+    }
+    return plan_topics(wanted, existing, configs)
+
+
+async def apply_steps(
+    cluster: Cluster,
+    steps: Sequence[TopicStep],
+    *,
+    allow_deleting: bool,
+    tell: Callable[[int], None],
+) -> int:
+    """Create and change topics as the steps say; return how many were.
+
+    What deletes records is left alone unless it is allowed. `tell` hears how many steps are done.
+    """
+    acted = 0
+    for done, step in enumerate(steps, start=1):
+        acted += await _act(cluster, step, step.configs if allow_deleting else step.keeping())
+        tell(done)
+    return acted
+
+
+def plan_topics(
+    wanted: Sequence[WantedTopic],
     partitions: Mapping[str, int],
     configs: Mapping[str, Mapping[str, str]],
-) -> list[Step]:
+) -> list[TopicStep]:
     """Return one step per wanted topic.
 
     `partitions` has the count of every topic that exists, `configs` what is known of theirs; an
@@ -63,6 +101,17 @@ def plan(
     ]
 
 
+async def _act(cluster: Cluster, step: TopicStep, configs: Mapping[str, str]) -> bool:
+    topic = step.topic
+    if step.action == "create":
+        await cluster.create(topic.name, topic.partitions, topic.replication, topic.configs)
+        return True
+    if step.action == "change" and configs:
+        await cluster.set_configs(topic.name, configs)
+        return True
+    return False
+
+
 def _configs(settings: Settings, kept_ms: int) -> dict[str, str]:
     return {
         "cleanup.policy": "delete",
@@ -72,28 +121,37 @@ def _configs(settings: Settings, kept_ms: int) -> dict[str, str]:
     }
 
 
-def _step(topic: Topic, partitions: int | None, found: Mapping[str, str]) -> Step:
+def _step(topic: WantedTopic, partitions: int | None, found: Mapping[str, str]) -> TopicStep:
     if partitions is None:
-        return Step(topic, "create", {}, "does not exist")
+        return TopicStep(topic, "create", {}, "does not exist")
     if partitions != topic.partitions:
         why = (
             f"has {partitions} partitions, the settings say {topic.partitions}: set partitions to "
             f"{partitions}, or use another --topic-prefix"
         )
-        return Step(topic, "conflict", {}, why)
+        return TopicStep(topic, "conflict", {}, why)
     if "compact" in found.get("cleanup.policy", ""):
         why = (
             f"cleanup.policy is {found['cleanup.policy']}, which deletes what the counters are "
             "made of: use another --topic-prefix, or set it to delete yourself"
         )
-        return Step(topic, "conflict", {}, why)
+        return TopicStep(topic, "conflict", {}, why)
     differing = {
         name: value for name, value in topic.configs.items() if _differs(name, value, found)
     }
     if not differing:
-        return Step(topic, "ok", {}, "")
+        return TopicStep(topic, "ok", {}, "")
     why = ", ".join(f"{name} {found[name]} -> {value}" for name, value in differing.items())
-    return Step(topic, "change", differing, why)
+    deleting = frozenset({"retention.ms"} if _is_shorter(differing, found) else ())
+    return TopicStep(topic, "change", differing, f"{why}{DELETES if deleting else ''}", deleting)
+
+
+def _is_shorter(differing: Mapping[str, str], found: Mapping[str, str]) -> bool:
+    """Tell whether records that the topic keeps now would be deleted; -1 keeps all."""
+    if "retention.ms" not in differing:
+        return False
+    before, after = int(found["retention.ms"]), int(differing["retention.ms"])
+    return after >= 0 and (before < 0 or after < before)
 
 
 def _differs(name: str, value: str, found: Mapping[str, str]) -> bool:

@@ -24,6 +24,7 @@ from streams.core.receipts import Refusal
 from streams.core.units import ID_ALPHABET, is_slice
 from streams.errors import DeadLetter, RejectReason
 from streams.runtime.headers import require_names
+from streams.runtime.lenient import decode_leniently
 from streams.runtime.ports import Headers, Record
 from streams.runtime.reasons import (
     PARSER_ERRORS,
@@ -117,11 +118,16 @@ def decode_log(records: Sequence[Record], secret: bytes, limit: int) -> Decoded:
 def decode_one(
     topic: ControlTopic, value: bytes | None, limit: int
 ) -> Upload | Recognition | Review:
-    """Decode one record of a control-plane topic; `DeadLetter` if it cannot be used."""
-    if value is not None and len(value) > limit:
+    """Decode one record of a control-plane topic; `DeadLetter` if it cannot be used.
+
+    Null in an optional field is as good as no field.
+    """
+    if value is None:
+        raise DeadLetter("tombstone", "the record has no value")
+    if len(value) > limit:
         raise _too_large(len(value), limit)
     try:
-        event: Upload | Recognition | Review = _DECODERS[topic].decode(value)  # type: ignore[arg-type]
+        event: Upload | Recognition | Review = decode_leniently(_DECODERS[topic], value)
     except PARSER_ERRORS as error:
         raise classify(error, value) from None
     require_ids(event)

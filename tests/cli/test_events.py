@@ -1,10 +1,13 @@
+import gzip
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Producer
 from kit.command import environment, streams
+from kit.servers import create_topic
 
 DATA = Path(__file__).parents[1] / "data" / "obd"
 LOG = DATA / "random_men.csv"
@@ -97,6 +100,16 @@ def test_validate_names_each_bad_line_and_ends_with_3() -> None:
     ]
 
 
+def test_validate_takes_what_producers_have(tmp_path: Path) -> None:
+    first, second, *_ = GOLDEN.splitlines()
+    path = tmp_path / "events.ndjson.gz"
+    nulls = {"hashtags": None, "metadata": {"place": [41.8, {"deep": 1.5}]}}
+    upload = json.dumps(json.loads(first) | nulls)
+    path.write_bytes(gzip.compress(f"\ufeff{upload}\n[{first},{second}]\n".encode()))
+    done = streams("events", "validate", path)
+    assert (done.returncode, done.stderr) == (0, "3 valid, 0 invalid\n")
+
+
 def test_examples_are_valid_and_need_no_broker() -> None:
     examples = streams("events", "sample", "--example", brokers="127.0.0.1:1")
     assert examples.returncode == 0
@@ -110,7 +123,23 @@ def test_a_broker_that_does_not_answer_ends_with_4() -> None:
 
 def test_a_start_that_cannot_be_read_is_told() -> None:
     done = streams("events", "tail", "--from", "yesterday", "--brokers", "127.0.0.1:1")
-    assert (done.returncode, "--from yesterday: give beginning" in done.stderr) == (1, True)
+    refusal = done.stderr.splitlines()[-1]
+    assert done.returncode == 2
+    assert refusal.startswith("Error: Invalid value for '--from': 'yesterday' is no time: write")
+
+
+@pytest.mark.real
+def test_a_policy_is_one_line_with_its_short_fields_first(brokers: str, unique: str) -> None:
+    create_topic(brokers, f"{unique}.interactions", 1)
+    policy = {"slices": {f"discover:{n}": {"reach": n} for n in range(900)}, "type": "policy"}
+    producer = Producer({"bootstrap.servers": brokers})
+    producer.produce(f"{unique}.interactions", json.dumps(policy | {"version": "p7"}).encode())
+    assert producer.flush(30) == 0
+    where = {"brokers": brokers, "topic_prefix": f"{unique}."}
+    tail = ("events", "tail", "--from", "earliest", "--no-follow")
+    [line] = streams(*tail, **where).stdout.splitlines()
+    assert "discover:899" in line
+    assert line.index("version=") < line.index("slices=")
 
 
 @pytest.mark.real
@@ -136,6 +165,9 @@ def test_tail_and_sample_show_what_was_published(brokers: str, unique: str) -> N
     assert len(recent.stdout.splitlines()) == len(expected)
 
     sample = ("events", "sample", "--topic", "uploads", "--seed", 1, "--output", "ndjson")
+    named = ("--topic", f"{unique}.interactions", "--from", "1000000000000", "--no-follow")
+    assert len(streams("events", "tail", *named, **where).stdout.splitlines()) == len(expected)
+
     chosen = [
         json.loads(row) for row in streams(*sample, "--count", 3, **where).stdout.splitlines()
     ]

@@ -37,7 +37,9 @@ def test_lag_is_counted_in_records_and_in_seconds_since_the_first_unread_one(
     assert behind["lag_seconds"] > 86_400  # the records say 2024
     assert (there["group"], there["lag"], there["lag_seconds"]) == (f"{unique}-done", 0, 0.0)
 
-    listed = streams("lag", "list", "--topic", unique, "--output", "ndjson", brokers=brokers)
+    listed = streams(
+        "lag", "list", "--all", "--topic", unique, "--output", "ndjson", brokers=brokers
+    )
     assert len(listed.stdout.splitlines()) == 2
 
 
@@ -49,3 +51,22 @@ def test_a_group_that_does_not_exist_is_told(brokers: str) -> None:
 
 def test_a_broker_that_does_not_answer_ends_with_4() -> None:
     assert streams("lag", "list", brokers="127.0.0.1:1").returncode == 4
+
+
+@pytest.mark.real
+def test_the_own_groups_are_shown_unless_the_whole_cluster_is_wanted(
+    brokers: str, unique: str
+) -> None:
+    topic = f"{unique}.interactions"
+    create_topic(brokers, topic, 2)
+    own = {"brokers": brokers, "topic_prefix": f"{unique}.", "group": f"{unique}-own"}
+    commit(brokers, f"{unique}-own", topic, 0)
+    commit(brokers, f"{unique}-other", topic, 0)
+    rows = json.loads(streams("lag", "list", "--output", "json", **own).stdout)
+    assert [(row["group"], row["partition"], row["committed"]) for row in rows] == [
+        (f"{unique}-own", 0, 0),
+        (f"{unique}-own", 1, None),
+    ]
+    whole = streams("lag", "list", "--all", "--topic", "interactions", "--output", "json", **own)
+    groups = {row["group"] for row in json.loads(whole.stdout)}
+    assert groups == {f"{unique}-own", f"{unique}-other"}

@@ -1,3 +1,4 @@
+import gzip
 import json
 import signal
 import subprocess
@@ -51,6 +52,15 @@ def test_an_invalid_line_stops_and_says_what_is_sent_and_where_to_go_on(where: W
 
 
 @pytest.mark.real
+def test_arrays_and_gzip_are_published(where: Where, tmp_path: Path) -> None:
+    path = tmp_path / "events.gz"
+    array = "[" + ",".join(GOLDEN.splitlines()) + "]\n"
+    path.write_bytes(gzip.compress(f"\ufeff{array}".encode()))
+    done = streams("publish", path, "--output", "ndjson", "--rate", "1000000", **where)
+    assert [json.loads(line)["events"] for line in done.stdout.splitlines()] == [34, 400]
+
+
+@pytest.mark.real
 def test_old_events_are_refused_when_the_broker_would_delete_them(where: Where) -> None:
     done = streams("publish", "--timestamps", "event", stdin=GOLDEN, **where)
     assert done.returncode == 3
@@ -88,5 +98,6 @@ def test_ctrl_c_finishes_what_was_read_and_says_where_to_go_on(where: Where) -> 
         )
         assert len(arrived.stdout.splitlines()) == 400  # though the input is still open
         process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)  # within half a second: one
         assert process.wait(30) == 130
         assert "stopped after line 434; go on with --from-line 435" in process.stderr.read()

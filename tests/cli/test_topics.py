@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 from kit.command import Done, Where, streams
 from kit.servers import create_topic
 
@@ -36,6 +37,29 @@ def test_a_changed_setting_is_applied_to_the_entries_that_differ(where: Where) -
     assert streams("topics", "apply", "--yes", **longer).returncode == 0
     done = streams("topics", "plan", "--output", "json", **longer)
     assert set(actions(done).values()) == {"ok"}
+
+
+@pytest.mark.real
+def test_a_hand_set_retention_is_marked_and_left_alone_unless_deleting_is_allowed(
+    where: Where,
+) -> None:
+    streams("topics", "apply", "--yes", **where)
+    topic = f"{where['topic_prefix']}interactions"
+    admin = AdminClient({"bootstrap.servers": where["brokers"]})
+    entry = ConfigEntry("retention.ms", "-1", incremental_operation=AlterConfigOpType.SET)
+    by_hand = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[entry])
+    admin.incremental_alter_configs([by_hand])[by_hand].result(30)
+
+    planned = streams("topics", "plan", "--output", "json", **where)
+    marked = [row["topic"] for row in json.loads(planned.stdout) if row["deletes"]]
+    assert marked == [topic]
+    kept = streams("topics", "apply", "--yes", **where)
+    assert kept.returncode == 0
+    assert f"left alone: {topic} retention.ms -1 -> 604800000 (deletes records" in kept.stderr
+    assert actions(streams("topics", "plan", "--output", "json", **where))[topic] == "change"
+    allowed = streams("topics", "apply", "--yes", "--allow-deleting", **where)
+    assert "1 topics created or changed" in allowed.stderr
+    assert actions(streams("topics", "plan", "--output", "json", **where))[topic] == "ok"
 
 
 @pytest.mark.real

@@ -1,7 +1,7 @@
 import pytest
 
 from streams.client.examples import EXAMPLES
-from streams.client.intake import take_line
+from streams.client.intake import take_event
 from streams.errors import DeadLetter
 from streams.runtime.codec import FUTURE_MS
 from streams.runtime.signing import encode
@@ -15,12 +15,12 @@ VIEW = (
 
 def reason_of(line: bytes, now_ms: int = NOW_MS, limit: int = 10_000) -> str:
     with pytest.raises(DeadLetter) as refused:
-        take_line(line, now_ms, limit)
+        take_event(line, now_ms, limit)
     return refused.value.reason
 
 
 def test_every_example_is_taken_and_goes_to_its_topic() -> None:
-    topics = [take_line(encode(event), NOW_MS, 10_000).topic for event in EXAMPLES]
+    topics = [take_event(encode(event), NOW_MS, 10_000).topic for event in EXAMPLES]
     assert topics == ["uploads", "recognitions", "reviews"] + ["interactions"] * 10
 
 
@@ -66,10 +66,10 @@ def test_what_the_pipeline_would_refuse_is_refused_for_the_same_reason(
 
 def test_a_line_above_the_limit_is_not_parsed() -> None:
     assert reason_of(VIEW, limit=len(VIEW) - 1) == "too_large"
-    assert take_line(VIEW, NOW_MS, len(VIEW)).topic == "interactions"
+    assert take_event(VIEW, NOW_MS, len(VIEW)).topic == "interactions"
 
 
 def test_an_event_ahead_of_its_record_is_refused() -> None:
     ahead = 1_714_557_600_000 - FUTURE_MS
     assert reason_of(VIEW, now_ms=ahead - 1) == "future"
-    assert take_line(VIEW, ahead, 10_000).topic == "interactions"
+    assert take_event(VIEW, ahead, 10_000).topic == "interactions"

@@ -1,4 +1,6 @@
+import gzip
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -55,3 +57,47 @@ async def test_a_file_that_is_not_there_is_told_in_one_line(tmp_path: Path) -> N
 async def test_a_folder_is_told_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(Halt, match="cannot be read: Is a directory"):
         await lines_of(tmp_path)
+
+
+async def test_a_byte_order_mark_is_read_over_in_the_first_line_only(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    path.write_bytes(b"\xef\xbb\xbfa\n\xef\xbb\xbfb\n")
+    assert await lines_of(path) == [(1, b"a"), (2, b"\xef\xbb\xbfb")]
+
+
+async def test_gzipped_input_is_unpacked_member_by_member(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    long = os.urandom(300_000).hex().encode()
+    packed = [gzip.compress(b"\xef\xbb\xbfa\n" + long), gzip.compress(b"\nb\n")]
+    path.write_bytes(packed[0] + packed[1] + bytes(100))
+    assert await lines_of(path, limit=1_000_000) == [(1, b"a"), (2, long), (3, b"b")]
+
+
+async def test_a_gzip_bomb_needs_no_memory(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    path.write_bytes(gzip.compress(bytes(50_000_000) + b"\nb"))
+    first, second = await lines_of(path, limit=10)
+    assert len(first[1]) < 1_000_000
+    assert second == (2, b"b")
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [(lambda packed: packed[:-9], "cut off"), (lambda packed: packed + b"garbage", "damaged")],
+)
+async def test_damaged_gzip_is_told_in_one_line(
+    tmp_path: Path, damage: Callable[[bytes], bytes], words: str
+) -> None:
+    path = tmp_path / "f"
+    path.write_bytes(damage(gzip.compress(b"a\nb\n" * 1_000)))
+    with pytest.raises(Halt, match=f"its gzip data is {words}"):
+        await lines_of(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"a", b"\x1f"])
+async def test_input_shorter_than_any_mark_is_taken_as_it_is(
+    tmp_path: Path, content: bytes
+) -> None:
+    path = tmp_path / "f"
+    path.write_bytes(content)
+    assert [text for _, text in await lines_of(path)] == [content] * bool(content)

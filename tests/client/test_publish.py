@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.client.examples import EXAMPLES
-from streams.client.lines import Line
+from streams.client.lines import InputLine
 from streams.client.publish import (
+    EventPace,
     InvalidLine,
     NotSent,
-    Pace,
     Publisher,
     PublishOptions,
     publish_lines,
@@ -51,7 +51,7 @@ class Run:
 
     async def put(self, texts: Iterable[bytes]) -> None:
         for number, text in enumerate(texts, start=1):
-            await self.publisher.put(Line(number, text))
+            await self.publisher.put(InputLine(number, text))
         await self.publisher.finish()
 
     def records(self, topic: str) -> list[Record]:
@@ -85,11 +85,16 @@ async def test_records_are_of_now_or_of_their_events() -> None:
 async def test_an_invalid_line_stops_with_its_number_and_what_stood_before_is_sent() -> None:
     run = Run(batch=100)
 
-    async def chunks() -> AsyncIterator[list[Line]]:
-        yield [Line(1, like(1)), Line(2, like(2)), Line(3, b"{"), Line(4, like(4))]
+    async def chunks() -> AsyncIterator[list[InputLine]]:
+        yield [
+            InputLine(1, like(1)),
+            InputLine(2, like(2)),
+            InputLine(3, b"{"),
+            InputLine(4, like(4)),
+        ]
 
     with pytest.raises(InvalidLine, match=r"^line 3: json") as refused:
-        await publish_lines(run.publisher, chunks(), Pace(None, lambda: 0.0), asyncio.Event())
+        await publish_lines(run.publisher, chunks(), EventPace(None, lambda: 0.0), asyncio.Event())
     assert refused.value.line == 3
     assert run.ids() == ["e1", "e2"]
 
@@ -152,10 +157,10 @@ async def test_a_large_array_is_sent_before_it_outgrows_a_record() -> None:
 
 async def test_a_record_that_is_not_written_names_the_first_line_to_send_again() -> None:
     run = Run()
-    await run.publisher.put(Line(1, like(1)))
+    await run.publisher.put(InputLine(1, like(1)))
     run.producer.fail_next(Retry("no leader"))
-    await run.publisher.put(Line(2, like(2)))
-    await run.publisher.put(Line(3, like(3)))
+    await run.publisher.put(InputLine(2, like(2)))
+    await run.publisher.put(InputLine(3, like(3)))
     with pytest.raises(NotSent, match="no leader; go on with --from-line 2"):
         await run.publisher.finish()
 
@@ -164,12 +169,12 @@ async def test_an_unfinished_array_is_sent_when_the_input_falls_silent() -> None
     run, stop = Run(batch=100), asyncio.Event()
     silent = asyncio.Event()
 
-    async def chunks() -> AsyncIterator[list[Line]]:
-        yield [Line(1, like(1))]
+    async def chunks() -> AsyncIterator[list[InputLine]]:
+        yield [InputLine(1, like(1))]
         await silent.wait()
 
     task = asyncio.ensure_future(
-        publish_lines(run.publisher, chunks(), Pace(None, lambda: 0.0), stop)
+        publish_lines(run.publisher, chunks(), EventPace(None, lambda: 0.0), stop)
     )
     async with asyncio.timeout(5):
         while run.ids() != ["e1"]:  # noqa: ASYNC110 - the log tells nobody when it grows
@@ -181,23 +186,23 @@ async def test_an_unfinished_array_is_sent_when_the_input_falls_silent() -> None
 async def test_a_stop_finishes_what_was_read_though_the_input_never_ends() -> None:
     run, stop = Run(batch=100), asyncio.Event()
 
-    async def chunks() -> AsyncIterator[list[Line]]:
-        yield [Line(1, like(1))]
+    async def chunks() -> AsyncIterator[list[InputLine]]:
+        yield [InputLine(1, like(1))]
         stop.set()
         await asyncio.Event().wait()
 
-    await publish_lines(run.publisher, chunks(), Pace(None, lambda: 0.0), stop)
+    await publish_lines(run.publisher, chunks(), EventPace(None, lambda: 0.0), stop)
     assert (run.ids(), run.publisher.last_line) == (["e1"], 1)
 
 
 async def test_lines_before_the_first_wanted_are_left_out() -> None:
     run = Run()
 
-    async def chunks() -> AsyncIterator[list[Line]]:
-        yield [Line(number, like(number)) for number in range(1, 6)]
+    async def chunks() -> AsyncIterator[list[InputLine]]:
+        yield [InputLine(number, like(number)) for number in range(1, 6)]
 
     stop = asyncio.Event()
-    await publish_lines(run.publisher, chunks(), Pace(None, lambda: 0.0), stop, from_line=4)
+    await publish_lines(run.publisher, chunks(), EventPace(None, lambda: 0.0), stop, from_line=4)
     assert run.ids() == ["e4", "e5"]
 
 
@@ -208,7 +213,61 @@ async def test_a_pace_keeps_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
         time[0] += seconds
 
     monkeypatch.setattr(asyncio, "sleep", nap)
-    pace = Pace(50.0, lambda: time[0])
+    pace = EventPace(50.0, lambda: time[0])
     for _ in itertools.repeat(None, 101):
         await pace.wait()
+        pace.add(1)
     assert time[0] == pytest.approx(2.0, abs=0.02)
+
+
+async def test_the_events_of_an_array_in_a_line_are_sent_one_by_one_or_packed() -> None:
+    line = b"[" + like(1, "a") + b", " + like(2, "b") + b"," + encode(EXAMPLES[0]) + b"]"
+    single, packed = Run(), Run(batch=10)
+    await single.put([line])
+    await packed.put([line, like(3, "a")])
+    assert sorted(single.ids()) == ["e1", "e2"]
+    assert sorted(packed.ids()) == ["e1", "e2", "e3"]
+    assert len(single.records("uploads")) == len(packed.records("uploads")) == 1
+    for record in single.records("interactions"):
+        video = json.loads(record.value)["video"]
+        assert record.partition == partition_of(video.encode(), PARTITIONS)
+
+
+async def test_of_an_array_with_an_invalid_element_nothing_is_sent_and_it_is_named() -> None:
+    run = Run()
+    await run.put([like(1)])
+    with pytest.raises(InvalidLine, match="line 1: slice: element 1: "):
+        await run.put([b"[" + like(2) + b"," + like(3).replace(b"football", b"Foot") + b"]"])
+    assert run.ids() == ["e1"]
+
+
+async def test_valid_elements_are_sent_when_invalid_ones_are_skipped() -> None:
+    run = Run(skip_invalid=True)
+    await run.put([b"[" + like(1) + b",1," + like(2) + b"]", b"[]"])
+    assert (sorted(run.ids()), run.publisher.skipped) == (["e1", "e2"], 2)
+
+
+async def test_a_rate_counts_the_events_of_arrays(monkeypatch: pytest.MonkeyPatch) -> None:
+    naps: list[float] = []
+
+    async def nap(seconds: float) -> None:
+        naps.append(seconds)
+
+    async def chunks() -> AsyncIterator[list[InputLine]]:
+        array = b"[" + b",".join(like(number) for number in range(100)) + b"]"
+        yield [InputLine(1, array), InputLine(2, like(100))]
+
+    run = Run()
+    monkeypatch.setattr("streams.client.publish.asyncio.sleep", nap)
+    await publish_lines(run.publisher, chunks(), EventPace(50.0, lambda: 0.0), asyncio.Event())
+    assert naps == [2.0]
+
+
+async def test_progress_hears_how_many_events_were_sent() -> None:
+    async def chunks() -> AsyncIterator[list[InputLine]]:
+        yield [InputLine(1, like(1)), InputLine(2, b"[" + like(2) + b"," + like(3) + b"]")]
+
+    run, heard = Run(), list[int]()
+    pace = EventPace(None, lambda: 0.0)
+    await publish_lines(run.publisher, chunks(), pace, asyncio.Event(), tell=heard.append)
+    assert heard == [1, 3]

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from kit.events import SECRET, Logged
 from streams.core.state import Meta
-from streams.ops.recount import Verification, Verifier, verify
+from streams.ops.verify import Verification, Verifier, verify
 from streams.runtime.letters import read_letter
 from streams.runtime.memory import (
     MemoryConsumer,

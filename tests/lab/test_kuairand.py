@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.client.intake import take_line
+from streams.client.intake import take_event
 from streams.core.events import Comment, Follow, Hide, Impression, Like, Share, Upload, View
 from streams.lab.kuairand import COLUMNS, FEATURE_COLUMNS, KuaiRand, VideoFeatures, read_features
 from streams.lab.rows import BadRow, Row, read_rows
@@ -136,4 +136,4 @@ def test_every_row_within_its_ranges_gives_events_that_the_pipeline_takes(
     changed: dict[str, object],
 ) -> None:
     for event in KuaiRand()(row_of(**changed)):
-        assert take_line(encode(event), NOW_MS, 1_000_000).event == event
+        assert take_event(encode(event), NOW_MS, 1_000_000).event == event

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.client.intake import take_line
+from streams.client.intake import take_event
 from streams.core.events import Impression, Upload, View
 from streams.errors import Halt
 from streams.lab.openbandit import COLUMNS, DURATION_MS, OpenBandit, campaign_of
@@ -43,7 +43,7 @@ def test_the_sample_becomes_exactly_the_golden_events() -> None:
 
 def test_every_event_of_the_sample_is_one_that_the_pipeline_takes() -> None:
     for event in imported():
-        assert take_line(encode(event), NOW_MS, 1_000_000).event == event
+        assert take_event(encode(event), NOW_MS, 1_000_000).event == event
 
 
 def test_every_row_is_one_impression_and_one_view_and_every_item_one_upload() -> None:
@@ -126,7 +126,7 @@ def test_a_wrong_column_is_named(column: str, text: str) -> None:
 )
 def test_whatever_the_features_hold_the_events_are_valid(changed: dict[str, object]) -> None:
     for event in OpenBandit("men")(row_of(**changed)):
-        assert take_line(encode(event), NOW_MS, 1_000_000).event == event
+        assert take_event(encode(event), NOW_MS, 1_000_000).event == event
 
 
 @pytest.mark.parametrize("name", ["random_.csv", "a b.csv", "x_" + "y" * 17, "random_мен.csv"])

@@ -1,9 +1,11 @@
 import itertools
 from collections.abc import Callable
 
-from streams.errors import Retry
-from streams.ops.lag import measure_lag
-from streams.runtime.memory import MemoryReader
+import pytest
+
+from streams.errors import Halt, Retry
+from streams.ops.lag import LagQuery, measure_lag, positions_of, require_groups
+from streams.runtime.memory import MemoryCluster, MemoryReader
 from streams.runtime.memory.log import MemoryLog
 from streams.runtime.ports import Outgoing
 
@@ -79,3 +81,49 @@ async def test_a_record_from_the_future_is_no_negative_lag(
     fill(log, 0, 10)
     [lag] = await measure_lag(reader, {"g": {("t", 0): 9}}, 0, clock())
     assert lag.lag_seconds == 0.0
+
+
+async def test_a_partition_without_a_commit_lags_by_its_whole_log(
+    log: MemoryLog, reader: MemoryReader
+) -> None:
+    fill(log, 0, 10)
+    log.forget("t", 0, 4)
+    [lag] = await measure_lag(reader, {"g": {("t", 0): None}}, 20_000, clock())
+    assert (lag.committed, lag.lag, lag.lag_seconds, lag.lost) == (None, 6, 15.0, 0)
+
+
+@pytest.fixture
+def shared(log: MemoryLog) -> MemoryCluster:
+    """Give a cluster on which two installations each have a group; `t` is nobody's."""
+    for topic in ("a.one", "b.one"):
+        log.create(topic, 2)
+        log.group(f"{topic[0]}-group", topic).positions[1] = 7
+    log.group("a-group", "t").positions[0] = 3
+    log.group("a-group", "gone").positions[0] = 3
+    return MemoryCluster(log)
+
+
+async def test_the_own_groups_are_shown_on_the_own_topics(shared: MemoryCluster) -> None:
+    found = await positions_of(shared, LagQuery(("a-group", "a-control"), "a."))
+    assert found == {"a-group": {("a.one", 0): None, ("a.one", 1): 7}}
+
+
+async def test_every_group_is_shown_where_the_whole_cluster_is_wanted(
+    shared: MemoryCluster,
+) -> None:
+    found = await positions_of(shared, LagQuery())
+    assert set(found) == {"a-group", "b-group"}
+    assert {topic for topic, _ in found["a-group"]} == {"a.one", "t"}  # not the one that is gone
+
+
+async def test_one_topic_can_be_wanted_alone(shared: MemoryCluster) -> None:
+    found = await positions_of(shared, LagQuery(topic="t"))
+    assert found == {"a-group": {("t", 0): 3, ("t", 1): None, ("t", 2): None}, "b-group": {}}
+
+
+async def test_a_group_that_does_not_exist_is_told_with_those_that_do(
+    shared: MemoryCluster,
+) -> None:
+    await require_groups(shared, ["a-group"])
+    with pytest.raises(Halt, match="no consumer group nobody; there are: a-group, b-group"):
+        await require_groups(shared, ["a-group", "nobody"])

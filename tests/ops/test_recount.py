@@ -32,7 +32,7 @@ from streams.core.counters import decode_slice, encode_slice
 from streams.core.events import Follow, Hide, InteractionRecord, Weights
 from streams.core.units import SLICES_PER_VIDEO
 from streams.errors import Halt
-from streams.ops.recount import Verification
+from streams.ops.verify import Verification
 
 
 async def world_of(records: Sequence[Logged], **changes: object) -> World:

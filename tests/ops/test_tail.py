@@ -4,9 +4,10 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 
 import pytest
 
+from streams.core.partitioner import partition_of
 from streams.errors import Halt, Retry
-from streams.ops.tail import locate, parse_start, read_span, sample
-from streams.runtime.memory import MemoryReader
+from streams.ops.tail import Start, Tail, locate, partitions_of, read_span, read_tail, sample
+from streams.runtime.memory import MemoryCluster, MemoryReader
 from streams.runtime.memory.log import MemoryLog
 from streams.runtime.ports import Outgoing
 
@@ -22,7 +23,7 @@ def filled(log: MemoryLog) -> MemoryLog:
 
 async def read(
     reader: MemoryReader,
-    start: int | str,
+    start: Start,
     *,
     follow: bool = False,
     partitions: Sequence[int] = (0, 1, 2),
@@ -34,11 +35,11 @@ async def read(
 async def test_from_the_beginning_every_record_comes_once(
     filled: MemoryLog, reader: MemoryReader
 ) -> None:
-    assert sorted(await read(reader, "beginning")) == list(range(20))
+    assert sorted(await read(reader, "earliest")) == list(range(20))
 
 
 async def test_from_the_end_nothing_comes(filled: MemoryLog, reader: MemoryReader) -> None:
-    assert await read(reader, "end") == []
+    assert await read(reader, "latest") == []
 
 
 async def test_a_time_finds_the_first_record_at_or_after_it(
@@ -48,13 +49,13 @@ async def test_a_time_finds_the_first_record_at_or_after_it(
 
 
 async def test_partitions_keep_their_order(filled: MemoryLog, reader: MemoryReader) -> None:
-    assert await read(reader, "beginning", partitions=[1]) == [1, 4, 7, 10, 13, 16, 19]
+    assert await read(reader, "earliest", partitions=[1]) == [1, 4, 7, 10, 13, 16, 19]
 
 
 async def test_what_comes_after_the_start_of_the_read_is_left_out(
     filled: MemoryLog, reader: MemoryReader
 ) -> None:
-    span = await locate(reader, "t", [0], "beginning")
+    span = await locate(reader, "t", [0], "earliest")
     filled.append(Outgoing("t", b"99", partition=0))
     found = [int(record.value) async for record in read_span(reader, span, follow=False)]
     assert found == [0, 3, 6, 9, 12, 15, 18]
@@ -63,7 +64,7 @@ async def test_what_comes_after_the_start_of_the_read_is_left_out(
 async def test_following_goes_on_with_what_comes_later(
     filled: MemoryLog, reader: MemoryReader
 ) -> None:
-    span = await locate(reader, "t", [0], "end")
+    span = await locate(reader, "t", [0], "latest")
     records = read_span(reader, span, follow=True)
     filled.append(Outgoing("t", b"99", partition=0))
     assert (await anext(records)).value == b"99"
@@ -74,13 +75,7 @@ async def test_a_read_that_fails_for_now_is_tried_again(
     filled: MemoryLog, reader: MemoryReader
 ) -> None:
     reader.fail_next(Retry("for now"))
-    assert sorted(await read(reader, "beginning")) == list(range(20))
-
-
-@pytest.mark.parametrize("text", ["", "yesterday", "-1", "-1w", "1h", "-h", "12345"])
-def test_a_start_that_cannot_be_read_is_told_with_what_can(text: str) -> None:
-    with pytest.raises(Halt, match=r"--from .*: give beginning, end"):
-        parse_start(text, 0)
+    assert sorted(await read(reader, "earliest")) == list(range(20))
 
 
 async def records_of(values: Iterable[int]) -> AsyncIterator[int]:
@@ -105,3 +100,19 @@ async def test_every_record_is_equally_likely() -> None:
         times.update(await sample(records_of(range(10)), 3, chance))
     # each is chosen 1 200 times in the mean, with a standard deviation of 29
     assert all(1_050 < count < 1_350 for count in times.values())
+
+
+async def test_a_tail_reads_the_partition_of_its_video(
+    filled: MemoryLog, reader: MemoryReader
+) -> None:
+    only = await partitions_of(MemoryCluster(filled), "t", "v1")
+    assert list(only) == [partition_of(b"v1", 3)]
+    tail = Tail("t", "earliest", "v1", follow=False)
+    found = [record async for record in read_tail(reader, tail, only)]
+    assert {record.partition for record in found} == set(only)
+    assert list(await partitions_of(MemoryCluster(filled), "t", None)) == [0, 1, 2]
+
+
+async def test_a_topic_that_does_not_exist_is_told(filled: MemoryLog) -> None:
+    with pytest.raises(Halt, match="topic nope does not exist"):
+        await partitions_of(MemoryCluster(filled), "nope", None)

@@ -3,7 +3,15 @@ from pathlib import Path
 
 import pytest
 
-from streams.ops.topics import Topic, plan, wanted_topics
+from streams.ops.topics import (
+    TopicStep,
+    WantedTopic,
+    apply_steps,
+    compare_topics,
+    plan_topics,
+    wanted_topics,
+)
+from streams.runtime.memory import MemoryCluster, MemoryLog
 from streams.settings import Settings, load_settings
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -14,7 +22,7 @@ def settings() -> Settings:
     return load_settings(CONFIG, {"topic_prefix": "p.", "partitions": 6, "replication": 3}, {})
 
 
-Plan = tuple[list[Topic], dict[str, int], dict[str, dict[str, str]]]
+Plan = tuple[list[WantedTopic], dict[str, int], dict[str, dict[str, str]]]
 
 
 def as_wanted(settings: Settings) -> Plan:
@@ -24,9 +32,11 @@ def as_wanted(settings: Settings) -> Plan:
 
 
 def actions(
-    wanted: Sequence[Topic], partitions: Mapping[str, int], configs: Mapping[str, Mapping[str, str]]
+    wanted: Sequence[WantedTopic],
+    partitions: Mapping[str, int],
+    configs: Mapping[str, Mapping[str, str]],
 ) -> dict[str, str]:
-    return {step.topic.name: step.action for step in plan(wanted, partitions, configs)}
+    return {step.topic.name: step.action for step in plan_topics(wanted, partitions, configs)}
 
 
 def test_every_topic_has_its_dead_letters_and_none_is_compacted(settings: Settings) -> None:
@@ -64,7 +74,7 @@ def test_topics_that_are_as_wanted_are_left_alone(settings: Settings) -> None:
 def test_another_partition_count_is_a_conflict_that_says_what_to_do(settings: Settings) -> None:
     wanted, partitions, configs = as_wanted(settings)
     partitions["p.interactions"] = 4
-    [step] = [s for s in plan(wanted, partitions, configs) if s.action != "ok"]
+    [step] = [s for s in plan_topics(wanted, partitions, configs) if s.action != "ok"]
     assert step.action == "conflict"
     assert "has 4 partitions, the settings say 6" in step.why
 
@@ -73,14 +83,14 @@ def test_another_partition_count_is_a_conflict_that_says_what_to_do(settings: Se
 def test_a_compacted_topic_is_a_conflict_and_never_altered(settings: Settings, policy: str) -> None:
     wanted, partitions, configs = as_wanted(settings)
     configs["p.interactions"]["cleanup.policy"] = policy
-    [step] = [s for s in plan(wanted, partitions, configs) if s.action != "ok"]
+    [step] = [s for s in plan_topics(wanted, partitions, configs) if s.action != "ok"]
     assert (step.action, step.configs) == ("conflict", {})
 
 
 def test_only_the_entries_that_differ_are_changed(settings: Settings) -> None:
     wanted, partitions, configs = as_wanted(settings)
     configs["p.uploads"]["retention.ms"] = "1"
-    [step] = [s for s in plan(wanted, partitions, configs) if s.action != "ok"]
+    [step] = [s for s in plan_topics(wanted, partitions, configs) if s.action != "ok"]
     assert (step.action, step.configs) == ("change", {"retention.ms": "604800000"})
     assert step.why == "retention.ms 1 -> 604800000"
 
@@ -88,3 +98,63 @@ def test_only_the_entries_that_differ_are_changed(settings: Settings) -> None:
 def test_what_the_broker_does_not_tell_is_left_alone(settings: Settings) -> None:
     wanted, partitions, _ = as_wanted(settings)
     assert set(actions(wanted, partitions, {}).values()) == {"ok"}
+
+
+LOG_MS = 168 * 3_600_000
+
+
+@pytest.mark.parametrize(
+    ("kept", "deletes"),
+    [("-1", True), (str(LOG_MS + 1), True), (str(LOG_MS - 1), False), ("0", False)],
+)
+def test_a_shorter_retention_is_marked_because_it_deletes_records(
+    settings: Settings, kept: str, deletes: bool
+) -> None:
+    wanted, partitions, configs = as_wanted(settings)
+    configs["p.uploads"]["retention.ms"] = kept
+    [step] = [s for s in plan_topics(wanted, partitions, configs) if s.action != "ok"]
+    assert step.deleting == (frozenset({"retention.ms"}) if deletes else frozenset())
+    assert ("deletes records" in step.why) is deletes
+
+
+@pytest.fixture
+async def cluster(settings: Settings) -> MemoryCluster:
+    """Give a cluster with the topics of the settings."""
+    made = MemoryCluster(MemoryLog())
+    for topic in wanted_topics(settings):
+        await made.create(topic.name, topic.partitions, topic.replication, topic.configs)
+    return made
+
+
+async def changes(cluster: MemoryCluster, settings: Settings) -> list[TopicStep]:
+    return [step for step in await compare_topics(cluster, settings) if step.action != "ok"]
+
+
+async def test_an_empty_cluster_gets_every_topic_and_progress_is_told(settings: Settings) -> None:
+    cluster, heard = MemoryCluster(MemoryLog()), list[int]()
+    steps = await changes(cluster, settings)
+    assert await apply_steps(cluster, steps, allow_deleting=False, tell=heard.append) == 10
+    assert await changes(cluster, settings) == []
+    assert heard == list(range(1, 11))
+
+
+async def test_a_hand_set_retention_is_left_alone_and_the_rest_is_set(
+    cluster: MemoryCluster, settings: Settings
+) -> None:
+    by_hand = {"retention.ms": "-1", "max.message.bytes": "1"}
+    await cluster.set_configs("p.interactions", by_hand)
+    await cluster.set_configs("p.uploads", {"retention.ms": "-1"})
+    steps = await changes(cluster, settings)
+    assert await apply_steps(cluster, steps, allow_deleting=False, tell=lambda _: None) == 1
+    kept = await cluster.configs("p.interactions")
+    assert (kept["retention.ms"], kept["max.message.bytes"] != "1") == ("-1", True)
+    assert (await cluster.configs("p.uploads"))["retention.ms"] == "-1"
+
+
+async def test_records_are_deleted_where_that_is_allowed(
+    cluster: MemoryCluster, settings: Settings
+) -> None:
+    await cluster.set_configs("p.uploads", {"retention.ms": "-1"})
+    steps = await changes(cluster, settings)
+    assert await apply_steps(cluster, steps, allow_deleting=True, tell=lambda _: None) == 1
+    assert (await cluster.configs("p.uploads"))["retention.ms"] == str(LOG_MS)

@@ -1,0 +1,30 @@
+"""Where events go: whether the topics exist, and what a producer must know of them."""
+
+from typing import Final, NamedTuple
+
+from streams.errors import Halt
+from streams.runtime.ports import Cluster
+from streams.settings import Settings
+
+PUBLISHED: Final = ("uploads", "recognitions", "reviews", "interactions")
+"""The topics that producers write, without prefix."""
+
+
+class Destination(NamedTuple):
+    """The partition count of the interactions, and the oldest time that every topic still keeps."""
+
+    partitions: int
+    oldest_ms: int
+
+
+async def look_up(cluster: Cluster, settings: Settings, now_ms: int) -> Destination:
+    """Return what the topics of these settings are; `Halt` if one is missing."""
+    existing = await cluster.describe()
+    missing = [topic for name in PUBLISHED if (topic := settings.topic(name)) not in existing]
+    if missing:
+        raise Halt(f"no topic {', '.join(missing)}: run `streams topics apply --yes`")
+    configs = [await cluster.configs(settings.topic(name)) for name in PUBLISHED]
+    kept = [int(found["retention.ms"]) for found in configs if "retention.ms" in found]
+    finite = [milliseconds for milliseconds in kept if milliseconds >= 0]
+    oldest = now_ms - min(finite) if finite else 0
+    return Destination(existing[settings.topic("interactions")], oldest)

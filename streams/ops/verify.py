@@ -1,0 +1,176 @@
+"""Compares every counter that is stored with a recount of the log, in both directions."""
+
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from msgspec import Struct
+
+from streams.core.counters import COUNTERS, VIDEO_ROW, decode_slice
+from streams.errors import Halt
+from streams.ops.recount import Counts, Recount
+from streams.runtime.answers import require_all
+from streams.runtime.codec import decode_log
+from streams.runtime.ports import LogReader, Offsets, Store, TopicIdentity
+from streams.settings import Settings
+
+EXAMPLES: Final = 20
+QUIET_TRIES: Final = 5
+
+
+class CounterDifference(Struct, frozen=True):
+    """One counter that the store and the log tell differently; None: there is none at all."""
+
+    partition: int
+    video: str
+    slice: str
+    counter: str
+    stored: int | None
+    recounted: int | None
+
+
+class Verification(Struct):
+    """What was compared and what differed; `examples` holds the first few differences."""
+
+    partitions: int = 0
+    records: int = 0
+    checked: int = 0
+    differences: int = 0
+    examples: list[CounterDifference] = []
+
+
+async def verify(
+    reader: LogReader,
+    store: Store,
+    identity: TopicIdentity,
+    namespace: str,
+    tools: "Verifier",
+    tell: Callable[[int], None] = lambda _records: None,
+) -> Verification:
+    """Compare every counter of every partition with a recount up to its watermark.
+
+    `tell` hears now and then how many records were read. `Halt` if the log no longer holds what
+    was counted, if nothing was counted of it, or if a worker keeps writing.
+    """
+    result = Verification()
+    for partition in range(identity.partitions):
+        bounds = (await _bounds(reader, identity.topic, [partition]))[partition]
+        if await store.meta(partition, namespace) is None:
+            _require_empty(partition, bounds)
+            continue
+        watermark, rows = await _quiet_rows(store, partition)
+        _require_whole(partition, bounds, watermark)
+        recount = Recount(partition, identity.partitions, tools.settings.generation_records)
+        before = result.records
+        async for records in _read(reader, identity.topic, recount, watermark, tools):
+            result.records = before + records
+            tell(result.records)
+        result.partitions += 1
+        _compare(partition, rows, recount.counts, result)
+    return result
+
+
+async def log_size(reader: LogReader, identity: TopicIdentity) -> int:
+    """Return how many offsets the log has, all partitions together."""
+    bounds = await _bounds(reader, identity.topic, range(identity.partitions))
+    return sum(both.end - both.start for both in bounds.values())
+
+
+async def _bounds(
+    reader: LogReader, topic: str, partitions: Sequence[int]
+) -> Mapping[int, Offsets]:
+    return require_all(topic, partitions, await reader.offsets(topic, partitions))
+
+
+class Verifier(Struct, frozen=True):
+    """What verification needs beside its ports."""
+
+    settings: Settings
+    secret: bytes
+
+
+async def _quiet_rows(
+    store: Store, partition: int
+) -> tuple[int, Mapping[str, Mapping[str, bytes]]]:
+    """Return watermark and rows that belong together: nothing was flushed between."""
+    for _ in range(QUIET_TRIES):
+        before = await store.watermark(partition)
+        rows = await store.scan(partition)
+        if before is not None and before == await store.watermark(partition):
+            return before, rows
+    raise Halt(
+        f"partition {partition} is being written all the time: stop the workers, or their load",
+        code="busy",
+        partition=partition,
+    )
+
+
+def _require_empty(partition: int, bounds: Offsets) -> None:
+    if bounds.end:
+        raise Halt(
+            f"partition {partition}: {bounds.end} offsets in the log and no counters: start a "
+            "worker; if one was here before, Redis lost its data (`streams counters rebuild`)",
+            code="watermark_missing",
+            partition=partition,
+        )
+
+
+def _require_whole(partition: int, bounds: Offsets, watermark: int) -> None:
+    if bounds.start:
+        raise Halt(
+            f"partition {partition}: the log begins at {bounds.start}: what came before cannot be "
+            "counted again",
+            code="data_loss",
+            partition=partition,
+        )
+    if bounds.end <= watermark:
+        raise Halt(
+            f"partition {partition}: the log ends at {bounds.end}, below the watermark {watermark}",
+            code="log_truncated",
+            partition=partition,
+        )
+
+
+async def _read(
+    reader: LogReader, topic: str, recount: Recount, watermark: int, tools: Verifier
+) -> AsyncIterator[int]:
+    """Give the recount every event up to the watermark; yield the records read so far."""
+    place = (topic, recount.partition)
+    reader.assign({place: 0})
+    records = 0
+    while await reader.position(*place) <= watermark:
+        batches = await reader.fetch(1_000, 10_000)
+        batch = [record for record in batches.get(place, ()) if record.offset <= watermark]
+        records += len(batch)
+        decoded = decode_log(batch, tools.secret, tools.settings.record_bytes)
+        for event, offset in zip(decoded.events, decoded.offsets, strict=True):
+            recount.add(event, offset)
+        yield records
+
+
+def _compare(
+    partition: int,
+    stored: Mapping[str, Mapping[str, bytes]],
+    recounted: Counts,
+    result: Verification,
+) -> None:
+    """Compare both directions: what is stored, and what should be."""
+    found: Counts = {}
+    for video, fields in stored.items():
+        for slice_id, raw in fields.items():
+            if slice_id != VIDEO_ROW:
+                row = decode_slice(raw)
+                found[video, slice_id] = {name: getattr(row, name) for name in COUNTERS}
+    for key in _union(found, recounted):
+        ours: dict[str, Any] = found.get(key, {})
+        theirs: dict[str, Any] = recounted.get(key, {})
+        for name in COUNTERS:
+            result.checked += 1
+            have, want = ours.get(name), theirs.get(name)
+            if have != want and (have or want or key not in found):
+                result.differences += 1
+                if len(result.examples) < EXAMPLES:
+                    result.examples.append(CounterDifference(partition, *key, name, have, want))
+
+
+def _union(*keyed: Mapping[tuple[str, str], object]) -> Iterable[tuple[str, str]]:
+    return sorted(set().union(*keyed))

@@ -1,0 +1,61 @@
+"""A password in an address appears in no output of any verb."""
+
+from pathlib import Path
+
+import pytest
+from kit.command import Where, streams
+from kit.servers import create_topic
+
+from streams.cli import VERBS
+from streams.settings import TOPICS
+
+PASSWORD = "hunter2"
+URL = f"redis://app:{PASSWORD}@127.0.0.1:1/0"
+CALLS: dict[str, list[str]] = {
+    "demo": ["demo --seconds 1 --output json"],
+    "config": ["config show", "config show --output json", "config check"],
+    "doctor": ["doctor --output json"],
+    "worker": ["--debug worker --metrics-port 0"],
+    "publish": ["publish"],
+    "topics": ["topics plan"],
+    "events": ["events tail --no-follow"],
+    "decisions": ["decisions tail --no-follow"],
+    "video": ["video show v1", "--debug video show v1", "video explain v1"],
+    "lag": ["lag list"],
+    "counters": ["counters verify", "counters rebuild", "counters rebuild --yes"],
+    "record": ["record {tmp}/r --topic interactions --to now"],
+    "replay": [f"replay {{tmp}}/r --target fold --redis {URL}"],
+    "bench": [f"bench pipeline --redis {URL}"],
+}
+
+
+@pytest.fixture
+def where(brokers: str, unique: str) -> Where:
+    for name in TOPICS:
+        create_topic(brokers, f"{unique}.{name}", 2)
+    return {"brokers": brokers, "topic_prefix": f"{unique}.", "partitions": 2, "redis": URL}
+
+
+def test_every_verb_is_called_here() -> None:
+    assert CALLS.keys() >= VERBS.keys()
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("call", [call for calls in CALLS.values() for call in calls])
+def test_a_password_is_shown_by_no_verb(where: Where, call: str, tmp_path: Path) -> None:
+    done = streams(*call.format(tmp=tmp_path).split(), **where)
+    assert PASSWORD not in done.stdout + done.stderr
+
+
+@pytest.mark.real
+def test_a_rebuild_names_its_redis_without_the_password(where: Where) -> None:
+    done = streams("counters", "rebuild", **where)
+    assert "in redis://app:***@127.0.0.1:1/0" in done.stdout
+
+
+@pytest.mark.parametrize("password", ["hun/ter2", "hun#ter2", "hun?ter2", "hun@ter2"])
+def test_nor_is_one_that_should_have_been_escaped(password: str) -> None:
+    done = streams("video", "show", "v1", redis=f"redis://app:{password}@127.0.0.1:1/0")
+    assert done.returncode in {2, 4}
+    assert "hun" not in done.stderr
+    assert "ter2" not in done.stderr
