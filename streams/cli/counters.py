@@ -7,6 +7,7 @@ from streams.cli import ConditionNotMet
 from streams.cli.options import connection_options, emit, emit_object, output_option
 from streams.cli.wiring import reading, run, storing
 from streams.ops.recount import Verification, Verifier, verify
+from streams.ops.restart import restart_partition
 from streams.runtime.kafka import KafkaCluster
 from streams.runtime.namespace import namespace_of
 from streams.settings import Settings, load_secret
@@ -48,15 +49,16 @@ def verify_counters(settings: Settings, output: str) -> None:
 
 @counters.command()
 @connection_options(*CONNECTIONS)
+@click.option("--partition", type=click.IntRange(0), help="Only this one; the others stay.")
 @click.option("--yes", is_flag=True, help="Do it; without, only say what would be done.")
-def rebuild(settings: Settings, yes: bool) -> None:
+def rebuild(settings: Settings, partition: int | None, yes: bool) -> None:
     """Drop all counters, watermarks and committed offsets: workers count the whole log again.
 
     Stop all workers first. What the log no longer holds cannot be counted again.
 
     Example: streams counters rebuild --yes
     """
-    run(_rebuild(settings, yes))
+    run(_rebuild(settings, yes) if partition is None else _restart(settings, partition, yes))
 
 
 async def _verify(settings: Settings) -> Verification:
@@ -66,6 +68,18 @@ async def _verify(settings: Settings) -> Verification:
     async with reading(settings.brokers) as reader, storing(settings.redis) as store:
         await store.check()
         return await verify(reader, store, identity, namespace, Verifier(settings, secret.reveal))
+
+
+async def _restart(settings: Settings, partition: int, yes: bool) -> None:
+    identity = await KafkaCluster(settings.brokers).identity(settings.topic("interactions"))
+    click.echo(f"drop the counters of partition {partition}")
+    if not yes:
+        click.echo("nothing was done; add --yes to do it")
+        return
+    namespace = namespace_of(identity, settings, load_secret())
+    async with storing(settings.redis) as store:
+        keys = await restart_partition(store, partition, identity.partitions, namespace)
+    click.echo(f"dropped {keys} keys; start the workers, they count it from the log's beginning")
 
 
 async def _rebuild(settings: Settings, yes: bool) -> None:

@@ -3,8 +3,10 @@
 from typing import Final, NamedTuple
 from zlib import crc32
 
+from streams.core.state import Meta, PartitionState
 from streams.core.window import REPLAYED_GENERATIONS
 from streams.errors import Halt
+from streams.runtime.namespace import corrupt, meta_key, rebuild_of
 from streams.runtime.ports import Offsets, Record
 
 REBUILD: Final = "`streams counters rebuild --yes`"
@@ -45,6 +47,16 @@ def start_of(partition: int, watermark: int, bounds: Offsets, generation_records
     return Start(max(bounds.start, first), range(first, bounds.start))
 
 
+def state_of(
+    partition: int, partitions: int, generation_records: int, meta: Meta
+) -> PartitionState:
+    """Return a partition's state as its meta tells it; `Halt` if that cannot be read."""
+    try:
+        return PartitionState(partition, partitions, generation_records, meta)
+    except ValueError as error:
+        raise corrupt(partition, meta_key(partition), str(error)) from None
+
+
 def mark_of(record: Record) -> str:
     """Return what tells a record from any other one that may stand at its place one day.
 
@@ -70,7 +82,7 @@ def rewritten(partition: int, mark: str, record: Record) -> Halt:
         f"partition {partition}: the record at offset {record.offset} (timestamp {now}) is not the "
         f"one that was counted there (timestamp {then}): the log was cut and written anew, at the "
         f"latest from offset {record.offset} on; restore the log, or count what is there with "
-        f"`streams counters rebuild --partition {partition} --yes`",
+        f"{rebuild_of(partition)}",
         code="log_rewritten",
         partition=partition,
     )

@@ -12,10 +12,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
-from streams.core.state import PartitionState
 from streams.errors import Halt, Retry, StreamsError
 from streams.runtime.namespace import namespace_of, other_namespace
-from streams.runtime.opening import emptied, start_of
+from streams.runtime.opening import emptied, start_of, state_of
 from streams.runtime.owned import BACKOFF_S, Lost, Owned, Surroundings
 from streams.runtime.ports import NOTHING_STORED, LogConsumer, Offsets, Record
 
@@ -25,6 +24,8 @@ COMMIT_S: Final = 0.5
 LOOP_S: Final = 0.5
 HANDOVER_S: Final = 3.0
 GRACE_S: Final = 1.0
+_OF_ALL: Final = ("namespace", "redis_refuses")
+"""Codes of halts that one partition finds and that all of them have."""
 log: Final = logging.getLogger("streams.worker")
 
 
@@ -127,9 +128,15 @@ class Worker:
         identity = await self._consumer.identity()
         self._namespace = namespace_of(identity, self._settings, self._around.secret)
         self._partitions = identity.partitions
-        for partition in range(identity.partitions):
-            await self._store.meta(partition, self._namespace)
+        await self._require_own()
         await self._consumer.start(self)
+
+    async def _require_own(self) -> None:
+        """Refuse to start beside another namespace's counters; the rest is each partition's own."""
+        asked = [self._store.meta(p, self._namespace) for p in range(self._partitions)]
+        for answer in await asyncio.gather(*asked, return_exceptions=True):
+            if isinstance(answer, Halt) and answer.code in _OF_ALL:
+                raise answer
 
     async def _work(self) -> None:
         while not self._stopping.is_set():
@@ -246,12 +253,8 @@ class Worker:
                 positions[partition] = self._position(
                     partition, stored.watermark, bounds[partition]
                 )
-                state = PartitionState(
-                    partition,
-                    self._partitions,
-                    self._settings.generation_records,
-                    stored.meta,
-                )
+                generation = self._settings.generation_records
+                state = state_of(partition, self._partitions, generation, stored.meta)
                 self._owned[partition] = Owned(state, stored, self._namespace, self._around)
             except Halt as halt:
                 self._halt(partition, halt)

@@ -5,6 +5,7 @@ import itertools
 import subprocess
 import sys
 from collections.abc import Awaitable, Sequence
+from copy import deepcopy
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -28,9 +29,11 @@ from kit.events import (
 from kit.folding import Folding, decoded
 from kit.twins import LOG, Life, World, counted, counted_with_a_death, settings_of
 
+from streams.core.counters import Slice, encode_slice
 from streams.core.receipts import encode as encode_receipt
 from streams.core.state import FRESH, Changes, PartitionState
 from streams.errors import Halt, Retry
+from streams.ops.restart import restart_partition
 from streams.runtime.memory.producer import MemoryProducer
 from streams.runtime.memory.store import MemoryStore
 from streams.runtime.namespace import namespace_of
@@ -556,6 +559,76 @@ async def test_what_was_folded_before_a_halt_is_stored_with_it() -> None:
     assert life.worker.halted[0].code == "data_loss"
     await life.stop()
     assert world.watermark() == folded
+
+
+GARBAGE = {
+    "no_json": b"abc",
+    "too_short": b"[1,2]",
+    "too_long": b"[" + b"1," * 40 + b"1]",
+    "no_number": encode_slice(Slice()).replace(b"0", b'"x"', 1),
+    "nothing": b"",
+    "not_utf8": b"\xff\xfe",
+}
+
+
+async def two_partitions_counted() -> tuple[World, list[list[Logged]]]:
+    """Two partitions with 100 records counted each, and their whole logs."""
+    world = World(2)
+    logs = [synthetic_log(seed=3, events=200, partition=p, partitions=2) for p in (0, 1)]
+    world.put([one for log in logs for one in log[:100]])
+    return await counted(world, batch=BATCH), logs
+
+
+@pytest.mark.parametrize("raw", GARBAGE.values(), ids=GARBAGE)
+@pytest.mark.parametrize("own", [True, False])
+async def test_a_stored_row_that_cannot_be_read_halts_its_partition_alone_and_is_named(
+    *, raw: bytes, own: bool
+) -> None:
+    world, logs = await two_partitions_counted()
+    for fields in world.store.partitions[0].rows.values():
+        fields["video" if own else next(name for name in fields if ":" in name)] = raw
+    world.put([one for log in logs for one in log[100:]])
+    life = await Life(world, batch=BATCH).start()
+    await life.until(lambda: life.worker.halted and world.watermark(1) == world.end(1))
+    await life.stop()
+    assert life.worker.halted.keys() == {0}
+    halt = life.worker.halted[0]
+    assert halt.code == "store_corrupt"
+    assert "s:{0}:v:v" in str(halt)
+    assert "counters rebuild --partition 0" in str(halt)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [{"digest": "what"}, {"digest": "-1"}, {"digest": "f" * 33}, {"policy": b"{"}],
+    ids=["no_digest", "below", "above", "no_policy"],
+)
+async def test_a_damaged_meta_halts_its_partition_alone_and_is_named(
+    damage: dict[str, object],
+) -> None:
+    world, logs = await two_partitions_counted()
+    stored = world.store.partitions[0]
+    stored.meta = stored.meta._replace(**damage)  # type: ignore[arg-type]
+    world.put([one for log in logs for one in log[100:]])
+    life = await Life(world, batch=BATCH).start()
+    await life.until(lambda: life.worker.halted and world.watermark(1) == world.end(1))
+    await life.stop()
+    assert [(p, halt.code) for p, halt in life.worker.halted.items()] == [(0, "store_corrupt")]
+    assert "s:{0}:meta" in str(life.worker.halted[0])
+
+
+async def test_a_partition_counted_again_has_the_counters_of_its_log() -> None:
+    world, _ = await two_partitions_counted()
+    before = deepcopy(world.outcome())
+    world.store.partitions[0].rows[next(iter(world.store.partitions[0].rows))]["video"] = b"?"
+    other = msgspec.msgpack.encode(world.store.partitions[1].rows)
+    await restart_partition(world.store, 0, 2, world.namespace)
+    await counted(world, batch=BATCH)
+    assert msgspec.msgpack.encode(world.store.partitions[1].rows) == other
+    assert world.outcome() == before
+    assert await world.is_exact()
+    with pytest.raises(Halt, match="there is no partition 2"):
+        await restart_partition(world.store, 2, 2, world.namespace)
 
 
 class Damaged(MemoryStore):
