@@ -1,5 +1,6 @@
 """Errors, sorted by what the caller must do: retry, dead-letter, or halt."""
 
+from collections.abc import Sequence
 from typing import Final, Literal
 
 RejectReason = Literal[
@@ -63,3 +64,17 @@ class Halt(StreamsError):
         super().__init__(message)
         self.code: Final = code
         self.partition: Final = partition
+
+
+class Misconfigured(Halt):
+    """What a person wrote in a file, a variable or an option cannot be used: exit code 2.
+
+    Each of `problems` is one line that names the place, the value and what to write; the message
+    is the first of them.
+    """
+
+    def __init__(self, *problems: str) -> None:
+        more = len(problems) - 1
+        rest = f" (and {more} more: `streams config check` lists all)" if more else ""
+        super().__init__(problems[0] + rest)
+        self.problems: Final[Sequence[str]] = problems

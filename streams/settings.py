@@ -1,19 +1,30 @@
-"""Settings: frozen, typed, validated once at the edge, the secret masked."""
+"""Settings: frozen, typed, validated once at the edge, secrets masked.
+
+Each key is looked up in four layers, the later ones win: the configuration that is shipped, the
+folder's `streams.toml`, the environment, the options of the command line.
+"""
 
 import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, get_type_hints
+from socket import gethostname
+from typing import Annotated, Any, Final, Literal, NamedTuple, get_type_hints
 
 import msgspec
 from msgspec import Meta
 
-from streams.errors import Halt
+from streams.addresses import RedisAddress, shown
+from streams.errors import Misconfigured
+from streams.shapes import nearest, problems
 
 Positive = Annotated[int, Meta(ge=1)]
 TOPICS: Final = ("uploads", "recognitions", "reviews", "interactions", "decisions")
 DEAD_LETTER_SUFFIX: Final = ".dlq"
+SHIPPED: Final = Path(__file__).with_name("config")
+"""The configuration that comes with the program; in a checkout a link to its `config/`."""
+SECRET_CHARACTERS: Final = 16
+"""The fewest that a signing secret may have."""
 
 
 class Secret:
@@ -34,10 +45,26 @@ class Secret:
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All settings; meaning, unit and default of each stand in `config/streams.toml`."""
 
-    brokers: Annotated[str, Meta(min_length=1)]
-    redis: Annotated[str, Meta(pattern=r"\A(redis|rediss|unix)://")]
-    group: Annotated[str, Meta(pattern=r"\A[A-Za-z0-9._-]{1,200}\Z")]
-    topic_prefix: Annotated[str, Meta(pattern=r"\A[A-Za-z0-9._-]{0,100}\Z")]
+    brokers: Annotated[str, Meta(min_length=1, description="HOST:PORT, more after commas")]
+    redis: Annotated[
+        RedisAddress,
+        Meta(
+            description="redis://HOST:PORT/DB, rediss://… for TLS, or unix:///PATH; "
+            "in a password / is %2F, @ is %40, : is %3A"
+        ),
+    ]
+    group: Annotated[
+        str,
+        Meta(pattern=r"\A[A-Za-z0-9._-]{0,200}\Z", description="letters, digits, . _ -, up to 200"),
+    ]
+    client_id: Annotated[
+        str,
+        Meta(pattern=r"\A[A-Za-z0-9._-]{1,100}\Z", description="letters, digits, . _ -, up to 100"),
+    ]
+    topic_prefix: Annotated[
+        str,
+        Meta(pattern=r"\A[A-Za-z0-9._-]{0,100}\Z", description="letters, digits, . _ -, up to 100"),
+    ]
     generation_records: Positive
     partitions: Annotated[int, Meta(ge=1, le=10_000)]
     replication: Annotated[int, Meta(ge=1, le=32)]
@@ -55,9 +82,47 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Return the full name of one of `TOPICS`."""
         return f"{self.topic_prefix}{name}"
 
+    def full_name(self, name: str) -> str:
+        """Return the full name of a topic that a person names, without the prefix or with it.
+
+        Names of `TOPICS` get the prefix also where they begin with the same letters.
+        """
+        own = name.removesuffix(DEAD_LETTER_SUFFIX) in TOPICS
+        if not own and self.topic_prefix and name.startswith(self.topic_prefix):
+            return name
+        return self.topic(name)
+
     def dead_letters(self, name: str) -> str:
         """Return the dead letter topic of one of `TOPICS`."""
         return self.topic(name) + DEAD_LETTER_SUFFIX
+
+    def client(self, role: str) -> str:
+        """Return what brokers call the clients of one role on this host in logs and quotas."""
+        return f"{self.client_id}-{role}-{gethostname()}"
+
+
+_TYPES: Final = get_type_hints(Settings)
+VARIABLES: Final = frozenset(
+    {
+        "STREAMS_CONFIG",
+        "STREAMS_SECRET",
+        "STREAMS_SECRET_FILE",
+        "STREAMS_REDIS_PASSWORD_FILE",
+        *(f"STREAMS_{key.upper()}" for key in _TYPES),
+    }
+)
+"""Every variable of the environment that means something."""
+
+Origin = Literal["default", "file", "environment", "option"]
+"""The layer that a value comes from."""
+
+
+class Written(NamedTuple):
+    """A value as someone wrote it; `place` is a file, a variable, an option, or `shipped`."""
+
+    value: object
+    origin: Origin
+    place: str
 
 
 def load_settings(
@@ -65,44 +130,202 @@ def load_settings(
     overrides: Mapping[str, object] | None = None,
     environment: Mapping[str, str] = os.environ,
 ) -> Settings:
-    """Return the settings of `folder/streams.toml`, environment and `overrides` on top.
+    """Return the settings in force: the layers of `written_settings`, validated.
 
-    `overrides` of None are left out. `Halt` with one line if the file, a key or a value is wrong.
+    `Misconfigured` with one line a problem if the file, a key or a value is wrong.
+    """
+    return settings_of(written_settings(folder, overrides, environment), environment)
+
+
+def written_settings(
+    folder: Path,
+    overrides: Mapping[str, object] | None = None,
+    environment: Mapping[str, str] = os.environ,
+) -> dict[str, Written]:
+    """Return what is written for each key, by the layer that wins; nothing is validated.
+
+    `overrides` are the command line's options, those of None are left out. `Misconfigured` if a
+    file cannot be read.
     """
     path = folder / "streams.toml"
-    values = read_toml(path)
-    types = get_type_hints(Settings)
-    for key in types:
-        text = environment.get(f"STREAMS_{key.upper()}")
-        if text is not None:
-            values[key] = _number(text) if types[key] is not str else text
-    values |= {key: value for key, value in (overrides or {}).items() if value is not None}
-    try:
-        return msgspec.convert(values, Settings)
-    except msgspec.ValidationError as error:
-        raise Halt(f"{path}, or STREAMS_* over it: {error}; see the comments there") from None
+    mine = read_toml(path)
+    written = {
+        key: Written(value, "default", "shipped")
+        for key, value in read_toml(SHIPPED / "streams.toml").items()
+    }
+    if folder.resolve() != SHIPPED.resolve():
+        written |= {key: Written(value, "file", str(path)) for key, value in mine.items()}
+    for key in _TYPES:
+        variable = f"STREAMS_{key.upper()}"
+        if (text := environment.get(variable)) is not None:
+            written[key] = Written(_number(key, text), "environment", variable)
+        if (value := (overrides or {}).get(key)) is not None:
+            written[key] = Written(value, "option", f"--{key.replace('_', '-')}")
+    return written
+
+
+def settings_of(
+    written: Mapping[str, Written], environment: Mapping[str, str] = os.environ
+) -> Settings:
+    """Return validated settings; the environment may name a file with the password of Redis."""
+    values = {key: each.value for key, each in written.items()}
+    found = problems(values, Settings, _address)
+    if found:
+        raise Misconfigured(*(_told(str(key), what, written) for key, what in found))
+    settings = msgspec.convert(values, Settings, dec_hook=_address)
+    changes: dict[str, object] = {}
+    if not settings.group:
+        changes["group"] = f"{settings.topic_prefix}streams"
+    if password := _from_file("STREAMS_REDIS_PASSWORD_FILE", environment):
+        if settings.redis.has_password:
+            raise _twice("STREAMS_REDIS_PASSWORD_FILE", f"the password in {written['redis'].place}")
+        changes["redis"] = settings.redis.with_password(password)
+    return msgspec.structs.replace(settings, **changes)
+
+
+def _told(key: str, what: str, written: Mapping[str, Written]) -> str:
+    """Return one line about a key: a file is named with the key, a variable stands for it."""
+    if key not in written:
+        return f"{key} {what}"
+    _, origin, place = written[key]
+    named = f"{place}: {key}" if origin in ("default", "file") else place
+    return f"{named} {what}"
+
+
+def _address(kind: type, value: Any) -> RedisAddress:
+    if kind is not RedisAddress or not isinstance(value, str):
+        raise ValueError("not an address")
+    return RedisAddress(value)
 
 
 def load_secret(environment: Mapping[str, str] = os.environ) -> Secret:
-    """Return the secret that signs control records; `Halt` without one of 16 characters."""
-    secret = Secret(environment.get("STREAMS_SECRET", ""))
-    if len(secret.reveal) < 16:
-        raise Halt(
-            "STREAMS_SECRET is not set or shorter than 16 characters: "
-            "set the same random text for every worker and control plane"
+    """Return the secret that signs control records; `Misconfigured` without a long enough one."""
+    secret = given_secret(environment)
+    if secret is None:
+        raise Misconfigured(
+            "STREAMS_SECRET is not set: set it, or STREAMS_SECRET_FILE, to the same random text of "
+            f"at least {SECRET_CHARACTERS} characters for every worker and control plane"
         )
     return secret
 
 
+def given_secret(environment: Mapping[str, str] = os.environ) -> Secret | None:
+    """Return the secret of STREAMS_SECRET, or of the file in STREAMS_SECRET_FILE; None without.
+
+    `Misconfigured` if it is too short, cannot be read, or both are set.
+    """
+    text = environment.get("STREAMS_SECRET")
+    kept = _from_file("STREAMS_SECRET_FILE", environment)
+    if text and kept:
+        raise _twice("STREAMS_SECRET_FILE", "STREAMS_SECRET")
+    secret = Secret(kept or text or "")
+    if secret and len(secret.reveal) < SECRET_CHARACTERS:
+        raise Misconfigured(
+            f"{'STREAMS_SECRET_FILE' if kept else 'STREAMS_SECRET'} holds a text shorter than "
+            f"{SECRET_CHARACTERS} characters: use a longer random one, the same everywhere"
+        )
+    return secret or None
+
+
+def environment_of(
+    settings: Settings, secret: Secret, environment: Mapping[str, str] = os.environ
+) -> dict[str, str]:
+    """Return the environment in which another process of ours has exactly these settings."""
+    theirs = {name: text for name, text in environment.items() if name not in VARIABLES}
+    ours = {
+        f"STREAMS_{key.upper()}": str(value)
+        for key, value in msgspec.structs.asdict(settings).items()
+    }
+    secrets = {"STREAMS_REDIS": settings.redis.reveal, "STREAMS_SECRET": secret.reveal.decode()}
+    return theirs | ours | secrets
+
+
+def unknown_variables(environment: Mapping[str, str] = os.environ) -> list[str]:
+    """Return one line for each `STREAMS_…` that means nothing: most likely it is misspelt.
+
+    A warning and no error: an orchestrator sets such names for a service called `streams`, and a
+    newer version may know more of them. The names of the tests are let through.
+
+    >>> unknown_variables({"STREAMS_BROKER": "kafka:9092", "STREAMS_SECRET": "", "HOME": "/"})
+    ['STREAMS_BROKER has no meaning: did you mean STREAMS_BROKERS?']
+    """
+    strange = [
+        name
+        for name in sorted(environment)
+        if name.startswith("STREAMS_")
+        and name not in VARIABLES
+        and not name.startswith("STREAMS_TEST_")
+    ]
+    return [
+        f"{name} has no meaning: "
+        f"{nearest(name, VARIABLES) or '`streams config show` lists all settings'}"
+        for name in strange
+    ]
+
+
+def default_folder() -> Path:
+    """Return `config` where the current folder has settings in it, else what is shipped."""
+    here = Path("config")
+    return here if (here / "streams.toml").is_file() else SHIPPED
+
+
 def read_toml(path: Path) -> dict[str, Any]:
-    """Return a TOML file's table; `Halt` with one line if it cannot be read."""
+    """Return a TOML file's table; `Misconfigured` with one line if it cannot be read."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
-        raise Halt(f"cannot read {path}: {error.strerror}; name its folder with --config") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise Halt(f"{path} is not valid TOML: {error}") from None
+        raise Misconfigured(
+            f"cannot read {path}: {error.strerror}; name its folder with --config"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise Misconfigured(f"{path} is not UTF-8 at byte {error.start}: save it so") from None
+    except tomllib.TOMLDecodeError as error:
+        raise Misconfigured(f"{path} is not valid TOML: {error}") from None
 
 
-def _number(text: str) -> int | str:
-    return int(text) if text.isascii() and text.isdigit() else text
+def _from_file(variable: str, environment: Mapping[str, str]) -> str:
+    """Return the text of the file that a variable names, without line ends; "" if it names none."""
+    path = environment.get(variable)
+    if not path:
+        return ""
+    try:
+        text = Path(path).read_text(encoding="utf-8").strip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise Misconfigured(f"{variable} names {path}, which cannot be read: {why}") from None
+    if not text:
+        raise Misconfigured(f"{variable} names {path}, which is empty: write the text into it")
+    return text
+
+
+def _twice(variable: str, other: str) -> Misconfigured:
+    return Misconfigured(f"{variable} and {other} are both set: remove one of them")
+
+
+def _number(key: str, text: str) -> int | str:
+    """Return a variable's text as its key wants it: a whole number where it is one."""
+    whole = text.isascii() and text.isdigit() and len(text) < 20
+    return int(text) if whole and _TYPES[key] is int else text
+
+
+__all__ = [
+    "DEAD_LETTER_SUFFIX",
+    "SHIPPED",
+    "TOPICS",
+    "VARIABLES",
+    "Origin",
+    "RedisAddress",
+    "Secret",
+    "Settings",
+    "Written",
+    "default_folder",
+    "environment_of",
+    "given_secret",
+    "load_secret",
+    "load_settings",
+    "read_toml",
+    "settings_of",
+    "shown",
+    "unknown_variables",
+    "written_settings",
+]

@@ -10,11 +10,13 @@ from typing import Any, Final
 
 import click
 
-from streams.errors import Halt, StreamsError, Unreachable
+from streams.errors import Halt, Misconfigured, StreamsError, Unreachable
+from streams.settings import unknown_variables
 
 VERBS: Final[dict[str, str]] = {
     "demo": "streams.cli.demo:demo",
     "doctor": "streams.cli.doctor:doctor",
+    "config": "streams.cli.config:config",
     "worker": "streams.cli.worker:worker",
     "publish": "streams.cli.publish:publish",
     "topics": "streams.cli.topics:topics",
@@ -55,10 +57,13 @@ class Verbs(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a verb; a reader of its output that has left (`| head`) ends it in peace.
+        """Run a verb, after a word on variables that look misspelt.
 
-        Here and not in `main`, because click makes an exit code 1 of a closed pipe before.
+        A reader of its output that has left (`| head`) ends it in peace: here and not in `main`,
+        because click makes an exit code 1 of a closed pipe before.
         """
+        for line in unknown_variables():
+            click.echo(f"streams: {line}", err=True)
         try:
             done = super().invoke(ctx)
             sys.stdout.flush()
@@ -98,4 +103,6 @@ def _exit_code(error: StreamsError) -> int:
         return 4
     if isinstance(error, Interrupted):
         return 130
+    if isinstance(error, Misconfigured):
+        return click.UsageError.exit_code
     return 3 if isinstance(error, ConditionNotMet) else 1

@@ -8,6 +8,7 @@ from streams.cli.options import connection_options, emit, emit_object, output_op
 from streams.cli.wiring import reading, run, storing
 from streams.ops.recount import Verification, Verifier, verify
 from streams.ops.restart import restart_partition
+from streams.runtime.answers import require_all
 from streams.runtime.kafka import KafkaCluster
 from streams.runtime.namespace import namespace_of
 from streams.settings import Settings, load_secret
@@ -87,7 +88,9 @@ async def _rebuild(settings: Settings, yes: bool) -> None:
     identity = await admin.identity(settings.topic("interactions"))
     async with reading(settings.brokers) as reader, storing(settings.redis) as store:
         partitions = range(identity.partitions)
-        bounds = await reader.offsets(identity.topic, partitions)
+        bounds = require_all(
+            identity.topic, partitions, await reader.offsets(identity.topic, partitions)
+        )
         lost = [f"{p} (begins at {bounds[p].start})" for p in partitions if bounds[p].start]
         click.echo(f"drop the counters of {identity.partitions} partitions in {settings.redis}")
         click.echo(f"drop the committed offsets of group {settings.group}")

@@ -1,170 +1,227 @@
-"""What `streams demo` shows: a screen that fits any terminal from 80x24 on, and the summary."""
+"""What `streams demo` shows while it runs: a screen that fits any terminal from 80x24 on.
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+From top to bottom: the pipeline and what flows through it, the life of one video, the latest
+decisions, and what the numbers mean. A wide terminal has the decisions beside the life, and
+below it what went furthest and what was handed on.
+"""
+
+from collections.abc import Sequence
+from typing import Final
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from streams.core.receipts import ACTIONS, Action, Receipt
-from streams.core.units import MICROS
-from streams.lab.demo import Moment
-from streams.lab.story import Story, Switch
+from streams.cli.demo_words import (
+    STYLES,
+    SWITCHED,
+    WHY,
+    actions,
+    clock,
+    crowd,
+    heading,
+    number,
+    switch_text,
+    title_of,
+)
+from streams.core.receipts import ACTIONS, Receipt
+from streams.lab.demo import Hero, Moment
+from streams.lab.story import Story
 
-STYLES: Final[Mapping[Action, str]] = {
-    "start": "cyan",
-    "widen": "bold green",
-    "keep": "yellow",
-    "stop": "bold red",
-}
-WIDE: Final = 110
-"""From this width on the screen also shows the numbers that led to a receipt."""
-_AROUND: Final = 10  # lines that are neither receipts nor outcomes
+WIDE: Final = 150
+"""From this width on two columns stand side by side."""
+BARS: Final = "▁▂▃▄▅▆▇█"
 _TITLE: Final = "streams demo"
-_SWITCHED: Final = "stopped › next crowd (✓ widened it)"
+_CROWDS: Final = 4  # of the told video, on a small screen
+_LEGEND: Final = (
+    "value: what a view is worth · price: what the place is worth to other videos",
+    "index: value + what one more view teaches · granted: impressions allowed so far",
+)
 
 
-def screen(now: Moment, story: Story, titles: Mapping[str, str], height: int, width: int) -> Group:
-    """Return the whole screen; `titles` names videos for people."""
-    free = max(height - _AROUND, 8)
-    outcomes = max(free // 3, 3)
-    return Group(
+def screen(now: Moment, story: Story, height: int, width: int) -> Group:
+    """Return the whole screen."""
+    top: list[RenderableType] = [
         _headline(now, width),
-        _numbers(now),
-        _decisions(story),
+        _pipeline(now, width),
+        _lag(now, width),
+        actions(story),
         Text(),
-        _latest(story, titles, free - outcomes, width),
-        Text(),
-        _outcomes(story, outcomes, width),
-        _footer(now, width),
-    )
+    ]
+    legend = [Text(text, "dim", no_wrap=True, overflow="ellipsis") for text in _LEGEND]
+    bottom: list[RenderableType] = [*legend, _footer(now, width)]
+    rows = max(height - len(top) - len(bottom), 4)
+    body = _wide(now, story, rows, width) if width >= WIDE else _narrow(now, story, rows, width)
+    return Group(*top, body, *bottom)
 
 
 def line(now: Moment, story: Story) -> str:
     """Return the state in one plain line."""
-    actions = ", ".join(f"{story.actions[action]} {action}" for action in ACTIONS)
+    counts = ", ".join(f"{story.actions[action]} {action}" for action in ACTIONS)
     lag = "unknown" if now.lag is None else f"{now.lag}"
     return (
         f"{now.elapsed_s:.0f} s: {now.events:,} events ({now.events_per_second:,.0f}/s), "
-        f"lag {lag}, {now.videos} videos; {actions}; {story.switched} switched"
+        f"lag {lag}, {now.videos} videos; {counts}; {story.switched} switched"
     )
 
 
-def summary(
-    report: Mapping[str, Any], story: Story, titles: Mapping[str, str], width: int
-) -> Group:
-    """Return what to remember of a run; `report` is its JSON."""
-    parts: list[RenderableType] = [
-        Text.assemble(
-            (f"{report['events']:,} events", "bold"),
-            f" about {report['videos']} videos in {report['seconds']:.0f} s, "
-            f"{report['duplicates']:,} of them repeats; lag {report['lag']}",
-        ),
-        _decisions(story),
-        Text(),
-        _heading("widened furthest", "green"),
-        _widest(story.widest(5), titles if width >= WIDE else {}),
-        Text(),
-        _heading(_SWITCHED, "red"),
-        _switches(_best_switches(story, 5), story),
-        Text(),
-        _verdict(report["counters"]),
-        Text(),
-        Text("Nothing of this is kept. Next:"),
-        Text(f"  streams demo --seed {report['seed'] + 1:<5} viewers of other tastes"),
-        Text("  streams doctor            is your own Kafka and Redis ready for it?"),
-        Text("  streams topics plan       what it needs there; then start `streams worker`"),
-    ]
-    return Group(*parts)
+def sparkline(values: Sequence[int], width: int) -> str:
+    """Return the latest values as a line of bars, the greatest at full height.
+
+    >>> sparkline([0, 1, 8, 4], 3)
+    '▁█▄'
+    """
+    latest = values[-width:] if width > 0 else ()
+    most = max(latest, default=0)
+    return "".join(BARS[(len(BARS) - 1) * value // most if most else 0] for value in latest)
 
 
 def _headline(now: Moment, width: int) -> Table:
     grid = Table.grid(expand=True)
-    grid.add_column()
-    grid.add_column(justify="right")
-    of = f" of {_clock(now.seconds)}" if now.seconds else ""
-    left = Text.assemble((_TITLE, "bold"), f"  {_clock(now.elapsed_s)}{of}")
+    grid.add_column(no_wrap=True)
+    grid.add_column(justify="right", no_wrap=True)
+    of = f" of {clock(now.seconds)}" if now.seconds else ""
+    left = Text.assemble((_TITLE, "bold"), f"  {clock(now.elapsed_s)}{of}")
     where = f"Kafka {now.brokers}  {now.redis}" if width >= 80 else ""
-    grid.add_row(left, Text(where, style="dim", no_wrap=True))
+    grid.add_row(left, Text(where, style="dim"))
     return grid
 
 
-def _numbers(now: Moment) -> Text:
-    lag = "–" if now.lag is None else f"{now.lag:,}"
-    return Text.assemble(
-        (f"{now.events_per_second:,.0f}", "bold"),
-        " events/s   lag ",
-        (lag, "bold"),
-        f"   {now.events:,} events   {now.duplicates:,} duplicates dropped   ",
-        (f"{now.videos}", "bold"),
-        " videos",
-        no_wrap=True,
-        overflow="ellipsis",
-    )
-
-
-def _decisions(story: Story) -> Text:
-    parts: list[str | tuple[str, str]] = []
-    for action in ACTIONS:
-        parts += [(f"{action} {story.actions[action]:,}", STYLES[action]), "   "]
-    parts.append((f"{story.switched:,} handed to another crowd", "magenta"))
+def _pipeline(now: Moment, width: int) -> Text:
+    """Draw who hands over to whom; where there is room, with what flows."""
+    rate, arrow = f"{now.events_per_second:,.0f} events/s", " ─► "
+    parts: list[str | tuple[str, str]] = [
+        ("viewers", "bold cyan"),
+        f" ─ {rate} ─► " if width >= 80 else arrow,
+        ("Kafka", "bold"),
+        arrow,
+        ("worker", "bold"),
+        arrow,
+        ("Redis", "bold"),
+        arrow,
+        ("feed", "bold"),
+        arrow,
+        ("viewers", "bold cyan"),
+    ]
+    if width >= WIDE:
+        parts.append(
+            f"     {now.events:,} events, {now.duplicates:,} repeats dropped, {now.videos} videos"
+        )
     return Text.assemble(*parts, no_wrap=True, overflow="ellipsis")
 
 
-def _latest(story: Story, titles: Mapping[str, str], rows: int, width: int) -> Table:
-    wide = width >= WIDE
+def _lag(now: Moment, width: int) -> Text:
+    lag = "–" if now.lag is None else f"{now.lag:,}"
+    words = f" {lag} records, {max(now.lags, default=0):,} at most   "
+    if width < WIDE:
+        words += f"{now.videos} videos   {now.duplicates:,} repeats dropped"
+    room = min(width - len(words) - 5, 60)
+    return Text.assemble(
+        "lag ", (sparkline(now.lags, room), "cyan"), words, no_wrap=True, overflow="ellipsis"
+    )
+
+
+def _narrow(now: Moment, story: Story, rows: int, width: int) -> Group:
+    life = _life(now.hero, _CROWDS, width)
+    return Group(*life, Text(), _latest(story, rows - len(life) - 1, width))
+
+
+def _wide(now: Moment, story: Story, rows: int, width: int) -> Table:
+    left = width * 55 // 100
+    known = len(now.hero.tale.crowds()) if now.hero else 0
+    crowds = min(max(known, _CROWDS), max(rows // 2 - 4, 2))
+    life = _life(now.hero, crowds, left)
+    told = max((rows - len(life) - 4) // 2, 1)
+    column = [*life, Text(), *_widest(story, told), Text(), *_switches(story, told)]
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(width=left, no_wrap=True)
+    grid.add_column(width=width - left - 2, no_wrap=True)
+    grid.add_row(Group(*column[:rows]), _latest(story, rows, width - left - 2))
+    return grid
+
+
+def _life(hero: Hero | None, crowds: int, width: int) -> list[Text]:
+    """Return one video's life: its title, how it came in, and a bar for each crowd."""
+    if hero is None:
+        waiting = Text("the first videos are on their way", "dim")
+        return [heading("one video's life", "magenta"), waiting, *[Text()] * crowds]
+    name = Text.assemble((hero.upload.video, "bold magenta"), "  ", title_of(hero.upload.title))
+    name.no_wrap, name.overflow = True, "ellipsis"
+    latest = hero.tale.crowds()
+    most = max([receipt.allowance for receipt in latest.values()], default=1)
+    shown = list(latest.items())[-crowds:]
+    bars = [_bar(hero, slice_id, receipt, most, width) for slice_id, receipt in shown]
+    return [name, _came_in(hero), *bars, *[Text()] * (crowds - len(bars))]
+
+
+def _came_in(hero: Hero) -> Text:
+    receipts = hero.tale.receipts
+    widened = sum(receipt.action == "widen" for receipt in receipts)
+    stopped = sum(receipt.action == "stop" for receipt in receipts)
+    steps = f"uploaded at {clock(hero.uploaded_s)} › tagged {' '.join(hero.upload.hashtags)}"
+    steps += f" › approved › {len(hero.tale.crowds())} crowds: widened {widened}, stopped {stopped}"
+    return Text(steps, no_wrap=True, overflow="ellipsis")
+
+
+def _bar(hero: Hero, slice_id: str, receipt: Receipt, most: int, width: int) -> Text:
+    """Return one crowd: shown as a full bar, granted and not yet shown as a light one."""
+    room = max(width - 75, 5)
+    granted = max(round(room * receipt.allowance / max(most, 1)), 1)
+    seen = min(hero.shown.get(slice_id, 0), receipt.allowance)
+    full = max(round(granted * seen / max(receipt.allowance, 1)), 0)
+    style = STYLES[receipt.action]
+    text = Text.assemble(
+        "  ",
+        crowd(slice_id),
+        " " * max(22 - len(slice_id), 1),
+        ("█" * full, style),
+        ("░" * (granted - full), style),
+        " " * (room - granted + 1),
+        f"{seen:>6,} of {receipt.allowance:<7,} ",
+        (f"{receipt.action:<6}", style),
+        number(receipt),
+    )
+    text.no_wrap, text.overflow = True, "ellipsis"
+    return text
+
+
+def _latest(story: Story, rows: int, width: int) -> Table:
+    """Return the newest decisions, one a line."""
+    wide = width >= 90
     table = Table(box=None, expand=True, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
     table.add_column("", width=5, no_wrap=True)
     table.add_column("video", width=15, no_wrap=True)
-    if wide:
-        table.add_column("title", ratio=1, no_wrap=True, overflow="ellipsis")
     table.add_column("crowd", width=21, no_wrap=True)
-    table.add_column("views", justify="right", width=6, no_wrap=True)
-    table.add_column("value/price", width=11, no_wrap=True)
+    table.add_column("because", ratio=1, no_wrap=True, overflow="ellipsis")
     if wide:
-        table.add_column("granted", justify="right", width=7, no_wrap=True)
-    if wide:
-        table.add_column("reason", width=22, no_wrap=True)
-    else:
-        table.add_column("reason", ratio=1, no_wrap=True, overflow="ellipsis")
+        table.add_column("", ratio=1, no_wrap=True, overflow="ellipsis")
+    table.add_column("granted", justify="right", width=7, no_wrap=True)
+    rows = max(rows - 1, 0)  # the header's
     for receipt, _ in zip(story.latest, range(rows), strict=False):
-        table.add_row(*_receipt_cells(receipt, titles, wide=wide))
+        style = STYLES[receipt.action]
+        cells = [Text(receipt.action, style), Text(receipt.video), crowd(receipt.slice)]
+        cells += [Text(number(receipt)), *([Text(WHY[receipt.reason], "dim")] if wide else [])]
+        table.add_row(*cells, f"{receipt.allowance:,}")
     for _ in range(rows - len(story.latest)):
         table.add_row("")
     return table
 
 
-def _receipt_cells(r: Receipt, titles: Mapping[str, str], *, wide: bool) -> list[Text]:
-    style = STYLES[r.action]
-    cells = [Text(r.action, style), Text(r.video)]
-    if wide:
-        cells.append(Text(titles.get(r.video, ""), "dim"))
-    cells += [_slice(r.slice), Text(f"{r.views:,}"), Text(_against_price(r))]
-    if wide:
-        cells.append(Text(f"{r.allowance:,}"))
-    return [*cells, Text(r.reason.replace("_", " "), style)]
+def _widest(story: Story, rows: int) -> list[Text]:
+    lines = [heading("widened furthest", "green")]
+    for r in story.widest(rows):
+        text = Text.assemble(f"  {r.video:<18}", crowd(r.slice), f"  {r.allowance:,} granted")
+        lines.append(Text.assemble(text, "  ", number(r)))
+    return lines + [Text()] * (rows + 1 - len(lines))
 
 
-def _outcomes(story: Story, rows: int, width: int) -> Table:
-    """Return what went furthest beside who got what was stopped."""
-    grid = Table.grid(expand=True, padding=(0, 1, 0, 0))
-    grid.add_column(ratio=5, no_wrap=True)
-    grid.add_column(ratio=6, no_wrap=True)
-    grid.add_row(_heading("widened furthest", "green"), _heading(_SWITCHED, "red"))
-    widest = story.widest(rows)
-    switches = list(story.switches)[-rows:][::-1]
-    for place in range(rows):
-        left, right = Text(), Text()
-        if place < len(widest):
-            r = widest[place]
-            where = _slice(r.slice, short=width < WIDE)
-            left = Text.assemble(f"{r.video} ", where, f" {r.allowance:,}")
-        if place < len(switches):
-            switch = switches[place]
-            right = Text.assemble(f"{switch.stop.video} ", _switch_text(switch, story))
-        grid.add_row(left, right)
-    return grid
+def _switches(story: Story, rows: int) -> list[Text]:
+    latest = list(story.switches)[-rows:][::-1]
+    lines = [
+        heading(SWITCHED, "red"),
+        *[Text.assemble(f"  {s.stop.video:<18}", switch_text(s, story)) for s in latest],
+    ]
+    return lines + [Text()] * (rows + 1 - len(lines))
 
 
 def _footer(now: Moment, width: int) -> Text:
@@ -174,84 +231,3 @@ def _footer(now: Moment, width: int) -> Text:
     return Text.assemble(
         "Ctrl-C ends it   ", (tip, "dim"), no_wrap=True, overflow="ellipsis", style="bold"
     )
-
-
-def _widest(receipts: Sequence[Receipt], titles: Mapping[str, str]) -> Table:
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    for _ in range(5):
-        grid.add_column(no_wrap=True)
-    if not receipts:
-        grid.add_row(Text("  nothing yet", "dim"))
-    for r in receipts:
-        granted = f"{r.allowance:,} granted"
-        title = Text(titles.get(r.video, ""), "dim")
-        grid.add_row(f"  {r.video}", _slice(r.slice), granted, _against_price(r), title)
-    return grid
-
-
-def _switches(switches: Sequence[Switch], story: Story) -> Table:
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    if not switches:
-        grid.add_row(Text("  nothing yet", "dim"))
-    for switch in switches:
-        stop = switch.stop
-        grid.add_row(
-            f"  {stop.video}",
-            _switch_text(switch, story),
-            f"{stop.views} views",
-            Text(_against_price(stop)),
-        )
-    return grid
-
-
-def _switch_text(switch: Switch, story: Story) -> Text:
-    stop, start = switch
-    widened = (start.video, start.slice) in story.widened
-    return Text.assemble(
-        (stop.slice.partition(":")[2], "red"),
-        " › ",
-        (start.slice.partition(":")[2], "green" if widened else "cyan"),
-        (" ✓" if widened else "", "bold green"),
-    )
-
-
-def _best_switches(story: Story, count: int) -> list[Switch]:
-    """Return switches to tell of: those that found a better crowd first, each video once."""
-    by_video: dict[str, Switch] = {}
-    for switch in (*story.rescued(), *reversed(story.switches)):
-        by_video.setdefault(switch.stop.video, switch)
-    return list(by_video.values())[:count]
-
-
-def _verdict(counters: Mapping[str, Any]) -> Text:
-    if counters["differences"] is None:
-        return Text(f"Counters not compared: {counters['why']}", style="yellow")
-    if counters["differences"]:
-        text = f"{counters['differences']} of {counters['checked']:,} counters differ from the log"
-        return Text(text, style="bold red")
-    text = f"{counters['checked']:,} counters compared with a second count of the log: all equal"
-    return Text(text, style="bold green")
-
-
-def _heading(text: str, style: str) -> Text:
-    return Text(text, style=f"bold {style}")
-
-
-def _slice(name: str, *, short: bool = False) -> Text:
-    surface, _, group = name.partition(":")
-    return Text(group) if short else Text.assemble((f"{surface}:", "dim"), group)
-
-
-def _against_price(r: Receipt) -> str:
-    """Return mean value and price as they compare; stops compare the index."""
-    said = r.index if r.reason == "index_below_price" else r.mean
-    sign = "<" if said < r.price else ">"
-    return f"{_decimal(said)} {sign} {_decimal(r.price)}"
-
-
-def _decimal(micros: int) -> str:
-    return f"{micros / MICROS:.2f}"
-
-
-def _clock(seconds: float) -> str:
-    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"

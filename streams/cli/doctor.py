@@ -8,15 +8,12 @@ from streams.cli.live import example
 from streams.cli.options import config_option, emit, output_option
 from streams.cli.topics import compare
 from streams.cli.wiring import run
-from streams.control.admission.review import ReviewGate
-from streams.control.admission.taxonomy import Taxonomy
-from streams.control.policy.catalogue import Catalogue
+from streams.control.configuration import file_problems
 from streams.errors import Halt, StreamsError, Unreachable
 from streams.ops.checks import (
     Check,
     attempt,
     attempt_async,
-    check_file,
     check_python,
     check_topics,
     failed,
@@ -58,9 +55,8 @@ def doctor(
 
 def _check_files(config: Path) -> list[Check]:
     return [
-        check_file(config / "taxonomy.toml", Taxonomy.from_toml),
-        check_file(config / "slices.toml", Catalogue.from_toml),
-        check_file(config / "review.toml", ReviewGate.from_toml),
+        Check("fail", name, problems[0]) if problems else Check("ok", name, "valid")
+        for name, problems in file_problems(config).items()
     ]
 
 
@@ -80,7 +76,7 @@ async def _check_kafka(settings: Settings) -> list[Check]:
 
 
 async def _check_redis(settings: Settings) -> list[Check]:
-    store = RedisStore(settings.redis)
+    store = RedisStore(settings.redis.reveal)
     try:
         reached = await attempt_async("redis", store.check, "answers, and never evicts")
         if reached.status != "ok":

@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from streams.settings import Settings, load_settings
+from streams.settings import Settings, default_folder, load_settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -46,8 +46,8 @@ config_option: Final = click.option(
     "--config",
     type=click.Path(path_type=Path, file_okay=False),
     envvar="STREAMS_CONFIG",
-    default=Path("config"),
-    show_default=True,
+    default=default_folder,
+    show_default="./config if streams.toml is there, else what is shipped",
     show_envvar=True,
     help="Folder of the settings, policy, catalogue and taxonomy.",
 )

@@ -17,7 +17,7 @@ from streams.cli import Interrupted
 from streams.cli.interrupts import Stop, orderly_stop
 from streams.cli.options import Settings, connection_options
 from streams.cli.progress import Meter, size_text
-from streams.cli.when import time_ms
+from streams.cli.when import moment_ms
 from streams.errors import Halt
 from streams.recording.manifest import FORMAT_VERSION, Manifest
 from streams.recording.planning import Request, plan, reopen, require_free
@@ -69,7 +69,7 @@ def record(folder: Path, resume: bool, *, settings: Settings, **asked: Any) -> N
         raise click.UsageError("name what to record with --topic (or --offsets)")
     now = _now_ms()
     request = None if resume else _request(now, **asked)
-    until = time_ms(end, now) if end and end != "now" else None
+    until = moment_ms(end, now) if end and end != "now" else None
     with orderly_stop() as stop:
         asyncio.run(_record(folder, request, until, settings, stop))
 
@@ -128,10 +128,10 @@ def _request(
     names = list(dict.fromkeys([*topics, *(topic for topic, _ in ranges)]))
     if ranges and (missing := set(names) - {topic for topic, _ in ranges}):
         raise click.UsageError(f"--offsets names no partition of {', '.join(sorted(missing))}")
-    end_ms = time_ms(end, now) if end and end != "now" else None
+    end_ms = moment_ms(end, now) if end and end != "now" else None
     return Request(
         names,
-        start_ms=None if start in ("earliest", "latest") else time_ms(start, now),
+        start_ms=None if start in ("earliest", "latest") else moment_ms(start, now),
         end_ms=end_ms if end_ms is not None and end_ms <= now else None,
         from_end=start == "latest",
         to_end=end == "now",

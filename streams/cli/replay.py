@@ -19,7 +19,7 @@ from streams.cli.options import Settings, connection_options, emit, output_optio
 from streams.cli.progress import Meter
 from streams.cli.replay_fold import fold
 from streams.cli.replay_inspect import diff, inspect, require_whole, verify
-from streams.cli.when import duration_ms, time_ms
+from streams.cli.when import duration_ms, moment_ms
 from streams.errors import Halt
 from streams.recording.checkpoint import Checkpoint, load_checkpoint
 from streams.recording.foreign import opened
@@ -271,7 +271,7 @@ def _selection(it: Recording, asked: dict[str, Any]) -> Selection:
         if text is None:
             return None
         first = it.manifest.first_timestamp or 0
-        return time_ms(text, first if text.startswith("+") else _now_ms())
+        return moment_ms(text, first if text.startswith("+") else _now_ms())
 
     return Selection(moment(asked["start"]), moment(asked["end"]), parse_where(asked["where"]))
 

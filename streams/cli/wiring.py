@@ -1,26 +1,26 @@
 """Real drivers from settings, checks before a start, and how a command runs and is interrupted."""
 
 import asyncio
-import logging
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final, TypeVar
 
 import click
 import uvloop
 
-from streams.errors import Halt
+from streams.errors import Halt, StreamsError
 from streams.lab.installation import Installation
 from streams.ops.topics import plan, wanted_topics
+from streams.runtime.dependencies import DEPENDENCIES, KAFKA, REDIS
 from streams.runtime.kafka import KafkaCluster, KafkaConsumer, KafkaProducer, KafkaReader
 from streams.runtime.redis import RedisDossiers, RedisServingIndex, RedisStore
-from streams.settings import Settings
+from streams.settings import RedisAddress, Settings
 
 Result = TypeVar("Result")
 Closing = TypeVar("Closing", RedisServingIndex, RedisDossiers)
+ONE_SIGNAL_S: Final = 0.5
 
 
 def run(main: Coroutine[Any, Any, Result]) -> Result:
@@ -29,30 +29,55 @@ def run(main: Coroutine[Any, Any, Result]) -> Result:
 
 
 def stop_on_signals(stop: Callable[[], None]) -> None:
-    """Call `stop` at the first Ctrl-C or SIGTERM; the second one ends the process at once."""
+    """Call `stop` at the first Ctrl-C or SIGTERM; the second one ends the process at once.
+
+    Wrappers pass a signal on that the terminal has sent too: two within `ONE_SIGNAL_S` are one.
+    """
     loop = asyncio.get_running_loop()
-    asked = False
+    first_at: float | None = None
 
     def on_signal(number: int) -> None:
-        nonlocal asked
-        if asked:
+        nonlocal first_at
+        if first_at is None:
+            first_at = loop.time()
+            stop()
+        elif loop.time() - first_at > ONE_SIGNAL_S:
             click.echo("streams: stopped at once", err=True)
             os._exit(128 + number)
-        asked = True
-        stop()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, on_signal, number)
 
 
-def log_to_stderr(level: int = logging.INFO) -> None:
-    """Write our log lines to stderr, and of the libraries' only what is an error."""
-    logging.basicConfig(
-        level=logging.ERROR, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
-    )
-    logging.getLogger("streams").setLevel(level)
-    logging.getLogger("streams.control.agents").setLevel(logging.WARNING)  # Faust's own steps
-    logging.getLogger("aiokafka.consumer.group_coordinator").setLevel(logging.CRITICAL)
+@asynccontextmanager
+async def watching(settings: Settings) -> AsyncIterator[None]:
+    """Say when Kafka or Redis is gone and when it is back, until the end of the block.
+
+    What is gone is asked by itself whether it is back: an idle process has no other call to it.
+    """
+    cluster, store = KafkaCluster(settings.brokers), RedisStore(settings.redis.reveal)
+    asking = asyncio.create_task(_ask_what_is_gone(cluster, store), name="dependencies")
+    for dependency in DEPENDENCIES:
+        dependency.watched = True
+    try:
+        yield
+    finally:
+        for dependency in DEPENDENCIES:
+            dependency.watched = False
+        asking.cancel()
+        await asyncio.wait([asking])
+        await store.close()
+
+
+async def _ask_what_is_gone(cluster: KafkaCluster, store: RedisStore) -> None:
+    while True:
+        await asyncio.sleep(1)
+        with suppress(StreamsError):
+            if KAFKA.gone:
+                await cluster.describe()
+        with suppress(StreamsError):
+            if REDIS.gone:
+                await store.check()
 
 
 async def require_topics(settings: Settings) -> None:
@@ -80,9 +105,20 @@ def installation(settings: Settings) -> Installation:
         lambda: producing(settings.brokers),
         lambda: reading(settings.brokers),
         lambda: storing(settings.redis),
-        lambda: _closing(RedisServingIndex(settings.redis)),
-        lambda: _closing(RedisDossiers(settings.redis)),
+        lambda: _closing(RedisServingIndex(settings.redis.reveal)),
+        lambda: _closing(RedisDossiers(settings.redis.reveal)),
     )
+
+
+async def require_session_timeout(settings: Settings) -> None:
+    """Raise `Halt` unless the brokers take the session timeout: they would refuse every join."""
+    bounds = await KafkaCluster(settings.brokers).session_timeouts()
+    if bounds is not None and not bounds[0] <= settings.session_timeout_ms <= bounds[1]:
+        raise Halt(
+            f"session_timeout_ms is {settings.session_timeout_ms}, but {settings.brokers} takes "
+            f"{bounds[0]} to {bounds[1]}: change it (STREAMS_SESSION_TIMEOUT_MS), or the brokers' "
+            "group.min.session.timeout.ms and group.max.session.timeout.ms"
+        )
 
 
 def consuming(settings: Settings) -> KafkaConsumer:
@@ -118,9 +154,9 @@ async def producing(brokers: str) -> AsyncIterator[KafkaProducer]:
 
 
 @asynccontextmanager
-async def storing(redis: str) -> AsyncIterator[RedisStore]:
+async def storing(redis: RedisAddress) -> AsyncIterator[RedisStore]:
     """Give a store, closed at the end."""
-    store = RedisStore(redis)
+    store = RedisStore(redis.reveal)
     try:
         yield store
     finally:

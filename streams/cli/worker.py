@@ -1,26 +1,33 @@
 """`streams worker`: feedback worker and control plane, in one process or apart."""
 
 import asyncio
+import errno
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 import click
 
+from streams.cli.logs import log_options
 from streams.cli.options import connection_options
 from streams.cli.wiring import (
     consuming,
-    log_to_stderr,
     producing,
+    require_session_timeout,
     require_topics,
     run,
     stop_on_signals,
     storing,
+    watching,
 )
 from streams.control.app import ControlPlane, Ports
 from streams.errors import Halt
 from streams.runtime.collector import tame_gc
+from streams.runtime.dependencies import DEPENDENCIES
 from streams.runtime.kafka import KafkaCluster, KafkaProducer
+from streams.runtime.logs import LogOptions, set_up_logs
 from streams.runtime.metrics import Metrics
 from streams.runtime.redis.dossiers import RedisDossiers
 from streams.runtime.redis.serving import RedisServingIndex
@@ -28,6 +35,8 @@ from streams.runtime.surroundings import Surroundings
 from streams.runtime.worker import Worker
 from streams.settings import Secret, Settings, load_secret
 
+METRICS_PORTS: Final = 100
+"""So many ports are tried for /metrics, one after the other."""
 Half = Callable[[], Awaitable[None]]
 """Ends what was started."""
 
@@ -40,7 +49,15 @@ Half = Callable[[], Awaitable[None]]
     help="Run one half: feedback (counters and decisions) or control (admission, serving index).",
 )
 @click.option("--metrics-port", type=int, help="Port of /metrics on loopback, 0 for none.")
-def worker(settings: Settings, only: str | None, metrics_port: int | None) -> None:
+@click.option("--name", help="What log lines call this worker, in place of host and process id.")
+@log_options
+def worker(
+    settings: Settings,
+    only: str | None,
+    metrics_port: int | None,
+    name: str | None,
+    logs: LogOptions,
+) -> None:
     """Count feedback, decide, and admit videos, until Ctrl-C or SIGTERM.
 
     Start as many as there is work for: they share the partitions. The first Ctrl-C stores
@@ -51,10 +68,31 @@ def worker(settings: Settings, only: str | None, metrics_port: int | None) -> No
     """
     folder: Path = click.get_current_context().params["config"]
     secret = load_secret()
-    log_to_stderr()
     metrics = Metrics()
-    metrics.serve(settings.metrics_port if metrics_port is None else metrics_port)
+    set_up_logs(replace(logs, name=name))
+    for dependency in DEPENDENCIES:
+        dependency.observers.append(metrics.show_dependency)
+        metrics.show_dependency(dependency.name, up=True)
+    _serve(metrics, settings.metrics_port if metrics_port is None else metrics_port)
     run(_work(settings, secret, folder, only, metrics))
+
+
+def _serve(metrics: Metrics, port: int) -> None:
+    """Serve /metrics at this port, or at the next one that is free: a host may run many workers."""
+    for free in range(port, port + METRICS_PORTS):
+        try:
+            metrics.serve(free)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise Halt(f"cannot serve /metrics at port {free}: {error.strerror}") from None
+            continue
+        if free != port:
+            text = f"streams: port {port} is taken; /metrics is at http://127.0.0.1:{free}/metrics"
+            click.echo(text, err=True)
+        return
+    raise Halt(
+        f"ports {port} to {free} are taken: give another one with --metrics-port, 0 for none"
+    )
 
 
 async def _work(
@@ -63,6 +101,7 @@ async def _work(
     stopping = asyncio.Event()
     stop_on_signals(stopping.set)
     await require_topics(settings)
+    await require_session_timeout(settings)
     async with AsyncExitStack() as stack:
         producer = await stack.enter_async_context(producing(settings.brokers))
         halves: list[Half] = []
@@ -75,7 +114,8 @@ async def _work(
                 halves.append(await _start_control(stack, settings, secret, folder, producer))
             tame_gc()
             click.echo(f"streams: {only or 'feedback and control'} running; Ctrl-C ends", err=True)
-            await stopping.wait()
+            async with watching(settings):
+                await stopping.wait()
         finally:
             # Side by side: both may have to wait for brokers that do not answer any more.
             ended = await asyncio.gather(*(stop() for stop in halves), return_exceptions=True)
@@ -109,9 +149,9 @@ async def _start_control(
     producer: KafkaProducer,
 ) -> Half:
     """Start the control plane; return what ends it."""
-    dossiers = RedisDossiers(settings.redis)
+    dossiers = RedisDossiers(settings.redis.reveal)
     stack.push_async_callback(dossiers.close)
-    index = RedisServingIndex(settings.redis)
+    index = RedisServingIndex(settings.redis.reveal)
     stack.push_async_callback(index.close)
     log = await KafkaCluster(settings.brokers).identity(settings.topic("interactions"))
     ports = Ports(producer, dossiers, index)

@@ -39,20 +39,20 @@ GONE_RULING: Final = Ruling("stop", "slice_gone", 0)
 class Distribution:
     """The slices of one video, as one record moves them; lives for that record only."""
 
-    __slots__ = ("cause", "effects", "partition", "policy", "state", "video")
+    __slots__ = ("cause", "effects", "partition", "policy", "video", "video_id")
 
     def __init__(
         self,
         partition: PartitionState,
         policy: Policy,
-        state: VideoState,
+        video: VideoState,
         cause: InteractionRecord | VideoControl,
         effects: Effects,
     ) -> None:
         self.partition = partition
         self.policy = policy
-        self.state = state
-        self.video = cause.video
+        self.video = video
+        self.video_id = cause.video
         self.cause = cause
         self.effects = effects
 
@@ -72,8 +72,8 @@ class Distribution:
             case Takedown():
                 self._move_video("takedown")
                 self._move_all("takedown", "stop", (ACTIVE, HELD))
-        self.state.row.seq = record.seq
-        self.partition.touch_video(self.video, self.state)
+        self.video.row.seq = record.seq
+        self.partition.touch_video(self.video_id, self.video)
 
     def checkpoint(self, slice_id: str, row: Slice) -> None:
         """Judge an active slice on its evidence and do what the rule says."""
@@ -81,8 +81,8 @@ class Distribution:
         if spec is None:
             ruling = None if surface_of(slice_id) == "following" else GONE_RULING
         else:
-            said = self._assess(slice_id, row)
-            ruling = rule(self.policy, spec, slice_id, self.state.row, row, said)
+            assessment = self._assess(slice_id, row)
+            ruling = rule(self.policy, spec, slice_id, self.video.row, row, assessment)
         if ruling is None:
             set_checkpoints(self.policy, row)
         elif ruling.action == "stop":
@@ -98,11 +98,11 @@ class Distribution:
         for name in (*record.starts, *record.fits):
             if not is_slice(name):
                 raise DeadLetter("slice", "admit names a slice that is not surface:group")
-        first = self.state.row.stage == "unknown"
+        first = self.video.row.stage == "unknown"
         self._move_video("admit_limited" if record.limited else "admit")
         if not first:
             return
-        row = self.state.row
+        row = self.video.row
         row.tier, row.commercial, row.fits = record.tier, record.commercial, record.fits
         for slice_id in record.starts:
             if row.stage == "public" or surface_of(slice_id) == "following":
@@ -112,21 +112,21 @@ class Distribution:
     def _revise(self, record: Revise) -> None:
         if record.fits is not None and not all(is_slice(name) for name in record.fits):
             raise DeadLetter("slice", "revise names a slice that is not surface:group")
-        before = self.state.row.stage
+        before = self.video.row.stage
         if record.limited is None:
             if before == "unknown":
                 self._move_video("widen")  # illegal: nothing to revise
         else:
             self._move_video("limit" if record.limited else "widen")
         if record.fits is not None:
-            self.state.row.fits = record.fits
+            self.video.row.fits = record.fits
         if record.limited:
             self._move_all("limited", "withdraw", (ACTIVE, HELD))
-        elif before != self.state.row.stage:
+        elif before != self.video.row.stage:
             self._reach_public("audience_widened")
 
     def _release(self) -> None:
-        for slice_id, row in sorted(self.state.slices.items()):
+        for slice_id, row in sorted(self.video.slices.items()):
             if row.status == HELD:
                 self._move(row, "release")
                 self._write(Ruling("start", "released", 0), slice_id, row)
@@ -134,33 +134,33 @@ class Distribution:
         self._reach_public("released")
 
     def _move_all(self, reason: Reason, move: SliceMove, stages: tuple[int, ...]) -> None:
-        for slice_id, row in sorted(self.state.slices.items()):
+        for slice_id, row in sorted(self.video.slices.items()):
             kept = move == "withdraw" and surface_of(slice_id) == "following"
             if row.status in stages and not kept:
                 self._end(slice_id, row, reason, move)
 
     def _reach_public(self, reason: Reason) -> None:
         """Give a video that may reach the public and does not its best crowd."""
-        active = (name for name, row in self.state.slices.items() if row.status == ACTIVE)
+        active = (name for name, row in self.video.slices.items() if row.status == ACTIVE)
         if not any(surface_of(name) != "following" for name in active):
             self._start_next(reason)
 
     def _start_next(self, reason: Reason) -> None:
-        slice_id = next_slice(self.policy, self.state)
+        slice_id = next_slice(self.policy, self.video)
         if slice_id is not None:
             self._start(slice_id, reason)
 
     def _start(self, slice_id: str, reason: Reason) -> None:
         spec = self.policy.slices.get(slice_id)
-        row = self.state.slices.get(slice_id) or Slice()
+        row = self.video.slices.get(slice_id) or Slice()
         if spec is None or row.status != IDLE:
             return
-        tranche = room_of(self.policy, spec, slice_id, self.state.row, row)
+        tranche = room_of(self.policy, spec, slice_id, self.video.row, row)
         tranche = min(tranche, self.policy.tranche)
         if not tranche:
             return
-        row.prior_mean = predicted_mean(self.policy, self.state, slice_id)
-        self.state.slices[slice_id] = row
+        row.prior_mean = predicted_mean(self.policy, self.video, slice_id)
+        self.video.slices[slice_id] = row
         self._move(row, "start")
         self._grant(slice_id, row, Ruling("start", reason, tranche))
         if row.views >= FIRST_CHECKPOINT:
@@ -175,7 +175,7 @@ class Distribution:
         row.allowance = max(row.allowance, row.impressions) + ruling.tranche
         row.granted_views = row.views
         if surface_of(slice_id) != "following":
-            self.state.row.granted += ruling.tranche
+            self.video.row.granted += ruling.tranche
         self._write(ruling, slice_id, row)
         set_checkpoints(self.policy, row)
 
@@ -185,7 +185,7 @@ class Distribution:
         self._write(Ruling("stop", reason, 0), slice_id, row)
 
     def _move_video(self, move: VideoMove) -> None:
-        self.state.row.stage = move_video(self.state.row.stage, move)
+        self.video.row.stage = move_video(self.video.row.stage, move)
 
     def _move(self, row: Slice, move: SliceMove) -> None:
         row.status = SLICE_STAGES.index(move_slice(SLICE_STAGES[row.status], move))
@@ -193,20 +193,19 @@ class Distribution:
     def _assess(self, slice_id: str, row: Slice) -> Assessment:
         """Return what the evidence says, and keep its index in the row."""
         spec = self.policy.slices.get(slice_id, GONE)
-        said = assess(self.policy, spec, self.state.row, row)
-        row.index = said.estimate.index
-        return said
+        assessment = assess(self.policy, spec, self.video.row, row)
+        row.index = assessment.estimate.index
+        return assessment
 
     def _write(self, ruling: Ruling, slice_id: str, row: Slice) -> None:
         """Write the receipt: the numbers are those that the decision was taken on."""
-        video = self.state.row
-        said = self._assess(slice_id, row)
-        video.decisions += 1
+        assessment = self._assess(slice_id, row)
+        n = self.video.row.decisions = self.video.row.decisions + 1
         self.effects.receipts.append(
             Receipt(
-                id=f"{self.video}.{video.decisions}",
-                n=video.decisions,
-                video=self.video,
+                id=f"{self.video_id}.{n}",
+                n=n,
+                video=self.video_id,
                 slice=slice_id,
                 action=ruling.action,
                 reason=ruling.reason,
@@ -220,16 +219,16 @@ class Distribution:
                 views=row.views,
                 value_sum=row.value_sum,
                 value_sq=row.value_sq,
-                prior_mean=said.prior.mean,
-                prior_variance=said.prior.variance,
-                noise_variance=said.estimate.noise_variance,
-                mean=said.estimate.mean,
-                sd=said.estimate.sd,
-                index=said.estimate.index,
-                price=said.price,
-                z=said.z,
-                reach_left=said.reach_left,
+                prior_mean=assessment.prior.mean,
+                prior_variance=assessment.prior.variance,
+                noise_variance=assessment.estimate.noise_variance,
+                mean=assessment.estimate.mean,
+                sd=assessment.estimate.sd,
+                index=assessment.estimate.index,
+                price=assessment.price,
+                z=assessment.z,
+                reach_left=assessment.reach_left,
             )
         )
-        self.partition.touch_slice(self.video, self.state, slice_id, row)
-        self.partition.touch_video(self.video, self.state)
+        self.partition.touch_slice(self.video_id, self.video, slice_id, row)
+        self.partition.touch_video(self.video_id, self.video)

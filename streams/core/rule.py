@@ -46,33 +46,38 @@ class Ruling(NamedTuple):
     tranche: int
 
 
-def assess(policy: Policy, spec: SlicePolicy, video: Video, row: Slice) -> Assessment:
+def assess(policy: Policy, spec: SlicePolicy, video_row: Video, row: Slice) -> Assessment:
     """Return posterior, index and price of one (video, slice)."""
     prior = Prior(row.prior_mean, spec.prior_variance, spec.noise_variance)
     evidence = Evidence(row.views, row.value_sum, row.value_sq)
     reach_left = max(spec.reach - row.impressions, 0)
-    said = estimate(prior, evidence, reach_left, policy.noise_views, policy.noise_floor)
-    price = price_of(policy, spec, video)
-    z = (said.mean - price) * MICROS // max(said.sd, 1)
-    return Assessment(prior, said, price, z, reach_left)
+    posterior = estimate(prior, evidence, reach_left, policy.noise_views, policy.noise_floor)
+    price = price_of(policy, spec, video_row)
+    z = (posterior.mean - price) * MICROS // max(posterior.sd, 1)
+    return Assessment(prior, posterior, price, z, reach_left)
 
 
-def price_of(policy: Policy, spec: SlicePolicy, video: Video) -> int:
+def price_of(policy: Policy, spec: SlicePolicy, video_row: Video) -> int:
     """Return what an impression of this video must be worth in this slice.
 
     The slice's price, lower by the subsidy for ordinary creators, times a factor for commercial
     content.
     """
     price = spec.price
-    if video.tier == "ordinary":
+    if video_row.tier == "ordinary":
         price -= policy.ordinary_subsidy
-    if video.commercial:
+    if video_row.commercial:
         price = price * policy.commercial_price // MICROS
     return price
 
 
 def rule(
-    policy: Policy, spec: SlicePolicy, slice_id: str, video: Video, row: Slice, said: Assessment
+    policy: Policy,
+    spec: SlicePolicy,
+    slice_id: str,
+    video_row: Video,
+    row: Slice,
+    assessment: Assessment,
 ) -> Ruling | None:
     """Return what the evidence asks for at a checkpoint of an active slice, None for nothing.
 
@@ -84,12 +89,12 @@ def rule(
     4. stop when reach or budget are used up.
     """
     delivered = surface_of(slice_id) == "following"
-    if said.estimate.index < said.price and not delivered:
+    if assessment.estimate.index < assessment.price and not delivered:
         return Ruling("stop", "index_below_price", 0)
-    room = room_of(policy, spec, slice_id, video, row)
+    room = room_of(policy, spec, slice_id, video_row, row)
     used = (row.impressions - row.allowance + row.tranche) * MICROS
     if room:
-        beats = said.z >= policy.widen_z and row.stage < policy.top_stage
+        beats = assessment.z >= policy.widen_z and row.stage < policy.top_stage
         if beats and used >= row.tranche * policy.widen_used:
             tranche = policy.tranche * policy.growth ** (row.stage + 1)
             return Ruling("widen", "mean_beats_price", min(tranche, room))
@@ -102,11 +107,11 @@ def rule(
     return None
 
 
-def room_of(policy: Policy, spec: SlicePolicy, slice_id: str, video: Video, row: Slice) -> int:
+def room_of(policy: Policy, spec: SlicePolicy, slice_id: str, video_row: Video, row: Slice) -> int:
     """Return how many impressions can still be granted: reach left, and budget on the public."""
     room = spec.reach - max(row.allowance, row.impressions)
     if surface_of(slice_id) != "following":
-        room = min(room, policy.budget - video.granted)
+        room = min(room, policy.budget - video_row.granted)
     return max(room, 0)
 
 
@@ -134,7 +139,7 @@ def nearly_used_at(policy: Policy, row: Slice) -> int:
     return row.allowance - row.tranche + shown
 
 
-def predicted_mean(policy: Policy, state: VideoState, slice_id: str) -> int:
+def predicted_mean(policy: Policy, video: VideoState, slice_id: str) -> int:
     """Return the expected mean value of a video in a slice before any evidence there.
 
     The slice's prior mean, raised by how well the tags fit, moved by how much the video did
@@ -143,46 +148,46 @@ def predicted_mean(policy: Policy, state: VideoState, slice_id: str) -> int:
     """
     spec = policy.slices[slice_id]
     moved = weight_sum = 0
-    for tried, row in state.slices.items():
+    for tried, row in video.slices.items():
         weight = spec.neighbours.get(tried, 0)
         if not weight or row.status == IDLE or not row.views or tried not in policy.slices:
             continue
-        said = assess(policy, policy.slices[tried], state.row, row)
-        moved += weight * (said.estimate.mean - policy.slices[tried].prior_mean)
+        assessment = assess(policy, policy.slices[tried], video.row, row)
+        moved += weight * (assessment.estimate.mean - policy.slices[tried].prior_mean)
         weight_sum += weight
-    fit = policy.fit_value * state.row.fits.get(slice_id, 0) // MICROS
+    fit = policy.fit_value * video.row.fits.get(slice_id, 0) // MICROS
     return spec.prior_mean + fit + moved // max(weight_sum, MICROS)
 
 
-def next_slice(policy: Policy, state: VideoState) -> str | None:
+def next_slice(policy: Policy, video: VideoState) -> str | None:
     """Return the public slice to try next: the best predicted gain over its price.
 
     Among the slices of `discover` and those that the admission named, not tried yet and worth
     learning about (index at the prediction at least the price). None ends the video.
     """
-    if state.row.stage != "public":
+    if video.row.stage != "public":
         return None
     best: tuple[int, str] | None = None
     for slice_id in sorted(policy.slices):
         spec = policy.slices[slice_id]
-        row = state.slices.get(slice_id) or Slice()
+        row = video.slices.get(slice_id) or Slice()
         if (
-            not _reachable(slice_id, state.row)
+            not _reachable(slice_id, video.row)
             or row.status != IDLE
-            or not room_of(policy, spec, slice_id, state.row, row)
+            or not room_of(policy, spec, slice_id, video.row, row)
         ):
             continue
-        mean = predicted_mean(policy, state, slice_id)
+        mean = predicted_mean(policy, video, slice_id)
         prior = Prior(mean, spec.prior_variance, spec.noise_variance)
-        price = price_of(policy, spec, state.row)
+        price = price_of(policy, spec, video.row)
         nothing = Evidence(0, 0, 0)
-        said = estimate(prior, nothing, spec.reach, policy.noise_views, policy.noise_floor)
+        expected = estimate(prior, nothing, spec.reach, policy.noise_views, policy.noise_floor)
         gain = mean - price
-        if said.index >= price and (best is None or gain > best[0]):
+        if expected.index >= price and (best is None or gain > best[0]):
             best = (gain, slice_id)
     return best[1] if best else None
 
 
-def _reachable(slice_id: str, video: Video) -> bool:
+def _reachable(slice_id: str, video_row: Video) -> bool:
     surface = surface_of(slice_id)
-    return surface == "discover" or (surface == "nearby" and slice_id in video.fits)
+    return surface == "discover" or (surface == "nearby" and slice_id in video_row.fits)

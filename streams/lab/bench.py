@@ -34,7 +34,7 @@ from streams.recording.folding import Rules
 from streams.runtime.codec import decode_log
 from streams.runtime.namespace import namespace_of
 from streams.runtime.ports import Store
-from streams.settings import Secret, Settings
+from streams.settings import Secret, Settings, environment_of
 
 PARTITIONS: Final = 4
 LOAD_SHARE: Final = 0.7
@@ -187,23 +187,18 @@ class _Trial:
     @asynccontextmanager
     async def worker(self) -> AsyncIterator["subprocess.Popen[bytes]"]:
         """Run `streams worker --only feedback` as a process of its own."""
-        names = ("brokers", "redis", "group", "topic_prefix", "partitions")
-        environment = os.environ | {
-            f"STREAMS_{name.upper()}": str(getattr(self._settings, name)) for name in names
-        }
-        environment["STREAMS_SECRET"] = self._secret.reveal.decode()
         command = [sys.executable, "-m", "streams", "worker", "--only", "feedback"]
         command += ["--metrics-port", "0", "--config", str(self._folder)]
         process = subprocess.Popen(  # noqa: ASYNC220, S603 - our own command
-            command, env=environment, stderr=subprocess.PIPE
+            command, env=environment_of(self._settings, self._secret), stderr=subprocess.PIPE
         )
         try:
             yield process
         finally:
             process.terminate()
-            _, said = process.communicate(timeout=30)
+            _, errors = process.communicate(timeout=30)
             if process.returncode:
-                raise Halt(f"the worker failed: {said.decode().strip().splitlines()[-1:]}")
+                raise Halt(f"the worker failed: {errors.decode().strip().splitlines()[-1:]}")
 
     async def until_counted(self) -> float:
         """Return events a second from the first stored watermark to the last."""
@@ -281,14 +276,14 @@ class _Trial:
     async def _watch(self, ends: Awaitable[Mapping[int, int]]) -> Timeline:
         """Note when each partition's stored watermark moved, until all reach the log's ends."""
         timeline: Timeline = {partition: [] for partition in range(PARTITIONS)}
-        asked = asyncio.ensure_future(ends)
+        reached = asyncio.ensure_future(ends)
         began = time.perf_counter()
         while True:
             now, marks = time.perf_counter(), await self._watermarks()
             for partition, mark in marks.items():
                 if not timeline[partition] or timeline[partition][-1][0] != mark:
                     timeline[partition].append((mark, now))
-            if asked.done() and all(marks[p] + 1 >= end for p, end in asked.result().items()):
+            if reached.done() and all(marks[p] + 1 >= end for p, end in reached.result().items()):
                 return timeline
             if now - began > JOIN_S and max(marks.values()) < 0:
                 raise Halt(f"the worker stored nothing for {JOIN_S:.0f} s")

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from itertools import islice
@@ -14,13 +14,13 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from streams.control.app import ControlPlane, Ports, load_rules
-from streams.core.events import CONTROL_TYPES
+from streams.core.events import CONTROL_TYPES, Upload
 from streams.core.receipts import ACTIONS, Receipt, decode
 from streams.errors import Halt, Retry
 from streams.lab.crowd import Crowd
 from streams.lab.feed import Feed
 from streams.lab.installation import Installation
-from streams.lab.story import Story
+from streams.lab.story import Story, Tale
 from streams.ops.recount import Verifier, verify
 from streams.runtime.collector import tame_gc
 from streams.runtime.metrics import Metrics
@@ -36,7 +36,21 @@ LAG_S: Final = 0.5
 LAGS_KEPT: Final = 240
 """Two minutes of lag for the line over time."""
 RATE_OVER_S: Final = 3.0
+TOLD_S: Final = 12.0
+"""So long one video's life is told."""
 DRAIN_S: Final = 30.0
+
+
+class Hero(NamedTuple):
+    """The video whose life is told: what was uploaded, when, and who has seen it.
+
+    `uploaded_s` is on the demo's own clock, `shown` counts impressions by slice.
+    """
+
+    upload: Upload
+    uploaded_s: float
+    tale: Tale
+    shown: Mapping[str, int]
 
 
 class Moment(NamedTuple):
@@ -53,6 +67,7 @@ class Moment(NamedTuple):
     lag: int | None
     lags: tuple[int, ...]
     videos: int
+    hero: Hero | None
     brokers: str
     redis: str
     note: str
@@ -74,12 +89,15 @@ class Play:
     tell: Callable[[str], None]
     story: Story = field(default_factory=Story)
     titles: dict[str, str] = field(default_factory=dict)
+    crowd: Crowd | None = None
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     interrupted: bool = False
     lag: int | None = None
     began: float = field(default_factory=time.monotonic)
     metrics: Metrics = field(default_factory=Metrics)
     lags: deque[int] = field(default_factory=lambda: deque(maxlen=LAGS_KEPT))
+    _told: str = ""  # the video whose life is told, and since when
+    _told_since: float = 0.0
     _rates: deque[tuple[float, int]] = field(default_factory=deque)
 
     @property
@@ -114,10 +132,29 @@ class Play:
             lag=self.lag,
             lags=tuple(self.lags),
             videos=len(self.titles),
+            hero=self._hero(now),
             brokers=self.settings.brokers,
-            redis=self.settings.redis,
+            redis=str(self.settings.redis),
             note=note,
         )
+
+    def _hero(self, now: float) -> Hero | None:
+        """Return whose life to tell: each for a while, then another that is worth it."""
+        if not self._told or now - self._told_since > TOLD_S:
+            best = self.story.best_tale(besides=self._told)
+            if best is not None and best.worth_telling() >= self._least_worth():
+                self._told, self._told_since = best.video, now
+        if self.crowd is None or self._told not in self.crowd.videos:
+            return None
+        upload = self.crowd.videos[self._told].upload
+        tale = self.story.tale(self._told)
+        shown = {name: self.crowd.shown[self._told, name] for name in tale.crowds()}
+        ago_s = (_now_ms() - upload.ts) / 1000
+        return Hero(upload, max(now - ago_s, 0.0), tale, shown)
+
+    def _least_worth(self) -> tuple[int, ...]:
+        """Return what a tale must be worth to follow one that had its time; early on, anything."""
+        return (1,) if self._told else ()
 
     async def sleep(self, seconds: float) -> None:
         """Sleep, but not beyond the end."""
@@ -184,6 +221,7 @@ async def _set(stack: AsyncExitStack, play: Play, rate: int) -> _Stage:
     stack.push_async_callback(control.stop)
     policy = load_rules(play.folder).policy.record(0, _now_ms())
     crowd = Crowd(Random(play.seed), policy, index, rate)  # noqa: S311 - viewers, not keys
+    play.crowd = crowd
     feed = Feed(crowd, producer, settings, settings.partitions)
     receipts = await stack.enter_async_context(installation.reader())
     topic = settings.topic("decisions")

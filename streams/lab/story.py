@@ -7,6 +7,8 @@ from streams.core.receipts import Action, Reason, Receipt
 
 KEPT: Final = 500
 """Receipts and switches that are kept; counts know of all."""
+TALES_KEPT: Final = 100
+"""Videos whose whole life is kept."""
 
 
 class Switch(NamedTuple):
@@ -14,6 +16,23 @@ class Switch(NamedTuple):
 
     stop: Receipt
     start: Receipt
+
+
+class Tale(NamedTuple):
+    """One video's life so far: its receipts in order, and the latest one of each crowd."""
+
+    video: str
+    receipts: tuple[Receipt, ...]
+
+    def crowds(self) -> dict[str, Receipt]:
+        """Return the latest receipt of each slice, in the order in which they began."""
+        return {receipt.slice: receipt for receipt in self.receipts}
+
+    def worth_telling(self) -> tuple[int, ...]:
+        """Return how much happened: a stop with a next crowd and a spread first of all."""
+        reasons = Counter(receipt.reason for receipt in self.receipts)
+        handed_on, widened = reasons["next_after_stop"], reasons["mean_beats_price"]
+        return (bool(handed_on) + bool(widened), min(handed_on, 3), min(widened, 3))
 
 
 class Story:
@@ -31,6 +50,7 @@ class Story:
         self.stopped: Final[deque[Receipt]] = deque(maxlen=KEPT)
         self.widened: Final[dict[tuple[str, str], Receipt]] = {}
         self._last: Final[dict[str, Receipt]] = {}  # by video
+        self._tales: Final[dict[str, list[Receipt]]] = {}  # of the latest videos
 
     def add(self, receipt: Receipt) -> None:
         """Take one receipt; those of one video come in order."""
@@ -38,6 +58,7 @@ class Story:
         if last is not None and receipt.n <= last.n:
             return
         self._last[receipt.video] = receipt
+        self._tell(receipt)
         self.actions[receipt.action] += 1
         self.reasons[receipt.reason] += 1
         self.latest.appendleft(receipt)
@@ -60,6 +81,15 @@ class Story:
         )
         return by_reach[:count]
 
+    def tale(self, video: str) -> Tale:
+        """Return a video's life as far as it is known."""
+        return Tale(video, tuple(self._tales.get(video, ())))
+
+    def best_tale(self, besides: str = "") -> Tale | None:
+        """Return the tale in which most happened, the newest of equals; not that of `besides`."""
+        tales = [self.tale(video) for video in self._tales if video != besides]
+        return max(reversed(tales), key=Tale.worth_telling, default=None)
+
     def rescued(self) -> list[Switch]:
         """Return the switches whose new crowd then widened the video, the latest first."""
         return [
@@ -67,6 +97,13 @@ class Story:
             for switch in reversed(self.switches)
             if (switch.start.video, switch.start.slice) in self.widened
         ]
+
+    def _tell(self, receipt: Receipt) -> None:
+        tale = self._tales.pop(receipt.video, [])
+        self._tales[receipt.video] = tale  # the newest last
+        tale.append(receipt)
+        while len(self._tales) > TALES_KEPT:
+            del self._tales[next(iter(self._tales))]
 
     def _widen(self, receipt: Receipt) -> None:
         key = (receipt.video, receipt.slice)

@@ -24,6 +24,7 @@ from streams.core.partitioner import partition_of
 from streams.core.rule import DEFAULT_WEIGHTS
 from streams.core.units import MICROS, SLICES_PER_VIDEO
 from streams.errors import Halt
+from streams.runtime.answers import require_all
 from streams.runtime.codec import decode_log
 from streams.runtime.namespace import corrupt, video_key
 from streams.runtime.ports import LogReader, Offsets, Store, TopicIdentity
@@ -55,6 +56,10 @@ class Verification(Struct):
     examples: list[Difference] = []
 
 
+async def _bounds(reader: LogReader, topic: str, partition: int) -> Offsets:
+    return require_all(topic, [partition], await reader.offsets(topic, [partition]))[partition]
+
+
 async def verify(
     reader: LogReader, store: Store, identity: TopicIdentity, namespace: str, tools: "Verifier"
 ) -> Verification:
@@ -65,7 +70,7 @@ async def verify(
     """
     result = Verification()
     for partition in range(identity.partitions):
-        bounds = (await reader.offsets(identity.topic, [partition]))[partition]
+        bounds = await _bounds(reader, identity.topic, partition)
         if await store.meta(partition, namespace) is None:
             _require_empty(partition, bounds)
             continue

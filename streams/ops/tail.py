@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from streams.errors import Halt, Retry, Unreachable
+from streams.runtime.answers import require_all
 from streams.runtime.ports import LogReader, Place, Record
 
 FETCH_MS: Final = 200
@@ -49,13 +50,14 @@ async def locate(
     reader: LogReader, topic: str, partitions: Sequence[int], start: int | str
 ) -> Span:
     """Return the span of some partitions of a topic, `start` as of `parse_start`."""
-    bounds = await reader.offsets(topic, partitions)
+    bounds = require_all(topic, partitions, await reader.offsets(topic, partitions))
     ends = {partition: both.end for partition, both in bounds.items()}
     if start == "end":
         return Span(topic, ends, ends)
     starts = {partition: both.start for partition, both in bounds.items()}
     if isinstance(start, int):
         found = await reader.offsets_at(topic, dict.fromkeys(partitions, start))
+        require_all(topic, partitions, found)
         starts = {p: ends[p] if (at := found[p]) is None else at for p in partitions}
     return Span(topic, starts, ends)
 

@@ -9,6 +9,7 @@ from streams.recording.lines import LINE_ERRORS, decode_lines
 from streams.recording.manifest import MANIFEST, Manifest, Segment, Span, Topic, load_manifest
 from streams.recording.reader import Damaged
 from streams.recording.segments import BrokenFrame, hash_file, read_frames
+from streams.runtime.answers import require_all
 from streams.runtime.ports import Cluster, LogReader, Offsets, Place
 
 
@@ -69,7 +70,7 @@ async def reopen(folder: Path, reader: LogReader, cluster: Cluster) -> Manifest:
         identity = await cluster.identity(name)
         if (identity.cluster_id, identity.topic_id) != (manifest.cluster_id, topic.topic_id):
             raise Halt(f"{folder} was recorded from another cluster or another topic {name}")
-        bounds = await reader.offsets(name, sorted(topic.spans))
+        bounds = require_all(name, topic.spans, await reader.offsets(name, sorted(topic.spans)))
         for number, span in topic.spans.items():
             segments = manifest.of(name, number)
             following = segments[-1].last_offset + 1 if segments else span.start
@@ -85,7 +86,7 @@ async def reopen(folder: Path, reader: LogReader, cluster: Cluster) -> Manifest:
 async def _spans(
     reader: LogReader, request: Request, topic: str, numbers: Sequence[int]
 ) -> dict[int, Span]:
-    bounds = await reader.offsets(topic, numbers)
+    bounds = require_all(topic, numbers, await reader.offsets(topic, numbers))
     starts = {number: bounds[number].start for number in numbers}
     ends: dict[int, int | None] = dict.fromkeys(numbers)
     if request.from_end:
@@ -120,8 +121,9 @@ async def at_time(
 
     `Halt` if the brokers cannot search by time: then they do not find the oldest record either.
     """
-    bounds = await reader.offsets(topic, numbers)
+    bounds = require_all(topic, numbers, await reader.offsets(topic, numbers))
     found = await reader.offsets_at(topic, dict.fromkeys(numbers, time_ms))
+    require_all(topic, numbers, found)
     filled = [number for number in numbers if bounds[number].start < bounds[number].end]
     if filled and all(found[number] is None for number in filled):
         oldest = await reader.offsets_at(topic, dict.fromkeys(filled, 0))

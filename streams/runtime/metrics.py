@@ -50,16 +50,23 @@ class Metrics:
         self._describe_flushes()
         self._describe_reading()
         self.loop_lag = self._gauge("event_loop_lag_seconds", "How late the event loop last ran.")
+        self._dependency_up = self._gauge(
+            "dependency_up", "1 while Kafka or Redis answers this process, else 0.", "dependency"
+        )
         self._gauge("build_info", "Always 1.", "version").labels(APP_VERSION).set(1)
 
     def serve(self, port: int) -> None:
         """Serve /metrics on loopback, this process' own figures among them; 0 does nothing."""
         disable_created_metrics()  # type: ignore[no-untyped-call] # a series more for each, unread
         if port:
+            start_http_server(port, addr="127.0.0.1", registry=self.registry)
             ProcessCollector(registry=self.registry)
             PlatformCollector(registry=self.registry)
             GCCollector(registry=self.registry)
-            start_http_server(port, addr="127.0.0.1", registry=self.registry)
+
+    def show_dependency(self, name: str, up: bool) -> None:
+        """Set the gauge of what this process depends on, `kafka` or `redis`."""
+        self._dependency_up.labels(name.lower()).set(up)
 
     def _describe_flushes(self) -> None:
         self.flushes = Histogram(

@@ -14,6 +14,7 @@ from zlib import crc32
 from streams.core.state import Meta, PartitionState
 from streams.core.window import REPLAYED_GENERATIONS
 from streams.errors import Halt, Retry
+from streams.runtime.answers import require_all
 from streams.runtime.namespace import (
     corrupt,
     meta_key,
@@ -185,7 +186,9 @@ class Opening:
         with suppress(Retry):
             await self.require_same_topic()
         stored = await self._store.meta(partition, self._namespace)
-        bounds = (await self._consumer.offsets([partition]))[partition]
+        topic = self._settings.topic("interactions")
+        answer = await self._consumer.offsets([partition])
+        bounds = require_all(topic, [partition], answer)[partition]
         if stored is None:
             await self._require_fresh(partition)
         stored = stored or NOTHING_STORED

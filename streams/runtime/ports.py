@@ -114,10 +114,17 @@ class LogConsumer(Protocol):
         """Commit positions to the group, for lag tools only; `Retry` if that fails."""
 
     async def committed(self, partition: int) -> int | None:
-        """Return the group's committed position, None if it never committed one."""
+        """Return the group's committed position, None if it never committed one.
+
+        `Retry` within a few seconds if no coordinator says.
+        """
 
     async def offsets(self, partitions: Sequence[int]) -> Mapping[int, Offsets]:
-        """Return the bounds of partitions' logs; `Retry` if the brokers do not say."""
+        """Return the bounds of the partitions that answer within a few seconds.
+
+        One without a leader, or that does not exist, is left out and costs the others nothing;
+        whoever needs all of them asks `answers.require_all`.
+        """
 
     async def identity(self) -> TopicIdentity:
         """Return which topic this is; `Halt` if it does not exist, `Unreachable` if none says."""
@@ -133,12 +140,17 @@ class LogReader(Protocol):
         """Disconnect, within a few seconds. Idempotent."""
 
     async def offsets(self, topic: str, partitions: Sequence[int]) -> Mapping[int, Offsets]:
-        """Return the bounds of partitions' logs; `Retry` if the brokers do not say."""
+        """Return the bounds of the partitions that answer within a few seconds.
+
+        One without a leader, or that does not exist, is left out and costs the others nothing;
+        whoever needs all of them asks `answers.require_all`.
+        """
 
     async def offsets_at(self, topic: str, times: Mapping[int, int]) -> Mapping[int, int | None]:
         """Return each partition's first offset at or after a time in ms, None if there is none.
 
-        None too from a broker that cannot search by time.
+        None too from a broker that cannot search by time. What does not answer is left out, as
+        by `offsets`.
         """
 
     def assign(self, positions: Mapping[Place, int]) -> None:
@@ -161,8 +173,9 @@ class LogReader(Protocol):
 class Cluster(Protocol):
     """Knows and changes a cluster's topics and consumer groups.
 
-    Every call raises `Unreachable` without a broker, `Retry` for what may pass, and `Halt` where
-    the cluster refuses.
+    Every call ends within a few seconds. It raises `Unreachable` without a broker, `Retry` for
+    what may pass (one broker is away, a group has no coordinator), `Halt` where the cluster
+    refuses. After a `Retry` a change may have been made: ask before making it again.
     """
 
     async def describe(self) -> Mapping[str, int]:
@@ -173,6 +186,12 @@ class Cluster(Protocol):
 
     async def configs(self, topic: str) -> Mapping[str, str]:
         """Return the topic's configuration, {} where the broker does not tell."""
+
+    async def session_timeouts(self) -> tuple[int, int] | None:
+        """Return the least and greatest session timeout in ms that a group's member may have.
+
+        None where the broker does not tell.
+        """
 
     async def create(
         self, topic: str, partitions: int, replication: int, configs: Mapping[str, str]

@@ -17,6 +17,7 @@ from contextlib import suppress
 from typing import Final
 
 from streams.errors import Halt, Retry, StreamsError
+from streams.runtime.answers import require_all
 from streams.runtime.namespace import namespace_of
 from streams.runtime.opening import ANSWER_S, Opened, Opening, emptied
 from streams.runtime.owned import BACKOFF_S, Lost, Owned
@@ -105,7 +106,8 @@ class Worker:
 
     async def lag(self) -> int:
         """Return how many offsets of the owned partitions are not stored yet."""
-        bounds = await self._consumer.offsets(sorted(self._owned))
+        owned, topic = sorted(self._owned), self._settings.topic("interactions")
+        bounds = require_all(topic, owned, await self._consumer.offsets(owned))
         marks = self.watermarks()
         return sum(max(bounds[p].end - 1 - max(marks[p], bounds[p].start - 1), 0) for p in marks)
 

@@ -1,12 +1,14 @@
 """What the exit code of `streams demo` says."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from streams.cli import ConditionNotMet, Interrupted
-from streams.cli.demo import _judge
+from streams.cli.demo_show import _judge
 from streams.cli.wiring import installation
 from streams.errors import Halt
 from streams.lab.demo import Play
@@ -48,3 +50,10 @@ def test_ctrl_c_is_an_interruption_only_of_a_run_with_an_end() -> None:
     _judge(report(), play(interrupted=True, seconds=None))
     with pytest.raises(Interrupted):
         _judge(report(), play(interrupted=True))
+
+
+def test_the_first_line_stands_before_the_heavy_part_is_imported() -> None:
+    heavy = "{'faust', 'aiokafka', 'redis', 'confluent_kafka', 'aiohttp'}"
+    code = f"import sys, streams.cli.demo; sys.exit(str({heavy} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == "set()"

@@ -1,9 +1,10 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import redis as redis_client
-from kit.command import Done, Where, streams
+from kit.command import CONFIG, Done, Where, streams
 
 AWAY = {"brokers": "127.0.0.1:1", "redis": "redis://127.0.0.1:1"}
 
@@ -36,7 +37,17 @@ def test_files_are_checked_though_the_settings_are_wrong(tmp_path: Path) -> None
     done = streams("doctor", "--config", tmp_path, "--output", "json")
     assert done.returncode == 1
     failing = [name for name, status in statuses(done) if status == "fail"]
-    assert failing == ["taxonomy.toml", "slices.toml", "review.toml", "streams.toml"]
+    files = ["taxonomy.toml", "slices.toml", "policy.toml", "review.toml", "streams.toml"]
+    assert failing == files
+
+
+def test_a_policy_that_no_worker_would_take_fails(tmp_path: Path) -> None:
+    shutil.copytree(CONFIG, tmp_path, dirs_exist_ok=True)
+    policy = tmp_path / "policy.toml"
+    policy.write_text(policy.read_text("utf-8").replace("factor = 3", "factor = 1"), "utf-8")
+    done = streams("doctor", "--config", tmp_path, "--output", "json", **AWAY)
+    assert dict(statuses(done))["policy.toml"] == "fail"
+    assert "growth.factor is 1: write a whole number from 2 to 100" in done.stdout
 
 
 def test_a_secret_that_is_missing_says_what_to_set(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """`streams worker` refuses a start that it cannot trust: one line, what to do, the exit code."""
 
+import re
+import signal
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -40,7 +42,7 @@ def nowhere() -> Rig:
 
 @pytest.mark.parametrize("secret", ["", "too short"])
 def test_without_a_long_secret_nothing_starts(secret: str) -> None:
-    line = one_line(nowhere().run(*START, secret=secret), 1)
+    line = one_line(nowhere().run(*START, secret=secret), 2)
     assert "STREAMS_SECRET" in line
     assert "16 characters" in line
 
@@ -51,21 +53,40 @@ def test_no_broker_is_exit_code_4_and_names_the_option() -> None:
 
 def test_a_broken_configuration_names_its_file(tmp_path: Path) -> None:
     (tmp_path / "streams.toml").write_text("brokers = ")
-    assert str(tmp_path) in one_line(nowhere().run(*START, config=tmp_path), 1)
+    assert str(tmp_path) in one_line(nowhere().run(*START, config=tmp_path), 2)
 
 
 def test_an_unknown_setting_is_named(tmp_path: Path) -> None:
     text = (CONFIG / "streams.toml").read_text("utf-8")
     (tmp_path / "streams.toml").write_text(f"{text}\nflush_rowz = 3\n")
-    assert "flush_rowz" in one_line(nowhere().run(*START, config=tmp_path), 1)
+    line = one_line(nowhere().run(*START, config=tmp_path), 2)
+    assert "flush_rowz is not known: did you mean flush_rows?" in line
 
 
 def test_a_setting_out_of_range_is_named() -> None:
-    assert "flush_rows" in one_line(nowhere().run(*START, flush_rows=0), 1)
+    line = one_line(nowhere().run(*START, flush_rows=0), 2)
+    assert "STREAMS_FLUSH_ROWS is 0: write a whole number from 1 on" in line
 
 
 def test_a_folder_without_settings_says_how_to_name_one(tmp_path: Path) -> None:
-    assert "--config" in one_line(nowhere().run(*START, config=tmp_path), 1)
+    assert "--config" in one_line(nowhere().run(*START, config=tmp_path), 2)
+
+
+def test_a_metrics_port_that_is_taken_gives_way_to_the_next_one() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        first, _ = nowhere().run(*START, metrics_port=port).stderr.strip().splitlines()
+    match = re.fullmatch(rf"streams: port {port} is taken; /metrics is at (\S+)", first)
+    assert match is not None, first
+    assert port < int(match[1].split(":")[2].split("/")[0]) < port + 100
+
+
+@pytest.mark.real
+def test_a_session_timeout_that_the_brokers_refuse_names_setting_and_bounds(rig: Rig) -> None:
+    rig.create_topics()
+    line = one_line(rig.run(*START, session_timeout_ms=10**9), 1)
+    assert f"session_timeout_ms is {10**9}" in line
+    assert "1000 to 1800000" in line
 
 
 @pytest.mark.real
@@ -141,6 +162,16 @@ async def test_counters_of_other_rules_for_duplicates_are_refused(rig: Rig) -> N
     await rig.caught_up()
     assert await worker.terminate() == 0
     one_line(rig.run(*START, generation_records=77), 1)
+
+
+@pytest.mark.real
+async def test_two_signals_at_once_are_one_orderly_end(rig: Rig) -> None:
+    rig.create_topics()
+    worker = rig.worker()
+    await worker.says("running; Ctrl-C ends")
+    for _ in range(2):
+        worker.send(signal.SIGTERM)
+    assert await worker.stopped(patience_s=10) == 0
 
 
 @pytest.mark.real

@@ -392,3 +392,14 @@ async def test_stopping_twice_is_once(bench: Bench) -> None:
     for _ in range(2):
         await consumer.stop()
         await bench.producer.stop()
+
+
+@pytest.mark.real
+async def test_a_member_that_its_group_refuses_halts(brokers: str, unique: str) -> None:
+    create_topic(brokers, unique)
+    consumer = KafkaConsumer(brokers, unique, unique, session_timeout_ms=10**9)
+    await consumer.start(Listener())
+    halted = await first_halt(consumer, [])
+    await consumer.stop()
+    assert (halted.code, halted.partition) == ("group", None)
+    assert "session_timeout_ms" in str(halted)

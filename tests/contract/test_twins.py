@@ -9,6 +9,7 @@ from streams.errors import Halt, Retry
 from streams.runtime.memory.consumer import MemoryConsumer
 from streams.runtime.memory.log import MemoryLog, MemoryRecord
 from streams.runtime.memory.producer import MemoryProducer
+from streams.runtime.memory.reader import MemoryReader
 from streams.runtime.memory.store import MemoryStore
 from streams.runtime.ports import Offsets, Outgoing, Record
 
@@ -137,3 +138,21 @@ async def test_members_share_partitions_in_even_runs() -> None:
     assert [owner.owned for owner in owners] == [(0, 1, 2), (3, 4, 5), (6, 7)]
     await consumers[0].stop()
     assert [owner.owned for owner in owners[1:]] == [(0, 1, 2, 3), (4, 5, 6, 7)]
+
+
+async def test_a_partition_without_a_leader_answers_nobody_and_costs_the_others_nothing() -> None:
+    log = MemoryLog()
+    log.create("log", 2)
+    log.restore(record(offset, partition) for offset in range(3) for partition in (0, 1))
+    log.leaderless.add(("log", 0))
+    reader, consumer = MemoryReader(log), MemoryConsumer(log, "log", "g")
+    await consumer.start(Owner())
+    consumer.seek({0: 0, 1: 0})
+    assert await reader.offsets("log", [0, 1]) == await consumer.offsets([0, 1])
+    assert await reader.offsets("log", [0, 1]) == {1: Offsets(0, 3)}
+    assert await reader.offsets_at("log", {0: 0, 1: 0}) == {1: 0}
+    assert list(await consumer.fetch(0, 10)) == [1]
+    with pytest.raises(Retry, match="no leader"):
+        await (await MemoryProducer(log).send(Outgoing("log", b"", partition=0)))
+    log.leaderless.clear()
+    assert list(await consumer.fetch(0, 10)) == [0]

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from kit.servers import create_topic
+from kit.servers import create_topics
 
 from streams.control.admission import dossier
 from streams.control.app import ControlPlane, Ports
@@ -34,6 +34,8 @@ from streams.settings import TOPICS, Secret, Settings, load_settings
 
 SECRET = Secret("0123456789abcdef")
 PARTITIONS = 2
+SESSION_MS = 2_000
+"""What a group waits for a member that left without a word, as some here do."""
 CONFIG = Path("config")
 
 
@@ -41,7 +43,8 @@ class Stage:
     """A broker's topics with a prefix of their own, and what the control plane writes to."""
 
     def __init__(self, brokers: str, prefix: str, folder: Path) -> None:
-        given = {"brokers": brokers, "topic_prefix": f"{prefix}.", "group": prefix}
+        given: dict[str, object] = {"brokers": brokers, "topic_prefix": f"{prefix}."}
+        given |= {"group": prefix, "session_timeout_ms": SESSION_MS}
         self.settings: Settings = load_settings(folder, given, {})
         self.folder = folder
         self.producer = KafkaProducer(brokers)
@@ -136,8 +139,7 @@ def broker(request: pytest.FixtureRequest, unique: str) -> Iterator[str]:
             yield embedded.bootstrap
         return
     brokers: str = request.getfixturevalue("brokers")
-    for name in names:
-        create_topic(brokers, name, PARTITIONS)
+    create_topics(brokers, {name: {} for name in names}, PARTITIONS)
     yield brokers
 
 

@@ -1,6 +1,7 @@
 """The embedded broker serves what the pipeline asks of Kafka, within its documented limits."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -25,6 +26,14 @@ LOG = TopicPartition("interactions", 2)
 def broker() -> Iterator[EmbeddedBroker]:
     with EmbeddedBroker({"interactions": 8}) as running:
         yield running
+
+
+def test_topics_are_there_at_once_however_many_they_are() -> None:
+    began = time.monotonic()
+    for _ in range(4):
+        with EmbeddedBroker({f"t{number}": 2 for number in range(10)}):
+            pass
+    assert time.monotonic() - began < 2.0  # each lost request would cost a second
 
 
 async def produce(broker: EmbeddedBroker, values: list[bytes], compression: str | None) -> None:

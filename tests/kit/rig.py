@@ -19,7 +19,7 @@ import redis
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from kit.events import SECRET, Logged
-from kit.servers import create_topic
+from kit.servers import create_topics
 from streams.runtime.ports import Record
 
 ROOT: Final = Path(__file__).parents[2]
@@ -47,12 +47,13 @@ class Rig:
 
     def create_topics(self, **configs: Mapping[str, str]) -> None:
         """Create every topic that a worker asks for; `configs` by plain name."""
-        for name in TOPICS:
-            config = {"max.message.bytes": "1114112", "retention.ms": "-1"} | dict(
-                configs.get(name, {})
-            )
-            for topic in (name, f"{name}.dlq"):
-                create_topic(self.brokers, self.prefix + topic, self.partitions, config)
+        usual = {"max.message.bytes": "1114112", "retention.ms": "-1"}
+        topics = {
+            f"{self.prefix}{name}{end}": {**usual, **configs.get(name, {})}
+            for name in TOPICS
+            for end in ("", ".dlq")
+        }
+        create_topics(self.brokers, topics, self.partitions)
 
     def environment(self, **changes: object) -> dict[str, str]:
         """Return the environment of our commands."""

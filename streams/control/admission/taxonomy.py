@@ -10,10 +10,11 @@ from typing import Annotated, Final, Literal, NamedTuple, Self, get_args
 from msgspec import Meta, Struct
 
 from streams.control.admission.lexicon import Lexicon
-from streams.control.figures import checked, ratio_micros
+from streams.control.figures import ratio_micros
 from streams.core.events import Dimension
-from streams.errors import Halt
+from streams.errors import Misconfigured
 from streams.settings import read_toml
+from streams.shapes import shaped
 
 DIMENSIONS: Final[tuple[Dimension, ...]] = get_args(Dimension)
 Kind = Literal["hashtag", "metadata", "title", "genre", "music", "scene"]
@@ -50,13 +51,13 @@ class Taxonomy:
 
     @classmethod
     def from_toml(cls, path: Path) -> Self:
-        """Read a taxonomy file; raises Halt with one line when it is wrong."""
+        """Read a taxonomy file; raises Misconfigured with one line when it is wrong."""
         return cls.parse(read_toml(path), where=str(path))
 
     @classmethod
     def parse(cls, data: Mapping[str, object], where: str) -> Self:
         """Build from the parsed content of a file; `where` names it in errors."""
-        file = checked(data, _TaxonomyFile, where)
+        file = shaped(data, _TaxonomyFile, where)
         entries = {
             TagKey(dimension, name): entry
             for dimension, names in file.tags.items()
@@ -79,7 +80,9 @@ class Taxonomy:
         )
 
 
-Word = Annotated[str, Meta(pattern=r"[^\s_'’-]")]
+Word = Annotated[
+    str, Meta(pattern=r"[^\s_'’-]", description="a word, more than blanks and joiners")
+]
 """A word of a lexicon: anything that is more than space and joiners."""
 
 
@@ -89,10 +92,14 @@ class _TagEntry(Struct, frozen=True, forbid_unknown_fields=True):
     implies: dict[str, Decimal] = {}
 
 
+_TAG_NAME: Final = Meta(
+    pattern=r"\A[a-z0-9][a-z0-9_-]{0,31}\Z",
+    description="a name of a-z, 0-9, _ and -, up to 32 characters",
+)
+
+
 class _TaxonomyFile(Struct, frozen=True, forbid_unknown_fields=True):
-    tags: dict[
-        Dimension, dict[Annotated[str, Meta(pattern=r"\A[a-z0-9][a-z0-9_-]{0,31}\Z")], _TagEntry]
-    ]
+    tags: dict[Dimension, dict[Annotated[str, _TAG_NAME], _TagEntry]]
     confidence: dict[Kind, Decimal]
     confidence_in: dict[Dimension, dict[Kind, Decimal]] = {}
     metadata_text: frozenset[str] = frozenset()
@@ -128,11 +135,13 @@ def passes(test: MetadataTest, value: str | int | bool) -> bool:
 def tag_weights(
     written: Mapping[str, Decimal], known: Iterable[TagKey], where: str
 ) -> dict[TagKey, int]:
-    """Return weights by tag in micro-units; raises Halt on a tag that the taxonomy lacks."""
+    """Return weights by tag in micro-units; Misconfigured on a tag that the taxonomy lacks."""
     by_name = {str(key): key for key in known}
     for name in written:
         if name not in by_name:
-            raise Halt(f"{where}: unknown tag {name}: use a dimension.name of taxonomy.toml")
+            raise Misconfigured(
+                f"{where}: unknown tag {name}: use a dimension.name of taxonomy.toml"
+            )
     return {
         by_name[name]: ratio_micros(weight, f"{where}: {name}") for name, weight in written.items()
     }

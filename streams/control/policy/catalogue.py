@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Self
@@ -18,11 +19,12 @@ from msgspec import Meta, Struct
 
 from streams.control.admission.recognise import noisy_or
 from streams.control.admission.taxonomy import TagKey, Taxonomy, tag_weights
-from streams.control.figures import checked, micros, ratio_micros
+from streams.control.figures import every, micros, ratio_micros
 from streams.core.events import SlicePolicy, Tag
 from streams.core.units import MICROS, SLICES_PER_VIDEO, SliceId, is_slice, surface_of
-from streams.errors import Halt
+from streams.errors import Misconfigured
 from streams.settings import read_toml
+from streams.shapes import shaped
 
 Matches = tuple[tuple[SliceId, int], ...]
 """Slices with the fit of one video to each (micro-units), best first, then by id."""
@@ -73,7 +75,7 @@ class Catalogue:
     def from_toml(cls, path: Path, taxonomy: Taxonomy | None = None) -> Self:
         """Read the slices, and the taxonomy beside them unless it is given.
 
-        Raises Halt with one line that names file, slice and what to do.
+        Raises Misconfigured with one line that names file, slice and what to do.
         """
         known = taxonomy or Taxonomy.from_toml(path.parent / "taxonomy.toml")
         return cls.parse(read_toml(path), known=known.implies, where=str(path))
@@ -81,9 +83,12 @@ class Catalogue:
     @classmethod
     def parse(cls, data: Mapping[str, object], *, known: Iterable[TagKey], where: str) -> Self:
         """Build from the parsed content of a file; `known` are the tags that slices may name."""
-        file = checked(data, _SlicesFile, where)
+        file = shaped(data, _SlicesFile, where)
         known = tuple(known)
-        specs = [_spec(raw, place, known, where) for place, raw in enumerate(file.slice, start=1)]
+        specs = every(
+            partial(_spec, raw, place, known, where)
+            for place, raw in enumerate(file.slice, start=1)
+        )
         _check_ids(specs, file.default, where)
         for spec in specs:
             _check_neighbours(spec, {other.id for other in specs}, f"{where}: slice {spec.id}")
@@ -135,7 +140,7 @@ class _SlicesFile(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _SliceEntry(Struct, frozen=True, forbid_unknown_fields=True):
-    id: str
+    id: Annotated[str, Meta(description="surface:group")]
     reach: Annotated[int, Meta(ge=1, lt=1 << 40)]
     prior_mean: Decimal
     prior_variance: Decimal
@@ -144,14 +149,14 @@ class _SliceEntry(Struct, frozen=True, forbid_unknown_fields=True):
     label: str = ""
     tags: dict[str, Decimal] = {}
     neighbours: dict[str, Decimal] = {}
-    cities: tuple[Annotated[str, Meta(pattern=r"\S")], ...] = ()
+    cities: tuple[Annotated[str, Meta(pattern=r"\S", description="the name of a city")], ...] = ()
 
 
 def _spec(raw: Mapping[str, Any], place: int, known: Sequence[TagKey], where: str) -> SliceSpec:
     here = f"{where}: slice {raw.get('id', f'number {place}')}"
-    entry = checked(raw, _SliceEntry, here)
+    entry = shaped(raw, _SliceEntry, here)
     if not is_slice(entry.id) or not entry.id.partition(":")[2][0].isalnum():
-        raise Halt(f"{here}: not a slice: write surface:group, the group in [a-z0-9_-]")
+        raise Misconfigured(f"{here}: not a slice: write surface:group, the group in [a-z0-9_-]")
     policy = SlicePolicy(
         reach=entry.reach,
         prior_mean=_mean(entry.prior_mean, f"{here}: prior_mean"),
@@ -179,13 +184,15 @@ def _mean(value: Decimal, where: str) -> int:
     """Return a value per view in micro-units; beyond 100 it was surely written in micro-units."""
     if value.is_finite() and abs(value) <= 100:
         return micros(value, where)
-    raise Halt(f"{where}: {value} is out of range: use value per view, -100 to 100")
+    raise Misconfigured(f"{where}: {value} is out of range: use value per view, -100 to 100")
 
 
 def _variance(value: Decimal, where: str) -> int:
     if value.is_finite() and 0 < value <= 100:
         return micros(value, where)
-    raise Halt(f"{where}: {value} is out of range: use value squared, above 0, at most 100")
+    raise Misconfigured(
+        f"{where}: {value} is out of range: use value squared, above 0, at most 100"
+    )
 
 
 def _city_name(city: str) -> str:
@@ -199,20 +206,26 @@ def _check_ids(specs: Sequence[SliceSpec], default: str, where: str) -> None:
     seen: set[str] = set()
     for spec in specs:
         if spec.id in seen:
-            raise Halt(f"{where}: slice {spec.id}: declared twice: remove one")
+            raise Misconfigured(f"{where}: slice {spec.id}: declared twice: remove one")
         seen.add(spec.id)
     if default not in seen or surface_of(default) != "discover":
-        raise Halt(f"{where}: default {default}: not a discover slice of this file: name one")
+        raise Misconfigured(
+            f"{where}: default {default}: not a discover slice of this file: name one"
+        )
     if not any(spec.surface == "following" for spec in specs):
-        raise Halt(f"{where}: no following slice: followers see every video, add following:fans")
+        raise Misconfigured(
+            f"{where}: no following slice: followers see every video, add following:fans"
+        )
 
 
 def _check_neighbours(spec: SliceSpec, known: set[SliceId], where: str) -> None:
     for name in spec.policy.neighbours:
         if name == spec.id:
-            raise Halt(f"{where}: neighbour of itself: remove it")
+            raise Misconfigured(f"{where}: neighbour of itself: remove it")
         if name not in known:
-            raise Halt(f"{where}: unknown neighbour {name}: add that slice or remove it here")
+            raise Misconfigured(
+                f"{where}: unknown neighbour {name}: add that slice or remove it here"
+            )
 
 
 def _check_kinds(specs: Sequence[SliceSpec], default: str, where: str) -> None:
@@ -221,11 +234,13 @@ def _check_kinds(specs: Sequence[SliceSpec], default: str, where: str) -> None:
     for spec in specs:
         here = f"{where}: slice {spec.id}"
         if spec.tags and spec.surface != "discover":
-            raise Halt(f"{here}: only discover slices are matched by tags: remove them")
+            raise Misconfigured(f"{here}: only discover slices are matched by tags: remove them")
         if not spec.tags and spec.surface == "discover" and spec.id != default:
-            raise Halt(f"{here}: without tags no video comes here: add some")
+            raise Misconfigured(f"{here}: without tags no video comes here: add some")
         if bool(spec.cities) != (spec.surface == "nearby"):
-            raise Halt(f"{here}: cities belong to every nearby slice and to no other: correct it")
+            raise Misconfigured(
+                f"{here}: cities belong to every nearby slice and to no other: correct it"
+            )
         for city in spec.cities:
             if cities.setdefault(city, spec.id) != spec.id:
-                raise Halt(f"{here}: city {city} is also in {cities[city]}: remove one")
+                raise Misconfigured(f"{here}: city {city} is also in {cities[city]}: remove one")

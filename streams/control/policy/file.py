@@ -16,14 +16,16 @@ import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import asdict, replace
 
-from streams.control.figures import checked, micros, ratio_micros
+from streams.control.figures import micros, ratio_micros
 from streams.control.policy.catalogue import Catalogue
 from streams.core.events import Policy, Weights
 from streams.core.units import MICROS
-from streams.errors import Halt
+from streams.errors import Misconfigured
 from streams.settings import read_toml
+from streams.shapes import shaped
 
 _HOUR_MS: Final = 3_600_000
+_SMALLEST: Final = Decimal(1) / MICROS
 _EPOCH_MS: Final = 1_000_000_000_000
 """The least time that a record may bear; stands in a draft for the time of its broadcast."""
 
@@ -50,13 +52,13 @@ class PolicyRules:
 
     @classmethod
     def from_toml(cls, path: Path, catalogue: Catalogue) -> Self:
-        """Read a policy file; raises Halt with one line that names the key and what to do."""
+        """Read a policy file; Misconfigured with one line a problem: the key and what to write."""
         return cls.parse(read_toml(path), catalogue, where=str(path))
 
     @classmethod
     def parse(cls, data: Mapping[str, object], catalogue: Catalogue, where: str) -> Self:
         """Build from the parsed content of a file; `where` names it in errors."""
-        file = checked(data, _PolicyFile, where)
+        file = shaped(data, _PolicyFile, where)
         draft = _valid(_draft(file, catalogue, where), where)
         return cls(
             draft=replace(draft, version=f"{file.name}-{_fingerprint(draft)}"),
@@ -86,20 +88,19 @@ def _draft(file: "_PolicyFile", catalogue: Catalogue, where: str) -> Policy:
         widen_used=ratio_micros(growth.widen_used, f"{where}: growth.widen_used"),
         nearly_used=ratio_micros(growth.nearly_used, f"{where}: growth.nearly_used"),
         noise_views=evidence.noise_views,
-        noise_floor=_value(evidence.noise_floor, f"{where}: evidence.noise_floor"),
+        noise_floor=_value(evidence.noise_floor, f"{where}: evidence.noise_floor", _SMALLEST),
         fit_value=_value(evidence.fit_value, f"{where}: evidence.fit_value"),
         ordinary_subsidy=_value(price.ordinary_subsidy, f"{where}: price.ordinary_subsidy"),
-        commercial_price=_value(price.commercial_factor, f"{where}: price.commercial_factor"),
+        commercial_price=_value(
+            price.commercial_factor, f"{where}: price.commercial_factor", Decimal(0), Decimal(10)
+        ),
         late_after_ms=evidence.late_after_hours * _HOUR_MS,
     )
 
 
 def _valid(draft: Policy, where: str) -> Policy:
     """Return the draft after the checks that every reader of the log makes."""
-    try:
-        return msgspec.convert(msgspec.to_builtins(draft), Policy)
-    except msgspec.ValidationError as error:
-        raise Halt(f"{where}: {error}: use a number that the record allows") from None
+    return shaped(msgspec.to_builtins(draft), Policy, where)
 
 
 def _fingerprint(draft: Policy) -> str:
@@ -113,15 +114,17 @@ def _quantile(probability: Decimal, where: str) -> int:
     (1281552, 0)
     """
     if not (probability.is_finite() and Decimal("0.5") <= probability <= Decimal("0.999999")):
-        raise Halt(f"{where}: {probability} is out of range: use 0.5 to 0.999999")
+        raise Misconfigured(f"{where}: {probability} is out of range: use 0.5 to 0.999999")
     return round(NormalDist().inv_cdf(float(probability)) * MICROS)
 
 
-def _value(value: Decimal, where: str) -> int:
+def _value(
+    value: Decimal, where: str, least: Decimal = Decimal(-100), most: Decimal = Decimal(100)
+) -> int:
     """Return a value in micro-units; beyond 100 it was surely written in micro-units."""
-    if value.is_finite() and abs(value) <= 100:
+    if value.is_finite() and least <= value <= most:
         return micros(value, where)
-    raise Halt(f"{where}: {value} is out of range: use value per view, -100 to 100")
+    raise Misconfigured(f"{where}: {value} is out of range: use {least:f} to {most}")
 
 
 class _Weights(Struct, frozen=True, forbid_unknown_fields=True):
@@ -164,7 +167,13 @@ class _Admission(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _PolicyFile(Struct, frozen=True, forbid_unknown_fields=True):
-    name: Annotated[str, Meta(pattern=r"\A[a-z0-9][a-z0-9_-]{0,39}\Z")]
+    name: Annotated[
+        str,
+        Meta(
+            pattern=r"\A[a-z0-9][a-z0-9_-]{0,39}\Z",
+            description="a name of a-z, 0-9, _ and -, up to 40 characters",
+        ),
+    ]
     weights: _Weights
     growth: _Growth
     evidence: _Evidence

@@ -1,10 +1,12 @@
 """Topics and consumer groups: what exists, of which identity, and making it.
 
-librdkafka's admin client, because aiokafka knows no topic ids; its futures are awaited.
+librdkafka's admin client, because aiokafka knows no topic ids; its futures are awaited. A client
+remembers the cluster's controller for minutes, also one that is dead, and waits for it: so a
+client that got no answer is not asked again, a new one asks whichever broker it reaches.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any, Final
 
@@ -17,40 +19,54 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # re-exports u
     NewTopic,
 )
 
-from streams.errors import Halt, Retry, Unreachable
+from streams.errors import Halt, Retry, StreamsError, Unreachable
+from streams.runtime.dependencies import KAFKA
 from streams.runtime.ports import Place, TopicIdentity
 
-TIMEOUT_S: Final = 5.0
+QUESTION_S: Final = (2.0, 3.0)
+"""How long a question may take; then a new client asks it once more, for so long."""
+CHANGE_S: Final = 5.0
+"""How long a change may take; it is not sent again, for it may have been made."""
+REACHED_S: Final = 1.0
+"""How long any broker may take to say that it is there."""
+_SILENCE: Final = frozenset(("_TRANSPORT", "_TIMED_OUT", "_ALL_BROKERS_DOWN", "_RESOLVE"))
+
+Call = Callable[
+    [AdminClient, float], "Future[Any] | asyncio.Future[Any]"
+]  # librdkafka's client ships no types
+"""Makes a call of a client, to be answered within seconds."""
 
 
 class KafkaCluster:
-    """Asks and changes a cluster's topics; every call raises `Unreachable` without a broker."""
+    """Port `Cluster` on a real (or embedded) Kafka."""
 
     def __init__(self, brokers: str) -> None:
         self._brokers = brokers
         self._lazy: AdminClient | None = None
 
-    @property
-    def _client(self) -> AdminClient:
-        if self._lazy is None:
-            silence = {"log_level": 0, "socket.connection.setup.timeout.ms": 5_000}
-            self._lazy = AdminClient({"bootstrap.servers": self._brokers, **silence})
-        return self._lazy
-
     async def identity(self, topic: str) -> TopicIdentity:
         """Return cluster id, topic id and partition count; `Halt` if there is no such topic."""
-        described = await self._describe(topic)
-        cluster = await self._wait(self._client.describe_cluster(request_timeout=TIMEOUT_S))
+        topics = TopicCollection([topic])
+        try:
+            described = await self._ask(
+                lambda client, s: client.describe_topics(topics, request_timeout=s)[topic]
+            )
+        except StreamsError as error:
+            if _name_of(error.__cause__) != "UNKNOWN_TOPIC_OR_PART":
+                raise
+            raise Halt(
+                f"topic {topic} does not exist at {self._brokers}: "
+                "run `streams topics apply --yes`",
+                code="topic_missing",
+            ) from None
+        cluster = await self._ask(lambda client, s: client.describe_cluster(request_timeout=s))
         return TopicIdentity(
             cluster.cluster_id, str(described.topic_id), topic, len(described.partitions)
         )
 
     async def describe(self) -> Mapping[str, int]:
         """Return every topic with its partition count, internal ones left out."""
-        try:
-            listed = await asyncio.to_thread(self._client.list_topics, timeout=TIMEOUT_S)
-        except KafkaException as error:
-            raise self._sorted(error) from error
+        listed = await self._ask(_listing)
         return {
             name: len(topic.partitions)
             for name, topic in listed.topics.items()
@@ -59,22 +75,25 @@ class KafkaCluster:
 
     async def configs(self, topic: str) -> Mapping[str, str]:
         """Return a topic's configuration; {} where the broker does not tell (embedded)."""
-        resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
+        return await self._configs(ConfigResource(ConfigResource.Type.TOPIC, topic))
+
+    async def session_timeouts(self) -> tuple[int, int] | None:
+        """Return the bounds in ms that a broker sets; None where it does not tell."""
+        cluster = await self._ask(lambda client, s: client.describe_cluster(request_timeout=s))
+        broker = ConfigResource(ConfigResource.Type.BROKER, str(cluster.nodes[0].id))
         try:
-            asked = self._client.describe_configs([resource], request_timeout=TIMEOUT_S)
-            entries = await asyncio.wrap_future(asked[resource])
-        except KafkaException as error:
-            if error.args[0].name() == "_UNSUPPORTED_FEATURE":
-                return {}
-            raise self._sorted(error) from error
-        return {name: entry.value for name, entry in entries.items() if entry.value is not None}
+            configs = await self._configs(broker)
+        except Halt:  # not for this client to know
+            return None
+        least, most = (configs.get(f"group.{end}.session.timeout.ms") for end in ("min", "max"))
+        return None if least is None or most is None else (int(least), int(most))
 
     async def create(
         self, topic: str, partitions: int, replication: int, configs: Mapping[str, str]
     ) -> None:
         """Create a topic; `Halt` if the cluster refuses."""
         new = NewTopic(topic, partitions, replication, config=dict(configs))
-        await self._wait(self._client.create_topics([new], request_timeout=TIMEOUT_S)[topic])
+        await self._change(lambda client, s: client.create_topics([new], request_timeout=s)[topic])
 
     async def set_configs(self, topic: str, configs: Mapping[str, str]) -> None:
         """Set these configuration entries of a topic and leave the others."""
@@ -82,57 +101,100 @@ class KafkaCluster:
             ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
             for name, value in configs.items()
         ]
-        resource = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=entries)
-        asked = self._client.incremental_alter_configs([resource], request_timeout=TIMEOUT_S)
-        await self._wait(asked[resource])
+        to = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=entries)
+        await self._change(
+            lambda client, s: client.incremental_alter_configs([to], request_timeout=s)[to]
+        )
 
     async def delete(self, topic: str) -> None:
         """Delete a topic."""
-        await self._wait(self._client.delete_topics([topic], request_timeout=TIMEOUT_S)[topic])
+        await self._change(
+            lambda client, s: client.delete_topics([topic], request_timeout=s)[topic]
+        )
 
     async def groups(self) -> list[str]:
         """Return the ids of all consumer groups, sorted."""
-        listed = await self._wait(self._client.list_consumer_groups(request_timeout=TIMEOUT_S))
+        listed = await self._ask(lambda client, s: client.list_consumer_groups(request_timeout=s))
         return sorted(group.group_id for group in listed.valid)
 
     async def committed(self, group: str) -> Mapping[Place, int]:
         """Return a group's committed positions by topic and partition."""
-        asked = self._client.list_consumer_group_offsets(
-            [ConsumerGroupTopicPartitions(group)], request_timeout=TIMEOUT_S
+        of = [ConsumerGroupTopicPartitions(group)]
+        answer = await self._ask(
+            lambda client, s: client.list_consumer_group_offsets(of, request_timeout=s)[group]
         )
-        found = await self._wait(asked[group])
         return {
-            (at.topic, at.partition): at.offset for at in found.topic_partitions if at.offset >= 0
+            (at.topic, at.partition): at.offset for at in answer.topic_partitions if at.offset >= 0
         }
 
     async def forget_group(self, group: str) -> None:
         """Delete a consumer group without members, and its committed positions with it."""
-        asked = self._client.delete_consumer_groups([group], request_timeout=TIMEOUT_S)
-        await self._wait(asked[group])
+        await self._change(
+            lambda client, s: client.delete_consumer_groups([group], request_timeout=s)[group]
+        )
 
-    async def _describe(self, topic: str) -> Any:  # librdkafka's client ships no types
-        asked = self._client.describe_topics(TopicCollection([topic]), request_timeout=TIMEOUT_S)
+    async def _configs(self, resource: ConfigResource) -> dict[str, str]:
         try:
-            return await asyncio.wrap_future(asked[topic])
-        except KafkaException as error:
-            if error.args[0].name() == "UNKNOWN_TOPIC_OR_PART":
-                raise Halt(
-                    f"topic {topic} does not exist at {self._brokers}: "
-                    "run `streams topics apply --yes`",
-                    code="topic_missing",
-                ) from None
-            raise self._sorted(error) from error
+            entries = await self._ask(
+                lambda client, s: client.describe_configs([resource], request_timeout=s)[resource]
+            )
+        except Halt as halt:
+            if _name_of(halt.__cause__) == "_UNSUPPORTED_FEATURE":
+                return {}
+            raise
+        return {name: entry.value for name, entry in entries.items() if entry.value is not None}
 
-    async def _wait(self, asked: "Future[Any]") -> Any:
+    def _client(self) -> AdminClient:
+        if self._lazy is None:
+            silence = {"log_level": 0, "socket.connection.setup.timeout.ms": 1_000}
+            self._lazy = AdminClient({"bootstrap.servers": self._brokers, **silence})
+        return self._lazy
+
+    async def _ask(self, call: Call) -> Any:
+        """Return an answer, of a second client if the first one gets none."""
+        first, second = QUESTION_S
         try:
-            return await asyncio.wrap_future(asked)
+            return await self._called(call, first)
+        except Unreachable:
+            return await self._change(call, second)
+
+    async def _change(self, call: Call, seconds: float = CHANGE_S) -> Any:
+        """Make one call; tell a silent broker (`Retry`) from a cluster that is not there."""
+        try:
+            return await self._called(call, seconds)
+        except Unreachable as error:
+            await self._called(_listing, REACHED_S)
+            raise Retry(
+                f"Kafka at {self._brokers}: the broker to answer is silent, others are not"
+            ) from error
+
+    async def _called(self, call: Call, seconds: float) -> Any:
+        client = self._client()
+        try:
+            answer = await asyncio.wrap_future(call(client, seconds))
         except KafkaException as error:
+            name = _name_of(error)
+            if name in _SILENCE and self._lazy is client:
+                self._lazy = None
             raise self._sorted(error) from error
+        KAFKA.answered()
+        return answer
 
     def _sorted(self, error: KafkaException) -> Exception:
-        said = error.args[0]
-        if said.name() in {"_TRANSPORT", "_TIMED_OUT", "_ALL_BROKERS_DOWN", "_RESOLVE"}:
-            return Unreachable(f"no Kafka broker at {self._brokers}: {said.str()}; check --brokers")
-        if said.retriable():
-            return Retry(f"Kafka at {self._brokers}: {said.str()}")
-        return Halt(f"Kafka at {self._brokers}: {said.str()}", code="kafka")
+        reason = error.args[0]
+        if reason.name() in _SILENCE:
+            text = f"no Kafka broker at {self._brokers}: {reason.str()}; check --brokers"
+            return Unreachable(text)
+        if reason.retriable():
+            return Retry(f"Kafka at {self._brokers}: {reason.str()}")
+        return Halt(f"Kafka at {self._brokers}: {reason.str()}", code="kafka")
+
+
+def _listing(client: AdminClient, seconds: float) -> "asyncio.Future[Any]":
+    """Ask for all topics beside the loop: this one call of the client blocks."""
+    return asyncio.ensure_future(asyncio.to_thread(client.list_topics, timeout=seconds))
+
+
+def _name_of(error: BaseException | None) -> str:
+    """Return librdkafka's name of an error, "" of any other."""
+    return str(error.args[0].name()) if isinstance(error, KafkaException) else ""

@@ -13,17 +13,21 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import (
     ConsumerStoppedError,
     CorruptRecordException,
+    InvalidSessionTimeoutError,
     NoOffsetForPartitionError,
     OffsetOutOfRangeError,
 )
 
 from streams.errors import Halt, Retry
+from streams.runtime.kafka.asking import log_bounds
 from streams.runtime.kafka.cluster import KafkaCluster
 from streams.runtime.kafka.errors import retryable, within_stop
 from streams.runtime.ports import AssignmentListener, Offsets, Record, TopicIdentity
 
 CORRUPT_TRIES: Final = 3
 """A batch may be damaged on its way: read it this often before it counts as corrupt."""
+COMMITTED_S: Final = 5.0
+"""Longest time that a group's coordinator is waited for; aiokafka would wait for ever."""
 
 
 class KafkaConsumer:
@@ -73,11 +77,13 @@ class KafkaConsumer:
             for partition in self._next
             if partition not in self._paused
         ]
-        if not ready:
-            await asyncio.sleep(timeout_ms / 1000)
-            return {}
         try:
             with retryable("reading", self._brokers):
+                if not ready:
+                    # What failed in the group waits here to be taken; until then nothing goes on.
+                    self._client._coordinator.check_errors()  # noqa: SLF001 - `getmany` does it too
+                    await asyncio.sleep(timeout_ms / 1000)
+                    return {}
                 batches = await self._client.getmany(
                     *ready, timeout_ms=timeout_ms, max_records=max_records
                 )
@@ -124,19 +130,16 @@ class KafkaConsumer:
 
     async def committed(self, partition: int) -> int | None:
         """Return the group's committed position, None if it never committed one."""
+        place = TopicPartition(self._topic, partition)
         with retryable("reading the committed offset", self._brokers):
-            at: int | None = await self._client.committed(TopicPartition(self._topic, partition))
+            at: int | None = await asyncio.wait_for(self._client.committed(place), COMMITTED_S)
         return at
 
     async def offsets(self, partitions: Sequence[int]) -> Mapping[int, Offsets]:
-        """Return the bounds of partitions' logs; `Retry` if the brokers do not say."""
+        """Return the bounds of the partitions that answer."""
         at = [TopicPartition(self._topic, partition) for partition in partitions]
-        if not at:
-            return {}
-        with retryable("reading log bounds", self._brokers):
-            starts = await self._client.beginning_offsets(at)
-            ends = await self._client.end_offsets(at)
-        return {p.partition: Offsets(starts[p], ends[p]) for p in at}
+        bounds = await log_bounds(self._client, at)
+        return {one.partition: both for one, both in bounds.items()}
 
     async def identity(self) -> TopicIdentity:
         """Return which topic this is; `Halt` if it does not exist."""
@@ -185,6 +188,10 @@ class KafkaConsumer:
         """Raise what is no passing failure of a read; return for one that is."""
         if isinstance(cause, ConsumerStoppedError):
             raise Halt("the Kafka consumer was stopped", code="stopped") from cause
+        if isinstance(cause, InvalidSessionTimeoutError):
+            raise Halt("the brokers refuse this session_timeout_ms", code="group") from cause
+        if self._client._coordinator._coordination_task.done():  # noqa: SLF001 - nobody else says it
+            raise Halt(f"the consumer left its group for good: {cause}", code="group") from cause
         if isinstance(cause, OffsetOutOfRangeError):
             for at, offset in cause.args[0].items():
                 raise Halt(

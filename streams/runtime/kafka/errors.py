@@ -1,16 +1,15 @@
 """aiokafka's errors, sorted by what the caller must do."""
 
 import asyncio
-from collections.abc import Awaitable, Iterator
-from contextlib import contextmanager
-from typing import TypeVar
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Final
 
 from aiokafka.errors import IllegalStateError, KafkaConnectionError, KafkaError
 
 from streams.errors import Retry, Unreachable
 
-Result = TypeVar("Result")
-STOP_SECONDS = 2.0
+STOP_SECONDS: Final = 2.0
 """A client that cannot say goodbye to its brokers in this time is dropped."""
 
 
@@ -25,9 +24,16 @@ def retryable(what: str, brokers: str) -> Iterator[None]:
         raise Retry(f"Kafka at {brokers}: {what}: {type(error).__name__}: {error}") from error
 
 
-async def within_stop(closing: Awaitable[Result]) -> None:
-    """Await a client's stop, at most `STOP_SECONDS`: brokers may be gone."""
+async def within_stop(closing: Coroutine[Any, Any, None]) -> None:
+    """Await a client's stop, at most `STOP_SECONDS`: brokers may be gone.
+
+    Without brokers aiokafka lets out the cancellation of its own tasks; it is not the caller's.
+    """
+    stopping = asyncio.ensure_future(closing)
     try:
-        await asyncio.wait_for(closing, STOP_SECONDS)
-    except (KafkaError, TimeoutError):
-        return
+        await asyncio.wait([stopping], timeout=STOP_SECONDS)
+    finally:
+        stopping.cancel()
+    with suppress(KafkaError, TimeoutError, asyncio.CancelledError):
+        if stopping.done():
+            stopping.result()

@@ -1,7 +1,14 @@
-"""Writes records to Kafka, idempotently, and says when they are durable."""
+"""Writes records to Kafka, idempotently, and says when they are durable.
+
+An idempotent aiokafka client that lost a batch has a gap in its sequence numbers: the broker
+refuses whatever comes behind it, for good. So a client with a failed acknowledgement is replaced
+by a new one, which begins a sequence of its own. Before that the old one may finish what it can,
+and what it could not write fails: nothing of it is written after what follows.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Iterable, Sequence
+from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
 
@@ -10,6 +17,11 @@ from streams.runtime.kafka.errors import retryable, within_stop
 from streams.runtime.ports import Outgoing
 
 Ack = asyncio.Future[None]
+REQUEST_TIMEOUT_MS: Final = 30_000
+"""Longest time that a batch waits for a leader before it is lost and its client replaced."""
+
+RECONNECT_S: Final = 10.0
+"""Longest time that a new client may take to connect; then its records wait for another one."""
 
 
 class KafkaProducer:
@@ -17,15 +29,9 @@ class KafkaProducer:
 
     def __init__(self, brokers: str, *, linger_ms: int = 5) -> None:
         self._brokers = brokers
-        self._client = AIOKafkaProducer(
-            bootstrap_servers=brokers,
-            acks="all",
-            enable_idempotence=True,
-            compression_type="zstd",
-            linger_ms=linger_ms,
-            max_batch_size=256 << 10,
-            max_request_size=4 << 20,
-        )
+        self._linger_ms = linger_ms
+        self._client = _Client(brokers, linger_ms)
+        self._replacing = asyncio.Lock()
 
     async def start(self) -> None:
         """Connect; `Unreachable` if no broker answers."""
@@ -34,43 +40,122 @@ class KafkaProducer:
 
     async def stop(self) -> None:
         """Send what is queued and disconnect, within a few seconds. Idempotent."""
-        await within_stop(self._client.stop())
+        await self._client.stop()
 
     async def send(self, record: Outgoing) -> Awaitable[None]:
         """Queue a record; the result completes when all in-sync replicas have it."""
+        client = await self._sound_client()
         with retryable(f"writing to {record.topic}", self._brokers):
-            sent = await self._client.send(
-                record.topic,
-                value=record.value,
-                key=record.key,
-                partition=record.partition,
-                timestamp_ms=record.timestamp,
-                headers=list(record.headers),
-            )
-        return _acknowledged(sent, record.topic)
+            return client.acknowledged(await client.send(record), record.topic)
 
     async def send_batch(
         self, topic: str, partition: int, records: Sequence[Outgoing]
     ) -> Awaitable[None]:
         """Queue many records of one partition at once: a fifth of the cost of as many `send`s."""
+        client = await self._sound_client()
         acks: list[Awaitable[None]] = []
         with retryable(f"writing to {topic}", self._brokers):
-            batch = self._client.create_batch()
+            batch = client.create_batch()
             for record in records:
                 if not _append(batch, record):
-                    sent = await self._client.send_batch(batch, topic, partition=partition)
-                    acks.append(_acknowledged(sent, topic))
-                    batch = self._client.create_batch()
+                    sent = await client.send_batch(batch, topic, partition)
+                    acks.append(client.acknowledged(sent, topic))
+                    batch = client.create_batch()
                     if not _append(batch, record):
-                        acks.append(await self.send(record))
+                        acks.append(client.acknowledged(await client.send(record), topic))
             if batch.record_count():
-                sent = await self._client.send_batch(batch, topic, partition=partition)
-                acks.append(_acknowledged(sent, topic))
+                sent = await client.send_batch(batch, topic, partition)
+                acks.append(client.acknowledged(sent, topic))
         return _all(acks)
 
+    async def _sound_client(self) -> "_Client":
+        """Return a client whose sequence numbers have no gap."""
+        if not self._client.lost_a_batch:
+            return self._client
+        async with self._replacing:
+            if self._client.lost_a_batch:
+                await self._client.stop()
+                fresh = _Client(self._brokers, self._linger_ms)
+                try:
+                    with retryable("connecting the producer again", self._brokers):
+                        await asyncio.wait_for(fresh.start(), RECONNECT_S)
+                except Retry:
+                    await fresh.stop()
+                    raise
+                self._client = fresh
+        return self._client
 
-def _append(batch: object, record: Outgoing) -> bool:
-    added = batch.append(  # type: ignore[attr-defined] # aiokafka's builder has no public name
+
+class _Client:
+    """One aiokafka producer, with its one sequence of numbers for each partition."""
+
+    def __init__(self, brokers: str, linger_ms: int) -> None:
+        self.lost_a_batch = False
+        self._pending: set[Ack] = set()
+        self._client = AIOKafkaProducer(
+            bootstrap_servers=brokers,
+            acks="all",
+            enable_idempotence=True,
+            compression_type="zstd",
+            linger_ms=linger_ms,
+            max_batch_size=256 << 10,
+            max_request_size=4 << 20,
+            request_timeout_ms=REQUEST_TIMEOUT_MS,
+        )
+        self.create_batch = self._client.create_batch
+
+    async def start(self) -> None:
+        await self._client.start()
+
+    async def stop(self) -> None:
+        """Send what can be sent within a few seconds; all else is lost, and never written."""
+        await within_stop(self._client.stop())
+        # A stop that ran out of time leaves the sender and its batches behind.
+        await within_stop(self._client.client.close())
+        await within_stop(self._client._sender.close())  # noqa: SLF001 - there is no public way
+        for ack in self._pending:
+            _fail(ack, "its client was closed")
+
+    async def send(self, record: Outgoing) -> "asyncio.Future[object]":
+        sent: asyncio.Future[object] = await self._client.send(
+            record.topic,
+            value=record.value,
+            key=record.key,
+            partition=record.partition,
+            timestamp_ms=record.timestamp,
+            headers=list(record.headers),
+        )
+        return sent
+
+    async def send_batch(
+        self, batch: object, topic: str, partition: int
+    ) -> "asyncio.Future[object]":
+        sent: asyncio.Future[object] = await self._client.send_batch(
+            batch, topic, partition=partition
+        )
+        return sent
+
+    def acknowledged(self, sent: "asyncio.Future[object]", topic: str) -> Ack:
+        """Return a future of our own errors: an acknowledgement, or `Retry`."""
+        ack: Ack = sent.get_loop().create_future()
+        self._pending.add(ack)
+
+        def pass_on(done: asyncio.Future[object]) -> None:
+            self._pending.discard(ack)
+            error = None if done.cancelled() else done.exception()
+            if done.cancelled() or error is not None:
+                self.lost_a_batch = True
+                why = "cancelled" if error is None else f"{type(error).__name__}: {error}"
+                _fail(ack, f"{topic}: the record was not written: {why}")
+            elif not ack.done():
+                ack.set_result(None)
+
+        sent.add_done_callback(pass_on)
+        return ack
+
+
+def _append(batch: Any, record: Outgoing) -> bool:  # aiokafka's builder has no public name
+    added = batch.append(
         key=record.key,
         value=record.value,
         timestamp=record.timestamp,
@@ -79,23 +164,10 @@ def _append(batch: object, record: Outgoing) -> bool:
     return added is not None
 
 
-def _acknowledged(sent: asyncio.Future[object], topic: str) -> Ack:
-    """Return a future of our own errors: an acknowledgement, or `Retry`."""
-    ack: Ack = sent.get_loop().create_future()
-
-    def pass_on(done: asyncio.Future[object]) -> None:
-        if ack.done():
-            return
-        error = None if done.cancelled() else done.exception()
-        if done.cancelled() or error is not None:
-            kind = "cancelled" if error is None else f"{type(error).__name__}: {error}"
-            ack.set_exception(Retry(f"{topic}: the record was not written: {kind}"))
-            ack.exception()  # whoever awaits it still gets it; nobody is warned of it
-        else:
-            ack.set_result(None)
-
-    sent.add_done_callback(pass_on)
-    return ack
+def _fail(ack: Ack, why: str) -> None:
+    if not ack.done():
+        ack.set_exception(Retry(why))
+        ack.exception()  # whoever awaits it still gets it; nobody is warned of it
 
 
 async def _all(acks: Iterable[Awaitable[None]]) -> None:

@@ -7,6 +7,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import OffsetOutOfRangeError
 
 from streams.errors import Halt, Retry
+from streams.runtime.kafka.asking import first_offsets, log_bounds
 from streams.runtime.kafka.errors import retryable, within_stop
 from streams.runtime.ports import Offsets, Place, Record
 
@@ -35,21 +36,16 @@ class KafkaReader:
         await within_stop(self._client.stop())
 
     async def offsets(self, topic: str, partitions: Sequence[int]) -> Mapping[int, Offsets]:
-        """Return the bounds of partitions' logs."""
+        """Return the bounds of the partitions that answer."""
         at = [TopicPartition(topic, partition) for partition in partitions]
-        if not at:
-            return {}
-        with retryable(f"reading bounds of {topic}", self._brokers):
-            starts = await self._client.beginning_offsets(at)
-            ends = await self._client.end_offsets(at)
-        return {p.partition: Offsets(starts[p], ends[p]) for p in at}
+        bounds = await log_bounds(self._client, at)
+        return {one.partition: both for one, both in bounds.items()}
 
     async def offsets_at(self, topic: str, times: Mapping[int, int]) -> Mapping[int, int | None]:
-        """Return each partition's first offset at or after a time in ms, None if there is none."""
+        """Return the first offset at or after a time in ms of each partition that answers."""
         at = {TopicPartition(topic, partition): time for partition, time in times.items()}
-        with retryable(f"looking up times in {topic}", self._brokers):
-            found = await self._client.offsets_for_times(at)
-        return {p.partition: None if it is None else it.offset for p, it in found.items()}
+        firsts = await first_offsets(self._client, at)
+        return {one.partition: first for one, first in firsts.items()}
 
     def assign(self, positions: Mapping[Place, int]) -> None:
         """Read these partitions from these offsets on, and no others."""

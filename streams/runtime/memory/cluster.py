@@ -26,6 +26,10 @@ class MemoryCluster:
         """Return the configuration that a topic was made with."""
         return dict(self._log.configs(topic))
 
+    async def session_timeouts(self) -> tuple[int, int] | None:
+        """Return None: its groups know no time."""
+        return None
+
     async def create(
         self,
         topic: str,

@@ -87,8 +87,9 @@ class MemoryConsumer:
         return self._group.positions.get(partition)
 
     async def offsets(self, partitions: Sequence[int]) -> Mapping[int, Offsets]:
-        """Return the bounds of partitions' logs."""
-        return {partition: self._log.offsets(self._topic, partition) for partition in partitions}
+        """Return the bounds of the partitions that have a leader."""
+        answering = self._log.answering(self._topic, partitions)
+        return {partition: self._log.offsets(self._topic, partition) for partition in answering}
 
     async def identity(self) -> TopicIdentity:
         """Return which topic this is; `Halt` if it does not exist."""

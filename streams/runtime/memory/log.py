@@ -117,6 +117,7 @@ class MemoryLog:
         self._made: Final[dict[str, int]] = {}  # times a topic of this name was created
         self._configs: Final[dict[str, dict[str, str]]] = {}
         self._groups: Final[dict[tuple[str, str], _Group]] = {}
+        self.leaderless: Final[set[Place]] = set()  # partitions that answer nobody
         self.waiting: Final[set[asyncio.Event]] = set()  # set when something was appended
 
     def create(self, topic: str, partitions: int) -> None:
@@ -143,7 +144,7 @@ class MemoryLog:
         """Write a record at the end of its partition and return it.
 
         Without a partition it goes where Kafka's Java partitioner sends its key, without a key
-        to partition 0. `Retry` if there is no such topic or partition.
+        to partition 0. `Retry` if there is no such topic or partition, or if none leads it.
         """
         logs = self._topics.get(outgoing.topic, [])
         partition = outgoing.partition
@@ -151,6 +152,8 @@ class MemoryLog:
             partition = partition_of(outgoing.key, len(logs)) if outgoing.key and logs else 0
         if not 0 <= partition < len(logs):
             raise Retry(f"there is no partition {partition} of a topic {outgoing.topic}")
+        if (outgoing.topic, partition) in self.leaderless:
+            raise Retry(f"partition {partition} of {outgoing.topic} has no leader")
         timestamp = self._now_ms() if outgoing.timestamp is None else outgoing.timestamp
         record = MemoryRecord(
             topic=outgoing.topic,
@@ -194,6 +197,8 @@ class MemoryLog:
 
     def read(self, topic: str, partition: int, position: int, count: int) -> Sequence[Record]:
         """Return up to `count` records from `position` on; `Halt` if it is outside the log."""
+        if (topic, partition) in self.leaderless:
+            return ()
         log = self._logs(topic)[partition]
         if not log.start <= position <= log.end:
             raise Halt(
@@ -208,6 +213,11 @@ class MemoryLog:
         """Return the bounds of a partition's log."""
         log = self._logs(topic)[partition]
         return Offsets(log.start, log.end)
+
+    def answering(self, topic: str, partitions: Iterable[int]) -> list[int]:
+        """Return those of the partitions that exist and have a leader."""
+        existing = range(len(self._topics.get(topic, ())))
+        return [p for p in partitions if p in existing and (topic, p) not in self.leaderless]
 
     def identity(self, topic: str) -> TopicIdentity:
         """Return which topic this is; `Halt` if it does not exist."""

@@ -29,16 +29,22 @@ class MemoryReader:
         """Disconnect from nothing."""
 
     async def offsets(self, topic: str, partitions: Sequence[int]) -> Mapping[int, Offsets]:
-        """Return the bounds of partitions' logs."""
-        return {partition: self._log.offsets(topic, partition) for partition in partitions}
+        """Return the bounds of the partitions that have a leader."""
+        answering = self._log.answering(topic, partitions)
+        return {partition: self._log.offsets(topic, partition) for partition in answering}
 
     async def offsets_at(self, topic: str, times: Mapping[int, int]) -> Mapping[int, int | None]:
         """Return each partition's first offset at or after a time in ms, None if there is none."""
         return {
             partition: next(
-                (r.offset for r in self._log.records(topic, partition) if r.timestamp >= time), None
+                (
+                    record.offset
+                    for record in self._log.records(topic, partition)
+                    if record.timestamp >= times[partition]
+                ),
+                None,
             )
-            for partition, time in times.items()
+            for partition in self._log.answering(topic, times)
         }
 
     def assign(self, positions: Mapping[Place, int]) -> None:

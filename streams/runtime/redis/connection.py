@@ -17,6 +17,7 @@ from redis.asyncio.retry import Retry as Attempts
 from redis.backoff import NoBackoff
 
 from streams.errors import Halt, Retry, StreamsError, Unreachable
+from streams.runtime.dependencies import REDIS
 from streams.runtime.namespace import corrupt
 
 Word = str | int | bytes
@@ -94,6 +95,7 @@ def sorted_errors(partition: int | None = None) -> Iterator[None]:
         raise _sort(error, partition) from error
     except ValueError as error:
         raise _unreadable(partition, str(error)) from error
+    REDIS.answered()
 
 
 def _sort(error: exceptions.RedisError, partition: int | None) -> StreamsError:
@@ -103,6 +105,7 @@ def _sort(error: exceptions.RedisError, partition: int | None) -> StreamsError:
     if isinstance(error, _TRANSIENT) or _TRANSIENT_WORDS.search(text):
         return Retry(f"Redis cannot do this now: {text}")
     if isinstance(error, _LOST):
+        REDIS.failed(text.rstrip("."))
         return Unreachable(f"Redis does not answer: {text.rstrip('.')}; check --redis")
     if "WRONGTYPE" in text:
         return _unreadable(partition, text)

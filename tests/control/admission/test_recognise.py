@@ -417,12 +417,18 @@ def test_a_recogniser_that_raises_or_lies_is_reported_and_the_others_are_heard()
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("tags = 1\n[confidence]", "Expected `object`, got `int`"),
-        ("[tags]\n[confidence]\n[extra]", "unknown field `extra`"),
-        ("[tags.mood.happy]\n[confidence]", "Invalid enum value 'mood'"),
-        ("[tags.emotion.Happy]\n[confidence]", "matching regex"),
-        ("[tags.emotion.happy]\nwords = [' ']\n[confidence]", "matching regex"),
-        ("[tags.emotion.happy]\nword = ['x']\n[confidence]", "unknown field `word`"),
+        ("tags = 1\n[confidence]", "tags is 1: write a table"),
+        ("[tags]\n[confidence]\n[extra]", "extra is not known: known are tags, confidence"),
+        (
+            "[tags.mood.happy]\n[confidence]",
+            "tags.mood is no name for this: write one of age, emotion",
+        ),
+        ("[tags.emotion.Happy]\n[confidence]", "tags.emotion.Happy is no name for this: write a"),
+        ("[tags.emotion.happy]\nwords = [' ']\n[confidence]", 'words[1] is " ": write a word'),
+        (
+            "[tags.emotion.happy]\nword = ['x']\n[confidence]",
+            "tags.emotion.happy.word is not known: did you mean words?",
+        ),
         ("[tags]\n[confidence]\ntitle = 1.5", "title in gender: 1.5 is out of range"),
         ("[tags]\n[confidence]\ntitle = nan", "NaN is out of range"),
         ("[tags]\n[confidence]\ntitle = 0.1234567", "at most six decimals"),

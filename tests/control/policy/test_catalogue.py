@@ -213,9 +213,9 @@ def test_the_order_of_the_file_changes_nothing() -> None:
         ({"id": "mars:x"}, "slice mars:x: not a slice"),
         ({"id": "discover:-x"}, "slice discover:-x: not a slice"),
         ({"id": "discover:" + "x" * 33}, "not a slice"),
-        ({"reach": 0}, "slice discover:ball: Expected `int` >= 1 - at `$.reach`"),
-        ({"reach": 1.5}, "slice discover:ball: Expected `int`, got `float`"),
-        ({"size": 1}, "slice discover:ball: Object contains unknown field `size`"),
+        ({"reach": 0}, "slice discover:ball: reach is 0: write a whole number from 1"),
+        ({"reach": 1.5}, "slice discover:ball: reach is 1.5: write a whole number"),
+        ({"size": 1}, "slice discover:ball: size is not known: known are id"),
         ({"neighbours": {"ball": 0.5}}, "slice discover:ball: neighbour of itself"),
         ({"neighbours": {"discover:ball": 0.5}}, "slice discover:ball: neighbour of itself"),
         ({"neighbours": {"chess": 0.5}}, "slice discover:ball: unknown neighbour discover:chess"),
@@ -264,5 +264,5 @@ def test_followers_have_a_slice() -> None:
 
 
 def test_a_slice_without_an_id_is_named_by_its_place() -> None:
-    with pytest.raises(Halt, match="slice number 3: Object missing required field `id`"):
+    with pytest.raises(Halt, match="slice number 3: id is missing: write surface:group"):
         catalogue(NUMBERS)

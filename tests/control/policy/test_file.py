@@ -88,21 +88,31 @@ def test_the_admission_numbers_do_not_change_the_version_of_the_rule(
         ("growth", "widen_probability", 0.4, "use 0.5 to 0.999999"),
         ("growth", "widen_probability", 1.0, "use 0.5 to 0.999999"),
         ("growth", "widen_probability", Decimal("NaN"), "use 0.5 to 0.999999"),
-        ("growth", "tranche", 0, ">= 1"),
-        ("growth", "tranche", 60.5, "int"),
-        ("growth", "factor", 1, ">= 2"),
-        ("growth", "top_stage", 21, "<= 20"),
+        ("growth", "tranche", 0, "growth.tranche is 0: write a whole number from 1 to 1000000"),
+        ("growth", "tranche", 60.5, "write a whole number"),
+        ("growth", "factor", 1, "growth.factor is 1: write a whole number from 2"),
+        ("growth", "top_stage", 21, "from 1 to 20"),
         ("growth", "widen_used", 1.5, "use 0 to 1"),
         ("growth", "nearly_used", 0.1234567, "six decimals"),
-        ("growth", "tranches", 5, "unknown field"),
-        ("weights", "like", 500_000, "use value per view, -100 to 100"),
-        ("weights", "superlike", 1, "unknown field"),
-        ("evidence", "noise_floor", 0, "noise_floor"),
-        ("evidence", "late_after_hours", -1, ">= 0"),
-        ("price", "commercial_factor", -0.5, "commercial_price"),
-        ("price", "commercial_factor", 11, "commercial_price"),
-        ("admission", "established_followers", 0, ">= 1"),
-        ("admission", "first_slices", 9, "<= 8"),
+        ("growth", "tranches", 5, "growth.tranches is not known: did you mean tranche?"),
+        ("weights", "like", 500_000, "use -100 to 100"),
+        ("weights", "superlike", 1, "weights.superlike is not known"),
+        (
+            "evidence",
+            "noise_floor",
+            0,
+            "evidence.noise_floor: 0 is out of range: use 0.000001 to 100",
+        ),
+        ("evidence", "late_after_hours", -1, "write a whole number from 0"),
+        (
+            "price",
+            "commercial_factor",
+            -0.5,
+            "price.commercial_factor: -0.5 is out of range: use 0 to 10",
+        ),
+        ("price", "commercial_factor", 11, "use 0 to 10"),
+        ("admission", "established_followers", 0, "write a whole number from 1 on"),
+        ("admission", "first_slices", 9, "from 1 to 8"),
     ],
 )
 def test_a_wrong_number_stops_the_start_with_one_line(
@@ -128,5 +138,5 @@ def test_a_name_that_no_receipt_could_bear_is_refused(
 
 def test_a_missing_key_is_named(file: dict[str, Any], catalogue: Catalogue) -> None:
     del file["growth"]["budget"]
-    with pytest.raises(Halt, match=r"missing required field `budget` - at `\$.growth`"):
+    with pytest.raises(Halt, match=r"growth\.budget is missing: write a whole number"):
         parse(file, catalogue)

@@ -1,0 +1,131 @@
+"""The demo as it is watched: started, drawn or written line by line, summed up, judged."""
+
+import json
+import logging
+import secrets
+from collections import deque
+from typing import Any, Final
+
+import click
+from msgspec.structs import replace
+from rich.console import Console
+from rich.live import Live
+
+from streams.cli import ConditionNotMet, Interrupted
+from streams.cli.demo import DemoOptions
+from streams.cli.demo_screen import line, screen
+from streams.cli.demo_summary import summary
+from streams.cli.wiring import installation, run, stop_on_signals
+from streams.embedded import EmbeddedBroker, EmbeddedRedis
+from streams.errors import Halt
+from streams.lab.demo import Play, perform
+from streams.ops.topics import wanted_topics
+from streams.settings import RedisAddress, Secret, given_secret, load_settings
+
+REFRESH_S: Final = 0.25
+LINE_S: Final = 10.0
+
+
+def show_demo(options: "DemoOptions") -> None:
+    """Run the demo and show it; raises what the exit code must say."""
+    notes = _Notes()
+    console = Console(stderr=True)
+    settings = load_settings(options.config, {"replication": 1})
+    topics = {topic.name: topic.partitions for topic in wanted_topics(settings)}
+    with EmbeddedBroker(topics) as broker, EmbeddedRedis() as redis:
+        settings = replace(settings, brokers=broker.bootstrap, redis=RedisAddress(redis.url))
+        machine = installation(settings)
+        play = Play(
+            machine, settings, options.config, options.seconds, options.seed, _secret(), _tell
+        )
+        report = run(_perform(play, options.rate, _Screen(console, notes)))
+    notes.write()
+    if options.output == "json":
+        click.echo(json.dumps(report, ensure_ascii=False, indent=2))
+    else:
+        out = Console()
+        out.print(summary(report, play.story, play.titles, out.width))
+    _judge(report, play)
+
+
+async def _perform(play: Play, rate: int, screen: "_Screen") -> dict[str, Any]:
+    stop_on_signals(play.interrupt)
+    return await perform(play, rate, screen.show)
+
+
+def _secret() -> Secret:
+    """Return the secret of the environment; without one a random one, which dies with the demo."""
+    return given_secret() or Secret(secrets.token_hex())
+
+
+def _judge(report: dict[str, Any], play: Play) -> None:
+    """Raise what the exit code must say."""
+    if report["halted"]:
+        raise Halt(f"partitions halted: {'; '.join(report['halted'])}", code="halted")
+    if report["counters"]["differences"]:
+        raise ConditionNotMet("counters differ from the log; the report names examples")
+    if play.interrupted and play.seconds is not None:
+        raise Interrupted(f"ended before its {play.seconds} s; everything sent was counted")
+
+
+class _Notes(logging.Handler):
+    """Keeps log lines for the screen's last line, or writes them to stderr between its lines."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.latest = ""
+        self._waiting: deque[str] = deque(maxlen=100)
+        logging.basicConfig(
+            level=logging.ERROR, handlers=[self], format="%(levelname)s %(message)s"
+        )
+        logging.getLogger("streams").setLevel(logging.WARNING)
+        logging.getLogger("aiokafka.consumer.group_coordinator").setLevel(logging.CRITICAL)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take one log line."""
+        self.latest = self.format(record)
+        self._waiting.append(self.latest)
+
+    def write(self) -> None:
+        """Write what came since the last call."""
+        while self._waiting:
+            click.echo(self._waiting.popleft(), err=True)
+
+
+class _Screen:
+    """Shows the run on stderr: a screen on a terminal, a plain line every 10 s elsewhere."""
+
+    def __init__(self, console: Console, notes: _Notes) -> None:
+        self._console = console
+        self._notes = notes
+
+    async def show(self, play: Play) -> None:
+        """Show the run until it stops."""
+        if self._console.is_terminal and not self._console.is_dumb_terminal:
+            await self._draw(play)
+        else:
+            await self._write_lines(play)
+
+    async def _draw(self, play: Play) -> None:
+        with Live(console=self._console, screen=True, auto_refresh=False) as live:
+            while not play.stopping.is_set():
+                width, height = self._console.size
+                now = play.moment(self._notes.latest)
+                live.update(screen(now, play.story, height, width), refresh=True)
+                await play.sleep(REFRESH_S)
+        self._notes.write()
+
+    async def _write_lines(self, play: Play) -> None:
+        _tell("the viewers are here; Ctrl-C ends it")
+        shown_at = play.elapsed_s
+        while not play.stopping.is_set():
+            now = play.moment(self._notes.latest)
+            if now.elapsed_s - shown_at >= LINE_S:
+                shown_at = now.elapsed_s
+                _tell(line(now, play.story))
+            self._notes.write()
+            await play.sleep(REFRESH_S)
+
+
+def _tell(text: str) -> None:
+    click.echo(f"streams: {text}", err=True)

@@ -1,0 +1,155 @@
+"""Three nodes of Kafka, one of them away: what has no leader costs its own answer only."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+
+import pytest
+from kit.servers import KafkaCluster as Nodes
+from kit.servers import KafkaServer, create_topic, kafka_cluster, kafka_server
+
+from streams.errors import Retry, Unreachable
+from streams.runtime.kafka import KafkaCluster, KafkaProducer, KafkaReader, producer
+from streams.runtime.ports import Offsets, Outgoing
+
+pytestmark = [pytest.mark.real, pytest.mark.slow]
+
+PATIENCE_S = 60.0
+ALONE = {"min.insync.replicas": "1"}
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Nodes]:
+    with kafka_cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def whole(nodes: Nodes) -> Nodes:
+    """The nodes, all of them running, whatever a test before did to them."""
+    nodes.start()
+    return nodes
+
+
+@pytest.fixture
+def topic(whole: Nodes, unique: str) -> str:
+    """A topic whose partitions 0 and 1 live on node 2 and node 3 alone."""
+    create_topic(whole.bootstrap, unique, config=ALONE, copies=[[2], [3]])
+    return unique
+
+
+@asynccontextmanager
+async def producing(nodes: Nodes) -> AsyncIterator[KafkaProducer]:
+    made = KafkaProducer(nodes.bootstrap)
+    await made.start()
+    yield made
+    await made.stop()
+
+
+@asynccontextmanager
+async def reading(nodes: Nodes) -> AsyncIterator[KafkaReader]:
+    made = KafkaReader(nodes.bootstrap)
+    await made.start()
+    yield made
+    await made.stop()
+
+
+async def write(to: KafkaProducer, topic: str, partition: int, values: Sequence[bytes]) -> None:
+    acks = [await to.send(Outgoing(topic, value, partition=partition)) for value in values]
+    for ack in acks:
+        await ack
+
+
+async def write_until_done(
+    to: KafkaProducer, topic: str, partition: int, values: Sequence[bytes]
+) -> None:
+    """Write as the worker does: all of it again, until all is acknowledged."""
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            try:
+                return await write(to, topic, partition, values)
+            except Retry:
+                await asyncio.sleep(0.2)
+
+
+async def written(nodes: Nodes, topic: str, partition: int) -> list[bytes]:
+    """Return the values of a partition, each where it first came."""
+    found: list[bytes] = []
+    async with reading(nodes) as reader:
+        end = (await reader.offsets(topic, [partition]))[partition].end
+        reader.assign({(topic, partition): 0})
+        while await reader.position(topic, partition) < end:
+            for records in (await reader.fetch(200, 1_000)).values():
+                found += [one.value or b"" for one in records]
+    return list(dict.fromkeys(found))
+
+
+async def no_leader(nodes: Nodes, topic: str, partition: int) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while nodes.leaders(topic)[partition] is not None:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.1)
+
+
+async def test_a_producer_writes_again_once_a_lost_partition_has_a_leader(
+    whole: Nodes, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(producer, "REQUEST_TIMEOUT_MS", 3_000)
+    async with producing(whole) as made:
+        await write(made, topic, 0, [b"a"])
+        whole.nodes[2].kill()
+        await no_leader(whole, topic, 0)
+        for _ in range(2):
+            with pytest.raises(Retry):
+                await write(made, topic, 0, [b"b", b"c", b"d"])
+            await write(made, topic, 1, [b"other"])
+        await asyncio.to_thread(whole.nodes[2].start)
+        await write_until_done(made, topic, 0, [b"b", b"c", b"d"])
+        await write(made, topic, 0, [b"e"])
+    assert await written(whole, topic, 0) == [b"a", b"b", b"c", b"d", b"e"]
+    assert await written(whole, topic, 1) == [b"other"]
+
+
+async def test_a_partition_without_a_leader_costs_its_own_bounds_only(
+    whole: Nodes, topic: str
+) -> None:
+    async with producing(whole) as made:
+        await write(made, topic, 1, [b"a", b"b"])
+    async with reading(whole) as reader:
+        assert await reader.offsets(topic, [0, 1]) == {0: Offsets(0, 0), 1: Offsets(0, 2)}
+        whole.nodes[2].kill()
+        for _ in range(2):
+            started = time.monotonic()
+            assert await reader.offsets(topic, [0, 1]) == {1: Offsets(0, 2)}
+            assert await reader.offsets_at(topic, {0: 0, 1: 0}) == {1: 0}
+            assert time.monotonic() - started < 12
+
+
+@contextmanager
+def killed(node: KafkaServer) -> Iterator[None]:
+    node.kill()
+    yield
+    node.start()
+
+
+@pytest.mark.parametrize("away", [killed, KafkaServer.paused], ids=["killed", "frozen"])
+async def test_a_cluster_answers_in_time_whichever_broker_it_remembers(
+    whole: Nodes, topic: str, away: Callable[[KafkaServer], AbstractContextManager[None]]
+) -> None:
+    cluster = KafkaCluster(whole.bootstrap)
+    identity = await cluster.identity(topic)
+    for node in whole.nodes.values():
+        with away(node):
+            started = time.monotonic()
+            assert await cluster.identity(topic) == identity
+            assert await cluster.describe() == {topic: 2} | await cluster.describe()
+            assert time.monotonic() - started < 8
+
+
+async def test_a_cluster_that_is_not_there_is_told_from_a_silent_broker(unique: str) -> None:
+    with kafka_server() as alone, alone.paused():
+        started = time.monotonic()
+        with pytest.raises(Unreachable, match="--brokers"):
+            await KafkaCluster(alone.bootstrap).identity(unique)
+        assert time.monotonic() - started < 8

@@ -1,0 +1,139 @@
+"""The house rules that no linter knows: the map tells the truth, and rooms stay small."""
+
+import ast
+import re
+import tokenize
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from statistics import median
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "streams"
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+FILES = sorted(SOURCE.rglob("*.py"))
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+LONGEST_MODULE = 500
+LONGEST_CLI_MODULE = 300
+MEDIAN_MODULE = 250
+MEDIAN_FUNCTION = 10
+LONG_FUNCTION = 30
+MOST_PARAMETERS = 6
+IGNORES = 12
+CLI_PERCENT = 15
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def lines_of(path: Path) -> int:
+    return len(path.read_text(encoding="utf-8").splitlines())
+
+
+def code_lines(path: Path) -> int:
+    """Return the lines that hold code: neither blank nor only a comment or docstring."""
+    with path.open("rb") as file:
+        tokens = list(tokenize.tokenize(file.readline))
+    skipped = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
+    skipped |= {tokenize.ENCODING, tokenize.ENDMARKER}
+    lines: set[int] = set()
+    before = tokenize.NEWLINE
+    for token in tokens:
+        docstring = token.type == tokenize.STRING and before in skipped
+        if token.type not in skipped and not docstring:
+            lines.update(range(token.start[0], token.end[0] + 1))
+        before = token.type
+    return len(lines)
+
+
+def functions() -> Iterator[tuple[str, Function]]:
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, Function):
+                yield f"{name_of(path)}:{node.name}", node
+
+
+def length_of(function: Function) -> int:
+    """Return the lines of a function, its docstring left out."""
+    assert function.end_lineno is not None
+    docstring = ast.get_docstring(function, clean=False)
+    return function.end_lineno - function.lineno + 1 - len((docstring or "").splitlines())
+
+
+def classes() -> Mapping[str, list[str]]:
+    homes: defaultdict[str, list[str]] = defaultdict(list)
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes[node.name].append(name_of(path))
+    return homes
+
+
+def test_no_module_is_too_long() -> None:
+    longest = {name_of(path): lines_of(path) for path in FILES}
+    cli = {name: lines for name, lines in longest.items() if name.startswith("streams/cli/")}
+    assert not {name: lines for name, lines in longest.items() if lines > LONGEST_MODULE}
+    assert not {name: lines for name, lines in cli.items() if lines > LONGEST_CLI_MODULE}
+    assert median(longest.values()) <= MEDIAN_MODULE
+
+
+def test_functions_are_short() -> None:
+    lengths = {name: length_of(function) for name, function in functions()}
+    long = [name for name, lines in lengths.items() if lines > LONG_FUNCTION]
+    assert median(lengths.values()) <= MEDIAN_FUNCTION
+    assert len(long) * 10 <= len(lengths), long
+
+
+def test_no_class_name_has_two_homes() -> None:
+    assert not {name: homes for name, homes in classes().items() if len(homes) > 1}
+
+
+def test_the_command_line_only_parses_calls_and_prints() -> None:
+    sizes = {path: code_lines(path) for path in FILES}
+    cli = sum(size for path, size in sizes.items() if path.is_relative_to(SOURCE / "cli"))
+    assert cli * 100 <= CLI_PERCENT * sum(sizes.values()), f"{cli} of {sum(sizes.values())}"
+
+
+def test_types_are_ignored_seldom() -> None:
+    ignores = Counter[str]()
+    for path in FILES:
+        ignores[name_of(path)] += path.read_text(encoding="utf-8").count("# type: ignore")
+    assert ignores.total() < IGNORES, +ignores
+
+
+def test_the_readme_maps_every_room() -> None:
+    tree = re.search(r"^streams/\n((?:  .*\n)+)", README, re.MULTILINE)
+    assert tree is not None
+    mapped = {line.split("/")[0].strip() for line in tree[1].splitlines() if "/" in line[:14]}
+    rooms = {path.parent.name for path in SOURCE.glob("*/__init__.py")}
+    assert mapped == rooms
+
+
+def test_the_reading_order_and_every_path_of_the_readme_exist() -> None:
+    paths = re.findall(r"`((?:streams|tests|config|core|runtime)/[A-Za-z0-9_./-]+)`", README)
+    assert paths
+    for path in paths:
+        assert (ROOT / path).exists() or (SOURCE / path).exists(), path
+
+
+@pytest.mark.parametrize("room", sorted(p.parent for p in SOURCE.rglob("__init__.py")), ids=name_of)
+def test_every_room_says_what_it_is_for(room: Path) -> None:
+    module = ast.parse((room / "__init__.py").read_text(encoding="utf-8"))
+    assert ast.get_docstring(module)
+
+
+def test_every_metric_that_is_named_exists() -> None:
+    defined = set()
+    for path in FILES:
+        defined |= set(re.findall(r'"(streams_[a-z0-9_]+)"', path.read_text(encoding="utf-8")))
+    named = set(re.findall(r"\bstreams_[a-z0-9_]+\b", README))
+    for path in (ROOT / "config").rglob("*"):
+        if path.is_file():
+            named |= set(re.findall(r"\bstreams_[a-z0-9_]+\b", path.read_text(encoding="utf-8")))
+    endings = ("", "_total", "_bucket", "_count", "_sum", "_info")
+    missing = {name for name in named if not any(name.removesuffix(e) in defined for e in endings)}
+    assert not missing
