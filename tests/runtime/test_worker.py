@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import subprocess
 import sys
+import time
 from collections.abc import Awaitable, Sequence
 from copy import deepcopy
 from pathlib import Path
@@ -34,12 +35,15 @@ from streams.core.receipts import encode as encode_receipt
 from streams.core.state import FRESH, Changes, PartitionState
 from streams.errors import Halt, Retry
 from streams.ops.restart import restart_partition
+from streams.runtime.bad_input import PAUSE_S, TRICKLE_RECORDS, TRICKLE_S
 from streams.runtime.memory.producer import MemoryProducer
 from streams.runtime.memory.store import MemoryStore
+from streams.runtime.metrics import Metrics
 from streams.runtime.namespace import namespace_of
 from streams.runtime.owned import Lost, Owned
 from streams.runtime.ports import (
     NOTHING_STORED,
+    Clock,
     FlushResult,
     Loaded,
     Outgoing,
@@ -198,10 +202,11 @@ async def test_reading_starts_at_the_watermark_whatever_the_group_committed() ->
 # ---------------------------------------------------------------- somebody else writes
 
 
-def owned(world: World) -> Owned:
+def owned(world: World, clock: Clock = time.monotonic) -> Owned:
     """Return the partition as a worker owns it that was given it just now."""
     producer = MemoryProducer(world.log)
-    around = Surroundings(producer, world.store, world.settings, Secret(SECRET.decode()))
+    secret = Secret(SECRET.decode())
+    around = Surroundings(producer, world.store, world.settings, secret, Metrics(), clock)
     stored = world.store.partitions.get(0)
     at = Stored(stored.watermark, stored.meta) if stored else NOTHING_STORED
     state = PartitionState(0, 1, world.settings.generation_records, at.meta)
@@ -552,6 +557,31 @@ async def test_too_many_bad_records_pause_their_partition_alone_and_it_goes_on_b
     assert "partition 0 goes on" in caplog.text
 
 
+async def test_after_a_pause_a_few_records_at_a_time_are_taken_until_they_are_good() -> None:
+    world = world_of([record(b"{", n) for n in range(1_500)])
+    now = [0.0]
+    owner = owned(world, clock=lambda: now[0])
+    owner.add(world.log.records(LOG, 0))
+    await owner.work()
+    begun = owner.folded
+    now[0] += PAUSE_S - 0.1
+    await owner.work()
+    assert owner.folded == begun < 1_499
+    now[0] += 0.1
+    for taken in (TRICKLE_RECORDS, 2 * TRICKLE_RECORDS):
+        await owner.work()
+        assert owner.folded == begun + taken
+        now[0] += TRICKLE_S
+    good = [record(GOOD, 1_500 + n) for n in range(3 * TRICKLE_RECORDS)]
+    owner.add(good)
+    for _ in range(20):
+        await owner.work()
+        now[0] += TRICKLE_S
+    assert owner.folded == good[-1].offset
+    assert not owner.resting
+    await owner.settle()
+
+
 GOOD = encode(view("again", video=videos_of(0, 2, 1)[0]))
 
 
@@ -680,6 +710,21 @@ async def test_a_shard_that_is_away_while_videos_are_loaded_holds_its_own_partit
         "partition 0 waits: this shard is away",
         "partition 0 goes on: the store answers again",
     ]
+
+
+async def test_a_worker_reads_no_further_while_it_has_something_left_to_fold() -> None:
+    """What a shard's outage takes of memory does not grow with its length."""
+    world = World(2)
+    world.store = store = Shards(2, hangs=False)
+    life = await Life(world, batch=BATCH, store=store).start()
+    await life.until(lambda: len(life.worker.positions()) == 2)
+    store.away = 0
+    world.put([one for log in logs_of_two() for one in log])
+    await life.until(lambda: world.watermark(1) == world.end(1) and store.asked > 1)
+    assert 0 < len(life.worker._owned[0].backlog) <= BATCH
+    store.away = None
+    await life.until(world.caught_up)
+    await life.stop()
 
 
 @pytest.mark.parametrize("hangs", [True, False])
