@@ -49,7 +49,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     redis: Annotated[
         RedisAddress,
         Meta(
-            description="redis://HOST:PORT/DB, rediss://… for TLS, or unix:///PATH; "
+            description="redis://HOST:PORT/DB, rediss:// with TLS, or unix:///PATH; "
             "in a password / is %2F, @ is %40, : is %3A"
         ),
     ]

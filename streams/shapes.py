@@ -42,10 +42,11 @@ def shaped(data: Mapping[str, object], shape: type[T], where: str) -> T:
     Traceback (most recent call last):
     streams.errors.Misconfigured: policy.toml: tranche is 0: write a whole number from 1 on
     """
-    found = [f"{where}: {problem}" for problem in problems(data, shape)]
-    if found:
-        raise Misconfigured(*found)
-    return msgspec.convert(data, shape)
+    try:
+        return msgspec.convert(data, shape)
+    except msgspec.ValidationError:
+        found = [f"{where}: {problem}" for problem in problems(data, shape)]
+        raise Misconfigured(*found) from None
 
 
 def problems(value: object, shape: Any, hook: Hook | None = None, key: str = "") -> list[Problem]:

@@ -75,20 +75,31 @@ def wheel(source: Path) -> Path:
     return next((source / "dist").glob("*.whl"))
 
 
-def fresh(python: str, folder: Path, *requirements: object) -> Path:
+def fresh(folder: Path, *requirements: object, python: str = sys.executable) -> Path:
     """Make an environment of its own and install into it without a compiler; return its bin."""
-    run(python, "-m", "venv", folder)
-    pip: Sequence[object] = (folder / "bin/pip", "install", "-q", "--no-compile")
-    run(*pip, "--only-binary", ":all:", *requirements)
+    run(python, "-m", "venv", "--without-pip", folder)
+    pip: Sequence[object] = (sys.executable, "-m", "pip", "--python", folder / "bin/python")
+    run(*pip, "install", "-q", "--no-compile", "--only-binary", ":all:", *requirements)
     return folder / "bin"
 
 
+def libraries(programs: Path) -> Path:
+    """Return where an environment keeps its packages."""
+    return next(programs.parent.glob("lib/python*/site-packages"))
+
+
 @pytest.fixture(scope="module")
-def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def locked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The packages that the image has, without ours."""
+    folder = tmp_path_factory.mktemp("locked") / "env"
+    return libraries(fresh(folder, "--require-hashes", "-r", LOCK))
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, locked: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The programs of an environment as the image has it: locked versions and the wheel."""
-    folder = tmp_path_factory.mktemp("installed")
-    programs = fresh(sys.executable, folder, "--require-hashes", "-r", LOCK)
-    run(programs / "pip", "install", "-q", "--no-deps", wheel)
+    programs = fresh(tmp_path_factory.mktemp("installed") / "env", "--no-deps", wheel)
+    (libraries(programs) / "locked.pth").write_text(str(locked), "utf-8")
     return programs
 
 
@@ -128,16 +139,11 @@ def test_an_installed_wheel_runs_the_demo(installed: Path, tmp_path: Path) -> No
     assert report["events"] > 0
 
 
-@pytest.mark.slow
 def test_an_editable_install_reads_the_files_of_its_checkout(
-    source: Path, installed: Path, tmp_path: Path
+    source: Path, locked: Path, tmp_path: Path
 ) -> None:
-    run(sys.executable, "-m", "venv", tmp_path / "env")
-    programs = tmp_path / "env/bin"
-    run(programs / "pip", "install", "-q", "--no-deps", "-e", source)
-    ours = next((tmp_path / "env").glob("lib/python*/site-packages"))
-    theirs = next(installed.parent.glob("lib/python*/site-packages"))
-    (ours / "theirs.pth").write_text(str(theirs), "utf-8")
+    programs = fresh(tmp_path / "env", "--no-deps", "-e", source)
+    (libraries(programs) / "locked.pth").write_text(str(locked), "utf-8")
     command = ("config", "show", "--output", "json")
     shown = json.loads(run(programs / "streams", *command, folder=tmp_path))
     assert {row["origin"] for row in shown} == {"default"}
@@ -149,7 +155,7 @@ def test_an_editable_install_reads_the_files_of_its_checkout(
 @pytest.mark.slow
 @pytest.mark.parametrize("python", other_pythons())
 def test_other_pythons_need_no_compiler_either(python: str, wheel: Path, tmp_path: Path) -> None:
-    programs = fresh(python, tmp_path / "env", wheel)
+    programs = fresh(tmp_path / "env", wheel, python=python)
     assert PROJECT["version"] in run(programs / "streams", "--version", folder=tmp_path)
     assert "fail" not in run(programs / "streams", "config", "check", folder=tmp_path)
     demo = ("demo", "--seconds", "10", "--output", "json")

@@ -27,6 +27,7 @@ VERBS: Final[dict[str, str]] = {
     "counters": "streams.cli.counters:counters",
     "record": "streams.cli.record:record",
     "replay": "streams.cli.replay:replay",
+    "simulate": "streams.cli.simulate:simulate",
     "bench": "streams.cli.bench:bench",
 }
 """Verb -> module:command."""

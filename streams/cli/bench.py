@@ -7,7 +7,7 @@ import click
 
 from streams.cli.options import connection_options, emit_object, output_option
 from streams.cli.wiring import installation, run
-from streams.control.app import load_rules
+from streams.control.rules import load_rules
 from streams.lab.bench import Bench, Sizes, circumstances, measure_recording
 from streams.settings import Settings
 

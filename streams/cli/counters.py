@@ -11,6 +11,7 @@ from streams.ops.restart import restart_partition
 from streams.runtime.answers import require_all
 from streams.runtime.kafka import KafkaCluster
 from streams.runtime.namespace import namespace_of
+from streams.runtime.redis import RedisDossiers
 from streams.settings import Settings, load_secret
 
 CONNECTIONS = ("brokers", "redis", "group", "topic_prefix")
@@ -55,6 +56,8 @@ def verify_counters(settings: Settings, output: str) -> None:
 def rebuild(settings: Settings, partition: int | None, yes: bool) -> None:
     """Drop all counters, watermarks and committed offsets: workers count the whole log again.
 
+    The control plane reads its topics again too, and makes the dossiers that Redis lost.
+
     Stop all workers first. What the log no longer holds cannot be counted again.
 
     Example: streams counters rebuild --yes
@@ -94,6 +97,7 @@ async def _rebuild(settings: Settings, yes: bool) -> None:
         lost = [f"{p} (begins at {bounds[p].start})" for p in partitions if bounds[p].start]
         click.echo(f"drop the counters of {identity.partitions} partitions in {settings.redis}")
         click.echo(f"drop the committed offsets of group {settings.group}")
+        click.echo("read uploads, recognitions and reviews again, for the control plane's dossiers")
         if lost:
             click.echo(f"no longer in the log, lost for the counters: partitions {', '.join(lost)}")
         if not yes:
@@ -102,4 +106,7 @@ async def _rebuild(settings: Settings, yes: bool) -> None:
         if settings.group in await admin.groups():
             await admin.forget_group(settings.group)  # refused while a worker is a member
         keys = sum([await store.erase(partition) for partition in partitions])
+        dossiers = RedisDossiers(settings.redis.reveal)
+        await dossiers.forget()
+        await dossiers.close()
         click.echo(f"dropped {keys} keys; start the workers, they count the log from its beginning")

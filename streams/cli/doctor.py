@@ -14,11 +14,13 @@ from streams.ops.checks import (
     Check,
     attempt,
     attempt_async,
+    check_counters,
     check_python,
     check_topics,
     failed,
 )
 from streams.runtime.kafka import KafkaCluster
+from streams.runtime.namespace import namespace_of
 from streams.runtime.redis import RedisStore
 from streams.settings import Settings, load_secret, load_settings
 
@@ -61,7 +63,27 @@ def _check_files(config: Path) -> list[Check]:
 
 
 async def _check_connections(settings: Settings) -> list[Check]:
-    return [*await _check_kafka(settings), *await _check_redis(settings)]
+    checks = [*await _check_kafka(settings), *await _check_redis(settings)]
+    if all(check.status in {"ok", "warn"} for check in checks):
+        checks += await _check_counters(settings)
+    return checks
+
+
+async def _check_counters(settings: Settings) -> list[Check]:
+    """Compare the counters with log and secret, once topics and Redis are well."""
+    try:
+        secret = load_secret()
+    except Halt:
+        return []  # a line of its own says so
+    store = RedisStore(settings.redis.reveal)
+    try:
+        identity = await KafkaCluster(settings.brokers).identity(settings.topic("interactions"))
+        namespace = namespace_of(identity, settings, secret)
+        return [await check_counters(store, namespace, identity.partitions)]
+    except StreamsError as error:
+        return [failed("counters", error)]
+    finally:
+        await store.close()
 
 
 async def _check_kafka(settings: Settings) -> list[Check]:

@@ -47,7 +47,7 @@ config_option: Final = click.option(
     type=click.Path(path_type=Path, file_okay=False),
     envvar="STREAMS_CONFIG",
     default=default_folder,
-    show_default="./config if streams.toml is there, else what is shipped",
+    show_default="./config if it has settings, else as shipped",
     show_envvar=True,
     help="Folder of the settings, policy, catalogue and taxonomy.",
 )

@@ -1,13 +1,7 @@
 """`streams record`: topics into a folder that can be replayed, compared and folded."""
 
 import asyncio
-import fcntl
-import os
-import time
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,17 +9,21 @@ import click
 
 from streams.cli import Interrupted
 from streams.cli.interrupts import Stop, orderly_stop
+from streams.cli.logs import log_options
 from streams.cli.options import Settings, connection_options
 from streams.cli.progress import Meter, size_text
-from streams.cli.when import moment_ms
+from streams.cli.when import BOUND, DURATION, Edge, now_ms
+from streams.cli.wiring import watching
 from streams.errors import Halt
-from streams.recording.manifest import FORMAT_VERSION, Manifest
-from streams.recording.planning import Request, plan, reopen, require_free
+from streams.recording.manifest import Until
+from streams.recording.planning import Installation, Request
 from streams.recording.recorder import Progress, Recorder
-from streams.recording.writer import RecordingWriter
+from streams.recording.session import Source, recording_session
 from streams.runtime.kafka import KafkaCluster, KafkaReader
-from streams.runtime.letters import APP_VERSION
+from streams.runtime.logs import LogOptions, set_up_logs
+from streams.runtime.namespace import fingerprint
 from streams.runtime.ports import Place
+from streams.settings import load_secret
 
 EPILOG: Final = """\b
 Examples:
@@ -36,17 +34,63 @@ Examples:
 """
 
 
+@dataclass(frozen=True)
+class RecordOptions:
+    """What the command line asks for; times in milliseconds."""
+
+    topics: tuple[str, ...]
+    start: int | Edge
+    end: int | Edge | None
+    slack: int
+    offsets: tuple[str, ...]
+
+    @property
+    def untouched(self) -> bool:
+        """Whether nothing was asked for."""
+        return not (self.topics or self.offsets) and (self.start, self.end) == ("earliest", None)
+
+    def request(self, settings: Settings) -> Request:
+        """Return what to record, topics by their full names."""
+        ranges = dict(_range(text, settings) for text in self.offsets)
+        named = [settings.full_name(name) for name in self.topics]
+        topics = list(dict.fromkeys([*named, *(topic for topic, _ in ranges)]))
+        if ranges and (missing := set(topics) - {topic for topic, _ in ranges}):
+            raise click.UsageError(f"--offsets names no partition of {', '.join(sorted(missing))}")
+        return Request(
+            topics,
+            start_ms=self.start if isinstance(self.start, int) else None,
+            until=Until(self.end, self.slack) if isinstance(self.end, int) else None,
+            from_end=self.start == "latest",
+            to_end=self.end == "latest",
+            offsets=ranges or None,
+        )
+
+
 @click.command(short_help="Record topics into a folder.", epilog=EPILOG)
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--topic", "topics", multiple=True, help="Topic to record; repeat for several.")
 @click.option(
     "--from",
     "start",
+    type=BOUND,
     default="earliest",
     show_default=True,
-    help="earliest, latest, a time (ISO 8601) or -1h.",
+    help="earliest, latest, a time (ISO 8601, UTC where no zone stands) or -1h.",
 )
-@click.option("--to", "end", help="now, a time, -10m or +5m; live until Ctrl-C without it.")
+@click.option(
+    "--to",
+    "end",
+    type=BOUND,
+    help="now (the end as it is), or a time, -10m or +5m: records up to that timestamp. "
+    "Live until Ctrl-C without it.",
+)
+@click.option(
+    "--slack",
+    type=DURATION,
+    default="5m",
+    show_default=True,
+    help="How long to wait behind --to for records that come late.",
+)
 @click.option(
     "--offsets",
     multiple=True,
@@ -55,54 +99,51 @@ Examples:
     "Other partitions of the topic are not recorded.",
 )
 @click.option("--resume", is_flag=True, help="Go on with the recording in FOLDER.")
-@connection_options("brokers")
-def record(folder: Path, resume: bool, *, settings: Settings, **asked: Any) -> None:
+@connection_options("brokers", "topic_prefix")
+@log_options
+def record(
+    folder: Path, resume: bool, *, settings: Settings, logs: LogOptions, **words: Any
+) -> None:
     """Record topics into FOLDER: keys, values, headers and timestamps, byte for byte.
 
     Without --to it records live until Ctrl-C. Killed or out of disk, the recording stays readable
-    and goes on with --resume.
+    and goes on with --resume. Partitions that are added meanwhile are recorded too; a topic that
+    is made again ends it.
+
+    A --to that is past reads up to the end of the log as it is now, and stops earlier where 1,000
+    records in a row are later than --to and --slack; a --to that is yet to come waits until its
+    slack is over.
     """
-    end = asked["end"]
-    if resume and (asked["topics"] or end or asked["offsets"] or asked["start"] != "earliest"):
+    options = RecordOptions(**words)
+    if resume and not options.untouched:
         raise click.UsageError("--resume goes on with what the recording says: name FOLDER only")
-    if not resume and not asked["topics"] and not asked["offsets"]:
+    if not resume and not options.topics and not options.offsets:
         raise click.UsageError("name what to record with --topic (or --offsets)")
-    now = _now_ms()
-    request = None if resume else _request(now, **asked)
-    until = moment_ms(end, now) if end and end != "now" else None
+    if options.end == "earliest":
+        raise click.UsageError("--to earliest: there is nothing before the log's start")
+    request = None if resume else options.request(settings)
+    set_up_logs(logs)
     with orderly_stop() as stop:
-        asyncio.run(_record(folder, request, until, settings, stop))
+        asyncio.run(_record(folder, request, settings, stop))
 
 
-async def _record(
-    folder: Path, request: Request | None, until: int | None, settings: Settings, stop: Stop
-) -> None:
-    if request is not None:
-        require_free(folder)
-    reader, admin = KafkaReader(settings.brokers), KafkaCluster(settings.brokers)
+async def _record(folder: Path, request: Request | None, settings: Settings, stop: Stop) -> None:
+    reader = KafkaReader(settings.brokers)
+    installation = Installation(_secret_fingerprint(), settings.generation_records)
+    source = Source(reader, KafkaCluster(settings.brokers), installation)
     try:
         await reader.start()
-        if request is None:
-            manifest = await reopen(folder, reader, admin)
-        else:
-            planned = await plan(reader, admin, request)
-            identity = await admin.identity(next(iter(planned)))
-            created = datetime.now(UTC).isoformat(timespec="seconds")
-            manifest = Manifest(
-                *(FORMAT_VERSION, uuid.uuid4().hex, created, APP_VERSION, identity.cluster_id),
-                planned,
-            )
-        with _sole_writer(folder):
-            writer = RecordingWriter(folder, manifest, time.monotonic)
-            later = until if until is not None and until > _now_ms() else None
-            recorder = Recorder(reader, writer, until_ms=later, now_ms=_now_ms)
-            await _run(recorder, writer, stop, folder)
+        async with (
+            recording_session(folder, source, request, now_ms) as recorder,
+            watching(settings),
+        ):
+            await _run(recorder, stop, folder)
     finally:
         await reader.stop()
 
 
-async def _run(recorder: Recorder, writer: RecordingWriter, stop: Stop, folder: Path) -> None:
-    before = writer.records
+async def _run(recorder: Recorder, stop: Stop, folder: Path) -> None:
+    before = recorder.progress().records
     with Meter("recording", recorder.total()) as meter:
 
         def tell(progress: Progress) -> None:
@@ -113,40 +154,29 @@ async def _run(recorder: Recorder, writer: RecordingWriter, stop: Stop, folder: 
 
         complete = await recorder.run(stop, tell)
         rate = meter.rate()
-    said = (
-        f"{writer.records - before:,} records, {rate:,.0f}/s, {size_text(writer.size)} in {folder}"
-    )
+    done = recorder.progress()
+    line = f"{done.records - before:,} records, {rate:,.0f}/s, {size_text(done.size)} in {folder}"
     if not complete:
-        raise Interrupted(f"stopped early: {said}; go on with `streams record {folder} --resume`")
-    click.echo(f"recorded {said}", err=True)
+        raise Interrupted(f"stopped early: {line}; go on with `streams record {folder} --resume`")
+    click.echo(f"recorded {line}", err=True)
 
 
-def _request(
-    now: int, *, topics: tuple[str, ...], start: str, end: str | None, offsets: tuple[str, ...]
-) -> Request:
-    ranges = dict(_range(text) for text in offsets)
-    names = list(dict.fromkeys([*topics, *(topic for topic, _ in ranges)]))
-    if ranges and (missing := set(names) - {topic for topic, _ in ranges}):
-        raise click.UsageError(f"--offsets names no partition of {', '.join(sorted(missing))}")
-    end_ms = moment_ms(end, now) if end and end != "now" else None
-    return Request(
-        names,
-        start_ms=None if start in ("earliest", "latest") else moment_ms(start, now),
-        end_ms=end_ms if end_ms is not None and end_ms <= now else None,
-        from_end=start == "latest",
-        to_end=end == "now",
-        offsets=ranges or None,
-    )
+def _secret_fingerprint() -> str | None:
+    """Return what tells the installation's secret from others, None where there is none set."""
+    try:
+        return fingerprint(load_secret().reveal)
+    except Halt:
+        return None
 
 
-def _range(text: str) -> tuple[Place, tuple[int | None, int | None]]:
+def _range(text: str, settings: Settings) -> tuple[Place, tuple[int | None, int | None]]:
     try:
         place, _, bounds = text.partition("=")
         topic, _, partition = place.rpartition(":")
         first, dots, last = bounds.partition("..")
         if not topic or not dots:
             raise ValueError
-        return (topic, int(partition)), (_offset(first), _offset(last))
+        return (settings.full_name(topic), int(partition)), (_offset(first), _offset(last))
     except ValueError:
         raise click.UsageError(f"--offsets {text}: write TOPIC:PARTITION=FROM..TO") from None
 
@@ -157,21 +187,3 @@ def _offset(text: str) -> int | None:
     if not (text.isascii() and text.isdigit()):
         raise ValueError
     return int(text)
-
-
-@contextmanager
-def _sole_writer(folder: Path) -> Iterator[None]:
-    """Hold the folder for the time of the block: two recorders would spoil each other's files."""
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        raise Halt(f"another `streams record` is writing to {folder}") from None
-    finally:
-        os.close(handle)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

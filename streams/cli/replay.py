@@ -2,41 +2,40 @@
 
 import asyncio
 import time
-import uuid
-from collections import Counter
-from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
 import click
-import orjson
 
-from streams.cli import Interrupted
+from streams.cli import ConditionNotMet, Interrupted
 from streams.cli.interrupts import Stop, orderly_stop
+from streams.cli.logs import log_options
 from streams.cli.options import Settings, connection_options, emit, output_option
 from streams.cli.progress import Meter
 from streams.cli.replay_fold import fold
-from streams.cli.replay_inspect import diff, inspect, require_whole, verify
-from streams.cli.when import duration_ms, moment_ms
-from streams.errors import Halt
-from streams.recording.checkpoint import Checkpoint, load_checkpoint
+from streams.cli.replay_inspect import diff, inspect, verify
+from streams.cli.replay_options import ReplayOptions, replay_options
+from streams.cli.when import now_ms
+from streams.cli.wiring import watching
+from streams.recording.checkpoint import Checkpoint
+from streams.recording.damage import require_whole
 from streams.recording.foreign import opened
-from streams.recording.pacing import Pace
+from streams.recording.ledger import Ledger, TargetLog
 from streams.recording.reader import Damaged, Recording
-from streams.recording.replayer import (
-    Options,
-    Progress,
-    Replayer,
-    Target,
-    Time,
-    require_target,
+from streams.recording.replay_plan import (
+    ReplayPlan,
+    ReplayRequest,
+    count_replay,
+    earlier_checkpoint,
+    plan_replay,
+    starting_point,
+    target_topics,
 )
-from streams.recording.selection import Selection, parse_where
+from streams.recording.replayer import Replayer, ReplayProgress, Time
+from streams.recording.target import require_accepted
 from streams.runtime.collector import quiet_collector
-from streams.runtime.kafka import KafkaCluster, KafkaProducer
-from streams.runtime.ports import BatchSink, Outgoing
+from streams.runtime.kafka import KafkaCluster, KafkaProducer, KafkaReader
+from streams.runtime.logs import LogOptions, set_up_logs
 
 EPILOG: Final = """\b
 Examples:
@@ -45,6 +44,7 @@ Examples:
   streams replay incident --target fold --output ndjson > receipts.ndjson
   streams replay inspect incident
 """
+TIME: Final = Time(time.monotonic, asyncio.sleep, now_ms)
 
 
 class ReplayGroup(click.Group):
@@ -77,321 +77,136 @@ replay.add_command(diff)
 
 
 @replay.command(epilog=EPILOG)
-@click.argument("recording", type=click.Path(path_type=Path))
-@click.option("--target", type=click.Choice(["kafka", "fold"]), required=True)
-@click.option(
-    "--topic",
-    "topics",
-    multiple=True,
-    metavar="NAME[=TARGET]",
-    help="Recorded topic, and the topic it goes to; repeatable; all under their names without it.",
-)
-@click.option("--speed", default="1", show_default=True, help="Times the original pace, or max.")
-@click.option("--rate", help="At most this many records a second: 500/s.")
-@click.option("--max-gap", help="Wait out no longer gap than this (original time): 30s.")
-@click.option("--from", "start", help="A time, -1h, or +30s into the recording.")
-@click.option("--to", "end", help="A time, -1h, or +90s into the recording; left out itself.")
-@click.option(
-    "--where",
-    multiple=True,
-    metavar="NAME=TEXT",
-    help="Only records whose topic, partition, key or field of the value is TEXT; all must hold. "
-    "An array goes whole if one of its events matches.",
-)
-@click.option("--limit", type=click.IntRange(min=0), help="At most this many records.")
-@click.option(
-    "--partitions",
-    type=click.Choice(["keep", "rekey"]),
-    default="keep",
-    show_default=True,
-    help="rekey: by murmur2 of the key, for another partition count (arrays must fit it).",
-)
-@click.option(
-    "--timestamps",
-    type=click.Choice(["keep", "shift", "now"]),
-    default="keep",
-    show_default=True,
-    help="shift: the first is now, the others keep their distance.",
-)
-@click.option(
-    "--trace/--no-trace",
-    default=None,
-    help="Add x-original-* and x-replay-run-id behind a record's own headers.  "
-    "[default: with --run-id or --allow-same-topic, else records are byte-equal]",
-)
-@click.option("--run-id", help="Name of this run, sent with --trace; a fresh one without it.")
-@click.option("--checkpoint", type=click.Path(path_type=Path), help="File to keep the place in.")
-@click.option("--resume", is_flag=True, help="Go on where --checkpoint says.")
-@click.option("--allow-same-topic", is_flag=True, help="Replay into the very topic recorded.")
-@click.option("--dry-run", is_flag=True, help="Check and count everything, send nothing.")
-@click.option("--yes", is_flag=True, help="Do it; without it only the plan is printed.")
-@click.option(
-    "--redis", "redis_url", help="fold: store the counters in this Redis (its own database)."
-)
+@click.argument("path", metavar="RECORDING", type=click.Path(path_type=Path))
+@replay_options
 @output_option
 @connection_options("brokers", "topic_prefix")
-def run(recording: Path, target: str, *, settings: Settings, **asked: Any) -> None:
+@log_options
+def run(path: Path, *, settings: Settings, logs: LogOptions, **words: Any) -> None:
     """Replay RECORDING (a folder, a file of kcat -J lines, or an NDJSON file of events).
 
     --target kafka keeps keys, values, headers, timestamps and partitions; records are merged by
     time over all partitions and never reordered inside one. --target fold prints what the worker
     would have decided, without Kafka: a row a partition, or the receipts with --output ndjson.
     """
-    interactions = settings.topic("interactions")
+    options = ReplayOptions(**words)
+    if options.resume and options.checkpoint is None:
+        raise click.UsageError("--resume needs the --checkpoint to go on from")
+    set_up_logs(logs)
     with (
-        opened(recording, topic=interactions, partitions=settings.partitions) as it,
+        opened(path, full_name=settings.full_name, partitions=settings.partitions) as recording,
         orderly_stop() as stop,
         quiet_collector(),
     ):
-        require_whole(it)
-        if not it.manifest.complete:
-            _say(
-                f"{recording} is not complete: what it holds up to its last whole frame is replayed"
-            )
-        if target == "fold":
-            asyncio.run(fold(it, settings, asked, _selection(it, asked), stop))
-        else:
-            asyncio.run(_to_kafka(it, settings, asked, stop))
+        if not recording.manifest.complete:
+            _say(f"{path} is not complete: what it holds up to its last whole frame is replayed")
+        work = fold if options.target == "fold" else _to_kafka
+        asyncio.run(work(recording, options, settings, stop))
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """A replay into Kafka, checked."""
-
-    target: Target
-    options: Options
-    cluster_id: str
-
-    def digest(self, it: Recording) -> str:
-        """Return what must be equal for a checkpoint to be this replay's."""
-        options = self.options
-        parts = [
-            it.manifest.recording_id,
-            self.cluster_id,
-            dict(self.target.topics),
-            [options.partitions, options.timestamps, options.trace, options.limit],
-            [options.selection.start_ms, options.selection.end_ms, dict(options.selection.where)],
-        ]
-        return sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).hexdigest()
-
-
-async def _to_kafka(it: Recording, settings: Settings, asked: dict[str, Any], stop: Stop) -> None:
-    options = _options(it, asked)
-    admin = KafkaCluster(settings.brokers)
-    plan = await _plan(it, admin, options, asked)
-    checkpoint = _checkpoint(it, plan, asked)
-    _print_plan(it, plan, settings, checkpoint)
-    await _warn_of_expiry(it, plan, admin)
-    if asked["dry_run"]:
-        await _dry_run(it, plan, checkpoint, asked["output"])
-        return
-    if not asked["yes"]:
+async def _to_kafka(
+    recording: Recording, options: ReplayOptions, settings: Settings, stop: Stop
+) -> None:
+    topics = target_topics(recording, options.pairs(), settings.full_name)
+    for warning in require_whole(recording, topics):
+        _say(warning)
+    file = None if options.dry_run and not options.resume else options.checkpoint
+    earlier = earlier_checkpoint(file, resume=options.resume)
+    began_ms = now_ms() if earlier is None else earlier.began_ms
+    request = ReplayRequest(
+        topics,
+        options.options(recording, began_ms),
+        began_ms,
+        options.run_id,
+        options.allow_same_topic,
+    )
+    plan = await plan_replay(recording, KafkaCluster(settings.brokers), request, now_ms())
+    checkpoint = starting_point(recording, plan, earlier, file)
+    _print_plan(plan, settings, checkpoint)
+    if options.dry_run:
+        await _dry_run(recording, plan, checkpoint, options.output)
+    elif not options.yes:
         _say("nothing was sent: add --yes to replay, --dry-run to count")
-        return
-    producer = KafkaProducer(settings.brokers)
-    try:
-        await producer.start()
-        await _send(it, plan, checkpoint, producer, asked["checkpoint"], stop)
-    finally:
-        await producer.stop()
+    else:
+        require_accepted(plan.caveats, options.accept)
+        async with watching(settings):
+            await _send(recording, plan, checkpoint, file, settings.brokers, stop)
 
 
-async def _plan(
-    it: Recording, admin: KafkaCluster, options: Options, asked: dict[str, Any]
-) -> _Plan:
-    mapping = _topics(it, asked["topics"])
-    counts = await admin.describe()
-    recorded = {name: it.manifest.topics[name].partitions for name in mapping}
-    target = Target(mapping, counts, recorded)
-    require_target(target, options.partitions)
-    cluster_id = (await admin.identity(next(iter(mapping.values())))).cluster_id
-    source = it.manifest.cluster_id
-    same = [name for name, topic in mapping.items() if name == topic]
-    if same and source in ("", cluster_id) and not asked["allow_same_topic"]:
-        where = "cluster" if source else "cluster, for all the file says"
-        raise Halt(
-            f"{same[0]} is the recorded topic of this very {where}: name another with "
-            f"--topic {same[0]}=TARGET, or say --allow-same-topic"
-        )
-    return _Plan(target, options, cluster_id)
-
-
-def _topics(it: Recording, asked: Sequence[str]) -> dict[str, str]:
-    """Return recorded topics and where they go."""
-    pairs = [text.partition("=") for text in asked]
-    mapping = {name: to or name for name, _, to in pairs} or {n: n for n in it.manifest.topics}
-    for name in mapping:
-        if name not in it.manifest.topics:
-            known = ", ".join(sorted(it.manifest.topics)) or "none"
-            raise Halt(f"the recording has no topic {name}; it has: {known}")
-    if not mapping:
-        raise Halt("the recording has no topic")
-    return mapping
-
-
-def _options(it: Recording, asked: dict[str, Any]) -> Options:
-    return Options(
-        pace=_pace(asked),
-        selection=_selection(it, asked),
-        partitions=asked["partitions"],
-        timestamps=asked["timestamps"],
-        limit=asked["limit"],
-        trace=_trace(asked),
-    )
-
-
-def _trace(asked: dict[str, Any]) -> bool:
-    """Return whether to add headers: in the recorded topic itself, replays must be told apart."""
-    said: bool | None = asked["trace"]
-    return bool(asked["run_id"] or asked["allow_same_topic"]) if said is None else said
-
-
-def _pace(asked: dict[str, Any]) -> Pace:
-    speed, gap = asked["speed"], asked["max_gap"]
-    rate = (asked["rate"] or "").removesuffix("/s")
-    return Pace(
-        None if speed == "max" else _positive("--speed", speed),
-        _positive("--rate", rate) if rate else None,
-        duration_ms(gap) if gap else None,
-    )
-
-
-def _positive(option: str, text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < float("inf"):
-        raise Halt(f"{option} {text}: write a number above 0")
-    return number
-
-
-def _selection(it: Recording, asked: dict[str, Any]) -> Selection:
-    def moment(text: str | None) -> int | None:
-        if text is None:
-            return None
-        first = it.manifest.first_timestamp or 0
-        return moment_ms(text, first if text.startswith("+") else _now_ms())
-
-    return Selection(moment(asked["start"]), moment(asked["end"]), parse_where(asked["where"]))
-
-
-def _checkpoint(it: Recording, plan: _Plan, asked: dict[str, Any]) -> Checkpoint:
-    file, run_id = asked["checkpoint"], asked["run_id"]
-    if asked["resume"]:
-        if file is None:
-            raise click.UsageError("--resume needs the --checkpoint to go on from")
-        checkpoint = load_checkpoint(file, plan.digest(it))
-        if run_id is not None and run_id != checkpoint.run_id:
-            raise Halt(f"{file} belongs to the run {checkpoint.run_id}")
-        return checkpoint
-    if file is not None and file.exists() and not asked["dry_run"]:
-        raise Halt(f"{file} holds the place of a replay: go on with --resume, or remove it")
-    fresh = Checkpoint(plan.digest(it), run_id or uuid.uuid4().hex, {}, 0, None)
-    for topic, number in it.places():
-        if topic in plan.target.topics:
-            fresh.positions.setdefault(topic, {})[number] = 0
-    return fresh
-
-
-def _print_plan(it: Recording, plan: _Plan, settings: Settings, checkpoint: Checkpoint) -> None:
-    records = _records(it, plan)
-    goes = ", ".join(
-        name if name == to else f"{name} as {to}" for name, to in plan.target.topics.items()
-    )
-    pace = plan.options.pace
+def _print_plan(plan: ReplayPlan, settings: Settings, checkpoint: Checkpoint) -> None:
+    topics = plan.target.topics.items()
+    goes = ", ".join(name if name == to else f"{name} as {to}" for name, to in topics)
+    pace = plan.request.options.pace
     how = "as fast as it goes" if pace.speed is None else f"at {pace.speed:g} times the pace"
     if pace.rate is not None:
         how += f", at most {pace.rate:g}/s"
-    _say(f"{records:,} records to {settings.brokers}: {goes}, {how}; run {checkpoint.run_id}")
+    _say(f"{plan.records:,} records to {settings.brokers}: {goes}, {how}; run {checkpoint.run_id}")
     if checkpoint.sent:
         _say(f"going on behind {checkpoint.sent:,} records")
+    for caveat in plan.caveats:
+        _say(f"{caveat.words} (--accept {caveat.kind})")
 
 
-async def _warn_of_expiry(it: Recording, plan: _Plan, admin: KafkaCluster) -> None:
-    """Say so if a topic keeps records for less time than the recording is old."""
-    first = it.manifest.first_timestamp
-    if first is None or plan.options.timestamps != "keep":
-        return
-    for to in plan.target.topics.values():
-        kept_ms = int((await admin.configs(to)).get("retention.ms", "-1"))
-        if 0 <= kept_ms < _now_ms() - first:
-            _say(
-                f"{to} keeps records for {kept_ms // 3_600_000} h and these are older: the broker "
-                "may delete them; raise its retention.ms, or use --timestamps shift"
-            )
-
-
-def _records(it: Recording, plan: _Plan) -> int:
-    return sum(s.records for s in it.manifest.segments if s.topic in plan.target.topics)
-
-
-class _Counting:
-    """A sink that counts instead of sending."""
-
-    def __init__(self) -> None:
-        self.records: Counter[tuple[str, int]] = Counter()
-
-    async def send_batch(
-        self, topic: str, partition: int, records: Sequence[Outgoing]
-    ) -> Awaitable[None]:
-        """Count the records."""
-        self.records[topic, partition] += len(records)
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        done.set_result(None)
-        return done
-
-
-async def _dry_run(it: Recording, plan: _Plan, checkpoint: Checkpoint, output: str) -> None:
-    sink = _Counting()
-    options = plan.options
-    fast = Options(
-        Pace(None), options.selection, options.partitions, options.timestamps, options.limit
-    )
-    await Replayer(it, sink, plan.target, fast, _real_time(), checkpoint).run(None, lambda: False)
+async def _dry_run(
+    recording: Recording, plan: ReplayPlan, checkpoint: Checkpoint, output: str
+) -> None:
+    counts = await count_replay(recording, plan, checkpoint, TIME)
     rows = [
         {"topic": topic, "partition": partition, "records": count}
-        for (topic, partition), count in sorted(sink.records.items())
+        for (topic, partition), count in sorted(counts.items())
     ]
     emit(rows, output)
-    _say(f"dry run: {sum(sink.records.values()):,} records would be sent, nothing was")
+    _say(f"dry run: {sum(counts.values()):,} records would be sent, nothing was")
+    _require_any(checkpoint)
 
 
 async def _send(
-    it: Recording,
-    plan: _Plan,
+    recording: Recording,
+    plan: ReplayPlan,
     checkpoint: Checkpoint,
-    sink: BatchSink,
     file: Path | None,
+    brokers: str,
     stop: Stop,
 ) -> None:
-    already = checkpoint.sent
-    replayer = Replayer(it, sink, plan.target, plan.options, _real_time(), checkpoint)
-    with Meter("replaying", _records(it, plan) - already) as meter:
+    producer, reader = KafkaProducer(brokers), KafkaReader(brokers)
+    ledger = Ledger(checkpoint, file, TargetLog(reader, timestamps=plan.keeps_timestamps))
+    replayer = Replayer(recording, producer, plan.target, plan.request.options, TIME, ledger)
+    try:
+        await producer.start()
+        await reader.start()
+        await _run(replayer, plan, checkpoint, file, stop)
+    finally:
+        await producer.stop()
+        await reader.stop()
 
-        def tell(progress: Progress) -> None:
+
+async def _run(
+    replayer: Replayer, plan: ReplayPlan, checkpoint: Checkpoint, file: Path | None, stop: Stop
+) -> None:
+    already = checkpoint.sent
+    with Meter("replaying", plan.records - already) as meter:
+
+        def tell(progress: ReplayProgress) -> None:
             meter.show(progress.sent - already, done=progress.read)
 
         try:
-            whole = await replayer.run(file, stop, tell)
+            whole = await replayer.run(stop, tell)
         except (KeyboardInterrupt, asyncio.CancelledError):
             whole = False
         except Damaged as damaged:
             raise Damaged(f"{damaged}; {checkpoint.sent:,} records were sent before") from None
         rate = meter.rate()
-    said = f"{checkpoint.sent - already:,} records sent, {rate:,.0f}/s"
+    line = f"{checkpoint.sent - already:,} records sent, {rate:,.0f}/s"
     if not whole:
         how = f"the same command with --resume goes on from {file}" if file else "no --checkpoint"
-        raise Interrupted(f"stopped early: {said}; {how}")
-    _say(f"{said}; run {checkpoint.run_id}")
+        raise Interrupted(f"stopped early: {line}; {how}")
+    _say(f"{line}; run {checkpoint.run_id}")
+    _require_any(checkpoint)
 
 
-def _real_time() -> Time:
-    return Time(time.monotonic, asyncio.sleep, _now_ms)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
+def _require_any(checkpoint: Checkpoint) -> None:
+    if not checkpoint.sent:
+        raise ConditionNotMet("no record is selected: the selection is empty")
 
 
 def _say(line: str) -> None:

@@ -15,6 +15,7 @@ from streams.cli.options import connection_options
 from streams.cli.wiring import (
     consuming,
     producing,
+    reading,
     require_session_timeout,
     require_topics,
     run,
@@ -22,7 +23,9 @@ from streams.cli.wiring import (
     storing,
     watching,
 )
-from streams.control.app import ControlPlane, Ports
+from streams.control.app import ControlPlane
+from streams.control.log import Ports
+from streams.control.metrics import ControlMetrics
 from streams.errors import Halt
 from streams.runtime.collector import tame_gc
 from streams.runtime.dependencies import DEPENDENCIES
@@ -111,7 +114,9 @@ async def _work(
                 around = Surroundings(producer, store, settings, secret, metrics)
                 halves.append(await _start_feedback(around, stopping))
             if only != "feedback":
-                halves.append(await _start_control(stack, settings, secret, folder, producer))
+                halves.append(
+                    await _start_control(stack, settings, secret, folder, producer, metrics)
+                )
             tame_gc()
             click.echo(f"streams: {only or 'feedback and control'} running; Ctrl-C ends", err=True)
             async with watching(settings):
@@ -147,14 +152,17 @@ async def _start_control(
     secret: Secret,
     folder: Path,
     producer: KafkaProducer,
+    metrics: Metrics,
 ) -> Half:
     """Start the control plane; return what ends it."""
     dossiers = RedisDossiers(settings.redis.reveal)
     stack.push_async_callback(dossiers.close)
     index = RedisServingIndex(settings.redis.reveal)
     stack.push_async_callback(index.close)
-    log = await KafkaCluster(settings.brokers).identity(settings.topic("interactions"))
-    ports = Ports(producer, dossiers, index)
-    control = ControlPlane(settings, secret, ports, folder, partitions=log.partitions)
+    store = await stack.enter_async_context(storing(settings.redis))
+    reader = await stack.enter_async_context(reading(settings.brokers))
+    ports = Ports(producer, dossiers, index, store, reader, KafkaCluster(settings.brokers))
+    control_metrics = ControlMetrics(metrics.registry)
+    control = ControlPlane(settings, secret, ports, folder, metrics=control_metrics)
     await control.start()
     return control.stop

@@ -12,9 +12,9 @@ import faust
 from faust.streams import Stream
 from faust.tables.manager import TableManager
 from faust.transport.drivers import aiokafka as driver
-from faust.types import EventT, Message, StreamT
+from faust.types import TP, EventT, Message, StreamT
 
-from streams.runtime.ports import Headers, Record
+from streams.runtime.ports import Headers, Place, Record
 from streams.settings import Settings
 
 BATCH: Final = 200
@@ -30,12 +30,20 @@ Handler = Callable[[Sequence[Record]], Awaitable[bool]]
 """Handles records of one topic in order; False: not done, do not commit and read no further."""
 
 
-def new_app(settings: Settings, handlers: Mapping[str, Handler]) -> "FaustApp":
+Positions = Callable[[], Awaitable[Mapping[Place, int]]]
+"""Says from where to read each topic; what it does not name begins where the group committed."""
+
+
+def new_app(
+    settings: Settings, handlers: Mapping[str, Handler], positions: Positions
+) -> "FaustApp":
     """Return a Faust app with one agent per topic; `await app.start()` begins reading.
 
-    Everything a handler has not returned True for is read again after the next start.
+    Everything a handler has not returned True for is read again after the next start. What it
+    committed serves lag tools only.
     """
     app = _configured(settings)
+    app.positions = positions
     for name, handler in handlers.items():
         _add_agent(app, settings.topic(name), handler)
     return app
@@ -93,6 +101,18 @@ class _Consumer(driver.Consumer):
     def handled(self, message: Message) -> None:
         super().ack(message)
 
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """Read from where the dossiers hold the topics: commits may be ahead of a Redis."""
+        committed: Mapping[TP, int] = await super().seek_to_committed()
+        positions = await cast(FaustApp, self.app).positions()
+        held = {
+            tp: positions[tp.topic, tp.partition]
+            for tp in committed
+            if (tp.topic, tp.partition) in positions
+        }
+        await self._thread.seek_wait(held)
+        return {**committed, **held}
+
     @property
     def thread_loop(self) -> asyncio.AbstractEventLoop:
         return self._thread.thread_loop
@@ -138,6 +158,8 @@ class _Tables(TableManager):
 
 class FaustApp(faust.App):
     """A Faust app without tables, so without a folder of its own."""
+
+    positions: Positions
 
     def _create_directories(self) -> None:
         pass

@@ -1,41 +1,36 @@
 """The control plane's process: agents around the rules of `dossier`, and the policy.
 
-Faust reads and commits (`agents`); records are written through the port `Producer`, and an event
-counts as handled only when everything that it asks for is durable. Whatever fails for now is tried
-again, whatever cannot be used goes to the dead letters, and when Faust gives up, which a failed
-commit suffices for, it is started anew.
+Faust reads and commits (`agents`), from where the dossiers hold the topics; records are written
+through the port `Producer`, and an event counts as handled only when everything that it asks for
+is durable. Whatever fails for now is tried again, whatever cannot be used goes to the dead
+letters, and when Faust gives up, which a failed commit suffices for, it is started anew. Before
+each start the dossiers are compared with what was read, and what Redis lost is read again.
 """
 
 import asyncio
 import logging
-import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final, Literal
-from weakref import WeakValueDictionary
+from typing import Final
 
-from streams.control.admission import dossier
-from streams.control.admission.dossier import Tools
-from streams.control.admission.plugins import RecogniserFault, load_recognisers
-from streams.control.admission.review import ReviewGate
-from streams.control.admission.taxonomy import Taxonomy
-from streams.control.agents import FaustApp, Handler, group_of, new_app
-from streams.control.policy.catalogue import Catalogue
-from streams.control.policy.file import PolicyRules
+from streams.control.admission.recovery import Recovery
+from streams.control.admission.register import TOPICS, FellBack, Outcome, Register
+from streams.control.agents import FaustApp, Handler, new_app
+from streams.control.log import ControlLog, Ports
+from streams.control.metrics import ControlMetrics
+from streams.control.policy.broadcast import Broadcast
+from streams.control.rules import file_stamps, load_rules
 from streams.core import receipts
-from streams.core.events import Recognition, Review, Upload
-from streams.core.receipts import Receipt, Refusal
+from streams.core.receipts import Receipt
 from streams.core.units import ID_ALPHABET, is_slice
-from streams.errors import DeadLetter, Halt, Retry, Unreachable
-from streams.runtime.codec import FUTURE_MS, ControlTopic, decode_one
-from streams.runtime.letters import letter_of
-from streams.runtime.ports import Dossiers, Outgoing, Producer, Record, ServingIndex
+from streams.errors import DeadLetter, Halt, Retry, StreamsError, Unreachable
+from streams.runtime.codec import ControlTopic
+from streams.runtime.ports import Place, Record
 from streams.runtime.reasons import PARSER_ERRORS, classify
-from streams.runtime.signing import control_record
+from streams.settings import TOPICS as ALL_TOPICS
 from streams.settings import Secret, Settings
 
 log = logging.getLogger("streams.control")
@@ -43,57 +38,17 @@ log = logging.getLogger("streams.control")
 STOP_S: Final = 8.0
 """Longest time that Faust gets to stop; with the rest `stop` stays below 10 s."""
 LONGEST_PAUSE_S: Final = 5.0
-"""Retries of one event are this far apart at most."""
-TOPICS: Final[tuple[ControlTopic, ...]] = ("uploads", "recognitions", "reviews")
-Outcome = Literal["handled", "refused", "retried"]
-
-
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """What the control plane writes to, all started and stopped by whoever made them."""
-
-    producer: Producer
-    dossiers: Dossiers
-    index: ServingIndex
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """Everything read from `config/`: replaced as a whole."""
-
-    tools: Tools
-    policy: PolicyRules
-
-
-def load_rules(folder: Path) -> Rules:
-    """Read taxonomy, recognisers, gate, slices and policy; `Halt` with one line if one is wrong.
-
-    A recogniser that cannot be built is logged and left out.
-    """
-    taxonomy = Taxonomy.from_toml(folder / "taxonomy.toml")
-    catalogue = Catalogue.from_toml(folder / "slices.toml", taxonomy)
-    policy = PolicyRules.from_toml(folder / "policy.toml", catalogue)
-    recognisers, faults = load_recognisers(folder)
-    for fault in faults:
-        _report(fault)
-    tools = Tools(
-        recognisers=recognisers,
-        gate=ReviewGate.from_toml(folder / "review.toml", taxonomy),
-        catalogue=catalogue,
-        established_followers=policy.established_followers,
-        first_slices=policy.first_slices,
-        report=_report,
-    )
-    return Rules(tools, policy)
+"""Retries of one batch are this far apart at most."""
+AUDIT_S: Final = 5.0
+"""So often idle dossiers are compared with what Redis had acknowledged."""
 
 
 class ControlPlane:
     """Uploads, recognitions and reviews into control records; receipts into the serving index.
 
-    Runs in the event loop that `start` is called in, beside a worker or alone. `partitions` is
-    the partition count of the log, `folder` holds the files of `config/`: they are looked at
-    every `poll_s` seconds, and a change is in force when its policy is in every partition. Files
-    with a mistake are logged and the rules in force stay. `outcomes` counts events by topic.
+    Runs in the event loop that `start` is called in, beside a worker or alone. `folder` holds the
+    files of `config/`: they are looked at every `poll_s` seconds, and a change is asked from when
+    its policy is in the log. Files with a mistake are logged and the rules in force stay.
     """
 
     def __init__(
@@ -103,21 +58,19 @@ class ControlPlane:
         ports: Ports,
         folder: Path,
         *,
-        partitions: int,
+        metrics: ControlMetrics,
         poll_s: float = 5.0,
     ) -> None:
-        self.outcomes: Final[Counter[tuple[str, Outcome]]] = Counter()
         self._settings = settings
         self._secret = secret
         self._ports = ports
         self._folder = folder
-        self._partitions = partitions
+        self._metrics = metrics
         self._poll_s = poll_s
-        self._files = _fingerprint(folder)
+        self._files = file_stamps(folder)
         self._rules = load_rules(folder)
-        self._policy_seq = 0
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._stopping = asyncio.Event()
+        self._behind = self._followed = False
         self._app: FaustApp | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -126,20 +79,39 @@ class ControlPlane:
         """Version of the policy that this control plane broadcast last."""
         return self._rules.policy.version
 
+    @property
+    def outcomes(self) -> Counter[tuple[str, Outcome]]:
+        """Records by topic and what became of them."""
+        return self._register.outcomes
+
     async def start(self) -> None:
         """Put the policy into every partition of the log, then take up the topics.
 
-        Raises `Retry` (`Unreachable` for the brokers) if that fails; nothing runs then.
+        Raises `Halt` where the log is another than that of the counters, topics do not fit
+        together or Redis cannot be trusted; `Retry` (`Unreachable` for the brokers) if Kafka or
+        Redis fail. Nothing runs then. Dossiers that were lost are made again first, in the
+        background, before anything new is handled.
         """
-        await self._broadcast(self._rules.policy)
+        await self._join()
+        self._behind = await self._recovery.look()
+        await self._broadcast.put(self._rules.policy, anew=self._behind)
+        self._followed = self._behind
         try:
-            await self._start_app()
+            if not self._behind:
+                await self._start_app()
         except Exception as error:
             await self.stop()
             raise Unreachable(f"the control plane cannot read its topics: {error}") from error
+        loops = {
+            "supervisor": self._keep_running(),
+            "files": self._every(self._poll_s, self._reload, "the rules in force stay"),
+            "policy": self._every(
+                min(self._poll_s, 1.0), self._broadcast.look, "what is in force is not known"
+            ),
+            "audit": self._every(AUDIT_S, self._audit, "the dossiers are not compared"),
+        }
         self._tasks = [
-            asyncio.create_task(self._keep_running(), name="control-supervisor"),
-            asyncio.create_task(self._watch_files(), name="control-files"),
+            asyncio.create_task(loop, name=f"control-{name}") for name, loop in loops.items()
         ]
 
     async def stop(self) -> None:
@@ -154,39 +126,31 @@ class ControlPlane:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._stop_app()
 
+    async def _join(self) -> None:
+        """Find out which log this is, and refuse to start on one that does not fit."""
+        await self._ports.store.check()
+        identity = await self._ports.cluster.identity(self._settings.topic("interactions"))
+        require_equal_partitions(await self._ports.cluster.describe(), self._settings)
+        control_log = ControlLog(self._settings, self._secret, self._ports, identity)
+        self._broadcast = Broadcast(control_log, self._ports, self._metrics)
+        await self._broadcast.check()
+        self._register = Register(
+            self._settings,
+            control_log,
+            self._ports.dossiers,
+            lambda: self._rules.tools,
+            self._metrics,
+        )
+        self._recovery = Recovery(
+            self._settings, control_log, self._ports, self._register, self._metrics
+        )
+        self._log = control_log
+
     # ------------------------------------------------------------------ events
 
     async def _take(self, topic: ControlTopic, records: Sequence[Record]) -> bool:
-        """Handle records of one topic side by side; False if stopped before all are done."""
-        works = [self._until_done(topic, partial(self._take_one, topic, it)) for it in records]
-        return all(await asyncio.gather(*works))
-
-    async def _take_one(self, topic: ControlTopic, record: Record) -> None:
-        """Handle one record until its consequences are durable."""
-        try:
-            event = decode_one(topic, record.value, self._settings.record_bytes)
-            _check_place(event, record)
-            async with self._lock(event.video):
-                await self._advance(event)
-        except DeadLetter as letter:
-            await self._refuse(topic, record, letter)
-        else:
-            self.outcomes[topic, "handled"] += 1
-
-    async def _advance(self, event: Upload | Recognition | Review) -> None:
-        """Store what is to be said, say it, store that it was said."""
-        stored = await self._ports.dossiers.get(event.video)
-        before = None if stored is None else dossier.decode(stored)
-        after, records = dossier.advance(before, event, _now_ms(), self._rules.tools)
-        if after is before:
-            return
-        await self._ports.dossiers.put(event.video, dossier.encode(after))
-        if not records:
-            return
-        topic = self._settings.topic("interactions")
-        for record in records:
-            await self._write(control_record(topic, record, self._secret.reveal))
-        await self._ports.dossiers.put(event.video, dossier.encode(dossier.settled(after)))
+        """Handle records of one topic; False if stopped before all are done."""
+        return await self._until_done(topic, partial(self._register.handle, topic, records))
 
     async def _index(self, records: Sequence[Record]) -> bool:
         """Apply receipts to the serving index; False if stopped before that."""
@@ -194,21 +158,30 @@ class ControlPlane:
 
     async def _index_all(self, records: Sequence[Record]) -> None:
         receipts: list[Receipt] = []
+        refused: list[tuple[Record, DeadLetter]] = []
         for record in records:
             try:
                 receipts.append(_receipt(record.value, self._settings.record_bytes))
             except DeadLetter as letter:
-                await self._refuse("decisions", record, letter)
+                refused.append((record, letter))
+        for each in refused:
+            await self._log.refuse(*each)
         if receipts:
             await self._ports.index.apply(receipts)
-        self.outcomes["decisions", "handled"] += len(receipts)
+        await self._register.hold(records)
+        for each in refused:
+            self._register.tell_refused("decisions", *each)
+        self._register.count("decisions", "handled", len(receipts))
 
     async def _until_done(self, name: str, work: Callable[[], Awaitable[None]]) -> bool:
-        """Do one piece of work, again and again until it is done; False if stopped before."""
+        """Do one piece of work, again and again until it is done; False if it never will be."""
         pause = 0.05
         while not self._stopping.is_set():
             try:
                 await work()
+            except FellBack as loss:
+                self._fall_back(loss)
+                return False
             except Retry as error:
                 log.warning("%s: again in %.1f s: %s", name, pause, error)
             except Exception:
@@ -217,86 +190,103 @@ class ControlPlane:
                 log.exception("%s: again in %.1f s", name, pause)
             else:
                 return True
-            self.outcomes[name, "retried"] += 1
+            self._register.count(name, "retried")
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause)
             pause = min(pause * 2, LONGEST_PAUSE_S)
         return False
 
-    async def _refuse(self, name: str, record: Record, letter: DeadLetter) -> None:
-        """Write a record to the dead letters; returns when they have it."""
-        refusal = Refusal(record.offset, 0, letter.reason, str(letter))
-        group, limit = group_of(self._settings), self._settings.record_bytes
-        await self._write(letter_of(record, [refusal], "control", group, limit))
-        self.outcomes[name, "refused"] += 1
-        place = f"{record.topic}[{record.partition}]@{record.offset}"
-        log.warning("%s refused: %s: %s", place, letter.reason, letter)
+    # ------------------------------------------------------------------ dossiers
 
-    async def _write(self, record: Outgoing) -> None:
-        await (await self._ports.producer.send(record))
+    async def _positions(self) -> Mapping[Place, int]:
+        """Return from where Faust shall read each topic."""
+        try:
+            return await self._register.positions()
+        except FellBack as loss:
+            self._fall_back(loss)
+            raise
 
-    def _lock(self, video: str) -> asyncio.Lock:
-        """Return the lock of a video: events of several topics may meet in it."""
-        return self._locks.setdefault(video, asyncio.Lock())
+    async def _audit(self) -> None:
+        """Notice that Redis lost dossiers, though no event asks for them."""
+        if not self._behind:
+            with suppress(FellBack):
+                await self._positions()
+
+    def _fall_back(self, loss: FellBack) -> None:
+        if not self._behind:
+            self._behind = True
+            self._metrics.rollbacks.inc()
+            log.error("%s: what the dossiers lost is read again from the control topics", loss)
+
+    async def _mend(self) -> None:
+        """Read again what the dossiers lost, as often as it takes."""
+        if await self._recovery.look():
+            if not self._followed:  # a record behind all that must be counted, once
+                await self._broadcast.put(self._rules.policy, anew=True)
+                self._followed = True
+            await self._recovery.run()
+        self._behind = self._followed = False
 
     # ------------------------------------------------------------------ policy
 
-    async def _broadcast(self, policy: PolicyRules) -> None:
-        """Write the policy to every partition; returns when all are acknowledged."""
-        now_ms = _now_ms()
-        self._policy_seq = max(self._policy_seq + 1, now_ms * 1000)
-        record = policy.record(self._policy_seq, now_ms)
-        topic = self._settings.topic("interactions")
-        for partition in range(self._partitions):
-            await self._write(control_record(topic, record, self._secret.reveal, partition))
-        log.info("policy %s is in %d partitions", policy.version, self._partitions)
-
-    async def _watch_files(self) -> None:
+    async def _every(
+        self, seconds: float, work: Callable[[], Awaitable[None]], failed: str
+    ) -> None:
+        """Do some work again and again; what fails is logged as `failed`, and done next time."""
         while True:
-            await asyncio.sleep(self._poll_s)
+            await asyncio.sleep(seconds)
             try:
-                await self._reload()
+                await work()
             except Halt as error:
-                log.error("the rules in force stay: %s", error)  # noqa: TRY400 - one line says it
+                log.error("%s: %s", failed, error)  # noqa: TRY400 - one line says it
             except Exception as error:  # noqa: BLE001 - whatever it is, the agents go on
-                self._files = ()  # looked at again
-                log.warning("the rules in force stay for now: %s", error)
+                log.warning("%s for now: %s", failed, error)
 
     async def _reload(self) -> None:
-        files = _fingerprint(self._folder)
+        files = file_stamps(self._folder)
         if files == self._files:
             return
         self._files = files
         rules = await asyncio.to_thread(load_rules, self._folder)
         if rules.policy.version != self._rules.policy.version:
             # first the policy: an admission may name a slice that only the new one has
-            await self._broadcast(rules.policy)
+            try:
+                await self._broadcast.put(rules.policy)
+            except StreamsError:
+                self._files = ()  # looked at again
+                raise
         self._rules = rules
         log.info("took up the changed rules, policy %s", rules.policy.version)
 
     # ------------------------------------------------------------------ Faust
 
     async def _keep_running(self) -> None:
-        """Start Faust anew whenever it gave up."""
-        pause = 0.5
+        """Start Faust anew whenever it gave up or the dossiers are behind."""
+        pause, logged = 0.5, ""
         while True:
             await asyncio.sleep(pause)
             app = self._app
-            if app is not None and not app.crashed:
+            if app is not None and not app.crashed and not self._behind:
                 pause = 0.5
                 continue
-            log.error("starting again: Faust gave up: %s", app.crash_reason if app else "no broker")
+            if not self._behind:
+                why = app.crash_reason if app else "no broker"
+                log.error("starting again: Faust gave up: %s", why)
             await self._stop_app()
             pause = min(pause * 2, LONGEST_PAUSE_S)
             try:
+                if self._behind:
+                    await self._mend()
                 await self._start_app()
             except Exception as error:  # noqa: BLE001 - Faust and aiokafka raise anything here
                 await self._stop_app()
-                log.warning("Faust does not start yet: %s", error)
+                if logged != (logged := str(error)):
+                    log.warning("the control plane does not read yet: %s", error)
 
     async def _start_app(self) -> None:
         handlers: dict[str, Handler] = {name: partial(self._take, name) for name in TOPICS}
-        self._app = new_app(self._settings, {**handlers, "decisions": self._index})
+        agents = {**handlers, "decisions": self._index}
+        self._app = new_app(self._settings, agents, self._positions)
         await self._app.start()
 
     async def _stop_app(self) -> None:
@@ -313,10 +303,12 @@ class ControlPlane:
 
 def _receipt(value: bytes | None, limit: int) -> Receipt:
     """Decode one record of `decisions`; `DeadLetter` if it cannot be used."""
-    if value is not None and len(value) > limit:
+    if value is None:
+        raise DeadLetter("tombstone", "the record has no value")
+    if len(value) > limit:
         raise DeadLetter("too_large", f"{len(value)} bytes, {limit} allowed")
     try:
-        receipt: Receipt = receipts.decode(value)  # type: ignore[arg-type] # None is sorted out
+        receipt: Receipt = receipts.decode(value)
     except PARSER_ERRORS as error:
         raise classify(error, value) from None
     if not is_slice(receipt.slice):
@@ -326,24 +318,22 @@ def _receipt(value: bytes | None, limit: int) -> Receipt:
     return receipt
 
 
-def _fingerprint(folder: Path) -> tuple[tuple[str, int, int], ...]:
-    """Return name, size and time of change of every file that rules are read from."""
-    stats = [(path.name, path.stat()) for path in sorted(folder.glob("*.toml"))]
-    return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
+def require_equal_partitions(existing: Mapping[str, int], settings: Settings) -> None:
+    """Raise `Halt` unless every topic exists with the partitions of the log.
 
-
-def _report(fault: RecogniserFault) -> None:
-    log.error("recogniser %s: %s", fault.source, fault.error)
-
-
-def _check_place(event: Upload | Recognition | Review, record: Record) -> None:
-    """Refuse an event that another control plane might handle too, or one from the future."""
-    if record.key != event.video.encode():
-        raise DeadLetter("misrouted", "the record's key is not its video")
-    if event.ts > record.timestamp + FUTURE_MS:
-        ahead = f"ts is more than {FUTURE_MS // 1000} s ahead of the record's timestamp"
-        raise DeadLetter("future", ahead)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
+    A video has one partition number in all of them: only so is each of its events handled by one.
+    """
+    wanted = existing[settings.topic("interactions")]
+    for topic in map(settings.topic, ALL_TOPICS):
+        if topic not in existing:
+            raise Halt(
+                f"topic {topic} does not exist at {settings.brokers}: "
+                "run `streams topics apply --yes`",
+                code="topic_missing",
+            )
+        if existing[topic] != wanted:
+            raise Halt(
+                f"topic {topic} has {existing[topic]} partitions and the log has {wanted}: make it "
+                "again with as many, or use another --topic-prefix",
+                code="topic_conflict",
+            )

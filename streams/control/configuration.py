@@ -86,7 +86,7 @@ def _judged(subject: str, load: Callable[[], object], well: str) -> Iterator[Fin
         yield Finding(subject, "ok", well)
 
 
-class Row(NamedTuple):
+class SettingRow(NamedTuple):
     """A setting in force: its value without secrets, the layer and the place it comes from."""
 
     key: str
@@ -104,15 +104,15 @@ _SECRETS: Final = {
 
 def in_force(
     settings: Settings, written: Mapping[str, Written], environment: Mapping[str, str] = os.environ
-) -> Iterator[Row]:
+) -> Iterator[SettingRow]:
     """Yield every setting in the order of their file, then the secrets that are given."""
     for key in Settings.__struct_fields__:
         value = getattr(settings, key)
         _, origin, place = written[key]
-        yield Row(key, value if isinstance(value, int) else str(value), origin, place)
+        yield SettingRow(key, value if isinstance(value, int) else str(value), origin, place)
     for variable, key in _SECRETS.items():
         if environment.get(variable):
-            yield Row(key, "***", "environment", variable)
+            yield SettingRow(key, "***", "environment", variable)
 
 
 def copy_shipped(folder: Path) -> list[Path]:

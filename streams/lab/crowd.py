@@ -18,18 +18,11 @@ from typing import Final, NamedTuple
 from msgspec.structs import replace
 
 from streams.core.events import (
-    Comment,
-    Follow,
-    Hide,
     Impression,
     InteractionRecord,
-    Like,
-    Order,
     Policy,
     Recognition,
-    Report,
     Review,
-    Share,
     Tag,
     Unlike,
     Upload,
@@ -37,8 +30,9 @@ from streams.core.events import (
     View,
 )
 from streams.core.units import SURFACES, surface_of
-from streams.lab.taste import Fortune, Rates, draw_appeals, draw_fortune, rates_at, worth
+from streams.lab.taste import Fortune, draw_appeals, draw_fortune
 from streams.lab.uploads import DARING, DOUBTFUL, FORBIDDEN, SUBJECTS, draw_upload
+from streams.lab.viewers import BUTTONS, Rates, draw_buttons, draw_watch, rates_at, worth
 from streams.runtime.ports import Candidate, ServingIndex
 
 CrowdEvent = Upload | Recognition | Review | InteractionRecord
@@ -57,8 +51,6 @@ VIEW_LOST: Final = 0.03
 SENT_TWICE: Final = 0.02
 """Share of events that their producer delivers twice."""
 UNLIKED: Final = 0.05
-_Button = Like | Comment | Share | Follow | Hide | Report | Order
-_BUTTONS: Final[tuple[type[_Button], ...]] = (Like, Comment, Share, Follow, Hide, Report, Order)
 
 
 class Video(NamedTuple):
@@ -67,7 +59,7 @@ class Video(NamedTuple):
     upload: Upload
     home: str
     fortune: Fortune
-    rates: dict[str, Rates]  # by slice
+    rates: dict[str, Rates[float]]  # by slice
 
 
 class Crowd:
@@ -245,23 +237,14 @@ class Crowd:
     def _view(self, video: str, viewer: str, slice_id: str, ts: int) -> None:
         truth = self.videos[video]
         rates, duration_ms = truth.rates[slice_id], truth.upload.duration_ms
-        watch_ms = self._watched(rates, duration_ms)
+        share, skipped = draw_watch(self._chance, rates)
         about = (video, viewer, slice_id, ts)
-        self._later(ts, View(self._id("v"), *about, watch_ms, duration_ms))
-        for kind, rate in zip(_BUTTONS, rates[2:], strict=True):
-            if rate and self._chance.random() < rate:
-                self._later(ts, kind(self._id("b"), *about))
-                if kind is Like and self._chance.random() < UNLIKED:
-                    regret = ts + self._chance.randrange(500, 3_000)
-                    self._later(regret, Unlike(self._id("b"), video, viewer, slice_id, regret))
-
-    def _watched(self, rates: Rates, duration_ms: int) -> int:
-        """Return how long a viewer watches: to the end, or mostly either little or a lot."""
-        if self._chance.random() < rates.complete:
-            return duration_ms
-        mean = (rates.watched - rates.complete) / (1 - rates.complete)
-        share = self._chance.betavariate(1.6 * mean, 1.6 * (1 - mean))
-        return int(share * 0.949 / 0.95 * duration_ms) if share < 0.95 else duration_ms * 94 // 100
+        self._later(ts, View(self._id("v"), *about, int(share * duration_ms), duration_ms))
+        for name in draw_buttons(self._chance, rates, skipped=skipped):
+            self._later(ts, BUTTONS[name](self._id("b"), *about))
+            if name == "like" and self._chance.random() < UNLIKED:
+                regret = ts + self._chance.randrange(500, 3_000)
+                self._later(regret, Unlike(self._id("b"), video, viewer, slice_id, regret))
 
     # ------------------------------------------------------------------ all
 

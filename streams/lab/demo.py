@@ -13,7 +13,10 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from streams.control.app import ControlPlane, Ports, load_rules
+from streams.control.app import ControlPlane
+from streams.control.log import Ports
+from streams.control.metrics import ControlMetrics
+from streams.control.rules import load_rules
 from streams.core.events import CONTROL_TYPES, Upload
 from streams.core.receipts import ACTIONS, Receipt, decode
 from streams.errors import Halt, Retry
@@ -213,10 +216,9 @@ async def _set(stack: AsyncExitStack, play: Play, rate: int) -> _Stage:
     stack.push_async_callback(_stop_worker, worker, working)
     index = await stack.enter_async_context(installation.index())
     dossiers = await stack.enter_async_context(installation.dossiers())
-    ports = Ports(producer, dossiers, index)
-    control = ControlPlane(
-        settings, play.secret, ports, play.folder, partitions=settings.partitions
-    )
+    topics = await stack.enter_async_context(installation.reader())
+    ports = Ports(producer, dossiers, index, store, topics, installation.cluster)
+    control = ControlPlane(settings, play.secret, ports, play.folder, metrics=ControlMetrics())
     await control.start()
     stack.push_async_callback(control.stop)
     policy = load_rules(play.folder).policy.record(0, _now_ms())

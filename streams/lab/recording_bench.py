@@ -9,12 +9,14 @@ from typing import Final, NamedTuple
 
 from streams.recording.checkpoint import Checkpoint
 from streams.recording.folding import Folder, Rules
+from streams.recording.ledger import Ledger
 from streams.recording.lines import Recorded
 from streams.recording.manifest import FORMAT_VERSION, Manifest, Span, Topic
 from streams.recording.pacing import Pace
 from streams.recording.reader import Recording
 from streams.recording.recorder import Recorder
-from streams.recording.replayer import Options, Replayer, Target, Time
+from streams.recording.replayer import Replayer, Time
+from streams.recording.routing import Options, Target
 from streams.recording.writer import RecordingWriter
 from streams.runtime.collector import quiet_collector
 from streams.runtime.ports import BatchSink, Offsets, Outgoing, Place, Record
@@ -88,10 +90,10 @@ async def _replay(recording: Recording, load: Load, sink: BatchSink) -> "_Phase"
         Target({load.topic: load.topic}, counts, counts),
         Options(pace=Pace(None)),
         Time(time.monotonic, asyncio.sleep, _now_ms),
-        Checkpoint("bench", "bench", positions, 0, None),
+        Ledger(Checkpoint("bench", "bench", positions, 0, None)),
     )
     phase = _Phase(recording.manifest.records)
-    await replayer.run(None, lambda: False, lambda progress: phase.at(progress.sent))
+    await replayer.run(lambda: False, lambda progress: phase.at(progress.sent))
     return phase
 
 

@@ -2,11 +2,11 @@
 
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 from streams.errors import StreamsError, Unreachable
 from streams.ops.topics import Step
+from streams.runtime.ports import Store
 
 Status = Literal["ok", "warn", "fail", "unreachable"]
 PYTHON_NEEDED = (3, 11)
@@ -32,11 +32,6 @@ def check_python(version: Sequence[int] = sys.version_info[:3]) -> Check:
     return Check("ok", "python", text)
 
 
-def check_file(path: Path, load: Callable[[Path], object]) -> Check:
-    """Check that a configuration file loads."""
-    return attempt(path.name, lambda: load(path) and None, "valid")
-
-
 def attempt(name: str, action: Callable[[], object], well: str) -> Check:
     """Run a check that raises when something is wrong; `well` is said when it does not."""
     try:
@@ -58,6 +53,16 @@ async def attempt_async(name: str, action: Callable[[], Awaitable[object]], well
 def failed(name: str, error: StreamsError) -> Check:
     """Return the line for what a check raised."""
     return Check("unreachable" if isinstance(error, Unreachable) else "fail", name, str(error))
+
+
+async def check_counters(store: Store, namespace: str, partitions: int) -> Check:
+    """Check that every partition's counters are of this log, under this secret."""
+
+    async def read_all() -> None:
+        for partition in range(partitions):
+            await store.meta(partition, namespace)
+
+    return await attempt_async("counters", read_all, "are of this log and this secret")
 
 
 def check_topics(steps: Iterable[Step]) -> list[Check]:

@@ -10,13 +10,21 @@ from streams.errors import Halt
 from streams.recording.manifest import write_whole
 from streams.runtime.ports import Place
 
-CHECKPOINT_VERSION: Final = 1
+CHECKPOINT_VERSION: Final = 2
+
+
+class Reached(msgspec.Struct, forbid_unknown_fields=True):
+    """How far a target topic was filled: next offset of each of its partitions."""
+
+    topic_id: str
+    ends: dict[int, int] = {}
 
 
 class Checkpoint(msgspec.Struct, forbid_unknown_fields=True):
     """Next offset of every partition whose earlier records are durable in the target.
 
-    `plan` is the digest of whatever must be equal for a replay to be the same one.
+    `plan` is the digest of whatever must be equal for a replay to be the same one; `began_ms` is
+    the time from which its relative times (`-1h`) count.
     """
 
     plan: str
@@ -24,6 +32,8 @@ class Checkpoint(msgspec.Struct, forbid_unknown_fields=True):
     positions: dict[str, dict[int, int]]  # topic -> partition -> next offset
     sent: int  # records
     shift_ms: int | None  # what was added to timestamps
+    began_ms: int = 0
+    targets: dict[str, Reached] = {}  # by target topic
     version: int = CHECKPOINT_VERSION
 
     def places(self) -> dict[Place, int]:
@@ -33,6 +43,22 @@ class Checkpoint(msgspec.Struct, forbid_unknown_fields=True):
             for topic, numbers in self.positions.items()
             for number, offset in numbers.items()
         }
+
+    def ends(self) -> dict[Place, int]:
+        """Return how far each partition of the target was filled."""
+        return {
+            (topic, number): end
+            for topic, reached in self.targets.items()
+            for number, end in reached.ends.items()
+        }
+
+    def require_plan(self, plan: str, path: Path) -> None:
+        """Raise `Halt` unless this is the checkpoint of the replay with this plan."""
+        if self.plan != plan:
+            raise Halt(
+                f"{path} belongs to another replay: the recording, the target, the topics or what "
+                "is selected differs; resume with the same options"
+            )
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -44,8 +70,8 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         raise Halt(f"cannot write the checkpoint {path}: {error.strerror}") from None
 
 
-def load_checkpoint(path: Path, plan: str) -> Checkpoint:
-    """Return the checkpoint of the replay with this plan; `Halt` if there is no such."""
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Return what a file holds; `Halt` if it is no checkpoint."""
     try:
         checkpoint = msgspec.json.decode(path.read_bytes(), type=Checkpoint)
     except OSError as error:
@@ -54,9 +80,4 @@ def load_checkpoint(path: Path, plan: str) -> Checkpoint:
         raise Halt(f"{path} is no checkpoint of a replay: {error}") from None
     if checkpoint.version != CHECKPOINT_VERSION:
         raise Halt(f"{path} was written by another version of streams")
-    if checkpoint.plan != plan:
-        raise Halt(
-            f"{path} belongs to another replay: the recording, the target, the topics or what is "
-            "selected differs; resume with the same options"
-        )
     return checkpoint

@@ -1,11 +1,12 @@
 """What is wrong with a recording, each fault in one line.
 
 `quick` reads no record: the files that must be there, their sizes and checksums, those that must
-not. `thorough` reads every record too and counts what the manifest claims.
+not. `thorough` reads every record too and counts what the manifest claims. `strangers` are files
+that only lie about in the folder.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -14,11 +15,13 @@ from typing import Final, NamedTuple
 from streams.recording.lines import Recorded
 from streams.recording.manifest import MANIFEST, RESERVE, Segment
 from streams.recording.reader import Damaged, Recording, read_segment
-from streams.recording.replayer import own_headers
+from streams.recording.routing import own_headers
 from streams.recording.segments import hash_file
 from streams.runtime.codec import decode_log
 from streams.runtime.ports import Place
 
+Schema = Callable[[Sequence[Recorded]], Counter[str]]
+"""Counts the events that cannot be used among records, by reason."""
 GAPS_SHOWN: Final = 20
 
 
@@ -47,15 +50,35 @@ class Checked:
 
 def quick(recording: Recording) -> list[str]:
     """Return the faults that show without reading records."""
-    found = list(_strangers(recording))
-    faults = (_quick_fault(recording, segment) for segment in recording.manifest.segments)
-    return found + [fault for fault in faults if fault is not None]
+    return [fault for _, fault in _quick_faults(recording)]
+
+
+def strangers(recording: Recording) -> list[str]:
+    """Return a line for each file that is not the recording's and does not disturb it."""
+    return [
+        f"{path.relative_to(recording.folder)}: does not belong to the recording"
+        for path in _unknown(recording)
+        if not _disturbs(path)
+    ]
+
+
+def require_whole(recording: Recording, topics: Collection[str]) -> list[str]:
+    """Raise `Damaged` with the first fault that shows in these topics without reading records.
+
+    Return what else is wrong in the folder: it is no reason not to read these topics.
+    """
+    faults = list(_quick_faults(recording))
+    ours = [fault for topic, fault in faults if topic is None or topic in topics]
+    if ours:
+        more = f" (and {len(ours) - 1} more: see `streams replay verify`)"
+        raise Damaged(ours[0] + (more if len(ours) > 1 else ""))
+    return [f"{fault} (not needed here)" for _, fault in faults] + strangers(recording)
 
 
 def thorough(
     recording: Recording,
     place: Place,
-    schema: Callable[[Sequence[Recorded]], Counter[str]] | None = None,
+    schema: Schema | None = None,
     tell: Callable[[int], None] = lambda _: None,
 ) -> Checked:
     """Read a partition as a whole and return what is in it; raises `Damaged` at its first fault.
@@ -83,7 +106,7 @@ def thorough(
     return checked
 
 
-def log_schema(secret: bytes | None, limit: int) -> Callable[[Sequence[Recorded]], Counter[str]]:
+def log_schema(secret: bytes | None, limit: int) -> Schema:
     """Return a count of what the worker's codec refuses; signatures only with a secret."""
 
     def count(records: Sequence[Recorded]) -> Counter[str]:
@@ -107,11 +130,7 @@ class RecordsDigest:
 
     def add(self, record: Recorded) -> None:
         """Take the next record."""
-        parts = [b"%d" % record.timestamp, record.key, record.value]
-        for name, value in own_headers(record.headers):
-            parts += [name.encode(), value]
-        lengths = b",".join([b"-" if part is None else b"%d" % len(part) for part in parts])
-        self._digest.update(lengths + b";" + b"".join([part or b"" for part in parts]))
+        self._digest.update(content_of(record))
 
     @property
     def text(self) -> str:
@@ -119,21 +138,42 @@ class RecordsDigest:
         return self._digest.hexdigest()
 
 
-def _strangers(recording: Recording) -> Iterator[str]:
-    """Name files that are not the recording's: another one's segments, or anything else."""
+def content_of(record: Recorded) -> bytes:
+    """Return key, value, headers and timestamp, so that other ones give other bytes.
+
+    Headers that replays added are left out.
+    """
+    parts = [b"%d" % record.timestamp, record.key, record.value]
+    for name, value in own_headers(record.headers):
+        parts += [name.encode(), value]
+    lengths = b",".join([b"-" if part is None else b"%d" % len(part) for part in parts])
+    return lengths + b";" + b"".join([part or b"" for part in parts])
+
+
+def _quick_faults(recording: Recording) -> Iterator[tuple[str | None, str]]:
+    """Yield faults with the topic that they are in, None where they may be in any."""
+    for path in _unknown(recording):
+        name = path.relative_to(recording.folder).as_posix()
+        if path.name == MANIFEST:
+            yield None, f"{name}: a second recording inside {recording.folder}: move one of them"
+        elif _disturbs(path):
+            yield None, f"{name}: not in {MANIFEST}: a segment of another recording; move it away"
+    for segment in recording.manifest.segments:
+        if (fault := _quick_fault(recording, segment)) is not None:
+            yield segment.topic, fault
+
+
+def _unknown(recording: Recording) -> list[Path]:
+    """Return the files that the manifest does not know."""
     known = {MANIFEST, RESERVE, f".{MANIFEST}.new"}
     known |= {segment.path for segment in recording.manifest.segments}
-    folder = recording.folder
-    for path in sorted(path for path in folder.rglob("*") if not path.is_dir()):
-        name = path.relative_to(folder).as_posix()
-        if name in known:
-            continue
-        if path.name == MANIFEST:
-            yield f"{name}: a second recording inside {folder}: move one of them"
-        elif path.name.startswith("segment-"):
-            yield f"{name}: not in {MANIFEST}: a segment of another recording; move it away"
-        else:
-            yield f"{name}: does not belong to the recording; move it away"
+    files = sorted(path for path in recording.folder.rglob("*") if not path.is_dir())
+    return [path for path in files if path.relative_to(recording.folder).as_posix() not in known]
+
+
+def _disturbs(path: Path) -> bool:
+    """Tell whether a file makes it doubtful what belongs to the recording."""
+    return path.name == MANIFEST or path.name.startswith("segment-")
 
 
 def _quick_fault(recording: Recording, segment: Segment) -> str | None:

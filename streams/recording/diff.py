@@ -17,7 +17,7 @@ NUMBERS: Final = ("prior_mean", "prior_variance", "noise_variance", "price", "re
 JUDGED: Final = ("mean", "sd", "index", "z")
 
 
-class Difference(NamedTuple):
+class ReceiptDifference(NamedTuple):
     """The first receipt that differs; None where a run does not have it."""
 
     id: str
@@ -33,7 +33,7 @@ class Compared(NamedTuple):
     one: int  # receipts, repeats dropped
     other: int
     differing: int  # ids that differ or that one run lacks
-    first: Difference | None
+    first: ReceiptDifference | None
 
 
 Run = Mapping[str, bytes]
@@ -56,7 +56,7 @@ def read_run(lines: Iterable[bytes], name: str) -> Run:
     return run
 
 
-def compare(one: Run, other: Run) -> Compared:
+def compare_runs(one: Run, other: Run) -> Compared:
     """Return where two runs part: earliest by event time, then by video and number."""
     differing = [key for key in one.keys() | other.keys() if one.get(key) != other.get(key)]
     if not differing:
@@ -76,7 +76,7 @@ def _place(pair: tuple[Receipt | None, Receipt | None]) -> tuple[int, str, int]:
     return min((receipt.ts, receipt.video, receipt.n) for receipt in there)
 
 
-def _explain(one: Receipt | None, other: Receipt | None) -> Difference:
+def _explain(one: Receipt | None, other: Receipt | None) -> ReceiptDifference:
     if one is None or other is None:
         there = one or other
         assert there is not None
@@ -85,13 +85,13 @@ def _explain(one: Receipt | None, other: Receipt | None) -> Difference:
             f"only the {which} run decided here ({there.action}, {there.reason}): the other has "
             "fewer records, another policy, or ended earlier"
         )
-        return Difference(there.id, one, other, why, {})
+        return ReceiptDifference(there.id, one, other, why, {})
     fields = {
         name: (a, b)
         for name in Receipt.__struct_fields__
         if (a := getattr(one, name)) != (b := getattr(other, name))
     }
-    return Difference(one.id, one, other, _why(fields), fields)
+    return ReceiptDifference(one.id, one, other, _why(fields), fields)
 
 
 def _why(fields: Mapping[str, object]) -> str:

@@ -52,40 +52,17 @@ class Folded(NamedTuple):
     invalid: int
     watermark: int  # last offset folded, -1 before any
     digest: str
+    policy: str | None  # version in force at the end
+    unsigned: int  # control records without a signature of the secret; invalid too
 
 
-def namespace_of(manifest: Manifest, topic: str, rules: Rules) -> str:
+def replay_namespace(manifest: Manifest, topic: str, rules: Rules) -> str:
     """Return the name of this recording's own set of counters, unlike any live one's."""
     return (
         f"replay={manifest.recording_id};topic={topic};"
         f"partitions={manifest.topics[topic].partitions};"
         f"generation={rules.generation_records};secret={fingerprint(rules.secret)}"
     )
-
-
-async def require_own(store: Store, namespace: str, partitions: int) -> list[int]:
-    """Return the partitions that an earlier fold of this recording left in the store.
-
-    Raises `Halt` if it holds any other counters.
-    """
-    await store.check()
-    earlier = []
-    for partition in range(partitions):
-        try:
-            if await store.meta(partition, namespace) is not None:
-                earlier.append(partition)
-        except Halt as halt:
-            raise Halt(
-                "this Redis holds live counters, or another replay's: name a database of its own "
-                f"({halt})",
-                code="namespace",
-            ) from None
-    return earlier
-
-
-def starts_late(manifest: Manifest, topic: str) -> list[int]:
-    """Return the partitions of which the recording lacks the log's beginning."""
-    return sorted(n for n, span in manifest.topics[topic].spans.items() if span.start > 0)
 
 
 class Folder:
@@ -123,7 +100,7 @@ class Folder:
         flusher = _Flusher(
             state,
             store,
-            namespace_of(self._recording.manifest, self._topic, self._rules),
+            replay_namespace(self._recording.manifest, self._topic, self._rules),
             self._rules,
         )
         for chunk in self._chunks((self._topic, number)):
@@ -143,6 +120,8 @@ class Folder:
             tally.outcomes["invalid"],
             flusher.folded,
             f"{state.digest:032x}",
+            state.policy.version if state.policy else None,
+            tally.unsigned,
         )
 
     def _chunks(self, place: Place) -> Iterator[list[Recorded]]:
@@ -168,6 +147,7 @@ class Folder:
         tally.events += len(decoded.events) + len(decoded.refusals)
         tally.receipts += len(effects.receipts)
         tally.outcomes["invalid"] += len(decoded.refusals)
+        tally.unsigned += sum(refusal.reason == "signature" for refusal in decoded.refusals)
         for (_, outcome), count in effects.outcomes.items():
             tally.outcomes[outcome] += count
 
@@ -175,10 +155,10 @@ class Folder:
 class _Tally:
     """Sums of one partition."""
 
-    __slots__ = ("events", "outcomes", "receipts", "records")
+    __slots__ = ("events", "outcomes", "receipts", "records", "unsigned")
 
     def __init__(self) -> None:
-        self.records = self.events = self.receipts = 0
+        self.records = self.events = self.receipts = self.unsigned = 0
         self.outcomes: Counter[str] = Counter()
 
 
@@ -224,10 +204,10 @@ class _Flusher:
             return
         changes = self._state.take_changes()
         if self._store is not None:
-            said = await self._store.flush(
+            result = await self._store.flush(
                 self._state.partition, self._namespace, self._watermark, self.folded, changes
             )
-            if isinstance(said, Conflict):
+            if isinstance(result, Conflict):
                 raise self._not_alone()
         self._state.stored(changes.epoch)
         self._watermark, self._records = self.folded, 0

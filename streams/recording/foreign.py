@@ -6,12 +6,12 @@ recording works on them, and memory stays flat however long they are.
 
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import orjson
@@ -29,8 +29,15 @@ from streams.runtime.letters import APP_VERSION
 from streams.runtime.ports import Place
 
 BATCH: Final = 1_000
+BATCH_BYTES: Final = 4 << 20
 PARTITIONS_MAX: Final = 10_000
-_KINDS: Final = frozenset(EVENT_TYPES.values())
+_TOPICS: Final[dict[str, str]] = {
+    **dict.fromkeys(EVENT_TYPES.values(), "interactions"),
+    "upload": "uploads",
+    "recognition": "recognitions",
+    "review": "reviews",
+}
+"""Type of an event -> where it belongs, without the prefix."""
 
 
 class KcatLine(msgspec.Struct):
@@ -41,39 +48,48 @@ class KcatLine(msgspec.Struct):
     offset: int
     ts: int = -1
     tstype: str = "create"
-    key: str | None = None
-    payload: str | msgspec.Raw | None = None
+    key: msgspec.Raw = msgspec.Raw(b"null")
+    payload: msgspec.Raw = msgspec.Raw(b"null")
     headers: list[str | None] = []
 
 
 _kcat: Final = msgspec.json.Decoder(KcatLine).decode
+_text: Final = msgspec.json.Decoder(str).decode
 Parse = Callable[[bytes], Recorded]
 
 
 @contextmanager
-def opened(path: Path, *, topic: str, partitions: int) -> Iterator[Recording]:
+def opened(path: Path, *, full_name: Callable[[str], str], partitions: int) -> Iterator[Recording]:
     """Open a recording, or a foreign file as one; `Halt` with one line if it is neither.
 
-    `topic` and `partitions` say where plain events belong: their lines do not.
+    Where plain events belong, their lines do not say: into `partitions` partitions of the topic
+    of their type, which `full_name` gives its prefix.
     """
     folder = folder_of(path)
     if folder is not None:
         yield Recording(folder)
         return
     with TemporaryDirectory(prefix="streams-replay-") as temporary:
-        _import(path, Path(temporary) / "recording", topic, partitions)
+        _import(path, Path(temporary) / "recording", _Reading(full_name, partitions))
         yield Recording(Path(temporary) / "recording")
 
 
-def _import(path: Path, folder: Path, topic: str, partitions: int) -> None:
+class _Reading(NamedTuple):
+    """Where plain events belong."""
+
+    full_name: Callable[[str], str]
+    partitions: int
+
+
+def _import(path: Path, folder: Path, reading: _Reading) -> None:
     """Write a foreign file's records as a recording; two passes: which partitions, then records."""
     counts: dict[str, int] = {}
     starts: dict[Place, int] = {}
-    for record in _records(path, topic, partitions):
+    for record in _records(path, reading):
         counts[record.topic] = max(counts.get(record.topic, 0), record.partition + 1)
         starts.setdefault((record.topic, record.partition), record.offset)
-    if topic in counts:
-        counts[topic] = max(counts[topic], partitions)
+    for topic in {reading.full_name(name) for name in _TOPICS.values()} & counts.keys():
+        counts[topic] = max(counts[topic], reading.partitions)
     topics = {
         name: Topic(
             count, "", {}, {p: Span(at, None) for (t, p), at in starts.items() if t == name}
@@ -85,27 +101,37 @@ def _import(path: Path, folder: Path, topic: str, partitions: int) -> None:
     identity = uuid.uuid5(uuid.NAMESPACE_URL, stamp).hex
     manifest = Manifest(FORMAT_VERSION, identity, created, APP_VERSION, "", topics)
     writer = RecordingWriter(folder, manifest, time.monotonic)
-    waiting: dict[Place, list[Recorded]] = {}
-    for record in _records(path, topic, partitions):
-        place = (record.topic, record.partition)
-        batch = waiting.setdefault(place, [])
-        batch.append(record)
-        if len(batch) >= BATCH:
-            writer.append(place, waiting.pop(place))
-    for place, batch in waiting.items():
+    for place, batch in _batches(_records(path, reading)):
         writer.append(place, batch)
     writer.flush()
     writer.finish(complete=True)
 
 
-def _records(path: Path, topic: str, partitions: int) -> Iterator[Recorded]:
+def _batches(records: Iterable[Recorded]) -> Iterator[tuple[Place, list[Recorded]]]:
+    """Yield runs of one partition each; what waits for more is bounded in records and bytes."""
+    waiting: dict[Place, list[Recorded]] = {}
+    size = 0
+    for record in records:
+        place = (record.topic, record.partition)
+        batch = waiting.setdefault(place, [])
+        batch.append(record)
+        size += len(record.value or b"")
+        if size >= BATCH_BYTES:
+            yield from waiting.items()
+            waiting, size = {}, 0
+        elif len(batch) >= BATCH:
+            yield place, waiting.pop(place)
+    yield from waiting.items()
+
+
+def _records(path: Path, reading: _Reading) -> Iterator[Recorded]:
     parse: Parse | None = None
     for number, line in enumerate(_lines(path), 1):
         if not line.strip():
             continue
         try:
             if parse is None:
-                parse = _parser(line, topic, partitions)
+                parse = _parser(line, reading)
             record = parse(line)
         except (*LINE_ERRORS, LookupError, AttributeError, TypeError) as error:
             raise Halt(f"{path}: line {number}: {_one_line(error)}", code="damaged") from None
@@ -140,7 +166,7 @@ def _split(read: Callable[[], bytes]) -> Iterator[bytes]:
         yield rest
 
 
-def _parser(line: bytes, topic: str, partitions: int) -> Parse:
+def _parser(line: bytes, reading: _Reading) -> Parse:
     """Return how to read the lines of a file, told by its first one."""
     fields = orjson.loads(line)
     first = fields[0] if isinstance(fields, list) and fields else fields
@@ -150,8 +176,8 @@ def _parser(line: bytes, topic: str, partitions: int) -> Parse:
         return lambda text: decode_lines(text)[0]
     if "payload" in first and "offset" in first:
         return _read_kcat
-    if first.get("type") in _KINDS:
-        return _EventReader(topic, partitions)
+    if first.get("type") in _TOPICS:
+        return _EventReader(reading)
     raise ValueError(_NEITHER)
 
 
@@ -162,44 +188,48 @@ _NEITHER: Final = (
 
 
 def _read_kcat(line: bytes) -> Recorded:
-    said = _kcat(line)
-    payload = said.payload
-    if isinstance(payload, str):
-        value: bytes | None = payload.encode()
-    else:
-        value = None if payload is None else bytes(payload)
-    names = said.headers[::2]
+    fields = _kcat(line)
     headers = [
-        (name or "", b"" if text is None else text.encode())
-        for name, text in zip(names, said.headers[1::2], strict=True)
+        (name or "", None if text is None else text.encode())
+        for name, text in zip(fields.headers[::2], fields.headers[1::2], strict=True)
     ]
-    key = None if said.key is None else said.key.encode()
-    kind = 1 if said.tstype == "logappend" else 0
-    return Recorded(said.topic, said.partition, said.offset, said.ts, key, value, headers, kind)
+    key, value = _kcat_bytes(fields.key), _kcat_bytes(fields.payload)
+    kind = 1 if fields.tstype == "logappend" else 0
+    place = (fields.topic, fields.partition, fields.offset)
+    return Recorded(*place, fields.ts, key, value, headers, kind)
+
+
+def _kcat_bytes(spelled: msgspec.Raw) -> bytes | None:
+    """Return what was in the log: a string's text, or other JSON as it stands."""
+    raw = bytes(spelled)
+    if raw == b"null":
+        return None
+    return _text(raw).encode() if raw.startswith(b'"') else raw
 
 
 class _EventReader:
     """Reads events, one object or one array a line, as records of the log that they would be."""
 
-    def __init__(self, topic: str, partitions: int) -> None:
-        self._topic = topic
-        self._partitions = partitions
-        self._next: dict[int, int] = {}
+    def __init__(self, reading: _Reading) -> None:
+        self._reading = reading
+        self._next: dict[Place, int] = {}
 
     def __call__(self, line: bytes) -> Recorded:
         decoded = orjson.loads(line)
         events: list[dict[str, Any]] = decoded if isinstance(decoded, list) else [decoded]
+        topic = self._reading.full_name(_TOPICS[str(events[0]["type"])])
         key = str(events[0]["video"]).encode()
-        partition = partition_of(key, self._partitions)
-        offset = self._next.get(partition, 0)
-        self._next[partition] = offset + 1
+        partition = partition_of(key, self._reading.partitions)
+        offset = self._next.get((topic, partition), 0)
+        self._next[topic, partition] = offset + 1
         timestamp = max(int(event["ts"]) for event in events)
-        return Recorded(self._topic, partition, offset, timestamp, key, line.strip())
+        return Recorded(topic, partition, offset, timestamp, key, line.strip())
 
 
 def _one_line(error: Exception) -> str:
     if isinstance(error, KeyError):
-        return f"the event has no {error}"
+        known = str(error).strip("'") in ("type", "video", "ts")
+        return f"the event has no {error}" if known else f"unknown type {error}"
     if isinstance(error, IndexError):
         return "an array without events"
     return str(error).partition("\n")[0]

@@ -6,9 +6,10 @@
 
 `json` only if re-serialising gives the same bytes, else `utf8` (a JSON string of the text) or
 `base64`; null is a tombstone, whatever the encoding says. A header's value is text, or carries
-`"value_encoding":"base64"`.
+`"value_encoding":"base64"`, or is null where the header has none.
 """
 
+import sys
 from base64 import b64decode, b64encode
 from collections.abc import Iterable
 from typing import Final, Literal
@@ -71,31 +72,37 @@ def line_prefix(topic: str, partition: int) -> bytes:
     return b'{"topic":%b,"partition":%d,"offset":' % (orjson.dumps(topic), partition)
 
 
-def encode_lines(prefix: bytes, records: Iterable[Record]) -> list[bytes]:
-    r"""Return one line for each record of the partition that `prefix` is of.
+def encode_lines(prefix: bytes, records: Iterable[Record], limit: int = sys.maxsize) -> list[bytes]:
+    r"""Return one line for each record of the partition that `prefix` is of, in their order.
+
+    The line that brings them to `limit` bytes is the last: further records are not looked at.
 
     >>> record = Recorded("t", 0, 7, 1_695_645_345_123, b"v1", b'{"a":1}')
     >>> encode_lines(line_prefix("t", 0), [record])[0].decode().partition(',"timestamp_type"')[0]
     '{"topic":"t","partition":0,"offset":7,"timestamp":1695645345123'
     """
     lines = []
+    size = 0
     for record in records:
         key, value, headers = record.key, record.value, record.headers
         spelled, encoding = _spell_value(value)
-        lines.append(
+        line = (
             b'%b%d,"timestamp":%d,"timestamp_type":"%b","key":%b,"value":%b,'
             b'"value_encoding":"%b","headers":%b}\n'
-            % (
-                prefix,
-                record.offset,
-                record.timestamp,
-                b"log_append" if getattr(record, "timestamp_type", 0) == 1 else b"create",
-                _spell_key(key),
-                spelled,
-                encoding,
-                _spell_headers(headers) if headers else b"[]",
-            )
+        ) % (
+            prefix,
+            record.offset,
+            record.timestamp,
+            b"log_append" if getattr(record, "timestamp_type", 0) == 1 else b"create",
+            _spell_key(key),
+            spelled,
+            encoding,
+            _spell_headers(headers) if headers else b"[]",
         )
+        lines.append(line)
+        size += len(line)
+        if size >= limit:
+            break
     return lines
 
 
@@ -151,7 +158,6 @@ def _spell_key(key: bytes | None) -> bytes:
 def _spell_headers(headers: Headers) -> bytes:
     parts = []
     for name, value in headers:
-        # a log may hold headers without a value, whatever the port's type says
         spelled, encoding = (b"null", b"utf8") if value is None else _spell(value)
         tail = b"" if encoding == b"utf8" else b',"value_encoding":"base64"'
         parts.append(b'{"key":%b,"value":%b%b}' % (orjson.dumps(name), spelled, tail))
@@ -166,7 +172,7 @@ def _read_value(raw: bytes, encoding: Encoding) -> bytes | None:
     return None if raw == b"null" else _read(_decode_text(raw), encoding)
 
 
-def _read_header(header: HeaderLine) -> bytes:
+def _read_header(header: HeaderLine) -> bytes | None:
     if header.value is None:
-        return None  # type: ignore[return-value] # as it was in the log
+        return None
     return _read(header.value, header.value_encoding)

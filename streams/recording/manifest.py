@@ -12,9 +12,10 @@ import orjson
 from msgspec import Meta, Struct
 
 from streams.errors import Halt
-from streams.runtime.ports import Record
+from streams.runtime.ports import Place, Record
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
+"""Written; every version up to it is read. 1 had none of the fields that may be absent here."""
 MANIFEST: Final = "manifest.json"
 RESERVE: Final = ".reserve"
 """Room kept free for the manifest that says that the disk is full."""
@@ -41,16 +42,17 @@ class Segment(Struct, forbid_unknown_fields=True):
     last_timestamp: int | None = None  # greatest, ms
     size: Natural = 0  # bytes
     sha256: str = sha256().hexdigest()
+    longest_line: Natural | None = None  # bytes; None if nobody looked
 
     @property
     def path(self) -> str:
         """Path inside the recording."""
         return segment_path(self.topic, self.partition, self.first_offset)
 
-    def add(self, records: Sequence[Record], following: int) -> None:
+    def add(self, records: Sequence[Record], following: int, longest_line: int) -> None:
         """Count records behind all earlier ones; `following` is the offset without a gap.
 
-        `Halt` if an offset does not rise.
+        `longest_line` is the longest of theirs. `Halt` if an offset does not rise.
         """
         for record in records:
             offset = record.offset
@@ -64,6 +66,7 @@ class Segment(Struct, forbid_unknown_fields=True):
         self.records += len(records)
         self.last_offset = following - 1
         self._span_times(min(times), max(times))
+        self._span_lines(longest_line)
 
     def merge(self, other: "Segment") -> None:
         """Count what `other` counted of the records that follow."""
@@ -72,6 +75,11 @@ class Segment(Struct, forbid_unknown_fields=True):
         self.last_offset = other.last_offset
         if other.first_timestamp is not None and other.last_timestamp is not None:
             self._span_times(other.first_timestamp, other.last_timestamp)
+        self._span_lines(other.longest_line)
+
+    def _span_lines(self, longest: int | None) -> None:
+        known = self.longest_line is not None and longest is not None
+        self.longest_line = max(self.longest_line or 0, longest or 0) if known else None
 
     def _span_times(self, least: int, greatest: int) -> None:
         if self.first_timestamp is None or self.last_timestamp is None:
@@ -79,6 +87,11 @@ class Segment(Struct, forbid_unknown_fields=True):
         else:
             self.first_timestamp = min(self.first_timestamp, least)
             self.last_timestamp = max(self.last_timestamp, greatest)
+
+
+def fresh_segment(place: Place, first_offset: int) -> Segment:
+    """Return a segment that begins at an offset and holds nothing yet."""
+    return Segment(*place, first_offset, first_offset - 1, longest_line=0)
 
 
 class Span(Struct, forbid_unknown_fields=True):
@@ -89,16 +102,39 @@ class Span(Struct, forbid_unknown_fields=True):
 
 
 class Topic(Struct, forbid_unknown_fields=True):
-    """A recorded topic as the cluster had it; `spans` by partition."""
+    """A recorded topic as the cluster had it; `spans` by partition.
+
+    `follow` says that partitions which are added later belong to the recording, too.
+    """
 
     partitions: Annotated[int, Meta(ge=1)]
     topic_id: str
     config: dict[str, str]
     spans: dict[int, Span]
+    follow: bool = False
+
+
+class Until(Struct, frozen=True, forbid_unknown_fields=True):
+    """An end by time: records with a later timestamp are left out.
+
+    A partition is at its end with the first record that is later by more than the slack.
+    """
+
+    time_ms: int
+    slack_ms: Natural
+
+    @property
+    def over_ms(self) -> int:
+        """Time after which no more records of the time asked for are waited for."""
+        return self.time_ms + self.slack_ms
 
 
 class Manifest(Struct, forbid_unknown_fields=True):
-    """The whole manifest. `complete` once everything that was asked for is in it."""
+    """The whole manifest. `complete` once everything that was asked for is in it.
+
+    `secret` (a fingerprint) and `generation_records` are those of the installation that was
+    recorded, None where its recorder did not know them.
+    """
 
     format_version: int
     recording_id: str
@@ -111,6 +147,9 @@ class Manifest(Struct, forbid_unknown_fields=True):
     first_timestamp: int | None = None  # least of all records, ms
     last_timestamp: int | None = None  # greatest of all records, ms
     complete: bool = False
+    until: Until | None = None
+    secret: str | None = None
+    generation_records: int | None = None
 
     def count(self) -> None:
         """Bring the totals up to date with the segments."""
@@ -138,9 +177,10 @@ def segment_path(topic: str, partition: int, first_offset: int) -> str:
 def save_manifest(folder: Path, manifest: Manifest) -> None:
     """Write the manifest, all or nothing; `OSError` leaves the one before."""
     manifest.count()
+    manifest.format_version = FORMAT_VERSION  # also of one that an older version began
     fields = msgspec.to_builtins(manifest, str_keys=True)
-    for segment, said in zip(fields["segments"], manifest.segments, strict=True):
-        segment["path"] = said.path
+    for fields_of, segment in zip(fields["segments"], manifest.segments, strict=True):
+        fields_of["path"] = segment.path
     fields["manifest_sha256"] = _digest(fields)
     write_whole(folder / MANIFEST, orjson.dumps(fields, option=orjson.OPT_INDENT_2) + b"\n")
 
@@ -187,8 +227,8 @@ def write_whole(path: Path, text: bytes, *, sync: bool = True) -> None:
 
 
 def _read(path: Path, fields: dict[str, Any]) -> Manifest:
-    said = fields.pop("manifest_sha256", None)
-    if said != _digest(fields):
+    digest = fields.pop("manifest_sha256", None)
+    if digest != _digest(fields):
         raise Halt(
             f"{path} was changed after it was written: its own sha256 differs", code="damaged"
         )

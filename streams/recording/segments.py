@@ -12,11 +12,13 @@ from typing import Final, NamedTuple
 
 import zstandard
 
+from streams.errors import Halt
+
 LEVEL: Final = 1
 """zstd level: the higher ones cost more time than they save disk on lines of events."""
 READ_BYTES: Final = 1 << 17
 FRAME_LIMIT: Final = 1 << 28
-"""A frame that unpacks to more than this many bytes is no frame of ours."""
+"""Bytes of lines in one frame at most, written and read: what unpacks to more is none of ours."""
 
 
 class BrokenFrame(Exception):
@@ -82,6 +84,7 @@ class SegmentFile:
 
     def __init__(self, path: Path, size: int = 0) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
         self._digest = sha256()
         # unbuffered: what was not written must not be written later
         self._file = path.open("r+b" if size else "wb", buffering=0)
@@ -98,7 +101,12 @@ class SegmentFile:
         return self._digest.hexdigest()
 
     def append(self, text: bytes) -> None:
-        """Write whole lines as one frame; on an `OSError` (disk full) the file is as before."""
+        """Write whole lines as one frame; on an `OSError` (disk full) the file is as before.
+
+        `Halt` if no reader would take such a frame.
+        """
+        if len(text) > FRAME_LIMIT:
+            raise Halt(f"{self._path}: a record takes {len(text)} bytes, {FRAME_LIMIT} at most")
         frame = self._packer.compress(text)
         rest = memoryview(frame)
         try:

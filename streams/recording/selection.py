@@ -6,7 +6,6 @@ from typing import Any, Final
 
 import orjson
 
-from streams.errors import Halt
 from streams.runtime.ports import Record
 
 RECORD_FIELDS: Final = ("topic", "partition", "key")
@@ -51,7 +50,7 @@ class Selection:
 
 
 def parse_where(conditions: tuple[str, ...]) -> dict[str, str]:
-    """Return conditions `name=text` by name; `Halt` if one is none.
+    """Return conditions `name=text` by name; `ValueError` if one is none.
 
     >>> parse_where(("type=view", "video=v1"))
     {'type': 'view', 'video': 'v1'}
@@ -60,7 +59,7 @@ def parse_where(conditions: tuple[str, ...]) -> dict[str, str]:
     for condition in conditions:
         name, equals, text = condition.partition("=")
         if not equals or not name or name in where:
-            raise Halt(f"--where {condition}: write NAME=TEXT, each name once")
+            raise ValueError(f"{condition!r} is no condition: write NAME=TEXT, each name once")
         where[name] = text
     return where
 

@@ -10,13 +10,15 @@ from streams.recording.manifest import (
     RESERVE_BYTES,
     Manifest,
     Segment,
+    fresh_segment,
     save_manifest,
 )
 from streams.recording.segments import SegmentFile
 from streams.runtime.ports import Clock, Place, Record
 
-FRAME_BYTES: Final = 1 << 19  # of lines; a partition that holds as much is flushed
-RUN_RECORDS: Final = 1_000  # spelled at a time, so that frames stay small enough for a CPU's cache
+FRAME_BYTES: Final = 1 << 19
+"""Bytes of lines with which a partition is flushed: a frame is at most one line longer."""
+RUN_RECORDS: Final = 1_000  # looked at while spelling up to a frame
 PENDING_BYTES: Final = 1 << 23  # of lines in memory, all partitions
 FLUSH_S: Final = 1.0
 SAVE_S: Final = 5.0
@@ -62,11 +64,16 @@ class RecordingWriter:
         """Return the next offset of every partition, records in memory included."""
         return {place: partition.next for place, partition in self._partitions.items()}
 
+    def add(self, place: Place, start: int) -> None:
+        """Take up a partition that the manifest got meanwhile."""
+        self._partitions[place] = _Partition(place, start)
+
     def append(self, place: Place, records: Sequence[Record]) -> None:
         """Take records of one partition, in offset order, behind all earlier ones."""
         partition = self._partitions[place]
-        for at in range(0, len(records), RUN_RECORDS):
-            self._take(partition, place, records[at : at + RUN_RECORDS])
+        at = 0
+        while at < len(records):
+            at += self._take(partition, place, records[at : at + RUN_RECORDS])
         self.tick()
 
     def tick(self) -> None:
@@ -102,31 +109,33 @@ class RecordingWriter:
             for number, span in described.spans.items():
                 segments = self.manifest.of(topic, number)
                 following = segments[-1].last_offset + 1 if segments else span.start
-                partition = _Partition((topic, number), following)
-                self._partitions[topic, number] = partition
+                self.add((topic, number), following)
+                partition = self._partitions[topic, number]
                 if segments and segments[-1].size < SEGMENT_BYTES:
                     partition.segment = segments[-1]
                     path = self._folder / segments[-1].path
                     partition.file = SegmentFile(path, segments[-1].size)
 
-    def _take(self, partition: _Partition, place: Place, records: Sequence[Record]) -> None:
-        _note(partition, place, records)
-        lines = encode_lines(partition.prefix, records)
-        size = sum(map(len, lines))
+    def _take(self, partition: _Partition, place: Place, records: Sequence[Record]) -> int:
+        """Take as many records as bring the partition to a frame; return how many."""
+        lines = encode_lines(partition.prefix, records, FRAME_BYTES - partition.size)
+        sizes = [len(line) for line in lines]
+        _note(partition, place, records[: len(lines)], max(sizes))
+        size = sum(sizes)
         partition.lines += lines
         partition.size += size
         self._pending += size
-        self.records += len(records)
+        self.records += len(lines)
         if partition.size >= FRAME_BYTES:
             self._flush([partition])
+        return len(lines)
 
     def _flush(self, partitions: Sequence[_Partition]) -> None:
         fresh = [one for one in partitions if one.file is None]
         for partition in fresh:
             added = partition.pending
             assert added is not None
-            first = added.first_offset
-            partition.segment = Segment(added.topic, added.partition, first, first - 1)
+            partition.segment = fresh_segment((added.topic, added.partition), added.first_offset)
             partition.file = SegmentFile(self._folder / partition.segment.path)
             self.manifest.segments.append(partition.segment)
         if fresh:
@@ -160,11 +169,12 @@ class RecordingWriter:
         self._saved = self._clock()
 
 
-def _note(partition: _Partition, place: Place, records: Sequence[Record]) -> None:
+def _note(
+    partition: _Partition, place: Place, records: Sequence[Record], longest_line: int
+) -> None:
     """Count records that go into memory; nothing changes if their offsets do not rise."""
-    first = records[0].offset
-    added = Segment(*place, first, first - 1)
-    added.add(records, partition.next)
+    added = fresh_segment(place, records[0].offset)
+    added.add(records, partition.next, longest_line)
     if partition.pending is None:
         partition.pending = added
     else:

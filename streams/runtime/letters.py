@@ -94,7 +94,9 @@ def by_place(letter: Outgoing) -> Outgoing:
 def read_letter(record: Record) -> Letter | None:
     """Return what a record of a dead-letter topic says, None if it is no letter of ours."""
     fields = {
-        name.removeprefix(PREFIX): text for name, text in record.headers if name.startswith(PREFIX)
+        name.removeprefix(PREFIX): text
+        for name, text in record.headers
+        if name.startswith(PREFIX) and text is not None
     }
     try:
         return Letter(

@@ -12,7 +12,8 @@ from typing import Final, Literal, NamedTuple, Protocol
 from streams.core.receipts import Receipt
 from streams.core.state import FRESH, Changes, Meta
 
-Headers = Sequence[tuple[str, bytes]]
+Headers = Sequence[tuple[str, bytes | None]]
+"""An ordered list; names may repeat, and a header may have no value."""
 Place = tuple[str, int]
 """A partition of a topic: topic, partition."""
 
@@ -352,14 +353,56 @@ class ServingIndex(Protocol):
         """Return the `count` best candidates of a slice, best index first."""
 
 
+class DossierChange(NamedTuple):
+    """A video's new document, and the one that it was made from (None: there was none)."""
+
+    video: str
+    before: bytes | None
+    after: bytes
+
+
+class Move(NamedTuple):
+    """How far the documents hold a partition of a topic, as next offsets: known so far, and now."""
+
+    known: int
+    now: int
+
+
+class Kept(NamedTuple):
+    """Documents by video, without those that are not there, and how far they hold each topic."""
+
+    positions: Mapping[Place, int]
+    documents: Mapping[str, bytes]
+
+
 class Dossiers(Protocol):
-    """The control plane's memory, one small document per video; last write wins."""
+    """The control plane's memory: one small document per video, and the offsets that they hold.
 
-    async def get(self, video: str) -> bytes | None:
-        """Return a video's document, None if there is none."""
+    Positions are those of one log, named by `log`: what was read for another one does not count.
+    Each call is one round trip. `Retry` if the store fails for now.
+    """
 
-    async def put(self, video: str, document: bytes) -> None:
-        """Keep a video's document."""
+    async def read(self, log: str, videos: Sequence[str]) -> Kept:
+        """Return all positions and the documents of these videos."""
+
+    async def put(
+        self, log: str, changes: Sequence[DossierChange], moves: Mapping[Place, Move]
+    ) -> Literal["ok", "conflict", "behind"]:
+        """Write documents and positions, all or nothing; may be repeated.
+
+        `conflict` if a document is neither `before` nor `after`: another control plane wrote it.
+        `behind` if a position is below the one known: the store lost what it had acknowledged.
+        A position that is above `now` already stays.
+        """
+
+    async def hold(self, log: str, positions: Mapping[Place, int]) -> None:
+        """Set positions, whatever they were: everything before them was read again."""
+
+    async def forget(self) -> int:
+        """Drop the positions of every log and keep the documents; return how many there were.
+
+        A control plane then reads its topics again from their beginning.
+        """
 
 
 Clock = Callable[[], float]

@@ -6,6 +6,8 @@ import pytest
 import redis as redis_client
 from kit.command import CONFIG, Done, Where, streams
 
+from streams.embedded import EmbeddedRedis
+
 AWAY = {"brokers": "127.0.0.1:1", "redis": "redis://127.0.0.1:1"}
 
 
@@ -79,3 +81,16 @@ def test_a_redis_that_may_evict_fails(where: Where) -> None:
     assert done.returncode == 1
     assert ("redis", "fail") in statuses(done)
     assert "CONFIG SET maxmemory-policy noeviction" in done.stdout
+
+
+def test_redis_is_reached_with_the_password_of_a_file_that_nothing_prints(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("p@ss/w:rd\n", "utf-8")
+    with EmbeddedRedis() as server, redis_client.Redis.from_url(server.url) as client:
+        client.config_set("requirepass", "p@ss/w:rd")
+        reached = AWAY | {"redis": server.url}
+        refused = streams("doctor", "--output", "json", **reached)
+        named = reached | {"redis_password_file": tmp_path / "password"}
+        done = streams("doctor", "--output", "json", **named)
+    assert dict(statuses(refused))["redis"] == "fail"
+    assert ("redis", "ok") in statuses(done)
+    assert "p@ss" not in done.stdout + done.stderr

@@ -148,8 +148,11 @@ async def test_another_secret_than_that_of_the_counters_is_refused(rig: Rig) -> 
     worker = rig.worker()
     await rig.caught_up()
     assert await worker.terminate() == 0
-    line = one_line(rig.run(*START, secret="another secret of 16 characters and more"), 1)
-    assert "rebuild" in line
+    for half in ("feedback", "control"):
+        start = ("worker", "--only", half)
+        line = one_line(rig.run(*start, secret="another secret of 16 characters and more"), 1)
+        assert "differ in secret" in line
+        assert "rebuild" in line
     assert rig.run("counters", "verify", "--output", "json").returncode == 0
 
 

@@ -1,4 +1,4 @@
-"""The contracts of the ports `ServingIndex` and `Dossiers`, for memory and for Redis."""
+"""The contract of the port `ServingIndex`, for memory and for Redis."""
 
 import itertools
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -12,10 +12,8 @@ from hypothesis import strategies as st
 from streams.core.receipts import ACTIONS, Action, Receipt
 from streams.embedded import EmbeddedRedis
 from streams.embedded.redis import bundled_redis_server
-from streams.runtime.memory.dossiers import MemoryDossiers
 from streams.runtime.memory.serving import MemoryServingIndex
-from streams.runtime.ports import Candidate, Dossiers, ServingIndex
-from streams.runtime.redis.dossiers import RedisDossiers
+from streams.runtime.ports import Candidate, ServingIndex
 from streams.runtime.redis.serving import RedisServingIndex
 
 BUNDLED = bundled_redis_server()
@@ -43,16 +41,6 @@ async def index(request: pytest.FixtureRequest) -> AsyncIterator[ServingIndex]:
         yield MemoryServingIndex()
         return
     driver = RedisServingIndex(emptied(request))
-    yield driver
-    await driver.close()
-
-
-@pytest.fixture(params=DRIVERS)
-async def dossiers(request: pytest.FixtureRequest) -> AsyncIterator[Dossiers]:
-    if request.param == "memory":
-        yield MemoryDossiers()
-        return
-    driver = RedisDossiers(emptied(request))
     yield driver
     await driver.close()
 
@@ -112,6 +100,12 @@ async def test_ten_decisions_come_after_nine(index: ServingIndex) -> None:
     assert list(await index.top(CARS, 10)) == [Candidate("v1", 11, 111)]
 
 
+async def test_a_stopped_video_takes_no_place_among_the_best(index: ServingIndex) -> None:
+    await index.apply([receipt(1, "start", value=9), receipt(1, "start", video="v2", value=5)])
+    await index.apply([receipt(2, "stop")])
+    assert [one.video for one in await index.top(CARS, 1)] == ["v2"]
+
+
 async def test_slices_of_a_video_stand_alone(index: ServingIndex) -> None:
     stop_of_another = receipt(5, "stop", slice_id=FANS)
     assert await index.apply([stop_of_another, receipt(4, "start"), receipt(4, "start")]) == 2
@@ -163,15 +157,3 @@ async def test_any_receipts_leave_what_they_leave_in_memory(
         assert await index.apply(own) == await model.apply(own)
     for slice_id in (CARS + suffix, FANS + suffix):
         assert list(await index.top(slice_id, 10)) == list(await model.top(slice_id, 10))
-
-
-async def test_a_video_without_a_dossier_has_none(dossiers: Dossiers) -> None:
-    assert await dossiers.get("v1") is None
-
-
-async def test_the_last_dossier_written_is_kept(dossiers: Dossiers) -> None:
-    await dossiers.put("v1", b"first")
-    await dossiers.put("v2", b"")
-    await dossiers.put("v1", b'\x00\xff{"title":"x"}')
-    assert await dossiers.get("v1") == b'\x00\xff{"title":"x"}'
-    assert await dossiers.get("v2") == b""

@@ -5,30 +5,35 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pytest
 from kit.servers import create_topics
+from prometheus_client import CollectorRegistry
 
 from streams.control.admission import dossier
-from streams.control.app import ControlPlane, Ports
+from streams.control.app import ControlPlane
+from streams.control.log import Ports
+from streams.control.metrics import ControlMetrics
 from streams.core.events import Admit, ControlRecord, Policy, Review, Takedown, Upload
 from streams.core.fold import fold
 from streams.core.partitioner import partition_of
 from streams.core.receipts import Receipt
 from streams.core.receipts import encode as encode_receipt
-from streams.core.state import PartitionState
+from streams.core.state import FRESH, Changes, PartitionState
 from streams.embedded import EmbeddedBroker
 from streams.errors import Halt, Retry, Unreachable
 from streams.runtime.codec import decode_log
-from streams.runtime.kafka import KafkaProducer, KafkaReader
+from streams.runtime.kafka import KafkaCluster, KafkaProducer, KafkaReader
 from streams.runtime.letters import read_letter
 from streams.runtime.memory.dossiers import MemoryDossiers
 from streams.runtime.memory.serving import MemoryServingIndex
-from streams.runtime.ports import Outgoing, Record
+from streams.runtime.memory.store import MemoryStore
+from streams.runtime.namespace import namespace_of
+from streams.runtime.ports import DossierChange, Kept, Move, Outgoing, Place, Record
 from streams.runtime.signing import encode
 from streams.settings import TOPICS, Secret, Settings, load_settings
 
@@ -49,8 +54,10 @@ class Stage:
         self.folder = folder
         self.producer = KafkaProducer(brokers)
         self.reader = KafkaReader(brokers)
+        self.topics = KafkaReader(brokers)
         self.dossiers = BrittleDossiers()
         self.index = MemoryServingIndex()
+        self.store = MemoryStore()
         self.planes: list[ControlPlane] = []
 
     async def plane(self, **changes: Any) -> ControlPlane:
@@ -59,9 +66,17 @@ class Stage:
             changes.get("producer", self.producer),
             changes.get("dossiers", self.dossiers),
             self.index,
+            self.store,
+            self.topics,
+            KafkaCluster(self.settings.brokers),
         )
         made = ControlPlane(
-            self.settings, SECRET, ports, self.folder, partitions=PARTITIONS, poll_s=0.05
+            self.settings,
+            changes.get("secret", SECRET),
+            ports,
+            self.folder,
+            metrics=ControlMetrics(),
+            poll_s=0.05,
         )
         self.planes.append(made)
         await made.start()
@@ -92,29 +107,55 @@ class Stage:
             found += decoded.events if record.key == key else []
         return found
 
+    async def count(self) -> None:
+        """Fold the whole log into the store, as a worker would."""
+        topic = self.settings.topic("interactions")
+        identity = await KafkaCluster(self.settings.brokers).identity(topic)
+        namespace = namespace_of(identity, self.settings, SECRET)
+        records = await self.records("interactions")
+        for partition in range(PARTITIONS):
+            own = [record for record in records if record.partition == partition]
+            state = PartitionState(partition, PARTITIONS, 1_000)
+            decoded = decode_log(own, SECRET.reveal, 1 << 20)
+            for video in state.missing(decoded.events):
+                state.load(video, {})
+            fold(state, decoded.events, decoded.offsets, decoded.elements)
+            await self.store.erase(partition)
+            end = own[-1].offset
+            await self.store.flush(partition, namespace, -1, end, state.take_changes())
+
     async def close(self) -> None:
         for plane in self.planes:
             await plane.stop()
         await self.reader.stop()
+        await self.topics.stop()
         await self.producer.stop()
 
 
 class BrittleDossiers(MemoryDossiers):
-    """Dossiers whose next writes can be made to fail, or to hang, after so many more."""
+    """Dossiers whose next writes can be made to fail, or to hang, after so many more.
+
+    `calls` counts round trips.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.away = False
+        self.calls = 0
         self.fail_after: int | None = None
         self.hang = False
         self.hanging = asyncio.Event()
 
-    async def get(self, video: str) -> bytes | None:
+    async def read(self, log: str, videos: Sequence[str]) -> Kept:
+        self.calls += bool(videos)
         if self.away:
             raise Retry("the store is away")
-        return await super().get(video)
+        return await super().read(log, videos)
 
-    async def put(self, video: str, document: bytes) -> None:
+    async def put(
+        self, log: str, changes: Sequence[DossierChange], moves: Mapping[Place, Move]
+    ) -> Literal["ok", "conflict", "behind"]:
+        self.calls += 1
         if self.fail_after is not None:
             if self.fail_after == 0:
                 if self.hang:
@@ -123,10 +164,10 @@ class BrittleDossiers(MemoryDossiers):
                 self.fail_after = None
                 raise Retry("the store is away")
             self.fail_after -= 1
-        await super().put(video, document)
+        return await super().put(log, changes, moves)
 
     def known(self, video: str) -> dossier.Dossier | None:
-        document = self._documents.get(video)
+        document = self.documents.get(video)
         return None if document is None else dossier.decode(document)
 
 
@@ -150,6 +191,7 @@ async def stage(broker: str, unique: str, tmp_path: Path) -> AsyncIterator[Stage
     made = Stage(broker, unique, folder)
     await made.producer.start()
     await made.reader.start()
+    await made.topics.start()
     try:
         yield made
     finally:
@@ -420,6 +462,96 @@ async def test_a_wrong_file_stops_the_start(stage: Stage) -> None:
         await stage.plane()
 
 
+async def test_topics_of_another_partition_count_refuse_the_start(unique: str) -> None:
+    counts = {f"{unique}.{name}": PARTITIONS for name in TOPICS}
+    with EmbeddedBroker(counts | {f"{unique}.reviews": PARTITIONS + 1}) as broker:
+        stage = Stage(broker.bootstrap, unique, CONFIG)
+        await stage.producer.start()
+        await stage.topics.start()
+        try:
+            with pytest.raises(Halt, match=r"reviews has 3 partitions and the log has 2") as halt:
+                await stage.plane()
+        finally:
+            await stage.close()
+        assert halt.value.code == "topic_conflict"
+    assert not faust_threads()
+
+
+async def test_counters_under_another_secret_refuse_the_start(stage: Stage) -> None:
+    identity = await KafkaCluster(stage.settings.brokers).identity(
+        stage.settings.topic("interactions")
+    )
+    namespace = namespace_of(identity, stage.settings, Secret("another-secret-entirely"))
+    await stage.store.flush(1, namespace, -1, 0, Changes(0, {}, FRESH))
+    with pytest.raises(Halt, match="partition 1: its counters differ in secret"):
+        await stage.plane()
+    assert await stage.controls() == []
+    assert stage.dossiers.positions == {}
+    assert not faust_threads()
+
+
+async def test_an_event_in_another_partition_than_its_videos_is_misrouted(stage: Stage) -> None:
+    plane = await stage.plane()
+    elsewhere = 1 - partition_of(b"v1", PARTITIONS)
+    await stage.send("uploads", "v1", upload(), partition=elsewhere)
+    await until(lambda: plane.outcomes["uploads", "refused"] == 1)
+    assert [reason_of(one) for one in await stage.records("uploads.dlq")] == ["misrouted"]
+
+
+async def test_an_emptied_store_is_noticed_and_its_dossiers_come_back(stage: Stage) -> None:
+    plane = await stage.plane()
+    await stage.send("uploads", "v1", upload())
+    await stage.send("reviews", "v1", verdict("limit"))
+    await stage.send("decisions", "v1", receipt(1))
+    await until(lambda: plane.outcomes["reviews", "handled"] == 1)
+    await until(lambda: plane.outcomes["decisions", "handled"] == 1)
+    said = await stage.controls("v1")
+    stage.dossiers.documents.clear()
+    stage.dossiers.positions.clear()
+    stage.index._slices.clear()
+    await stage.count()
+    await until(lambda: stage.dossiers.known("v1") is not None)
+    await until(lambda: plane.outcomes["decisions", "handled"] == 2)
+    assert await stage.index.top("discover:all", 9)
+    assert await stage.controls("v1") == said
+    assert len(await stage.controls()) == 2 * PARTITIONS  # one policy behind what must be counted
+    await stage.send("reviews", "v1", verdict("approve"))
+    await until(lambda: plane.outcomes["reviews", "handled"] == 3)
+    assert len(await stage.controls("v1")) == len(said) + 1
+
+
+async def test_a_start_reads_from_where_the_dossiers_are_not_from_the_commit(
+    stage: Stage,
+) -> None:
+    first = await stage.plane()
+    await stage.send("decisions", "v1", receipt(1))
+    await until(lambda: first.outcomes["decisions", "handled"] == 1)
+    await first.stop()
+    (log,) = stage.dossiers.positions
+    place = (stage.settings.topic("decisions"), partition_of(b"v1", PARTITIONS))
+    await stage.dossiers.hold(log, {place: 0})  # a replica that was behind took over
+    stage.index._slices.clear()
+    second = await stage.plane()
+    await until(lambda: second.outcomes["decisions", "handled"] == 1)
+    assert await stage.index.top("discover:all", 9)
+
+
+async def test_metrics_tell_what_became_of_the_records(stage: Stage) -> None:
+    plane = await stage.plane()
+    await stage.send("uploads", "v1", upload())
+    await stage.send("uploads", "v1", b"{")
+    await until(lambda: plane.outcomes["uploads", "handled"] == 1)
+    await until(lambda: plane.outcomes["uploads", "refused"] == 1)
+    registry = CollectorRegistry()
+    registry.register(plane._metrics.events)
+    registry.register(plane._metrics.letters)
+    value = registry.get_sample_value
+    for outcome in ("handled", "refused"):
+        labels = {"topic": "uploads", "outcome": outcome}
+        assert value("streams_control_events_total", labels) == 1
+    assert value("streams_control_letters_total", {"topic": "uploads", "reason": "json"}) == 1
+
+
 async def test_when_faust_gives_up_it_is_started_anew(stage: Stage) -> None:
     plane = await stage.plane()
     await stage.send("uploads", "v1", upload())
@@ -432,6 +564,7 @@ async def test_when_faust_gives_up_it_is_started_anew(stage: Stage) -> None:
 
 
 async def test_stop_leaves_nothing_behind_and_may_be_called_twice(stage: Stage) -> None:
+    await (await stage.plane()).stop()  # what it shares has its connections from now on
     tasks = asyncio.all_tasks()
     plane = await stage.plane()
     await stage.send("uploads", "v1", upload())
@@ -450,6 +583,7 @@ async def test_stop_ends_in_time_while_the_broker_is_away(unique: str, tmp_path:
         shutil.copytree(CONFIG, folder)
         stage = Stage(broker.bootstrap, unique, folder)
         await stage.producer.start()
+        await stage.topics.start()
         plane = await stage.plane()
         await stage.send("uploads", "v1", upload())
         await until(lambda: plane.outcomes["uploads", "handled"] == 1)
@@ -465,6 +599,7 @@ async def test_without_a_broker_the_start_says_so(unique: str, tmp_path: Path) -
     with EmbeddedBroker(dict.fromkeys(names, PARTITIONS)) as broker:
         stage = Stage(broker.bootstrap, unique, CONFIG)
         await stage.producer.start()
+        await stage.topics.start()
         stage.settings = msgspec.structs.replace(stage.settings, brokers="127.0.0.1:1")
         with pytest.raises(Unreachable):
             await stage.plane()

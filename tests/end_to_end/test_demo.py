@@ -109,6 +109,7 @@ def test_ctrl_c_before_the_seconds_are_over_is_an_interruption() -> None:
 
 def test_without_its_configuration_it_says_what_to_name(tmp_path: Path) -> None:
     code, out, err = ran("--config", str(tmp_path))
-    assert (code, out) == (1, "")
-    assert len(err.splitlines()) == 1
-    assert "name its folder with --config" in err
+    assert (code, out) == (2, "")
+    greeting, error = err.splitlines()
+    assert greeting.endswith("start here")
+    assert "name its folder with --config" in error

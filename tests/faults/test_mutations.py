@@ -7,34 +7,12 @@ the rule moved, so move the mutation with it. All of them, a few seconds each:
     pytest tests/faults/test_mutations.py
 """
 
-import os
-import shutil
-import subprocess
-import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
+from kit.mutations import Mutation, copy_of_project, passes, turns_red
 
-ROOT = Path(__file__).parents[2]
-WORKER = "tests/runtime/test_worker.py"
 STORE = "tests/contract/test_store.py"
-HURRIED = {"STREAMS_TEST_PATIENCE_S": "2"}
-"""A worker without one of its rules may hang; with all of them it takes milliseconds."""
-
-
-class Mutation(NamedTuple):
-    """One rule taken out: `old` becomes `new` in `file`, and `tests` matching `-k` turn red."""
-
-    rule: str
-    file: str
-    old: str
-    new: str
-    tests: str = WORKER
-    select: str = "not digest_for_any"
-
-
 PURE = [
     Mutation(
         "the store compares the watermark (twin)",
@@ -291,39 +269,7 @@ LUA = [
 @pytest.fixture(scope="module")
 def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a copy of the project in which anything may be changed."""
-    copy = tmp_path_factory.mktemp("mutated")
-    unwanted = shutil.ignore_patterns("__pycache__", "*.pyc")
-    for part in ("streams", "tests", "config"):
-        shutil.copytree(ROOT / part, copy / part, ignore=unwanted)
-    shutil.copy(ROOT / "pyproject.toml", copy)
-    return copy
-
-
-def passes(copy: Path, tests: str, select: str, environment: Mapping[str, str]) -> bool:
-    """Tell whether these tests pass in the copy."""
-    inherited = {k: v for k, v in os.environ.items() if k != "CI"}  # a copy has no real tests left
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", tests, "-x", "-q", "--timeout=15", "-k", select],
-        cwd=copy,
-        env={**inherited, "PYTHONDONTWRITEBYTECODE": "1", **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode in (0, 1), done.stdout[-2_000:] + done.stderr[-2_000:]
-    return done.returncode == 0
-
-
-def turns_red(copy: Path, mutation: Mutation, **environment: str) -> bool:
-    """Tell whether the tests fail with the rule taken out; put it back."""
-    file = copy / "streams" / mutation.file
-    whole = file.read_text("utf-8")
-    assert mutation.old in whole, f"the rule moved: {mutation.rule}"
-    file.write_text(whole.replace(mutation.old, mutation.new), "utf-8")
-    try:
-        return not passes(copy, mutation.tests, mutation.select, {**HURRIED, **environment})
-    finally:
-        file.write_text(whole, "utf-8")
+    return copy_of_project(tmp_path_factory.mktemp("mutated"))
 
 
 @pytest.mark.parametrize("tests", sorted({m.tests for m in PURE}))

@@ -6,14 +6,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kit.events import synthetic_log
-from streams.recording.checkpoint import Checkpoint
+from streams.recording.checkpoint import Checkpoint, Reached
+from streams.recording.ledger import Ledger, TargetLog
 from streams.recording.lines import Recorded
 from streams.recording.manifest import FORMAT_VERSION, Manifest
 from streams.recording.pacing import Pace
-from streams.recording.planning import Request, plan
+from streams.recording.planning import Request, plan_recording
 from streams.recording.reader import Recording
 from streams.recording.recorder import Recorder
-from streams.recording.replayer import Options, Replayer, Target, Time
+from streams.recording.replayer import Replayer, Time
+from streams.recording.routing import Options, Target
 from streams.recording.writer import RecordingWriter
 from streams.runtime.memory import MemoryCluster, MemoryLog, MemoryProducer, MemoryReader
 from streams.runtime.ports import Record
@@ -56,13 +58,15 @@ def cluster_of(log: MemoryLog) -> Brokers:
 
 
 async def start_writer(
-    cluster: Brokers, folder: Path, request: Request = UP_TO_NOW
+    cluster: Brokers, folder: Path, request: Request = UP_TO_NOW, now_ms: int = 0
 ) -> RecordingWriter:
-    """Return a writer of a new recording of this cluster."""
-    topics = await plan(cluster, cluster, request)
+    """Return a writer of a new recording of this cluster, planned at a time."""
+    topics = await plan_recording(cluster, cluster, request, now_ms)
     identity = await cluster.identity(request.topics[0])
     manifest = Manifest(
-        FORMAT_VERSION, folder.name, "2026-01-01T00:00:00+00:00", "1", identity.cluster_id, topics
+        *(FORMAT_VERSION, folder.name, "2026-01-01T00:00:00+00:00", "1"),
+        *(identity.cluster_id, topics),
+        until=request.until,
     )
     return RecordingWriter(folder, manifest, time.monotonic)
 
@@ -107,12 +111,12 @@ class Hands:
         return Time(self.clock, self.sleep, lambda: int(self.now * 1000))
 
 
-def fresh_checkpoint(recording: Recording) -> Checkpoint:
+def fresh_checkpoint(recording: Recording, to: str = "again") -> Checkpoint:
     """Return the checkpoint of a replay that has sent nothing."""
     positions: dict[str, dict[int, int]] = {}
     for topic, number in recording.places():
         positions.setdefault(topic, {})[number] = 0
-    return Checkpoint("plan", "run-1", positions, 0, None)
+    return Checkpoint("plan", "run-1", positions, 0, None, targets={to: Reached(f"{to}-1")})
 
 
 FAST = Options(pace=Pace(None))
@@ -124,9 +128,14 @@ def replayer_into(
     options: Options = FAST,
     hands: Hands | None = None,
     checkpoint: Checkpoint | None = None,
+    *,
+    file: Path | None = None,
     to: str = "again",
 ) -> Replayer:
-    """Return a replay of a recording's interactions into a topic of a cluster."""
+    """Return a replay of a recording's interactions into a topic of a cluster.
+
+    It keeps its place in `file` and, with one, looks at what the topic holds.
+    """
     counts = {to: cluster.topics()[to]}
     recorded = {TOPIC: recording.manifest.topics[TOPIC].partitions}
     return Replayer(
@@ -135,7 +144,11 @@ def replayer_into(
         Target({TOPIC: to}, counts, recorded),
         options,
         (hands or Hands()).time(),
-        checkpoint or fresh_checkpoint(recording),
+        Ledger(
+            checkpoint or fresh_checkpoint(recording, to),
+            file,
+            None if file is None else TargetLog(cluster, timestamps=options.timestamps != "now"),
+        ),
     )
 
 

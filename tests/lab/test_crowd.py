@@ -32,7 +32,7 @@ from streams.core.receipts import ACTIONS, Receipt
 from streams.core.state import PartitionState
 from streams.core.units import MICROS
 from streams.lab.crowd import SENT_TWICE, VIEW_LOST, Crowd, CrowdEvent
-from streams.lab.taste import rates_at, worth
+from streams.lab.viewers import rates_at, worth
 from streams.runtime.memory.serving import MemoryServingIndex
 
 CONFIG = Path(__file__).parents[2] / "config"

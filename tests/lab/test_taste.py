@@ -4,13 +4,12 @@ from random import Random
 from statistics import fmean
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from streams.core.events import SlicePolicy
 from streams.core.rule import DEFAULT_WEIGHTS
 from streams.core.units import MICROS
-from streams.lab.taste import Fortune, appeal_for, draw_appeals, rates_at, worth
+from streams.lab.taste import Fortune, draw_appeals
+from streams.lab.viewers import rates_at, worth
 
 HOME, NEAR, FAR = "discover:cooking", "discover:food", "discover:gaming"
 
@@ -27,29 +26,6 @@ def spec(**neighbours: int) -> SlicePolicy:
 
 
 SLICES = {HOME: spec(food=800_000), NEAR: spec(), FAR: spec(), "following:fans": spec()}
-
-
-@given(st.floats(0, 1))
-def test_rates_are_probabilities_within_the_measured_spans(appeal: float) -> None:
-    rates = rates_at(appeal)
-    assert all(0 <= rate <= 1 for rate in rates)
-    assert 0.02 <= rates.complete <= 0.31
-    assert 0.005 <= rates.like <= 0.22
-    assert rates.order == 0
-    assert rates.watched > rates.complete
-
-
-@given(st.floats(0, 1), st.floats(0, 1))
-def test_more_appeal_is_worth_more(one: float, other: float) -> None:
-    low, high = sorted((one, other))
-    assert worth(rates_at(low), DEFAULT_WEIGHTS) <= worth(rates_at(high), DEFAULT_WEIGHTS)
-
-
-@given(st.floats(70_000, 600_000))
-def test_the_appeal_for_a_value_is_worth_that_value(value: float) -> None:
-    assert worth(rates_at(appeal_for(value, DEFAULT_WEIGHTS)), DEFAULT_WEIGHTS) == pytest.approx(
-        value, abs=10
-    )
 
 
 def mean_value(fortune: Fortune, slice_id: str) -> float:

@@ -1,9 +1,10 @@
 from collections.abc import Callable
-from pathlib import Path
 
+from streams.core.state import FRESH, Changes
 from streams.errors import Halt, Unreachable
-from streams.ops.checks import attempt, check_file, check_python, check_topics
+from streams.ops.checks import attempt, check_counters, check_python, check_topics
 from streams.ops.topics import Action, Step, Topic
+from streams.runtime.memory import MemoryStore
 
 
 def broken(error: Exception) -> Callable[..., None]:
@@ -23,11 +24,6 @@ def test_what_raises_fails_with_its_message_and_what_does_not_answer_says_so() -
     assert attempt("x", lambda: None, "fine") == ("ok", "x", "fine")
 
 
-def test_a_file_is_named_by_its_name(tmp_path: Path) -> None:
-    assert check_file(tmp_path / "a.toml", lambda _: 1) == ("ok", "a.toml", "valid")
-    assert check_file(tmp_path / "a.toml", broken(Halt("no"))).status == "fail"
-
-
 def step(action: Action, why: str = "") -> Step:
     return Step(Topic("t", 1, 1, {}), action, {}, why)
 
@@ -40,3 +36,13 @@ def test_topics_fail_when_missing_or_in_conflict_and_warn_when_they_differ() -> 
 
 def test_topics_that_are_well_are_one_line() -> None:
     assert [check.status for check in check_topics([step("ok"), step("ok")])] == ["ok"]
+
+
+async def test_counters_of_another_secret_fail_and_name_what_differs() -> None:
+    store = MemoryStore()
+    assert (await check_counters(store, "secret=a", 2)).status == "ok"
+    await store.flush(1, "secret=b", -1, 0, Changes(0, {}, FRESH))
+    assert (await check_counters(store, "secret=b", 2)).status == "ok"
+    check = await check_counters(store, "secret=a", 2)
+    assert check.status == "fail"
+    assert "partition 1: its counters differ in secret (stored b, now a)" in check.message

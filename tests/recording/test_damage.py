@@ -21,14 +21,13 @@ from kit.recordings import (
 )
 from kit.recordings import record as record_whole
 
-from streams.cli.replay_inspect import require_whole
 from streams.errors import Halt
-from streams.recording.damage import log_schema, quick, thorough
+from streams.recording.damage import log_schema, quick, require_whole, strangers, thorough
 from streams.recording.lines import encode_lines, line_prefix
 from streams.recording.manifest import MANIFEST, load_manifest, save_manifest
 from streams.recording.pacing import Pace
 from streams.recording.reader import Damaged, Recording
-from streams.recording.replayer import Options
+from streams.recording.routing import Options
 from streams.recording.segments import SegmentFile, hash_file, read_frames
 
 
@@ -156,9 +155,15 @@ async def test_another_recordings_manifest(folder: Path, tmp_path: Path) -> None
     assert len(faults(folder)) == 4
 
 
-def test_a_foreign_file(folder: Path) -> None:
+def test_a_foreign_file_is_named_and_disturbs_nobody(folder: Path) -> None:
     (folder / "notes.txt").write_text("hello")
-    assert faults(folder) == ["notes.txt: does not belong to the recording; move it away"]
+    (folder / ".DS_Store").write_bytes(b"")
+    assert faults(folder) == []
+    assert strangers(Recording(folder)) == [
+        ".DS_Store: does not belong to the recording",
+        "notes.txt: does not belong to the recording",
+    ]
+    assert require_whole(Recording(folder), {TOPIC}) == strangers(Recording(folder))
 
 
 def test_an_empty_folder(tmp_path: Path) -> None:
@@ -187,7 +192,7 @@ def test_a_manifest_from_a_newer_format(folder: Path) -> None:
     fields = orjson.loads((folder / MANIFEST).read_bytes()) | {"format_version": 9}
     (folder / MANIFEST).write_bytes(orjson.dumps(fields))
     (fault,) = faults(folder)
-    assert "has format 9, this version reads up to 1" in fault
+    assert "has format 9, this version reads up to 2" in fault
 
 
 def test_a_record_behind_the_manifests_end(folder: Path) -> None:
@@ -205,7 +210,7 @@ async def test_nothing_of_a_damaged_recording_is_replayed(folder: Path) -> None:
     path = segments(folder)[3]
     path.write_bytes(path.read_bytes()[:-5])
     with pytest.raises(Damaged, match="is cut"):
-        require_whole(Recording(folder))
+        require_whole(Recording(folder), {TOPIC})
 
 
 async def test_damage_that_only_reading_shows_ends_a_replay_loudly(folder: Path) -> None:
@@ -213,7 +218,7 @@ async def test_damage_that_only_reading_shows_ends_a_replay_loudly(folder: Path)
     _, cluster = target()
     replayer = replayer_into(Recording(folder), cluster, Options())
     with pytest.raises(Damaged, match=r"partition=3.*records, manifest.json says"):
-        await replayer.run(None, lambda: False)
+        await replayer.run(lambda: False)
 
 
 async def test_what_is_not_complete_is_no_damage(tmp_path: Path) -> None:
@@ -232,9 +237,7 @@ async def test_the_digest_is_of_the_records_and_not_of_the_traces(
 ) -> None:
     recording = Recording(folder)
     _, cluster = target()
-    await replayer_into(recording, cluster, Options(pace=Pace(None), trace=True)).run(
-        None, lambda: False
-    )
+    await replayer_into(recording, cluster, Options(pace=Pace(None), trace=True)).run(lambda: False)
     again = await record_whole_again(cluster, tmp_path / "again")
     for number in range(4):
         one = thorough(recording, (TOPIC, number))

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from streams.core.receipts import decode, encode
 from streams.errors import Halt
-from streams.recording.diff import Run, compare, read_run
+from streams.recording.diff import Run, compare_runs, read_run
 
 
 def run(records: Sequence[Logged]) -> Run:
@@ -29,19 +29,19 @@ def whole(log: Sequence[Logged]) -> Any:
 
 
 def test_equal_runs_have_no_difference(whole: Run) -> None:
-    compared = compare(whole, dict(reversed(whole.items())))
+    compared = compare_runs(whole, dict(reversed(whole.items())))
     assert compared == (len(whole), len(whole), 0, None)
     assert len(whole) > 50
 
 
 def test_repeats_are_dropped_by_id(whole: Run) -> None:
     lines = [raw for raw in whole.values() for _ in range(2)]
-    assert compare(read_run(lines, "twice"), whole).first is None
+    assert compare_runs(read_run(lines, "twice"), whole).first is None
 
 
 def test_a_lost_record_is_told_from_other_counts(log: Sequence[Logged], whole: Run) -> None:
     lost = [r for n, r in enumerate(log) if 500 < n < 700 and b'"view"' in (r.value or b"")]
-    compared = compare(whole, run([r for r in log if r not in lost]))
+    compared = compare_runs(whole, run([r for r in log if r not in lost]))
     assert compared.first is not None
     assert compared.first.why.startswith(("other feedback was counted", "another event led here"))
     assert compared.differing > 1
@@ -56,7 +56,7 @@ def test_another_policy_is_told(log: Sequence[Logged], whole: Run) -> None:
         else r
         for r in log
     ]
-    assert compare(whole, run(other)).first.why == "another policy was in force"
+    assert compare_runs(whole, run(other)).first.why == "another policy was in force"
 
 
 def test_other_numbers_under_the_same_version_are_told(log: Sequence[Logged], whole: Run) -> None:
@@ -68,13 +68,13 @@ def test_other_numbers_under_the_same_version_are_told(log: Sequence[Logged], wh
         else r
         for r in log
     ]
-    first = compare(whole, run(other)).first
+    first = compare_runs(whole, run(other)).first
     assert first.why == "the policy's numbers differ under the same version"
     assert set(first.fields) >= {"price"}
 
 
 def test_a_run_that_ended_earlier_is_told(log: Sequence[Logged], whole: Run) -> None:
-    compared = compare(whole, run(log[: len(log) // 2]))
+    compared = compare_runs(whole, run(log[: len(log) // 2]))
     assert compared.first.other is None
     assert compared.first.why.startswith("only the first run decided here")
 
@@ -85,7 +85,7 @@ def test_the_first_difference_is_the_earliest_by_event_time(whole: Run) -> None:
     changed = dict(whole)
     for key in (later, earlier):
         changed[key] = encode(replace(decode(whole[key]), index=1))
-    first = compare(whole, changed).first
+    first = compare_runs(whole, changed).first
     assert first.id == earlier
     assert first.why == "the same inputs were judged otherwise: two versions of the code"
 

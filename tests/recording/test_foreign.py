@@ -1,5 +1,6 @@
 """Files that others wrote become recordings; what is neither is named with its line."""
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def kcat_line(**changes: Any) -> Any:
 
 
 def read(path: Path, partitions: Any = 4) -> Any:
-    with opened(path, topic=TOPIC, partitions=partitions) as recording:
+    with opened(path, full_name=str, partitions=partitions) as recording:
         assert quick(recording) == []
         return recording.manifest, everything(recording)
 
@@ -53,6 +54,22 @@ def test_kcat_lines_are_read_with_all_they_say(tmp_path: Path) -> None:
     assert list(one.headers) == [("a", b"1"), ("b", b"2"), ("a", b"3")]
     assert (other.key, other.value, list(other.headers)) == (None, None, [])
     assert manifest.topics[TOPIC].spans[1].start == 7
+
+
+def test_what_kcat_says_is_not_there_is_not_there(tmp_path: Path) -> None:
+    line = kcat_line(headers=["a", None, "a", "", None, "x"])
+    _, (record,) = read(write(tmp_path / "k", line))
+    assert list(record.headers) == [("a", None), ("a", b""), ("", b"x")]
+
+
+@pytest.mark.parametrize(
+    "payload", [b'{"type":"view","n":1.50}', b"[1, 2]", b"7", b"true", b'"{\\"a\\":1}"', b"null"]
+)
+def test_a_payload_may_stand_as_json(tmp_path: Path, payload: bytes) -> None:
+    line = b'{"topic":"t","partition":0,"offset":1,"key":7,"payload":%b}' % payload
+    _, (record,) = read(write(tmp_path / "k", line))
+    expected = {b'"{\\"a\\":1}"': b'{"a":1}', b"null": None}.get(payload, payload)
+    assert (record.key, record.value) == (b"7", expected)
 
 
 def test_kcat_lines_of_many_partitions_are_sorted_out(tmp_path: Path) -> None:
@@ -78,6 +95,41 @@ def test_plain_events_go_where_the_log_would_have_them(tmp_path: Path) -> None:
         assert [r.value for r in found] == [encode(event) for event in own]
         assert [r.offset for r in found] == list(range(len(own)))
         assert [r.timestamp for r in found] == [event.ts for event in own]
+
+
+def test_uploads_and_reviews_go_to_topics_of_their_own(tmp_path: Path) -> None:
+    lines = [
+        b'{"type":"upload","id":"u1","video":"v1","creator":"c","ts":%d,"duration_ms":9}' % NOW,
+        encode(view("e1", ts=NOW + 1)),
+        b'{"type":"review","id":"r1","video":"v1","ts":%d,"verdict":"limit","by":"m"}' % NOW,
+        b'{"type":"recognition","id":"g1","video":"v1","ts":%d,"source":"s","tags":[]}' % NOW,
+        b'{"type":"upload","id":"u2","video":"v1","creator":"c","ts":%d,"duration_ms":9}' % NOW,
+    ]
+    path = write(tmp_path / "e", *lines)
+    with opened(path, full_name=lambda name: f"p-{name}", partitions=4) as recording:
+        records = everything(recording)
+        counts = {name: topic.partitions for name, topic in recording.manifest.topics.items()}
+    assert [(r.topic, r.offset, r.value) for r in records] == [
+        ("p-interactions", 0, lines[1]),
+        ("p-recognitions", 0, lines[3]),
+        ("p-reviews", 0, lines[2]),
+        ("p-uploads", 0, lines[0]),
+        ("p-uploads", 1, lines[4]),
+    ]
+    assert {r.partition for r in records} == {partition_of(b"v1", 4)}
+    assert set(counts.values()) == {4}
+
+
+def test_what_waits_for_its_batch_is_bounded_in_bytes(tmp_path: Path) -> None:
+    lines = [kcat_line(partition=n % 40, offset=n, payload="x" * 50_000) for n in range(1_200)]
+    path = write(tmp_path / "k", *lines)
+    tracemalloc.start()
+    try:
+        with opened(path, full_name=str, partitions=4) as recording:
+            assert recording.manifest.records == 1_200
+        assert tracemalloc.get_traced_memory()[1] < 40 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_an_array_of_events_is_one_record(tmp_path: Path) -> None:
@@ -110,6 +162,7 @@ async def test_our_own_lines_are_read_plain_and_packed(tmp_path: Path) -> None:
         ([encode(view()), b'{"type":"view","id":"x","ts":1}'], "line 2: the event has no 'video'"),
         ([encode(view()), b'{"type":"view","video":"x","ts":"soon"}'], "line 2: "),
         ([encode(view()), b"[]"], "line 2: "),
+        ([encode(view()), b'{"type":"x","video":"v","ts":1}'], "line 2: unknown type 'x'"),
     ],
 )
 def test_what_is_neither_is_named_with_its_line(tmp_path: Path, lines: Any, said: str) -> None:

@@ -1,5 +1,6 @@
 """The manifest is written whole, and trusted only as it was written."""
 
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def test_it_holds_what_is_documented(tmp_path: Path, manifest: Manifest) -> None
     [
         ({"records": 14}, "was changed after it was written"),
         ({"manifest_sha256": "0"}, "was changed after it was written"),
-        ({"format_version": 2}, "has format 2, this version reads up to 1"),
+        ({"format_version": 3}, "has format 3, this version reads up to 2"),
         ({"format_version": "1"}, "has no format_version"),
     ],
 )
@@ -123,3 +124,22 @@ def test_a_manifest_that_cannot_be_written_leaves_the_one_before(
     with pytest.raises(OSError, match="directory"):
         save_manifest(tmp_path, manifest)
     assert (tmp_path / MANIFEST).read_bytes() == before
+
+
+def test_what_the_first_format_did_not_have_is_unknown(tmp_path: Path, manifest: Manifest) -> None:
+    save_manifest(tmp_path, manifest)
+    fields = orjson.loads((tmp_path / MANIFEST).read_bytes()) | {"format_version": 1}
+    for name in ("until", "secret", "generation_records", "manifest_sha256"):
+        del fields[name]
+    del fields["topics"]["t"]["follow"]
+    for segment in fields["segments"]:
+        del segment["longest_line"]
+    text = orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)
+    fields["manifest_sha256"] = sha256(text).hexdigest()
+    (tmp_path / MANIFEST).write_bytes(orjson.dumps(fields))
+    old = load_manifest(tmp_path)
+    assert (old.until, old.secret, old.generation_records) == (None, None, None)
+    assert old.segments[0].longest_line is None
+    assert not old.topics["t"].follow
+    save_manifest(tmp_path, old)  # a recording that is resumed is of the format of its resumer
+    assert load_manifest(tmp_path).format_version == FORMAT_VERSION

@@ -13,14 +13,15 @@ from pathlib import Path
 import orjson
 import pytest
 import redis
-from kit.events import SECRET, synthetic_log
+from confluent_kafka.admin import AdminClient, NewPartitions
+from kit.events import NOW, SECRET, encode, synthetic_log, view
 from kit.recordings import everything, seen
-from kit.servers import create_topic
+from kit.servers import create_topic, delete_topic
 
 from streams.recording.damage import quick, thorough
 from streams.recording.manifest import MANIFEST
 from streams.recording.reader import Recording
-from streams.recording.replayer import TRACE
+from streams.recording.routing import TRACE
 from streams.runtime.kafka import KafkaProducer, KafkaReader
 from streams.runtime.ports import Outgoing, Record
 
@@ -69,10 +70,22 @@ class Streams:
             await (await producer.send_batch(self.topic, number, outgoing))
         await producer.stop()
 
-    async def read(self, topic: str) -> list[Record]:
+    def measured(self, *words: object) -> tuple[str, float]:
+        """Run a command; return what it said and the most memory that it had, in MiB."""
+        script = (
+            "import resource, subprocess, sys; code = subprocess.call(sys.argv[1:]); "
+            "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); sys.exit(code)"
+        )
+        command = [sys.executable, "-c", script, sys.executable, "-m", "streams", *map(str, words)]
+        done = subprocess.run(
+            command, env=self.environment, capture_output=True, text=True, check=True, timeout=300
+        )
+        return done.stderr, int(done.stdout.split()[-1]) / 1024
+
+    async def read(self, topic: str, partitions: int = PARTITIONS) -> list[Record]:
         reader = KafkaReader(self.brokers)
         await reader.start()
-        ends = await reader.offsets(topic, range(PARTITIONS))
+        ends = await reader.offsets(topic, range(partitions))
         left = {(topic, number) for number, at in ends.items() if at.end > at.start}
         found: dict[tuple[str, int], list[Record]] = {}
         reader.assign(dict.fromkeys(left, 0))
@@ -167,7 +180,7 @@ async def test_ten_times_the_pace_holds_within_five_percent(
     streams.run("record", tmp_path / "r", "--topic", streams.topic, "--to", "now")
     to = f"{streams.topic}={stamped}"
     words = ("--target", "kafka", "--topic", to, "--speed", "10", "--yes")
-    streams.run("replay", tmp_path / "r", *words)
+    streams.run("replay", tmp_path / "r", *words, "--accept", "append-time")
     arrived = sorted((int(r.value or b""), r.timestamp) for r in await streams.read(stamped))
     began = arrived[0][1]
     took = arrived[-1][1] - began
@@ -176,21 +189,17 @@ async def test_ten_times_the_pace_holds_within_five_percent(
     assert max(late) <= 150
 
 
-async def test_a_killed_record_is_readable_resumable_and_in_the_end_whole(
-    streams: Streams, tmp_path: Path
-) -> None:
-    draw = random.Random(5)
-    folder = tmp_path / "r"
-    words: tuple[object, ...] = ("record", folder, "--topic", streams.topic)
-    kills = 0
-    for number in range(4):
+async def kill_records(streams: Streams, folder: Path, kills: int, seed: int) -> None:
+    """Record live while records are written; kill the recorder again and again."""
+    draw = random.Random(seed)
+    words: tuple[object, ...] = ("record", folder, "--topic", "interactions")
+    for number in range(kills):
         process = streams.start(*words)
         await streams.write(busy(1_500 + number))
         _wait_for(lambda: (folder / MANIFEST).exists() and _holds_records(folder))
         await asyncio.sleep(draw.random() * 1.5)  # the random point
         process.send_signal(signal.SIGKILL)
         process.communicate()
-        kills += 1
         readable = everything(Recording(folder))
         assert readable
         assert verified(folder) == len(readable)
@@ -198,7 +207,7 @@ async def test_a_killed_record_is_readable_resumable_and_in_the_end_whole(
     process = streams.start(*words)
     await streams.write(busy(700))
     expected = await streams.read(streams.topic)
-    _wait_for(lambda: len(everything(Recording(folder))) == len(expected))
+    _wait_for(lambda: Recording(folder).manifest.records >= len(expected), 120)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 0, err
@@ -206,42 +215,209 @@ async def test_a_killed_record_is_readable_resumable_and_in_the_end_whole(
     assert recording.manifest.complete
     assert seen(everything(recording)) == seen(expected)
     assert verified(folder) == len(expected)
-    assert kills == 4
 
 
-async def test_a_killed_replay_resumes_without_a_gap_and_repeats_one_batch_at_most(
-    streams: Streams, unique: str, tmp_path: Path
+async def test_a_killed_record_is_readable_resumable_and_in_the_end_whole(
+    streams: Streams, tmp_path: Path
 ) -> None:
-    await streams.write(busy(6_000))
-    folder, at = tmp_path / "r", tmp_path / "at.json"
-    streams.run("record", folder, "--topic", streams.topic, "--to", "now")
-    to = f"{streams.topic}={unique}again"
-    words = ("replay", folder, "--target", "kafka", "--topic", to, "--speed", "max", "--yes")
-    words += ("--rate", "6000/s", "--checkpoint", at, "--run-id", "r1")
-    draw = random.Random(9)
-    resume: tuple[str, ...] = ()
-    kills = 0
-    while kills < 4:
-        process = streams.start(*words, *resume)
-        before = _sent(at)
-        _wait_for(lambda: _sent(at) > before or process.poll() is not None)  # noqa: B023
-        await asyncio.sleep(draw.random() * 0.3)  # the random point
+    await kill_records(streams, tmp_path / "r", kills=4, seed=5)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+async def test_thirty_kills_of_a_record_lose_and_repeat_nothing(
+    streams: Streams, tmp_path: Path
+) -> None:
+    await kill_records(streams, tmp_path / "r", kills=30, seed=6)
+
+
+async def kill_replays(
+    streams: Streams, recording: Path, to: str, kills: int, draw: random.Random
+) -> int:
+    """Replay into a fresh topic, killed up to so many times, and then to the end; return kills."""
+    create_topic(streams.brokers, to, PARTITIONS)
+    at = recording.parent / f"{to}.json"
+    words = ("replay", recording, "--target", "kafka", "--topic", f"interactions={to}", "--yes")
+    words += ("--speed", "max", "--checkpoint", at)
+    words += ("--rate", "6000/s") if draw.random() < 0.5 else ()
+    killed = 0
+    while killed < kills:
+        process = streams.start(*words, *(("--resume",) if at.exists() else ()))
+        before = at.stat().st_mtime_ns if at.exists() else 0
+        _wait_for(lambda: _changed(at, before) or process.poll() is not None)  # noqa: B023
+        await asyncio.sleep(draw.random() * 0.15)  # the random point
         if process.poll() is not None:
             break
         process.send_signal(signal.SIGKILL)
         process.communicate()
-        kills += 1
-        resume = ("--resume",)
+        killed += 1
+    if killed and process.returncode != 0:
+        streams.run(*words, "--resume")
+    return killed
+
+
+async def test_a_killed_replay_resumes_without_a_gap_and_repeats_nothing(
+    streams: Streams, unique: str, tmp_path: Path
+) -> None:
+    await streams.write(busy(3_000))
+    streams.run("record", tmp_path / "r", "--topic", "interactions", "--to", "now")
+    source = seen(await streams.read(streams.topic))
+    draw, kills = random.Random(9), 0
+    for number in range(2):
+        to = f"{unique}again{number}"
+        kills += await kill_replays(streams, tmp_path / "r", to, 2, draw)
+        assert seen(await streams.read(to)) == source
     assert kills >= 2
-    streams.run(*words, *resume)
-    source, again = await streams.read(streams.topic), await streams.read(f"{unique}again")
-    places = [_origin(record) for record in again]
-    assert set(places) == {(r.partition, r.offset) for r in source}
-    assert len(places) - len(set(places)) <= kills * 5_000
-    for number in range(PARTITIONS):
-        firsts = list(dict.fromkeys(place for place in places if place[0] == number))
-        assert firsts == sorted(firsts)
-    assert _receipts(streams, folder, streams.topic) == _receipts_of(streams, tmp_path, unique)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1_200)
+async def test_thirty_kills_of_replays_lose_and_repeat_nothing(
+    streams: Streams, unique: str, tmp_path: Path
+) -> None:
+    await streams.write(busy(12_000))
+    streams.run("record", tmp_path / "r", "--topic", "interactions", "--to", "now")
+    source = seen(await streams.read(streams.topic))
+    draw, kills, round_ = random.Random(11), 0, 0
+    while kills < 30:
+        to = f"{unique}again{round_}"
+        kills += await kill_replays(streams, tmp_path / "r", to, min(30 - kills, 4), draw)
+        assert seen(await streams.read(to)) == source
+        round_ += 1
+
+
+async def test_partitions_that_are_added_are_recorded_too(
+    streams: Streams, brokers: str, tmp_path: Path
+) -> None:
+    await streams.write(busy(20))
+    folder = tmp_path / "r"
+    process = streams.start("record", folder, "--topic", "interactions")
+    _wait_for(lambda: (folder / MANIFEST).exists() and _holds_records(folder))
+    _grow(brokers, streams.topic, PARTITIONS + 2)
+    producer = KafkaProducer(brokers)
+    await producer.start()
+    for number in range(PARTITIONS, PARTITIONS + 2):
+        sent = [Outgoing(streams.topic, b"%d" % n, b"k", (), number) for n in range(100)]
+        await (await producer.send_batch(streams.topic, number, sent))
+    await producer.stop()
+    _wait_for(lambda: len(Recording(folder).places()) == PARTITIONS + 2)
+    _wait_for(lambda: _counts(folder)[PARTITIONS:] == [100, 100])
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 0, err
+    assert Recording(folder).manifest.complete
+
+
+async def test_a_topic_that_is_made_again_ends_its_recording(
+    streams: Streams, brokers: str, tmp_path: Path
+) -> None:
+    await streams.write(busy(20))
+    folder = tmp_path / "r"
+    process = streams.start("record", folder, "--topic", "interactions")
+    _wait_for(lambda: (folder / MANIFEST).exists() and _holds_records(folder))
+    delete_topic(brokers, streams.topic)
+    create_topic(brokers, streams.topic, PARTITIONS)
+    await streams.write(busy(60))
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1, err
+    assert not Recording(folder).manifest.complete
+
+
+async def test_a_target_that_is_made_again_is_not_resumed_into(
+    streams: Streams, brokers: str, unique: str, tmp_path: Path
+) -> None:
+    await streams.write(busy(100))
+    streams.run("record", tmp_path / "r", "--topic", "interactions", "--to", "now")
+    words = ("replay", tmp_path / "r", "--target", "kafka", "--topic", "interactions=again")
+    words += ("--speed", "max", "--checkpoint", tmp_path / "at", "--yes")
+    streams.run(*words, "--from", "-99999h")
+    _, err = streams.run(*words, "--from", "-99999h", "--resume")  # the same time as before
+    assert "0 records sent" in err
+    delete_topic(brokers, f"{unique}again")
+    create_topic(brokers, f"{unique}again", PARTITIONS)
+    _, err = streams.run(*words, "--from", "-99999h", "--resume", code=1)
+    assert "was made again" in err
+
+
+async def test_what_a_target_would_not_keep_wants_a_yes_of_its_own(
+    streams: Streams, brokers: str, unique: str, tmp_path: Path
+) -> None:
+    await streams.write(busy(50))
+    streams.run("record", tmp_path / "r", "--topic", "interactions", "--to", "now")
+    config = {
+        "cleanup.policy": "compact,delete",
+        "message.timestamp.before.max.ms": "1000",
+        "max.message.bytes": "1000",
+        "retention.ms": "3600000",
+    }
+    create_topic(brokers, f"{unique}odd", PARTITIONS + 1, config)
+    words = ("replay", tmp_path / "r", "--target", "kafka", "--topic", "interactions=odd")
+    _, plan = streams.run(*words)
+    kinds = ("partitions", "compaction", "sizes", "timestamps", "retention")
+    assert all(f"(--accept {kind})" in plan for kind in kinds)
+    _, err = streams.run(*words, "--yes", "--accept", "sizes", code=1)
+    missing = (kind for kind in kinds if kind != "sizes")
+    assert " ".join(f"--accept {kind}" for kind in missing) in err
+    assert await streams.read(f"{unique}odd") == []
+
+
+async def test_headers_without_a_value_are_byte_equal_in_the_end(
+    streams: Streams, brokers: str, unique: str, tmp_path: Path
+) -> None:
+    producer = KafkaProducer(brokers)
+    await producer.start()
+    headers = (("a", None), ("a", b""), ("b", b"\xff"))
+    for value in (b"x", None):
+        await (await producer.send(Outgoing(streams.topic, value, b"k", headers, 0, 5)))
+    await producer.stop()
+    streams.run("record", tmp_path / "r", "--topic", "interactions", "--to", "now")
+    words = ("--target", "kafka", "--topic", "interactions=again", "--speed", "max", "--yes")
+    streams.run("replay", tmp_path / "r", *words)
+    again = await streams.read(f"{unique}again")
+    assert [(r.value, tuple(r.headers)) for r in again] == [(b"x", headers), (None, headers)]
+
+
+async def test_imported_uploads_and_feedback_are_replayed_to_their_topics(
+    streams: Streams, brokers: str, unique: str, tmp_path: Path
+) -> None:
+    upload = b'{"type":"upload","id":"u","video":"v","creator":"c","ts":%d,"duration_ms":9}' % NOW
+    (tmp_path / "events.ndjson").write_bytes(upload + b"\n" + encode(view()) + b"\n")
+    create_topic(brokers, f"{unique}uploads", 8)
+    create_topic(brokers, f"{unique}more", 8)
+    words = ("replay", tmp_path / "events.ndjson", "--target", "kafka", "--speed", "max", "--yes")
+    words += ("--topic", "uploads", "--topic", "interactions=more", "--allow-same-topic")
+    streams.run(*words, "--no-trace")
+    uploads = await streams.read(f"{unique}uploads", 8)
+    views = await streams.read(f"{unique}more", 8)
+    assert [[r.value for r in records] for records in (uploads, views)] == [
+        [upload],
+        [encode(view())],
+    ]
+    _, err = streams.run(*words, "--where", "video=nobody", code=3)
+    assert "no record is selected" in err
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+async def test_memory_follows_neither_records_nor_their_size(
+    streams: Streams, brokers: str, unique: str, tmp_path: Path
+) -> None:
+    """3,000 records of 200 kB."""
+    draw = random.Random(1)
+    producer = KafkaProducer(brokers)
+    await producer.start()
+    for turn in range(3_000):
+        value = b'{"t":"%b"}' % draw.randbytes(100_000).hex().encode()
+        written = await producer.send(Outgoing(streams.topic, value, b"k", (), turn % PARTITIONS))
+        if turn % 20 == 19:
+            await written  # what waits in the producer is bounded
+    await producer.stop()
+    _, peak = streams.measured("record", tmp_path / "r", "--topic", "interactions", "--to", "now")
+    assert _counts(tmp_path / "r") == [750] * PARTITIONS
+    assert peak < 250
+    words = ("--target", "kafka", "--topic", "interactions=again", "--speed", "max", "--yes")
+    _, peak = streams.measured("replay", tmp_path / "r", *words)
+    assert peak < 250
 
 
 async def test_the_recorded_topic_is_not_replayed_into_by_accident(
@@ -321,6 +497,25 @@ def _wait_for(condition: object, seconds: float = 60) -> None:
 
 def _holds_records(folder: Path) -> bool:
     return any(path.stat().st_size for path in folder.rglob("segment-*"))
+
+
+def _grow(brokers: str, topic: str, partitions: int) -> None:
+    """Add partitions to a topic and return when the brokers have them."""
+    admin = AdminClient({"bootstrap.servers": brokers, "log_level": 0})
+    admin.create_partitions([NewPartitions(topic, partitions)])[topic].result(40)
+    _wait_for(
+        lambda: len(admin.list_topics(topic, timeout=10).topics[topic].partitions) == partitions
+    )
+
+
+def _counts(folder: Path) -> list[int]:
+    """Return how many records the manifest has of each partition, in their order."""
+    manifest = Recording(folder).manifest
+    return [sum(s.records for s in manifest.of(*place)) for place in Recording(folder).places()]
+
+
+def _changed(path: Path, before: int) -> bool:
+    return path.exists() and path.stat().st_mtime_ns != before
 
 
 def _sent(path: Path) -> int:

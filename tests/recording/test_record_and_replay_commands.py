@@ -1,18 +1,24 @@
 """`streams record` and `streams replay` as a user meets them, without any server."""
 
+import logging
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import orjson
 import pytest
-from kit.events import SECRET, encode, view
-from kit.recordings import TOPIC, busy_log, cluster_of
+from kit.events import SECRET, encode, record, view
+from kit.recordings import TOPIC, busy_log, cluster_of, log_with
 from kit.recordings import record as record_whole
 
 from streams.cli import main
+from streams.recording.manifest import load_manifest, save_manifest
+from streams.recording.planning import Request
 from streams.recording.reader import Recording
+from streams.runtime.namespace import fingerprint
+from streams.runtime.ports import Outgoing
 
 CONFIG = Path(__file__).parents[2] / "config"
 NOBODY = "127.0.0.1:1"
@@ -34,6 +40,7 @@ def streams(
     monkeypatch.setenv("STREAMS_CONFIG", str(CONFIG))
     monkeypatch.setenv("STREAMS_SECRET", SECRET.decode())
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(logging.root, "handlers", [])  # a command's own go with the test
 
     def run(*words: object) -> Ran:
         monkeypatch.setattr("sys.argv", ["streams", *map(str, words)])
@@ -132,6 +139,115 @@ def test_fold_says_that_a_part_is_not_the_whole(streams: Callable[..., Ran], fol
     assert "a part of the log is folded" in ran.err
 
 
+@pytest.mark.parametrize("words", [("--where", "type=nothing"), ("--from", "+9999h")])
+def test_an_empty_selection_is_said_and_exit_code_3(
+    streams: Callable[..., Ran], folder: Path, words: tuple[str, ...]
+) -> None:
+    ran = streams("replay", folder, "--target", "fold", *words)
+    assert ran.code == 3
+    assert "no record is selected" in ran.err
+
+
+def test_fold_says_whose_policy_decides(
+    streams: Callable[..., Ran], folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(CONFIG, tmp_path / "config")
+    plain = streams("replay", folder, "--target", "fold")
+    assert plain.code == 0
+    assert "of --config is not used" in plain.err
+    ran = streams("replay", folder, "--target", "fold", "--config", tmp_path / "config")
+    assert (ran.code, ran.out) == (1, "")
+    assert "the policy is a record of the log" in ran.err
+
+
+def test_another_secret_than_the_recorded_one_is_refused(
+    streams: Callable[..., Ran], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = load_manifest(folder)
+    manifest.secret = fingerprint(SECRET)
+    save_manifest(folder, manifest)
+    ran = streams("replay", folder, "--target", "fold")
+    assert (ran.code, "do not bear the signature" in ran.err) == (0, False)
+    monkeypatch.setenv("STREAMS_SECRET", "another secret, as long")
+    for words in (("replay", folder, "--target", "fold"), ("replay", "diff", folder, folder)):
+        ran = streams(*words)
+        assert (ran.code, ran.out) == (1, "")
+        assert "signed with another secret" in ran.err
+
+
+def test_what_lies_about_in_the_folder_is_named_and_no_more(
+    streams: Callable[..., Ran], folder: Path
+) -> None:
+    (folder / ".DS_Store").write_bytes(b"")
+    (folder / "at.json").write_bytes(b"{}")
+    for words in (("verify", folder), (folder, "--target", "fold")):
+        ran = streams("replay", *words)
+        assert ran.code == 0
+        assert "at.json: does not belong to the recording" in ran.err
+
+
+@pytest.fixture
+async def damaged_decisions(tmp_path: Path) -> Path:
+    log = busy_log(300)
+    log.create("decisions", 1)
+    log.append(Outgoing("decisions", b"{}", partition=0))
+    request = Request([TOPIC, "decisions"], to_end=True)
+    folder = tmp_path / "both"
+    await record_whole(cluster_of(log), folder, request)
+    path = next((folder / "topics" / "decisions").rglob("segment-*"))
+    raw = bytearray(path.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    path.write_bytes(raw)
+    return folder
+
+
+def test_damage_elsewhere_does_not_stop_the_fold_of_what_is_sound(
+    streams: Callable[..., Ran], damaged_decisions: Path
+) -> None:
+    ran = streams("replay", damaged_decisions, "--target", "fold")
+    assert ran.code == 0
+    assert "topics/decisions/partition=0" in ran.err
+    assert "(not needed here)" in ran.err
+    ran = streams("replay", damaged_decisions, "--target", "kafka")
+    assert (ran.code, "damaged" in ran.err) == (1, True)
+
+
+@pytest.fixture
+async def timeless(tmp_path: Path) -> Path:
+    late = [record(b"{}", 0, -1), record(b"{}", 1, 253_402_300_800_000), record(b"{}", 2, 2**62)]
+    await record_whole(cluster_of(log_with(late)), tmp_path / "late")
+    return tmp_path / "late"
+
+
+def test_times_that_no_calendar_has_are_shown_as_they_are(
+    streams: Callable[..., Ran], timeless: Path
+) -> None:
+    ran = streams("replay", "inspect", timeless)
+    assert (ran.code, f"to {2**62} ms" in ran.out) == (0, True)
+    ran = streams("replay", "inspect", timeless, "--output", "json")
+    assert orjson.loads(ran.out)[0]["first_time"] == "1969-12-31T23:59:59.999Z"
+
+
+@pytest.fixture
+async def less(tmp_path: Path) -> Path:
+    """Return a recording that lacks the last partition of `folder`."""
+    request = Request([TOPIC], offsets={(TOPIC, n): (0, None) for n in range(3)}, to_end=True)
+    await record_whole(cluster_of(busy_log(1_500)), tmp_path / "less", request)
+    return tmp_path / "less"
+
+
+def test_diff_of_records_says_what_is_missing(
+    streams: Callable[..., Ran], folder: Path, less: Path
+) -> None:
+    ran = streams("replay", "diff", folder, folder, "--records")
+    assert (ran.code, "no difference" in ran.err) == (0, True)
+    ran = streams("replay", "diff", folder, less, "--records", "--output", "json")
+    lacking = sum(segment.records for segment in load_manifest(folder).of(TOPIC, 3))
+    assert ran.code == 3
+    assert f"lacks {lacking:,} of its own" in ran.err
+    assert [row["only_one"] for row in orjson.loads(ran.out)] == [0, 0, 0, lacking]
+
+
 def test_diff_names_the_first_receipt_and_why(
     streams: Callable[..., Ran], folder: Path, tmp_path: Path
 ) -> None:
@@ -162,7 +278,7 @@ def test_a_file_of_events_is_folded_like_a_recording(
     [
         (["--speed", "0"], "write a number above 0"),
         (["--speed", "fast"], "write a number above 0"),
-        (["--rate", "x/s"], "write a number above 0"),
+        (["--rate", "x/s"], "is no rate"),
         (["--max-gap", "30"], "is no duration"),
         (["--from", "yesterday"], "is no time"),
         (["--where", "type"], "write NAME=TEXT"),
@@ -174,7 +290,7 @@ def test_what_cannot_be_understood_is_one_line(
 ) -> None:
     target = "fold" if words[0] in ("--where", "--from", "--topic") else "kafka"
     ran = streams("replay", folder, "--target", target, "--brokers", NOBODY, *words)
-    assert ran.code == (2 if "is no" in said else 1)
+    assert ran.code == (1 if words[0] == "--topic" else 2)
     assert said in ran.err.splitlines()[-1]
 
 
@@ -201,7 +317,11 @@ def test_brokers_that_do_not_answer_are_exit_code_4(
         ("record", "x", "--resume", "--topic", "t"),
         ("record", "x", "--offsets", "t=1..2"),
         ("record", "x", "--topic", "u", "--offsets", "t:0=1..2"),
+        ("record", "x", "--topic", "t", "--to", "earliest"),
+        ("record", "x", "--topic", "t", "--slack", "5"),
         ("replay", "x"),
+        ("replay", "x", "--target", "kafka", "--resume"),
+        ("replay", "x", "--target", "kafka", "--accept", "all"),
     ],
 )
 def test_wrong_usage_is_exit_code_2(streams: Callable[..., Ran], words: tuple[str, ...]) -> None:

@@ -16,13 +16,8 @@ from streams.core.receipts import encode
 from streams.errors import Halt
 from streams.recording import folding as folding_module
 from streams.recording import writer as writer_module
-from streams.recording.folding import (
-    Folder,
-    Rules,
-    namespace_of,
-    require_own,
-    starts_late,
-)
+from streams.recording.fold_checks import require_own, starts_late
+from streams.recording.folding import Folder, Rules, replay_namespace
 from streams.recording.planning import Request
 from streams.recording.reader import Recording
 from streams.recording.selection import Selection
@@ -163,7 +158,7 @@ async def test_live_counters_are_never_written_over(recording: Recording) -> Non
     folding = live(busy_log(50), 1)
     folding.fold(decoded([signed_record(takedown(seq=99), 10**6)]))
     await store.flush(1, "cluster=live", -1, 10**6, folding.state.take_changes())
-    namespace = namespace_of(recording.manifest, TOPIC, RULES)
+    namespace = replay_namespace(recording.manifest, TOPIC, RULES)
     with pytest.raises(Halt, match="holds live counters, or another replay's"):
         await require_own(store, namespace, PARTITIONS)
 
@@ -172,7 +167,7 @@ async def test_an_earlier_fold_of_the_same_recording_is_told_from_none(
     recording: Recording,
 ) -> None:
     store = MemoryStore()
-    namespace = namespace_of(recording.manifest, TOPIC, RULES)
+    namespace = replay_namespace(recording.manifest, TOPIC, RULES)
     assert await require_own(store, namespace, PARTITIONS) == []
     await fold(recording, store)
     assert await require_own(store, namespace, PARTITIONS) == [0, 1, 2, 3]
@@ -184,7 +179,7 @@ async def test_an_earlier_fold_of_the_same_recording_is_told_from_none(
 async def test_what_changes_the_result_changes_the_namespace(
     recording: Recording, other: Any
 ) -> None:
-    names = {namespace_of(recording.manifest, TOPIC, rules) for rules in (RULES, other)}
+    names = {replay_namespace(recording.manifest, TOPIC, rules) for rules in (RULES, other)}
     assert len(names) == 2
 
 
@@ -198,7 +193,7 @@ async def test_a_second_fold_into_the_same_store_is_refused(recording: Recording
 
 async def test_two_folds_at_once_into_one_store_do_not_mix(recording: Recording) -> Any:
     store = MemoryStore()
-    namespace = namespace_of(recording.manifest, TOPIC, RULES)
+    namespace = replay_namespace(recording.manifest, TOPIC, RULES)
     load = store.load
 
     async def load_late(partition: int, videos: Sequence[str]) -> Any:

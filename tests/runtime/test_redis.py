@@ -13,6 +13,7 @@ from streams.embedded import EmbeddedRedis
 from streams.embedded.child import free_ports
 from streams.embedded.redis import bundled_redis_server
 from streams.errors import Halt, Retry, Unreachable
+from streams.runtime.ports import DossierChange
 from streams.runtime.redis import RedisStore
 from streams.runtime.redis.dossiers import RedisDossiers
 from streams.runtime.redis.serving import RedisServingIndex
@@ -349,13 +350,13 @@ async def test_a_write_without_a_guard_is_never_repeated(
 ) -> None:
     async with proxy_to(server) as proxy:
         dossiers, index = RedisDossiers(proxy.url), RedisServingIndex(proxy.url)
-        await dossiers.put("v1", b"1")
-        before = calls(admin, "set")
+        assert await dossiers.put("log", [DossierChange("v1", None, b"1")], {}) == "ok"
+        before = calls(admin, "evalsha")
         proxy.lose_replies = 1
         with pytest.raises(Unreachable):
-            await dossiers.put("v1", b"2")
-        assert calls(admin, "set") == before + 1
-        assert await dossiers.get("v1") == b"2"
+            await dossiers.put("log", [DossierChange("v1", b"1", b"2")], {})
+        assert calls(admin, "evalsha") == before + 1
+        assert (await dossiers.read("log", ["v1"])).documents == {"v1": b"2"}
         before = calls(admin, "evalsha")
         proxy.lose_replies = 1
         with pytest.raises(Unreachable):

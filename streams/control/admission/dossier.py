@@ -11,12 +11,16 @@ audience follows from the facts alone, whatever the order they came in and howev
 What the log was told last stands in `told`; the difference becomes control records. They are kept
 in `unsent` before they are sent and leave it when they are acknowledged, so a control plane that
 dies in between finds them again and says them once more, with a higher `seq`.
+
+A dossier can be lost or fall back, and another log (or secret) can take the place of the one that
+was told. The video's row, folded from the log itself, then says what was told: see `as_logged`.
+Numbers continue from there, never from a clock.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -26,6 +30,7 @@ from streams.control.admission.plugins import RecogniserFault, RecogniserPlugin,
 from streams.control.admission.recognise import merge_tags
 from streams.control.admission.review import ReviewGate
 from streams.control.policy.catalogue import Catalogue
+from streams.core.counters import Video
 from streams.core.events import (
     Admit,
     Hold,
@@ -39,12 +44,14 @@ from streams.core.events import (
     Upload,
     VideoControl,
 )
+from streams.core.stages import VideoStage
 from streams.core.units import ID_MAX
 from streams.errors import DeadLetter
 
 SOURCES_MAX: Final = 64
 """A video keeps the words of at most this many recognisers, so that no input grows it for ever."""
 
+Event = Upload | Recognition | Review
 Audience = Literal["nobody", "followers", "public"]
 Word = Literal["approve", "limit", "reject", "wait"]
 _AUDIENCE: Final[dict[Word, Audience]] = {
@@ -93,7 +100,17 @@ class Told(Struct, frozen=True):
     fits: dict[str, int] = {}
 
 
-class Ruling(Struct, frozen=True):
+_TOLD: Final[dict[VideoStage, Told]] = {
+    "unknown": Told(),
+    "public": Told("public"),
+    "limited": Told("followers"),
+    "held_public": Told("public", held=True),
+    "held_limited": Told("followers", held=True),
+    "removed": Told(ended=True),
+}
+
+
+class GateRuling(Struct, frozen=True):
     """The gate's word on the facts, and the rule that spoke, for a moderator to read."""
 
     word: Word
@@ -104,17 +121,19 @@ class Ruling(Struct, frozen=True):
 class Dossier(Struct, frozen=True):
     """Everything the control plane knows of one video; stored as JSON.
 
-    `seq` is that of the latest control record, `unsent` the records not known to be in the log.
+    `seq` is that of the latest control record, `unsent` the records not known to be in the log,
+    `log` names the log that was told.
     """
 
     video: str
     upload: Upload | None = None
     heard: dict[str, Heard] = {}
     verdict: Review | None = None
-    ruling: Ruling | None = None
+    ruling: GateRuling | None = None
     told: Told = Told()
     seq: int = 0
     unsent: tuple[VideoControl, ...] = ()
+    log: str = ""
 
     @property
     def state(self) -> str:
@@ -133,29 +152,74 @@ encode: Final = msgspec.json.Encoder().encode
 decode: Final = msgspec.json.Decoder(Dossier).decode
 
 
-def advance(
-    dossier: Dossier | None, event: Upload | Recognition | Review, now_ms: int, tools: Tools
-) -> tuple[Dossier, list[VideoControl]]:
-    """Take in one event; return the dossier to store and the records to send after it, in order.
+class Logged(NamedTuple):
+    """What the log knows of a video: the log's name, and the row that its fold made.
 
-    The records are the dossier's `unsent`: those that an earlier call left there come first,
-    with a new `seq`. Once all are in the log the caller stores `settled(dossier)`. Repeats and
-    words older than the one known return the same dossier. Raises `DeadLetter` for a recogniser
-    too many.
+    `row` may be left out where a dossier of this log is known to be whole.
     """
-    before = dossier or Dossier(event.video)
-    after = _learn(before, event, tools)
-    if after is before and not before.unsent:
-        return before, []
-    after = _judge(after, tools)
-    told, steps = _steps(after, tools)
+
+    log: str
+    row: Video = Video()
+
+
+def as_logged(dossier: Dossier | None, video: str, logged: Logged) -> Dossier:
+    """Return a video's dossier, told what its row shows if the dossier is behind that.
+
+    Behind is one that is not there, was written for another log, or has a lower `seq` than the
+    last record that the fold applied. The row must be folded from all that was said of the video.
+    """
+    known = dossier or Dossier(video)
+    row = logged.row
+    if known.log == logged.log and known.seq >= row.seq:
+        return known
+    told = replace(_TOLD[row.stage], fits=row.fits)
+    return replace(known, told=told, seq=max(known.seq, row.seq), unsent=(), log=logged.log)
+
+
+def advance(
+    dossier: Dossier | None,
+    event: Event,
+    now_ms: int,
+    tools: Tools,
+    logged: Logged,
+) -> Dossier:
+    """Take in one event; return the dossier, with the records to send after it in `unsent`.
+
+    Those that an earlier call left there come first, with a new `seq`. Once all are in the log
+    the caller stores `settled(dossier)`. Repeats and words older than the one known return the
+    same dossier. Raises `DeadLetter` for a recogniser too many. `now_ms` becomes the records' time.
+    """
+    after = learn(as_logged(dossier, event.video, logged), event, tools)
+    if after is dossier and not after.unsent:
+        return after
+    return speak(after, event.id, now_ms, tools)
+
+
+def learn(dossier: Dossier, event: Event, tools: Tools) -> Dossier:
+    """Take in one event's facts and say nothing; the same dossier if it brings nothing new."""
+    after = _learn(dossier, event, tools)
+    return dossier if after is dossier else _judge(after, tools)
+
+
+def speak(dossier: Dossier, cause: str, now_ms: int, tools: Tools) -> Dossier:
+    """Return the dossier with all in `unsent` that its log lacks; `cause` goes into their ids."""
+    told, steps = _steps(dossier, tools)
     unsent: list[VideoControl] = []
-    seq = after.seq
-    for record in (*after.unsent, *_records(after, steps, event.id, now_ms)):
-        seq = max(seq + 1, now_ms * 1000)
+    seq = dossier.seq
+    for record in (*dossier.unsent, *_records(dossier, steps, cause, now_ms)):
+        seq += 1
         unsent.append(replace(record, seq=seq))
-    after = replace(after, told=told, seq=seq, unsent=tuple(unsent))
-    return after, unsent
+    return replace(dossier, told=told, seq=seq, unsent=tuple(unsent))
+
+
+def latest(dossier: Dossier) -> tuple[str, int]:
+    """Return id and time of the latest upload or verdict, of nothing if there is neither.
+
+    Without either there is nothing to say that would bear them.
+    """
+    known = [(event.ts, event.id) for event in (dossier.upload, dossier.verdict) if event]
+    ts, name = max(known, default=(0, ""))
+    return name, ts
 
 
 def settled(dossier: Dossier) -> Dossier:
@@ -166,7 +230,7 @@ def settled(dossier: Dossier) -> Dossier:
 # ---------------------------------------------------------------------------- facts
 
 
-def _learn(dossier: Dossier, event: Upload | Recognition | Review, tools: Tools) -> Dossier:
+def _learn(dossier: Dossier, event: Event, tools: Tools) -> Dossier:
     """Return the dossier with the event's facts; the same object if it brings nothing new."""
     match event:
         case Upload():
@@ -229,19 +293,25 @@ def _judge(dossier: Dossier, tools: Tools) -> Dossier:
         return dossier
     rule = tools.gate.first_rule(dossier.upload, _tags(dossier))
     if rule is None:
-        return replace(dossier, ruling=Ruling("wait", "", "no rule fits"))
-    return replace(dossier, ruling=Ruling(rule.verdict, rule.name, rule.reason))
+        return replace(dossier, ruling=GateRuling("wait", "", "no rule fits"))
+    return replace(dossier, ruling=GateRuling(rule.verdict, rule.name, rule.reason))
 
 
 def _audience(dossier: Dossier) -> Audience:
-    """Return who may see the video; a moderator's reject is not a matter of audience."""
-    if dossier.ruling is None:
-        return "nobody"
-    return _AUDIENCE[dossier.verdict.verdict if dossier.verdict else dossier.ruling.word]
+    """Return who may see the video; a moderator's reject is not a matter of audience.
+
+    Of a video whose upload is not known any more the verdict alone decides, and without one the
+    log.
+    """
+    if dossier.verdict is not None:
+        return _AUDIENCE[dossier.verdict.verdict]
+    if dossier.ruling is not None:
+        return _AUDIENCE[dossier.ruling.word]
+    return "nobody" if dossier.told.held else dossier.told.audience
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ControlStep:
     """One control record to be: its kind, the word that its id begins with, its own fields."""
 
     kind: type[VideoControl]
@@ -249,22 +319,25 @@ class Step:
     fields: Mapping[str, Any]  # of the kind's constructor, each as its type says
 
 
-def _steps(dossier: Dossier, tools: Tools) -> tuple[Told, list[Step]]:
+def _steps(dossier: Dossier, tools: Tools) -> tuple[Told, list[ControlStep]]:
     """Return what the log will have been told, and the steps from there to here."""
     told = dossier.told
     if told.ended:
         return told, []
     if dossier.verdict is not None and dossier.verdict.verdict == "reject":
-        return replace(told, ended=True), [Step(Takedown, "takedown", {})]
+        return replace(told, ended=True), [ControlStep(Takedown, "takedown", {})]
     wanted, upload = _audience(dossier), dossier.upload
-    if upload is None or (told.audience == wanted == "nobody"):
+    if told.audience == "nobody" and (upload is None or wanted == "nobody"):
         return told, []
-    matches = tools.catalogue.matches(_tags(dossier), upload.city)
-    fits: dict[str, int] = {name: fit for name, fit in matches if fit}
+    matches = () if upload is None else tools.catalogue.matches(_tags(dossier), upload.city)
+    fits: dict[str, int] = dict(told.fits)
+    if upload is not None:
+        fits = {name: fit for name, fit in matches if fit}
     if told.audience == "nobody":
+        assert upload is not None
         starts = tools.catalogue.first_slices(matches, tools.first_slices)
         admission = _admission(upload, wanted, starts, tools) | {"fits": fits}
-        return Told(wanted, fits=fits), [Step(Admit, "admit", admission)]
+        return Told(wanted, fits=fits), [ControlStep(Admit, "admit", admission)]
     now = wanted if wanted != "nobody" else told.audience
     held = wanted == "nobody"
     return Told(now, held=held, fits=fits), list(_changes(told, now, held=held, fits=fits))
@@ -282,26 +355,28 @@ def _admission(
     }
 
 
-def _changes(told: Told, now: Audience, *, held: bool, fits: dict[str, int]) -> Iterator[Step]:
+def _changes(
+    told: Told, now: Audience, *, held: bool, fits: dict[str, int]
+) -> Iterator[ControlStep]:
     """Yield the steps of an admitted video.
 
     A smaller audience comes before a release, a larger one after it: in between nobody sees what
     they may not, and the fold looks for the next crowd of a video that is not held.
     """
     if fits != told.fits:
-        yield Step(Revise, "refit", {"fits": fits})
+        yield ControlStep(Revise, "refit", {"fits": fits})
     if held and not told.held:
-        yield Step(Hold, "hold", {})
+        yield ControlStep(Hold, "hold", {})
     if (told.audience, now) == ("public", "followers"):
-        yield Step(Revise, "limit", {"limited": True})
+        yield ControlStep(Revise, "limit", {"limited": True})
     if told.held and not held:
-        yield Step(Release, "release", {})
+        yield ControlStep(Release, "release", {})
     if (told.audience, now) == ("followers", "public"):
-        yield Step(Revise, "widen", {"limited": False})
+        yield ControlStep(Revise, "widen", {"limited": False})
 
 
 def _records(
-    dossier: Dossier, steps: Sequence[Step], cause: str, now_ms: int
+    dossier: Dossier, steps: Sequence[ControlStep], cause: str, now_ms: int
 ) -> Iterator[VideoControl]:
     for step in steps:
         named = _control_id(step.word, cause)

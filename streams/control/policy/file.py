@@ -26,7 +26,7 @@ from streams.shapes import shaped
 
 _HOUR_MS: Final = 3_600_000
 _SMALLEST: Final = Decimal(1) / MICROS
-_EPOCH_MS: Final = 1_000_000_000_000
+EPOCH_MS: Final = 1_000_000_000_000
 """The least time that a record may bear; stands in a draft for the time of its broadcast."""
 
 
@@ -75,7 +75,7 @@ def _draft(file: "_PolicyFile", catalogue: Catalogue, where: str) -> Policy:
     }
     return Policy(
         id="policy",
-        ts=_EPOCH_MS,
+        ts=EPOCH_MS,
         seq=1,
         version=file.name,
         weights=Weights(**weights),

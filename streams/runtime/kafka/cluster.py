@@ -29,6 +29,10 @@ CHANGE_S: Final = 5.0
 """How long a change may take; it is not sent again, for it may have been made."""
 REACHED_S: Final = 1.0
 """How long any broker may take to say that it is there."""
+_COORDINATOR_AWAY: Final = frozenset(
+    ("COORDINATOR_LOAD_IN_PROGRESS", "COORDINATOR_NOT_AVAILABLE", "NOT_COORDINATOR")
+)
+"""It passes, though librdkafka does not call it retriable: a broker that just started."""
 _SILENCE: Final = frozenset(("_TRANSPORT", "_TIMED_OUT", "_ALL_BROKERS_DOWN", "_RESOLVE"))
 
 Call = Callable[
@@ -185,7 +189,7 @@ class KafkaCluster:
         if reason.name() in _SILENCE:
             text = f"no Kafka broker at {self._brokers}: {reason.str()}; check --brokers"
             return Unreachable(text)
-        if reason.retriable():
+        if reason.retriable() or reason.name() in _COORDINATOR_AWAY:
             return Retry(f"Kafka at {self._brokers}: {reason.str()}")
         return Halt(f"Kafka at {self._brokers}: {reason.str()}", code="kafka")
 

@@ -126,6 +126,11 @@ class MemoryLog:
         self._made[topic] = self._made.get(topic, 0) + 1
         self._configs[topic] = {}
 
+    def grow(self, topic: str, partitions: int) -> None:
+        """Add partitions to a topic, up to so many; it stays the same topic."""
+        logs = self._logs(topic)
+        logs += [_PartitionLog() for _ in range(partitions - len(logs))]
+
     def delete(self, topic: str) -> None:
         """Delete a topic with its records; `Halt` if it does not exist."""
         self._logs(topic)

@@ -1,31 +1,90 @@
-"""The control plane's memory in Redis: one string per video, `s:dossier:<video>`."""
+"""The control plane's memory in Redis: one string per video and the offsets that they hold.
 
-from typing import Final
+Keys: `s:dossier:<video>` string, `s:dossiers:held` hash: `<log> <partition> <topic>` -> offset.
+"""
 
-from streams.runtime.redis.connection import call, connect, sorted_errors
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal
+
+from redis import exceptions
+
+from streams.runtime.ports import DossierChange, Kept, Move, Place
+from streams.runtime.redis.connection import Script, Word, call, connect, pipelined, sorted_errors
+
+_HELD: Final = "s:dossiers:held"
+_PUT: Final = Script("dossiers.lua")
 
 
 class RedisDossiers:
-    """The port `Dossiers`: one string per video."""
+    """The port `Dossiers`: one string per video, one hash of positions."""
 
     def __init__(self, url: str, *, timeout_s: float = 5.0) -> None:
         self._client: Final = connect(url, timeout_s)
 
-    async def get(self, video: str) -> bytes | None:
-        """Return a video's document, None if there is none."""
+    async def read(self, log: str, videos: Sequence[str]) -> Kept:
+        """Return all positions and the documents of these videos."""
+        commands: list[Sequence[Word]] = [("HGETALL", _HELD)]
+        if videos:
+            commands.append(("MGET", *map(_key, videos)))
         with sorted_errors():
-            document: bytes | None = await call(self._client, "GET", _dossier_key(video))
-        return document
+            held, *found = await pipelined(self._client, commands)
+            positions = dict(_position(*entry) for entry in held.items() if _of(log, entry[0]))
+        stored = zip(videos, found[0] if found else (), strict=True)
+        return Kept(positions, {video: text for video, text in stored if text is not None})
 
-    async def put(self, video: str, document: bytes) -> None:
-        """Keep a video's document."""
+    async def put(
+        self, log: str, changes: Sequence[DossierChange], moves: Mapping[Place, Move]
+    ) -> Literal["ok", "conflict", "behind"]:
+        """Write documents and positions in one script, all or nothing; see the port."""
+        keys = [_HELD, *(_key(change.video) for change in changes)]
+        moved = [w for place, move in moves.items() for w in (_field(log, place), *move)]
+        documents = [w for change in changes for w in (change.before or b"", change.after)]
+        words: list[Word] = [len(keys), *keys, len(moves), *moved, *documents]
         with sorted_errors():
-            await call(self._client, "SET", _dossier_key(video), document)
+            try:
+                answer = await call(self._client, "EVALSHA", _PUT.sha, *words)
+            except exceptions.NoScriptError:
+                answer = await call(self._client, "EVAL", _PUT.body, *words)
+        return _ANSWERS[answer]
+
+    async def hold(self, log: str, positions: Mapping[Place, int]) -> None:
+        """Set positions, whatever they were."""
+        fields = [w for place, at in positions.items() for w in (_field(log, place), at)]
+        if fields:
+            with sorted_errors():
+                await call(self._client, "HSET", _HELD, *fields)
+
+    async def forget(self) -> int:
+        """Drop the positions of every log; return how many there were."""
+        with sorted_errors():
+            count, _ = await pipelined(self._client, [("HLEN", _HELD), ("DEL", _HELD)])
+        return int(count)
 
     async def close(self) -> None:
         """Disconnect. Idempotent."""
         await self._client.aclose()
 
 
-def _dossier_key(video: str) -> str:
+_ANSWERS: Final[Mapping[bytes, Literal["ok", "conflict", "behind"]]] = {
+    b"ok": "ok",
+    b"conflict": "conflict",
+    b"behind": "behind",
+}
+
+
+def _key(video: str) -> str:
     return f"s:dossier:{video}"
+
+
+def _field(log: str, place: Place) -> str:
+    topic, partition = place
+    return f"{log} {partition} {topic}"
+
+
+def _of(log: str, field: bytes) -> bool:
+    return field.startswith(log.encode() + b" ")
+
+
+def _position(field: bytes, offset: bytes) -> tuple[Place, int]:
+    _, partition, topic = field.decode().split(" ", 2)
+    return (topic, int(partition)), int(offset)

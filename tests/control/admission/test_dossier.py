@@ -12,7 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.control.admission import dossier
-from streams.control.admission.dossier import SOURCES_MAX, Dossier, Tools, advance, settled
+from streams.control.admission.dossier import (
+    SOURCES_MAX,
+    Dossier,
+    Logged,
+    Tools,
+    advance,
+    settled,
+)
 from streams.control.admission.plugins import RecogniserFault
 from streams.control.admission.review import ReviewGate
 from streams.control.admission.taxonomy import TagKey
@@ -155,11 +162,12 @@ class Desk:
         """Handle one event; `dies` before or after its records are in the log, then repeats."""
         before = None if self.stored is None else dossier.decode(self.stored)
         self.now_ms += 1
-        after, records = advance(before, event, self.now_ms, self.tools)
+        logged = Logged("log", self.log.state.videos["v1"].row)
+        after = advance(before, event, self.now_ms, self.tools, logged)
         self.stored = dossier.encode(after)
         if dies == "before":
             return
-        self.log.append(records)
+        self.log.append(after.unsent)
         if dies != "after":
             self.stored = dossier.encode(settled(after))
 
@@ -317,7 +325,7 @@ def test_an_admission_carries_what_the_decision_needs() -> None:
     desk = after([upload(city="沈阳市", followers=1_000, commercial=True)])
     (admit,) = desk.log.records
     assert isinstance(admit, Admit)
-    assert (admit.id, admit.ts, admit.seq) == ("admit-u1", NOW_MS + 1, (NOW_MS + 1) * 1000)
+    assert (admit.id, admit.ts, admit.seq) == ("admit-u1", NOW_MS + 1, 1)
     assert (admit.tier, admit.commercial, admit.limited) == ("established", True, False)
     assert admit.starts == ["following:fans", "nearby:shenyang", "discover:football"]
     fits = {"following:fans": 1_000_000, "nearby:shenyang": 1_000_000, "discover:football": 800_000}
@@ -354,6 +362,78 @@ def test_the_number_of_control_records_rises_also_when_the_clock_falls() -> None
     assert numbers == sorted(set(numbers))
 
 
+def test_numbers_are_counted_from_one_whatever_the_clock_says() -> None:
+    desk = after([upload(), review("limit"), review("approve", "m2", NOW_MS + 1)])
+    assert [record.seq for record in desk.log.records] == [1, 2, 3]
+
+
+def test_numbers_that_a_clock_once_gave_are_counted_on() -> None:
+    desk = after([upload()])
+    desk.stored = dossier.encode(msgspec.structs.replace(desk.dossier, seq=NOW_MS * 1000))
+    desk.take(review("limit"))
+    assert desk.log.records[-1].seq == NOW_MS * 1000 + 1
+
+
+@pytest.mark.parametrize(
+    ("lost", "found", "words", "audience"),
+    [
+        ([upload()], review("limit"), ["admit", "limit"], "followers"),
+        (
+            [upload(), review("limit")],
+            review("approve", "m2"),
+            ["admit", "limit", "widen"],
+            "public",
+        ),
+        (
+            [upload(), seen(CASINO)],
+            review("approve"),
+            ["admit", "hold", "release"],
+            "public",
+        ),
+        (
+            [upload(), seen(CASINO)],
+            seen(name="r2", source="ear"),
+            ["admit", "hold"],
+            "nobody",
+        ),
+        ([upload()], seen(football(0)), ["admit"], "public"),
+        ([upload()], review("reject"), ["admit", "takedown"], "removed"),
+        ([upload(), review("reject")], review("approve", "m2"), ["admit", "takedown"], "removed"),
+    ],
+)
+def test_an_event_on_a_video_whose_dossier_is_gone_starts_from_its_row(
+    lost: list[Event], found: Event, words: list[str], audience: str
+) -> None:
+    desk = after(lost)
+    desk.stored = None
+    desk.take(found)
+    assert (desk.log.words, desk.log.audience, desk.log.refused) == (words, audience, 0)
+
+
+def test_a_dossier_older_than_the_row_goes_on_from_the_row() -> None:
+    desk = after([upload()])
+    older = desk.stored
+    desk.take(review("limit"))
+    desk.stored = older
+    desk.take(review("approve", "m2", NOW_MS + 2))
+    assert desk.log.words == ["admit", "limit", "widen"]
+    assert (desk.log.audience, desk.dossier.seq) == ("public", 3)
+
+
+@pytest.mark.parametrize("events", [[upload()], [upload(), review("limit")], [review("reject")]])
+def test_what_another_log_was_told_is_said_again_to_this_one(events: list[Event]) -> None:
+    desk = after(events)
+    before = desk.log.audience
+    desk.log = Log()
+    elsewhere = Logged("another log", desk.log.state.videos["v1"].row)
+    known = advance(desk.dossier, events[-1], NOW_MS, TOOLS, elsewhere)
+    desk.log.append(known.unsent)
+    assert (desk.log.audience, known.log) == (before, "another log")
+    assert desk.log.records[0].seq > len(events) - 1
+    repeated = advance(settled(known), events[-1], NOW_MS, TOOLS, elsewhere)
+    assert repeated == settled(known)
+
+
 def test_a_lost_dossier_cannot_undo_what_the_log_knows() -> None:
     desk = after([upload(), review("reject")])
     desk.stored = None
@@ -363,7 +443,7 @@ def test_a_lost_dossier_cannot_undo_what_the_log_knows() -> None:
 
 def test_long_ids_stay_within_the_alphabet_and_length_of_ids() -> None:
     (admit,) = after([upload(id="u" * 64)]).log.records
-    again, _ = advance(None, upload(id="u" * 64), NOW_MS + 77, TOOLS)
+    again = advance(None, upload(id="u" * 64), NOW_MS + 77, TOOLS, Logged("log"))
     assert len(admit.id) <= 64
     assert admit.id == again.unsent[0].id
 

@@ -1,0 +1,163 @@
+"""Dossiers that were lost are made again from the topics that they came from.
+
+Redis may be emptied, restored from an older dump or failed over to a replica that was behind, and
+another log or secret may take the place of the one that was told. Then everything that the topics
+still hold is learned first, in silence, and only with all facts known is said what the log lacks:
+half of the facts would show a video to people from whom the other half keeps it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from streams.control.admission.register import TOPICS, Register
+from streams.control.log import ControlLog, Ports
+from streams.control.metrics import ControlMetrics
+from streams.core.units import NEVER
+from streams.errors import Retry, Unreachable
+from streams.runtime.codec import ControlTopic
+from streams.runtime.ports import Offsets, Place
+from streams.settings import Settings
+
+log: Final = logging.getLogger("streams.control")
+
+BATCH: Final = 200
+"""Videos and records that are taken at once."""
+FETCH_MS: Final = 500
+COORDINATOR_TRIES: Final = 20
+COORDINATOR_PAUSE_S: Final = 0.5
+
+
+class Recovery:
+    """Finds partitions whose dossiers hold less than was read of their topics, and mends them."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        control_log: ControlLog,
+        ports: Ports,
+        register: Register,
+        metrics: ControlMetrics,
+    ) -> None:
+        self._settings = settings
+        self._log = control_log
+        self._ports = ports
+        self._register = register
+        self._metrics = metrics
+        self._handled: Final[dict[Place, int]] = {}
+        self._behind: set[int] = set()
+
+    async def look(self) -> bool:
+        """Find out what has to be read again; tell whether that is anything.
+
+        Behind is a partition of which the dossiers hold less than this process or its group had
+        read, or hold nothing while its topics are not empty. `Retry` if Kafka or Redis do not
+        answer.
+        """
+        kept = await self._ports.dossiers.read(self._log.name, ())
+        committed = await self._committed()
+        known = self._register.known
+        ends = await self._bounds(self._log.topic)
+        fresh: dict[Place, int] = {}
+        for topic in (*TOPICS, "decisions"):
+            name = self._settings.topic(topic)
+            for partition, bounds in (await self._bounds(name)).items():
+                place = (name, partition)
+                held = kept.positions.get(place)
+                handled = max(committed.get(place, 0), known.get(place, 0))
+                self._handled[place] = handled if handled <= bounds.end else 0
+                if held is None or held > bounds.end:  # never held, or the topic was made again
+                    fresh[place] = bounds.start
+                if topic != "decisions" and self._is_behind(place, held, bounds):
+                    self._note(partition, ends.get(partition))
+        await self._ports.dossiers.hold(self._log.name, fresh)
+        known.clear()
+        known.update({**kept.positions, **fresh})
+        if self._behind:
+            log.warning("reading the control topics again: partitions %s", sorted(self._behind))
+        return bool(self._behind)
+
+    def _note(self, partition: int, bounds: Offsets | None) -> None:
+        """Note that a partition is behind, and the end of its log now: its rows must cover that.
+
+        Once noted it stays: with an end that moves on, a log in use would never be counted.
+        """
+        counted = self._log.counted
+        if partition not in self._behind or counted[partition] == NEVER:
+            counted[partition] = NEVER if bounds is None else bounds.end - 1
+        self._behind.add(partition)
+
+    async def run(self) -> None:
+        """Read again what `look` found; `Retry` if it must go on later: nothing is lost then."""
+        self._metrics.recovering.set(1)
+        videos = 0
+        for partition in sorted(self._behind):
+            videos += await self._mend(partition)
+            self._behind.discard(partition)
+        self._metrics.recovering.set(0)
+        log.info("the control topics are read again: %d videos known", videos)
+
+    async def _mend(self, partition: int) -> int:
+        """Learn what the topics hold of one partition, then say what its log lacks."""
+        videos: set[str] = set()
+        ends: dict[Place, int] = {}
+        for topic in TOPICS:
+            name = self._settings.topic(topic)
+            bounds = (await self._bounds(name)).get(partition)
+            if bounds is None:
+                raise Retry(f"{name}[{partition}] does not answer")
+            ends[name, partition] = bounds.end
+            videos |= await self._learn(topic, partition, bounds)
+        ordered = sorted(videos)
+        for first in range(0, len(ordered), BATCH):
+            await self._register.speak(ordered[first : first + BATCH])
+        await self._ports.dossiers.hold(self._log.name, ends)
+        self._register.known.update(ends)
+        return len(videos)
+
+    async def _learn(self, topic: ControlTopic, partition: int, bounds: Offsets) -> set[str]:
+        """Take in the facts of one topic's partition; return the videos that they are about."""
+        name, videos = self._settings.topic(topic), set[str]()
+        kept = await self._ports.dossiers.read(self._log.name, ())
+        held = kept.positions.get((name, partition), 0)
+        start = held if bounds.start <= held <= bounds.end else bounds.start
+        reader = self._ports.reader
+        reader.assign({(name, partition): start})
+        while await reader.position(name, partition) < bounds.end:
+            batches = await reader.fetch(FETCH_MS, BATCH)
+            records = [r for r in batches.get((name, partition), ()) if r.offset < bounds.end]
+            videos |= set(await self._register.learn(topic, records, self._handled))
+        return videos
+
+    def _is_behind(self, place: Place, held: int | None, bounds: Offsets) -> bool:
+        """Tell whether there is something to learn again; say what cannot be any more."""
+        if held is None or held > bounds.end:
+            return bounds.start < bounds.end
+        if held < bounds.start:
+            log.error(
+                "%s[%d]: offsets %d to %d are no longer in the topic (retention): what they said "
+                "and no dossier holds is lost",
+                *place,
+                held,
+                bounds.start - 1,
+            )
+        return held < self._handled[place]
+
+    async def _committed(self) -> Mapping[Place, int]:
+        """Ask for the group's positions until its coordinator, just started maybe, knows them."""
+        for _ in range(COORDINATOR_TRIES):
+            try:
+                return await self._ports.cluster.committed(self._log.group)
+            except Unreachable:
+                raise
+            except Retry:
+                await asyncio.sleep(COORDINATOR_PAUSE_S)
+        return await self._ports.cluster.committed(self._log.group)
+
+    async def _bounds(self, topic: str) -> Mapping[int, Offsets]:
+        partitions: Sequence[int] = range(self._log.partitions)
+        bounds = await self._ports.reader.offsets(topic, partitions)
+        if missing := sorted(set(partitions) - bounds.keys()):
+            log.warning("partitions %s of %s do not answer: not compared", missing, topic)
+        return bounds

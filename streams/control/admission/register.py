@@ -1,0 +1,309 @@
+"""Dossiers in step with the log: events in, control records out, a batch at a time.
+
+Per batch: one read, one guarded write before anything is said and one after all of it is
+acknowledged; the last one also stores up to which offset the dossiers hold each topic. Every
+write names what it was made from, so of two control planes with the same video one reads it again.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from streams.control.admission import dossier
+from streams.control.admission.dossier import Dossier, Event, Logged, Tools
+from streams.control.log import ControlLog, now_ms
+from streams.control.metrics import ControlMetrics
+from streams.core.counters import Video
+from streams.core.events import Review
+from streams.core.partitioner import partition_of
+from streams.errors import DeadLetter, Retry
+from streams.runtime.codec import FUTURE_MS, ControlTopic, decode_one
+from streams.runtime.ports import DossierChange, Dossiers, Move, Place, Record
+from streams.settings import Settings
+
+log: Final = logging.getLogger("streams.control")
+
+TOPICS: Final[tuple[ControlTopic, ...]] = ("uploads", "recognitions", "reviews")
+Outcome = Literal["handled", "refused", "retried"]
+
+
+class FellBack(Exception):
+    """The store lost what it had acknowledged: dossiers must be read again from the topics."""
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Events of one topic in order, and what became of them.
+
+    `stored` are documents as they were read and `before` the dossiers in them, `logged` is what
+    the log knows, `dossiers` what they become; `failure` is that of an event which must come
+    again, though the others are done.
+    """
+
+    events: list[tuple[Event, Record]] = field(default_factory=list)
+    refused: list[tuple[Record, DeadLetter]] = field(default_factory=list)
+    stored: Mapping[str, bytes] = field(default_factory=dict)
+    before: dict[str, Dossier | None] = field(default_factory=dict)
+    logged: dict[str, Logged] = field(default_factory=dict)
+    dossiers: dict[str, Dossier] = field(default_factory=dict)
+    failure: Exception | None = None
+
+    def videos(self) -> list[str]:
+        return sorted({event.video for event, _ in self.events})
+
+    def known(self, video: str) -> Dossier | None:
+        return self.dossiers.get(video, self.before[video])
+
+    def changed(self) -> dict[str, Dossier]:
+        return {v: now for v, now in self.dossiers.items() if now is not self.before[v]}
+
+
+class Register:
+    """Handles events of the control topics; one batch after the other, whatever the topic.
+
+    `tools` gives the rules in force. `known` is how far this process knows the store to hold each
+    topic: less than that is a loss.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        control_log: ControlLog,
+        dossiers: Dossiers,
+        tools: Callable[[], Tools],
+        metrics: ControlMetrics,
+    ) -> None:
+        self.outcomes: Final[Counter[tuple[str, Outcome]]] = Counter()
+        self.known: Final[dict[Place, int]] = {}
+        self._settings = settings
+        self._log = control_log
+        self._dossiers = dossiers
+        self._tools = tools
+        self._metrics = metrics
+        self._turn = asyncio.Lock()
+
+    async def positions(self) -> Mapping[Place, int]:
+        """Return from where each topic is to be read; `FellBack` if they went back."""
+        kept = await self._dossiers.read(self._log.name, ())
+        self._require_whole(kept.positions)
+        for place, position in kept.positions.items():
+            self.known.setdefault(place, position)
+        return kept.positions
+
+    async def handle(self, topic: ControlTopic, records: Sequence[Record]) -> None:
+        """Handle records of a topic until their consequences are durable.
+
+        `Retry` if that must be tried again, `FellBack` if dossiers were lost; both change nothing
+        that repeating it does not put right.
+        """
+        async with self._turn:
+            batch = await self._read(topic, records)
+            self._advance(batch)
+            if batch.failure is not None:
+                await self._store(batch, {})
+                raise batch.failure
+            await self._refuse(batch)
+            await self._store(batch, self._moves(records))
+        self.count(topic, "handled", len(batch.events))
+        self._tell(topic, batch)
+
+    async def hold(self, records: Sequence[Record]) -> None:
+        """Store that records which concern no dossier are done."""
+        await self._put([], self._moves(records))
+
+    async def learn(
+        self, topic: ControlTopic, records: Sequence[Record], lettered: Mapping[Place, int]
+    ) -> Collection[str]:
+        """Take in the facts of records that are read again, and return their videos; says nothing.
+
+        A record below `lettered` is in the dead letters already.
+        """
+        batch = await self._read(topic, records, whole=False)
+        for event, record in batch.events:
+            try:
+                known = batch.known(event.video)
+                logged = dossier.as_logged(known, event.video, batch.logged[event.video])
+                batch.dossiers[event.video] = dossier.learn(logged, event, self._tools())
+            except DeadLetter as letter:
+                batch.refused.append((record, letter))
+        batch.refused = [
+            one
+            for one in batch.refused
+            if one[0].offset >= lettered.get((one[0].topic, one[0].partition), 0)
+        ]
+        await self._refuse(batch)
+        await self._put(_changes(batch.stored, batch.changed()), {})
+        self.count(topic, "handled", len(batch.events))
+        self._tell(topic, batch)
+        return batch.dossiers.keys()
+
+    async def speak(self, videos: Sequence[str]) -> None:
+        """Say whatever the log lacks of these videos, whose facts are known again."""
+        batch = _Batch()
+        kept = await self._dossiers.read(self._log.name, videos)
+        batch.stored = kept.documents
+        for video, document in kept.documents.items():
+            known = batch.before[video] = dossier.decode(document)
+            cause, latest = dossier.latest(known)
+            after = dossier.speak(known, cause, min(latest, now_ms()), self._tools())
+            batch.dossiers[video] = after if after.unsent else known
+        await self._store(batch, {})
+
+    def count(self, topic: str, outcome: Outcome, number: int = 1) -> None:
+        """Note what became of so many records of a topic."""
+        self.outcomes[topic, outcome] += number
+        self._metrics.events.labels(topic, outcome).inc(number)
+
+    def tell_refused(self, topic: str, record: Record, letter: DeadLetter) -> None:
+        """Note and log that a record went to the dead letters."""
+        self.count(topic, "refused")
+        self._metrics.letters.labels(topic, letter.reason).inc()
+        place = f"{record.topic}[{record.partition}]@{record.offset}"
+        log.warning("%s refused: %s: %s", place, letter.reason, letter)
+
+    # ------------------------------------------------------------------ one batch
+
+    async def _read(
+        self, topic: ControlTopic, records: Sequence[Record], *, whole: bool = True
+    ) -> _Batch:
+        """Decode records and read their dossiers, those that are behind as the log knows them.
+
+        Of a `whole` store only what is not there, or another log's, can be behind.
+        """
+        batch = _Batch()
+        for record in records:
+            try:
+                batch.events.append((self._decode(topic, record), record))
+            except DeadLetter as letter:
+                batch.refused.append((record, letter))
+        kept = await self._dossiers.read(self._log.name, batch.videos())
+        self._require_whole(kept.positions)
+        batch.stored = kept.documents
+        self._open(batch)
+        doubtful = [
+            video
+            for video, known in batch.before.items()
+            if not whole or known is None or known.log != self._log.name
+        ]
+        rows = await self._log.rows(doubtful)
+        for video in batch.before:
+            batch.logged[video] = Logged(self._log.name, rows.get(video, Video()))
+        return batch
+
+    def _open(self, batch: _Batch) -> None:
+        """Decode the stored documents; events of one that cannot be read must come again."""
+        unreadable: set[str] = set()
+        for video in batch.videos():
+            document = batch.stored.get(video)
+            try:
+                batch.before[video] = None if document is None else dossier.decode(document)
+            except ValueError as error:
+                unreadable.add(video)
+                batch.failure = ValueError(f"the dossier of {video} cannot be read: {error}")
+        batch.events = [one for one in batch.events if one[0].video not in unreadable]
+
+    def _decode(self, topic: ControlTopic, record: Record) -> Event:
+        event = decode_one(topic, record.value, self._settings.record_bytes)
+        _check_place(event, record, self._log.partitions)
+        return event
+
+    def _advance(self, batch: _Batch) -> None:
+        tools = self._tools()
+        done = []
+        for event, record in batch.events:
+            known, logged = batch.known(event.video), batch.logged[event.video]
+            ts = min(record.timestamp, now_ms())
+            try:
+                after = dossier.advance(known, event, ts, tools, logged)
+            except DeadLetter as letter:
+                batch.refused.append((record, letter))
+                continue
+            if isinstance(event, Review) and after.state == "unknown" and after is not known:
+                self._tell_early(event)
+            batch.dossiers[event.video] = after
+            done.append((event, record))
+        batch.events = done
+
+    async def _store(self, batch: _Batch, moves: Mapping[Place, Move]) -> None:
+        """Store what is to be said, say it, store that it was said and up to where all is done."""
+        changed = batch.changed()
+        speaking = {video: now for video, now in changed.items() if now.unsent}
+        changes = _changes(batch.stored, changed)
+        if speaking:
+            still = {place: move._replace(now=move.known) for place, move in moves.items()}
+            await self._put(changes, still)
+            await self._log.say(now.unsent for now in speaking.values())
+            changes = [
+                DossierChange(video, dossier.encode(now), dossier.encode(dossier.settled(now)))
+                for video, now in speaking.items()
+            ]
+        await self._put(changes, moves)
+
+    async def _put(self, changes: Sequence[DossierChange], moves: Mapping[Place, Move]) -> None:
+        if not changes and not moves:
+            return
+        result = await self._dossiers.put(self._log.name, changes, moves)
+        if result == "behind":
+            raise FellBack("Redis holds less than it had acknowledged")
+        if result == "conflict":
+            self._metrics.conflicts.inc()
+            raise Retry("another control plane wrote one of these dossiers")
+        for place, move in moves.items():
+            self.known[place] = max(move.now, self.known.get(place, 0))
+
+    def _moves(self, records: Iterable[Record]) -> dict[Place, Move]:
+        ends: dict[Place, int] = {}
+        for record in records:
+            place = (record.topic, record.partition)
+            ends[place] = max(record.offset + 1, ends.get(place, 0))
+        return {place: Move(self.known.get(place, 0), end) for place, end in ends.items()}
+
+    def _require_whole(self, positions: Mapping[Place, int]) -> None:
+        for (topic, partition), known in self.known.items():
+            stored = positions.get((topic, partition), 0)
+            if stored < known:
+                raise FellBack(
+                    f"Redis holds {topic}[{partition}] up to {stored}, it had acknowledged {known}"
+                )
+
+    async def _refuse(self, batch: _Batch) -> None:
+        for refused in batch.refused:
+            await self._log.refuse(*refused)
+
+    def _tell(self, topic: str, batch: _Batch) -> None:
+        for refused in batch.refused:
+            self.tell_refused(topic, *refused)
+
+    def _tell_early(self, review: Review) -> None:
+        self._metrics.early_verdicts.inc()
+        log.warning(
+            "verdict %s on %s, whose upload is not known: kept, in force when the upload comes",
+            review.verdict,
+            review.video,
+        )
+
+
+def _changes(stored: Mapping[str, bytes], changed: Mapping[str, Dossier]) -> list[DossierChange]:
+    return [
+        DossierChange(video, stored.get(video), dossier.encode(now))
+        for video, now in changed.items()
+    ]
+
+
+def _check_place(event: Event, record: Record, partitions: int) -> None:
+    """Refuse an event that another control plane might handle too, or one from the future."""
+    if record.key != event.video.encode():
+        raise DeadLetter("misrouted", "the record's key is not its video")
+    home = partition_of(record.key, partitions)
+    if record.partition != home:
+        raise DeadLetter(
+            "misrouted",
+            f"its video belongs to partition {home}: the client must set "
+            "partitioner=murmur2_random (librdkafka) or use Kafka's own murmur2 of the key",
+        )
+    if event.ts > record.timestamp + FUTURE_MS:
+        ahead = f"ts is more than {FUTURE_MS // 1000} s ahead of the record's timestamp"
+        raise DeadLetter("future", ahead)

@@ -1,0 +1,60 @@
+"""Every metric of the control plane, with kind, unit and meaning; a closed vocabulary.
+
+`streams_control_events_total{topic, outcome}`, `streams_control_letters_total{topic, reason}`,
+`streams_control_early_verdicts_total`, `streams_control_conflicts_total`,
+`streams_control_rollbacks_total`, `streams_control_recovering`,
+`streams_control_policy_number`, `streams_control_policy_waiting_partitions`.
+"""
+
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+
+class ControlMetrics:
+    """The control plane's metrics, in `registry`; None keeps them to whoever made them."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.events: Final = Counter(
+            "streams_control_events",
+            "Records taken from the control plane's topics, by outcome: handled, refused (a dead "
+            "letter), retried (a batch that had to wait for Kafka or Redis).",
+            ["topic", "outcome"],
+            registry=registry,
+        )
+        self.letters: Final = Counter(
+            "streams_control_letters",
+            "Records that the control plane wrote to the dead letters.",
+            ["topic", "reason"],
+            registry=registry,
+        )
+        self.early_verdicts: Final = Counter(
+            "streams_control_early_verdicts",
+            "Verdicts on videos whose upload is not known yet: kept, and in force with the upload.",
+            registry=registry,
+        )
+        self.conflicts: Final = Counter(
+            "streams_control_conflicts",
+            "Batches begun again because another control plane wrote one of their dossiers.",
+            registry=registry,
+        )
+        self.rollbacks: Final = Counter(
+            "streams_control_rollbacks",
+            "Times that Redis was found to have lost dossiers after acknowledging them.",
+            registry=registry,
+        )
+        self.recovering: Final = Gauge(
+            "streams_control_recovering",
+            "1 while the control topics are read again, and nothing new is handled.",
+            registry=registry,
+        )
+        self.policy_number: Final = Gauge(
+            "streams_control_policy_number",
+            "`seq` of the policy that this control plane wrote last or found in force.",
+            registry=registry,
+        )
+        self.policy_waiting: Final = Gauge(
+            "streams_control_policy_waiting_partitions",
+            "Partitions where that policy is not seen in force yet.",
+            registry=registry,
+        )

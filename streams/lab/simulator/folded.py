@@ -1,0 +1,194 @@
+"""The real rule as a contender: the real fold gets admissions and feedback, its receipts offer.
+
+The fold judges at checkpoints only, so what lies between two is added to the row in one step
+(`bulk`), and the event that reaches a checkpoint goes through the fold itself. Events one by one
+give the same receipts; the tests show it in every world.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from msgspec.structs import replace
+
+from streams.core.counters import COMPLETE_PERCENT, COUNTERS, STOPPED, Slice
+from streams.core.events import Admit, LogRecord
+from streams.core.fold import fold
+from streams.core.receipts import Receipt
+from streams.core.state import PartitionState
+from streams.core.units import MICROS
+from streams.lab.simulator.arrays import Bools, Ints
+from streams.lab.simulator.contenders import StoppedPair
+from streams.lab.simulator.serving import Offer, Question, Servers, beyond
+from streams.lab.simulator.traffic import LIKE, NAMES, VIEW, EventBatch, record_at
+from streams.lab.simulator.world import World
+
+ONE_GENERATION: Final = 1 << 60
+"""Nothing is delivered twice here, so no id needs to be forgotten."""
+
+
+class FoldedRule:
+    """Today's rule. Servers rank by the index of a pair's latest receipt, up to its allowance.
+
+    `receipts` has all of them in order.
+    """
+
+    def __init__(self, world: World, servers: Servers, *, bulk: bool = True) -> None:
+        self.stops: list[StoppedPair] = []
+        self.decisions = 0
+        self.overdrawn = 0
+        self.receipts: list[Receipt] = []
+        self._world = world
+        self._servers = servers
+        self._bulk = bulk
+        self._videos = {name: place for place, name in enumerate(world.videos)}
+        self._slices = {name: place for place, name in enumerate(world.slices)}
+        self._scores = np.zeros(world.shape)
+        self._allowance = np.zeros(world.shape, np.int64)
+        self._tick = 0
+        self._offset = 0
+        self._state = PartitionState(0, 1, ONE_GENERATION)
+        self._fold([world.policy])
+
+    def admit(self, video: int) -> None:
+        """Fold the video's control records."""
+        self._state.load(self._world.videos[video], {})
+        self._fold(self.admission(video))
+
+    def admission(self, video: int) -> Sequence[LogRecord]:
+        """Return what the control plane says of the video."""
+        return self._world.admissions[video]
+
+    def choose(self, question: Question) -> Ints:
+        """Show what the receipts offer."""
+        offer = Offer(self._scores.copy(), self._allowance.copy())
+        counts = self._servers.serve(offer, question)
+        self.overdrawn += beyond(counts, offer, question)
+        return counts
+
+    def learn(self, batch: EventBatch, tick: int) -> None:
+        """Fold what the log got."""
+        self._tick = tick
+        batch = batch.in_order(tick)
+        if self._bulk and len(batch):
+            self._learn_in_bulk(batch)
+        else:
+            self._fold([record_at(self._world, batch, at) for at in range(len(batch))])
+
+    def stopped(self) -> Bools:
+        """Return which pairs stand stopped."""
+        standing = np.zeros(self._world.shape, np.bool_)
+        for name, video in self._state.videos.items():
+            for slice_id, row in video.slices.items():
+                if row.status == STOPPED:
+                    standing[self._slices[slice_id], self._videos[name]] = True
+        return standing
+
+    def _learn_in_bulk(self, batch: EventBatch) -> None:
+        """Take each pair's events in one step, or from checkpoint to checkpoint."""
+        sums = running_sums(self._world, batch)
+        starts = np.flatnonzero(np.diff(batch.pair, prepend=-1))
+        ends = np.append(starts[1:], len(batch))
+        totals = (sums[ends] - sums[starts]).tolist()
+        pairs = batch.pair[starts].tolist()
+        for pair, start, end, total in zip(
+            pairs, starts.tolist(), ends.tolist(), totals, strict=True
+        ):
+            row = self._row(pair)
+            if _passes(row, total):
+                _add(row, total)
+            else:
+                self._step(row, batch, sums, (start, end))
+
+    def _row(self, pair: int) -> Slice:
+        place, video = divmod(pair, len(self._world.videos))
+        slices = self._state.videos[self._world.videos[video]].slices
+        name = self._world.slices[place]
+        row = slices.get(name)
+        if row is None:
+            row = slices[name] = Slice()
+        return row
+
+    def _step(self, row: Slice, batch: EventBatch, sums: Ints, span: tuple[int, int]) -> None:
+        """Go from checkpoint to checkpoint through the events of one pair."""
+        at, end = span
+        while at < end:
+            judged = _checkpoint(row, sums, at, end)
+            _add(row, (sums[judged] - sums[at]).tolist())
+            if judged < end:
+                self._fold([record_at(self._world, batch, judged)])
+            at = judged + 1
+
+    def _fold(self, events: Sequence[LogRecord]) -> None:
+        offsets = range(self._offset, self._offset + len(events))
+        self._offset += len(events)
+        effects = fold(self._state, events, offsets, [0] * len(events))
+        assert not effects.rejected
+        for receipt in effects.receipts:
+            self._apply(receipt)
+
+    def _apply(self, receipt: Receipt) -> None:
+        place = self._slices[receipt.slice], self._videos[receipt.video]
+        self.decisions += 1
+        self.receipts.append(receipt)
+        self._scores[place] = receipt.index / MICROS
+        self._allowance[place] = 0 if receipt.action == "stop" else receipt.allowance
+        if receipt.action == "stop":
+            pair = place[0] * len(self._world.videos) + place[1]
+            self.stops.append(StoppedPair(pair, self._tick, receipt.impressions))
+
+
+class EverySliceStarted(FoldedRule):
+    """Today's rule, but an admission starts every crowd that the video may reach."""
+
+    def admission(self, video: int) -> Sequence[LogRecord]:
+        """Return the admission with every reachable slice among its starts, best fits first."""
+        world = self._world
+        best = np.argsort(-world.fits[:, video], kind="stable")
+        names = [world.slices[place] for place in best if world.reachable[place, video]]
+        told = world.admissions[video]
+        return [replace(r, starts=names) if isinstance(r, Admit) else r for r in told]
+
+
+def running_sums(world: World, batch: EventBatch) -> Ints:
+    """Return what the events before each place add to `COUNTERS`, one column a counter."""
+    weights = world.policy.weights
+    kinds = np.arange(len(NAMES))[:, None] == batch.kind
+    durations = world.durations_ms[batch.pair % len(world.videos)]
+    viewed = kinds[VIEW]
+    completed = viewed & (batch.watch_ms * 100 >= durations * COMPLETE_PERCENT)
+    watched = weights.watch * np.minimum(batch.watch_ms, durations) // durations
+    buttons = np.array([getattr(weights, name) for name in NAMES[LIKE:]])
+    value = viewed * watched + completed * weights.complete
+    value = value + buttons @ kinds[LIKE:]
+    square = value * value // MICROS
+    feedback = (*kinds[:LIKE], viewed * batch.watch_ms, completed, *kinds[LIKE:])
+    sums = np.zeros((len(batch) + 1, len(COUNTERS)), np.int64)
+    np.cumsum(np.column_stack((*feedback, value, square)), axis=0, out=sums[1:])
+    return sums
+
+
+def _passes(row: Slice, total: list[int]) -> bool:
+    """Tell whether so much more feedback reaches no checkpoint."""
+    impressions, views = total[0], total[1]
+    return (not impressions or row.impressions + impressions < row.check_impressions) and (
+        not views or row.views + views < row.check_views
+    )
+
+
+def _checkpoint(row: Slice, sums: Ints, at: int, end: int) -> int:
+    """Return the place of the first event from `at` on that is judged, `end` for none."""
+    first = end
+    for counter, count, bar in (
+        (sums[:, 0], row.impressions, row.check_impressions),
+        (sums[:, 1], row.views, row.check_views),
+    ):
+        reached = counter[at] + max(bar - count, 1)
+        first = min(first, at + int(counter[at + 1 : end + 1].searchsorted(reached)))
+    return first
+
+
+def _add(row: Slice, more: list[int]) -> None:
+    for name, count in zip(COUNTERS, more, strict=True):
+        if count:
+            setattr(row, name, getattr(row, name) + count)

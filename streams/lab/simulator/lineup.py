@@ -1,0 +1,30 @@
+"""Everybody who takes part in a comparison, by name."""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from streams.lab.simulator.contenders import AlwaysWiden, Contender, Oracle, Thompson
+from streams.lab.simulator.folded import EverySliceStarted, FoldedRule
+from streams.lab.simulator.joint import JointPosterior, LearnedPosterior
+from streams.lab.simulator.lanes import PeekingZ, TrafficPools
+from streams.lab.simulator.serving import KnowingServers, LaggingServers, Servers
+from streams.lab.simulator.world import World
+
+CONTENDERS: Final[Mapping[str, Callable[[World, Servers, int], Contender]]] = {
+    "oracle": Oracle,
+    "ladder": lambda world, servers, _: TrafficPools(world, servers),
+    "peeking-z": lambda world, servers, _: PeekingZ(world, servers),
+    "always-widen": AlwaysWiden,
+    "thompson": Thompson,
+    "rule": lambda world, servers, _: FoldedRule(world, servers),
+    "rule-all-started": lambda world, servers, _: EverySliceStarted(world, servers),
+    "joint-learned": LearnedPosterior,
+    "joint-true": JointPosterior,
+}
+"""From a world, its feed servers and a seed to a contender; in the order of tables and plots."""
+
+SERVERS: Final[Mapping[str, Callable[[], Servers]]] = {
+    "knowing": KnowingServers,
+    "lagging": LaggingServers,
+}
+"""Feed servers by name."""

@@ -1,0 +1,87 @@
+"""Pictures of a comparison, as SVG: the same summaries give the same bytes."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from streams.lab.simulator.comparing import Interval, Summary
+
+COLOURS: Final = {
+    "oracle": "#999999",
+    "ladder": "#c44e52",
+    "peeking-z": "#dd8452",
+    "always-widen": "#ccb974",
+    "thompson": "#64b5cd",
+    "rule": "#4c72b0",
+    "rule-all-started": "#1f3a68",
+    "joint-learned": "#55a868",
+    "joint-true": "#2d6a3e",
+}
+BEHAVIOUR: Final = {
+    "good_tried": "good pairs ever shown, %",
+    "wasted": "impressions below the price, %",
+    "idle_slots": "slots left empty, %",
+    "false_stops": "stops of a pair above its price, %",
+}
+"""Measures of the second picture, with their titles."""
+
+
+def draw_all(summaries: Sequence[Summary], folder: Path) -> Iterator[Path]:
+    """Draw what every world is worth, and what the contenders do; yield the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for world in dict.fromkeys(summary.world for summary in summaries):
+        own = [summary for summary in summaries if summary.world == world]
+        yield _save(_value(world, own), folder / f"simulate-value-{world}.svg")
+        yield _save(_behaviour(world, own), folder / f"simulate-behaviour-{world}.svg")
+
+
+def _value(world: str, summaries: Sequence[Summary]) -> Figure:
+    """Draw the share of the oracle's value, a panel a regime."""
+    regimes = list(dict.fromkeys(summary.regime for summary in summaries))
+    figure = Figure(figsize=(3 * len(regimes) + 1.5, 3.2), layout="constrained")
+    axes = figure.subplots(1, len(regimes), sharey=True, squeeze=False)[0]
+    for panel, regime in zip(axes, regimes, strict=True):
+        _bars(panel, [s for s in summaries if s.regime == regime], "value_share")
+        panel.set_title(regime)
+        panel.set_xlim(0, 105)
+    figure.suptitle(f"share of the oracle's value, % ({world})")
+    return figure
+
+
+def _behaviour(world: str, summaries: Sequence[Summary]) -> Figure:
+    """Draw what contenders do in the last regime, a panel a measure."""
+    regime = summaries[-1].regime
+    figure = Figure(figsize=(13.5, 3.2), layout="constrained")
+    axes = figure.subplots(1, len(BEHAVIOUR), sharey=True, squeeze=False)[0]
+    for panel, (field, title) in zip(axes, BEHAVIOUR.items(), strict=True):
+        _bars(panel, [s for s in summaries if s.regime == regime], field)
+        panel.set_title(title, fontsize="medium")
+    figure.suptitle(f"{world}, {regime}")
+    return figure
+
+
+def _bars(panel: Axes, summaries: Sequence[Summary], field: str) -> None:
+    """Draw one bar a contender, the first on top, with its interval."""
+    names = [summary.contender for summary in summaries][::-1]
+    values = [_drawn(summary.intervals[field]) for summary in summaries][::-1]
+    means, halves = ([value[place] for value in values] for place in (0, 1))
+    panel.barh(names, means, xerr=halves, color=[COLOURS[name] for name in names])
+    panel.set_xlim(left=0)
+    panel.grid(axis="x", alpha=0.3)
+    panel.set_axisbelow(True)
+
+
+def _drawn(around: Interval) -> tuple[float, float]:
+    mean, half = (0.0 if np.isnan(number) else 100 * number for number in around)
+    return mean, half
+
+
+def _save(figure: Figure, path: Path) -> Path:
+    with mpl.rc_context({"svg.hashsalt": "streams", "svg.fonttype": "none"}):
+        figure.savefig(path, metadata={"Date": None, "Creator": None})
+    return path

@@ -1,0 +1,89 @@
+"""`streams simulate` as people call it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from streams.cli import cli, simulate
+from streams.errors import Halt
+from streams.lab.simulator.lineup import CONTENDERS
+from streams.lab.simulator.measures import Measures
+from streams.lab.simulator.tastes import WORLDS
+from streams.lab.simulator.world import SLOTS
+
+SMALL = ("--size", "0.005", "--regime", "scarce", "--processes", "1")
+
+
+def run(*arguments: str) -> str:
+    result = CliRunner().invoke(cli, ["simulate", *arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_names_on_the_command_line_are_those_of_the_simulator() -> None:
+    assert set(simulate.WORLDS) == set(WORLDS)
+    assert set(simulate.REGIMES) == set(SLOTS)
+    assert list(simulate.CONTENDERS) == list(CONTENDERS)
+    assert set(simulate.COLUMNS) <= set(Measures._fields)
+
+
+def test_json_has_every_measure_with_its_interval() -> None:
+    rows = json.loads(run(*SMALL, "--seeds", "2", "--contender", "thompson", "--output", "json"))
+    (row,) = rows
+    assert (row["world"], row["regime"], row["contender"]) == ("correlated", "scarce", "thompson")
+    assert set(Measures._fields) < set(row)
+    assert 0 < row["value_share"]["mean"] < 1
+    assert row["value_share"]["half_width_95"] > 0
+    assert row["false_stops"] == {"mean": None, "half_width_95": None}
+
+
+def test_the_table_has_a_row_a_contender() -> None:
+    shown = run(*SMALL, "--contender", "oracle", "--contender", "rule")
+    assert "oracle" in shown
+    assert "100.0" in shown
+
+
+def test_plots_are_drawn_where_one_says(tmp_path: Path) -> None:
+    run(*SMALL, "--contender", "oracle", "--plots", str(tmp_path / "plots"))
+    assert {path.name for path in (tmp_path / "plots").iterdir()} == {
+        "simulate-value-correlated.svg",
+        "simulate-behaviour-correlated.svg",
+    }
+
+
+def test_an_attack_has_its_price() -> None:
+    rows = json.loads(run("--attack", "--output", "json"))
+    assert rows[0]["attack"] == "order"
+    assert rows[0]["first_widening"] < 15
+    assert rows[0]["stop"] is None
+
+
+def test_two_hash_seeds_give_the_same_bytes() -> None:
+    named = ("--contender", "ladder", "--contender", "rule", "--contender", "joint-learned")
+    outputs = [
+        subprocess.run(
+            [sys.executable, "-m", "streams", "simulate", *SMALL, *named, "--output", "json"],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    ]
+    assert outputs[0] == outputs[1]
+    assert len(json.loads(outputs[0])) == 3
+
+
+def test_without_the_extra_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(simulate, "find_spec", lambda _: None)
+    with pytest.raises(Halt, match=r"numpy and matplotlib: pip install 'streams\[simulate\]'"):
+        CliRunner().invoke(cli, ["simulate"], catch_exceptions=False, standalone_mode=False)
+
+
+def test_the_command_line_needs_no_extra_to_start() -> None:
+    script = "import sys, streams.cli.simulate as s; sys.exit('numpy' in sys.modules)"
+    subprocess.run([sys.executable, "-c", script], check=True)

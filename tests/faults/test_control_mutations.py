@@ -1,0 +1,330 @@
+"""Rules of signatures, the control plane and the serving index, each taken out once.
+
+As in `test_mutations`: a replacement in a copy of the package turns the tests named with it red.
+
+    pytest tests/faults/test_control_mutations.py
+"""
+
+from pathlib import Path
+
+import pytest
+from kit.mutations import Mutation, copy_of_project, passes, turns_red
+
+REGISTER = "tests/control/admission/test_register.py"
+RECOVERY = "tests/control/admission/test_recovery.py"
+DOSSIER = "tests/control/admission/test_dossier.py"
+BROADCAST = "tests/control/policy/test_broadcast.py"
+LOG = "tests/control/test_log.py"
+APP = "tests/control/test_app.py"
+CODEC = "tests/runtime/test_codec.py"
+DOSSIERS = "tests/contract/test_dossiers.py"
+SERVING = "tests/contract/test_serving.py"
+
+PURE = [
+    Mutation(
+        "a control record without the right signature is refused",
+        "runtime/codec.py",
+        "not hmac.compare_digest(",
+        "False and not hmac.compare_digest(",
+        CODEC,
+        "",
+    ),
+    Mutation(
+        "a control record has one signature, not several to choose from",
+        "runtime/codec.py",
+        "if len(said) != 1 or",
+        "if not said or",
+        CODEC,
+        "",
+    ),
+    Mutation(
+        "a signature covers the key",
+        "runtime/signing.py",
+        '(key or b"") + b"\\0" + value',
+        "value",
+        CODEC,
+        "",
+    ),
+    Mutation(
+        "an unsigned control record is no interaction",
+        "runtime/reasons.py",
+        "if tag in CONTROL_TYPES:",
+        "if False:",
+        CODEC,
+        "",
+    ),
+    Mutation(
+        "an event in another partition than its video's is misrouted",
+        "control/admission/register.py",
+        "if record.partition != home:",
+        "if False:",
+        REGISTER,
+        "misrouted",
+    ),
+    Mutation(
+        "an event ahead of its record is refused",
+        "control/admission/register.py",
+        "if event.ts > record.timestamp + FUTURE_MS:",
+        "if False:",
+        APP,
+        "future and embedded",
+    ),
+    Mutation(
+        "what is to be said is stored before it is said",
+        "control/admission/register.py",
+        "            await self._put(changes, still)\n",
+        "            pass\n",
+        APP,
+        "never_succeeded or costs_nothing and embedded",
+    ),
+    Mutation(
+        "a loss is noticed before a missing dossier is believed",
+        "control/admission/register.py",
+        "if stored < known:",
+        "if False:",
+        RECOVERY,
+        "noticed",
+    ),
+    Mutation(
+        "a dossier that cannot be read is not passed",
+        "control/admission/register.py",
+        "                await self._store(batch, {})\n                raise batch.failure",
+        "                pass",
+        REGISTER,
+        "cannot_be_read",
+    ),
+    Mutation(
+        "a missing dossier asks the row",
+        "control/admission/register.py",
+        "if not whole or known is None or known.log != self._log.name",
+        "if False",
+        REGISTER,
+        "continues_from_the_row",
+    ),
+    Mutation(
+        "rows are relied on only as far as they are counted",
+        "control/log.py",
+        "if watermark < needed:",
+        "if False:",
+        LOG,
+        "",
+    ),
+    Mutation(
+        "a video's records follow one another's acknowledgement",
+        "control/log.py",
+        "            await asyncio.gather(*acks)\n",
+        "            del acks\n",
+        LOG,
+        "follow",
+    ),
+    Mutation(
+        "nothing is said before all facts are learned",
+        "control/admission/register.py",
+        "batch.dossiers[event.video] = dossier.learn(logged, event, self._tools())",
+        "batch.dossiers[event.video] = dossier.advance(\n"
+        "                    logged, event, 1_700_000_000_000, self._tools(), "
+        "batch.logged[event.video]\n"
+        "                )",
+        RECOVERY,
+        "said_twice or counted_again",
+    ),
+    Mutation(
+        "letters of what was handled are not written again",
+        "control/admission/register.py",
+        "if one[0].offset >= lettered.get((one[0].topic, one[0].partition), 0)",
+        "if True",
+        RECOVERY,
+        "letters",
+    ),
+    Mutation(
+        "the group's commit tells an older Redis from a whole one",
+        "control/admission/recovery.py",
+        "return held < self._handled[place]",
+        "return False",
+        RECOVERY,
+        "next_process",
+    ),
+    Mutation(
+        "what was read again is known to be held",
+        "control/admission/recovery.py",
+        "        self._register.known.update(ends)\n",
+        "",
+        RECOVERY,
+        "right_behind",
+    ),
+    Mutation(
+        "a dossier behind its row is told what the row shows",
+        "control/admission/dossier.py",
+        "if known.log == logged.log and known.seq >= row.seq:",
+        "if True:",
+        DOSSIER,
+        "gone or older or another_log",
+    ),
+    Mutation(
+        "numbers rise from the last one",
+        "control/admission/dossier.py",
+        "        seq += 1\n",
+        "",
+        DOSSIER,
+        "numbers",
+    ),
+    Mutation(
+        "only a higher number can put a policy in force",
+        "control/policy/broadcast.py",
+        "self._seq = max(self._seq, *(state.seq for state in states)) + 1",
+        "self._seq = self._seq + 1",
+        BROADCAST,
+        "overtaken or clock",
+    ),
+    Mutation(
+        "a policy's time is no host's clock",
+        "control/policy/broadcast.py",
+        "min(latest, now_ms())",
+        "now_ms()",
+        BROADCAST,
+        "host",
+    ),
+    Mutation(
+        "a start with unchanged files writes nothing",
+        "control/policy/broadcast.py",
+        "if anew or any(state.version != policy.version for state in states.values()):",
+        "if True:",
+        BROADCAST,
+        "unchanged",
+    ),
+    Mutation(
+        "a policy is in force only where no other one can follow unseen",
+        "control/policy/broadcast.py",
+        "if state.version == policy.version and self._is_last(state, self.waiting[partition]):",
+        "if state.version == policy.version:",
+        BROADCAST,
+        "unseen",
+    ),
+    Mutation(
+        "what was overtaken is written again",
+        "control/policy/broadcast.py",
+        "return state.version != version and state.seq >= (self._written or 0)",
+        "return False",
+        BROADCAST,
+        "overtaken",
+    ),
+    Mutation(
+        "topics of another partition count refuse the start",
+        "control/app.py",
+        "if existing[topic] != wanted:",
+        "if False:",
+        APP,
+        "another_partition_count",
+    ),
+    Mutation(
+        "counters of another secret refuse the start",
+        "control/app.py",
+        "        await self._broadcast.check()\n",
+        "",
+        APP,
+        "another_secret and embedded",
+    ),
+    Mutation(
+        "reading starts where the dossiers are, not at the commit",
+        "control/agents.py",
+        "return {**committed, **held}",
+        "return committed",
+        APP,
+        "reads_from_where and embedded",
+    ),
+    Mutation(
+        "a document is replaced only by one made from it (twin)",
+        "runtime/memory/dossiers.py",
+        "if any(stored(c.video) not in {c.before, c.after} for c in changes):",
+        "if False:",
+        DOSSIERS,
+        "memory",
+    ),
+    Mutation(
+        "a receipt counts once (twin)",
+        "runtime/memory/serving.py",
+        "if last is None or receipt.n > last.n:",
+        "if True:",
+        SERVING,
+        "memory",
+    ),
+]
+LUA = [
+    Mutation(
+        "the script compares the document",
+        "runtime/redis/dossiers.lua",
+        "if stored ~= ARGV[at] and stored ~= ARGV[at + 1] then",
+        "if false then",
+        DOSSIERS,
+        "redis and not 6.2",
+    ),
+    Mutation(
+        "the script notices positions that went back",
+        "runtime/redis/dossiers.lua",
+        "if stored < tonumber(ARGV[at + 1]) then",
+        "if false then",
+        DOSSIERS,
+        "redis and not 6.2",
+    ),
+    Mutation(
+        "a late owner moves no position back",
+        "runtime/redis/dossiers.lua",
+        "if stored < tonumber(ARGV[at + 2]) or stored == 0 then",
+        "if true then",
+        DOSSIERS,
+        "redis and not 6.2",
+    ),
+    Mutation(
+        "the script counts a receipt once",
+        "runtime/redis/serve.lua",
+        "if not last or tonumber(n) > tonumber(string.match(last, '^%d+')) then",
+        "if true then",
+        SERVING,
+        "redis and not 6.2 and not any_receipts",
+    ),
+    Mutation(
+        "a stop takes the candidate away",
+        "runtime/redis/serve.lua",
+        "redis.call('ZREM', candidates, video)",
+        "redis.call('TYPE', candidates)",
+        SERVING,
+        "redis and not 6.2 and not any_receipts",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a copy of the project in which anything may be changed."""
+    return copy_of_project(tmp_path_factory.mktemp("mutated"))
+
+
+@pytest.mark.parametrize("tests", [REGISTER, RECOVERY, DOSSIER, BROADCAST, LOG, CODEC])
+def test_without_a_mutation_the_copy_is_green(copied: Path, tests: str) -> None:
+    assert passes(copied, tests, "", {})
+
+
+@pytest.mark.parametrize(
+    "mutation",
+    [
+        pytest.param(one, id=one.rule, marks=[pytest.mark.slow] if one.tests == APP else [])
+        for one in PURE
+    ],
+)
+def test_a_rule_taken_out_turns_the_suite_red(copied: Path, mutation: Mutation) -> None:
+    assert turns_red(copied, mutation)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("tests", [DOSSIERS, SERVING])
+def test_without_a_mutation_the_scripts_are_green(copied: Path, tests: str, redis_url: str) -> None:
+    select = "redis and not 6.2 and not any_receipts"
+    assert passes(copied, tests, select, {"STREAMS_TEST_REDIS": redis_url})
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("mutation", LUA, ids=lambda mutation: mutation.rule)
+def test_a_rule_taken_out_of_a_script_turns_the_suite_red(
+    copied: Path, mutation: Mutation, redis_url: str
+) -> None:
+    assert turns_red(copied, mutation, STREAMS_TEST_REDIS=redis_url)

@@ -1,0 +1,166 @@
+"""Control planes over the twins in memory, without Faust: what it would read is handed over."""
+
+import itertools
+import json
+from collections.abc import Sequence
+from typing import Any, Final
+
+from kit.events import SECRET
+from kit.twins import CONFIG, LOG, World, counted
+from streams.control.admission import dossier
+from streams.control.admission.dossier import Dossier
+from streams.control.admission.recovery import Recovery
+from streams.control.admission.register import TOPICS, Register
+from streams.control.log import ControlLog, Ports
+from streams.control.metrics import ControlMetrics
+from streams.control.policy.broadcast import Broadcast
+from streams.control.rules import RulesInForce, load_rules
+from streams.core.counters import VIDEO_ROW, Video, load_video
+from streams.core.events import ControlRecord, Policy, Recognition, Review, Upload
+from streams.core.partitioner import partition_of
+from streams.runtime.codec import ControlTopic, decode_log
+from streams.runtime.memory import (
+    MemoryCluster,
+    MemoryDossiers,
+    MemoryProducer,
+    MemoryReader,
+    MemoryServingIndex,
+)
+from streams.runtime.ports import Outgoing, Record
+from streams.runtime.signing import encode
+from streams.settings import Secret
+
+NOW: Final = 1_700_000_000_000
+RULES: Final[RulesInForce] = load_rules(CONFIG)
+_TOPIC: Final[dict[type, ControlTopic]] = {
+    Upload: "uploads",
+    Recognition: "recognitions",
+    Review: "reviews",
+}
+
+
+def upload(video: str = "v1", *, title: str = "周末足球赛 #football", **more: Any) -> Upload:
+    """Return an upload that the shipped gate approves."""
+    named = {"id": f"u-{video}", "creator": "c1", "ts": NOW, "duration_ms": 15_000}
+    return Upload(video=video, title=title, hashtags=("足球",), **(named | more))
+
+
+def review(verdict: Any, video: str = "v1", *, name: str = "m1", ts: int = NOW) -> Review:
+    """Return a moderator's verdict."""
+    return Review(name, video, ts, verdict, "moderator")
+
+
+class Office:
+    """A world with the control plane's topics and its memory; outlives its control planes."""
+
+    def __init__(self, partitions: int = 2) -> None:
+        self.world: Final = World(partitions)
+        self.dossiers = MemoryDossiers()
+        self._groups = itertools.count()
+        for topic in TOPICS:
+            self.world.log.create(topic, partitions)
+            self.world.log.create(f"{topic}.dlq", partitions)
+
+    def bring(self, *events: Upload | Recognition | Review, partition: int | None = None) -> None:
+        """Write events to their topics, where murmur2 or `partition` puts them."""
+        for event in events:
+            key = event.video.encode()
+            topic = _TOPIC[type(event)]
+            self.world.log.append(Outgoing(topic, encode(event), key, partition=partition))
+
+    def said(self, video: str = "v1") -> list[str]:
+        """Return the kinds of a video's records in the log, in order, whoever signed them."""
+        partition = partition_of(video.encode(), self.world.partitions)
+        records = self.world.log.records(LOG, partition)
+        named = [dict_of(r)["id"].split("-")[0] for r in records if r.key == video.encode()]
+        return [str(name) for name in named]
+
+    def controls(self) -> list[ControlRecord]:
+        """Return all records of the log that bear the right signature."""
+        records = self.world.sent(LOG)
+        return list(decode_log(records, SECRET, 1 << 20).events)  # type: ignore[arg-type]
+
+    def policies(self) -> list[Policy]:
+        """Return the policies in the log, partition by partition."""
+        return [one for one in self.controls() if isinstance(one, Policy)]
+
+    def row(self, video: str = "v1") -> Video:
+        """Return what the counters know of a video."""
+        partition = partition_of(video.encode(), self.world.partitions)
+        fields = self.world.store.partitions[partition].rows.get(video, {})
+        return load_video(video, {k: raw for k, raw in fields.items() if k == VIDEO_ROW}).row
+
+    def known(self, video: str = "v1") -> Dossier | None:
+        """Return a video's dossier as it is stored."""
+        document = self.dossiers.documents.get(video)
+        return None if document is None else dossier.decode(document)
+
+    def refused(self, topic: str) -> list[str]:
+        """Return the reasons of a topic's dead letters."""
+        letters = self.world.sent(f"{topic}.dlq")
+        return [dict(letter.headers)["__streams.errors.reason"].decode() for letter in letters]
+
+    def flush(self) -> None:
+        """Lose everything that Redis held."""
+        self.dossiers.documents.clear()
+        self.dossiers.positions.clear()
+        self.world.store.partitions.clear()
+
+    async def count(self) -> None:
+        """Let a worker count the whole log, as one whose group was forgotten."""
+        await counted(self.world, group=f"workers-{next(self._groups)}")
+
+
+def dict_of(record: Record) -> dict[str, Any]:
+    """Return a record's JSON."""
+    value: dict[str, Any] = json.loads(record.value or b"{}")
+    return value
+
+
+class Process:
+    """One control plane: its parts as `ControlPlane` joins them, and what it read so far."""
+
+    def __init__(self, office: Office, *, secret: bytes = SECRET, **ports: Any) -> None:
+        self.office: Final = office
+        world = office.world
+        given = {"dossiers": office.dossiers, "store": world.store}
+        given |= {"producer": MemoryProducer(world.log), "index": MemoryServingIndex()}
+        given |= {"reader": MemoryReader(world.log), "cluster": MemoryCluster(world.log)}
+        self.ports = Ports(**(given | ports))
+        identity = world.log.identity(LOG)
+        self.log = ControlLog(world.settings, Secret(secret.decode()), self.ports, identity)
+        self.metrics = ControlMetrics()
+        self.register = Register(
+            world.settings, self.log, self.ports.dossiers, lambda: RULES.tools, self.metrics
+        )
+        self.recovery = Recovery(world.settings, self.log, self.ports, self.register, self.metrics)
+        self.now_s = 0.0
+        self.broadcast = Broadcast(self.log, self.ports, self.metrics, lambda: self.now_s)
+
+    async def start(self) -> "Process":
+        """Start in order; what has to be read again is learned once a worker counted the log."""
+        await self.broadcast.check()
+        behind = await self.recovery.look()
+        await self.broadcast.put(RULES.policy, anew=behind)
+        if behind:
+            await self.office.count()
+            await self.recovery.run()
+        return self
+
+    async def work(self) -> None:
+        """Handle all that the topics hold behind the stored positions, and commit it."""
+        log = self.office.world.log
+        for topic in TOPICS:
+            for partition in range(self.office.world.partitions):
+                positions = await self.register.positions()
+                position = positions.get((topic, partition), 0)
+                records: Sequence[Record] = log.read(topic, partition, position, 1_000)
+                if records:
+                    await self.register.handle(topic, records)
+                    committed = log.group(self.log.group, topic).positions
+                    committed[partition] = records[-1].offset + 1
+
+    async def take(self, *events: Upload | Recognition | Review) -> None:
+        """Bring events and handle them."""
+        self.office.bring(*events)
+        await self.work()

@@ -1,0 +1,61 @@
+"""Rules taken out of a copy of the source, one at a time: their tests must turn red."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, NamedTuple
+
+ROOT: Final = Path(__file__).parents[2]
+WORKER: Final = "tests/runtime/test_worker.py"
+HURRIED: Final = {"STREAMS_TEST_PATIENCE_S": "2"}
+"""A worker without one of its rules may hang; with all of them it takes milliseconds."""
+
+
+class Mutation(NamedTuple):
+    """One rule taken out: `old` becomes `new` in `file`, and `tests` matching `-k` turn red."""
+
+    rule: str
+    file: str
+    old: str
+    new: str
+    tests: str = WORKER
+    select: str = "not digest_for_any"
+
+
+def copy_of_project(folder: Path) -> Path:
+    """Return a copy of the project in this folder, in which anything may be changed."""
+    unwanted = shutil.ignore_patterns("__pycache__", "*.pyc")
+    for part in ("streams", "tests", "config"):
+        shutil.copytree(ROOT / part, folder / part, ignore=unwanted)
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    return folder
+
+
+def passes(copy: Path, tests: str, select: str, environment: Mapping[str, str]) -> bool:
+    """Tell whether these tests pass in the copy."""
+    inherited = {k: v for k, v in os.environ.items() if k != "CI"}  # a copy has no real tests left
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", tests, "-x", "-q", "--timeout=15", "-k", select],
+        cwd=copy,
+        env={**inherited, "PYTHONDONTWRITEBYTECODE": "1", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode in (0, 1), done.stdout[-2_000:] + done.stderr[-2_000:]
+    return done.returncode == 0
+
+
+def turns_red(copy: Path, mutation: Mutation, **environment: str) -> bool:
+    """Tell whether the tests fail with the rule taken out; put it back."""
+    file = copy / "streams" / mutation.file
+    whole = file.read_text("utf-8")
+    assert mutation.old in whole, f"the rule moved: {mutation.rule}"
+    file.write_text(whole.replace(mutation.old, mutation.new), "utf-8")
+    try:
+        return not passes(copy, mutation.tests, mutation.select, {**HURRIED, **environment})
+    finally:
+        file.write_text(whole, "utf-8")

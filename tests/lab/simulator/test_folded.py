@@ -1,0 +1,95 @@
+"""The real fold as a contender: bulk feeding changes nothing."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from streams.core.counters import encode_slice, encode_video
+from streams.core.receipts import encode
+from streams.core.units import MICROS
+from streams.lab.simulator.folded import EverySliceStarted, FoldedRule
+from streams.lab.simulator.loop import run
+from streams.lab.simulator.serving import KnowingServers, LaggingServers
+from streams.lab.simulator.tastes import WORLDS
+from streams.lab.simulator.traffic import Traffic
+from streams.lab.simulator.world import World
+
+BuildWorld = Callable[..., World]
+
+
+def everything(rule: FoldedRule) -> tuple[list[bytes], dict[str, bytes]]:
+    """All receipts, and every row as it would be stored."""
+    rows = {}
+    for name, video in sorted(rule._state.videos.items()):
+        rows[name] = encode_video(video.row)
+        for slice_id, row in sorted(video.slices.items()):
+            rows[f"{name} {slice_id}"] = encode_slice(row)
+    return [encode(receipt) for receipt in rule.receipts], rows
+
+
+def test_a_tick_without_events_is_folded_too(a_world: BuildWorld) -> None:
+    world = a_world()
+    rule = FoldedRule(world, KnowingServers())
+    traffic = Traffic(world, 1)
+    traffic.expose(np.zeros(world.shape, np.int64), 0)
+    rule.learn(traffic.due(0), 0)
+    assert not rule.receipts
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [*((name, EverySliceStarted) for name in WORLDS), ("correlated", FoldedRule)],
+)
+def test_bulk_feeding_gives_the_receipts_of_event_by_event(
+    name: str, rule: type[FoldedRule], a_world: BuildWorld
+) -> None:
+    whole = a_world(name)
+    world = replace(whole, slots=whole.slots // 2)
+    bulk, single = rule(world, KnowingServers()), rule(world, KnowingServers(), bulk=False)
+    run(world, bulk, 1)
+    run(world, single, 1)
+    receipts, rows = everything(bulk)
+    assert {receipt.action for receipt in bulk.receipts} >= {"start", "stop", "widen"}
+    assert receipts == everything(single)[0]
+    assert rows == everything(single)[1]
+
+
+def test_offers_are_those_of_the_latest_receipts(a_world: BuildWorld) -> None:
+    world = a_world()
+    rule = FoldedRule(world, KnowingServers())
+    run(world, rule, 1)
+    latest = {(r.slice, r.video): r for r in rule.receipts}
+    for (slice_id, video), receipt in latest.items():
+        place = world.slices.index(slice_id), world.videos.index(video)
+        assert rule._scores[place] == receipt.index / MICROS
+        assert rule._allowance[place] == (0 if receipt.action == "stop" else receipt.allowance)
+
+
+def test_knowing_servers_never_pass_an_allowance_and_a_fleet_does(a_world: BuildWorld) -> None:
+    world = a_world()
+    knowing = FoldedRule(world, KnowingServers())
+    lagging = FoldedRule(world, LaggingServers())
+    run(world, knowing, 1)
+    run(world, lagging, 1)
+    assert knowing.overdrawn == 0
+    assert lagging.overdrawn > 0
+
+
+def test_every_slice_started_tries_every_reachable_crowd(a_world: BuildWorld) -> None:
+    world = a_world()
+    rule = EverySliceStarted(world, KnowingServers())
+    run(world, rule, 1)
+    started = {(r.video, r.slice) for r in rule.receipts if r.action == "start"}
+    for video, name in enumerate(world.videos):
+        reach = {world.slices[place] for place in np.flatnonzero(world.reachable[:, video])}
+        assert {slice_id for who, slice_id in started if who == name} == reach
+
+
+def test_stopped_pairs_are_those_of_the_rows(a_world: BuildWorld) -> None:
+    world = a_world()
+    rule = FoldedRule(world, KnowingServers())
+    course = run(world, rule, 1)
+    pairs = {stop.pair for stop in rule.stops}
+    assert pairs == set(np.flatnonzero(course.stopped.ravel()).tolist())
