@@ -7,7 +7,7 @@ from streams.cli import ConditionNotMet, Interrupted
 from streams.cli.options import connection_options, emit, emit_object, output_option
 from streams.cli.progress import Meter
 from streams.cli.wiring import reading, run, storing
-from streams.ops.rebuild import RebuildPlan, drop_counters, plan_rebuild
+from streams.ops.rebuild import RebuildPlan, drop_counters, plan_rebuild, restart_partition
 from streams.ops.verify import Verification, Verifier, log_size, verify
 from streams.runtime.kafka import KafkaCluster
 from streams.runtime.namespace import namespace_of
@@ -51,8 +51,9 @@ def verify_counters(settings: Settings, output: str) -> None:
 
 @counters.command()
 @connection_options(*CONNECTIONS)
+@click.option("--partition", type=click.IntRange(0), help="Only this one; the others stay.")
 @click.option("--yes", is_flag=True, help="Do it; without, only say what would be done.")
-def rebuild(settings: Settings, yes: bool) -> None:
+def rebuild(settings: Settings, partition: int | None, yes: bool) -> None:
     """Drop all counters, watermarks and committed offsets: workers count the whole log again.
 
     The control plane reads its topics again too, and makes the dossiers that Redis lost.
@@ -62,7 +63,7 @@ def rebuild(settings: Settings, yes: bool) -> None:
     Example: streams counters rebuild --yes
     """
     try:
-        run(_rebuild(settings, yes))
+        run(_rebuild(settings, yes) if partition is None else _restart(settings, partition, yes))
     except KeyboardInterrupt:
         words = "stopped early: go on with `streams counters rebuild --yes` before a worker starts"
         raise Interrupted(words if yes else "nothing was done") from None
@@ -77,6 +78,18 @@ async def _verify(settings: Settings) -> Verification:
         await store.check()
         with Meter("verifying", await log_size(reader, identity)) as meter:
             return await verify(reader, store, identity, namespace, verifier, meter.show)
+
+
+async def _restart(settings: Settings, partition: int, yes: bool) -> None:
+    identity = await KafkaCluster(settings.brokers).identity(settings.topic("interactions"))
+    click.echo(f"drop the counters of partition {partition}")
+    if not yes:
+        click.echo("nothing was done; add --yes to do it")
+        return
+    namespace = namespace_of(identity, settings, load_secret())
+    async with storing(settings.redis) as store:
+        keys = await restart_partition(store, partition, identity.partitions, namespace)
+    click.echo(f"dropped {keys} keys; start the workers, they count it from the log's beginning")
 
 
 async def _rebuild(settings: Settings, yes: bool) -> None:

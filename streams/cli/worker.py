@@ -32,9 +32,9 @@ from streams.runtime.dependencies import DEPENDENCIES
 from streams.runtime.kafka import KafkaCluster, KafkaProducer
 from streams.runtime.logs import LogOptions, set_up_logs
 from streams.runtime.metrics import Metrics
-from streams.runtime.owned import Surroundings
 from streams.runtime.redis.dossiers import RedisDossiers
 from streams.runtime.redis.serving import RedisServingIndex
+from streams.runtime.surroundings import Surroundings
 from streams.runtime.worker import Worker
 from streams.settings import Secret, Settings, load_secret
 

@@ -87,6 +87,7 @@ VIDEO_FIELDS: Final = Video.__struct_fields__
 VIDEO_ROW: Final = "video"
 """Field of the video's own row in its hash; no slice id can spell it (it has no colon)."""
 _decode_video: Final = msgspec.json.Decoder(Video).decode
+_decode_parts: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 class VideoState:
@@ -112,8 +113,13 @@ def encode_slice(row: Slice) -> bytes:
 
 
 def decode_slice(raw: bytes) -> Slice:
-    """Return the row that `encode_slice` spelled."""
-    return Slice(*_decode(raw))
+    """Return the row that `encode_slice` spelled; `ValueError` if it did not spell this."""
+    try:
+        values = _decode(raw)
+    except msgspec.DecodeError as error:
+        raise ValueError(str(error)) from None
+    _require_length(len(values), len(SLICE_FIELDS))
+    return Slice(*values)
 
 
 def encode_video(row: Video) -> bytes:
@@ -121,17 +127,38 @@ def encode_video(row: Video) -> bytes:
     return _encode(row)
 
 
+def decode_video(raw: bytes) -> Video:
+    """Return the row that `encode_video` spelled; `ValueError` if it did not spell this."""
+    try:
+        row = _decode_video(raw)
+        _require_length(len(_decode_parts(raw)), len(VIDEO_FIELDS))
+    except msgspec.DecodeError as error:
+        raise ValueError(str(error)) from None
+    return row
+
+
 def load_video(video: str, fields: Mapping[str, bytes]) -> VideoState:
-    """Return the state that a video's hash holds; a fresh one if `fields` is empty."""
+    """Return the state that a video's hash holds; a fresh one if `fields` is empty.
+
+    `ValueError` names the field that cannot be read.
+    """
     state = VideoState()
     for field, raw in fields.items():
         digest = row_digest(video, field, raw)
-        if field == VIDEO_ROW:
-            state.row, state.row_digest = _decode_video(raw), digest
-        else:
-            state.slices[field] = row = decode_slice(raw)
-            row.digest = digest
+        try:
+            if field == VIDEO_ROW:
+                state.row, state.row_digest = decode_video(raw), digest
+            else:
+                state.slices[field] = row = decode_slice(raw)
+                row.digest = digest
+        except ValueError as error:
+            raise ValueError(f"field {field}: {error}") from None
     return state
+
+
+def _require_length(length: int, wanted: int) -> None:
+    if length != wanted:
+        raise ValueError(f"{length} values where {wanted} belong")
 
 
 def row_digest(video: str, field: str, raw: bytes) -> int:

@@ -47,7 +47,8 @@ class PartitionState:
     """State of one partition's fold; private to its owner, changed only by `core.fold`.
 
     `partitions` is the partition count of the log, `generation_records` the length of a
-    generation of duplicates in offsets. `meta` is what Redis holds at the watermark.
+    generation of duplicates in offsets. `meta` is what Redis holds at the watermark; `ValueError`
+    if it cannot be read.
     """
 
     __slots__ = (
@@ -73,8 +74,10 @@ class PartitionState:
         self.videos: Final[dict[str, VideoState]] = {}
         self.event_time = meta.event_time
         self.digest = int(meta.digest, 16)
+        if not 0 <= self.digest < DIGEST_MODULUS:
+            raise ValueError("digest: not of 128 bits")
         self._policy_raw = meta.policy
-        self.policy: Policy | None = _decode_policy(meta.policy) if meta.policy else None
+        self.policy = _read_policy(meta.policy)
         self.changed: list[tuple[str, VideoState, str, Slice | None]] = []
         self.epoch = 0  # rises with every `take_changes`
         self._flushed = -1  # greatest epoch known to be stored
@@ -92,7 +95,10 @@ class PartitionState:
         )
 
     def load(self, video: str, fields: Mapping[str, bytes]) -> None:
-        """Bring a video into memory as its hash holds it (no fields: a new video)."""
+        """Bring a video into memory as its hash holds it (no fields: a new video).
+
+        `ValueError` if a row cannot be read.
+        """
         self.videos[video] = load_video(video, fields)
 
     def remember(self, event: InteractionRecord | VideoControl | Policy, offset: int) -> None:
@@ -163,3 +169,10 @@ class PartitionState:
         for _, video in leaving:
             del self.videos[video]
         return len(leaving)
+
+
+def _read_policy(raw: bytes) -> Policy | None:
+    try:
+        return _decode_policy(raw) if raw else None
+    except msgspec.DecodeError as error:
+        raise ValueError(f"policy: {error}") from None

@@ -28,8 +28,8 @@ from streams.ops.verify import Verifier, verify
 from streams.runtime.collector import tame_gc
 from streams.runtime.metrics import Metrics
 from streams.runtime.namespace import namespace_of
-from streams.runtime.owned import Surroundings
 from streams.runtime.ports import LogReader, Store
+from streams.runtime.surroundings import Surroundings
 from streams.runtime.worker import Worker
 from streams.settings import Secret, Settings
 

@@ -5,11 +5,12 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from streams.core.counters import COUNTERS, VIDEO_ROW, decode_slice
+from streams.core.counters import COUNTERS, VIDEO_ROW, Slice, decode_slice
 from streams.errors import Halt
 from streams.ops.recount import Counts, Recount
 from streams.runtime.answers import require_all
 from streams.runtime.codec import decode_log
+from streams.runtime.namespace import corrupt, video_key
 from streams.runtime.ports import LogReader, Offsets, Store, TopicIdentity
 from streams.settings import Settings
 
@@ -158,7 +159,7 @@ def _compare(
     for video, fields in stored.items():
         for slice_id, raw in fields.items():
             if slice_id != VIDEO_ROW:
-                row = decode_slice(raw)
+                row = _readable(partition, video, raw)
                 found[video, slice_id] = {name: getattr(row, name) for name in COUNTERS}
     for key in _union(found, recounted):
         ours: dict[str, Any] = found.get(key, {})
@@ -170,6 +171,13 @@ def _compare(
                 result.differences += 1
                 if len(result.examples) < EXAMPLES:
                     result.examples.append(CounterDifference(partition, *key, name, have, want))
+
+
+def _readable(partition: int, video: str, raw: bytes) -> Slice:
+    try:
+        return decode_slice(raw)
+    except ValueError as error:
+        raise corrupt(partition, video_key(partition, video), str(error)) from None
 
 
 def _union(*keyed: Mapping[tuple[str, str], object]) -> Iterable[tuple[str, str]]:

@@ -13,6 +13,7 @@ from streams.core.fold import fold
 from streams.core.receipts import Effects
 from streams.core.state import PartitionState
 from streams.runtime.codec import Decoded, decode_log
+from streams.runtime.namespace import corrupt, video_key
 from streams.runtime.ports import Record
 
 LOAD_VIDEOS: Final = 500
@@ -39,14 +40,21 @@ class Spelling:
 async def prepare(
     state: PartitionState, records: Sequence[Record], spelling: Spelling, load: Load
 ) -> Decoded:
-    """Decode records and bring the videos that they are about into memory."""
+    """Decode records and bring the videos that they are about into memory.
+
+    `Halt` if what is stored of one cannot be read.
+    """
     decoded = spelling.decode(records)
     missing = state.missing(decoded.events)
     for at in range(0, len(missing), LOAD_VIDEOS):
         videos = missing[at : at + LOAD_VIDEOS]
         rows = await load(videos)
         for video in videos:
-            state.load(video, rows.get(video, {}))
+            try:
+                state.load(video, rows.get(video, {}))
+            except ValueError as error:
+                key = video_key(state.partition, video)
+                raise corrupt(state.partition, key, str(error)) from None
     return decoded
 
 

@@ -87,6 +87,12 @@ def letter_of(
     return Outgoing(record.topic + DEAD_LETTER_SUFFIX, value, key, headers)
 
 
+def by_place(letter: Outgoing) -> Outgoing:
+    """Return a letter that holds place and reason only: the record is in the log."""
+    headers = [(name, text) for name, text in letter.headers if name.startswith(PREFIX)]
+    return Outgoing(letter.topic, None, None, headers)
+
+
 def read_letter(record: Record) -> Letter | None:
     """Return what a record of a dead-letter topic says, None if it is no letter of ours."""
     fields = {

@@ -41,6 +41,11 @@ class Metrics:
         self.bad_input = self._counter(
             "bad_input_alarms", "Minutes with more than 1 % bad records.", "topic", "partition"
         )
+        self.misrouted = self._counter(
+            "misrouted_alarms",
+            "Minutes with more than 1 % records of other partitions' videos.",
+            *("topic", "partition"),
+        )
         self.decisions = self._counter("decisions", "Receipts written.", "surface", "action")
         self._describe_flushes()
         self._describe_reading()
@@ -102,6 +107,12 @@ class Metrics:
             "read_retries", "Reads that the brokers failed for a while."
         )
         self.halted = self._gauge("halted_partitions", "Partitions that wait for an operator.")
+        self.paused = self._gauge(
+            "paused_partitions", "Partitions that rest because too many records are bad."
+        )
+        self.waiting = self._gauge(
+            "waiting_partitions", "Partitions that wait for a broker or Redis to be opened or read."
+        )
         self.evicted = self._counter("evicted_videos", "Clean videos dropped from memory.")
         self.loaded = self._counter("loaded_videos", "Videos brought into memory.")
 

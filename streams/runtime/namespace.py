@@ -50,3 +50,35 @@ were counted with, use an empty Redis database, or `streams counters rebuild --y
         code="namespace",
         partition=partition,
     )
+
+
+def corrupt(partition: int, place: str, why: str) -> Halt:
+    """Return the halt of a partition of which something stored cannot be read.
+
+    `place` is the key in Redis, so far as it is known.
+    """
+    return Halt(
+        f"partition {partition}: {place} cannot be read ({why}): something else wrote there, or it "
+        f"was damaged; count this partition again with {rebuild_of(partition)}",
+        code="store_corrupt",
+        partition=partition,
+    )
+
+
+def rebuild_of(partition: int) -> str:
+    """Return the command that counts one partition again.
+
+    >>> rebuild_of(3)
+    '`streams counters rebuild --partition 3 --yes`'
+    """
+    return f"`streams counters rebuild --partition {partition} --yes`"
+
+
+def meta_key(partition: int) -> str:
+    """Return the key of a partition's meta; the braces keep a partition in one slot."""
+    return f"s:{{{partition}}}:meta"
+
+
+def video_key(partition: int, video: str) -> str:
+    """Return the key of a video's rows."""
+    return f"s:{{{partition}}}:v:{video}"

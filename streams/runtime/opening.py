@@ -1,13 +1,37 @@
-"""Where to start reading a partition, or why not: what is stored against what the log still has."""
+"""Where to start reading a partition, or why not: what is stored against what the log still has.
 
+The functions are pure; `Opening` asks brokers and store for what they need, one partition at a
+time, again and again until it is answered.
+"""
+
+import asyncio
+import logging
+from contextlib import suppress
+from itertools import count
 from typing import Final, NamedTuple
 from zlib import crc32
 
+from streams.core.state import Meta, PartitionState
 from streams.core.window import REPLAYED_GENERATIONS
-from streams.errors import Halt
-from streams.runtime.ports import Offsets, Record
+from streams.errors import Halt, Retry
+from streams.runtime.answers import require_all
+from streams.runtime.namespace import (
+    corrupt,
+    meta_key,
+    namespace_of,
+    other_namespace,
+    rebuild_of,
+)
+from streams.runtime.ports import NOTHING_STORED, LogConsumer, Offsets, Record, Stored
+from streams.runtime.surroundings import Surroundings
 
 REBUILD: Final = "`streams counters rebuild --yes`"
+
+
+ANSWER_S: Final = 5.0
+"""What is not answered by then is asked again."""
+AGAIN_S: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
+log: Final = logging.getLogger("streams.worker")
 
 
 class Start(NamedTuple):
@@ -45,6 +69,16 @@ def start_of(partition: int, watermark: int, bounds: Offsets, generation_records
     return Start(max(bounds.start, first), range(first, bounds.start))
 
 
+def state_of(
+    partition: int, partitions: int, generation_records: int, meta: Meta
+) -> PartitionState:
+    """Return a partition's state as its meta tells it; `Halt` if that cannot be read."""
+    try:
+        return PartitionState(partition, partitions, generation_records, meta)
+    except ValueError as error:
+        raise corrupt(partition, meta_key(partition), str(error)) from None
+
+
 def mark_of(record: Record) -> str:
     """Return what tells a record from any other one that may stand at its place one day.
 
@@ -70,7 +104,7 @@ def rewritten(partition: int, mark: str, record: Record) -> Halt:
         f"partition {partition}: the record at offset {record.offset} (timestamp {now}) is not the "
         f"one that was counted there (timestamp {then}): the log was cut and written anew, at the "
         f"latest from offset {record.offset} on; restore the log, or count what is there with "
-        f"`streams counters rebuild --partition {partition} --yes`",
+        f"{rebuild_of(partition)}",
         code="log_rewritten",
         partition=partition,
     )
@@ -84,3 +118,102 @@ def emptied(partition: int, position: int) -> Halt:
         code="watermark_missing",
         partition=partition,
     )
+
+
+class Opened(NamedTuple):
+    """A partition as it is stored, and where to read on."""
+
+    state: PartitionState
+    stored: Stored
+    position: int
+
+
+class Opening:
+    """Opens partitions of one log for one set of counters."""
+
+    def __init__(
+        self, consumer: LogConsumer, around: Surroundings, namespace: str, partitions: int
+    ) -> None:
+        self._consumer: Final = consumer
+        self._store: Final = around.store
+        self._settings: Final = around.settings
+        self._metrics: Final = around.metrics
+        self._secret: Final = around.secret
+        self._namespace: Final = namespace
+        self._partitions: Final = partitions
+        self._identifying: asyncio.Task[None] | None = None
+
+    async def open(self, partition: int) -> Opened:
+        """Return a partition when brokers and store have told what is needed; `Halt` if it can't.
+
+        What does not answer is said once and asked again.
+        """
+        for attempt in count():
+            try:
+                async with asyncio.timeout(2 * ANSWER_S):
+                    opened = await self._look(partition)
+            except (Retry, TimeoutError) as error:
+                if not attempt:
+                    why = str(error) or "no answer"
+                    log.warning("partition %d waits to be opened: %s", partition, why)
+                await asyncio.sleep(AGAIN_S[min(attempt, len(AGAIN_S) - 1)])
+            else:
+                if attempt:
+                    log.warning("partition %d is open", partition)
+                return opened
+        raise AssertionError  # the loop has no end
+
+    def stop(self) -> None:
+        """Ask nobody any more."""
+        if self._identifying is not None:
+            self._identifying.cancel()
+
+    async def require_same_topic(self) -> None:
+        """Raise `Halt` if the topic was made again or made larger; `Retry` if nobody says.
+
+        However many ask, the brokers are asked once at a time.
+        """
+        if self._identifying is None or self._identifying.done():
+            self._identifying = asyncio.create_task(self._identify())
+        done, _ = await asyncio.wait([self._identifying], timeout=ANSWER_S)
+        if not done:
+            raise Retry("the brokers do not say which topic this is")
+        self._identifying.result()
+
+    async def _look(self, partition: int) -> Opened:
+        # Without an answer the partition is opened all the same: the record at the watermark tells
+        # another topic of the same name, and the topic is asked for again every few seconds.
+        with suppress(Retry):
+            await self.require_same_topic()
+        stored = await self._store.meta(partition, self._namespace)
+        topic = self._settings.topic("interactions")
+        answer = await self._consumer.offsets([partition])
+        bounds = require_all(topic, [partition], answer)[partition]
+        if stored is None:
+            await self._require_fresh(partition)
+        stored = stored or NOTHING_STORED
+        generation = self._settings.generation_records
+        start = start_of(partition, stored.watermark, bounds, generation)
+        if start.lost:
+            self._metrics.short_windows.inc()
+            log.warning(
+                "partition %d: the ids of offsets %d to %d are no longer in the log: a repeat of "
+                "theirs counts again",
+                partition,
+                start.lost[0],
+                start.lost[-1],
+            )
+        state = state_of(partition, self._partitions, generation, stored.meta)
+        return Opened(state, stored, start.position)
+
+    async def _require_fresh(self, partition: int) -> None:
+        """Tell an empty store from an emptied one: the group remembers that it was here."""
+        committed = await self._consumer.committed(partition)
+        if committed:
+            raise emptied(partition, committed)
+
+    async def _identify(self) -> None:
+        identity = await self._consumer.identity()
+        namespace = namespace_of(identity, self._settings, self._secret)
+        if namespace != self._namespace:
+            raise other_namespace(None, self._namespace, namespace)

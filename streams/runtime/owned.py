@@ -7,11 +7,8 @@ takes is taken at once, so reading and folding go on while it is under way.
 
 import asyncio
 import logging
-import time
 from bisect import bisect_left
-from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Sequence
 from operator import attrgetter
 from typing import Any, Final
 
@@ -19,15 +16,13 @@ from streams.core.receipts import Refusal
 from streams.core.receipts import encode as encode_receipt
 from streams.core.state import Changes, PartitionState
 from streams.core.units import surface_of
-from streams.errors import Halt, Retry, StreamsError
-from streams.runtime.bad_input import BadInput
+from streams.errors import Retry, StreamsError
 from streams.runtime.codec import Decoded
 from streams.runtime.folding import Rows, Spelling, fold_run, prepare
-from streams.runtime.letters import letter_of
-from streams.runtime.metrics import Metrics
 from streams.runtime.opening import is_of, mark_of, rewritten
-from streams.runtime.ports import Clock, Conflict, Outgoing, Producer, Record, Store, Stored
-from streams.settings import Secret, Settings
+from streams.runtime.ports import Conflict, Outgoing, Record, Stored
+from streams.runtime.refused import Intake, Refused
+from streams.runtime.surroundings import Surroundings
 
 CHUNK_RECORDS: Final = 1_000
 CHUNK_BYTES: Final = 256 << 10
@@ -43,25 +38,11 @@ class Lost(StreamsError):
         self.stored: Final = stored
 
 
-@dataclass(frozen=True)
-class Surroundings:
-    """What a worker and each of its partitions work with.
-
-    `clock` paces flushes and audits; no decision depends on it.
-    """
-
-    producer: Producer
-    store: Store
-    settings: Settings
-    secret: Secret
-    metrics: Metrics = field(default_factory=Metrics)
-    clock: Clock = time.monotonic
-
-
 class Owned:
     """State, watermark and flush of one owned partition.
 
-    `watermark` is the last offset stored, `folded` the last one folded. After `release` nothing
+    `watermark` is the last offset stored, `folded` the last one folded, `backlog` what was read and
+    not folded yet: while there is any, no more should be read. After `release` nothing
     is folded any more and a flush that still waits for retries gives up.
     """
 
@@ -73,6 +54,7 @@ class Owned:
         self.partition: Final = state.partition
         self.watermark = watermark
         self.folded = watermark
+        self.backlog: Final[list[Record]] = []  # read, not folded
         self.flushing: asyncio.Task[None] | None = None
         self.flushed_at = 0.0
         self.released = False
@@ -89,28 +71,50 @@ class Owned:
         self._mark: Final = stored.meta.mark
         self._last: Record | None = None  # folded
         self._unproved = watermark >= 0  # whether the log still holds what was counted
-        self._bad_input = BadInput()
+        self._intake: Final = Intake(state.partition, around.settings, around.metrics)
+        self._clock: Final = around.clock
+        self._again_at = float("-inf")  # nothing is folded before: the store did not answer
+        self._failures = 0  # of the store in a row
 
-    async def take(self, records: Sequence[Record], now: float) -> None:
-        """Fold records in log order, flushing whenever enough rows changed.
+    @property
+    def resting(self) -> bool:
+        """Whether it is paused, or reads a few records at a time, because too many are bad."""
+        return self._intake.resting
 
-        Raises `Halt` when too much of the input is bad, and what `flush` raises.
+    @property
+    def waiting(self) -> bool:
+        """Whether the store does not answer what it needs to go on folding."""
+        return self._failures > 0
+
+    def add(self, records: Sequence[Record]) -> None:
+        """Take records that were read, in log order; `work` folds them."""
+        first = self.backlog[-1].offset if self.backlog else self.folded
+        assert records[0].offset > first or records[0].offset <= self.watermark, "offsets rise"
+        self.backlog.extend(records)
+
+    def ready(self) -> bool:
+        """Tell whether there is something to fold and nothing against it."""
+        now = self._clock()
+        return bool(self.backlog) and now >= self._again_at and self._intake.ready(now)
+
+    async def work(self) -> None:
+        """Fold the backlog, flushing whenever enough rows changed; what is left is for later.
+
+        Raises `Halt` and what a flush raises. A store that does not answer is asked again from the
+        same record.
         """
-        at = 0
-        while at < len(records):
-            chunk = records[at : at + _chunk_length(records[at])]
-            at += len(chunk)
-            if chunk[0].offset <= self.watermark:
-                chunk = self._remember(chunk)
-            if chunk:
-                if self._unproved:
-                    self._prove(None)
-                await self._take_chunk(chunk, now)
+        while self.ready() and not self.released:
+            try:
+                await self._fold_some()
+            except Retry as error:
+                if self.released:
+                    return
+                self._wait(error)
+            else:
+                self._answered()
             await asyncio.sleep(0)  # buffered records must not starve flushes and heartbeats
-            if self.released:
-                return
 
-    def flush_soon(self, now: float, *, due: bool) -> None:
+    def flush_soon(self, *, due: bool) -> None:
         """Start a flush unless one is under way: of many rows at once, of any when `due`."""
         if self.flushing is not None and self.flushing.done():
             self._reap()
@@ -118,7 +122,7 @@ class Owned:
         if self._unfinished:
             return
         if self.flushing is None and self.folded > self.watermark and (full or due):
-            self.flushed_at = now
+            self.flushed_at = self._clock()
             # Taken at once: what is folded from here on is the next flush's.
             outbox, self._outbox = self._outbox, []
             self._flushing_to = self.folded
@@ -129,7 +133,7 @@ class Owned:
             flush = self._flush(self.folded, outbox, changes)
             self.flushing = asyncio.create_task(flush, name=f"flush-{self.partition}")
 
-    async def settle(self, now: float) -> None:
+    async def settle(self) -> None:
         """Flush until everything folded is stored."""
         while True:
             if self.flushing is not None:
@@ -137,7 +141,7 @@ class Owned:
                 self._reap()
             if self.folded <= self.watermark or self._unfinished:
                 return
-            self.flush_soon(now, due=True)
+            self.flush_soon(due=True)
 
     async def audit(self) -> None:
         """Raise `Lost` if the stored watermark is not ours, nothing being under way."""
@@ -152,16 +156,40 @@ class Owned:
         """Fold nothing any more."""
         self.released = True
 
-    def _remember(self, chunk: Sequence[Record]) -> Sequence[Record]:
-        """Take the ids of records that the watermark covers; return the others."""
-        covered = [record for record in chunk if record.offset <= self.watermark]
+    async def _fold_some(self) -> None:
+        """Fold a chunk of the backlog, or take its ids if the watermark covers it."""
+        length = min(_chunk_length(self.backlog[0]), self._intake.most)
+        chunk = self.backlog[:length]
+        if chunk[0].offset <= self.watermark:
+            chunk = [record for record in chunk if record.offset <= self.watermark]
+            self._remember(chunk)
+        else:
+            if self._unproved:
+                self._prove(None)
+            await self._take(chunk)
+        del self.backlog[: len(chunk)]
+
+    def _wait(self, error: Retry) -> None:
+        """Ask again later; said once, until it answers."""
+        self._metrics.read_retries.inc()
+        if not self._failures:
+            log.warning("partition %d waits: %s", self.partition, error)
+        self._again_at = self._clock() + BACKOFF_S[min(self._failures, len(BACKOFF_S) - 1)]
+        self._failures += 1
+
+    def _answered(self) -> None:
+        if self._failures:
+            log.warning("partition %d goes on: the store answers again", self.partition)
+            self._failures = 0
+
+    def _remember(self, covered: Sequence[Record]) -> None:
+        """Take the ids of records that the watermark covers."""
         if self._unproved and covered[-1].offset == self.watermark:
             self._prove(covered[-1])
         decoded = self._spelling.decode(covered)
         for event, offset in zip(decoded.events, decoded.offsets, strict=True):
             self.state.remember(event, offset)
         self._metrics.replayed.inc(len(covered))
-        return chunk[len(covered) :]
 
     def _prove(self, record: Record | None) -> None:
         """Compare what stands at the watermark with what was counted there; None: nothing does.
@@ -178,13 +206,14 @@ class Owned:
             checks.labels("differs").inc()
             raise rewritten(self.partition, self._mark, record)
 
-    async def _take_chunk(self, chunk: Sequence[Record], now: float) -> None:
+    async def _take(self, chunk: Sequence[Record]) -> None:
+        """Fold records that were not folded before."""
         decoded = await prepare(self.state, chunk, self._spelling, self._load)
         self._metrics.unknown_fields.labels(self._topic).inc(decoded.unknown_fields)
         if decoded.refusals:
             invalid = self._metrics.events.labels(self._topic, "unknown", "invalid")
             invalid.inc(len(decoded.refusals))
-        refused = _Refused(decoded)
+        refused = Refused(decoded)
         start = 0
         for end in _cuts(decoded, self._settings.flush_rows):
             if self.released:
@@ -192,12 +221,11 @@ class Owned:
             refused.add(self._fold(decoded, start, end))
             start = end
             upto = chunk[-1].offset if end == len(decoded.events) else decoded.offsets[end - 1]
-            self._write_letters(chunk, refused, upto)
+            self._outbox.extend(self._intake.letters(chunk, refused, upto))
             self.folded = upto
             self._last = chunk[bisect_left(chunk, upto, key=attrgetter("offset"))]
-            await self._make_room(now)
-        events = len(decoded.events) + len(decoded.refusals)
-        self._judge_input(now, events, refused.elements)
+            await self._make_room()
+        self._intake.judge(self._clock(), len(chunk), refused)
 
     async def _load(self, videos: Sequence[str]) -> Rows:
         """Return stored rows, `Lost` if another watermark holds them; nothing once released."""
@@ -223,21 +251,14 @@ class Owned:
             self._metrics.events.labels(self._topic, kind, outcome).inc(count)
         return effects.rejected
 
-    def _write_letters(self, chunk: Sequence[Record], refused: "_Refused", upto: int) -> None:
-        """Put a letter into the outbox for each refused record up to an offset."""
-        for record, refusals, stage in refused.take(chunk, upto):
-            group, limit = self._settings.group, self._settings.record_bytes
-            self._outbox.append(letter_of(record, refusals, stage, group, limit))
-            for reason, count in Counter(refusal.reason for refusal in refusals).items():
-                self._metrics.dead_letters.labels(self._topic, reason).inc(count)
-
-    async def _make_room(self, now: float) -> None:
+    async def _make_room(self) -> None:
         """Start a flush at the bound of rows; wait for the one under way if it is reached again."""
-        if len(self.state.changed) < self._settings.flush_rows:
-            return
-        if self.flushing is not None:
-            await asyncio.wait([self.flushing])
-        self.flush_soon(now, due=False)
+        while len(self.state.changed) >= self._settings.flush_rows and not self.released:
+            if self.flushing is not None and not self.flushing.done():
+                await asyncio.wait([self.flushing])
+            self.flush_soon(due=False)
+            if self.flushing is None:
+                return
 
     async def _flush(self, upto: int, outbox: Sequence[Outgoing], changes: Changes) -> None:
         """Store what was folded up to an offset; `Lost`, or `Halt` if it can't ever be stored."""
@@ -246,6 +267,7 @@ class Owned:
             await self._until_done(self._store_changes, upto, changes)
         self._metrics.flush_rows.inc(sum(map(len, changes.rows.values())))
         self._unfinished = False
+        assert self.watermark < upto <= self.folded, "watermark <= folded"
         self.watermark = upto
         self.state.stored(changes.epoch)
 
@@ -253,7 +275,7 @@ class Owned:
         """Write receipts and dead letters; return when all in-sync replicas have them."""
         acks = [await self._producer.send(outgoing) for outgoing in outbox]
         for ack in acks:
-            await ack
+            await _written(ack)
 
     async def _store_changes(self, upto: int, changes: Changes) -> None:
         result = await self._store.flush(
@@ -284,22 +306,16 @@ class Owned:
         if done is not None and (error := done.exception()) is not None:
             raise error
 
-    def _judge_input(self, now: float, events: int, bad: int) -> None:
-        judged = self._bad_input.note(now, events, bad)
-        if judged == "alarm":
-            self._metrics.bad_input.labels(self._topic, str(self.partition)).inc()
-            log.warning(
-                "partition %d: more than 1 %% of this minute's events are bad; see %s.dlq",
-                self.partition,
-                self._topic,
-            )
-        elif judged == "pause":
-            raise Halt(
-                f"partition {self.partition}: more than 20 % of a minute's events are bad; "
-                f"mend their producer (see {self._topic}.dlq), then start the worker again",
-                code="too_many_bad",
-                partition=self.partition,
-            )
+
+async def _written(ack: Awaitable[None]) -> None:
+    """Wait for an acknowledgement; a client that gave a record up may cancel its own."""
+    try:
+        await ack
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise Retry("the producer gave a record up") from None
 
 
 def _chunk_length(first: Record) -> int:
@@ -322,31 +338,3 @@ def _cuts(decoded: Decoded, most: int) -> list[int]:
                 cuts.append(at)
                 size = 0
     return [*cuts, len(offsets)]
-
-
-class _Refused:
-    """What was refused of a chunk and has no letter yet, by offset."""
-
-    def __init__(self, decoded: Decoded) -> None:
-        self.elements = 0
-        self._stages: dict[int, str] = {}
-        self._by_offset: defaultdict[int, list[Refusal]] = defaultdict(list)
-        self.add(decoded.refusals, "decode")
-
-    def add(self, refusals: Sequence[Refusal], stage: str = "fold") -> None:
-        """Take refusals of one stage; a letter names the first one that refused."""
-        self.elements += len(refusals)
-        for refusal in refusals:
-            self._by_offset[refusal.offset].append(refusal)
-            self._stages.setdefault(refusal.offset, stage)
-
-    def take(
-        self, chunk: Sequence[Record], upto: int
-    ) -> Iterator[tuple[Record, list[Refusal], str]]:
-        """Yield the refused records up to an offset with all their refusals and the stage."""
-        if not self._by_offset:
-            return
-        for record in chunk:
-            if record.offset <= upto and (refusals := self._by_offset.pop(record.offset, None)):
-                refusals.sort(key=attrgetter("element"))
-                yield record, refusals, self._stages[record.offset]

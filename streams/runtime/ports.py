@@ -317,6 +317,13 @@ class Store(Protocol):
         Raises `Retry` if the store fails for now, `Halt` code `namespace` or `store_corrupt`.
         """
 
+    async def begin(self, partition: int, namespace: str) -> None:
+        """Store that nothing of an erased partition is counted yet, and that this is meant.
+
+        Its owner then counts it from the log's beginning; without this, offsets that the group
+        committed tell of counters that are gone, and it would halt.
+        """
+
     async def scan(self, partition: int) -> Mapping[str, Mapping[str, bytes]]:
         """Return every stored video of a partition with its fields (for verification)."""
 

@@ -59,9 +59,9 @@ def split_array(value: bytes) -> list[bytes] | None:
         return None
 
 
-def unknown_fields(value: bytes, kind: type) -> int:
+def unknown_fields(value: bytes, kind: type[msgspec.Struct]) -> int:
     """Return how many fields of an event its schema lacks; `DeadLetter` if one is not UTF-8."""
-    known = {*kind.__struct_fields__, "type"}  # type: ignore[attr-defined]
+    known = {*kind.__struct_fields__, "type"}
     try:
         return len(_fields(value).keys() - known)
     except PARSER_ERRORS as error:

@@ -3,7 +3,11 @@
 Read records, decode, fold, have the receipts acknowledged, store rows and watermark in one guarded
 call, commit for lag tools. The read position of a partition is always the stored watermark + 1,
 never the group's committed offset. Where going on would guess or lose, the partition halts and
-says what to do; the others go on.
+says what to do.
+
+Each partition is for itself: it is opened, and it folds what was read of it, in a task of its own,
+and as long as it has something left to fold no more is read of it. What one partition's broker or
+Redis shard does not answer, the others do not wait for.
 """
 
 import asyncio
@@ -12,20 +16,26 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
-from streams.core.state import PartitionState
 from streams.errors import Halt, Retry, StreamsError
 from streams.runtime.answers import require_all
-from streams.runtime.namespace import namespace_of, other_namespace
-from streams.runtime.opening import emptied, start_of
-from streams.runtime.owned import BACKOFF_S, Lost, Owned, Surroundings
-from streams.runtime.ports import NOTHING_STORED, LogConsumer, Offsets, Record
+from streams.runtime.namespace import namespace_of
+from streams.runtime.opening import ANSWER_S, Opened, Opening, emptied
+from streams.runtime.owned import BACKOFF_S, Lost, Owned
+from streams.runtime.ports import LogConsumer, Record
+from streams.runtime.surroundings import Surroundings
 
 FETCH_MS: Final = 100
+FETCH_BUSY_MS: Final = 10
+"""While a partition folds by itself: it should be read again soon after."""
+WORK_S: Final = 0.05
+"""The loop waits so long for partitions to fold what was read, before it goes on without them."""
 CHECK_S: Final = 10.0
 COMMIT_S: Final = 0.5
 LOOP_S: Final = 0.5
 HANDOVER_S: Final = 3.0
 GRACE_S: Final = 1.0
+_OF_ALL: Final = ("namespace", "redis_refuses")
+"""Codes of halts that one partition finds and that all of them have."""
 log: Final = logging.getLogger("streams.worker")
 
 
@@ -41,11 +51,15 @@ class Worker:
         self._metrics: Final = around.metrics
         self._clock: Final = around.clock
         self._owned: dict[int, Owned] = {}
-        self._opening: set[int] = set()  # assigned, not yet read from
+        self._opening: dict[int, asyncio.Task[None]] = {}  # assigned, not yet read from
+        self._working: dict[Owned, asyncio.Task[None]] = {}
+        self._aside: set[asyncio.Task[None]] = set()  # beside the loop: audits, halts
+        self._held: set[int] = set()  # not read until what was read is folded
+        self._opener: Opening | None = None
         self._committed: dict[int, int] = {}
         self._committing: asyncio.Task[None] | None = None
+        self._auditing: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
-        self._partitions = 0  # of the log, once started
         self._namespace = ""
         self._audited_at = self._checked_at = self._committed_at = around.clock()
 
@@ -92,7 +106,8 @@ class Worker:
 
     async def lag(self) -> int:
         """Return how many offsets of the owned partitions are not stored yet."""
-        bounds = await self._bounds(sorted(self._owned))
+        owned, topic = sorted(self._owned), self._settings.topic("interactions")
+        bounds = require_all(topic, owned, await self._consumer.offsets(owned))
         marks = self.watermarks()
         return sum(max(bounds[p].end - 1 - max(marks[p], bounds[p].start - 1), 0) for p in marks)
 
@@ -100,22 +115,23 @@ class Worker:
         """Take partitions over; the loop opens them, because a listener must not wait."""
         self._metrics.rebalances.inc()
         log.info("assigned: partitions %s", list(partitions))
-        self._owned.clear()
-        self._clear_halts(self.halted)
-        self._opening = set(partitions)
+        self._let_go([*self._owned, *self._opening])
+        self.halted.clear()
+        self._metrics.halted.set(0)
+        self._held.clear()
+        for partition in partitions:
+            self._open_soon(partition)
 
     async def on_revoked(self, partitions: Sequence[int]) -> None:
         """Flush and let go; what cannot be flushed in time the next owner folds again."""
-        leaving = [self._owned.pop(p) for p in partitions if p in self._owned]
-        self._opening.difference_update(partitions)
-        for owned in leaving:
-            owned.release()
-        settled = [asyncio.create_task(owned.settle(self._clock())) for owned in leaving]
+        leaving = self._let_go(partitions)
+        settled = [asyncio.create_task(owned.settle()) for owned in leaving]
         if not settled:
             return
         done, late = await asyncio.wait(settled, timeout=HANDOVER_S)
         for task in done:
-            if (error := task.exception()) is not None:
+            error = None if task.cancelled() else task.exception()
+            if error is not None:
                 log.warning("handed over with records to fold again: %s", error)
         for task in late:
             task.cancel()
@@ -127,85 +143,119 @@ class Worker:
         await self._store.check()
         identity = await self._consumer.identity()
         self._namespace = namespace_of(identity, self._settings, self._around.secret)
-        self._partitions = identity.partitions
-        for partition in range(identity.partitions):
-            await self._store.meta(partition, self._namespace)
+        await self._require_own(identity.partitions)
+        self._opener = Opening(self._consumer, self._around, self._namespace, identity.partitions)
         await self._consumer.start(self)
+
+    async def _require_own(self, partitions: int) -> None:
+        """Refuse to start beside another namespace's counters; the rest is each partition's own."""
+        metas = [
+            asyncio.create_task(self._store.meta(partition, self._namespace))
+            for partition in range(partitions)
+        ]
+        answered, silent = await asyncio.wait(metas, timeout=ANSWER_S)
+        for task in silent:
+            task.cancel()
+        for error in [task.exception() for task in answered]:
+            if isinstance(error, Halt) and error.code in _OF_ALL:
+                raise error
 
     async def _work(self) -> None:
         while not self._stopping.is_set():
             await self._turn()
 
     async def _turn(self) -> None:
-        """Take one turn of the loop: open, read, fold, flush, audit."""
-        if self._opening:
-            await self._open()
+        """Take one turn of the loop: read, fold, flush, audit."""
+        for partition, records in (await self._read()).items():
+            if (owned := self._owned.get(partition)) is not None:
+                owned.add(records)
+        await self._fold()
+        for owned in list(self._owned.values()):
+            due = self._clock() - owned.flushed_at >= self._settings.flush_interval_ms / 1000
+            try:
+                owned.flush_soon(due=due)
+            except (Lost, Halt) as error:
+                self._give_up(owned, error)
+        self._commit_soon()
+        self._audit_soon()
+        self._reap()
+
+    async def _read(self) -> Mapping[int, Sequence[Record]]:
+        timeout_ms = FETCH_BUSY_MS if self._working else FETCH_MS
         try:
-            batches = await self._consumer.fetch(FETCH_MS, self._settings.fetch_records)
+            return await self._consumer.fetch(timeout_ms, self._settings.fetch_records)
         except Retry as error:
             self._metrics.read_retries.inc()
             log.warning("reading waits: %s", error)
             await self._pause(BACKOFF_S[3])
-            batches = {}
         except Halt as halt:
             if halt.partition is None:
                 raise
             if (owned := self._owned.get(halt.partition)) is not None:
-                await self._settle_halted(owned)
-            self._halt(halt.partition, halt)
-            batches = {}
-        await self._fold(batches)
+                self._give_up(owned, halt)
+            else:
+                self._halt(halt.partition, halt)
+        return {}
+
+    async def _fold(self) -> None:
+        """Let partitions fold what was read; whoever takes long goes on beside the loop."""
+        begun = []
         for owned in list(self._owned.values()):
-            due = self._clock() - owned.flushed_at >= self._settings.flush_interval_ms / 1000
-            await self._guard(owned, due=due)
-        self._commit_soon()
-        self._evict()
-        await self._audit()
+            if owned not in self._working:
+                self._evict(owned)
+                if owned.ready():
+                    self._working[owned] = asyncio.create_task(self._fold_one(owned))
+                    begun.append(self._working[owned])
+        if begun:
+            await asyncio.wait(begun, timeout=WORK_S)
+        for owned in [one for one, task in self._working.items() if task.done()]:
+            self._working.pop(owned).result()
+        self._hold()
 
-    async def _fold(self, batches: Mapping[int, Sequence[Record]]) -> None:
-        for partition, records in batches.items():
-            owned = self._owned.get(partition)
-            if owned is not None:
-                await self._guard(owned, records)
-
-    async def _guard(
-        self, owned: Owned, records: Sequence[Record] = (), *, due: bool = False
-    ) -> None:
-        """Fold or flush one partition; its failure is not another's."""
+    async def _fold_one(self, owned: Owned) -> None:
+        """Fold one partition; its failure is not another's."""
         try:
-            if records:
-                await self._take(owned, records)
-            else:
-                owned.flush_soon(self._clock(), due=due)
-        except Lost as lost:
-            self._reopen(owned, lost)
-        except Halt as halt:
-            await self._settle_halted(owned)
-            self._halt(owned.partition, halt)
+            await owned.work()
+        except (Lost, Halt) as error:
+            self._give_up(owned, error)
 
-    async def _take(self, owned: Owned, records: Sequence[Record]) -> None:
-        """Fold records; a store that fails to load them is asked again from the same record."""
-        while records and not owned.released:
-            try:
-                await owned.take(records, self._clock())
-            except Retry as error:
-                self._metrics.read_retries.inc()
-                log.warning("partition %d waits: %s", owned.partition, error)
-                await self._pause(BACKOFF_S[3])
-                records = [record for record in records if record.offset > owned.folded]
-                if self._stopping.is_set():
-                    return
-            else:
-                return
+    def _hold(self) -> None:
+        """Read nothing more of partitions that have something left to fold."""
+        busy = {partition for partition, one in self._owned.items() if one.backlog}
+        if busy != self._held:
+            self._consumer.pause(sorted(busy - self._held))
+            freed = (self._held - busy) & self._owned.keys()
+            self._consumer.resume(sorted(freed))
+            self._held = busy
+        owned = self._owned.values()
+        self._metrics.paused.set(sum(one.resting for one in owned))
+        self._metrics.waiting.set(len(self._opening) + sum(one.waiting for one in owned))
+
+    def _give_up(self, owned: Owned, error: Lost | Halt) -> None:
+        """Fold nothing more of a partition that is lost or cannot go on."""
+        if isinstance(error, Lost):
+            self._reopen(owned, error)
+        else:
+            owned.release()
+            self._aside.add(asyncio.create_task(self._settle_halted(owned)))
+            self._halt(owned.partition, error)
 
     async def _settle_halted(self, owned: Owned) -> None:
         """Store what was folded before the halt, if the store still takes it."""
-        owned.release()
         with suppress(StreamsError, TimeoutError):
-            await asyncio.wait_for(owned.settle(self._clock()), HANDOVER_S)
+            await asyncio.wait_for(owned.settle(), HANDOVER_S)
+
+    def _reap(self) -> None:
+        """Forget what was done beside the loop; what it raised ends the worker."""
+        for task in [task for task in self._aside if task.done()]:
+            self._aside.discard(task)
+            if not task.cancelled():
+                task.result()
 
     def _reopen(self, owned: Owned, lost: Lost) -> None:
         """Drop a partition's memory and read its watermark again."""
+        if self._owned.get(owned.partition) is not owned:
+            return
         self._metrics.conflicts.inc()
         if lost.stored < 0 <= owned.watermark:
             self._halt(owned.partition, emptied(owned.partition, owned.watermark + 1))
@@ -217,135 +267,103 @@ class Worker:
             lost.stored,
             owned.watermark,
         )
-        owned.release()
-        if self._owned.get(owned.partition) is owned:
-            del self._owned[owned.partition]
-            self._opening.add(owned.partition)
+        self._let_go([owned.partition])
+        self._open_soon(owned.partition)
 
-    async def _open(self) -> None:
-        """Read the watermarks of new partitions, then seek all without awaiting in between."""
-        opening = sorted(self._opening)
+    def _let_go(self, partitions: Sequence[int]) -> list[Owned]:
+        """Open and fold nothing more of partitions; return those that were open."""
+        leaving = [self._owned.pop(p) for p in partitions if p in self._owned]
+        for owned in leaving:
+            owned.release()
+        for partition in partitions:
+            if (opening := self._opening.pop(partition, None)) is not None:
+                opening.cancel()
+        return leaving
+
+    def _open_soon(self, partition: int) -> None:
+        task = asyncio.create_task(self._open(partition), name=f"open-{partition}")
+        self._opening[partition] = task
+        self._aside.add(task)
+
+    async def _open(self, partition: int) -> None:
+        """Open a partition as soon as its broker and its store tell what is needed."""
+        assert self._opener is not None
         try:
-            await self._require_same_topic()
-            metas = {p: await self._store.meta(p, self._namespace) for p in opening}
-            bounds = await self._bounds(opening)
-            for partition in opening:
-                if metas[partition] is None:
-                    await self._require_fresh(partition)
-        except Retry as error:
-            log.warning("opening partitions waits: %s", error)
-            await self._pause(BACKOFF_S[3])
-            return
+            opened = await self._opener.open(partition)
         except Halt as halt:
-            for partition in opening if halt.partition is None else [halt.partition]:
-                self._halt(partition, halt)
-            return
-        positions: dict[int, int] = {}
-        for partition in sorted(self._opening & set(opening)):
-            try:
-                stored = metas[partition] or NOTHING_STORED
-                positions[partition] = self._position(
-                    partition, stored.watermark, bounds[partition]
-                )
-                state = PartitionState(
-                    partition,
-                    self._partitions,
-                    self._settings.generation_records,
-                    stored.meta,
-                )
-                self._owned[partition] = Owned(state, stored, self._namespace, self._around)
-            except Halt as halt:
-                self._halt(partition, halt)
-        self._opening.difference_update(opening)
-        self._consumer.seek(positions)
+            del self._opening[partition]
+            self._halt(partition, halt)
+        else:
+            del self._opening[partition]
+            self._own(opened)
 
-    async def _bounds(self, partitions: Sequence[int]) -> Mapping[int, Offsets]:
-        topic = self._settings.topic("interactions")
-        return require_all(topic, partitions, await self._consumer.offsets(partitions))
-
-    async def _require_fresh(self, partition: int) -> None:
-        """Tell an empty store from an emptied one: the group remembers that it was here."""
-        committed = await self._consumer.committed(partition)
-        if committed:
-            raise emptied(partition, committed)
-
-    def _position(self, partition: int, watermark: int, bounds: Offsets) -> int:
-        """Return where to start reading, and say so if ids are missing there."""
-        start = start_of(partition, watermark, bounds, self._settings.generation_records)
-        if start.lost:
-            self._metrics.short_windows.inc()
-            log.warning(
-                "partition %d: the ids of offsets %d to %d are no longer in the log: a repeat of "
-                "theirs counts again",
-                partition,
-                start.lost[0],
-                start.lost[-1],
-            )
-        return start.position
+    def _own(self, opened: Opened) -> None:
+        """Read a partition from its position on; nothing is awaited between the two."""
+        partition = opened.state.partition
+        self._owned[partition] = Owned(opened.state, opened.stored, self._namespace, self._around)
+        self._held.discard(partition)
+        self._consumer.resume([partition])
+        self._consumer.seek({partition: opened.position})
 
     def _halt(self, partition: int, halt: Halt) -> None:
         """Stop one partition and say so; the others go on."""
         self.halted[partition] = halt
-        if (owned := self._owned.pop(partition, None)) is not None:
-            owned.release()
-        self._opening.discard(partition)
+        self._let_go([partition])
         self._consumer.pause([partition])
         self._metrics.halted.set(len(self.halted))
         log.error("HALTED partition %d (%s): %s", partition, halt.code, halt)
 
-    def _clear_halts(self, partitions: Mapping[int, Halt]) -> None:
-        for partition in list(partitions):
-            del self.halted[partition]
-        self._metrics.halted.set(0)
-
-    def _evict(self) -> None:
-        """Keep at most the configured number of videos in memory, over all partitions."""
-        if not self._owned:
-            return
+    def _evict(self, owned: Owned) -> None:
+        """Keep at most its share of the configured number of videos of a partition in memory."""
         share = max(self._settings.videos_in_memory // len(self._owned), 1)
-        for owned in self._owned.values():
-            if len(owned.state.videos) > share + share // 8:
-                self._metrics.evicted.inc(owned.state.evict(share))
+        if len(owned.state.videos) > share + share // 8:
+            self._metrics.evicted.inc(owned.state.evict(share))
 
-    async def _audit(self) -> None:
+    def _audit_soon(self) -> None:
+        """Audit in the background, one round at a time."""
+        if self._auditing is None or self._auditing.done():
+            now = self._clock()
+            audit = now - self._audited_at >= self._settings.audit_interval_ms / 1000
+            check = now - self._checked_at >= CHECK_S
+            if audit:
+                self._audited_at = now
+            if check:
+                self._checked_at = now
+            if audit or check:
+                self._auditing = asyncio.create_task(self._audit(audit=audit, check=check))
+                self._aside.add(self._auditing)
+
+    async def _audit(self, *, audit: bool, check: bool) -> None:
         """Read idle partitions' watermarks again, and ask whether Redis may evict by now."""
-        now = self._clock()
-        if now - self._audited_at >= self._settings.audit_interval_ms / 1000:
-            self._audited_at = now
-            for owned in list(self._owned.values()):
-                try:
-                    await owned.audit()
-                except Lost as lost:
-                    self._reopen(owned, lost)
-                except Halt as halt:
-                    self._halt(owned.partition, halt)
-                except Retry as error:
-                    log.warning("auditing waits: %s", error)
-                    break
-        if now - self._checked_at >= CHECK_S:
-            self._checked_at = now
+        if audit:
+            await asyncio.gather(*(self._audit_one(owned) for owned in self._owned.values()))
+        if check:
             await self._check()
+
+    async def _audit_one(self, owned: Owned) -> None:
+        try:
+            await owned.audit()
+        except (Lost, Halt) as error:
+            if self._owned.get(owned.partition) is owned:
+                self._give_up(owned, error)
+        except Retry as error:
+            log.debug("auditing partition %d waits: %s", owned.partition, error)
 
     async def _check(self) -> None:
         """Ask again what the start asked: Redis must not evict, the topic must be the same."""
+        assert self._opener is not None
         try:
             await self._store.check()
         except StreamsError as error:
             self._metrics.store_alarms.inc()
             log.error("Redis: %s", error)  # noqa: TRY400 - the line says all there is
         try:
-            await self._require_same_topic()
+            await self._opener.require_same_topic()
         except Halt as halt:
             for partition in list(self._owned):
                 self._halt(partition, halt)
         except Retry as error:
             log.warning("checking the topic waits: %s", error)
-
-    async def _require_same_topic(self) -> None:
-        identity = await self._consumer.identity()
-        namespace = namespace_of(identity, self._settings, self._around.secret)
-        if namespace != self._namespace:  # made again, or made larger
-            raise other_namespace(None, self._namespace, namespace)
 
     def _commit_soon(self) -> None:
         """Commit stored positions in the background; lag tools read them, nobody else."""
@@ -392,5 +410,11 @@ class Worker:
     async def _close(self) -> None:
         if self._committing is not None:
             await asyncio.wait([self._committing], timeout=GRACE_S)
-        await self.on_revoked(sorted(self._owned))
+        await self.on_revoked([*self._owned, *self._opening])
+        left = [*self._aside, *self._working.values()]
+        if self._opener is not None:
+            self._opener.stop()
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
         await self._consumer.stop()

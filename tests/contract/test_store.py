@@ -234,6 +234,19 @@ async def test_partitions_do_not_see_each_other(world: World) -> None:
     assert await world.store.scan(111) == {"v1": {"video": b"[1]"}}
 
 
+async def test_a_partition_begun_again_is_at_nothing_and_takes_the_first_flush(
+    world: World,
+) -> None:
+    await world.store.flush(0, NS, -1, 9, changes())
+    await world.store.erase(0)
+    await world.store.begin(0, NS)
+    assert await world.store.meta(0, NS) == (-1, FRESH)
+    with pytest.raises(Halt):
+        await world.store.meta(0, "another")
+    assert await world.store.flush(0, NS, -1, 5, changes()) == "ok"
+    assert await world.store.meta(0, NS) == (5, META)
+
+
 async def test_erasing_tells_how_many_keys_there_were(world: World) -> None:
     rows = {f"v{number}": {"video": b"[]"} for number in range(1_500)}
     await world.store.flush(0, NS, -1, 9, changes(rows))

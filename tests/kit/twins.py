@@ -24,8 +24,8 @@ from streams.runtime.memory import (
 )
 from streams.runtime.metrics import Metrics
 from streams.runtime.namespace import namespace_of
-from streams.runtime.owned import Surroundings
 from streams.runtime.ports import Clock, Outgoing, Producer, Record, Store
+from streams.runtime.surroundings import Surroundings
 from streams.runtime.worker import Worker
 from streams.settings import Secret, Settings, load_settings
 
@@ -218,12 +218,13 @@ class Life:
         group: str = "workers",
         store: Store | None = None,
         producer: Producer | None = None,
+        consumer: type[MortalConsumer] = MortalConsumer,
         clock: Clock | None = None,
     ) -> None:
         self.world = world
         self.dead = Dead(dies_at)
         ticks = itertools.count()
-        self.consumer = MortalConsumer(world.log, group, self.dead, batch)
+        self.consumer = consumer(world.log, group, self.dead, batch)
         self.producer = MortalProducer(world.log, self.dead)
         self.metrics = Metrics()
         around = Surroundings(

@@ -25,7 +25,7 @@ from streams.runtime.memory.consumer import MemoryConsumer
 from streams.runtime.memory.log import MemoryLog
 from streams.runtime.memory.producer import MemoryProducer
 from streams.runtime.memory.store import MemoryStore
-from streams.runtime.owned import Surroundings
+from streams.runtime.surroundings import Surroundings
 from streams.runtime.worker import Worker
 from streams.settings import Secret, load_settings
 

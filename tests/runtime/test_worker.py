@@ -4,7 +4,9 @@ import asyncio
 import itertools
 import subprocess
 import sys
+import time
 from collections.abc import Awaitable, Sequence
+from copy import deepcopy
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -26,17 +28,30 @@ from kit.events import (
     view,
 )
 from kit.folding import Folding, decoded
-from kit.twins import LOG, Life, World, counted, counted_with_a_death, settings_of
+from kit.twins import LOG, Life, MortalConsumer, World, counted, counted_with_a_death, settings_of
 
+from streams.core.counters import Slice, encode_slice
 from streams.core.receipts import encode as encode_receipt
 from streams.core.state import FRESH, Changes, PartitionState
 from streams.errors import Halt, Retry
+from streams.ops.rebuild import restart_partition
+from streams.runtime.bad_input import PAUSE_S, TRICKLE_RECORDS, TRICKLE_S
 from streams.runtime.memory.producer import MemoryProducer
 from streams.runtime.memory.store import MemoryStore
+from streams.runtime.metrics import Metrics
 from streams.runtime.namespace import namespace_of
-from streams.runtime.owned import Lost, Owned, Surroundings
-from streams.runtime.ports import NOTHING_STORED, FlushResult, Outgoing, Stored
+from streams.runtime.owned import Lost, Owned
+from streams.runtime.ports import (
+    NOTHING_STORED,
+    Clock,
+    FlushResult,
+    Loaded,
+    Outgoing,
+    Stored,
+    TopicIdentity,
+)
 from streams.runtime.signing import encode
+from streams.runtime.surroundings import Surroundings
 from streams.settings import Secret
 
 LOG_OF_ALL = synthetic_log(seed=11, videos=8, events=420)
@@ -187,10 +202,11 @@ async def test_reading_starts_at_the_watermark_whatever_the_group_committed() ->
 # ---------------------------------------------------------------- somebody else writes
 
 
-def owned(world: World) -> Owned:
+def owned(world: World, clock: Clock = time.monotonic) -> Owned:
     """Return the partition as a worker owns it that was given it just now."""
     producer = MemoryProducer(world.log)
-    around = Surroundings(producer, world.store, world.settings, Secret(SECRET.decode()))
+    secret = Secret(SECRET.decode())
+    around = Surroundings(producer, world.store, world.settings, secret, Metrics(), clock)
     stored = world.store.partitions.get(0)
     at = Stored(stored.watermark, stored.meta) if stored else NOTHING_STORED
     state = PartitionState(0, 1, world.settings.generation_records, at.meta)
@@ -198,8 +214,13 @@ def owned(world: World) -> Owned:
 
 
 async def take(owner: Owned, records: Sequence[Logged]) -> None:
-    await owner.take(records, 0.0)
-    await owner.settle(0.0)
+    await fold(owner, records)
+    await owner.settle()
+
+
+async def fold(owner: Owned, records: Sequence[Logged]) -> None:
+    owner.add(records)
+    await owner.work()
 
 
 async def test_a_frozen_owner_that_wakes_up_late_cannot_write_what_it_counted_twice() -> None:
@@ -210,7 +231,7 @@ async def test_a_frozen_owner_that_wakes_up_late_cannot_write_what_it_counted_tw
     frozen, heir = owned(world), owned(world)
     await take(heir, records[10:20])
     with pytest.raises(Lost):
-        await frozen.take(records[10:20], 0.0)
+        await fold(frozen, records[10:20])
     await take(heir, records[20:])
     assert await world.is_exact()
 
@@ -221,7 +242,7 @@ async def test_a_flush_over_another_ones_watermark_is_lost_and_writes_nothing() 
     world = world_of(records)
     await take(owned(world), records[:10])
     one, other = owned(world), owned(world)
-    await one.take(records[10:12], 0.0)
+    await fold(one, records[10:12])
     await take(other, records[10:20])
     before = msgspec.msgpack.encode(snapshot(world))
     with pytest.raises(Lost) as lost:
@@ -379,6 +400,28 @@ async def test_the_watermark_waits_for_the_acknowledgement_of_dead_letters() -> 
     await life.bury()
 
 
+class GivesUp(MemoryProducer):
+    """A producer that cancels the acknowledgement of its first record, as a closing client does."""
+
+    given_up = False
+
+    async def send(self, record: Outgoing) -> Awaitable[None]:
+        if self.given_up:
+            return await super().send(record)
+        self.given_up = True
+        lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        lost.cancel()
+        return lost
+
+
+async def test_a_record_that_the_client_gave_up_is_sent_again_and_ends_nothing() -> None:
+    world = world_of([record(b"no json")])
+    life = await Life(world, producer=GivesUp(world.log)).start()
+    await life.until(world.caught_up)
+    await life.stop()
+    assert len(world.letters()) == 1
+
+
 async def test_a_decision_that_could_not_be_written_is_sent_again_with_the_same_bytes() -> None:
     """Those behind it in the batch were written, so its first occurrence may come after theirs."""
     world = world_of(LOG_OF_ALL)
@@ -489,24 +532,57 @@ async def test_videos_with_changes_on_their_way_to_the_store_stay_in_memory() ->
     assert world.outcome() == await outcome_of(LOG_OF_ALL)
 
 
-async def test_too_many_bad_records_pause_their_partition_and_no_other() -> None:
+async def test_too_many_bad_records_pause_their_partition_alone_and_it_goes_on_by_itself(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     world = World(2)
-    bad = [record(b"{", n, partition=0) for n in range(600)]
     home = videos_of(1, 2, 1)[0]
     good = [
         interaction_record(like(f"e{n}", viewer=f"u{n}", video=home), n)._replace(partition=1)
         for n in range(600)
     ]
-    world.put([*bad, *good])
+    world.put([*(record(b"{", n, partition=0) for n in range(2_000)), *good])
     life = await Life(world).start()
-    await life.until(lambda: life.worker.halted and world.watermark(1) == 599)
-    assert life.worker.halted[0].code == "too_many_bad"
-    world.put([record(b"{", 600, partition=0)])
+    await life.until(lambda: "PAUSED" in caplog.text and world.watermark(1) == 599)
+    assert world.watermark(0) < 1_000
     world.put([interaction_record(like("late", video=home), 600)._replace(partition=1)])
     await life.until(lambda: world.watermark(1) == 600)
+    assert world.watermark(0) < 1_999  # it takes a few at a time
+    world.put([record(GOOD, 2_000 + n, partition=0) for n in range(1_000)])
+    await life.until(world.caught_up)
     await life.stop()
-    assert world.watermark(0) < 600  # what came later waits in the log
-    assert len(world.letters()) == world.watermark(0) + 1
+    assert life.worker.halted == {}
+    assert len(world.letters()) == 2_000
+    assert caplog.text.count("PAUSED") == 1
+    assert "partition 0 goes on" in caplog.text
+
+
+async def test_after_a_pause_a_few_records_at_a_time_are_taken_until_they_are_good() -> None:
+    world = world_of([record(b"{", n) for n in range(1_500)])
+    now = [0.0]
+    owner = owned(world, clock=lambda: now[0])
+    owner.add(world.log.records(LOG, 0))
+    await owner.work()
+    begun = owner.folded
+    now[0] += PAUSE_S - 0.1
+    await owner.work()
+    assert owner.folded == begun < 1_499
+    now[0] += 0.1
+    for taken in (TRICKLE_RECORDS, 2 * TRICKLE_RECORDS):
+        await owner.work()
+        assert owner.folded == begun + taken
+        now[0] += TRICKLE_S
+    good = [record(GOOD, 1_500 + n) for n in range(3 * TRICKLE_RECORDS)]
+    owner.add(good)
+    for _ in range(20):
+        await owner.work()
+        now[0] += TRICKLE_S
+    assert owner.folded == good[-1].offset
+    assert not owner.resting
+    await owner.settle()
+
+
+GOOD = encode(view("again", video=videos_of(0, 2, 1)[0]))
 
 
 async def test_one_bad_event_in_each_collected_batch_of_fifty_pauses_nothing() -> None:
@@ -519,8 +595,205 @@ async def test_one_bad_event_in_each_collected_batch_of_fifty_pauses_nothing() -
     life = await Life(world).start()
     await life.until(world.caught_up)
     await life.stop()
-    assert life.worker.halted == {}
+    assert gauge(life.metrics.bad_input) == 1
     assert len(world.letters()) == 600
+
+
+async def test_one_array_of_thousands_of_bad_elements_is_one_bad_record_and_one_letter(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    array = b"[" + b",".join([b"1"] * 2_000) + b"]"
+    world = world_of([record(array, 0), *(record(encode(view("e")), n) for n in range(1, 600))])
+    life = await Life(world).start()
+    await life.until(world.caught_up)
+    await life.stop()
+    assert "PAUSED" not in caplog.text
+    (letter,) = world.sent(f"{LOG}.dlq")
+    assert letter.value == array
+
+
+async def test_the_first_bad_record_of_a_quiet_minute_is_said(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world = world_of([record(b"{", 0), record(b"{", 1)])
+    life = await Life(world, clock=lambda: 0.0).start()
+    await life.until(lambda: life.worker.positions().get(0) == 2)
+    await life.stop()
+    assert [line for line in caplog.messages if "bad" in line] == [
+        "partition 0: bad records; see interactions.dlq"
+    ]
+
+
+async def test_a_producer_with_another_partitioner_is_told_its_setting_and_pauses_nobody(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world = World(2)
+    elsewhere, home = videos_of(1, 2, 1)[0], videos_of(0, 2, 1)[0]
+    videos = [elsewhere if n % 3 else home for n in range(3_000)]
+    events = [impression(f"e{n}", video=video) for n, video in enumerate(videos)]
+    world.put([interaction_record(event, n) for n, event in enumerate(events)])
+    life = await Life(world).start()
+    await life.until(world.caught_up)
+    await life.stop()
+    assert life.worker.halted == {}
+    assert "PAUSED" not in caplog.text
+    lines = [line for line in caplog.messages if "misrouted" in line]
+    assert 1 <= len(lines) <= 2
+    assert "partitioner=murmur2_random" in lines[0]
+    assert gauge(life.metrics.misrouted) == 1
+    letters = world.sent(f"{LOG}.dlq")
+    assert len(letters) == 2_000
+    whole = [letter for letter in letters if letter.value is not None]
+    assert 0 < len(whole) <= 1_000  # until the share is known; from there on by place
+    assert {letter.key for letter in letters if letter.value is None} == {None}
+    assert (1, 0, "misrouted") in world.letters()
+    assert await world.is_exact()
+
+
+def gauge(metric: Any) -> float:
+    """The sum of a metric's values over its labels."""
+    (family,) = metric.collect()
+    return sum(one.value for one in family.samples if not one.name.endswith("_created"))
+
+
+# ---------------------------------------------------------------- each partition for itself
+
+
+class Shards(MemoryStore):
+    """A store of which one partition's shard does not answer while it is away."""
+
+    def __init__(self, away: int, *, hangs: bool) -> None:
+        super().__init__()
+        self.away: int | None = away
+        self.hangs = hangs
+        self.asked = 0
+
+    async def load(self, partition: int, videos: Sequence[str]) -> Loaded:
+        await self._answer(partition)
+        return await super().load(partition, videos)
+
+    async def meta(self, partition: int, namespace: str) -> Stored | None:
+        await self._answer(partition)
+        return await super().meta(partition, namespace)
+
+    async def _answer(self, partition: int) -> None:
+        while partition == self.away:
+            self.asked += 1
+            if not self.hangs:
+                raise Retry("this shard is away")
+            await asyncio.sleep(0.01)
+
+
+def logs_of_two() -> list[list[Logged]]:
+    return [synthetic_log(seed=3, events=200, partition=p, partitions=2) for p in (0, 1)]
+
+
+@pytest.mark.parametrize("hangs", [True, False])
+async def test_a_shard_that_is_away_while_videos_are_loaded_holds_its_own_partition_only(
+    caplog: pytest.LogCaptureFixture, *, hangs: bool
+) -> None:
+    world = World(2)
+    world.store = store = Shards(2, hangs=hangs)
+    life = await Life(world, batch=BATCH, store=store).start()
+    await life.until(lambda: len(life.worker.positions()) == 2)
+    store.away = 0
+    world.put([one for log in logs_of_two() for one in log])
+    await life.until(lambda: world.watermark(1) == world.end(1) and store.asked > 0)
+    assert world.watermark(0) == -1
+    assert life.worker.positions()[0] == 0
+    store.away = None
+    await life.until(world.caught_up)
+    await life.stop()
+    assert await world.is_exact()
+    told = [line for line in caplog.messages if "0 waits" in line or "0 goes on" in line]
+    assert hangs or told == [
+        "partition 0 waits: this shard is away",
+        "partition 0 goes on: the store answers again",
+    ]
+
+
+async def test_a_worker_reads_no_further_while_it_has_something_left_to_fold() -> None:
+    """What a shard's outage takes of memory does not grow with its length."""
+    world = World(2)
+    world.store = store = Shards(2, hangs=False)
+    life = await Life(world, batch=BATCH, store=store).start()
+    await life.until(lambda: len(life.worker.positions()) == 2)
+    store.away = 0
+    world.put([one for log in logs_of_two() for one in log])
+    await life.until(lambda: world.watermark(1) == world.end(1) and store.asked > 1)
+    assert 0 < len(life.worker._owned[0].backlog) <= BATCH
+    store.away = None
+    await life.until(world.caught_up)
+    await life.stop()
+
+
+@pytest.mark.parametrize("hangs", [True, False])
+async def test_a_shard_that_is_away_at_the_start_closes_its_own_partition_only(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, *, hangs: bool
+) -> None:
+    monkeypatch.setattr("streams.runtime.opening.ANSWER_S", 0.05)
+    monkeypatch.setattr("streams.runtime.worker.ANSWER_S", 0.05)
+    monkeypatch.setattr("streams.runtime.opening.AGAIN_S", (0.01,))
+    world = World(2)
+    world.put([one for log in logs_of_two() for one in log])
+    world.store = store = Shards(0, hangs=hangs)
+    life = await Life(world, batch=BATCH, store=store).start()
+    await life.until(lambda: world.watermark(1) == world.end(1))
+    await asyncio.sleep(0.15)
+    assert 0 not in life.worker.positions()
+    assert gauge(life.metrics.waiting) == 1
+    store.away = None
+    await life.until(world.caught_up)
+    assert gauge(life.metrics.waiting) == 0
+    await life.stop()
+    assert await world.is_exact()
+    told = [line for line in caplog.messages if "0 waits" in line or "0 is open" in line]
+    assert len(told) == 2
+    assert told[0].startswith("partition 0 waits to be opened: ")
+    assert told[1] == "partition 0 is open"
+
+
+class Silenced(MortalConsumer):
+    """A consumer whose brokers stop saying which topic this is."""
+
+    silent = False
+
+    async def identity(self) -> TopicIdentity:
+        if self.silent:
+            await asyncio.Event().wait()
+        return await super().identity()
+
+
+async def test_a_partition_without_a_leader_keeps_no_other_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("streams.runtime.opening.AGAIN_S", (0.01,))
+    world = World(2)
+    world.put([one for log in logs_of_two() for one in log])
+    world.log.leaderless.add((LOG, 0))
+    life = await Life(world, batch=BATCH).start()
+    await life.until(lambda: world.watermark(1) == world.end(1))
+    assert 0 not in life.worker.positions()
+    assert life.worker.halted == {}
+    world.log.leaderless.clear()
+    await life.until(world.caught_up)
+    await life.stop()
+    assert await world.is_exact()
+
+
+async def test_brokers_that_do_not_say_which_topic_this_is_close_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An admin client may wait for minutes for a controller that is gone."""
+    monkeypatch.setattr("streams.runtime.opening.ANSWER_S", 0.05)
+    world = World(2)
+    world.put([one for log in logs_of_two() for one in log])
+    life = await Life(world, batch=BATCH, consumer=Silenced).start()
+    assert isinstance(life.consumer, Silenced)
+    life.consumer.silent = True
+    await life.until(world.caught_up)
+    await life.stop()
+    assert await world.is_exact()
 
 
 # ---------------------------------------------------------------- halts
@@ -556,6 +829,76 @@ async def test_what_was_folded_before_a_halt_is_stored_with_it() -> None:
     assert life.worker.halted[0].code == "data_loss"
     await life.stop()
     assert world.watermark() == folded
+
+
+GARBAGE = {
+    "no_json": b"abc",
+    "too_short": b"[1,2]",
+    "too_long": b"[" + b"1," * 40 + b"1]",
+    "no_number": encode_slice(Slice()).replace(b"0", b'"x"', 1),
+    "nothing": b"",
+    "not_utf8": b"\xff\xfe",
+}
+
+
+async def two_partitions_counted() -> tuple[World, list[list[Logged]]]:
+    """Two partitions with 100 records counted each, and their whole logs."""
+    world = World(2)
+    logs = [synthetic_log(seed=3, events=200, partition=p, partitions=2) for p in (0, 1)]
+    world.put([one for log in logs for one in log[:100]])
+    return await counted(world, batch=BATCH), logs
+
+
+@pytest.mark.parametrize("raw", GARBAGE.values(), ids=GARBAGE)
+@pytest.mark.parametrize("own", [True, False])
+async def test_a_stored_row_that_cannot_be_read_halts_its_partition_alone_and_is_named(
+    *, raw: bytes, own: bool
+) -> None:
+    world, logs = await two_partitions_counted()
+    for fields in world.store.partitions[0].rows.values():
+        fields["video" if own else next(name for name in fields if ":" in name)] = raw
+    world.put([one for log in logs for one in log[100:]])
+    life = await Life(world, batch=BATCH).start()
+    await life.until(lambda: life.worker.halted and world.watermark(1) == world.end(1))
+    await life.stop()
+    assert life.worker.halted.keys() == {0}
+    halt = life.worker.halted[0]
+    assert halt.code == "store_corrupt"
+    assert "s:{0}:v:v" in str(halt)
+    assert "counters rebuild --partition 0" in str(halt)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [{"digest": "what"}, {"digest": "-1"}, {"digest": "f" * 33}, {"policy": b"{"}],
+    ids=["no_digest", "below", "above", "no_policy"],
+)
+async def test_a_damaged_meta_halts_its_partition_alone_and_is_named(
+    damage: dict[str, object],
+) -> None:
+    world, logs = await two_partitions_counted()
+    stored = world.store.partitions[0]
+    stored.meta = stored.meta._replace(**damage)  # type: ignore[arg-type]
+    world.put([one for log in logs for one in log[100:]])
+    life = await Life(world, batch=BATCH).start()
+    await life.until(lambda: life.worker.halted and world.watermark(1) == world.end(1))
+    await life.stop()
+    assert [(p, halt.code) for p, halt in life.worker.halted.items()] == [(0, "store_corrupt")]
+    assert "s:{0}:meta" in str(life.worker.halted[0])
+
+
+async def test_a_partition_counted_again_has_the_counters_of_its_log() -> None:
+    world, _ = await two_partitions_counted()
+    before = deepcopy(world.outcome())
+    world.store.partitions[0].rows[next(iter(world.store.partitions[0].rows))]["video"] = b"?"
+    other = msgspec.msgpack.encode(world.store.partitions[1].rows)
+    await restart_partition(world.store, 0, 2, world.namespace)
+    await counted(world, batch=BATCH)
+    assert msgspec.msgpack.encode(world.store.partitions[1].rows) == other
+    assert world.outcome() == before
+    assert await world.is_exact()
+    with pytest.raises(Halt, match="there is no partition 2"):
+        await restart_partition(world.store, 2, 2, world.namespace)
 
 
 class Damaged(MemoryStore):

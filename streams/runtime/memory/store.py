@@ -73,6 +73,10 @@ class MemoryStore:
             raise error
         return result
 
+    async def begin(self, partition: int, namespace: str) -> None:
+        """Store that nothing of a partition is counted yet; see the port."""
+        self.partitions[partition] = StoredPartition(namespace)
+
     async def scan(self, partition: int) -> Mapping[str, Mapping[str, bytes]]:
         """Return every stored video of a partition with its fields."""
         rows = self.partitions.get(partition, StoredPartition()).rows

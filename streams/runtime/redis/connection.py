@@ -18,11 +18,14 @@ from redis.backoff import NoBackoff
 
 from streams.errors import Halt, Retry, StreamsError, Unreachable
 from streams.runtime.dependencies import REDIS
+from streams.runtime.namespace import corrupt
 
 Word = str | int | bytes
 """One part of a command."""
 
-REBUILD: Final = "rebuild it from the log with `streams counters rebuild`"
+
+CONNECTIONS: Final = 1_000
+"""At most; each partition of a worker may have two calls on their way."""
 
 
 class Script:
@@ -44,6 +47,7 @@ def connect(url: str, timeout_s: float) -> Redis:
             url,
             protocol=2,
             retry=Attempts(NoBackoff(), 0),
+            max_connections=CONNECTIONS,
             socket_timeout=timeout_s,
             socket_connect_timeout=timeout_s,
         )
@@ -90,8 +94,7 @@ def sorted_errors(partition: int | None = None) -> Iterator[None]:
     except exceptions.RedisError as error:
         raise _sort(error, partition) from error
     except ValueError as error:
-        message = f"a number in {place_of(partition)} cannot be read"
-        raise Halt(f"{message}: {REBUILD}", code="store_corrupt", partition=partition) from error
+        raise _unreadable(partition, str(error)) from error
     REDIS.answered()
 
 
@@ -105,11 +108,11 @@ def _sort(error: exceptions.RedisError, partition: int | None) -> StreamsError:
         REDIS.failed(text.rstrip("."))
         return Unreachable(f"Redis does not answer: {text.rstrip('.')}; check --redis")
     if "WRONGTYPE" in text:
-        message = f"a key in {place_of(partition)} is not of its type, something else wrote there"
-        return Halt(f"{message}: {REBUILD}", code="store_corrupt", partition=partition)
+        return _unreadable(partition, text)
     return Halt(f"Redis refuses a command: {text}", code="redis_refuses", partition=partition)
 
 
-def place_of(partition: int | None) -> str:
-    """Return where in Redis a partition's keys are, in words."""
-    return "Redis" if partition is None else f"s:{{{partition}}}:"
+def _unreadable(partition: int | None, why: str) -> Halt:
+    if partition is not None:
+        return corrupt(partition, f"a key in s:{{{partition}}}:", why)
+    return Halt(f"a key in Redis cannot be read: {why}", code="store_corrupt")

@@ -10,12 +10,11 @@ from typing import Any, Final
 import msgspec
 from redis import exceptions
 
-from streams.core.state import Changes, Meta
+from streams.core.state import FRESH, Changes, Meta
 from streams.errors import Halt, Retry
-from streams.runtime.namespace import other_namespace
+from streams.runtime.namespace import corrupt, meta_key, other_namespace, rebuild_of, video_key
 from streams.runtime.ports import Conflict, FlushResult, Loaded, Stored
 from streams.runtime.redis.connection import (
-    REBUILD,
     Script,
     Word,
     call,
@@ -86,23 +85,25 @@ class RedisStore:
     async def meta(self, partition: int, namespace: str) -> Stored | None:
         """Return watermark and meta of a partition; see the port."""
         with sorted_errors(partition):
-            command = ("HMGET", _meta_key(partition), *_META)
+            command = ("HMGET", meta_key(partition), *_META)
             stored, watermark, event_time, digest, policy, mark = await self._run(*command)
         if stored is None and watermark is None:
             await self._refuse_orphans(partition)
             return None
-        if (stored or b"").decode() != namespace:
-            raise other_namespace(partition, (stored or b"").decode(), namespace)
+        if stored != namespace.encode():
+            raise other_namespace(partition, (stored or b"").decode(errors="replace"), namespace)
         if None in (watermark, event_time, digest, policy):
             raise _watermark_missing(partition)
-        with sorted_errors(partition):
+        try:
             meta = Meta(int(event_time), digest.decode(), policy, (mark or b"").decode())
             return Stored(int(watermark), meta)
+        except ValueError as error:
+            raise corrupt(partition, meta_key(partition), str(error)) from None
 
     async def watermark(self, partition: int) -> int | None:
         """Return the stored watermark alone, None if there is none."""
         with sorted_errors(partition):
-            stored = await self._run("HGET", _meta_key(partition), "watermark")
+            stored = await self._run("HGET", meta_key(partition), "watermark")
             return None if stored is None else int(stored)
 
     async def load(self, partition: int, videos: Sequence[str]) -> Loaded:
@@ -111,15 +112,15 @@ class RedisStore:
         The watermark is read before and behind the rows, and all again if it moved meanwhile; a
         transaction would do as well, but Redis refuses one, even to read, while its memory is full.
         """
-        prefix, mark = _rows_prefix(partition), ("HGET", _meta_key(partition), "watermark")
+        prefix, mark = video_key(partition, ""), ("HGET", meta_key(partition), "watermark")
         rows = [("HGETALL", f"{prefix}{video}") for video in videos]
         for _ in range(_LOAD_ATTEMPTS):
             with sorted_errors(partition):
                 replies = await pipelined(self._client, [mark, *rows, mark])
-            before, *found, behind = replies
-            if before == behind:
-                hashes = dict(zip(videos, map(_hash, found), strict=True))
-                return Loaded(None if before is None else int(before), hashes)
+                before, *found, behind = replies
+                if before == behind:
+                    hashes = dict(zip(videos, map(_hash, found), strict=True))
+                    return Loaded(None if before is None else int(before), hashes)
         raise Retry(f"partition {partition}: its watermark moves while its rows are read")
 
     async def flush(
@@ -130,8 +131,8 @@ class RedisStore:
         Whoever awaits this may be cancelled: the call on its way still ends by itself.
         """
         meta = changes.meta
-        prefix = _rows_prefix(partition)
-        keys = [_meta_key(partition), *(f"{prefix}{video}" for video in changes.rows)]
+        prefix = video_key(partition, "")
+        keys = [meta_key(partition), *(f"{prefix}{video}" for video in changes.rows)]
         rows = [_flat(row) for row in changes.rows.values()]
         head: tuple[Word, ...] = (len(keys), *keys, namespace, expected, new)
         tail = (meta.event_time, meta.digest, meta.policy, meta.mark, msgspec.msgpack.encode(rows))
@@ -141,9 +142,16 @@ class RedisStore:
         task.add_done_callback(self._flushing.discard)
         return await asyncio.shield(task)
 
+    async def begin(self, partition: int, namespace: str) -> None:
+        """Store that nothing of a partition is counted yet; see the port."""
+        meta = FRESH._asdict() | {"namespace": namespace, "watermark": -1}
+        parts = [part for field in meta.items() for part in field]
+        with sorted_errors(partition):
+            await self._run("HSET", meta_key(partition), *parts)
+
     async def scan(self, partition: int) -> Mapping[str, Mapping[str, bytes]]:
         """Return every stored video of a partition with its fields."""
-        prefix = _rows_prefix(partition)
+        prefix = video_key(partition, "")
         found: dict[str, Mapping[str, bytes]] = {}
         with sorted_errors(partition):
             async for keys in self._keys(f"{prefix}*"):
@@ -159,7 +167,7 @@ class RedisStore:
         and not a watermark without its rows, which would not.
         """
         with sorted_errors(partition):
-            erased = int(await self._run("UNLINK", _meta_key(partition)))
+            erased = int(await self._run("UNLINK", meta_key(partition)))
             async for keys in self._keys(f"s:{{{partition}}}:*"):
                 erased += int(await self._run("UNLINK", *keys))
         return erased
@@ -206,7 +214,7 @@ class RedisStore:
 
     async def _refuse_orphans(self, partition: int) -> None:
         with sorted_errors(partition):
-            async for _ in self._keys(f"{_rows_prefix(partition)}*"):
+            async for _ in self._keys(f"{video_key(partition, '')}*"):
                 raise _watermark_missing(partition)
 
     async def _keys(self, pattern: str) -> AsyncIterator[list[bytes]]:
@@ -238,7 +246,8 @@ def _hash(reply: Mapping[bytes, bytes]) -> dict[str, bytes]:
 
 def _watermark_missing(partition: int) -> Halt:
     return Halt(
-        f"partition {partition} has counters in Redis but no watermark: {REBUILD}",
+        f"partition {partition} has counters in Redis but no watermark: count it again with "
+        f"{rebuild_of(partition)}",
         code="watermark_missing",
         partition=partition,
     )
@@ -247,11 +256,3 @@ def _watermark_missing(partition: int) -> Halt:
 def _flat(row: Mapping[str, bytes]) -> list[str]:
     """Return field, value, ... as text: Redis' MessagePack does not know byte strings."""
     return [part for field, value in row.items() for part in (field, value.decode())]
-
-
-def _meta_key(partition: int) -> str:
-    return f"s:{{{partition}}}:meta"
-
-
-def _rows_prefix(partition: int) -> str:
-    return f"s:{{{partition}}}:v:"

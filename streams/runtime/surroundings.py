@@ -1,0 +1,23 @@
+"""What a worker and each of its partitions work with."""
+
+import time
+from dataclasses import dataclass, field
+
+from streams.runtime.metrics import Metrics
+from streams.runtime.ports import Clock, Producer, Store
+from streams.settings import Secret, Settings
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a worker and each of its partitions work with.
+
+    `clock` paces flushes and audits; no decision depends on it.
+    """
+
+    producer: Producer
+    store: Store
+    settings: Settings
+    secret: Secret
+    metrics: Metrics = field(default_factory=Metrics)
+    clock: Clock = time.monotonic
