@@ -68,8 +68,8 @@ def measure(world: World, course: Course, oracle: Course, ladder: Course) -> Mea
 def gini(amounts: Ints) -> float:
     """Return how unequal amounts are: 0 all equal, towards 1 one has all.
 
-    >>> gini(np.array([5, 5, 5])), gini(np.array([0, 0, 9]))
-    (0.0, 0.6666666666666667)
+    >>> gini(np.array([5, 5, 5])), gini(np.array([0, 9]))
+    (0.0, 0.5)
     """
     count, total = len(amounts), int(amounts.sum())
     if not total:
