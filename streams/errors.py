@@ -1,7 +1,7 @@
 """Errors, sorted by what the caller must do: retry, dead-letter, or halt."""
 
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 RejectReason = Literal[
     "tombstone",  # the record has no value
@@ -28,7 +28,7 @@ RejectReason = Literal[
 ]
 """Why a record or an element of an array went to the dead letters. The whole vocabulary."""
 
-REJECT_REASONS: Final[tuple[RejectReason, ...]] = RejectReason.__args__  # type: ignore[attr-defined]
+REJECT_REASONS: Final[tuple[RejectReason, ...]] = get_args(RejectReason)
 
 
 class StreamsError(Exception):

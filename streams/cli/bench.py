@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from streams.cli.options import connection_options, emit_object, output_option
-from streams.cli.wiring import installation, run
+from streams.cli.wiring import drivers, run
 from streams.control.rules import load_rules
 from streams.lab.bench import Bench, Sizes, circumstances, measure_recording
 from streams.settings import Settings
@@ -40,7 +40,7 @@ def bench(
     if recording:
         emit_object(circumstances() | measure_recording(settings, policy, sizes), output)
         return
-    machine = Bench(installation(settings), settings, folder, policy, _tell)
+    machine = Bench(drivers(settings), settings, folder, policy, _tell)
     emit_object(circumstances() | run(machine.run(sizes)), output)
 
 

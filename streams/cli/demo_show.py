@@ -13,13 +13,13 @@ from rich.live import Live
 
 from streams.cli import ConditionNotMet, Interrupted
 from streams.cli.demo import DemoOptions
-from streams.cli.demo_screen import line, screen
-from streams.cli.demo_summary import summary
 from streams.cli.interrupts import stop_on_signals
-from streams.cli.wiring import installation, run
+from streams.cli.wiring import drivers, run
 from streams.embedded import EmbeddedBroker, EmbeddedRedis
 from streams.errors import Halt
-from streams.lab.demo import Play, perform
+from streams.lab.demo.run import Play, perform
+from streams.lab.demo.screen import line, screen
+from streams.lab.demo.summary import summary
 from streams.ops.topics import wanted_topics
 from streams.settings import RedisAddress, Secret, given_secret, load_settings
 
@@ -35,7 +35,7 @@ def show_demo(options: "DemoOptions") -> None:
     topics = {topic.name: topic.partitions for topic in wanted_topics(settings)}
     with EmbeddedBroker(topics) as broker, EmbeddedRedis() as redis:
         settings = replace(settings, brokers=broker.bootstrap, redis=RedisAddress(redis.url))
-        machine = installation(settings)
+        machine = drivers(settings)
         play = Play(
             machine, settings, options.config, options.seconds, options.seed, _secret(), _tell
         )

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import uvloop
 
 from streams.errors import Halt, StreamsError
-from streams.lab.installation import Installation
+from streams.lab.drivers import Drivers
 from streams.ops.topics import compare_topics
 from streams.runtime.dependencies import DEPENDENCIES, KAFKA, REDIS
 from streams.runtime.kafka import KafkaCluster, KafkaConsumer, KafkaProducer, KafkaReader
@@ -71,9 +71,9 @@ async def require_topics(settings: Settings) -> None:
             raise Halt(f"topic {step.topic.name} {step.why}", code="topic_conflict")
 
 
-def installation(settings: Settings) -> Installation:
+def drivers(settings: Settings) -> Drivers:
     """Return the makers of every port on the Kafka and Redis of these settings."""
-    return Installation(
+    return Drivers(
         KafkaCluster(settings.brokers),
         consuming,
         lambda: producing(settings.brokers),

@@ -26,7 +26,7 @@ import msgspec
 from streams.core.events import Policy
 from streams.errors import Halt, StreamsError
 from streams.lab import recording_bench
-from streams.lab.installation import BatchProducer, Installation
+from streams.lab.drivers import BatchProducer, Drivers
 from streams.lab.load import Batch, Load
 from streams.ops.topics import wanted_topics
 from streams.ops.verify import Verifier, verify
@@ -62,7 +62,7 @@ class Bench:
     `tell` takes lines about how far it is.
     """
 
-    installation: Installation
+    drivers: Drivers
     settings: Settings
     folder: Path
     policy: Policy
@@ -110,7 +110,7 @@ def measure_recording(settings: Settings, policy: Policy, sizes: Sizes) -> dict[
     batches = ((partition, records) for partition, records, _ in made)
     rules = Rules(secret, settings.generation_records, settings.record_bytes)
     with tempfile.TemporaryDirectory() as folder:
-        source = recording_bench.Load(batches, sizes.events, "interactions", PARTITIONS)
+        source = recording_bench.RecordingLoad(batches, sizes.events, "interactions", PARTITIONS)
         return recording_bench.measure(source, rules, Path(folder) / "recording")
 
 
@@ -128,7 +128,7 @@ class _Trial:
 
     def __init__(self, bench: Bench, videos: int) -> None:
         prefix = f"bench-{secrets.token_hex(4)}."
-        self._installation = bench.installation
+        self._drivers = bench.drivers
         self._settings = msgspec.structs.replace(
             bench.settings, topic_prefix=prefix, partitions=PARTITIONS, group=prefix
         )
@@ -136,13 +136,13 @@ class _Trial:
         self._secret = Secret(secrets.token_hex(16))
         self._topic = self._settings.topic("interactions")
         self._load = Load(self._topic, PARTITIONS, videos=videos, policy=bench.policy)
-        self._cluster = bench.installation.cluster
+        self._cluster = bench.drivers.cluster
         self._stack = AsyncExitStack()
         self._store: Store
         self._events = 0  # sent, control records apart
 
     async def __aenter__(self) -> Self:
-        self._store = await self._stack.enter_async_context(self._installation.store())
+        self._store = await self._stack.enter_async_context(self._drivers.store())
         await self._store.check()
         for partition in range(PARTITIONS):
             if await self._store.watermark(partition) is not None:
@@ -166,7 +166,7 @@ class _Trial:
         """Write admissions and `events` events, and wait until the broker has them."""
         now_ms = int(time.time() * 1000)
         self._events = events
-        async with self._installation.producer() as producer:
+        async with self._drivers.producer() as producer:
             for partition, records, _ in self._load.admissions(self._secret.reveal, now_ms):
                 await (await producer.send_batch(self._topic, partition, records))
             for partition, records, _ in self._load.feedback(events, array, now_ms):
@@ -175,7 +175,7 @@ class _Trial:
     async def bare_loop(self, events: int) -> float:
         """Return events a second of reading and decoding alone, in this process."""
         gc.collect()
-        async with self._installation.reader() as reader:
+        async with self._drivers.reader() as reader:
             reader.assign({(self._topic, partition): 0 for partition in range(PARTITIONS)})
             seen = 0
             began = time.perf_counter()
@@ -213,7 +213,7 @@ class _Trial:
         """Count the log a second time and compare."""
         identity = await self._cluster.identity(self._topic)
         namespace = namespace_of(identity, self._settings, self._secret)
-        async with self._installation.reader() as reader:
+        async with self._drivers.reader() as reader:
             found = await verify(
                 reader,
                 self._store,
@@ -233,7 +233,7 @@ class _Trial:
         made = [list(self._load.feedback(int(rate * TICK_S), 1, now_ms)) for _ in range(ticks)]
         sent_all: asyncio.Future[Mapping[int, int]] = asyncio.get_running_loop().create_future()
         watching = asyncio.create_task(self._watch(sent_all))
-        async with self._installation.producer() as producer:
+        async with self._drivers.producer() as producer:
             for partition, records, _ in self._load.admissions(self._secret.reveal, now_ms):
                 await (await producer.send_batch(self._topic, partition, records))
             await self._watch(self._ends())
@@ -294,7 +294,7 @@ class _Trial:
         return {p: -1 if mark is None else mark for p, mark in enumerate(marks)}
 
     async def _ends(self) -> dict[int, int]:
-        async with self._installation.reader() as reader:
+        async with self._drivers.reader() as reader:
             bounds = await reader.offsets(self._topic, range(PARTITIONS))
         return {partition: at.end for partition, at in bounds.items()}
 

@@ -53,7 +53,7 @@ SENT_TWICE: Final = 0.02
 UNLIKED: Final = 0.05
 
 
-class Video(NamedTuple):
+class TrueVideo(NamedTuple):
     """One uploaded video and the truth about it."""
 
     upload: Upload
@@ -71,7 +71,7 @@ class Crowd:
     """
 
     def __init__(self, chance: Random, policy: Policy, index: ServingIndex, rate: int) -> None:
-        self.videos: Final[dict[str, Video]] = {}
+        self.videos: Final[dict[str, TrueVideo]] = {}
         self.shown: Final[Counter[tuple[str, str]]] = Counter()
         self._chance = chance
         self._policy = policy
@@ -160,19 +160,19 @@ class Crowd:
                 pass
         return upload
 
-    def _draw_video(self, upload: Upload, home: str) -> Video:
+    def _draw_video(self, upload: Upload, home: str) -> TrueVideo:
         fortune = draw_fortune(self._chance)
         policy = self._policy
         appeals = draw_appeals(self._chance, home, fortune, policy.slices, policy.weights)
         rates = {
             name: rates_at(appeal, commercial=upload.commercial) for name, appeal in appeals.items()
         }
-        return Video(upload, home, fortune, rates)
+        return TrueVideo(upload, home, fortune, rates)
 
     def _review(self, video: str, at_ms: int, verdict: VerdictWord) -> None:
         self._later(at_ms, Review(self._id("review"), video, at_ms, verdict, "moderator-1"))
 
-    def _recognise_late(self, video: Video, now_ms: int) -> None:
+    def _recognise_late(self, video: TrueVideo, now_ms: int) -> None:
         """Let a slow recogniser see what the video is truly good for."""
         public = [name for name in video.rates if surface_of(name) == "discover"]
         best = max(public, key=lambda name: (video.rates[name].watched, name))

@@ -26,7 +26,7 @@ EARLY: Final = 0.2
 """Share of a phase after which its memory is looked at for the first time."""
 
 
-class Load(NamedTuple):
+class RecordingLoad(NamedTuple):
     """What to measure with: `batches` is asked for once, while recording; nothing is kept."""
 
     batches: Iterable[Batch]
@@ -36,7 +36,7 @@ class Load(NamedTuple):
 
 
 def measure(
-    load: Load, rules: Rules, folder: Path, sink: BatchSink | None = None
+    load: RecordingLoad, rules: Rules, folder: Path, sink: BatchSink | None = None
 ) -> dict[str, int]:
     """Record a load into `folder`, replay it into `sink` (None: nowhere) and fold it.
 
@@ -49,7 +49,7 @@ def measure(
 
 
 async def _measure(
-    load: Load, rules: Rules, folder: Path, sink: BatchSink | None
+    load: RecordingLoad, rules: Rules, folder: Path, sink: BatchSink | None
 ) -> dict[str, int]:
     source = _Source(load.batches, load.topic)
     spans = {partition: Span(0, None) for partition in range(load.partitions)}
@@ -81,7 +81,7 @@ async def _measure(
     }
 
 
-async def _replay(recording: Recording, load: Load, sink: BatchSink) -> "_Phase":
+async def _replay(recording: Recording, load: RecordingLoad, sink: BatchSink) -> "_Phase":
     counts = {load.topic: load.partitions}
     positions = {load.topic: dict.fromkeys(range(load.partitions), 0)}
     replayer = Replayer(
@@ -97,7 +97,7 @@ async def _replay(recording: Recording, load: Load, sink: BatchSink) -> "_Phase"
     return phase
 
 
-async def _fold(recording: Recording, load: Load, rules: Rules) -> tuple["_Phase", int]:
+async def _fold(recording: Recording, load: RecordingLoad, rules: Rules) -> tuple["_Phase", int]:
     phase = _Phase(recording.manifest.records)
     receipts: list[int] = []
     folder = Folder(recording, load.topic, rules, _drop)

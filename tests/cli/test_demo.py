@@ -9,9 +9,9 @@ import pytest
 
 from streams.cli import ConditionNotMet, Interrupted
 from streams.cli.demo_show import _judge
-from streams.cli.wiring import installation
+from streams.cli.wiring import drivers
 from streams.errors import Halt
-from streams.lab.demo import Play
+from streams.lab.demo.run import Play
 from streams.settings import Secret, load_settings
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -20,7 +20,7 @@ CONFIG = Path(__file__).parents[2] / "config"
 def play(*, interrupted: bool = False, seconds: int | None = 30) -> Play:
     settings = load_settings(CONFIG, environment={})
     secret = Secret("0123456789abcdef")
-    machine = installation(settings)
+    machine = drivers(settings)
     return Play(machine, settings, CONFIG, seconds, 1, secret, print, interrupted=interrupted)
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from msgspec.structs import replace
 from rich.console import Console
 
-from streams.cli.demo_screen import screen
-from streams.cli.wiring import installation, run
+from streams.cli.wiring import drivers, run
 from streams.embedded import EmbeddedBroker, EmbeddedRedis
-from streams.lab.demo import Play, perform
+from streams.lab.demo.run import Play, perform
+from streams.lab.demo.screen import screen
 from streams.ops.topics import wanted_topics
 from streams.settings import RedisAddress, Secret, load_settings
 
@@ -50,7 +50,7 @@ def main(folder: Path) -> None:
     with EmbeddedBroker(topics) as broker, EmbeddedRedis() as redis:
         settings = replace(settings, brokers=broker.bootstrap, redis=RedisAddress(redis.url))
         secret = Secret("only for the picture")
-        play = Play(installation(settings), settings, CONFIG, SECONDS, 1, secret, print)
+        play = Play(drivers(settings), settings, CONFIG, SECONDS, 1, secret, print)
         run(perform(play, 2_000, lambda play: shown(play, folder)))
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from kit.events import SECRET, synthetic_log
 from kit.recordings import TOPIC, target
 
-from streams.lab.recording_bench import Batch, Load, measure
+from streams.lab.recording_bench import Batch, RecordingLoad, measure
 from streams.recording.folding import Rules
 from streams.recording.reader import Recording
 from streams.runtime.ports import Outgoing
@@ -28,7 +28,7 @@ def batches() -> list[Batch]:
 
 def test_every_phase_has_a_rate_and_its_memory(tmp_path: Path) -> None:
     records = sum(len(batch) for _, batch in batches())
-    said = measure(Load(batches(), 600, TOPIC, 2), RULES, tmp_path / "r")
+    said = measure(RecordingLoad(batches(), 600, TOPIC, 2), RULES, tmp_path / "r")
     assert said["records"] == records == Recording(tmp_path / "r").manifest.records
     rates = [value for name, value in said.items() if name.endswith("_second")]
     assert len(rates) == 6
@@ -39,6 +39,6 @@ def test_every_phase_has_a_rate_and_its_memory(tmp_path: Path) -> None:
 
 def test_a_sink_gets_every_record(tmp_path: Path) -> None:
     log, cluster = target(2, TOPIC)
-    measure(Load(batches(), 600, TOPIC, 2), RULES, tmp_path / "r", cluster)
+    measure(RecordingLoad(batches(), 600, TOPIC, 2), RULES, tmp_path / "r", cluster)
     sent = [r.value for number in range(2) for r in log.records(TOPIC, number)]
     assert sent == [out.value for _, batch in batches() for out in batch]

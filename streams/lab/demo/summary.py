@@ -7,7 +7,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from streams.cli.demo_words import (
+from streams.core.receipts import Receipt
+from streams.lab.demo.words import (
     SWITCHED,
     actions,
     crowd,
@@ -16,7 +17,6 @@ from streams.cli.demo_words import (
     switch_text,
     title_of,
 )
-from streams.core.receipts import Receipt
 from streams.lab.story import Story, Switch
 
 TOLD: Final = 5

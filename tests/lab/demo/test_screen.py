@@ -6,11 +6,11 @@ import pytest
 from kit.stories import TITLES, busy_story, rendered
 from rich.cells import cell_len
 
-from streams.cli.demo_screen import line, screen
-from streams.cli.demo_words import number, title_of
 from streams.core.events import Upload
 from streams.core.receipts import ACTIONS, Reason, Receipt
-from streams.lab.demo import Hero, Moment
+from streams.lab.demo.run import Hero, Moment
+from streams.lab.demo.screen import line, screen
+from streams.lab.demo.words import number, title_of
 from streams.lab.story import Story
 
 NOW = Moment(

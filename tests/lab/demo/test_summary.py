@@ -6,7 +6,7 @@ import pytest
 from kit.stories import TITLES, busy_story, rendered
 from rich.cells import cell_len
 
-from streams.cli.demo_summary import summary
+from streams.lab.demo.summary import summary
 from streams.lab.story import Story
 
 REPORT: dict[str, Any] = {

@@ -23,7 +23,7 @@ class BatchProducer(Producer, BatchSink, Protocol):
 
 
 @dataclass(frozen=True)
-class Installation:
+class Drivers:
     """Makers of ports; what a context manager gives is started, and stopped behind the block.
 
     The `settings` of `consumer` say which topic it reads, and in which group.

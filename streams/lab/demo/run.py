@@ -21,8 +21,8 @@ from streams.core.events import CONTROL_TYPES, Upload
 from streams.core.receipts import ACTIONS, Receipt, decode
 from streams.errors import Halt, Retry
 from streams.lab.crowd import Crowd
+from streams.lab.drivers import Drivers
 from streams.lab.feed import Feed
-from streams.lab.installation import Installation
 from streams.lab.story import Story, Tale
 from streams.ops.verify import Verifier, verify
 from streams.runtime.collector import tame_gc
@@ -83,7 +83,7 @@ class Play:
     `tell` takes lines for the people who watch.
     """
 
-    installation: Installation
+    drivers: Drivers
     settings: Settings
     folder: Path
     seconds: int | None
@@ -203,21 +203,21 @@ async def perform(
 
 async def _set(stack: AsyncExitStack, play: Play, rate: int) -> _Stage:
     """Start worker, control plane and crowd; they are stopped when the stack unwinds."""
-    settings, installation = play.settings, play.installation
-    producer = await stack.enter_async_context(installation.producer())
-    store = await stack.enter_async_context(installation.store())
+    settings, drivers = play.settings, play.drivers
+    producer = await stack.enter_async_context(drivers.producer())
+    store = await stack.enter_async_context(drivers.store())
     worker = Worker(
-        installation.consumer(settings),
+        drivers.consumer(settings),
         Surroundings(producer, store, settings, play.secret, play.metrics),
     )
     await worker.start()
     working = asyncio.create_task(worker.run(), name="feedback")
     working.add_done_callback(lambda _: play.stopping.set())
     stack.push_async_callback(_stop_worker, worker, working)
-    index = await stack.enter_async_context(installation.index())
-    dossiers = await stack.enter_async_context(installation.dossiers())
-    topics = await stack.enter_async_context(installation.reader())
-    ports = Ports(producer, dossiers, index, store, topics, installation.cluster)
+    index = await stack.enter_async_context(drivers.index())
+    dossiers = await stack.enter_async_context(drivers.dossiers())
+    topics = await stack.enter_async_context(drivers.reader())
+    ports = Ports(producer, dossiers, index, store, topics, drivers.cluster)
     control = ControlPlane(settings, play.secret, ports, play.folder, metrics=ControlMetrics())
     await control.start()
     stack.push_async_callback(control.stop)
@@ -225,7 +225,7 @@ async def _set(stack: AsyncExitStack, play: Play, rate: int) -> _Stage:
     crowd = Crowd(Random(play.seed), policy, index, rate)  # noqa: S311 - viewers, not keys
     play.crowd = crowd
     feed = Feed(crowd, producer, settings, settings.partitions)
-    receipts = await stack.enter_async_context(installation.reader())
+    receipts = await stack.enter_async_context(drivers.reader())
     topic = settings.topic("decisions")
     receipts.assign({(topic, partition): 0 for partition in range(settings.partitions)})
     return _Stage(worker, working, control, feed, crowd, receipts, store)
@@ -324,10 +324,10 @@ async def _read_all_receipts(play: Play, stage: _Stage) -> None:
 async def _verify(play: Play, stage: _Stage) -> dict[str, Any]:
     """Compare all counters with a recount; `differences` is None where the log is cut short."""
     settings = play.settings
-    identity = await play.installation.cluster.identity(settings.topic("interactions"))
+    identity = await play.drivers.cluster.identity(settings.topic("interactions"))
     namespace = namespace_of(identity, settings, play.secret)
     tools = Verifier(settings, play.secret.reveal)
-    async with play.installation.reader() as reader:
+    async with play.drivers.reader() as reader:
         try:
             found = await verify(reader, stage.store, identity, namespace, tools)
         except Halt as halt:

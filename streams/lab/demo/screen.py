@@ -12,7 +12,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from streams.cli.demo_words import (
+from streams.core.receipts import ACTIONS, Receipt
+from streams.lab.demo.run import Hero, Moment
+from streams.lab.demo.words import (
     STYLES,
     SWITCHED,
     WHY,
@@ -24,8 +26,6 @@ from streams.cli.demo_words import (
     switch_text,
     title_of,
 )
-from streams.core.receipts import ACTIONS, Receipt
-from streams.lab.demo import Hero, Moment
 from streams.lab.story import Story
 
 WIDE: Final = 150
