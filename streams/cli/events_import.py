@@ -16,8 +16,7 @@ from streams.core.units import SliceId, is_slice
 from streams.errors import Halt
 from streams.lab.kuairand import FEATURE_COLUMNS, TABS, KuaiRand, read_features
 from streams.lab.openbandit import OpenBandit, campaign_of
-from streams.lab.rows import BadRow, convert_rows, open_log, read_rows
-from streams.runtime.signing import encode
+from streams.lab.rows import BadRow, import_log, open_log, read_rows
 
 
 class ImportOptions(NamedTuple):
@@ -95,13 +94,8 @@ def import_command(  # noqa: PLR0913 - one parameter per option
     skipped: list[BadRow] = []
     with _sink(out) as sink, _meter(sink) as tell:
         try:
-            convert = _converter(log, path, options)
             skip = skipped.append if skip_bad else None
-            with open_log(path) as file:
-                rows = read_rows(file, convert.columns, skip)
-                for count, event in enumerate(convert_rows(rows, convert, skip), start=1):
-                    sink.write(encode(event) + b"\n")
-                    tell(count)
+            import_log(path, _converter(log, path, options), sink, skip, tell)
         except BadRow as bad:
             raise ConditionNotMet(f"{path}: {bad}; use --skip-bad to pass over it") from None
     if skipped:

@@ -2,7 +2,6 @@
 
 import asyncio
 from contextlib import AbstractContextManager, ExitStack
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,11 +13,12 @@ from streams.cli.options import Settings, config_option, connection_options, emi
 from streams.cli.progress import Meter, size_text
 from streams.cli.replay_fold import fold_rules
 from streams.errors import Halt
-from streams.recording.damage import Checked, log_schema, require_whole, strangers
-from streams.recording.diff import Compared, ReceiptDifference, compare_runs
+from streams.ops.explain import moment
+from streams.recording.damage import log_schema, require_whole, strangers
+from streams.recording.diff import Compared, compare_runs
 from streams.recording.foreign import opened
 from streams.recording.reader import Recording
-from streams.recording.record_diff import PartitionDifference, compare_records
+from streams.recording.record_diff import compare_records
 from streams.recording.runs import RunReader
 from streams.recording.verification import summary_of, verify_recording
 from streams.runtime.collector import quiet_collector
@@ -68,7 +68,7 @@ def verify(path: Path, output: str, config: Path) -> None:
             checked, faults = verify_recording(
                 recording, topic, schema, lambda n: meter.show(meter.records + n)
             )
-        rows = [_checked_row(one) for one in checked]
+        rows = [one.as_row() for one in checked]
         emit(map(_short, rows) if output == "table" else rows, output)
         for line in strangers(recording):
             click.echo(line, err=True)
@@ -131,30 +131,13 @@ def _diff_records(one: Path, other: Path, settings: Settings, output: str) -> No
             require_whole(recording, recording.manifest.topics)
         with Meter("comparing", first.manifest.records + second.manifest.records) as meter:
             rows = compare_records(first, second, lambda n: meter.show(meter.records + n))
-    emit([_difference_row(row, output) for row in rows], output)
+    emit([row.as_words() if output == "table" else row._asdict() for row in rows], output)
     if all(row.is_equal for row in rows):
         click.echo("no difference", err=True)
         return
     lacking = [sum(row.only_other for row in rows), sum(row.only_one for row in rows)]
     words = f"{one} lacks {lacking[0]:,} records of {other}, which lacks {lacking[1]:,} of its own"
     raise ConditionNotMet(words if any(lacking) else "the same records, in another order")
-
-
-def _difference_row(row: PartitionDifference, output: str) -> dict[str, Any]:
-    if output != "table":
-        return row._asdict()
-    return {
-        "place": f"{row.topic}[{row.partition}]",
-        "one": row.one,
-        "other": row.other,
-        "only one": _from(row.only_one, row.first_only_one),
-        "only other": _from(row.only_other, row.first_only_other),
-        "reordered": "yes" if row.reordered else "",
-    }
-
-
-def _from(count: int, offset: int | None) -> str:
-    return f"{count} from {offset} on" if count else "0"
 
 
 def _opened(path: Path, settings: Settings) -> AbstractContextManager[Recording]:
@@ -164,8 +147,8 @@ def _opened(path: Path, settings: Settings) -> AbstractContextManager[Recording]
 def _row(recording: Recording, topic: str, partition: int) -> dict[str, Any]:
     row = summary_of(recording, topic, partition)
     return row | {
-        "first_time": time_text(row["first_time"]),
-        "last_time": time_text(row["last_time"]),
+        "first_time": _moment(row["first_time"]),
+        "last_time": _moment(row["last_time"]),
         "size": size_text(row["size"]),
     }
 
@@ -174,7 +157,7 @@ def _print_places(recording: Recording) -> None:
     """Print what fits a terminal; the other fields are in the JSON."""
     manifest = recording.manifest
     if manifest.records:
-        first, last = time_text(manifest.first_timestamp), time_text(manifest.last_timestamp)
+        first, last = _moment(manifest.first_timestamp), _moment(manifest.last_timestamp)
         click.echo(f"from {first} to {last}")
     rows = [_row(recording, *place) for place in recording.places()]
     shown = [
@@ -191,34 +174,8 @@ def _print_places(recording: Recording) -> None:
     emit(shown, "table")
 
 
-def time_text(timestamp: int | None) -> str | None:
-    """Return a time in ms since 1970 as ISO 8601; as it is where no calendar goes that far.
-
-    >>> time_text(1_700_000_000_123), time_text(253_402_300_800_000)
-    ('2023-11-14T22:13:20.123Z', '253402300800000 ms')
-    """
-    if timestamp is None:
-        return None
-    try:
-        moment = datetime.fromtimestamp(timestamp / 1000, UTC)
-    except (ValueError, OverflowError, OSError):
-        return f"{timestamp} ms"
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _checked_row(checked: Checked) -> dict[str, Any]:
-    return {
-        "topic": checked.topic,
-        "partition": checked.partition,
-        "records": checked.records,
-        "first_offset": checked.first_offset,
-        "last_offset": checked.last_offset,
-        "gaps": checked.gap_count,
-        "missing": ", ".join(f"{gap.first}..{gap.last}" for gap in checked.gaps[:3]) or None,
-        "unordered": checked.unordered,
-        "invalid": sum(checked.invalid.values()),
-        "digest": checked.digest,
-    }
+def _moment(ts: int | None) -> str | None:
+    return None if ts is None else moment(ts)
 
 
 def _short(row: dict[str, Any]) -> dict[str, Any]:
@@ -249,20 +206,11 @@ def _show(compared: Compared, output: str) -> None:
             emit([fields], output)
         click.echo("no difference in receipts; --records compares the records", err=True)
         return
-    _show_first(first, fields, output)
-    raise ConditionNotMet(
-        f"{compared.differing} receipts differ; the first is {first.id}: {first.why}"
-    )
-
-
-def _show_first(first: ReceiptDifference, fields: dict[str, Any], output: str) -> None:
     if output == "table":
         differing = first.fields.items()
         emit([{"field": name, "one": a, "other": b} for name, (a, b) in differing], output)
-        return
-    fields["first"] = {
-        "id": first.id,
-        "why": first.why,
-        "fields": {name: {"one": a, "other": b} for name, (a, b) in first.fields.items()},
-    }
-    emit([fields], output)
+    else:
+        emit([fields | {"first": first.as_fields()}], output)
+    raise ConditionNotMet(
+        f"{compared.differing} receipts differ; the first is {first.id}: {first.why}"
+    )

@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from hashlib import blake2b
 from itertools import count
 from pathlib import Path
-from typing import Final, TextIO
+from typing import IO, Final, Protocol, TextIO
 
 from streams.core.events import InteractionRecord, Upload
 from streams.errors import Halt, StreamsError
+from streams.runtime.signing import encode
 
 Event = Upload | InteractionRecord
 _DIGITS_MAX: Final = 20
@@ -96,6 +97,35 @@ def read_rows(
             _refuse(bad, skip)
         else:
             yield Row(number, places, texts)
+
+
+class Converter(Protocol):
+    """Turns rows of one kind of log into events."""
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """Columns that are read."""
+
+    def __call__(self, row: Row) -> Sequence[Event]:
+        """Return the events of a row; `BadRow` if it cannot be read."""
+
+
+def import_log(
+    path: Path,
+    convert: Converter,
+    sink: IO[bytes],
+    skip: Callable[[BadRow], None] | None,
+    tell: Callable[[int], None],
+) -> None:
+    """Write a log's events to `sink`, one a line; `tell` hears how many there are so far.
+
+    A bad row goes to `skip`, or is raised.
+    """
+    with open_log(path) as file:
+        rows = read_rows(file, convert.columns, skip)
+        for number, event in enumerate(convert_rows(rows, convert, skip), start=1):
+            sink.write(encode(event) + b"\n")
+            tell(number)
 
 
 def convert_rows(

@@ -86,12 +86,15 @@ def decimal(micros: int) -> str:
 
 
 def moment(ts: int) -> str:
-    """Return a time in milliseconds as ISO 8601 in UTC.
+    """Return a time in milliseconds as ISO 8601 in UTC; as it is where no calendar goes that far.
 
-    >>> moment(1714557600250)
-    '2024-05-01T10:00:00.250Z'
+    >>> moment(1714557600250), moment(253_402_300_800_000)
+    ('2024-05-01T10:00:00.250Z', '253402300800000 ms')
     """
-    at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ts)
+    try:
+        at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ts)
+    except OverflowError:
+        return f"{ts} ms"
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

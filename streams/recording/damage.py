@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from streams.recording.lines import Recorded
 from streams.recording.manifest import MANIFEST, RESERVE, Segment
@@ -46,6 +46,21 @@ class Checked:
     unordered: int = 0  # timestamps below their predecessor's; allowed, and kept
     invalid: Counter[str] = field(default_factory=Counter)  # events by reason, of the log only
     digest: str = ""  # of key, value, headers and timestamp of all records in order
+
+    def as_row(self) -> dict[str, Any]:
+        """Return the stable fields of the output."""
+        return {
+            "topic": self.topic,
+            "partition": self.partition,
+            "records": self.records,
+            "first_offset": self.first_offset,
+            "last_offset": self.last_offset,
+            "gaps": self.gap_count,
+            "missing": ", ".join(f"{gap.first}..{gap.last}" for gap in self.gaps[:3]) or None,
+            "unordered": self.unordered,
+            "invalid": sum(self.invalid.values()),
+            "digest": self.digest,
+        }
 
 
 def quick(recording: Recording) -> list[str]:

@@ -26,6 +26,11 @@ class ReceiptDifference(NamedTuple):
     why: str
     fields: dict[str, tuple[Any, Any]]  # those that differ
 
+    def as_fields(self) -> dict[str, Any]:
+        """Return what goes to JSON."""
+        differing = {name: {"one": a, "other": b} for name, (a, b) in self.fields.items()}
+        return {"id": self.id, "why": self.why, "fields": differing}
+
 
 class Compared(NamedTuple):
     """Two runs side by side."""

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from itertools import zip_longest
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from streams.recording.damage import RecordsDigest, content_of
 from streams.recording.lines import Recorded
@@ -36,6 +36,17 @@ class PartitionDifference(NamedTuple):
     def is_equal(self) -> bool:
         """Whether nothing differs."""
         return not (self.only_one or self.only_other or self.reordered)
+
+    def as_words(self) -> dict[str, Any]:
+        """Return the fields as a table shows them."""
+        return {
+            "place": f"{self.topic}[{self.partition}]",
+            "one": self.one,
+            "other": self.other,
+            "only one": _from(self.only_one, self.first_only_one),
+            "only other": _from(self.only_other, self.first_only_other),
+            "reordered": "yes" if self.reordered else "",
+        }
 
 
 def compare_records(
@@ -113,3 +124,7 @@ def _meet(record: Recorded, own: Lone, others: Lone) -> None:
 
 def _offsets(lone: Lone) -> list[int]:
     return [offset for offsets in lone.values() for offset in offsets]
+
+
+def _from(count: int, offset: int | None) -> str:
+    return f"{count} from {offset} on" if count else "0"

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from streams.cli import cli, simulate
+from streams.cli import cli
 from streams.errors import Halt
-from streams.lab.simulator.lineup import CONTENDERS
+from streams.lab.simulator import names
+from streams.lab.simulator.lineup import CONTENDERS, SERVERS
 from streams.lab.simulator.measures import Measures
+from streams.lab.simulator.tables import COLUMNS
 from streams.lab.simulator.tastes import WORLDS
 from streams.lab.simulator.world import SLOTS
 
@@ -26,10 +28,11 @@ def run(*arguments: str) -> str:
 
 
 def test_names_on_the_command_line_are_those_of_the_simulator() -> None:
-    assert set(simulate.WORLDS) == set(WORLDS)
-    assert set(simulate.REGIMES) == set(SLOTS)
-    assert list(simulate.CONTENDERS) == list(CONTENDERS)
-    assert set(simulate.COLUMNS) <= set(Measures._fields)
+    assert set(names.WORLD_NAMES) == set(WORLDS)
+    assert set(names.REGIME_NAMES) == set(SLOTS)
+    assert list(names.CONTENDER_NAMES) == list(CONTENDERS)
+    assert set(names.SERVER_NAMES) == set(SERVERS)
+    assert set(COLUMNS) <= set(Measures._fields)
 
 
 def test_json_has_every_measure_with_its_interval() -> None:
@@ -79,8 +82,8 @@ def test_two_hash_seeds_give_the_same_bytes() -> None:
 
 
 def test_without_the_extra_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(simulate, "find_spec", lambda _: None)
-    with pytest.raises(Halt, match=r"numpy and matplotlib: pip install 'streams\[simulate\]'"):
+    monkeypatch.setattr(names, "find_spec", lambda _: None)
+    with pytest.raises(Halt, match="numpy and matplotlib: install streams with its extra"):
         CliRunner().invoke(cli, ["simulate"], catch_exceptions=False, standalone_mode=False)
 
 

@@ -10,8 +10,9 @@ from streams.core.events import Admit, Policy, Upload, VideoControl
 from streams.core.units import MICROS, surface_of
 from streams.lab.simulator.admission import START_MS, Platform, admit, draw_uploads
 from streams.lab.simulator.arrays import Floats, Ints
+from streams.lab.simulator.names import Regime
 from streams.lab.simulator.tastes import WORLDS, Stage
-from streams.lab.simulator.world import CROWD, SCALE, SLOTS, TICK_MS, TICKS, Regime, Tastes, World
+from streams.lab.simulator.world import CROWD, SCALE, SLOTS, TICK_MS, TICKS, Tastes, World
 from streams.lab.viewers import Rates, Style, rates_in, worth
 
 VIDEOS: Final = 2_000

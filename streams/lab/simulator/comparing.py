@@ -5,8 +5,6 @@ import multiprocessing
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean, stdev
 from typing import Final, NamedTuple
 
@@ -15,25 +13,12 @@ from streams.lab.simulator.building import build_world
 from streams.lab.simulator.lineup import CONTENDERS, SERVERS
 from streams.lab.simulator.loop import Course, run
 from streams.lab.simulator.measures import Measures, measure
-from streams.lab.simulator.world import Regime
+from streams.lab.simulator.names import Cell
 
 STUDENT_95: Final = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 """Two-sided 95 % quantiles of Student's t at 1, 2, ... degrees of freedom; 1.96 beyond."""
 REFERENCES: Final = ("oracle", "ladder")
 """Always run: everything is measured against them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """One world in one regime with one seed, for these contenders; what one process works on."""
-
-    folder: Path
-    world: str
-    regime: Regime
-    seed: int
-    size: float
-    servers: str
-    contenders: tuple[str, ...]
 
 
 class CellResult(NamedTuple):

@@ -1,16 +1,16 @@
 """One simulated platform: its videos, audiences, slots, and the truth that no contender sees."""
 
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 
 from streams.core.events import Policy, VideoControl
 from streams.core.units import MICROS, surface_of
 from streams.lab.simulator.arrays import Bools, Floats, Ints
+from streams.lab.simulator.names import Regime
 from streams.lab.viewers import Rates
 
-Regime = Literal["rich", "middle", "scarce", "crowded"]
 SLOTS: Final[dict[Regime, float]] = {"rich": 0.5, "middle": 0.05, "scarce": 0.01, "crowded": 0.05}
 """Slots as a share of what the videos could use; the crowded regime has those of `middle`."""
 CROWD: Final[dict[Regime, int]] = {"rich": 1, "middle": 1, "scarce": 1, "crowded": 4}

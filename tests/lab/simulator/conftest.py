@@ -8,7 +8,8 @@ import pytest
 
 from streams.lab.simulator.admission import Platform, load_platform
 from streams.lab.simulator.building import build_world
-from streams.lab.simulator.world import Regime, World
+from streams.lab.simulator.names import Regime
+from streams.lab.simulator.world import World
 
 SMALLEST = 0.005  # ten videos
 

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from streams.lab.simulator.comparing import Cell, interval, play, play_all, summarise
+from streams.lab.simulator.comparing import interval, play, play_all, summarise
 from streams.lab.simulator.lineup import CONTENDERS
 from streams.lab.simulator.measures import Measures
+from streams.lab.simulator.names import Cell
 from streams.lab.simulator.plots import COLOURS, draw_all
 
 CONFIG = Path(__file__).parents[3] / "config"

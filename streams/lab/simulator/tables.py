@@ -1,0 +1,70 @@
+"""A comparison as tables that people read, and as rows for JSON."""
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any, Final
+
+from streams.lab.simulator.comparing import Summary
+
+COLUMNS: Final = {
+    "value_share": "value %",
+    "regret_ratio": "regret/ladder",
+    "good_tried": "good tried %",
+    "wasted": "wasted %",
+    "idle_slots": "idle %",
+    "false_stops": "false stops %",
+    "good_stopped": "good stopped %",
+    "bad_stop_impressions": "bad stopped at",
+    "decisions": "decisions",
+    "gini": "gini",
+}
+"""Measures that fit a terminal, with their heads; the others are in the JSON."""
+
+
+def table_lines(summaries: Sequence[Summary]) -> Iterator[str]:
+    """Yield a table for each world and regime, never folded: numbers are read in columns."""
+    for (world, regime), own in groupby(summaries, key=lambda each: (each.world, each.regime)):
+        rows = [_row(summary) for summary in own]
+        lines = [list(rows[0]), *(list(row.values()) for row in rows)]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        yield f"{world}, {regime}"
+        for line in lines:
+            cells = (cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))
+            yield "  ".join((line[0].ljust(widths[0]), *cells))
+        yield ""
+
+
+def as_fields(summary: Summary) -> dict[str, Any]:
+    """Return a summary's fields for JSON; what could not be measured is null."""
+    known = {
+        field: [None if math.isnan(number) else round(number, 6) for number in around]
+        for field, around in summary.intervals.items()
+    }
+    named = {"world": summary.world, "regime": summary.regime, "contender": summary.contender}
+    return named | {
+        field: {"mean": mean, "half_width_95": half} for field, (mean, half) in known.items()
+    }
+
+
+def _row(summary: Summary) -> dict[str, str]:
+    row = {"contender": summary.contender}
+    for field, head in COLUMNS.items():
+        mean, half = summary.intervals[field]
+        row[head] = _spell(mean, half, percent=head.endswith("%"))
+    return row
+
+
+def _spell(mean: float, half: float, *, percent: bool) -> str:
+    """Return a mean and its half width as people read them.
+
+    >>> _spell(0.5864, 0.0123, percent=True), _spell(math.nan, math.nan, percent=False)
+    ('58.6 ±1.2', '-')
+    """
+    if math.isnan(mean):
+        return "-"
+    if percent:
+        mean, half = 100 * mean, 100 * half
+    places = 0 if abs(mean) >= 1000 else 1 if percent or abs(mean) >= 10 else 2
+    around = "" if math.isnan(half) else f" ±{half:,.{places}f}"
+    return f"{mean:,.{places}f}{around}"
