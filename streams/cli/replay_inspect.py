@@ -12,7 +12,6 @@ from streams.cli import ConditionNotMet
 from streams.cli.options import Settings, config_option, connection_options, emit, output_option
 from streams.cli.progress import Meter, size_text
 from streams.cli.replay_fold import fold_rules
-from streams.errors import Halt
 from streams.ops.explain import moment
 from streams.recording.damage import log_schema, require_whole, strangers
 from streams.recording.diff import Compared, compare_runs
@@ -22,7 +21,7 @@ from streams.recording.record_diff import compare_records
 from streams.recording.runs import RunReader
 from streams.recording.verification import summary_of, verify_recording
 from streams.runtime.collector import quiet_collector
-from streams.settings import load_secret, load_settings
+from streams.settings import given_secret, load_settings
 
 PATH: Final = click.Path(path_type=Path)
 FAULTS_SHOWN: Final = 20
@@ -61,7 +60,8 @@ def verify(path: Path, output: str, config: Path) -> None:
     left. Files that only lie about in the folder are named, and no damage.
     """
     settings = load_settings(config)
-    schema = log_schema(_secret(), settings.record_bytes)
+    secret = given_secret()
+    schema = log_schema(secret and secret.reveal, settings.record_bytes)
     topic = settings.topic("interactions")
     with _opened(path, settings) as recording:
         with Meter("verifying", recording.manifest.records) as meter:
@@ -182,13 +182,6 @@ def _short(row: dict[str, Any]) -> dict[str, Any]:
     """Return what fits a terminal; the other fields are in the JSON."""
     place = {"place": f"{row['topic']}[{row['partition']}]"}
     return place | {name: row[name] for name in ("records", "gaps", "invalid", "digest")}
-
-
-def _secret() -> bytes | None:
-    try:
-        return load_secret().reveal
-    except Halt:
-        return None
 
 
 def _show(compared: Compared, output: str) -> None:
