@@ -1019,6 +1019,14 @@ async def test_a_topic_made_again_is_refused_at_the_start() -> None:
     assert msgspec.msgpack.encode(snapshot(world)) == rows
 
 
+class Bystander:
+    """A member of the group that takes partitions and does nothing with them."""
+
+    async def on_assigned(self, partitions: Sequence[int]) -> None: ...
+
+    async def on_revoked(self, partitions: Sequence[int]) -> None: ...
+
+
 async def test_a_topic_made_again_while_the_worker_runs_is_not_counted_on_top(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -1032,7 +1040,7 @@ async def test_a_topic_made_again_while_the_worker_runs_is_not_counted_on_top(
     world.log.create(LOG, 2)
     world.put([one for log in logs for one in log])
     rejoining = Life(world)  # a rebalance: everybody gets partitions anew
-    await rejoining.consumer.start(rejoining.worker)
+    await rejoining.consumer.start(Bystander())
     await rejoining.consumer.stop()
     await life.until(lambda: set(life.worker.halted) == {0, 1} or world.caught_up())
     for _ in range(500):

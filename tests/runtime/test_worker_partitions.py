@@ -11,9 +11,13 @@ async def test_what_was_revoked_takes_no_more_records() -> None:
     await life.until(lambda: bool(life.worker.positions()))
     owned = life.worker._owned[0]
     await life.worker.on_revoked([0])
-    folded, left = owned.folded, world.log.records(LOG, 0)
-    await owned.take([one for one in left if one.offset > folded], 0.0)
+    folded, end = owned.folded, world.end()
+    owned.backlog.clear()
+    more = synthetic_log(seed=4, videos=4, events=20)
+    owned.add([one._replace(offset=end + 1 + n) for n, one in enumerate(more)])
+    await owned.work()
     assert owned.released
+    assert owned.folded == folded
     assert life.worker.positions() == {}
     await life.stop()
 
