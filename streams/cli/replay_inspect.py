@@ -61,7 +61,7 @@ def verify(path: Path, output: str, config: Path) -> None:
     """
     settings = load_settings(config)
     secret = given_secret()
-    schema = log_schema(secret and secret.reveal, settings.record_bytes)
+    schema = log_schema(secret.reveal if secret else None, settings.record_bytes)
     topic = settings.topic("interactions")
     with _opened(path, settings) as recording:
         with Meter("verifying", recording.manifest.records) as meter:
