@@ -10,7 +10,9 @@ from typing import Final
 
 import click
 
+from streams.cli.logs import log_options_from
 from streams.cli.options import config_option
+from streams.runtime.logs import LogOptions
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class DemoOptions:
     rate: int
     seed: int
     output: str
+    logs: LogOptions
 
 
 EPILOG: Final = """\b
@@ -49,7 +52,10 @@ Example:
     show_default=True,
     help="Format of the summary on stdout.",
 )
-def demo(config: Path, seconds: int | None, rate: int, seed: int, output: str) -> None:
+@log_options_from("warning")
+def demo(
+    *, config: Path, seconds: int | None, rate: int, seed: int, output: str, logs: LogOptions
+) -> None:
     """Run broker, Redis, worker, control plane and a crowd of viewers on this machine.
 
     The viewers see what the serving index offers, within its allowances; what they like only they
@@ -61,4 +67,4 @@ def demo(config: Path, seconds: int | None, rate: int, seed: int, output: str) -
     """
     click.echo("streams: a broker, a Redis, a worker and a crowd of viewers start here", err=True)
     module = importlib.import_module("streams.cli.demo_show")
-    module.show_demo(DemoOptions(config, seconds, rate, seed, output))
+    module.show_demo(DemoOptions(config, seconds, rate, seed, output, logs))

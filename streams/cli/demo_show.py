@@ -4,37 +4,42 @@ import json
 import logging
 import secrets
 from collections import deque
+from dataclasses import replace
 from typing import Any, Final
 
 import click
-from msgspec.structs import replace
+from msgspec import structs
 from rich.console import Console
 from rich.live import Live
 
 from streams.cli import ConditionNotMet, Interrupted
 from streams.cli.demo import DemoOptions
 from streams.cli.interrupts import stop_on_signals
-from streams.cli.wiring import drivers, run
+from streams.cli.wiring import drivers, run, watching
 from streams.embedded import EmbeddedBroker, EmbeddedRedis
 from streams.errors import Halt
 from streams.lab.demo.run import Play, perform
 from streams.lab.demo.screen import line, screen
 from streams.lab.demo.summary import summary
 from streams.ops.topics import wanted_topics
+from streams.runtime.logs import set_up_logs
 from streams.settings import RedisAddress, Secret, given_secret, load_settings
 
 REFRESH_S: Final = 0.25
 LINE_S: Final = 10.0
 
 
-def show_demo(options: "DemoOptions") -> None:
+def show_demo(options: DemoOptions) -> None:
     """Run the demo and show it; raises what the exit code must say."""
     notes = _Notes()
+    set_up_logs(replace(options.logs, name="demo"), notes)
     console = Console(stderr=True)
     settings = load_settings(options.config, {"replication": 1})
     topics = {topic.name: topic.partitions for topic in wanted_topics(settings)}
     with EmbeddedBroker(topics) as broker, EmbeddedRedis() as redis:
-        settings = replace(settings, brokers=broker.bootstrap, redis=RedisAddress(redis.url))
+        settings = structs.replace(
+            settings, brokers=broker.bootstrap, redis=RedisAddress(redis.url)
+        )
         machine = drivers(settings)
         play = Play(
             machine, settings, options.config, options.seconds, options.seed, _secret(), _tell
@@ -51,7 +56,8 @@ def show_demo(options: "DemoOptions") -> None:
 
 async def _perform(play: Play, rate: int, screen: "_Screen") -> dict[str, Any]:
     stop_on_signals(play.interrupt)
-    return await perform(play, rate, screen.show)
+    async with watching(play.settings):
+        return await perform(play, rate, screen.show)
 
 
 def _secret() -> Secret:
@@ -73,14 +79,9 @@ class _Notes(logging.Handler):
     """Keeps log lines for the screen's last line, or writes them to stderr between its lines."""
 
     def __init__(self) -> None:
-        super().__init__(logging.WARNING)
+        super().__init__()
         self.latest = ""
         self._waiting: deque[str] = deque(maxlen=100)
-        logging.basicConfig(
-            level=logging.ERROR, handlers=[self], format="%(levelname)s %(message)s"
-        )
-        logging.getLogger("streams").setLevel(logging.WARNING)
-        logging.getLogger("aiokafka.consumer.group_coordinator").setLevel(logging.CRITICAL)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take one log line."""

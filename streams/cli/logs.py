@@ -11,17 +11,21 @@ from streams.runtime.logs import LogOptions
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def log_options(command: Command) -> Command:
-    """Add `--log-format` and `--log-level`; the command gets one `logs`."""
+def log_options_from(level: str) -> Callable[[Command], Command]:
+    """Add `--log-format`, and `--log-level` with this default; the command gets one `logs`."""
 
-    @functools.wraps(command)
-    def with_logs(*args: Any, log_format: Any, log_level: str, **kwargs: Any) -> Any:
-        return command(*args, logs=LogOptions(log_format, log_level), **kwargs)
+    def decorate(command: Command) -> Command:
 
-    wrapped: Any = with_logs
-    for option in (_LEVEL, _FORMAT):
-        wrapped = option(wrapped)
-    return wrapped  # type: ignore[no-any-return]
+        @functools.wraps(command)
+        def with_logs(*args: Any, log_format: Any, log_level: str, **kwargs: Any) -> Any:
+            return command(*args, logs=LogOptions(log_format, log_level), **kwargs)
+
+        wrapped: Any = with_logs
+        for option in (_level_option(level), _FORMAT):
+            wrapped = option(wrapped)
+        return wrapped  # type: ignore[no-any-return]
+
+    return decorate
 
 
 _FORMAT = click.option(
@@ -31,10 +35,16 @@ _FORMAT = click.option(
     show_default=True,
     help="Log lines on stderr as text, or one JSON object each.",
 )
-_LEVEL = click.option(
-    "--log-level",
-    type=click.Choice(["debug", "info", "warning", "error"]),
-    default="info",
-    show_default=True,
-    help="Least level of log lines; debug adds tracebacks and all that client libraries say.",
-)
+
+
+def _level_option(default: str) -> Callable[[Command], Command]:
+    return click.option(
+        "--log-level",
+        type=click.Choice(["debug", "info", "warning", "error"]),
+        default=default,
+        show_default=True,
+        help="Least level of log lines; debug adds tracebacks and all that client libraries say.",
+    )
+
+
+log_options = log_options_from("info")
