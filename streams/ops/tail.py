@@ -61,9 +61,9 @@ async def locate(
         return TailSpan(topic, ends, ends)
     starts = {partition: both.start for partition, both in bounds.items()}
     if start != "earliest":
-        found = await reader.offsets_at(topic, dict.fromkeys(partitions, start))
-        require_all(topic, partitions, found)
-        starts = {p: ends[p] if (at := found[p]) is None else at for p in partitions}
+        batches = await reader.offsets_at(topic, dict.fromkeys(partitions, start))
+        require_all(topic, partitions, batches)
+        starts = {p: ends[p] if (at := batches[p]) is None else at for p in partitions}
     return TailSpan(topic, starts, ends)
 
 
@@ -77,12 +77,12 @@ async def read_span(reader: LogReader, span: TailSpan, *, follow: bool) -> Async
     reader.assign({(span.topic, p): span.start[p] for p in left})
     silent = 0
     while left:
-        found = await _fetch(reader)
-        for record in _within(found, span, follow=follow):
+        batches = await _fetch(reader)
+        for record in _within(batches, span, follow=follow):
             yield record
         if not follow:
             left -= await _finished(reader, span, left)
-            silent = 0 if found else silent + 1
+            silent = 0 if batches else silent + 1
             if silent * FETCH_MS > SILENCE_S * 1000:
                 raise Unreachable(f"{span.topic}: nothing was read for {SILENCE_S} s")
 
@@ -112,11 +112,11 @@ async def _fetch(reader: LogReader) -> Mapping[Place, Sequence[Record]]:
 
 
 def _within(
-    found: Mapping[Place, Sequence[Record]], span: TailSpan, *, follow: bool
+    batches: Mapping[Place, Sequence[Record]], span: TailSpan, *, follow: bool
 ) -> list[Record]:
     return [
         record
-        for records in found.values()
+        for records in batches.values()
         for record in records
         if follow or record.offset < span.end[record.partition]
     ]

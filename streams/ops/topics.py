@@ -121,7 +121,7 @@ def _configs(settings: Settings, kept_ms: int) -> dict[str, str]:
     }
 
 
-def _step(topic: WantedTopic, partitions: int | None, found: Mapping[str, str]) -> TopicStep:
+def _step(topic: WantedTopic, partitions: int | None, present: Mapping[str, str]) -> TopicStep:
     if partitions is None:
         return TopicStep(topic, "create", {}, "does not exist")
     if partitions != topic.partitions:
@@ -130,29 +130,29 @@ def _step(topic: WantedTopic, partitions: int | None, found: Mapping[str, str]) 
             f"{partitions}, or use another --topic-prefix"
         )
         return TopicStep(topic, "conflict", {}, why)
-    if "compact" in found.get("cleanup.policy", ""):
+    if "compact" in present.get("cleanup.policy", ""):
         why = (
-            f"cleanup.policy is {found['cleanup.policy']}, which deletes what the counters are "
+            f"cleanup.policy is {present['cleanup.policy']}, which deletes what the counters are "
             "made of: use another --topic-prefix, or set it to delete yourself"
         )
         return TopicStep(topic, "conflict", {}, why)
     differing = {
-        name: value for name, value in topic.configs.items() if _differs(name, value, found)
+        name: value for name, value in topic.configs.items() if _differs(name, value, present)
     }
     if not differing:
         return TopicStep(topic, "ok", {}, "")
-    why = ", ".join(f"{name} {found[name]} -> {value}" for name, value in differing.items())
-    deleting = frozenset({"retention.ms"} if _is_shorter(differing, found) else ())
+    why = ", ".join(f"{name} {present[name]} -> {value}" for name, value in differing.items())
+    deleting = frozenset({"retention.ms"} if _is_shorter(differing, present) else ())
     return TopicStep(topic, "change", differing, f"{why}{DELETES if deleting else ''}", deleting)
 
 
-def _is_shorter(differing: Mapping[str, str], found: Mapping[str, str]) -> bool:
+def _is_shorter(differing: Mapping[str, str], present: Mapping[str, str]) -> bool:
     """Tell whether records that the topic keeps now would be deleted; -1 keeps all."""
     if "retention.ms" not in differing:
         return False
-    before, after = int(found["retention.ms"]), int(differing["retention.ms"])
+    before, after = int(present["retention.ms"]), int(differing["retention.ms"])
     return after >= 0 and (before < 0 or after < before)
 
 
-def _differs(name: str, value: str, found: Mapping[str, str]) -> bool:
-    return name in found and found[name] != value
+def _differs(name: str, value: str, present: Mapping[str, str]) -> bool:
+    return name in present and present[name] != value

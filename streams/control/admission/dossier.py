@@ -8,9 +8,9 @@ audience follows from the facts alone, whatever the order they came in and howev
 - without one the gate decides on upload and tags, and again whenever they change: approve, limit,
   or nobody (it waits, or a rule rejects it; only people end a video, so its slices are held).
 
-What the log was told last stands in `told`; the difference becomes control records. They are kept
-in `unsent` before they are sent and leave it when they are acknowledged, so a control plane that
-dies in between finds them again and says them once more, with a higher `seq`.
+What the log was told last stands in `announced`; the difference becomes control records. They are
+kept in `unsent` before they are sent and leave it when they are acknowledged, so a control plane
+that dies in between finds them again and says them once more, with a higher `seq`.
 
 A dossier can be lost or fall back, and another log (or secret) can take the place of the one that
 was told. The video's row, folded from the log itself, then says what was told: see `as_logged`.
@@ -23,7 +23,7 @@ from hashlib import sha256
 from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from streams.control.admission.plugins import RecogniserFault, RecogniserPlugin, recognise_all
@@ -91,7 +91,7 @@ class Heard(Struct, frozen=True):
     tags: tuple[Tag, ...]
 
 
-class Told(Struct, frozen=True):
+class Announced(Struct, frozen=True):
     """What the log was told of a video: the last audience, whether it is held, and its fits."""
 
     audience: Audience = "nobody"  # nobody: never admitted
@@ -100,13 +100,13 @@ class Told(Struct, frozen=True):
     fits: dict[str, int] = {}
 
 
-_TOLD: Final[dict[VideoStage, Told]] = {
-    "unknown": Told(),
-    "public": Told("public"),
-    "limited": Told("followers"),
-    "held_public": Told("public", held=True),
-    "held_limited": Told("followers", held=True),
-    "removed": Told(ended=True),
+_ANNOUNCED: Final[dict[VideoStage, Announced]] = {
+    "unknown": Announced(),
+    "public": Announced("public"),
+    "limited": Announced("followers"),
+    "held_public": Announced("public", held=True),
+    "held_limited": Announced("followers", held=True),
+    "removed": Announced(ended=True),
 }
 
 
@@ -130,7 +130,7 @@ class Dossier(Struct, frozen=True):
     heard: dict[str, Heard] = {}
     verdict: Review | None = None
     ruling: GateRuling | None = None
-    told: Told = Told()
+    announced: Announced = field(default=Announced(), name="told")  # as stored since 0.1
     seq: int = 0
     unsent: tuple[VideoControl, ...] = ()
     log: str = ""
@@ -138,10 +138,10 @@ class Dossier(Struct, frozen=True):
     @property
     def state(self) -> str:
         """Where the video stands: unknown, waiting, rejected, followers, public or ended."""
-        if self.told.ended:
+        if self.announced.ended:
             return "ended"
-        if self.told.audience != "nobody" and not self.told.held:
-            return self.told.audience
+        if self.announced.audience != "nobody" and not self.announced.held:
+            return self.announced.audience
         if self.ruling is None:
             return "unknown"
         return "rejected" if self.ruling.word == "reject" else "waiting"
@@ -172,8 +172,10 @@ def as_logged(dossier: Dossier | None, video: str, logged: Logged) -> Dossier:
     row = logged.row
     if known.log == logged.log and known.seq >= row.seq:
         return known
-    told = replace(_TOLD[row.stage], fits=row.fits)
-    return replace(known, told=told, seq=max(known.seq, row.seq), unsent=(), log=logged.log)
+    announced = replace(_ANNOUNCED[row.stage], fits=row.fits)
+    return replace(
+        known, announced=announced, seq=max(known.seq, row.seq), unsent=(), log=logged.log
+    )
 
 
 def advance(
@@ -203,13 +205,13 @@ def learn(dossier: Dossier, event: Event, tools: Tools) -> Dossier:
 
 def speak(dossier: Dossier, cause: str, now_ms: int, tools: Tools) -> Dossier:
     """Return the dossier with all in `unsent` that its log lacks; `cause` goes into their ids."""
-    told, steps = _steps(dossier, tools)
+    announced, steps = _steps(dossier, tools)
     unsent: list[VideoControl] = []
     seq = dossier.seq
     for record in (*dossier.unsent, *_records(dossier, steps, cause, now_ms)):
         seq += 1
         unsent.append(replace(record, seq=seq))
-    return replace(dossier, told=told, seq=seq, unsent=tuple(unsent))
+    return replace(dossier, announced=announced, seq=seq, unsent=tuple(unsent))
 
 
 def latest(dossier: Dossier) -> tuple[str, int]:
@@ -307,7 +309,7 @@ def _audience(dossier: Dossier) -> Audience:
         return _AUDIENCE[dossier.verdict.verdict]
     if dossier.ruling is not None:
         return _AUDIENCE[dossier.ruling.word]
-    return "nobody" if dossier.told.held else dossier.told.audience
+    return "nobody" if dossier.announced.held else dossier.announced.audience
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,28 +321,30 @@ class ControlStep:
     fields: Mapping[str, Any]  # of the kind's constructor, each as its type says
 
 
-def _steps(dossier: Dossier, tools: Tools) -> tuple[Told, list[ControlStep]]:
+def _steps(dossier: Dossier, tools: Tools) -> tuple[Announced, list[ControlStep]]:
     """Return what the log will have been told, and the steps from there to here."""
-    told = dossier.told
-    if told.ended:
-        return told, []
+    announced = dossier.announced
+    if announced.ended:
+        return announced, []
     if dossier.verdict is not None and dossier.verdict.verdict == "reject":
-        return replace(told, ended=True), [ControlStep(Takedown, "takedown", {})]
+        return replace(announced, ended=True), [ControlStep(Takedown, "takedown", {})]
     wanted, upload = _audience(dossier), dossier.upload
-    if told.audience == "nobody" and (upload is None or wanted == "nobody"):
-        return told, []
+    if announced.audience == "nobody" and (upload is None or wanted == "nobody"):
+        return announced, []
     matches = () if upload is None else tools.catalogue.matches(_tags(dossier), upload.city)
-    fits: dict[str, int] = dict(told.fits)
+    fits: dict[str, int] = dict(announced.fits)
     if upload is not None:
         fits = {name: fit for name, fit in matches if fit}
-    if told.audience == "nobody":
+    if announced.audience == "nobody":
         assert upload is not None
         starts = tools.catalogue.first_slices(matches, tools.first_slices)
         admission = _admission(upload, wanted, starts, tools) | {"fits": fits}
-        return Told(wanted, fits=fits), [ControlStep(Admit, "admit", admission)]
-    now = wanted if wanted != "nobody" else told.audience
+        return Announced(wanted, fits=fits), [ControlStep(Admit, "admit", admission)]
+    now = wanted if wanted != "nobody" else announced.audience
     held = wanted == "nobody"
-    return Told(now, held=held, fits=fits), list(_changes(told, now, held=held, fits=fits))
+    return Announced(now, held=held, fits=fits), list(
+        _changes(announced, now, held=held, fits=fits)
+    )
 
 
 def _admission(
@@ -356,22 +360,22 @@ def _admission(
 
 
 def _changes(
-    told: Told, now: Audience, *, held: bool, fits: dict[str, int]
+    announced: Announced, now: Audience, *, held: bool, fits: dict[str, int]
 ) -> Iterator[ControlStep]:
     """Yield the steps of an admitted video.
 
     A smaller audience comes before a release, a larger one after it: in between nobody sees what
     they may not, and the fold looks for the next crowd of a video that is not held.
     """
-    if fits != told.fits:
+    if fits != announced.fits:
         yield ControlStep(Revise, "refit", {"fits": fits})
-    if held and not told.held:
+    if held and not announced.held:
         yield ControlStep(Hold, "hold", {})
-    if (told.audience, now) == ("public", "followers"):
+    if (announced.audience, now) == ("public", "followers"):
         yield ControlStep(Revise, "limit", {"limited": True})
-    if told.held and not held:
+    if announced.held and not held:
         yield ControlStep(Release, "release", {})
-    if (told.audience, now) == ("followers", "public"):
+    if (announced.audience, now) == ("followers", "public"):
         yield ControlStep(Revise, "widen", {"limited": False})
 
 

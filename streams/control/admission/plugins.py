@@ -37,13 +37,13 @@ class RecogniserFault:
 
 
 def load_recognisers(
-    folder: Path, found: Iterable[EntryPoint] | None = None
+    folder: Path, installed: Iterable[EntryPoint] | None = None
 ) -> tuple[dict[str, RecogniserPlugin], tuple[RecogniserFault, ...]]:
     """Build every installed recogniser, by name; what fails comes back as a fault.
 
-    `folder` holds the files of `config/`; `found` stands in for the installed entry points.
+    `folder` holds the files of `config/`; `installed` stands in for the entry points that are.
     """
-    points = entry_points(group=ENTRY_POINT_GROUP) if found is None else found
+    points = entry_points(group=ENTRY_POINT_GROUP) if installed is None else installed
     built: dict[str, RecogniserPlugin] = {}
     faults: list[RecogniserFault] = []
     for point in sorted(points, key=lambda point: (point.name, point.value)):
