@@ -25,7 +25,8 @@ CALLS: dict[str, list[str]] = {
     "counters": ["counters verify", "counters rebuild", "counters rebuild --yes"],
     "record": ["record {tmp}/r --topic interactions --to now"],
     "replay": [f"replay {{tmp}}/r --target fold --redis {URL}"],
-    "bench": [f"bench pipeline --redis {URL}"],
+    "bench": [f"bench --events 1000 --redis {URL}"],
+    "simulate": ["simulate --size 0.005 --regime scarce --contender ladder --processes 1"],
 }
 
 
