@@ -29,7 +29,8 @@ def verify_counters(settings: Settings, output: str) -> None:
     """Count the log a second time, by a simple implementation, and compare every counter.
 
     Compares both directions, up to each partition's watermark: what Redis holds with what the
-    log says, and what the log says with what Redis holds. Exit code 3 if anything differs.
+    log says, and what the log says with what Redis holds. Exit code 3 if anything differs, or
+    could not be compared because no leader answers for its partition.
 
     Example: streams counters verify --output json
     """
@@ -42,11 +43,15 @@ def verify_counters(settings: Settings, output: str) -> None:
             emit(examples, output)
     else:
         emit_object({**fields, "examples": examples}, output)
+    if found.unanswered:
+        click.echo(f"not compared, no leader answers: partitions {found.unanswered}", err=True)
     if found.differences:
         raise ConditionNotMet(
             f"{found.differences} of {found.checked} counters differ from the log; "
             "`streams counters rebuild` counts it again"
         )
+    if found.unanswered:
+        raise ConditionNotMet(f"partitions {found.unanswered} could not be compared")
 
 
 @counters.command()

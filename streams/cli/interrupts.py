@@ -49,7 +49,8 @@ class Stop:
     def hear(self, number: int, _frame: FrameType | None = None) -> None:
         """Take a signal: the first asks, a later one ends the process at once."""
         if self._first is None:
-            _say("\nstreams: stopping in order; Ctrl-C again stops at once\n")
+            under = "\n" if sys.stderr.isatty() else ""  # where the terminal shows the ^C
+            _say(f"{under}streams: stopping in order; Ctrl-C again stops at once\n")
             self.ask()
         elif self._clock() - self._first > SAME_S:
             shown = _SHOW_CURSOR if sys.stderr.isatty() else ""

@@ -4,6 +4,7 @@ import time
 
 import click
 
+from streams.cli import ConditionNotMet
 from streams.cli.live import example
 from streams.cli.options import Settings, connection_options, emit, output_option
 from streams.cli.when import now_ms
@@ -38,8 +39,9 @@ def list_command(
     seconds is the age of the record at the committed offset, 0 without lag: how long ago the
     first event was written that the group has not finished. Without a commit (-) it counts from
     the beginning of the log. `lost` counts records that retention deleted before the group read
-    them. The feedback worker itself goes on from its watermark in Redis, and commits for this
-    view only.
+    them. A partition that no leader answers for has no numbers, and the command then ends with
+    exit code 3. The feedback worker itself goes on from its watermark in Redis, and commits for
+    this view only.
     """
     own = () if whole or groups else (settings.group, settings.control_group)
     query = LagQuery(
@@ -52,6 +54,8 @@ def list_command(
     if not rows:
         shown = f"of {' and '.join(own)}; --all shows every group" if own else "of any group"
         click.echo(f"no committed offset {shown}", err=True)
+    if silent := sorted({f"{row.topic}[{row.partition}]" for row in rows if row.end is None}):
+        raise ConditionNotMet(f"no leader answers for {', '.join(silent)}")
 
 
 async def _measure(settings: Settings, query: LagQuery, groups: tuple[str, ...]) -> list[Lag]:

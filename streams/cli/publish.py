@@ -19,6 +19,7 @@ from streams.client.lines import LineReader
 from streams.client.publish import (
     EventPace,
     InvalidLine,
+    NotSent,
     Publisher,
     PublishOptions,
     publish_lines,
@@ -84,7 +85,8 @@ def publish(  # noqa: PLR0913 - one parameter per option
     it is sent, and its own bytes are sent. An invalid line stops the run: what stands before it
     is sent, and the message says where to go on. Lines sent twice do no harm while their ids are
     still remembered. Control records are refused, only the control plane signs them. Gzipped
-    input is read too.
+    input is read too. What cannot be written, because a partition has no leader, ends the run with
+    exit code 3 and the line to go on with; what was sent before is in the log.
     """
     options = PublishOptions(batch, timestamps == "event", skip_invalid, rate)
     run(_publish(settings, Job(path, options, from_line, output)))
@@ -94,7 +96,8 @@ async def _publish(settings: Settings, job: Job) -> None:
     lines = LineReader.open(job.path, settings.record_bytes)
     destination = await look_up(KafkaCluster(settings.brokers), settings, now_ms())
     options = replace(job.options, oldest_ms=destination.oldest_ms)
-    stop, pace, invalid = asyncio.Event(), EventPace(options.rate, time.monotonic), None
+    stop, pace = asyncio.Event(), EventPace(options.rate, time.monotonic)
+    invalid = unsent = None
     stop_on_signals(stop.set)
     async with producing(settings.brokers) as producer:
         publisher = Publisher(producer, settings, destination.partitions, options, now_ms)
@@ -107,11 +110,15 @@ async def _publish(settings: Settings, job: Job) -> None:
                 )
             except InvalidLine as refused:
                 invalid = refused
+            except NotSent as failed:
+                unsent = failed
             meter.records = publisher.events.total()
             sent = meter.total()
     _summarise(publisher, sent, job.output)
     if invalid is not None:
         raise _invalid(publisher, invalid)
+    if unsent is not None:
+        raise ConditionNotMet(str(unsent))
     if stop.is_set():
         last = publisher.last_line
         raise Interrupted(f"stopped after line {last}; go on with --from-line {last + 1}")

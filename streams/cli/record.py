@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import click
 
-from streams.cli import Interrupted
+from streams.cli import ConditionNotMet, Interrupted
 from streams.cli.interrupts import Stop, orderly_stop
 from streams.cli.logs import log_options
 from streams.cli.options import Settings, connection_options
@@ -158,6 +158,9 @@ async def _run(recorder: Recorder, stop: Stop, folder: Path) -> None:
     line = f"{done.records - before:,} records, {rate:,.0f}/s, {size_text(done.size)} in {folder}"
     if not complete:
         raise Interrupted(f"stopped early: {line}; go on with `streams record {folder} --resume`")
+    if recorder.missing:
+        names = ", ".join(recorder.missing)
+        raise ConditionNotMet(f"recorded {line}, without {names}: no leader answered for them")
     click.echo(f"recorded {line}", err=True)
 
 

@@ -20,21 +20,24 @@ class Lag(NamedTuple):
     `lag_seconds` is the age of the record at the committed offset: how long ago the first event
     was written that the group has not finished. 0 without lag; None if that record cannot be read.
     Below `log_start` records were deleted before the group read them; its lag then counts from
-    there on, and so does that of a partition without a commit (`committed` None).
+    there on, and so does that of a partition without a commit (`committed` None). A partition
+    that no leader answers for has neither bounds nor lag.
     """
 
     group: str
     topic: str
     partition: int
     committed: int | None
-    log_start: int
-    end: int
-    lag: int
+    log_start: int | None
+    end: int | None
+    lag: int | None
     lag_seconds: float | None
 
     @property
-    def lost(self) -> int:
+    def lost(self) -> int | None:
         """Records deleted by retention before the group read them."""
+        if self.log_start is None:
+            return None
         return 0 if self.committed is None else max(self.log_start - self.committed, 0)
 
     def as_row(self) -> dict[str, Any]:  # what goes to JSON
@@ -103,10 +106,9 @@ async def measure_lag(
     }
     times = await _times(reader, places, clock)
     return [
-        _lag(group, at, position, bounds[at], times, now_ms)
+        _lag(group, at, position, bounds.get(at), times, now_ms)
         for group, positions in sorted(committed.items())
         for at, position in sorted(positions.items())
-        if at in bounds
     ]
 
 
@@ -114,10 +116,12 @@ def _lag(
     group: str,
     at: Place,
     position: int | None,
-    bounds: Offsets,
+    bounds: Offsets | None,
     times: Mapping[tuple[Place, int], int],
     now_ms: int,
 ) -> Lag:
+    if bounds is None:
+        return Lag(group, *at, position, None, None, None, None)
     first = _first(position, bounds)
     lag = max(bounds.end - first, 0)
     seconds: float | None = 0.0

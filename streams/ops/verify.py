@@ -1,14 +1,13 @@
 """Compares every counter that is stored with a recount of the log, in both directions."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any, Final
 
 from msgspec import Struct
 
 from streams.core.counters import COUNTERS, VIDEO_ROW, Slice, decode_slice
-from streams.errors import Halt
+from streams.errors import Halt, Retry
 from streams.ops.recount import Counts, Recount
-from streams.runtime.answers import require_all
 from streams.runtime.codec import decode_log
 from streams.runtime.namespace import corrupt, video_key
 from streams.runtime.ports import LogReader, Offsets, Store, TopicIdentity
@@ -16,6 +15,9 @@ from streams.settings import Settings
 
 EXAMPLES: Final = 20
 QUIET_TRIES: Final = 5
+FETCH_MS: Final = 1_000
+SILENCE_S: Final = 30
+"""A partition that gives nothing for so long, and has more, is not waited for."""
 
 
 class CounterDifference(Struct, frozen=True):
@@ -30,12 +32,16 @@ class CounterDifference(Struct, frozen=True):
 
 
 class Verification(Struct):
-    """What was compared and what differed; `examples` holds the first few differences."""
+    """What was compared and what differed; `examples` holds the first few differences.
+
+    `unanswered` are the partitions that no leader answers for: nothing is known of them.
+    """
 
     partitions: int = 0
     records: int = 0
     checked: int = 0
     differences: int = 0
+    unanswered: list[int] = []
     examples: list[CounterDifference] = []
 
 
@@ -53,33 +59,34 @@ async def verify(
     was counted, if nothing was counted of it, or if a worker keeps writing.
     """
     result = Verification()
+    known = await reader.offsets(identity.topic, range(identity.partitions))
     for partition in range(identity.partitions):
-        bounds = (await _bounds(reader, identity.topic, [partition]))[partition]
-        if await store.meta(partition, namespace) is None:
-            _require_empty(partition, bounds)
-            continue
-        watermark, rows = await _quiet_rows(store, partition)
-        _require_whole(partition, bounds, watermark)
-        recount = Recount(partition, identity.partitions, tools.settings.generation_records)
-        before = result.records
-        async for records in _read(reader, identity.topic, recount, watermark, tools):
-            result.records = before + records
-            tell(result.records)
-        result.partitions += 1
-        _compare(partition, rows, recount.counts, result)
+        if partition not in known:
+            result.unanswered.append(partition)
+        elif await store.meta(partition, namespace) is None:
+            _require_empty(partition, known[partition])
+        else:
+            watermark, rows = await _quiet_rows(store, partition)
+            bounds = await reader.offsets(identity.topic, [partition])
+            _require_whole(partition, bounds.get(partition, known[partition]), watermark)
+            recount = Recount(partition, identity.partitions, tools.settings.generation_records)
+            before = result.records
+            try:
+                async for records in _read(reader, identity.topic, recount, watermark, tools):
+                    result.records = before + records
+                    tell(result.records)
+            except Retry:
+                result.unanswered.append(partition)
+                continue
+            result.partitions += 1
+            _compare(partition, rows, recount.counts, result)
     return result
 
 
 async def log_size(reader: LogReader, identity: TopicIdentity) -> int:
-    """Return how many offsets the log has, all partitions together."""
-    bounds = await _bounds(reader, identity.topic, range(identity.partitions))
+    """Return how many offsets the log has, all partitions that answer together."""
+    bounds = await reader.offsets(identity.topic, range(identity.partitions))
     return sum(both.end - both.start for both in bounds.values())
-
-
-async def _bounds(
-    reader: LogReader, topic: str, partitions: Sequence[int]
-) -> Mapping[int, Offsets]:
-    return require_all(topic, partitions, await reader.offsets(topic, partitions))
 
 
 class Verifier(Struct, frozen=True):
@@ -134,12 +141,18 @@ def _require_whole(partition: int, bounds: Offsets, watermark: int) -> None:
 async def _read(
     reader: LogReader, topic: str, recount: Recount, watermark: int, tools: Verifier
 ) -> AsyncIterator[int]:
-    """Give the recount every event up to the watermark; yield the records read so far."""
+    """Give the recount every event up to the watermark; yield the records read so far.
+
+    `Retry` if nothing comes for `SILENCE_S`: the partition has lost its leader.
+    """
     place = (topic, recount.partition)
     reader.assign({place: 0})
-    records = 0
+    records = silent_ms = 0
     while await reader.position(*place) <= watermark:
-        batches = await reader.fetch(1_000, 10_000)
+        batches = await reader.fetch(FETCH_MS, 10_000)
+        silent_ms = 0 if batches else silent_ms + FETCH_MS
+        if silent_ms > SILENCE_S * 1000:
+            raise Retry(f"{place[0]}[{place[1]}]: nothing was read for {SILENCE_S} s")
         batch = [record for record in batches.get(place, ()) if record.offset <= watermark]
         records += len(batch)
         decoded = decode_log(batch, tools.secret, tools.settings.record_bytes)

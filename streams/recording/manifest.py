@@ -104,7 +104,8 @@ class Span(Struct, forbid_unknown_fields=True):
 class Topic(Struct, forbid_unknown_fields=True):
     """A recorded topic as the cluster had it; `spans` by partition.
 
-    `follow` says that partitions which are added later belong to the recording, too.
+    `follow` says that partitions which are added later belong to the recording, too; `missing` are
+    those that no leader answered for, so that they are not in it.
     """
 
     partitions: Annotated[int, Meta(ge=1)]
@@ -112,6 +113,7 @@ class Topic(Struct, forbid_unknown_fields=True):
     config: dict[str, str]
     spans: dict[int, Span]
     follow: bool = False
+    missing: list[int] = []
 
 
 class Until(Struct, frozen=True, forbid_unknown_fields=True):

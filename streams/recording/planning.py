@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from streams.errors import Halt
 from streams.recording.manifest import FORMAT_VERSION, Manifest, Span, Topic, Until
-from streams.runtime.answers import require_all
+from streams.runtime.answers import require_all, silent
 from streams.runtime.letters import APP_VERSION
 from streams.runtime.ports import Cluster, LogReader, Offsets, Place
 
@@ -43,7 +43,10 @@ class Installation:
 async def plan_recording(
     reader: LogReader, cluster: Cluster, request: Request, now_ms: int
 ) -> dict[str, Topic]:
-    """Return the topics of a request with the offsets to record; `Halt` if it cannot be met."""
+    """Return the topics of a request with the offsets to record; `Halt` if it cannot be met.
+
+    Partitions that no leader answers for are left out, as `missing`.
+    """
     existing = await cluster.describe()
     planned: dict[str, Topic] = {}
     for name in request.topics:
@@ -55,9 +58,12 @@ async def plan_recording(
         numbers = list(range(identity.partitions))
         if request.offsets:
             numbers = sorted(number for topic, number in request.offsets if topic == name)
-        spans = await _spans(reader, request, name, numbers, now_ms)
+        missing = silent(numbers, await reader.offsets(name, numbers))
+        answering = [number for number in numbers if number not in missing]
+        spans = await _spans(reader, request, name, answering, now_ms)
         follow = request.offsets is None and request.is_live(now_ms)
-        planned[name] = Topic(identity.partitions, identity.topic_id, config, spans, follow)
+        topic = Topic(identity.partitions, identity.topic_id, config, spans, follow, missing)
+        planned[name] = topic
     return planned
 
 

@@ -74,23 +74,29 @@ class Recorder:
     async def run(
         self, stop: Callable[[], bool], tell: Callable[[Progress], None] = lambda _: None
     ) -> bool:
-        """Record; return whether all that was asked for is there.
+        """Record; return whether all that was asked for is there, `missing` partitions apart.
 
         Live spans without an end by time are complete when `stop` says so. On any error whole
         frames stay and the manifest says that more was asked for. `DiskFull` if there is no more
         room, `Halt` if a topic is not the one that was recorded any more.
         """
-        complete = False
+        reached = False
         try:
-            reached = await self._run(stop, tell)
+            ended = await self._run(stop, tell)
             self._writer.flush()
             # only now: the last flush may have found no room, and a topic may have changed
-            complete = reached and not await self._changes()
+            reached = ended and not await self._changes()
         except OSError as error:
             raise self._sorted(error) from error
         finally:
-            self._finish(complete=complete)
-        return complete
+            self._finish(complete=reached and not self.missing)
+        return reached
+
+    @property
+    def missing(self) -> list[str]:
+        """Partitions that no leader answered for when the recording began, by name."""
+        topics = self._writer.manifest.topics
+        return [f"{name}[{number}]" for name in sorted(topics) for number in topics[name].missing]
 
     def total(self) -> int | None:
         """Return how many offsets were asked for, None if some partition is live."""

@@ -17,7 +17,7 @@ from streams.control.agents import new_app
 from streams.errors import DeadLetter
 from streams.runtime.headers import require_names
 from streams.runtime.kafka import KafkaConsumer, KafkaReader, unpacking
-from streams.runtime.ports import Record
+from streams.runtime.ports import Place, Record
 from streams.settings import load_settings
 
 VALUES = [b"a", b"b", b"c"]
@@ -154,7 +154,11 @@ async def test_the_control_plane_reads_on(brokers: str, topic: str) -> None:
             whole.set()
         return True
 
-    app = new_app(load_settings(Path("config"), given, {}), {"uploads": handle})
+    async def from_the_start() -> Mapping[Place, int]:
+        return {}
+
+    settings = load_settings(Path("config"), given, {})
+    app = new_app(settings, {"uploads": handle}, from_the_start)
     await app.start()
     async with asyncio.timeout(PATIENCE_S):
         await whole.wait()

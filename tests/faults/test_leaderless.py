@@ -1,17 +1,25 @@
 """Three nodes of Kafka, one of them away: what has no leader costs its own answer only."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from pathlib import Path
 
 import pytest
+from confluent_kafka import Consumer, TopicPartition
+from kit.command import Where, streams
+from kit.events import NOW
 from kit.servers import KafkaCluster as Nodes
 from kit.servers import KafkaServer, create_topic, kafka_cluster, kafka_server
 
+from streams.core.events import View
 from streams.errors import Retry, Unreachable
 from streams.runtime.kafka import KafkaCluster, KafkaProducer, KafkaReader, producer
 from streams.runtime.ports import Offsets, Outgoing
+from streams.runtime.signing import encode
+from streams.settings import TOPICS
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
@@ -153,3 +161,37 @@ async def test_a_cluster_that_is_not_there_is_told_from_a_silent_broker(unique: 
         with pytest.raises(Unreachable, match="--brokers"):
             await KafkaCluster(alone.bootstrap).identity(unique)
         assert time.monotonic() - started < 8
+
+
+@pytest.mark.timeout(400)
+def test_tools_do_what_can_be_done_and_name_the_rest(
+    whole: Nodes, unique: str, redis_url: str, tmp_path: Path
+) -> None:
+    where: Where = {"brokers": whole.bootstrap, "topic_prefix": f"{unique}.", "partitions": 2}
+    where |= {"redis": redis_url, "replication": 1}
+    for name in TOPICS:
+        copies = [[1], [2]] if name == "interactions" else [[1], [3]]
+        create_topic(whole.bootstrap, f"{unique}.{name}", config=ALONE, copies=copies)
+    log = f"{unique}.interactions"
+    member = Consumer({"bootstrap.servers": whole.bootstrap, "group.id": unique})
+    member.commit(offsets=[TopicPartition(log, p, 0) for p in range(2)], asynchronous=False)
+    member.close()
+    lines = [encode(View(f"e{n}", f"v{n}", "u1", "discover:food", NOW, 1, 9)) for n in range(40)]
+    (tmp_path / "events.ndjson").write_bytes(b"\n".join(lines))
+    whole.nodes[2].kill()
+
+    lag = streams("lag", "list", "--group", unique, "--output", "json", **where)
+    rows = {row["partition"]: row for row in json.loads(lag.stdout)}
+    assert (lag.returncode, rows[0]["lag"], rows[1]["lag"]) == (3, 0, None)
+    assert f"no leader answers for {log}[1]" in lag.stderr
+
+    asked = ("record", tmp_path / "r", "--topic", "interactions", "--to", "now")
+    recorded = streams(*asked, **where)
+    assert (recorded.returncode, f"without {log}[1]" in recorded.stderr) == (3, True)
+
+    verified = streams("counters", "verify", "--output", "json", **where)
+    assert (verified.returncode, json.loads(verified.stdout)["unanswered"]) == (3, [1])
+
+    published = streams("publish", str(tmp_path / "events.ndjson"), **where)
+    assert published.returncode == 3
+    assert "go on with --from-line" in published.stderr

@@ -127,3 +127,14 @@ async def test_a_group_that_does_not_exist_is_told_with_those_that_do(
     await require_groups(shared, ["a-group"])
     with pytest.raises(Halt, match="no consumer group nobody; there are: a-group, b-group"):
         await require_groups(shared, ["a-group", "nobody"])
+
+
+async def test_a_partition_without_a_leader_costs_its_own_numbers_only(
+    log: MemoryLog, reader: MemoryReader
+) -> None:
+    for partition in range(2):
+        fill(log, partition, 10)
+    log.leaderless.add(("t", 1))
+    known, unknown = await measure_lag(reader, {"g": {("t", 0): 4, ("t", 1): 4}}, 20_000, clock())
+    assert (known.lag, known.lag_seconds) == (6, 15.0)
+    assert (unknown.committed, unknown.end, unknown.lag, unknown.lost) == (4, None, None, None)

@@ -26,3 +26,15 @@ async def test_the_size_of_a_log_is_what_is_still_there() -> None:
     whole = world.end() + 1
     world.log.forget(LOG, 0, 5)
     assert await log_size(MemoryReader(world.log), world.log.identity(LOG)) == whole - 5
+
+
+async def test_a_partition_without_a_leader_costs_its_own_comparison_only() -> None:
+    world = World(partitions=2)
+    world.put([one for p in range(2) for one in synthetic_log(1, 8, 300, p, 2)])
+    await counted(world)
+    world.log.leaderless.add((LOG, 1))
+    reader, identity = MemoryReader(world.log), world.log.identity(LOG)
+    verifier = Verifier(world.settings, SECRET)
+    result = await verify(reader, world.store, identity, world.namespace, verifier)
+    assert (result.partitions, result.differences, result.unanswered) == (1, 0, [1])
+    assert result.checked > 0

@@ -83,3 +83,16 @@ async def test_hidden_files_do_not_fill_a_folder(tmp_path: Path, source: Source)
     (tmp_path / ".DS_Store").write_bytes(b"")
     (tmp_path / ".reserve").write_bytes(b"")  # of a recorder that died before its first manifest
     assert await record_into(tmp_path, source)
+
+
+async def test_a_partition_without_a_leader_is_left_out_and_said(tmp_path: Path) -> None:
+    log = log_with([record(b"{}", 0, NOW), record(b"{}", 0, NOW, partition=1)])
+    log.leaderless.add((TOPIC, 1))
+    cluster = cluster_of(log)
+    source = Source(cluster, cluster, Installation("abc", 100))
+    async with recording_session(tmp_path / "r", source, UP_TO_NOW, now_ms) as recorder:
+        assert await recorder.run(lambda: False)
+        assert recorder.missing == [f"{TOPIC}[1]"]
+    manifest = Recording(tmp_path / "r").manifest
+    assert (manifest.records, manifest.complete) == (1, False)
+    assert manifest.topics[TOPIC].missing == [1]
