@@ -242,7 +242,7 @@ class WorkerProcess:
         """Return when it has written `text`."""
         deadline = time.monotonic() + patience_s
         while text not in self.said():
-            assert self.alive, self.said()[-2_000:]
+            assert self.alive, f"ended with {self._process.poll()}: {self.said()[-2_000:]}"
             assert time.monotonic() < deadline, f"never said {text!r}: {self.said()[-2_000:]}"
             await asyncio.sleep(0.05)
 
