@@ -16,13 +16,12 @@ from streams.cli.when import BOUND, DURATION, Edge, now_ms
 from streams.cli.wiring import watching
 from streams.errors import Halt
 from streams.recording.manifest import Until
-from streams.recording.planning import Installation, Request
+from streams.recording.planning import Installation, OffsetRange, Request, parse_range
 from streams.recording.recorder import Progress, Recorder
 from streams.recording.session import Source, recording_session
 from streams.runtime.kafka import KafkaCluster, KafkaReader
 from streams.runtime.logs import LogOptions, set_up_logs
 from streams.runtime.namespace import fingerprint
-from streams.runtime.ports import Place
 from streams.settings import load_secret
 
 EPILOG: Final = """\b
@@ -172,21 +171,8 @@ def _secret_fingerprint() -> str | None:
         return None
 
 
-def _range(text: str, settings: Settings) -> tuple[Place, tuple[int | None, int | None]]:
+def _range(text: str, settings: Settings) -> OffsetRange:
     try:
-        place, _, bounds = text.partition("=")
-        topic, _, partition = place.rpartition(":")
-        first, dots, last = bounds.partition("..")
-        if not topic or not dots:
-            raise ValueError
-        return (settings.full_name(topic), int(partition)), (_offset(first), _offset(last))
+        return parse_range(text, settings.full_name)
     except ValueError:
         raise click.UsageError(f"--offsets {text}: write TOPIC:PARTITION=FROM..TO") from None
-
-
-def _offset(text: str) -> int | None:
-    if not text:
-        return None
-    if not (text.isascii() and text.isdigit()):
-        raise ValueError
-    return int(text)

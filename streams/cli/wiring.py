@@ -1,4 +1,4 @@
-"""Real drivers from settings, checks before a start, and how a command runs."""
+"""Real drivers from settings, and how a command runs."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
@@ -7,9 +7,8 @@ from typing import Any, TypeVar
 
 import uvloop
 
-from streams.errors import Halt, StreamsError
+from streams.errors import StreamsError
 from streams.lab.drivers import Drivers
-from streams.ops.topics import compare_topics
 from streams.runtime.dependencies import DEPENDENCIES, KAFKA, REDIS
 from streams.runtime.kafka import KafkaCluster, KafkaConsumer, KafkaProducer, KafkaReader
 from streams.runtime.redis import RedisDossiers, RedisServingIndex, RedisStore
@@ -58,19 +57,6 @@ async def _ask_what_is_gone(cluster: KafkaCluster, store: RedisStore) -> None:
                 await store.check()
 
 
-async def require_topics(settings: Settings) -> None:
-    """Raise `Halt` unless every topic is there as the settings say."""
-    for step in await compare_topics(KafkaCluster(settings.brokers), settings):
-        if step.action == "create":
-            raise Halt(
-                f"topic {step.topic.name} does not exist at {settings.brokers}: "
-                "run `streams topics apply --yes`",
-                code="topic_missing",
-            )
-        if step.action == "conflict":
-            raise Halt(f"topic {step.topic.name} {step.why}", code="topic_conflict")
-
-
 def drivers(settings: Settings) -> Drivers:
     """Return the makers of every port on the Kafka and Redis of these settings."""
     return Drivers(
@@ -82,17 +68,6 @@ def drivers(settings: Settings) -> Drivers:
         lambda: _closing(RedisServingIndex(settings.redis.reveal)),
         lambda: _closing(RedisDossiers(settings.redis.reveal)),
     )
-
-
-async def require_session_timeout(settings: Settings) -> None:
-    """Raise `Halt` unless the brokers take the session timeout: they would refuse every join."""
-    bounds = await KafkaCluster(settings.brokers).session_timeouts()
-    if bounds is not None and not bounds[0] <= settings.session_timeout_ms <= bounds[1]:
-        raise Halt(
-            f"session_timeout_ms is {settings.session_timeout_ms}, but {settings.brokers} takes "
-            f"{bounds[0]} to {bounds[1]}: change it (STREAMS_SESSION_TIMEOUT_MS), or the brokers' "
-            "group.min.session.timeout.ms and group.max.session.timeout.ms"
-        )
 
 
 def consuming(settings: Settings) -> KafkaConsumer:

@@ -17,8 +17,6 @@ from streams.cli.wiring import (
     consuming,
     producing,
     reading,
-    require_session_timeout,
-    require_topics,
     run,
     storing,
     watching,
@@ -27,6 +25,7 @@ from streams.control.app import ControlPlane
 from streams.control.log import Ports
 from streams.control.metrics import ControlMetrics
 from streams.errors import Halt
+from streams.ops.checks import require_session_timeout, require_topics
 from streams.runtime.collector import tame_gc
 from streams.runtime.dependencies import DEPENDENCIES
 from streams.runtime.kafka import KafkaCluster, KafkaProducer
@@ -103,8 +102,9 @@ async def _work(
 ) -> None:
     stopping = asyncio.Event()
     stop_on_signals(stopping.set)
-    await require_topics(settings)
-    await require_session_timeout(settings)
+    cluster = KafkaCluster(settings.brokers)
+    await require_topics(cluster, settings)
+    await require_session_timeout(cluster, settings)
     async with AsyncExitStack() as stack:
         producer = await stack.enter_async_context(
             producing(settings.brokers, settings.client("worker"))

@@ -123,3 +123,27 @@ def _topic(step: TopicStep) -> Check:
     if step.action == "create":
         return Check("fail", name, "does not exist: run `streams topics apply --yes`")
     return Check("warn", name, f"{step.why}: see `streams topics plan`")
+
+
+async def require_topics(cluster: Cluster, settings: Settings) -> None:
+    """Raise `Halt` unless every topic is there as the settings say."""
+    for step in await compare_topics(cluster, settings):
+        if step.action == "create":
+            raise Halt(
+                f"topic {step.topic.name} does not exist at {settings.brokers}: "
+                "run `streams topics apply --yes`",
+                code="topic_missing",
+            )
+        if step.action == "conflict":
+            raise Halt(f"topic {step.topic.name} {step.why}", code="topic_conflict")
+
+
+async def require_session_timeout(cluster: Cluster, settings: Settings) -> None:
+    """Raise `Halt` unless the brokers take the session timeout: they would refuse every join."""
+    bounds = await cluster.session_timeouts()
+    if bounds is not None and not bounds[0] <= settings.session_timeout_ms <= bounds[1]:
+        raise Halt(
+            f"session_timeout_ms is {settings.session_timeout_ms}, but {settings.brokers} takes "
+            f"{bounds[0]} to {bounds[1]}: change it (STREAMS_SESSION_TIMEOUT_MS), or the brokers' "
+            "group.min.session.timeout.ms and group.max.session.timeout.ms"
+        )

@@ -1,7 +1,7 @@
 """What to record: topics, times and offsets resolved to a range of every partition."""
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -10,6 +10,9 @@ from streams.recording.manifest import FORMAT_VERSION, Manifest, Span, Topic, Un
 from streams.runtime.answers import require_all, silent
 from streams.runtime.letters import APP_VERSION
 from streams.runtime.ports import Cluster, LogReader, Offsets, Place
+
+OffsetRange = tuple[Place, tuple[int | None, int | None]]
+"""A partition, and its first offset and the one behind its last; None leaves that side open."""
 
 
 @dataclass(frozen=True)
@@ -135,3 +138,25 @@ async def at_time(
                 "give a range with --offsets, or leave --from and --to out"
             )
     return {n: bounds[n].end if (at := firsts[n]) is None else at for n in numbers}
+
+
+def parse_range(text: str, full_name: Callable[[str], str]) -> OffsetRange:
+    """Return a range as it is written; ValueError if it is none.
+
+    >>> parse_range("log:3=10..20", str), parse_range("log:0=..", str)
+    ((('log', 3), (10, 20)), (('log', 0), (None, None)))
+    """
+    place, _, bounds = text.partition("=")
+    topic, _, partition = place.rpartition(":")
+    first, dots, last = bounds.partition("..")
+    if not topic or not dots:
+        raise ValueError(text)
+    return (full_name(topic), int(partition)), (_offset(first), _offset(last))
+
+
+def _offset(text: str) -> int | None:
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError(text)
+    return int(text)
