@@ -10,7 +10,10 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any, Final
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicCollection
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import for_code
+from aiokafka.protocol.commit import OffsetFetchRequest
+from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import (  # type: ignore[attr-defined] # re-exports unmarked
     AdminClient,
     AlterConfigOpType,
@@ -21,6 +24,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # re-exports u
 
 from streams.errors import Halt, Retry, StreamsError, Unreachable
 from streams.runtime.dependencies import KAFKA
+from streams.runtime.kafka.errors import retryable, within_stop
 from streams.runtime.ports import Place, TopicIdentity
 
 QUESTION_S: Final = (2.0, 3.0)
@@ -124,12 +128,14 @@ class KafkaCluster:
 
     async def committed(self, group: str) -> Mapping[Place, int]:
         """Return a group's committed positions by topic and partition."""
-        of = [ConsumerGroupTopicPartitions(group)]
-        answer = await self._ask(
-            lambda client, s: client.list_consumer_group_offsets(of, request_timeout=s)[group]
-        )
+        with retryable(f"reading the offsets of group {group}", self._brokers):
+            topics = await asyncio.wait_for(self._offsets_of(group), CHANGE_S)
+        KAFKA.answered()
         return {
-            (at.topic, at.partition): at.offset for at in answer.topic_partitions if at.offset >= 0
+            (topic, partition): offset
+            for topic, partitions in topics
+            for partition, offset, _, _ in partitions
+            if offset >= 0
         }
 
     async def forget_group(self, group: str) -> None:
@@ -137,6 +143,26 @@ class KafkaCluster:
         await self._change(
             lambda client, s: client.delete_consumer_groups([group], request_timeout=s)[group]
         )
+
+    async def _offsets_of(self, group: str) -> Any:
+        """Ask the group's coordinator, by aiokafka.
+
+        librdkafka's admin client crashes the process when the broker that it asks is not (yet, or
+        not any more) the coordinator: its issue 5315.
+        """
+        client = AIOKafkaAdminClient(bootstrap_servers=self._brokers, client_id=self._client_id)
+        try:
+            await client.start()
+            coordinator = await client.find_coordinator(group)
+            # not by its public method, which takes the coordinator's refusal for "none committed"
+            answer = await client._send_request(  # noqa: SLF001
+                OffsetFetchRequest(group, None), coordinator
+            )
+        finally:
+            await within_stop(client.close())
+        if answer.error_code:
+            raise for_code(answer.error_code)(f"group {group}")
+        return answer.topics
 
     async def _configs(self, resource: ConfigResource) -> dict[str, str]:
         try:
