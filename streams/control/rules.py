@@ -38,8 +38,7 @@ def load_rules(folder: Path) -> RulesInForce:
         recognisers=recognisers,
         gate=ReviewGate.from_toml(folder / "review.toml", taxonomy),
         catalogue=catalogue,
-        established_followers=policy.established_followers,
-        first_slices=policy.first_slices,
+        guarantee=policy.guarantee,
         report=_report,
     )
     return RulesInForce(tools, policy)

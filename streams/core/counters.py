@@ -1,21 +1,27 @@
 """Exact feedback counters: one row per (video, slice), one row per video, and their spelling.
 
-A row is stored as a JSON array of integers in the order of `SLICE_FIELDS`; the video's own row in
-the order of `VIDEO_FIELDS`.
+A slice's row is stored as a JSON array: its version, the counters in the order of `COUNTERS`, and
+what distribution keeps in the order of `DISTRIBUTION`, which is left out while it has its defaults.
+Both lists only ever grow at their ends: a row that is shorter has the defaults there. The video's
+own row is an array of its version and `VIDEO_FIELDS`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from operator import attrgetter
 from typing import Final
 
 import msgspec
 
+from streams.core.events import Format, Policy
 from streams.core.stages import SliceStage, VideoStage
-from streams.core.units import MICROS, NEVER
+from streams.core.units import NEVER
 
 _encode: Final = msgspec.json.Encoder().encode
-_decode: Final = msgspec.json.Decoder(list[int]).decode
+_decode_slice: Final = msgspec.json.Decoder(
+    tuple[int, list[int]] | tuple[int, list[int], list[int]]
+).decode
+DIGEST_MODULUS: Final = (1 << 127) - 1
 
 SLICE_STAGES: Final[tuple[SliceStage, ...]] = ("idle", "active", "held", "stopped")
 """`status` of a row is the place in this tuple."""
@@ -25,8 +31,27 @@ COMPLETE_PERCENT: Final = 95
 """A view that watched this share of the video counts as complete."""
 
 
+ROW_VERSION: Final = 2
+
+
+class Weighed(msgspec.Struct, frozen=True, gc=False):
+    """What the views of one (video, slice) say under one policy; see `posterior.weigh`."""
+
+    policy: Policy
+    views: int
+    value: int  # of all of them, micro-units
+    mean: int  # value per view, micro-units
+    noise: int  # variance of one view, micro-units
+    scale: int  # noise + views x own variance
+    weight: int  # views / scale, in 10^-12
+    pull: int  # weight x (mean - expectation before any view)
+
+
 class Slice(msgspec.Struct, gc=False):
-    """Feedback and distribution of one video in one slice; owned by one `PartitionState`."""
+    """Feedback and distribution of one video in one slice; owned by one `PartitionState`.
+
+    What was seen, not what it was worth: under any weights the value follows exactly.
+    """
 
     impressions: int = 0
     views: int = 0
@@ -39,51 +64,49 @@ class Slice(msgspec.Struct, gc=False):
     hides: int = 0
     reports: int = 0
     orders: int = 0
-    value_sum: int = 0  # micro-units
-    value_sq: int = 0  # each part squared, // MICROS
+    ratio_sum: int = 0  # watched share of each view, at most 1, micro-units
+    ratio_sq: int = 0  # each share squared, // MICROS
     status: int = IDLE
     stage: int = 0  # times widened
     allowance: int = 0  # impressions granted
     tranche: int = 0  # impressions of the latest grant
-    prior_mean: int = 0  # micro-units, fixed at the first start
-    index: int = 0  # micro-units, at the last checkpoint
     check_views: int = NEVER  # next checkpoint
     check_impressions: int = NEVER  # the latest tranche is nearly used from here on
     granted_views: int = 0  # views at the latest grant
     epoch: int = -1  # of the flush that will carry the row; not stored
     digest: int = 0  # of the row as it was last taken for storing; not stored
-
-    def add_value(self, micros: int) -> None:
-        """Add one part of a view's value."""
-        self.value_sum += micros
-        self.value_sq += micros * micros // MICROS
-
-    def take_back_value(self, micros: int) -> None:
-        """Undo `add_value` exactly."""
-        self.value_sum -= micros
-        self.value_sq -= micros * micros // MICROS
+    salt: int = 0  # of that digest; not stored
+    weighed: Weighed | None = None  # what the views say, None once there is more; not stored
 
 
-SLICE_FIELDS: Final = Slice.__struct_fields__[: Slice.__struct_fields__.index("epoch")]
-COUNTERS: Final = SLICE_FIELDS[: SLICE_FIELDS.index("status")]
-"""The fields that are feedback alone; the others belong to distribution."""
-_slice_values: Final = attrgetter(*SLICE_FIELDS)
+_FIELDS: Final = Slice.__struct_fields__
+COUNTERS: Final = _FIELDS[: _FIELDS.index("status")]
+"""The fields that are feedback alone."""
+DISTRIBUTION: Final = _FIELDS[_FIELDS.index("status") : _FIELDS.index("epoch")]
+_counters: Final = attrgetter(*COUNTERS)
+_distribution: Final = attrgetter(*DISTRIBUTION)
+_UNTOUCHED: Final = _distribution(Slice())
 
 
 class Video(msgspec.Struct, array_like=True):
     """What moderation and admission said of a video."""
 
+    version: int = ROW_VERSION
     stage: VideoStage = "unknown"
-    tier: str = "ordinary"
+    band: int = 0
     commercial: bool = False
     seq: int = 0  # of the last control record applied
     decisions: int = 0  # receipts written so far
-    granted: int = 0  # impressions granted in public slices
+    granted: int = 0  # impressions granted in public slices, less what stops gave back
     strays: int = 0  # slices that feedback opened while the policy in force did not have them
     fits: dict[str, int] = {}  # slice -> fit of the tags, micro-units
+    admitted: int = 0  # ms, of the first admit
+    guarantee: int = 0  # public impressions owed from then on
+    creator: str = ""
+    format: Format = "video"
 
 
-VIDEO_FIELDS: Final = Video.__struct_fields__
+VIDEO_FIELDS: Final = Video.__struct_fields__[1:]
 VIDEO_ROW: Final = "video"
 """Field of the video's own row in its hash; no slice id can spell it (it has no colon)."""
 _decode_video: Final = msgspec.json.Decoder(Video).decode
@@ -91,35 +114,59 @@ _decode_parts: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 class VideoState:
-    """One video in memory: its own row and its slices' rows."""
+    """One video in memory: its own row and its slices' rows.
 
-    __slots__ = ("row", "row_digest", "row_epoch", "slices", "touched")
+    `judged` tells that its scores moved since they were last taken, `scores` what was last said of
+    each slice; neither is stored, and nothing that is stored depends on them.
+    """
+
+    __slots__ = (
+        "judged",
+        "row",
+        "row_digest",
+        "row_epoch",
+        "row_salt",
+        "scores",
+        "slices",
+        "touched",
+    )
 
     def __init__(self) -> None:
         self.row = Video()
         self.slices: dict[str, Slice] = {}
         self.row_epoch = -1  # as `Slice.epoch`, for the own row
         self.row_digest = 0  # as `Slice.digest`
+        self.row_salt = 0  # as `Slice.salt`
         self.touched = -1  # latest epoch in which any row changed
+        self.judged = True
+        self.scores: dict[str, int] = {}
 
 
 def encode_slice(row: Slice) -> bytes:
     """Return the stored spelling of a slice's row.
 
-    >>> encode_slice(Slice(impressions=3, views=2))[:11]
-    b'[3,2,0,0,0,'
+    >>> encode_slice(Slice(impressions=3, views=2))
+    b'[2,[3,2,0,0,0,0,0,0,0,0,0,0,0]]'
     """
-    return _encode(_slice_values(row))
+    kept = _distribution(row)
+    if kept == _UNTOUCHED:
+        return _encode((ROW_VERSION, _counters(row)))
+    return _encode((ROW_VERSION, _counters(row), kept))
 
 
 def decode_slice(raw: bytes) -> Slice:
     """Return the row that `encode_slice` spelled; `ValueError` if it did not spell this."""
     try:
-        values = _decode(raw)
-    except msgspec.DecodeError as error:
+        version, counters, *kept = _decode_slice(raw)
+        _require(version, counters, COUNTERS)
+        _require(version, [value for part in kept for value in part], DISTRIBUTION)
+        row = Slice(*counters)
+        for part in kept:
+            for name, value in zip(DISTRIBUTION, part, strict=False):
+                setattr(row, name, value)
+    except (msgspec.DecodeError, TypeError) as error:
         raise ValueError(str(error)) from None
-    _require_length(len(values), len(SLICE_FIELDS))
-    return Slice(*values)
+    return row
 
 
 def encode_video(row: Video) -> bytes:
@@ -131,7 +178,7 @@ def decode_video(raw: bytes) -> Video:
     """Return the row that `encode_video` spelled; `ValueError` if it did not spell this."""
     try:
         row = _decode_video(raw)
-        _require_length(len(_decode_parts(raw)), len(VIDEO_FIELDS))
+        _require(row.version, _decode_parts(raw)[1:], VIDEO_FIELDS)
     except msgspec.DecodeError as error:
         raise ValueError(str(error)) from None
     return row
@@ -144,29 +191,38 @@ def load_video(video: str, fields: Mapping[str, bytes]) -> VideoState:
     """
     state = VideoState()
     for field, raw in fields.items():
-        digest = row_digest(video, field, raw)
+        salt = salt_of(video, field)
         try:
             if field == VIDEO_ROW:
-                state.row, state.row_digest = decode_video(raw), digest
+                state.row, state.row_salt = decode_video(raw), salt
+                state.row_digest = row_digest(salt, raw)
             else:
                 state.slices[field] = row = decode_slice(raw)
-                row.digest = digest
+                row.salt, row.digest = salt, row_digest(salt, raw)
         except ValueError as error:
             raise ValueError(f"field {field}: {error}") from None
     return state
 
 
-def _require_length(length: int, wanted: int) -> None:
-    if length != wanted:
-        raise ValueError(f"{length} values where {wanted} belong")
+def _require(version: int, values: Sequence[object], names: Sequence[str]) -> None:
+    if version != ROW_VERSION:
+        raise ValueError(f"a row of version {version}: this is of {ROW_VERSION}")
+    if len(values) > len(names):
+        raise ValueError(f"{len(values)} values where at most {len(names)} belong")
 
 
-def row_digest(video: str, field: str, raw: bytes) -> int:
-    """Return a 128-bit digest of one stored row.
+def salt_of(video: str, field: str) -> int:
+    """Return what tells a row's digest from that of any other row; never 0."""
+    text = f"{video} {field}".encode()
+    return int.from_bytes(blake2b(text, digest_size=15).digest(), "big") + 1
 
-    The digest of a state is the sum of its rows' digests modulo 2**128, so it can follow changes
+
+def row_digest(salt: int, raw: bytes) -> int:
+    """Return a digest of one stored row, below `DIGEST_MODULUS`.
+
+    The digest of a state is the sum of its rows' digests by that modulus, so it can follow changes
     row by row and does not depend on the order of flushes (an incremental multiset hash, after
-    Clarke et al. 2003, MSet-Add-Hash, section 4).
+    Clarke et al. 2003, MSet-Add-Hash, section 4; of a row, its bytes as a number times a salt of
+    its own: the universal hash of Carter & Wegman 1979 over a Mersenne prime).
     """
-    text = f"{video} {field} ".encode() + raw
-    return int.from_bytes(blake2b(text, digest_size=16).digest(), "big")
+    return salt * int.from_bytes(raw, "big") % DIGEST_MODULUS

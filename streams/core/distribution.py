@@ -1,27 +1,43 @@
-"""Distribution: what control records and checkpoints do to a video's slices, and the receipts."""
+"""Distribution: what control records and checkpoints do to a video's slices, and the receipts.
 
-from typing import Final
+A slice that is open to a video needs no row: it has the policy's first tranche until somebody is
+shown the video there. The row begins with that impression, and then its tranche is charged to the
+video's budget.
+"""
 
-from streams.core.counters import ACTIVE, HELD, IDLE, SLICE_STAGES, Slice, VideoState
+from collections.abc import Iterable
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from streams.core.counters import (
+    ACTIVE,
+    HELD,
+    IDLE,
+    SLICE_STAGES,
+    STOPPED,
+    Slice,
+    VideoState,
+)
 from streams.core.events import (
     Admit,
     Hold,
     InteractionRecord,
-    Policy,
     Release,
     Revise,
-    SlicePolicy,
     Takedown,
     VideoControl,
 )
-from streams.core.receipts import Effects, Reason, Receipt
+from streams.core.outlook import Outlook
+from streams.core.posterior import solve, sum_factors
+from streams.core.receipts import RULE, Action, Crowd, Effects, Reason, Receipt
 from streams.core.rule import (
     FIRST_CHECKPOINT,
     Assessment,
     Ruling,
+    allowance_of,
     assess,
-    next_slice,
-    predicted_mean,
+    estimate_in,
     room_of,
     rule,
     set_checkpoints,
@@ -31,26 +47,24 @@ from streams.core.state import PartitionState
 from streams.core.units import NEVER, is_slice, surface_of
 from streams.errors import DeadLetter
 
-GONE: Final = SlicePolicy(reach=1, prior_mean=0, prior_variance=1, noise_variance=1, price=0)
-"""Stands for a slice that the policy in force does not have."""
-GONE_RULING: Final = Ruling("stop", "slice_gone", 0)
+GONE: Final = Ruling("stop", "slice_gone", 0)
 
 
 class Distribution:
     """The slices of one video, as one record moves them; lives for that record only."""
 
-    __slots__ = ("cause", "effects", "partition", "policy", "video", "video_id")
+    __slots__ = ("cause", "effects", "outlook", "partition", "video", "video_id")
 
     def __init__(
         self,
         partition: PartitionState,
-        policy: Policy,
+        outlook: Outlook,
         video: VideoState,
         cause: InteractionRecord | VideoControl,
         effects: Effects,
     ) -> None:
         self.partition = partition
-        self.policy = policy
+        self.outlook = outlook
         self.video = video
         self.video_id = cause.video
         self.cause = cause
@@ -64,125 +78,172 @@ class Distribution:
             case Revise():
                 self._revise(record)
             case Hold():
-                self._move_video("hold")
-                self._move_all("held", "hold", (ACTIVE,))
+                self._close("held", "hold", move="hold", stages=(ACTIVE,))
             case Release():
                 self._move_video("release")
-                self._release()
+                self._open("released")
             case Takedown():
-                self._move_video("takedown")
-                self._move_all("takedown", "stop", (ACTIVE, HELD))
+                self._close("takedown", "takedown", move="stop", stages=(ACTIVE, HELD))
         self.video.row.seq = record.seq
+        self.video.judged = True
         self.partition.touch_video(self.video_id, self.video)
 
+    def meet(self, slice_id: str, row: Slice) -> None:
+        """Activate a slice that the policy opens to the video; otherwise look again later."""
+        if self.outlook.prospect(slice_id, self.video.row) is not None:
+            self._activate(slice_id, row)
+        elif self.video.row.stage != "unknown":
+            row.check_views = row.views + max(FIRST_CHECKPOINT, row.views // 20)
+            row.check_impressions = row.impressions + max(FIRST_CHECKPOINT, row.impressions // 20)
+
     def checkpoint(self, slice_id: str, row: Slice) -> None:
-        """Judge an active slice on its evidence and do what the rule says."""
-        spec = self.policy.slices.get(slice_id)
-        if spec is None:
-            ruling = None if surface_of(slice_id) == "following" else GONE_RULING
-        else:
-            assessment = self._assess(slice_id, row)
-            ruling = rule(self.policy, spec, slice_id, self.video.row, row, assessment)
+        """Judge a slice on its evidence and do what the rule says."""
+        policy = self.outlook.policy
+        if row.status == IDLE:
+            self.meet(slice_id, row)
+            return
+        self.video.judged = True
+        if slice_id not in policy.slices:
+            self._leave(slice_id, row)
+            return
+        assessment = assess(self.outlook, self.video, slice_id, row)
+        ruling = rule(policy, slice_id, self.video.row, row, assessment)
         if ruling is None:
-            set_checkpoints(self.policy, row)
+            set_checkpoints(policy, row)
         elif ruling.action == "stop":
-            self._end(slice_id, row, ruling.reason, "stop")
-            reach = ruling.reason == "reach_used"
-            self._start_next("next_after_reach" if reach else "next_after_stop")
+            left = self._end(slice_id, row, "stop")
+            self._write(ruling, slice_id, row, assessment, left)
         else:
-            self._grant(slice_id, row, ruling)
-            if ruling.action == "widen" and row.stage == self.policy.top_stage:
-                self._start_next("next_after_top")
+            if ruling.action == "widen":
+                self._move(row, "widen")
+                row.stage += 1
+            self._grant(slice_id, row, ruling.tranche)
+            self._write(ruling, slice_id, row, assessment)
 
     def _admit(self, record: Admit) -> None:
-        for name in (*record.starts, *record.fits):
-            if not is_slice(name):
-                raise DeadLetter("slice", "admit names a slice that is not surface:group")
-        first = self.video.row.stage == "unknown"
-        self._move_video("admit_limited" if record.limited else "admit")
-        if not first:
-            return
+        _require_slices(record.fits)
         row = self.video.row
-        row.tier, row.commercial, row.fits = record.tier, record.commercial, record.fits
-        for slice_id in record.starts:
-            if row.stage == "public" or surface_of(slice_id) == "following":
-                self._start(slice_id, "first_crowd")
-        self._reach_public("first_crowd")
+        first = row.stage == "unknown"
+        self._move_video("admit_limited" if record.limited else "admit")
+        if first:
+            row.band, row.commercial, row.format = record.band, record.commercial, record.format
+            row.creator, row.admitted = record.creator, record.ts
+            row.guarantee = 0 if record.limited else record.guarantee
+            self._set_fits(record.fits)
+            self._open("admitted")
 
     def _revise(self, record: Revise) -> None:
-        if record.fits is not None and not all(is_slice(name) for name in record.fits):
-            raise DeadLetter("slice", "revise names a slice that is not surface:group")
-        before = self.video.row.stage
-        if record.limited is None:
-            if before == "unknown":
-                self._move_video("widen")  # illegal: nothing to revise
-        else:
-            self._move_video("limit" if record.limited else "widen")
         if record.fits is not None:
-            self.video.row.fits = record.fits
+            _require_slices(record.fits)
+        before = self.video.row.stage
         if record.limited:
-            self._move_all("limited", "withdraw", (ACTIVE, HELD))
-        elif before != self.video.row.stage:
-            self._reach_public("audience_widened")
+            self._close("limited", "limit", move="withdraw", stages=(ACTIVE, HELD))
+        elif record.limited is not None or before == "unknown":
+            self._move_video("widen")  # illegal of an unknown video: nothing to revise
+        if record.fits is not None:
+            self._set_fits(record.fits)
+        if before != self.video.row.stage and not record.limited:
+            self._open("audience_widened")
 
-    def _release(self) -> None:
+    def _set_fits(self, fits: dict[str, int]) -> None:
+        self.video.row.fits = fits
+        for row in self.video.slices.values():
+            row.weighed = None
+
+    def _open(self, reason: Reason) -> None:
+        """Say what is open; activate what was held, and what was shown before it was open."""
+        opened = self._opened()
+        looked_at = []
         for slice_id, row in sorted(self.video.slices.items()):
             if row.status == HELD:
                 self._move(row, "release")
-                self._write(Ruling("start", "released", 0), slice_id, row)
+                self.partition.touch_slice(self.video_id, self.video, slice_id, row)
+                looked_at.append((slice_id, row))
+        for slice_id in opened:
+            met = self.video.slices.get(slice_id)
+            if met is not None and met.status == IDLE:
+                self._activate(slice_id, met)
+                if met.views >= FIRST_CHECKPOINT:
+                    looked_at.append((slice_id, met))
+        self._write_all("open", reason, self._crowds(opened))
+        for slice_id, row in looked_at:
+            if row.status == ACTIVE:
                 self.checkpoint(slice_id, row)  # feedback that was in flight came meanwhile
-        self._reach_public("released")
 
-    def _move_all(self, reason: Reason, move: SliceMove, stages: tuple[int, ...]) -> None:
+    def _close(
+        self, reason: Reason, of_video: VideoMove, *, move: SliceMove, stages: tuple[int, ...]
+    ) -> None:
+        """Move the video, and end what that closes: all slices, or those of the public."""
+        crowds = self._crowds(self._opened())
+        self._move_video(of_video)
+        private = move == "withdraw"
         for slice_id, row in sorted(self.video.slices.items()):
-            kept = move == "withdraw" and surface_of(slice_id) == "following"
+            kept = private and surface_of(slice_id) == "following"
             if row.status in stages and not kept:
-                self._end(slice_id, row, reason, move)
+                self._end(slice_id, row, move)
+        closed = [
+            each for each in crowds if not (private and surface_of(each.slice) == "following")
+        ]
+        if closed:
+            self._write_all("stop", reason, closed)
 
-    def _reach_public(self, reason: Reason) -> None:
-        """Give a video that may reach the public and does not its best crowd."""
-        active = (name for name, row in self.video.slices.items() if row.status == ACTIVE)
-        if not any(surface_of(name) != "following" for name in active):
-            self._start_next(reason)
+    def _opened(self) -> list[str]:
+        """Return the slices that are open to the video, best prospects first."""
+        rows = self.video.slices
+        return [
+            each.slice
+            for each in self.outlook.prospects(self.video.row)
+            if each.slice not in rows or rows[each.slice].status != STOPPED
+        ]
 
-    def _start_next(self, reason: Reason) -> None:
-        slice_id = next_slice(self.policy, self.video)
-        if slice_id is not None:
-            self._start(slice_id, reason)
+    def _crowds(self, slice_ids: Iterable[str]) -> list[Crowd]:
+        policy, video = self.outlook.policy, self.video
+        tastes = solve(sum_factors(policy, video.slices, video.row.fits))
+        return [
+            Crowd(slice_id, said.mean, said.score, allowance_of(policy, video, slice_id))
+            for slice_id in slice_ids
+            for said in (estimate_in(policy, video, slice_id, tastes),)
+        ]
 
-    def _start(self, slice_id: str, reason: Reason) -> None:
-        spec = self.policy.slices.get(slice_id)
-        row = self.video.slices.get(slice_id) or Slice()
-        if spec is None or row.status != IDLE:
-            return
-        tranche = room_of(self.policy, spec, slice_id, self.video.row, row)
-        tranche = min(tranche, self.policy.tranche)
-        if not tranche:
-            return
-        row.prior_mean = predicted_mean(self.policy, self.video, slice_id)
-        self.video.slices[slice_id] = row
-        self._move(row, "start")
-        self._grant(slice_id, row, Ruling("start", reason, tranche))
-        if row.views >= FIRST_CHECKPOINT:
-            self.checkpoint(slice_id, row)
+    def _activate(self, slice_id: str, row: Slice) -> None:
+        policy = self.outlook.policy
+        room = room_of(policy, policy.slices[slice_id], slice_id, self.video.row, row)
+        if room:
+            self._move(row, "start")
+            self._grant(slice_id, row, min(policy.tranche, room))
+            self.partition.touch_slice(self.video_id, self.video, slice_id, row)
 
-    def _grant(self, slice_id: str, row: Slice, ruling: Ruling) -> None:
-        if ruling.action == "widen":
-            self._move(row, "widen")
-            row.stage += 1
-        row.tranche = ruling.tranche
-        # What was shown beyond the allowance, or before any, is not to be shown again for it.
-        row.allowance = max(row.allowance, row.impressions) + ruling.tranche
+    def _grant(self, slice_id: str, row: Slice, tranche: int) -> None:
+        row.tranche = tranche
+        # What was shown beyond the allowance is not to be shown again for it.
+        row.allowance = max(row.allowance, row.impressions) + tranche
         row.granted_views = row.views
         if surface_of(slice_id) != "following":
-            self.video.row.granted += ruling.tranche
-        self._write(ruling, slice_id, row)
-        set_checkpoints(self.policy, row)
+            self.video.row.granted += tranche
+            self.partition.touch_video(self.video_id, self.video)
+        set_checkpoints(self.outlook.policy, row)
 
-    def _end(self, slice_id: str, row: Slice, reason: Reason, move: SliceMove) -> None:
+    def _leave(self, slice_id: str, row: Slice) -> None:
+        """Let a slice go that the policy does not have any more: back to idle, it may return."""
+        if surface_of(slice_id) == "following":
+            set_checkpoints(self.outlook.policy, row)
+        else:
+            left = self._end(slice_id, row, "withdraw")
+            self._write(GONE, slice_id, row, None, left)
+
+    def _end(self, slice_id: str, row: Slice, move: SliceMove) -> int:
+        """End a slice; return the impressions not shown, which go back to the video's budget."""
         self._move(row, move)
         row.check_views = row.check_impressions = NEVER
-        self._write(Ruling("stop", reason, 0), slice_id, row)
+        left = 0
+        if row.status != HELD:
+            left = max(row.allowance - row.impressions, 0)
+            row.allowance -= left
+            if surface_of(slice_id) != "following":
+                self.video.row.granted -= left
+        self.partition.touch_slice(self.video_id, self.video, slice_id, row)
+        self.partition.touch_video(self.video_id, self.video)
+        return left
 
     def _move_video(self, move: VideoMove) -> None:
         self.video.row.stage = move_video(self.video.row.stage, move)
@@ -190,45 +251,68 @@ class Distribution:
     def _move(self, row: Slice, move: SliceMove) -> None:
         row.status = SLICE_STAGES.index(move_slice(SLICE_STAGES[row.status], move))
 
-    def _assess(self, slice_id: str, row: Slice) -> Assessment:
-        """Return what the evidence says, and keep its index in the row."""
-        spec = self.policy.slices.get(slice_id, GONE)
-        assessment = assess(self.policy, spec, self.video.row, row)
-        row.index = assessment.estimate.index
-        return assessment
-
-    def _write(self, ruling: Ruling, slice_id: str, row: Slice) -> None:
-        """Write the receipt: the numbers are those that the decision was taken on."""
-        assessment = self._assess(slice_id, row)
-        n = self.video.row.decisions = self.video.row.decisions + 1
-        self.effects.receipts.append(
-            Receipt(
-                id=f"{self.video_id}.{n}",
-                n=n,
-                video=self.video_id,
-                slice=slice_id,
-                action=ruling.action,
-                reason=ruling.reason,
-                cause=self.cause.id,
-                ts=self.cause.ts,
-                policy=self.policy.version,
-                stage=row.stage,
-                tranche=ruling.tranche,
-                allowance=row.allowance,
-                impressions=row.impressions,
-                views=row.views,
-                value_sum=row.value_sum,
-                value_sq=row.value_sq,
-                prior_mean=assessment.prior.mean,
-                prior_variance=assessment.prior.variance,
-                noise_variance=assessment.estimate.noise_variance,
+    def _write(
+        self,
+        ruling: Ruling,
+        slice_id: str,
+        row: Slice,
+        assessment: Assessment | None,
+        returned: int = 0,
+    ) -> None:
+        """Write the receipt of one slice: the numbers are those that the decision was taken on."""
+        head = self._head(slice_id, ruling.action, ruling.reason)
+        counted = Receipt(
+            **head,
+            stage=row.stage,
+            tranche=ruling.tranche,
+            returned=returned,
+            allowance=row.allowance,
+            impressions=row.impressions,
+            views=row.views,
+        )
+        if assessment is not None:
+            counted = replace(
+                counted,
+                value=assessment.value,
+                base=assessment.base,
+                noise_variance=assessment.estimate.noise,
                 mean=assessment.estimate.mean,
                 sd=assessment.estimate.sd,
-                index=assessment.estimate.index,
+                score=assessment.estimate.score,
                 price=assessment.price,
                 z=assessment.z,
-                reach_left=assessment.reach_left,
+                sums=assessment.sums,
             )
-        )
+        self.effects.receipts.append(counted)
         self.partition.touch_slice(self.video_id, self.video, slice_id, row)
+
+    def _write_all(self, action: Action, reason: Reason, crowds: Iterable[Crowd]) -> None:
+        """Write one receipt about the whole video."""
+        receipt = Receipt(**self._head("", action, reason), crowds=tuple(crowds))
+        self.effects.receipts.append(receipt)
+
+    def _head(self, slice_id: str, action: Action, reason: Reason) -> dict[str, Any]:
+        row = self.video.row
+        n = row.decisions = row.decisions + 1
         self.partition.touch_video(self.video_id, self.video)
+        return {
+            "id": f"{self.video_id}.{n}",
+            "n": n,
+            "video": self.video_id,
+            "slice": slice_id,
+            "action": action,
+            "reason": reason,
+            "cause": self.cause.id,
+            "ts": self.cause.ts,
+            "policy": self.outlook.policy.version,
+            "rule": RULE,
+            "creator": row.creator,
+            "band": row.band,
+            "commercial": row.commercial,
+            "format": row.format,
+        }
+
+
+def _require_slices(fits: Iterable[str]) -> None:
+    if not all(is_slice(name) for name in fits):
+        raise DeadLetter("slice", "a control record names a slice that is not surface:group")

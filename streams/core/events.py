@@ -24,8 +24,13 @@ Ratio = Annotated[int, Meta(ge=0, le=MICROS)]
 Text = Annotated[str, Meta(max_length=2_000)]
 SliceName = Annotated[str, Meta(min_length=1, max_length=48)]
 
-Tier = Literal["ordinary", "established"]
-"""A creator's tier: at least 70 % of public impressions belong to ordinary people."""
+BANDS: Final = 6
+Band = Annotated[int, Meta(ge=0, lt=BANDS)]
+"""A creator's fan band: decimal digits of the followers less one, at most 5 (100,000 or more).
+
+Bands 0 to 4 are ordinary people: at least 70 % of public impressions belong to them.
+"""
+Format = Literal["video", "live"]
 Dimension = Literal["gender", "age", "expression", "scene", "music", "emotion", "speed", "interest"]
 VerdictWord = Literal["approve", "limit", "reject"]
 
@@ -56,6 +61,8 @@ class Upload(Struct, frozen=True, tag_field="type", tag="upload"):
     city: Text = ""
     followers: Count = 0
     commercial: bool = False
+    advertiser: Annotated[str, Meta(max_length=ID_MAX)] = ""
+    format: Format = "video"
     metadata: dict[str, Any] = {}  # whatever JSON holds
 
 
@@ -153,15 +160,19 @@ class Control(Struct, frozen=True, tag_field="type"):
 class Admit(Control, frozen=True, tag="admit"):
     """The video may be shown. Keeps what the decision needs to know about it.
 
-    `starts` are the first slices, `fits` how well the tags match each reachable slice
-    (micro-units); a limited video reaches `following` only.
+    `fits` says how well the tags match each slice that the video may reach (micro-units); slices of
+    `discover` are reached without it too. A limited video reaches `following` only. `guarantee`
+    public impressions are owed to it from `ts` on, within the policy's time.
     """
 
-    tier: Tier
     commercial: bool
     limited: bool
-    starts: Annotated[list[SliceName], Meta(max_length=64)]
     fits: Annotated[dict[SliceName, Ratio], Meta(max_length=256)]
+    band: Band = 0
+    creator: Annotated[str, Meta(max_length=ID_MAX)] = ""
+    advertiser: Annotated[str, Meta(max_length=ID_MAX)] = ""
+    format: Format = "video"
+    guarantee: Annotated[int, Meta(ge=0, le=10_000)] = 0
 
 
 class Revise(Control, frozen=True, tag="revise"):
@@ -201,19 +212,27 @@ class Weights(Struct, frozen=True, gc=False):
     order: Micros
 
 
+Variance = Annotated[int, Meta(ge=1, lt=1 << 40)]
+Loading = Annotated[int, Meta(ge=-(1 << 24), le=1 << 24)]
+
+
 class SlicePolicy(Struct, frozen=True):
     """What the policy knows of one slice.
 
-    Means and `price` are micro-units of value per view, variances micro-units of value squared,
-    `reach` impressions; `neighbours` maps slices to an affinity in micro-units.
+    Means, `price` and `loadings` are micro-units of value per view, variances micro-units of value
+    squared, `reach` and `horizon` impressions. What a video is worth here is `prior_mean`, the fit
+    of its tags, `loadings` times the video's three unknown tastes (each of unit variance), and a
+    part of its own with `own_variance`. A pair can expect `horizon` impressions: learning pays for
+    so long.
     """
 
     reach: Annotated[int, Meta(ge=1, lt=1 << 40)]
+    horizon: Annotated[int, Meta(ge=1, lt=1 << 40)]
     prior_mean: Micros
-    prior_variance: Annotated[int, Meta(ge=1, lt=1 << 40)]
-    noise_variance: Annotated[int, Meta(ge=1, lt=1 << 40)]
+    own_variance: Variance
+    noise_variance: Variance
     price: Micros
-    neighbours: dict[SliceName, Ratio] = {}
+    loadings: tuple[Loading, Loading, Loading] = (0, 0, 0)
 
 
 class Policy(Struct, frozen=True, tag_field="type", tag="policy"):
@@ -237,10 +256,27 @@ class Policy(Struct, frozen=True, tag_field="type", tag="policy"):
     nearly_used: Ratio  # share of the latest tranche after which it is topped up
     noise_views: Annotated[int, Meta(ge=1, le=10_000)]  # views that the slice's noise weighs
     noise_floor: Annotated[int, Meta(ge=1, lt=1 << 40)]  # least noise variance
+    noise_cross: (
+        Ratio  # of twice the mean worth of watching times that of buttons: their covariance
+    )
     fit_value: Micros  # value per view that a perfect fit adds to the prior mean
-    ordinary_subsidy: Micros  # lowers the price for ordinary creators
-    commercial_price: Annotated[int, Meta(ge=0, le=10 * MICROS)]  # factor on the price of ads
+    open_max: Annotated[int, Meta(ge=1, le=SLICES_PER_VIDEO)]  # slices open to one video at most
+    guarantee_slices: Annotated[
+        int, Meta(ge=1, le=16)
+    ]  # best crowds that a guarantee is spread over
+    guarantee_ms: Annotated[int, Meta(ge=0, le=10**11)]  # from the admission on
+    fresh_share: Ratio  # of the slots, filled by what is owed before anything else
     late_after_ms: Annotated[int, Meta(ge=0, le=10**11)]  # older than this is counted as late
+    terms: dict[str, Micros] = {}  # added to the price of a class: `term_name`
+
+
+def band_of(followers: int) -> int:
+    """Return the fan band of a creator with so many followers.
+
+    >>> [band_of(followers) for followers in (0, 9, 10, 99_999, 100_000, 3_000_000)]
+    [0, 0, 1, 4, 5, 5]
+    """
+    return min(len(str(followers)) - 1, BANDS - 1)
 
 
 InteractionRecord = (

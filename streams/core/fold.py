@@ -24,10 +24,8 @@ from streams.core.events import (
     Unlike,
     VideoControl,
     View,
-    Weights,
 )
 from streams.core.receipts import Effects, Refusal
-from streams.core.rule import DEFAULT_WEIGHTS
 from streams.core.stages import IllegalMove
 from streams.core.state import PartitionState
 from streams.core.units import MICROS, SLICES_PER_VIDEO, is_slice
@@ -52,8 +50,6 @@ def fold(  # noqa: C901, PLR0912, PLR0915 - the hot path: a call per event costs
     effects = Effects()
     window, videos, epoch = state.window, state.videos, state.epoch
     touch, policy = state.changed.append, state.policy
-    weights = policy.weights if policy else DEFAULT_WEIGHTS
-    watch, complete = weights.watch, weights.complete
     current, previous = window.current, window.previous
     newest = state.event_time
     late_before = newest - policy.late_after_ms if policy else 0
@@ -65,8 +61,6 @@ def fold(  # noqa: C901, PLR0912, PLR0915 - the hot path: a call per event costs
         except AttributeError:  # no interaction, and rare: cheaper to stumble on than to ask for
             _control(state, event, offset, element, effects)
             policy = state.policy
-            weights = policy.weights if policy else DEFAULT_WEIGHTS
-            watch, complete = weights.watch, weights.complete
             late_before = newest - policy.late_after_ms if policy else 0
             continue
         if offset >= window.end:
@@ -99,6 +93,8 @@ def fold(  # noqa: C901, PLR0912, PLR0915 - the hot path: a call per event costs
                 video.row.strays += 1
                 state.touch_video(event.video, video)
             row = video.slices[slice_id] = Slice()
+            if state.outlook is not None:
+                Distribution(state, state.outlook, video, event, effects).meet(slice_id, row)
         ts = event.ts
         if ts > newest:
             newest = ts
@@ -116,19 +112,19 @@ def fold(  # noqa: C901, PLR0912, PLR0915 - the hot path: a call per event costs
             watched, duration = event.watch_ms, event.duration_ms
             row.views += 1
             row.watch_ms += watched
-            value = watch * (watched if watched < duration else duration) // duration  # noqa: FURB136
+            row.weighed = None
+            ratio = watched * MICROS // duration if watched < duration else MICROS
+            row.ratio_sum += ratio
+            row.ratio_sq += ratio * ratio // MICROS
             if watched * 100 >= duration * COMPLETE_PERCENT:
                 row.completes += 1
-                value += complete
-            row.value_sum += value
-            row.value_sq += value * value // MICROS
             if row.views < row.check_views:
                 continue
         else:
-            _engage(row, kind, weights)
+            _engage(row, kind)
             continue
-        if policy is not None:
-            Distribution(state, policy, video, event, effects).checkpoint(slice_id, row)
+        if state.outlook is not None:
+            Distribution(state, state.outlook, video, event, effects).checkpoint(slice_id, row)
     state.event_time = newest
     _tally_applied(effects, events)
     return effects
@@ -144,16 +140,14 @@ def _settle(state: PartitionState, video: VideoState, event: InteractionRecord) 
     return slice_id
 
 
-def _engage(row: Slice, kind: type, weights: Weights) -> None:
-    """Count one engagement and its worth to the viewer."""
+def _engage(row: Slice, kind: type) -> None:
+    """Count one engagement."""
+    row.weighed = None
     if kind is Unlike:
         row.likes -= 1
-        row.take_back_value(weights.like)
         return
-    name = EVENT_TYPES[kind]
-    counter = f"{name}s"
+    counter = f"{EVENT_TYPES[kind]}s"
     setattr(row, counter, getattr(row, counter) + 1)
-    row.add_value(getattr(weights, name))
 
 
 def _control(
@@ -176,8 +170,8 @@ def _control(
         if video is None:
             raise DeadLetter("misrouted", "belongs to another partition")
         if _is_new(record, video.row.seq, effects):
-            if state.policy is not None:
-                Distribution(state, state.policy, video, record, effects).control(record)
+            if state.outlook is not None:
+                Distribution(state, state.outlook, video, record, effects).control(record)
             elif isinstance(record, Takedown):  # needs no policy: nothing is shown yet
                 video.row.stage, video.row.seq = "removed", record.seq
                 state.touch_video(record.video, video)

@@ -7,16 +7,15 @@ import msgspec
 
 from streams.errors import RejectReason
 
-Action = Literal["start", "widen", "keep", "stop"]
-ACTIONS: Final[tuple[Action, ...]] = ("start", "widen", "keep", "stop")
+Action = Literal["open", "widen", "keep", "stop"]
+ACTIONS: Final[tuple[Action, ...]] = ("open", "widen", "keep", "stop")
+RULE: Final = 2
+"""Version of the rule that decided."""
 
 Reason = Literal[
-    "first_crowd",  # start: named by the admission
-    "next_after_stop",  # start: another crowd after one that did not like it
-    "next_after_top",  # start: another crowd after one that was widened to the top
-    "next_after_reach",  # start: another crowd after one that has seen it all
-    "audience_widened",  # start: a limited video may reach the public again
-    "released",  # start: a hold ended (also the next crowd, if no public one was held)
+    "admitted",  # open: every crowd that the video may reach and that it may be worth it
+    "audience_widened",  # open: a limited video may reach the public again
+    "released",  # open: a hold ended
     "mean_beats_price",  # widen: the probability reaches the policy's bar
     "allowance_nearly_used",  # keep: worth going on, not yet worth widening
     "index_below_price",  # stop: not worth another impression, learning included
@@ -29,13 +28,26 @@ Reason = Literal[
 ]
 
 
-class Receipt(msgspec.Struct, frozen=True, gc=False):
-    """One decision about one (video, slice), with what led to it.
+class Crowd(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """A slice that a receipt about a whole video names; micro-units of value per view."""
+
+    slice: str
+    mean: int  # expected, or by the evidence so far
+    score: int  # the index
+    allowance: int  # impressions
+
+
+class Receipt(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="decision"):
+    """One decision, with what led to it: about one (video, slice), or about a whole video.
 
     `id` is `<video>.<n>`, n counting the video's decisions: it depends on the log alone, and
     readers drop repeats by it. `cause` is the id of the event that led here and `ts` its time.
-    Values, variances, means, index and price are micro-units; `z` is how many posterior standard
-    deviations (micro-units) the mean lies above the price.
+    Values, variances, means, score and price are micro-units of value; `z` is how many posterior
+    standard deviations (micro-units) the mean lies above the price. One about a whole video has
+    an empty `slice`, zeros in its numbers, and its slices in `crowds`, best first.
+
+    Mean, sd and score follow from `base`, `value` over `views`, `noise_variance`, the policy's
+    numbers of the slice, and `sums`: see `core.posterior`.
     """
 
     id: str
@@ -47,22 +59,27 @@ class Receipt(msgspec.Struct, frozen=True, gc=False):
     cause: str
     ts: int  # milliseconds
     policy: str  # version in force
-    stage: int  # widened this many times
-    tranche: int  # impressions granted by this decision
-    allowance: int  # impressions granted to (video, slice) so far, this decision included
-    impressions: int
-    views: int
-    value_sum: int
-    value_sq: int
-    prior_mean: int
-    prior_variance: int
-    noise_variance: int
-    mean: int
-    sd: int
-    index: int
-    price: int
-    z: int
-    reach_left: int  # impressions
+    rule: int  # its version
+    creator: str
+    band: int
+    commercial: bool
+    format: str
+    stage: int = 0  # widened this many times
+    tranche: int = 0  # impressions granted by this decision
+    returned: int = 0  # impressions granted before that a stop gave back
+    allowance: int = 0  # impressions granted to (video, slice) so far, this decision included
+    impressions: int = 0
+    views: int = 0
+    value: int = 0  # of all views, summed
+    base: int = 0  # mean before any view
+    noise_variance: int = 0
+    mean: int = 0
+    sd: int = 0
+    score: int = 0  # the index, by which feeds rank
+    price: int = 0
+    z: int = 0
+    sums: tuple[int, ...] = ()  # factor sums of the video: A by rows of its upper triangle, then b
+    crowds: tuple[Crowd, ...] = ()
 
 
 encode: Final = msgspec.json.Encoder().encode

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from streams.core.counters import (
+    DIGEST_MODULUS,
     VIDEO_ROW,
     Slice,
     VideoState,
@@ -13,12 +14,13 @@ from streams.core.counters import (
     encode_video,
     load_video,
     row_digest,
+    salt_of,
 )
 from streams.core.events import InteractionRecord, LogRecord, Policy, VideoControl
+from streams.core.outlook import Outlook
 from streams.core.partitioner import partition_of
 from streams.core.window import Window
 
-DIGEST_MODULUS: Final = 1 << 128
 _encode_policy: Final = msgspec.json.Encoder().encode
 _decode_policy: Final = msgspec.json.Decoder(Policy).decode
 
@@ -58,9 +60,9 @@ class PartitionState:
         "digest",
         "epoch",
         "event_time",
+        "outlook",
         "partition",
         "partitions",
-        "policy",
         "videos",
         "window",
     )
@@ -75,12 +77,17 @@ class PartitionState:
         self.event_time = meta.event_time
         self.digest = int(meta.digest, 16)
         if not 0 <= self.digest < DIGEST_MODULUS:
-            raise ValueError("digest: not of 128 bits")
+            raise ValueError("digest: not of 127 bits")
         self._policy_raw = meta.policy
-        self.policy = _read_policy(meta.policy)
+        self.outlook = _read_policy(meta.policy)
         self.changed: list[tuple[str, VideoState, str, Slice | None]] = []
         self.epoch = 0  # rises with every `take_changes`
         self._flushed = -1  # greatest epoch known to be stored
+
+    @property
+    def policy(self) -> Policy | None:
+        """The policy in force."""
+        return self.outlook.policy if self.outlook else None
 
     def missing(self, events: Sequence[LogRecord]) -> list[str]:
         """Return the videos of `events` that belong here and are not in memory, sorted."""
@@ -120,7 +127,7 @@ class PartitionState:
 
     def set_policy(self, policy: Policy) -> None:
         """Put a policy in force."""
-        self.policy = policy
+        self.outlook = Outlook(policy)
         self._policy_raw = _encode_policy(policy)
 
     def take_changes(self) -> Changes:
@@ -133,12 +140,14 @@ class PartitionState:
         for video, state, field, row in self.changed:
             if row is None:
                 raw = encode_video(state.row)
-                new = row_digest(video, field, raw)
+                salt = state.row_salt = state.row_salt or salt_of(video, field)
+                new = row_digest(salt, raw)
                 digest += new - state.row_digest
                 state.row_digest = new
             else:
                 raw = encode_slice(row)
-                new = row_digest(video, field, raw)
+                salt = row.salt = row.salt or salt_of(video, field)
+                new = row_digest(salt, raw)
                 digest += new - row.digest
                 row.digest = new
             if video in rows:
@@ -171,8 +180,8 @@ class PartitionState:
         return len(leaving)
 
 
-def _read_policy(raw: bytes) -> Policy | None:
+def _read_policy(raw: bytes) -> Outlook | None:
     try:
-        return _decode_policy(raw) if raw else None
+        return Outlook(_decode_policy(raw)) if raw else None
     except msgspec.DecodeError as error:
         raise ValueError(f"policy: {error}") from None

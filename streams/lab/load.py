@@ -49,10 +49,8 @@ class Load:
                 video=video,
                 ts=now_ms,
                 seq=1,
-                tier="ordinary",
                 commercial=False,
                 limited=False,
-                starts=self._slices[:1],
                 fits={},
             )
             by_partition[partition].append(control_record(self._topic, record, secret, partition))

@@ -40,9 +40,9 @@ from streams.core.events import (
     Revise,
     Tag,
     Takedown,
-    Tier,
     Upload,
     VideoControl,
+    band_of,
 )
 from streams.core.stages import VideoStage
 from streams.core.units import ID_MAX
@@ -66,21 +66,16 @@ _AUDIENCE: Final[dict[Word, Audience]] = {
 class Tools:
     """What the rules ask; replaced as a whole when `config/` changes.
 
-    `established_followers`: from so many followers on a creator is established.
-    `first_slices`: so many slices of `discover` start with the admission. `report` hears of every
-    recogniser that failed on an upload, which then goes on without its tags.
+    `guarantee`: so many public impressions are owed to every video that the public may see.
+    `report` hears of every recogniser that failed on an upload, which then goes on without its
+    tags.
     """
 
     recognisers: Mapping[str, RecogniserPlugin]
     gate: ReviewGate
     catalogue: Catalogue
-    established_followers: int
-    first_slices: int
+    guarantee: int
     report: Callable[[RecogniserFault], None]
-
-    def tier(self, followers: int) -> Tier:
-        """Return the tier of a creator with so many followers."""
-        return "established" if followers >= self.established_followers else "ordinary"
 
 
 class Heard(Struct, frozen=True):
@@ -337,8 +332,7 @@ def _steps(dossier: Dossier, tools: Tools) -> tuple[Announced, list[ControlStep]
         fits = {name: fit for name, fit in matches if fit}
     if announced.audience == "nobody":
         assert upload is not None
-        starts = tools.catalogue.first_slices(matches, tools.first_slices)
-        admission = _admission(upload, wanted, starts, tools) | {"fits": fits}
+        admission = _admission(upload, wanted, tools) | {"fits": fits}
         return Announced(wanted, fits=fits), [ControlStep(Admit, "admit", admission)]
     now = wanted if wanted != "nobody" else announced.audience
     held = wanted == "nobody"
@@ -347,15 +341,16 @@ def _steps(dossier: Dossier, tools: Tools) -> tuple[Announced, list[ControlStep]
     )
 
 
-def _admission(
-    upload: Upload, audience: Audience, starts: Sequence[str], tools: Tools
-) -> dict[str, Any]:
+def _admission(upload: Upload, audience: Audience, tools: Tools) -> dict[str, Any]:
     """Return an admission's fields but its fits."""
     return {
-        "tier": tools.tier(upload.followers),
         "commercial": upload.commercial,
         "limited": audience == "followers",
-        "starts": list(starts),
+        "band": band_of(upload.followers),
+        "creator": upload.creator,
+        "advertiser": upload.advertiser,
+        "format": upload.format,
+        "guarantee": tools.guarantee,
     }
 
 
@@ -365,7 +360,7 @@ def _changes(
     """Yield the steps of an admitted video.
 
     A smaller audience comes before a release, a larger one after it: in between nobody sees what
-    they may not, and the fold looks for the next crowd of a video that is not held.
+    they may not.
     """
     if fits != announced.fits:
         yield ControlStep(Revise, "refit", {"fits": fits})

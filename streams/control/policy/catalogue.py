@@ -11,21 +11,26 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
+from math import isqrt
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Self
 
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from streams.control.admission.recognise import noisy_or
 from streams.control.admission.taxonomy import TagKey, Taxonomy, tag_weights
 from streams.control.figures import every, micros, ratio_micros
+from streams.control.policy.factors import factorise
 from streams.core.events import SlicePolicy, Tag
 from streams.core.units import MICROS, SLICES_PER_VIDEO, SliceId, is_slice, surface_of
 from streams.errors import Misconfigured
 from streams.settings import read_toml
 from streams.shapes import shaped
 
+OWN_HORIZON: Final = 1
+"""Stands for a slice that leaves its horizon to the policy file."""
 Matches = tuple[tuple[SliceId, int], ...]
 """Slices with the fit of one video to each (micro-units), best first, then by id."""
 
@@ -35,14 +40,16 @@ class SliceSpec:
     """One slice as the catalogue describes it.
 
     `tags` holds how much each tag says that this crowd cares, `cities` the written forms of the
-    city of a `nearby` slice. `policy` has its reach (impressions), prior mean, variances, price
-    and neighbours in the units of `SlicePolicy`: what a first policy record is made of.
+    city of a `nearby` slice. `neighbours` says how alike another slice is (micro-units, by id).
+    `policy` has reach, horizon, prior mean, variances and price in the units of `SlicePolicy`, its
+    `own_variance` being the whole one: what a first policy record is made of.
     """
 
     id: SliceId
     label: str
     tags: Mapping[TagKey, int]
     cities: tuple[str, ...]
+    neighbours: Mapping[SliceId, int]
     policy: SlicePolicy
 
     @property
@@ -69,6 +76,7 @@ class Catalogue:
         by_id = {spec.id: spec for spec in sorted(slices, key=lambda spec: spec.id)}
         self.slices: Final[Mapping[SliceId, SliceSpec]] = MappingProxyType(by_id)
         self.default: Final = default
+        self.alike: Final = _both_ways(by_id.values())
         self._city: Final = {city: spec.id for spec in by_id.values() for city in spec.cities}
 
     @classmethod
@@ -122,15 +130,16 @@ class Catalogue:
         """Return the slice of a city in any catalogued spelling, None for an unknown city."""
         return self._city.get(_city_name(city))
 
-    def first_slices(self, matches: Matches, count: int) -> tuple[SliceId, ...]:
-        """Return where a video starts: followers, its city, and the best `count` of `discover`.
+    def slice_policies(self, horizon: int) -> dict[str, SlicePolicy]:
+        """Return what a policy says of each slice; `horizon` where the slice has none of its own.
 
-        Only slices that fit at all are taken; a video that fits none starts in the default one.
+        What neighbours have in common becomes loadings, and is taken off each slice's own variance.
         """
-        private = [name for name, _ in matches if surface_of(name) == "following"]
-        local = [name for name, _ in matches if surface_of(name) == "nearby"]
-        public = [name for name, fit in matches if surface_of(name) == "discover" and fit > 0]
-        return (*private, *local, *(public or [self.default])[:count])
+        loadings = factorise(list(self.slices), self.alike)
+        return {
+            name: _with_loadings(spec.policy, loadings[name], horizon)
+            for name, spec in self.slices.items()
+        }
 
 
 class _SlicesFile(Struct, frozen=True, forbid_unknown_fields=True):
@@ -146,6 +155,7 @@ class _SliceEntry(Struct, frozen=True, forbid_unknown_fields=True):
     prior_variance: Decimal
     noise_variance: Decimal
     price: Decimal
+    horizon: Annotated[int, Meta(ge=1, lt=1 << 40)] | None = None
     label: str = ""
     tags: dict[str, Decimal] = {}
     neighbours: dict[str, Decimal] = {}
@@ -160,24 +170,49 @@ def _spec(raw: Mapping[str, Any], place: int, known: Sequence[TagKey], where: st
     policy = SlicePolicy(
         reach=entry.reach,
         prior_mean=_mean(entry.prior_mean, f"{here}: prior_mean"),
-        prior_variance=_variance(entry.prior_variance, f"{here}: prior_variance"),
+        horizon=entry.horizon or OWN_HORIZON,
+        own_variance=_variance(entry.prior_variance, f"{here}: prior_variance"),
         noise_variance=_variance(entry.noise_variance, f"{here}: noise_variance"),
         price=_mean(entry.price, f"{here}: price"),
-        neighbours={
-            # a bare group is one of the same surface
-            name if ":" in name else f"{surface_of(entry.id)}:{name}": ratio_micros(
-                weight, f"{here}: neighbour {name}"
-            )
-            for name, weight in entry.neighbours.items()
-        },
     )
     return SliceSpec(
         id=entry.id,
         label=entry.label or entry.id,
         tags=MappingProxyType(tag_weights(entry.tags, known, f"{here}: tags")),
         cities=tuple(_city_name(city) for city in entry.cities),
+        neighbours={
+            # a bare group is one of the same surface
+            SliceId(name if ":" in name else f"{surface_of(entry.id)}:{name}"): ratio_micros(
+                weight, f"{here}: neighbour {name}"
+            )
+            for name, weight in entry.neighbours.items()
+        },
         policy=policy,
     )
+
+
+def _with_loadings(policy: SlicePolicy, loadings: Sequence[float], horizon: int) -> SlicePolicy:
+    """Return a slice's numbers with its variance parted into loadings and what stays its own."""
+    variance = policy.own_variance
+    spread = isqrt(variance * MICROS)
+    first, second, third = (round(spread * each) for each in loadings)
+    common = (first * first + second * second + third * third) // MICROS
+    return replace(
+        policy,
+        loadings=(first, second, third),
+        own_variance=max(variance - common, 1),
+        horizon=horizon if policy.horizon == OWN_HORIZON else policy.horizon,
+    )
+
+
+def _both_ways(specs: Iterable[SliceSpec]) -> dict[tuple[str, str], float]:
+    """Return how alike slices are, by pair: the larger of what both say of each other."""
+    alike: dict[tuple[str, str], float] = {}
+    for spec in specs:
+        for other, weight in spec.neighbours.items():
+            pair, back = (spec.id, other), (other, spec.id)
+            alike[pair] = alike[back] = max(weight / MICROS, alike.get(pair, 0.0))
+    return alike
 
 
 def _mean(value: Decimal, where: str) -> int:
@@ -219,7 +254,7 @@ def _check_ids(specs: Sequence[SliceSpec], default: str, where: str) -> None:
 
 
 def _check_neighbours(spec: SliceSpec, known: set[SliceId], where: str) -> None:
-    for name in spec.policy.neighbours:
+    for name in spec.neighbours:
         if name == spec.id:
             raise Misconfigured(f"{where}: neighbour of itself: remove it")
         if name not in known:

@@ -18,8 +18,9 @@ from msgspec.structs import asdict, replace
 
 from streams.control.figures import micros, ratio_micros
 from streams.control.policy.catalogue import Catalogue
-from streams.core.events import Policy, Weights
-from streams.core.units import MICROS
+from streams.core.events import BANDS, Policy, Weights
+from streams.core.outlook import term_name
+from streams.core.units import MICROS, SLICES_PER_VIDEO, SURFACES
 from streams.errors import Misconfigured
 from streams.settings import read_toml
 from streams.shapes import shaped
@@ -32,14 +33,13 @@ EPOCH_MS: Final = 1_000_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class PolicyRules:
-    """A policy ready to be broadcast, and the two numbers that only an admission needs.
+    """A policy ready to be broadcast, and the number that only an admission needs.
 
     `draft` has everything but the place in time: take the records from `record`.
     """
 
     draft: Policy
-    established_followers: int
-    first_slices: int
+    guarantee: int
 
     @property
     def version(self) -> str:
@@ -62,13 +62,12 @@ class PolicyRules:
         draft = _valid(_draft(file, catalogue, where), where)
         return cls(
             draft=replace(draft, version=f"{file.name}-{_fingerprint(draft)}"),
-            established_followers=file.admission.established_followers,
-            first_slices=file.admission.first_slices,
+            guarantee=file.guarantee.impressions,
         )
 
 
 def _draft(file: "_PolicyFile", catalogue: Catalogue, where: str) -> Policy:
-    growth, evidence, price = file.growth, file.evidence, file.price
+    growth, evidence = file.growth, file.evidence
     weights = {
         name: _value(value, f"{where}: weights.{name}")
         for name, value in asdict(file.weights).items()
@@ -79,7 +78,7 @@ def _draft(file: "_PolicyFile", catalogue: Catalogue, where: str) -> Policy:
         seq=1,
         version=file.name,
         weights=Weights(**weights),
-        slices={spec.id: spec.policy for spec in catalogue.slices.values()},
+        slices={**catalogue.slice_policies(growth.horizon)},
         tranche=growth.tranche,
         growth=growth.factor,
         top_stage=growth.top_stage,
@@ -89,11 +88,13 @@ def _draft(file: "_PolicyFile", catalogue: Catalogue, where: str) -> Policy:
         nearly_used=ratio_micros(growth.nearly_used, f"{where}: growth.nearly_used"),
         noise_views=evidence.noise_views,
         noise_floor=_value(evidence.noise_floor, f"{where}: evidence.noise_floor", _SMALLEST),
+        noise_cross=ratio_micros(evidence.noise_cross, f"{where}: evidence.noise_cross"),
         fit_value=_value(evidence.fit_value, f"{where}: evidence.fit_value"),
-        ordinary_subsidy=_value(price.ordinary_subsidy, f"{where}: price.ordinary_subsidy"),
-        commercial_price=_value(
-            price.commercial_factor, f"{where}: price.commercial_factor", Decimal(0), Decimal(10)
-        ),
+        open_max=growth.open_max,
+        guarantee_slices=file.guarantee.slices,
+        guarantee_ms=file.guarantee.hours * _HOUR_MS,
+        fresh_share=ratio_micros(file.guarantee.fresh_share, f"{where}: guarantee.fresh_share"),
+        terms=_terms(file.price, f"{where}: price"),
         late_after_ms=evidence.late_after_hours * _HOUR_MS,
     )
 
@@ -127,6 +128,19 @@ def _value(
     raise Misconfigured(f"{where}: {value} is out of range: use {least:f} to {most}")
 
 
+def _terms(price: "_Price", where: str) -> dict[str, int]:
+    """Return what each class adds to the price, on every public surface; nothing is left out."""
+    terms = {}
+    for surface in SURFACES:
+        for band in range(BANDS):
+            for commercial in (False, True) if surface != "following" else ():
+                own = _value(price.bands.get(str(band), Decimal(0)), f"{where}.bands.{band}")
+                extra = _value(price.commercial, f"{where}.commercial") if commercial else 0
+                if term := own + extra:
+                    terms[term_name(surface, band, commercial)] = term
+    return terms
+
+
 class _Weights(Struct, frozen=True, forbid_unknown_fields=True):
     watch: Decimal
     complete: Decimal
@@ -144,6 +158,8 @@ class _Growth(Struct, frozen=True, forbid_unknown_fields=True):
     factor: Annotated[int, Meta(ge=2, le=100)]
     top_stage: Annotated[int, Meta(ge=1, le=20)]
     budget: Annotated[int, Meta(ge=1, lt=1 << 40)]
+    horizon: Annotated[int, Meta(ge=1, lt=1 << 40)]
+    open_max: Annotated[int, Meta(ge=1, le=SLICES_PER_VIDEO)]
     widen_probability: Decimal
     widen_used: Decimal
     nearly_used: Decimal
@@ -152,18 +168,24 @@ class _Growth(Struct, frozen=True, forbid_unknown_fields=True):
 class _Evidence(Struct, frozen=True, forbid_unknown_fields=True):
     noise_views: Annotated[int, Meta(ge=1, le=10_000)]
     noise_floor: Decimal
+    noise_cross: Decimal
     fit_value: Decimal
     late_after_hours: Annotated[int, Meta(ge=0, le=10**11 // _HOUR_MS)]
 
 
+_BandName = Annotated[str, Meta(pattern=r"\A[0-5]\Z", description="a fan band, 0 to 5")]
+
+
 class _Price(Struct, frozen=True, forbid_unknown_fields=True):
-    ordinary_subsidy: Decimal
-    commercial_factor: Decimal
+    bands: dict[_BandName, Decimal]
+    commercial: Decimal
 
 
-class _Admission(Struct, frozen=True, forbid_unknown_fields=True):
-    established_followers: Annotated[int, Meta(ge=1)]
-    first_slices: Annotated[int, Meta(ge=1, le=8)]
+class _Guarantee(Struct, frozen=True, forbid_unknown_fields=True):
+    impressions: Annotated[int, Meta(ge=0, le=10_000)]
+    slices: Annotated[int, Meta(ge=1, le=16)]
+    hours: Annotated[int, Meta(ge=0, le=10**11 // _HOUR_MS)]
+    fresh_share: Decimal
 
 
 class _PolicyFile(Struct, frozen=True, forbid_unknown_fields=True):
@@ -178,4 +200,4 @@ class _PolicyFile(Struct, frozen=True, forbid_unknown_fields=True):
     growth: _Growth
     evidence: _Evidence
     price: _Price
-    admission: _Admission
+    guarantee: _Guarantee

@@ -45,8 +45,7 @@ def load_platform(folder: Path) -> Platform:
         recognisers={"builtin": Recogniser(taxonomy)},
         gate=ReviewGate.from_toml(folder / "review.toml", taxonomy),
         catalogue=catalogue,
-        established_followers=policy.established_followers,
-        first_slices=policy.first_slices,
+        guarantee=policy.guarantee,
         report=_ignore,
     )
     return Platform(tools, policy.record(1, START_MS))

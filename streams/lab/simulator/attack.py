@@ -150,8 +150,7 @@ class Siege:
         self._state.load("v", {})
         self._sent = 0
         self._receipts: list[Receipt] = []
-        starts = [SLICE]
-        admit = Admit("a", "v", START_MS, 1, "ordinary", False, False, starts, {SLICE: 0})
+        admit = Admit("a", "v", START_MS, 1, commercial=False, limited=False, fits={SLICE: 0})
         self._send([self._policy, admit])
 
     def _wave(self, acts: int, action: str, wanted: int) -> bool:

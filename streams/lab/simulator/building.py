@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from streams.core.events import Admit, Policy, Upload, VideoControl
+from streams.core.events import Admit, Upload, VideoControl
 from streams.core.units import MICROS, surface_of
 from streams.lab.simulator.admission import START_MS, Platform, admit, draw_uploads
 from streams.lab.simulator.arrays import Floats, Ints
@@ -34,7 +34,7 @@ def build_world(platform: Platform, name: str, regime: Regime, size: float, seed
         tuple(admit(platform, upload, START_MS + int(tick) * TICK_MS))
         for upload, tick in zip(uploads, arrivals, strict=True)
     ]
-    stage = _stage(platform.policy, uploads, admissions, rng)
+    stage = _stage(platform, uploads, admissions, rng)
     tastes = WORLDS[name](stage)
     rates, means = _rates(stage, tastes)
     audience = _audience(stage)
@@ -55,16 +55,18 @@ def build_world(platform: Platform, name: str, regime: Regime, size: float, seed
         rates=rates,
         means=means,
         tastes=tastes,
+        alike=stage.alike,
     )
 
 
 def _stage(
-    policy: Policy,
+    platform: Platform,
     uploads: Sequence[Upload],
     admissions: Sequence[Sequence[VideoControl]],
     rng: np.random.Generator,
 ) -> Stage:
     """Return what is known before tastes are drawn."""
+    policy = platform.policy
     slices = tuple(sorted(policy.slices))
     discover = np.array([surface_of(name) == "discover" for name in slices])
     fits = np.zeros((len(slices), len(admissions)))
@@ -75,7 +77,8 @@ def _stage(
     followers = np.array([upload.followers for upload in uploads], np.int64)
     commercial = np.array([upload.commercial for upload in uploads])
     reachable = discover[:, None] | (fits > 0)
-    return Stage(policy, slices, fits, reachable, followers, commercial, rng)
+    alike = platform.tools.catalogue.alike
+    return Stage(policy, slices, fits, reachable, followers, commercial, alike, rng)
 
 
 def _arrivals(count: int) -> Ints:

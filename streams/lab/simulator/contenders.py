@@ -13,7 +13,7 @@ from streams.core.units import MICROS
 from streams.lab.simulator.arrays import Bools, Floats, Ints
 from streams.lab.simulator.serving import UNLIMITED, Offer, Question, Servers
 from streams.lab.simulator.traffic import IMPRESSION, LIKE, NAMES, VIEW, EventBatch
-from streams.lab.simulator.world import World
+from streams.lab.simulator.world import World, prior_variances
 
 
 class StoppedPair(NamedTuple):
@@ -183,7 +183,7 @@ class Thompson(Ranking):
         """Return mean and standard deviation of each pair's mean value."""
         policy = self.world.policy
         specs = [spec for _, spec in sorted(policy.slices.items())]
-        variance = np.array([spec.prior_variance for spec in specs])[:, None] / MICROS
+        variance = prior_variances(policy)[:, None]
         prior = np.array([spec.prior_mean for spec in specs])[:, None] / MICROS
         prior = prior + policy.fit_value / MICROS * self.world.fits
         noise, views = self.tallies.noise(), self.tallies.views

@@ -5,16 +5,16 @@ The fold judges at checkpoints only, so what lies between two is added to the ro
 give the same receipts; the tests show it in every world.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import numpy as np
-from msgspec.structs import replace
 
 from streams.core.counters import COMPLETE_PERCENT, COUNTERS, STOPPED, Slice
-from streams.core.events import Admit, LogRecord
+from streams.core.events import LogRecord
 from streams.core.fold import fold
 from streams.core.receipts import Receipt
+from streams.core.serving import entries
 from streams.core.state import PartitionState
 from streams.core.units import MICROS
 from streams.lab.simulator.arrays import Bools, Ints
@@ -28,7 +28,7 @@ ONE_GENERATION: Final = 1 << 60
 
 
 class FoldedRule:
-    """Today's rule. Servers rank by the index of a pair's latest receipt, up to its allowance.
+    """The rule itself. Servers rank by score less price, up to the allowance, as feeds do.
 
     `receipts` has all of them in order.
     """
@@ -43,7 +43,7 @@ class FoldedRule:
         self._bulk = bulk
         self._videos = {name: place for place, name in enumerate(world.videos)}
         self._slices = {name: place for place, name in enumerate(world.slices)}
-        self._scores = np.zeros(world.shape)
+        self._scores = np.full(world.shape, -np.inf)
         self._allowance = np.zeros(world.shape, np.int64)
         self._tick = 0
         self._offset = 0
@@ -53,14 +53,11 @@ class FoldedRule:
     def admit(self, video: int) -> None:
         """Fold the video's control records."""
         self._state.load(self._world.videos[video], {})
-        self._fold(self.admission(video))
-
-    def admission(self, video: int) -> Sequence[LogRecord]:
-        """Return what the control plane says of the video."""
-        return self._world.admissions[video]
+        self._fold(self._world.admissions[video])
+        self._offer([video])
 
     def choose(self, question: Question) -> Ints:
-        """Show what the receipts offer."""
+        """Show what is open and worth its price."""
         offer = Offer(self._scores.copy(), self._allowance.copy())
         counts = self._servers.serve(offer, question)
         self.overdrawn += beyond(counts, offer, question)
@@ -74,6 +71,7 @@ class FoldedRule:
             self._learn_in_bulk(batch)
         else:
             self._fold([record_at(self._world, batch, at) for at in range(len(batch))])
+        self._offer(np.unique(batch.pair % len(self._world.videos)).tolist())
 
     def stopped(self) -> Bools:
         """Return which pairs stand stopped."""
@@ -94,20 +92,18 @@ class FoldedRule:
         for pair, start, end, total in zip(
             pairs, starts.tolist(), ends.tolist(), totals, strict=True
         ):
-            row = self._row(pair)
+            place, video = divmod(pair, len(self._world.videos))
+            slices, name = self._state.videos[self._world.videos[video]].slices, self._world.slices
+            at = start
+            if name[place] not in slices:
+                self._fold([record_at(self._world, batch, start)])  # the row begins
+                at = start + 1
+                total = (sums[end] - sums[at]).tolist()
+            row = slices[name[place]]
             if _passes(row, total):
                 _add(row, total)
             else:
-                self._step(row, batch, sums, (start, end))
-
-    def _row(self, pair: int) -> Slice:
-        place, video = divmod(pair, len(self._world.videos))
-        slices = self._state.videos[self._world.videos[video]].slices
-        name = self._world.slices[place]
-        row = slices.get(name)
-        if row is None:
-            row = slices[name] = Slice()
-        return row
+                self._step(row, batch, sums, (at, end))
 
     def _step(self, row: Slice, batch: EventBatch, sums: Ints, span: tuple[int, int]) -> None:
         """Go from checkpoint to checkpoint through the events of one pair."""
@@ -128,43 +124,42 @@ class FoldedRule:
             self._apply(receipt)
 
     def _apply(self, receipt: Receipt) -> None:
-        place = self._slices[receipt.slice], self._videos[receipt.video]
         self.decisions += 1
         self.receipts.append(receipt)
-        self._scores[place] = receipt.index / MICROS
-        self._allowance[place] = 0 if receipt.action == "stop" else receipt.allowance
-        if receipt.action == "stop":
-            pair = place[0] * len(self._world.videos) + place[1]
+        if receipt.action == "stop" and receipt.slice:
+            pair = self._slices[receipt.slice] * len(self._world.videos)
+            pair += self._videos[receipt.video]
             self.stops.append(StoppedPair(pair, self._tick, receipt.impressions))
 
-
-class EverySliceStarted(FoldedRule):
-    """Today's rule, but an admission starts every crowd that the video may reach."""
-
-    def admission(self, video: int) -> Sequence[LogRecord]:
-        """Return the admission with every reachable slice among its starts, best fits first."""
-        world = self._world
-        best = np.argsort(-world.fits[:, video], kind="stable")
-        names = [world.slices[place] for place in best if world.reachable[place, video]]
-        told = world.admissions[video]
-        return [replace(r, starts=names) if isinstance(r, Admit) else r for r in told]
+    def _offer(self, videos: Iterable[int]) -> None:
+        """Take over what feeds are told of these videos."""
+        outlook = self._state.outlook
+        assert outlook is not None
+        for video in videos:
+            name = self._world.videos[video]
+            state = self._state.videos[name]
+            if not state.judged:
+                continue
+            for slice_id, entry in entries(outlook, name, state, self._offset):
+                place = self._slices[slice_id], video
+                if entry.score is None:
+                    self._scores[place], self._allowance[place] = -np.inf, 0
+                    continue
+                net = entry.score - outlook.price(slice_id, state.row)
+                self._scores[place] = net / MICROS
+                self._allowance[place] = entry.allowance if net >= 0 else 0
 
 
 def running_sums(world: World, batch: EventBatch) -> Ints:
     """Return what the events before each place add to `COUNTERS`, one column a counter."""
-    weights = world.policy.weights
     kinds = np.arange(len(NAMES))[:, None] == batch.kind
     durations = world.durations_ms[batch.pair % len(world.videos)]
     viewed = kinds[VIEW]
     completed = viewed & (batch.watch_ms * 100 >= durations * COMPLETE_PERCENT)
-    watched = weights.watch * np.minimum(batch.watch_ms, durations) // durations
-    buttons = np.array([getattr(weights, name) for name in NAMES[LIKE:]])
-    value = viewed * watched + completed * weights.complete
-    value = value + buttons @ kinds[LIKE:]
-    square = value * value // MICROS
+    ratio = viewed * (np.minimum(batch.watch_ms, durations) * MICROS // durations)
     feedback = (*kinds[:LIKE], viewed * batch.watch_ms, completed, *kinds[LIKE:])
     sums = np.zeros((len(batch) + 1, len(COUNTERS)), np.int64)
-    np.cumsum(np.column_stack((*feedback, value, square)), axis=0, out=sums[1:])
+    np.cumsum(np.column_stack((*feedback, ratio, ratio * ratio // MICROS)), axis=0, out=sums[1:])
     return sums
 
 
@@ -189,6 +184,7 @@ def _checkpoint(row: Slice, sums: Ints, at: int, end: int) -> int:
 
 
 def _add(row: Slice, more: list[int]) -> None:
+    row.weighed = None
     for name, count in zip(COUNTERS, more, strict=True):
         if count:
             setattr(row, name, getattr(row, name) + count)

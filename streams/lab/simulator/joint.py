@@ -14,7 +14,7 @@ from streams.lab.simulator.contenders import Ranking
 from streams.lab.simulator.serving import Question, Servers
 from streams.lab.simulator.tastes import shipped_correlation
 from streams.lab.simulator.traffic import EventBatch
-from streams.lab.simulator.world import World, per_slice
+from streams.lab.simulator.world import World, per_slice, prior_variances
 
 LEARN_TICKS: Final = 10
 PRIOR_VIDEOS: Final = 30
@@ -74,8 +74,8 @@ class LearnedPosterior(JointPosterior):
     def __init__(self, world: World, servers: Servers, seed: int) -> None:
         super().__init__(world, servers, seed)
         policy = world.policy
-        spreads = np.sqrt(per_slice(policy, "prior_variance"))
-        self._first = shipped_correlation(policy) * np.outer(spreads, spreads)
+        spreads = np.sqrt(prior_variances(policy))
+        self._first = shipped_correlation(world.slices, world.alike) * np.outer(spreads, spreads)
         self._shipped = per_slice(policy, "prior_mean")[:, None] + (
             policy.fit_value / MICROS * world.fits
         )

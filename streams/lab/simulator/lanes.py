@@ -5,7 +5,6 @@ from typing import Final
 
 import numpy as np
 
-from streams.core.events import Admit
 from streams.core.units import surface_of
 from streams.lab.simulator.arrays import Bools, Floats, Ints
 from streams.lab.simulator.contenders import StoppedPair, Tallies
@@ -40,11 +39,9 @@ class Lanes(ABC):
         self._stopped = np.zeros(world.shape, np.bool_)
 
     def admit(self, video: int) -> None:
-        """Open the crowds that the admission names."""
-        for record in self.world.admissions[video]:
-            if isinstance(record, Admit):
-                for name in record.starts:
-                    self.start(self.world.slices.index(name), video)
+        """Open the first crowds."""
+        for place in self.world.first_crowds(video):
+            self.start(place, video)
 
     def choose(self, question: Question) -> Ints:
         """Show what is open, best score first."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from streams.lab.simulator.contenders import AlwaysWiden, Contender, Oracle, Thompson
-from streams.lab.simulator.folded import EverySliceStarted, FoldedRule
+from streams.lab.simulator.folded import FoldedRule
 from streams.lab.simulator.joint import JointPosterior, LearnedPosterior
 from streams.lab.simulator.lanes import PeekingZ, TrafficPools
 from streams.lab.simulator.serving import KnowingServers, LaggingServers, Servers
@@ -17,7 +17,6 @@ CONTENDERS: Final[Mapping[str, Callable[[World, Servers, int], Contender]]] = {
     "always-widen": AlwaysWiden,
     "thompson": Thompson,
     "rule": lambda world, servers, _: FoldedRule(world, servers),
-    "rule-all-started": lambda world, servers, _: EverySliceStarted(world, servers),
     "joint-learned": LearnedPosterior,
     "joint-true": JointPosterior,
 }

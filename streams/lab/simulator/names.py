@@ -15,7 +15,7 @@ WORLD_NAMES: Final = (
 Regime = Literal["rich", "middle", "scarce", "crowded"]
 REGIME_NAMES: Final[tuple[Regime, ...]] = get_args(Regime)
 CONTENDER_NAMES: Final = (
-    "oracle", "ladder", "peeking-z", "always-widen", "thompson", "rule", "rule-all-started",
+    "oracle", "ladder", "peeking-z", "always-widen", "thompson", "rule",
     "joint-learned", "joint-true",
 )  # fmt: skip
 SERVER_NAMES: Final = ("knowing", "lagging")

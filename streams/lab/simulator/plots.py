@@ -18,7 +18,6 @@ COLOURS: Final = {
     "always-widen": "#ccb974",
     "thompson": "#64b5cd",
     "rule": "#4c72b0",
-    "rule-all-started": "#1f3a68",
     "joint-learned": "#55a868",
     "joint-true": "#2d6a3e",
 }

@@ -3,7 +3,7 @@
 Each draws target means; where a target lies beyond what viewers can do, the nearest is taken.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,7 +12,7 @@ import numpy as np
 from streams.core.events import Policy
 from streams.core.units import MICROS, surface_of
 from streams.lab.simulator.arrays import Bools, Floats, Ints
-from streams.lab.simulator.world import Fakes, Habits, Tastes, per_slice
+from streams.lab.simulator.world import Fakes, Habits, Tastes, per_slice, prior_variances
 
 PHASES: Final = 8
 LATE: Final = Habits(lost=0.10, button_ticks=8)
@@ -28,6 +28,7 @@ class Stage:
     reachable: Bools
     followers: Ints
     commercial: Bools
+    alike: Mapping[tuple[str, str], float]  # what the catalogue says of neighbours
     rng: np.random.Generator
 
     @property
@@ -39,7 +40,7 @@ class Stage:
     @property
     def spreads(self) -> Floats:
         """The policy's standard deviation of true means, by slice."""
-        return np.sqrt(per_slice(self.policy, "prior_variance"))
+        return np.sqrt(prior_variances(self.policy))
 
     def correlated(self, correlation: Floats) -> Floats:
         """Return deviations of unit variance, correlated between the slices of a video."""
@@ -54,7 +55,7 @@ def draw_independent(stage: Stage) -> Tastes:
 
 def draw_correlated(stage: Stage) -> Tastes:
     """Let crowds agree as far as the catalogue calls them neighbours; the priors are true."""
-    return _gaussian(stage, shipped_correlation(stage.policy))
+    return _gaussian(stage, shipped_correlation(stage.slices, stage.alike))
 
 
 def draw_hidden(stage: Stage) -> Tastes:
@@ -68,7 +69,7 @@ def draw_wrong_priors(stage: Stage) -> Tastes:
     """Move the truth off the catalogue: means by 0.06 (one sd), variances up to a factor of two."""
     shifts = 0.06 * stage.rng.standard_normal(len(stage.slices))
     scales = np.exp2(stage.rng.uniform(-0.5, 0.5, len(stage.slices)))
-    correlation = shipped_correlation(stage.policy)
+    correlation = shipped_correlation(stage.slices, stage.alike)
     spreads = stage.spreads * scales
     expected = stage.expected + shifts[:, None]
     targets = expected + spreads[:, None] * stage.correlated(correlation)
@@ -140,19 +141,14 @@ WORLDS: Final[Mapping[str, Callable[[Stage], Tastes]]] = {
 """Every world by its name on the command line."""
 
 
-def shipped_correlation(policy: Policy) -> Floats:
+def shipped_correlation(names: Sequence[str], alike: Mapping[tuple[str, str], float]) -> Floats:
     """Return the correlation nearest to the catalogue's neighbours.
 
     Neighbours are no correlation: some eigenvalues are negative. Those are cut off, and the
     diagonal is made one again.
     """
-    names = sorted(policy.slices)
-    raw = np.eye(len(names))
-    for row, name in enumerate(names):
-        for other, weight in policy.slices[name].neighbours.items():
-            column = names.index(other)
-            alike = weight / MICROS
-            raw[row, column] = raw[column, row] = max(raw[row, column], alike)
+    raw = np.array([[alike.get((one, other), 0.0) for other in names] for one in names])
+    raw += np.eye(len(names))
     values, vectors = np.linalg.eigh(raw)
     nearest = (vectors * np.maximum(values, 1e-3)) @ vectors.T
     scale = np.sqrt(np.diag(nearest))

@@ -1,5 +1,6 @@
 """One simulated platform: its videos, audiences, slots, and the truth that no contender sees."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -18,6 +19,7 @@ CROWD: Final[dict[Regime, int]] = {"rich": 1, "middle": 1, "scarce": 1, "crowded
 
 TICKS: Final = 200
 TICK_MS: Final = 1_000
+FIRST_PUBLIC: Final = 2
 SCALE: Final = 250
 """A slice has its reach over this many viewers: about 400,000 impressions a video, all slices."""
 
@@ -82,6 +84,7 @@ class World:
     rates: Rates[Floats]
     means: Floats
     tastes: Tastes
+    alike: Mapping[tuple[str, str], float]  # pairs of slices, as the catalogue says
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -97,6 +100,13 @@ class World:
     def public(self) -> Bools:
         """Which slices belong to the public, and not to a creator's followers."""
         return np.array([surface_of(name) != "following" for name in self.slices])
+
+    def first_crowds(self, video: int) -> list[int]:
+        """Return the first crowds of a video: its followers, its city, the two best fits."""
+        public = np.array([surface_of(name) == "discover" for name in self.slices])
+        fits, reachable = self.fits[:, video], self.reachable[:, video]
+        best = np.argsort(-np.where(public & reachable, fits, -1), kind="stable")[:FIRST_PUBLIC]
+        return [*np.flatnonzero(reachable & ~public).tolist(), *best.tolist()]
 
     def phases(self, tick: int) -> Ints:
         """Return the phase of each video."""
@@ -116,6 +126,12 @@ class World:
     def slots_at(self, tick: int) -> Ints:
         """Return the slots of each slice in one tick."""
         return (tick + 1) * self.slots // self.ticks - tick * self.slots // self.ticks
+
+
+def prior_variances(policy: Policy) -> Floats:
+    """Return the variance of true means that the policy expects in each slice, by id."""
+    loadings = np.array([spec.loadings for _, spec in sorted(policy.slices.items())]) / MICROS
+    return np.asarray(per_slice(policy, "own_variance") + (loadings**2).sum(axis=1))
 
 
 def per_slice(policy: Policy, field: str) -> Floats:

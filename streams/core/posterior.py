@@ -1,0 +1,244 @@
+"""What feedback says: one posterior of a video's value over all slices, and the index of each pair.
+
+A video is worth different things to different crowds, but not independently: three unknown tastes
+of the video, each of unit variance, move all slices by the policy's loadings, and each slice has a
+part of its own (a factor model). So what one crowd thinks moves what is expected of the others.
+
+All arguments and results are integers, and so is the arithmetic between: the same inputs give the
+same bytes on every machine. Values, means and standard deviations are micro-units of value per
+view, variances micro-units of value squared. Rounding is towards minus infinity.
+"""
+
+from collections.abc import Mapping
+from math import isqrt
+from typing import Final, NamedTuple
+
+from streams.core.boundary import psi
+from streams.core.counters import Slice, Weighed
+from streams.core.events import Policy, SlicePolicy, Weights
+from streams.core.units import MICROS
+
+UNIT: Final = 10**12
+"""One, in the scale of factor sums: fine enough for 2 micro-units in any mean."""
+
+
+class Sums(NamedTuple):
+    """Factor sums of a video: everything that its slices say about its three tastes.
+
+    The symmetric matrix `A = I + sum of w L L'` by rows of its upper triangle, and
+    `b = sum of w (y - m) L`, both in units of 10^-12; `w` is views / (noise + views x own variance)
+    of a slice, `L` its loadings, `y` the mean value of its views and `m` what was expected before.
+    """
+
+    a11: int = UNIT
+    a12: int = 0
+    a13: int = 0
+    a22: int = UNIT
+    a23: int = 0
+    a33: int = UNIT
+    b1: int = 0
+    b2: int = 0
+    b3: int = 0
+
+
+class Tastes(NamedTuple):
+    """Posterior of a video's three tastes, unreduced: cofactors of A, determinant, and g = cof b.
+
+    Their mean is g / det, their covariance the cofactors / det.
+    """
+
+    c11: int
+    c12: int
+    c13: int
+    c22: int
+    c23: int
+    c33: int
+    det: int
+    g1: int
+    g2: int
+    g3: int
+
+
+class Estimate(NamedTuple):
+    """Posterior mean and standard deviation, the index, and the noise variance they rest on."""
+
+    mean: int
+    sd: int
+    score: int  # the index
+    noise: int
+
+
+def value_of(row: Slice, weights: Weights) -> int:
+    """Return what the feedback of a row was worth to its viewers, summed."""
+    return weights.watch * row.ratio_sum // MICROS + _buttons_value(row, weights)
+
+
+def weigh(policy: Policy, spec: SlicePolicy, row: Slice, fit: int) -> Weighed:
+    """Return what the views of one slice say; `row` has at least one.
+
+    `fit` is how well the video's tags match the slice, micro-units.
+    """
+    views = row.views
+    value = value_of(row, policy.weights)
+    mean = value // views
+    noise = _noise(policy, spec, row)
+    scale = noise + views * spec.own_variance
+    weight = views * UNIT // scale
+    pull = weight * (mean - expected(policy, spec, fit))
+    return Weighed(policy, views, value, mean, noise, scale, weight, pull)
+
+
+def expected(policy: Policy, spec: SlicePolicy, fit: int) -> int:
+    """Return the mean before any view: the slice's, raised by how well the tags fit."""
+    return spec.prior_mean + policy.fit_value * fit // MICROS
+
+
+def weighed(policy: Policy, slice_id: str, row: Slice, fits: Mapping[str, int]) -> Weighed:
+    """Return `weigh` of a row, computed once for what it holds."""
+    known = row.weighed
+    if known is None or known.policy is not policy:
+        fit = fits.get(slice_id, 0)
+        known = row.weighed = weigh(policy, policy.slices[slice_id], row, fit)
+    return known
+
+
+def sum_factors(policy: Policy, slices: Mapping[str, Slice], fits: Mapping[str, int]) -> Sums:
+    """Return the factor sums of a video over all its slices with views; their order is nothing."""
+    a11 = a12 = a13 = a22 = a23 = a33 = b1 = b2 = b3 = 0
+    specs = policy.slices
+    for slice_id, row in slices.items():
+        if not row.views or slice_id not in specs:
+            continue
+        l1, l2, l3 = specs[slice_id].loadings
+        known = row.weighed
+        if known is None or known.policy is not policy:
+            known = weighed(policy, slice_id, row, fits)
+        w, pull = known.weight, known.pull
+        w1 = w * l1
+        w2 = w * l2
+        a11 += w1 * l1
+        a12 += w1 * l2
+        a13 += w1 * l3
+        a22 += w2 * l2
+        a23 += w2 * l3
+        a33 += w * l3 * l3
+        b1 += pull * l1
+        b2 += pull * l2
+        b3 += pull * l3
+    return Sums(
+        UNIT + a11 // MICROS,
+        a12 // MICROS,
+        a13 // MICROS,
+        UNIT + a22 // MICROS,
+        a23 // MICROS,
+        UNIT + a33 // MICROS,
+        b1 // MICROS,
+        b2 // MICROS,
+        b3 // MICROS,
+    )
+
+
+def solve(sums: Sums) -> Tastes:
+    """Return the posterior of the tastes, by cofactors: no fraction is rounded on the way."""
+    a11, a12, a13, a22, a23, a33, b1, b2, b3 = sums
+    c11 = a22 * a33 - a23 * a23
+    c12 = a13 * a23 - a12 * a33
+    c13 = a12 * a23 - a13 * a22
+    c22 = a11 * a33 - a13 * a13
+    c23 = a12 * a13 - a11 * a23
+    c33 = a11 * a22 - a12 * a12
+    return Tastes(
+        c11,
+        c12,
+        c13,
+        c22,
+        c23,
+        c33,
+        a11 * c11 + a12 * c12 + a13 * c13,
+        c11 * b1 + c12 * b2 + c13 * b3,
+        c12 * b1 + c22 * b2 + c23 * b3,
+        c13 * b1 + c23 * b2 + c33 * b3,
+    )
+
+
+def estimate(spec: SlicePolicy, base: int, seen: Weighed | None, tastes: Tastes) -> Estimate:
+    """Return posterior and index of the mean value per view of a video in one slice.
+
+    `base` is the mean before any view (`expected`), `seen` what the slice's own views say.
+
+    With f and V = A^-1 the mean and covariance of the tastes, n own / (noise + n own) = h:
+    mean = base + L f + h (y - base - L f), variance = own (1 - h) + (1 - h)^2 L' V L (the
+    conditional normal of a factor model, e.g. Rasmussen & Williams 2006, 2.7, by the matrix
+    inversion lemma). The index is that of a one-armed bandit with `horizon` impressions to come:
+    mean + sd psi(variance horizon / noise) (Brezzi & Lai 2002, Optimal learning and
+    experimentation in bandit problems, J. Economic Dynamics & Control 27, with the horizon
+    1 / -ln(discount) replaced by the policy's).
+    """
+    l1, l2, l3 = spec.loadings
+    det = tastes.det
+    shift = (l1 * tastes.g1 + l2 * tastes.g2 + l3 * tastes.g3) // det
+    c1 = l1 * tastes.c11 + 2 * (l2 * tastes.c12 + l3 * tastes.c13)
+    common = l1 * c1 + l2 * (l2 * tastes.c22 + 2 * l3 * tastes.c23) + l3 * l3 * tastes.c33
+    common = common * UNIT // (det * MICROS)
+    mean, own = base + shift, spec.own_variance
+    if seen is None:
+        noise, variance = spec.noise_variance, own + common
+    else:
+        noise, scale = seen.noise, seen.scale
+        mean += seen.views * own * (seen.mean - mean) // scale
+        variance = own * noise // scale + noise * noise * common // (scale * scale)
+    sd = isqrt(variance * MICROS)
+    score = mean + sd * psi(variance * spec.horizon * MICROS // noise) // MICROS
+    return Estimate(mean, sd, score, noise)
+
+
+def _buttons_value(row: Slice, weights: Weights) -> int:
+    return (
+        weights.complete * row.completes
+        + weights.like * row.likes
+        + weights.comment * row.comments
+        + weights.share * row.shares
+        + weights.follow * row.follows
+        + weights.hide * row.hides
+        + weights.report * row.reports
+        + weights.order * row.orders
+    )
+
+
+def _noise(policy: Policy, spec: SlicePolicy, row: Slice) -> int:
+    """Return the variance of one view's value: that of these views, shrunk towards the slice's.
+
+    `noise_views` is the weight of the slice's noise in views (mean of a scaled inverse chi square,
+    Gelman et al., Bayesian Data Analysis, 2.6); at least `noise_floor`.
+    """
+    weight = policy.noise_views
+    spread = row.views * _spread(policy, row)
+    shrunk = (weight * spec.noise_variance + spread) // (weight + row.views)
+    return max(shrunk, policy.noise_floor)
+
+
+def _spread(policy: Policy, row: Slice) -> int:
+    """Return the variance of a view's value among these views.
+
+    That of watching, plus w^2 p (1 - p) of each button (pressed by a share p of the views, as if
+    apart from each other), plus twice `noise_cross` times both means: who watches on presses more.
+    """
+    weights, views = policy.weights, row.views
+    ratio = row.ratio_sum // views
+    watching = max(row.ratio_sq // views - ratio * ratio // MICROS, 0)
+    spread = weights.watch * weights.watch // MICROS * watching // MICROS
+    for worth, count in (
+        (weights.complete, row.completes),
+        (weights.like, row.likes),
+        (weights.comment, row.comments),
+        (weights.share, row.shares),
+        (weights.follow, row.follows),
+        (weights.hide, row.hides),
+        (weights.report, row.reports),
+        (weights.order, row.orders),
+    ):
+        if count:
+            pressed = min(count, views)
+            spread += worth * worth // MICROS * pressed * (views - pressed) // (views * views)
+    together = weights.watch * ratio // MICROS * (_buttons_value(row, weights) // views)
+    return spread + max(2 * policy.noise_cross * (together // MICROS) // MICROS, 0)
