@@ -18,9 +18,6 @@ from streams.core.stages import SliceStage, VideoStage
 from streams.core.units import NEVER
 
 _encode: Final = msgspec.json.Encoder().encode
-_decode_slice: Final = msgspec.json.Decoder(
-    tuple[int, list[int]] | tuple[int, list[int], list[int]]
-).decode
 DIGEST_MODULUS: Final = (1 << 127) - 1
 
 SLICE_STAGES: Final[tuple[SliceStage, ...]] = ("idle", "active", "held", "stopped")
@@ -142,6 +139,15 @@ class VideoState:
         self.scores: dict[str, int] = {}
 
 
+class _StoredSlice(msgspec.Struct, array_like=True):
+    version: int
+    counters: list[int]
+    kept: list[int] = []
+
+
+_decode_slice: Final = msgspec.json.Decoder(_StoredSlice).decode
+
+
 def encode_slice(row: Slice) -> bytes:
     """Return the stored spelling of a slice's row.
 
@@ -157,15 +163,15 @@ def encode_slice(row: Slice) -> bytes:
 def decode_slice(raw: bytes) -> Slice:
     """Return the row that `encode_slice` spelled; `ValueError` if it did not spell this."""
     try:
-        version, counters, *kept = _decode_slice(raw)
-        _require(version, counters, COUNTERS)
-        _require(version, [value for part in kept for value in part], DISTRIBUTION)
-        row = Slice(*counters)
-        for part in kept:
-            for name, value in zip(DISTRIBUTION, part, strict=False):
-                setattr(row, name, value)
-    except (msgspec.DecodeError, TypeError) as error:
+        stored = _decode_slice(raw)
+        _require(stored.version, stored.counters, COUNTERS)
+        _require(stored.version, stored.kept, DISTRIBUTION)
+    except msgspec.DecodeError as error:
         raise ValueError(str(error)) from None
+    row = Slice()
+    for names, values in ((COUNTERS, stored.counters), (DISTRIBUTION, stored.kept)):
+        for name, value in zip(names, values, strict=False):
+            setattr(row, name, value)
     return row
 
 

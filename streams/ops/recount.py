@@ -19,7 +19,6 @@ from streams.core.events import (
     View,
 )
 from streams.core.partitioner import partition_of
-from streams.core.rule import DEFAULT_WEIGHTS
 from streams.core.units import MICROS, SLICES_PER_VIDEO
 
 Counts = dict[tuple[str, str], dict[str, int]]  # (video, slice) -> counter -> value
@@ -38,15 +37,13 @@ class Recount:
         self._any_like: defaultdict[int, set[tuple[str, str]]] = defaultdict(set)
         self._strays: Counter[str] = Counter()  # slices outside the policy, by video
         self._known: Container[str] = ()  # slices of the policy in force
-        self._weights = DEFAULT_WEIGHTS
         self._policy_seq = -1
 
     def add(self, event: LogRecord, offset: int) -> None:
         """Count one event."""
         if isinstance(event, Policy):
             if event.seq > self._policy_seq:
-                self._policy_seq, self._weights = event.seq, event.weights
-                self._known = event.slices
+                self._policy_seq, self._known = event.seq, event.slices
             return
         if isinstance(event, ControlRecord):
             return
@@ -136,27 +133,18 @@ class Recount:
     def _count(self, event: InteractionRecord, slice_id: str) -> None:
         counts = self.counts.setdefault((event.video, slice_id), dict.fromkeys(COUNTERS, 0))
         kind = type(event).__name__.lower()
-        values = []
-        sign = 1
         if isinstance(event, View):
             counts["views"] += 1
             counts["watch_ms"] += event.watch_ms
-            watched = min(event.watch_ms, event.duration_ms)
-            value = self._weights.watch * watched // event.duration_ms
+            share = min(event.watch_ms, event.duration_ms) * MICROS // event.duration_ms
+            counts["ratio_sum"] += share
+            counts["ratio_sq"] += share * share // MICROS
             if event.watch_ms * 100 >= event.duration_ms * 95:
                 counts["completes"] += 1
-                value += self._weights.complete
-            values.append(value)
         elif isinstance(event, Unlike):
             counts["likes"] -= 1
-            sign = -1
-            values.append(self._weights.like)
         else:
             counts[f"{kind}s"] += 1
-            values.append(getattr(self._weights, kind, 0))
-        for value in values:
-            counts["value_sum"] += sign * value
-            counts["value_sq"] += sign * (value * value // MICROS)
 
 
 def _is_liked(acts: Iterable[str]) -> bool:

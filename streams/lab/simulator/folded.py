@@ -87,18 +87,15 @@ class FoldedRule:
         sums = running_sums(self._world, batch)
         starts = np.flatnonzero(np.diff(batch.pair, prepend=-1))
         ends = np.append(starts[1:], len(batch))
-        totals = (sums[ends] - sums[starts]).tolist()
         pairs = batch.pair[starts].tolist()
-        for pair, start, end, total in zip(
-            pairs, starts.tolist(), ends.tolist(), totals, strict=True
-        ):
+        for pair, start, end in zip(pairs, starts.tolist(), ends.tolist(), strict=True):
             place, video = divmod(pair, len(self._world.videos))
             slices, name = self._state.videos[self._world.videos[video]].slices, self._world.slices
             at = start
             if name[place] not in slices:
                 self._fold([record_at(self._world, batch, start)])  # the row begins
                 at = start + 1
-                total = (sums[end] - sums[at]).tolist()
+            total = (sums[end] - sums[at]).tolist()
             row = slices[name[place]]
             if _passes(row, total):
                 _add(row, total)
