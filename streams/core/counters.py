@@ -6,10 +6,11 @@ Both lists only ever grow at their ends: a row that is shorter has the defaults 
 own row is an array of its version and `VIDEO_FIELDS`.
 """
 
+from array import array
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from operator import attrgetter
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -110,21 +111,30 @@ _decode_video: Final = msgspec.json.Decoder(Video).decode
 _decode_parts: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
+class Told(NamedTuple):
+    """What feeds know of a video: its open slices, best before any view first, and their scores."""
+
+    outlook: object  # in force when they were told
+    slices: tuple[str, ...]
+    scores: "array[int]"
+
+
 class VideoState:
     """One video in memory: its own row and its slices' rows.
 
-    `judged` tells that its scores moved since they were last taken, `scores` what was last said of
-    each slice; neither is stored, and nothing that is stored depends on them.
+    What feeds were told of it (`told`), and whether it was judged or controlled since: neither is
+    stored, and nothing that is stored depends on them.
     """
 
     __slots__ = (
+        "controlled",
         "judged",
         "row",
         "row_digest",
         "row_epoch",
         "row_salt",
-        "scores",
         "slices",
+        "told",
         "touched",
     )
 
@@ -135,8 +145,9 @@ class VideoState:
         self.row_digest = 0  # as `Slice.digest`
         self.row_salt = 0  # as `Slice.salt`
         self.touched = -1  # latest epoch in which any row changed
-        self.judged = True
-        self.scores: dict[str, int] = {}
+        self.judged = False
+        self.controlled = False
+        self.told: Told | None = None
 
 
 class _StoredSlice(msgspec.Struct, array_like=True):

@@ -85,7 +85,7 @@ class Distribution:
             case Takedown():
                 self._close("takedown", "takedown", move="stop", stages=(ACTIVE, HELD))
         self.video.row.seq = record.seq
-        self.video.judged = True
+        self.video.judged = self.video.controlled = True
         self.partition.touch_video(self.video_id, self.video)
 
     def meet(self, slice_id: str, row: Slice) -> None:

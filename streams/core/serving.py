@@ -1,9 +1,10 @@
 """What feeds are told: the score of each slice that is open to a video, and what may be shown."""
 
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
-from streams.core.counters import ACTIVE, IDLE, Slice, VideoState
+from streams.core.counters import ACTIVE, IDLE, Slice, Told, VideoState
 from streams.core.outlook import Outlook
 from streams.core.posterior import solve, sum_factors
 from streams.core.rule import allowance_of, estimate_in
@@ -11,6 +12,8 @@ from streams.core.units import surface_of
 
 STEP: Final = 1_000
 """A score that moved by less (micro-units of value) is not said again."""
+_MOST: Final = (1 << 31) - 1
+_SHOWN: Final = frozenset((IDLE, ACTIVE))
 
 
 class Entry(NamedTuple):
@@ -32,27 +35,25 @@ class Entry(NamedTuple):
 
 
 def entries(
-    outlook: Outlook, video: str, state: VideoState, offset: int
+    outlook: Outlook, video: str, state: VideoState, touched: Sequence[str], offset: int
 ) -> Iterator[tuple[str, Entry]]:
-    """Yield slice and entry of everything about a video that feeds were not told yet.
+    """Yield slice and entry of what feeds were not told yet of a video.
 
-    All open slices are scored again if the video was judged since the last call. Changes
-    `state.scores` and `state.judged`, which nothing that is stored depends on.
+    All open slices are scored again if the video was judged since the last call; beside what moved
+    then, the slices in `touched` are told, whose rows changed. Changes `state.told`,
+    `state.judged` and `state.controlled`, which nothing that is stored depends on.
     """
-    told = state.scores
-    now = _scores(outlook, state) if state.judged else told
-    state.scores, state.judged = now, False
+    if state.judged:
+        scores, gone = _scored_again(outlook, state, touched)
+    else:
+        scores, gone = _as_told(outlook, state, touched), []
+    for slice_id in gone:
+        yield slice_id, Entry(video, offset, None)
     due = owed(outlook, state)
     row = state.row
-    deadline = row.admitted + outlook.policy.guarantee_ms
-    for slice_id, score in now.items():
+    deadline = row.admitted + outlook.policy.guarantee_ms if due else 0
+    for slice_id, score in scores.items():
         counted = state.slices.get(slice_id)
-        before = told.get(slice_id)
-        changed = counted is not None and counted.epoch == state.touched
-        if before is not None and abs(score - before) < STEP:
-            now[slice_id] = before  # small moves must not add up unsaid
-            if not changed:
-                continue
         yield (
             slice_id,
             Entry(
@@ -67,8 +68,6 @@ def entries(
                 due.get(slice_id, 0),
             ),
         )
-    for slice_id in told.keys() - now.keys():
-        yield slice_id, Entry(video, offset, None)
 
 
 def owed(outlook: Outlook, state: VideoState) -> dict[str, int]:
@@ -83,29 +82,74 @@ def owed(outlook: Outlook, state: VideoState) -> dict[str, int]:
     for slice_id, row in state.slices.items():
         if surface_of(slice_id) != "following":
             left -= row.impressions
+            if left <= 0:
+                return {}
     due: dict[str, int] = {}
     count = outlook.policy.guarantee_slices
     each = -(-state.row.guarantee // count)
-    for prospect in outlook.prospects(state.row):
-        row = state.slices.get(prospect.slice) or Slice()
+    for slice_id in _opened(outlook, state):
+        row = state.slices.get(slice_id) or Slice()
         if left <= 0 or not count:
             break
-        if surface_of(prospect.slice) == "following" or row.status not in {IDLE, ACTIVE}:
+        if surface_of(slice_id) == "following" or row.status not in {IDLE, ACTIVE}:
             continue
         count -= 1
         if (here := min(each - row.impressions, left)) > 0:
-            due[prospect.slice] = here
+            due[slice_id] = here
             left -= here
     return due
 
 
-def _scores(outlook: Outlook, state: VideoState) -> dict[str, int]:
-    """Return the score of every slice that is open to a video."""
-    policy = outlook.policy
+def _opened(outlook: Outlook, state: VideoState) -> Sequence[str]:
+    """Return the slices that are open to a video, best before any view first."""
+    told = state.told
+    if told is not None and told.outlook is outlook and not state.controlled:
+        return told.slices
+    return [prospect.slice for prospect in outlook.prospects(state.row)]
+
+
+def _scored_again(
+    outlook: Outlook, state: VideoState, touched: Sequence[str]
+) -> tuple[dict[str, int], Iterable[str]]:
+    """Return the scores to tell after a judgement, and the slices that are not open any more."""
+    before, slices = state.told, _opened(outlook, state)
+    policy, rows = outlook.policy, state.slices
+    tastes = solve(sum_factors(policy, rows, state.row.fits))
+    told = {} if before is None else dict(zip(before.slices, before.scores, strict=True))
+    scores: dict[str, int] = {}
+    now = {}
+    for slice_id in slices:
+        row = rows.get(slice_id)
+        if row is not None and row.status not in _SHOWN:
+            continue
+        score = _bounded(estimate_in(policy, state, slice_id, tastes).score)
+        known = told.get(slice_id)
+        if known is not None and abs(score - known) < STEP:
+            score = known  # small moves must not add up unsaid
+            if slice_id not in touched:
+                now[slice_id] = score
+                continue
+        now[slice_id] = scores[slice_id] = score
+    gone = {*told, *touched}.difference(now)
+    state.told = Told(outlook, tuple(now), array("i", now.values()))
+    state.judged = state.controlled = False
+    return scores, sorted(gone)
+
+
+def _as_told(outlook: Outlook, state: VideoState, touched: Sequence[str]) -> dict[str, int]:
+    """Return the scores of touched slices that may be shown: as told, or as they are."""
+    told, policy = state.told, outlook.policy
+    shown = [name for name in touched if state.slices[name].status == ACTIVE]
+    if told is not None and told.outlook is outlook:
+        at = {name: told.slices.index(name) for name in shown if name in told.slices}
+        return {name: told.scores[place] for name, place in at.items()}
     tastes = solve(sum_factors(policy, state.slices, state.row.fits))
-    scores = {}
-    for prospect in outlook.prospects(state.row):
-        row = state.slices.get(prospect.slice)
-        if row is None or row.status in {IDLE, ACTIVE}:
-            scores[prospect.slice] = estimate_in(policy, state, prospect.slice, tastes).score
-    return scores
+    return {
+        name: _bounded(estimate_in(policy, state, name, tastes).score)
+        for name in shown
+        if name in policy.slices
+    }
+
+
+def _bounded(index: int) -> int:
+    return max(min(index, _MOST), -_MOST)

@@ -1,5 +1,6 @@
 """What one partition's fold remembers: videos in memory, the window, the policy, changed rows."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
@@ -19,6 +20,7 @@ from streams.core.counters import (
 from streams.core.events import InteractionRecord, LogRecord, Policy, VideoControl
 from streams.core.outlook import Outlook
 from streams.core.partitioner import partition_of
+from streams.core.serving import Entry, entries
 from streams.core.window import Window
 
 _encode_policy: Final = msgspec.json.Encoder().encode
@@ -43,6 +45,7 @@ class Changes(NamedTuple):
     epoch: int
     rows: dict[str, dict[str, bytes]]  # video -> field -> stored spelling
     meta: Meta
+    entries: dict[str, list[Entry]]  # slice -> what feeds are to be told of it
 
 
 class PartitionState:
@@ -130,11 +133,13 @@ class PartitionState:
         self.outlook = Outlook(policy)
         self._policy_raw = _encode_policy(policy)
 
-    def take_changes(self) -> Changes:
+    def take_changes(self, offset: int | None = None) -> Changes:
         """Return what changed since the last call and begin the next epoch.
 
-        The caller stores it and then says so with `stored`.
+        The caller stores it and then says so with `stored`. With the offset of the last record
+        folded, also what feeds are to be told.
         """
+        told = self._entries(offset) if offset is not None and self.outlook else {}
         rows: dict[str, dict[str, bytes]] = {}
         digest = self.digest
         for video, state, field, row in self.changed:
@@ -158,7 +163,24 @@ class PartitionState:
         self.changed = []
         epoch = self.epoch
         self.epoch += 1
-        return Changes(epoch, rows, Meta(self.event_time, f"{self.digest:032x}", self._policy_raw))
+        meta = Meta(self.event_time, f"{self.digest:032x}", self._policy_raw)
+        return Changes(epoch, rows, meta, told)
+
+    def _entries(self, offset: int) -> dict[str, list[Entry]]:
+        """Return what feeds are to be told of the videos that changed, by slice."""
+        assert self.outlook is not None
+        touched: dict[str, list[str]] = {}
+        states: dict[str, VideoState] = {}
+        for video, state, field, row in self.changed:
+            states[video] = state
+            fields = touched.setdefault(video, [])
+            if row is not None:
+                fields.append(field)
+        told: defaultdict[str, list[Entry]] = defaultdict(list)
+        for video, state in states.items():
+            for slice_id, entry in entries(self.outlook, video, state, touched[video], offset):
+                told[slice_id].append(entry)
+        return dict(told)
 
     def stored(self, epoch: int) -> None:
         """Note that the changes of `epoch` and all earlier ones are stored."""

@@ -137,7 +137,7 @@ class FoldedRule:
             state = self._state.videos[name]
             if not state.judged:
                 continue
-            for slice_id, entry in entries(outlook, name, state, self._offset):
+            for slice_id, entry in entries(outlook, name, state, (), self._offset):
                 place = self._slices[slice_id], video
                 if entry.score is None:
                     self._scores[place], self._allowance[place] = -np.inf, 0
