@@ -1,7 +1,7 @@
 """What feeds are told: the score of each slice that is open to a video, and what may be shown."""
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from streams.core.counters import ACTIVE, IDLE, Slice, Told, VideoState
@@ -10,8 +10,12 @@ from streams.core.posterior import solve, sum_factors
 from streams.core.rule import allowance_of, estimate_in
 from streams.core.units import surface_of
 
-STEP: Final = 1_000
-"""A score that moved by less (micro-units of value) is not said again."""
+STEP: Final = 10_000
+"""The score of a slice that nothing happened in is said again when it moved by so much
+(micro-units of value)."""
+GROWN: Final = 5
+GROWN_VIEWS: Final = 30
+"""All slices of a video are looked at again after a fifth more views, at least so many."""
 _MOST: Final = (1 << 31) - 1
 _SHOWN: Final = frozenset((IDLE, ACTIVE))
 
@@ -39,14 +43,17 @@ def entries(
 ) -> Iterator[tuple[str, Entry]]:
     """Yield slice and entry of what feeds were not told yet of a video.
 
-    All open slices are scored again if the video was judged since the last call; beside what moved
-    then, the slices in `touched` are told, whose rows changed. Changes `state.told`,
-    `state.judged` and `state.controlled`, which nothing that is stored depends on.
+    That is every slice in `touched`, whose row changed, and now and then what moved in the others:
+    what one crowd thinks moves what is expected of all. Changes `state.told`, `state.judged` and
+    `state.controlled`, which nothing that is stored depends on.
     """
-    if state.judged:
+    scores: Mapping[str, int]
+    gone: Iterable[str] = ()
+    if state.controlled or (state.judged and _grew(outlook, state)):
         scores, gone = _scored_again(outlook, state, touched)
     else:
-        scores, gone = _as_told(outlook, state, touched), []
+        scores, gone = _touched_only(outlook, state, touched)
+    state.judged = state.controlled = False
     for slice_id in gone:
         yield slice_id, Entry(video, offset, None)
     due = owed(outlook, state)
@@ -108,10 +115,22 @@ def _opened(outlook: Outlook, state: VideoState) -> Sequence[str]:
     return [prospect.slice for prospect in outlook.prospects(state.row)]
 
 
+def _grew(outlook: Outlook, state: VideoState) -> bool:
+    """Tell whether a video's views grew enough to look at all its slices again."""
+    told = state.told
+    if told is None or told.outlook is not outlook:
+        return True
+    return _views(state) >= told.views + max(told.views // GROWN, GROWN_VIEWS)
+
+
+def _views(state: VideoState) -> int:
+    return sum([row.views for row in state.slices.values()])
+
+
 def _scored_again(
     outlook: Outlook, state: VideoState, touched: Sequence[str]
 ) -> tuple[dict[str, int], Iterable[str]]:
-    """Return the scores to tell after a judgement, and the slices that are not open any more."""
+    """Score all open slices; return what to tell, and the slices that are not open any more."""
     before, slices = state.told, _opened(outlook, state)
     policy, rows = outlook.policy, state.slices
     tastes = solve(sum_factors(policy, rows, state.row.fits))
@@ -124,31 +143,33 @@ def _scored_again(
             continue
         score = _bounded(estimate_in(policy, state, slice_id, tastes).score)
         known = told.get(slice_id)
-        if known is not None and abs(score - known) < STEP:
-            score = known  # small moves must not add up unsaid
-            if slice_id not in touched:
-                now[slice_id] = score
-                continue
-        now[slice_id] = scores[slice_id] = score
+        if slice_id in touched or known is None or abs(score - known) >= STEP:
+            now[slice_id] = scores[slice_id] = score
+        else:
+            now[slice_id] = known  # small moves must not add up unsaid
     gone = {*told, *touched}.difference(now)
-    state.told = Told(outlook, tuple(now), array("i", now.values()))
-    state.judged = state.controlled = False
+    state.told = Told(outlook, _views(state), tuple(now), array("i", now.values()))
     return scores, sorted(gone)
 
 
-def _as_told(outlook: Outlook, state: VideoState, touched: Sequence[str]) -> dict[str, int]:
-    """Return the scores of touched slices that may be shown: as told, or as they are."""
-    told, policy = state.told, outlook.policy
-    shown = [name for name in touched if state.slices[name].status == ACTIVE]
-    if told is not None and told.outlook is outlook:
-        at = {name: told.slices.index(name) for name in shown if name in told.slices}
-        return {name: told.scores[place] for name, place in at.items()}
-    tastes = solve(sum_factors(policy, state.slices, state.row.fits))
-    return {
-        name: _bounded(estimate_in(policy, state, name, tastes).score)
-        for name in shown
-        if name in policy.slices
-    }
+def _touched_only(
+    outlook: Outlook, state: VideoState, touched: Sequence[str]
+) -> tuple[dict[str, int], Iterable[str]]:
+    """Return the scores of the slices whose rows changed: as told, or scored if judged since."""
+    told, policy, rows = state.told, outlook.policy, state.slices
+    shown = [name for name in touched if rows[name].status == ACTIVE and name in policy.slices]
+    gone = [name for name in touched if rows[name].status not in _SHOWN]
+    known = told is not None and told.outlook is outlook
+    if told is not None and known and not state.judged:
+        places = [told.slices.index(name) for name in shown if name in told.slices]
+        return {told.slices[at]: told.scores[at] for at in places}, gone
+    tastes = solve(sum_factors(policy, rows, state.row.fits))
+    scores = {name: _bounded(estimate_in(policy, state, name, tastes).score) for name in shown}
+    if told is not None and known:
+        for name in shown:
+            if name in told.slices:
+                told.scores[told.slices.index(name)] = scores[name]
+    return scores, gone
 
 
 def _bounded(index: int) -> int:
