@@ -38,11 +38,10 @@ class Weighed(msgspec.Struct, frozen=True, gc=False):
     policy: Policy
     views: int
     value: int  # of all of them, micro-units
-    mean: int  # value per view, micro-units
     noise: int  # variance of one view, micro-units
     scale: int  # noise + views x own variance
     weight: int  # views / scale, in 10^-12
-    pull: int  # weight x (mean - expectation before any view)
+    pull: int  # weight x (value per view - expectation before any view)
 
 
 class Slice(msgspec.Struct, gc=False):

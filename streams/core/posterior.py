@@ -84,14 +84,13 @@ def weigh(policy: Policy, spec: SlicePolicy, row: Slice, fit: int) -> Weighed:
     views, weights = row.views, policy.weights
     buttons = _buttons_value(row, weights)
     value = weights.watch * row.ratio_sum // MICROS + buttons
-    mean = value // views
     spread = views * _spread(policy, row, buttons)
     noise = (policy.noise_views * spec.noise_variance + spread) // (policy.noise_views + views)
     noise = max(noise, policy.noise_floor)
     scale = noise + views * spec.own_variance
     weight = views * UNIT // scale
-    pull = weight * (mean - spec.prior_mean - policy.fit_value * fit // MICROS)
-    return Weighed(policy, views, value, mean, noise, scale, weight, pull)
+    pull = UNIT * (value - views * expected(policy, spec, fit)) // scale
+    return Weighed(policy, views, value, noise, scale, weight, pull)
 
 
 def expected(policy: Policy, spec: SlicePolicy, fit: int) -> int:
@@ -178,23 +177,24 @@ def estimate(spec: SlicePolicy, base: int, seen: Weighed | None, tastes: Tastes)
     inversion lemma). The index is that of a one-armed bandit with `horizon` impressions to come:
     mean + sd psi(variance horizon / noise) (Brezzi & Lai 2002, Optimal learning and
     experimentation in bandit problems, J. Economic Dynamics & Control 27, with the horizon
-    1 / -ln(discount) replaced by the policy's).
+    1 / -ln(discount) replaced by the policy's). Variances have the scale of squared micro-units
+    here: in millionths, that of a thousand views would be a few units.
     """
     l1, l2, l3 = spec.loadings
     det = tastes.det
     shift = (l1 * tastes.g1 + l2 * tastes.g2 + l3 * tastes.g3) // det
     c1 = l1 * tastes.c11 + 2 * (l2 * tastes.c12 + l3 * tastes.c13)
     common = l1 * c1 + l2 * (l2 * tastes.c22 + 2 * l3 * tastes.c23) + l3 * l3 * tastes.c33
-    common = common * UNIT // (det * MICROS)
+    common = common * UNIT // det
     mean, own = base + shift, spec.own_variance
     if seen is None:
-        noise, variance = spec.noise_variance, own + common
+        noise, variance = spec.noise_variance, own * MICROS + common
     else:
         noise, scale = seen.noise, seen.scale
-        mean += seen.views * own * (seen.mean - mean) // scale
-        variance = own * noise // scale + noise * noise * common // (scale * scale)
-    sd = isqrt(variance * MICROS)
-    score = mean + sd * psi(variance * spec.horizon * MICROS // noise) // MICROS
+        mean += own * (seen.value - seen.views * mean) // scale
+        variance = own * noise * MICROS // scale + noise * noise * common // (scale * scale)
+    sd = isqrt(variance)
+    score = mean + sd * psi(variance * spec.horizon // noise) // MICROS
     return Estimate(mean, sd, score, noise)
 
 

@@ -30,12 +30,13 @@ from streams.core.events import (
     Share,
     SlicePolicy,
     Takedown,
-    Tier,
     Unlike,
     View,
+    Weights,
 )
+from streams.core.outlook import term_name
 from streams.core.partitioner import partition_of
-from streams.core.rule import DEFAULT_WEIGHTS
+from streams.core.units import MICROS
 from streams.runtime.ports import Headers
 from streams.runtime.signing import control_record, encode
 
@@ -52,36 +53,66 @@ COOKING: Final = "discover:cooking"
 MUSIC: Final = "discover:music"
 
 
+WEIGHTS: Final = Weights(
+    watch=600_000,
+    complete=100_000,
+    like=500_000,
+    comment=600_000,
+    share=800_000,
+    follow=1_000_000,
+    hide=-1_000_000,
+    report=-2_000_000,
+    order=1_000_000,
+)
+"""Worth of each part of a view: a full watch alone is worth 0.6, with `complete` 0.7."""
+
+VARIANCE: Final = 20_000
+"""How much videos differ in one slice, what they have in common with other slices included."""
+
+
 def slice_policy(
     reach: int = 5_000,
     price: int = 330_000,
     prior_mean: int = 350_000,
-    neighbours: Mapping[str, int] | None = None,
+    loadings: tuple[int, int, int] = (0, 0, 0),
 ) -> SlicePolicy:
     """Return a slice that starts out barely worth its price and knows little."""
     return SlicePolicy(
         reach=reach,
+        horizon=400,
         prior_mean=prior_mean,
-        prior_variance=20_000,
+        own_variance=VARIANCE - sum(each * each for each in loadings) // MICROS,
         noise_variance=100_000,
         price=price,
-        neighbours=dict(neighbours or {}),
+        loadings=loadings,
     )
 
+
+BOON: Final = 10_000
+"""What the price of ordinary people (bands 0 to 4) is lower than that of band 5."""
+COMMERCIAL: Final = 165_000
+"""What commercial videos pay on top."""
+TERMS: Final = {
+    term_name(surface, band, commercial): (COMMERCIAL if commercial else 0)
+    - (BOON if band < 5 else 0)
+    for surface in ("discover", "nearby")
+    for band in range(6)
+    for commercial in (False, True)
+}
 
 FIXED: Final = Policy(
     id="policy-1",
     ts=NOW,
     seq=1,
     version="fixed-1",
-    weights=DEFAULT_WEIGHTS,
+    weights=WEIGHTS,
     slices={
         FANS: slice_policy(reach=400),
         SHENYANG: slice_policy(reach=600, price=300_000),
-        FOOTBALL: slice_policy(neighbours={BASKETBALL: 600_000, MUSIC: 100_000}),
-        BASKETBALL: slice_policy(neighbours={FOOTBALL: 600_000}),
-        COOKING: slice_policy(price=360_000, neighbours={MUSIC: 300_000}),
-        MUSIC: slice_policy(reach=200, neighbours={FOOTBALL: 200_000}),
+        FOOTBALL: slice_policy(loadings=(110_000, 20_000, 0)),
+        BASKETBALL: slice_policy(loadings=(110_000, 0, 0)),
+        COOKING: slice_policy(price=360_000, loadings=(0, 90_000, 0)),
+        MUSIC: slice_policy(reach=200, loadings=(40_000, 60_000, 0)),
     },
     tranche=20,
     growth=3,
@@ -92,12 +123,19 @@ FIXED: Final = Policy(
     nearly_used=800_000,
     noise_views=10,
     noise_floor=1_000,
+    noise_cross=150_000,
     fit_value=50_000,
-    ordinary_subsidy=10_000,
-    commercial_price=1_500_000,
+    open_max=64,
+    guarantee_slices=3,
+    guarantee_ms=24 * HOUR_MS,
+    fresh_share=20_000,
     late_after_ms=HOUR_MS,
+    terms=TERMS,
 )
-"""Six slices on all three surfaces, tranches of 20: small logs reach every kind of decision."""
+"""Six slices on all three surfaces, tranches of 20: small logs reach every kind of decision.
+
+Football and basketball share a taste, cooking and music another; nearby and following share none.
+"""
 
 
 def policy(**changes: Any) -> Policy:
@@ -163,16 +201,12 @@ def admit(
     *,
     video: str = "v1",
     seq: int = 1,
-    starts: Sequence[str] = (FOOTBALL,),
     fits: Mapping[str, int] | None = None,
-    tier: Tier = "established",
-    commercial: bool = False,
-    limited: bool = False,
+    **more: Any,
 ) -> Admit:
-    """Return an admission of an established creator's video to football fans."""
-    return Admit(
-        event_id, video, NOW, seq, tier, commercial, limited, list(starts), dict(fits or {})
-    )
+    """Return an admission of a well-known creator's video that its tags send nowhere."""
+    named = {"commercial": False, "limited": False, "band": 5, "creator": "c1"} | more
+    return Admit(event_id, video, NOW, seq, fits=dict(fits or {}), **named)
 
 
 def revise(
@@ -277,9 +311,10 @@ def synthetic_log(
     """Return one partition's log of about `events` events: everything that a real one holds.
 
     Impressions, their views some time later or never, engagement; single objects and arrays;
-    admissions before and after the first feedback, a second policy, holds, releases, takedowns;
-    repeats, late events, offsets that no record has; and a few of every kind of bad input, good
-    neighbours beside bad elements included. The same arguments give the same bytes.
+    admissions before and after the first feedback; a second policy with a slice less and other
+    weights, then the first one's numbers again; holds, releases, takedowns; repeats, late events,
+    offsets that no record has; and a few of every kind of bad input, good neighbours beside bad
+    elements included. The same arguments give the same bytes.
     """
     names = videos_of(partition, partitions, videos)
     others = [] if partitions == 1 else videos_of((partition + 1) % partitions, partitions, 3)
@@ -320,7 +355,7 @@ class _Crowd:
     def log(self, events: int) -> Iterator[Logged]:
         yield self._signed(FIXED)
         waiting = list(self.names[: max(len(self.names) - 1, 1)])  # the last is never admitted
-        half = events // 2
+        half, last = events // 2, events * 4 // 5
         while self.number < events:
             if self.number >= half:
                 half = events + 1
@@ -330,8 +365,18 @@ class _Crowd:
                     if name != MUSIC
                 }
                 yield self._signed(
-                    policy(id="policy-2", seq=2, version="fixed-2", ts=self.now, slices=dearer)
+                    policy(
+                        id="policy-2",
+                        seq=2,
+                        version="fixed-2",
+                        ts=self.now,
+                        slices=dearer,
+                        weights=msgspec.structs.replace(WEIGHTS, like=450_000, hide=-900_000),
+                    )
                 )
+            if self.number >= last:
+                last = events + 1
+                yield self._signed(policy(id="policy-3", seq=3, version="fixed-3", ts=self.now))
             chance = self.random.random()
             if waiting and chance < 0.05:
                 yield self._admit(waiting.pop(0))
@@ -399,11 +444,11 @@ class _Crowd:
                 f"admit-{video}",
                 video=video,
                 seq=self._seq(video),
-                starts=sorted({FANS, usual}),
-                fits={usual: 700_000, SHENYANG: 200_000},
-                tier=self.random.choice(["ordinary", "established"]),
+                fits={FANS: MICROS, SHENYANG: 200_000} | {usual: 700_000},
+                band=self.random.randrange(6),
                 commercial=self.random.random() < 0.2,
                 limited=self.random.random() < 0.15,
+                guarantee=self.random.choice([0, 20, 60]),
             )
         )
 

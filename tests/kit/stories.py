@@ -1,41 +1,71 @@
 """A busy story for the demo's screens, and what rich makes of them."""
 
 import io
+from typing import Any
 
 from rich.console import Console, RenderableType
 
-from streams.core.receipts import Action, Reason, Receipt
+from streams.core.receipts import RULE, Action, Crowd, Reason, Receipt
 from streams.lab.story import Story
 
 TITLES = {f"square-dance-{n}": "周末足球赛,最后一分钟点球:我们舞队的新广场舞" for n in range(60)}
 REASONS: dict[Action, Reason] = {
-    "start": "next_after_stop",
+    "open": "admitted",
     "widen": "mean_beats_price",
     "keep": "allowance_nearly_used",
     "stop": "index_below_price",
 }
+DANCE, PHOTOGRAPHY = "discover:square-dance", "discover:photography"
+CROWDS = (Crowd(DANCE, 410_000, 520_000, 60), Crowd(PHOTOGRAPHY, 380_000, 500_000, 60))
+
+
+def receipt(action: Action = "widen", **changes: Any) -> Receipt:
+    """Return the receipt of a decision about one slice, or, if it is `open`, about a video."""
+    numbers: dict[str, Any] = {
+        "n": 1,
+        "video": "v1",
+        "slice": DANCE,
+        "action": action,
+        "reason": REASONS[action],
+        "cause": "e1",
+        "ts": 1_700_000_000_000,
+        "policy": "fixed-1",
+        "rule": RULE,
+        "creator": "c1",
+        "band": 3,
+        "commercial": False,
+        "format": "video",
+    }
+    if action == "open":
+        numbers |= {"slice": "", "crowds": CROWDS}
+    else:
+        numbers |= {
+            "stage": 3,
+            "allowance": 123_456,
+            "impressions": 20_000,
+            "views": 12_345,
+            "value": 12_345 * 410_000,
+            "base": 390_000,
+            "noise_variance": 100_000,
+            "mean": 410_000,
+            "sd": 2_800,
+            "score": 320_000,
+            "price": 350_000,
+            "z": 21_428_571,
+            "sums": (10**12, 0, 0, 10**12, 0, 10**12, 0, 0, 0),
+        }
+    numbers |= changes
+    return Receipt(id=f"{numbers['video']}.{numbers['n']}", **numbers)
 
 
 def busy_story() -> Story:
     story = Story()
-    order: tuple[Action, ...] = ("keep", "widen", "stop", "start", "widen")
+    order: tuple[Action, ...] = ("open", "keep", "widen", "stop", "widen")
     for place in range(60):
         for n, action in enumerate(order, start=1):
-            numbers = dict.fromkeys(Receipt.__struct_fields__, 0)
-            said = {
-                "n": n,
-                "video": f"square-dance-{place}",
-                "slice": "discover:photography" if n > 3 else "discover:square-dance",
-                "action": action,
-                "reason": REASONS[action],
-                "views": 12_345,
-                "allowance": 123_456,
-                "stage": 3,
-                "mean": 410_000,
-                "index": 320_000,
-                "price": 350_000,
-            }
-            story.add(Receipt(**{**numbers, **said}))
+            video = f"square-dance-{place}"
+            here = {} if action == "open" else {"slice": PHOTOGRAPHY if n > 3 else DANCE}
+            story.add(receipt(action, n=n, video=video, **here))
     return story
 
 
