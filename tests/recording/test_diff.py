@@ -84,7 +84,7 @@ def test_the_first_difference_is_the_earliest_by_event_time(whole: Run) -> None:
     later, earlier = keys[-1], keys[3]
     changed = dict(whole)
     for key in (later, earlier):
-        changed[key] = encode(replace(decode(whole[key]), index=1))
+        changed[key] = encode(replace(decode(whole[key]), score=1))
     first = compare_runs(whole, changed).first
     assert first.id == earlier
     assert first.why == "the same inputs were judged otherwise: two versions of the code"
@@ -93,7 +93,7 @@ def test_the_first_difference_is_the_earliest_by_event_time(whole: Run) -> None:
 def test_an_id_with_two_spellings_is_no_run(whole: Run) -> None:
     raw = next(iter(whole.values()))
     with pytest.raises(Halt, match="comes twice with other bytes"):
-        read_run([raw, encode(replace(decode(raw), index=1))], "run")
+        read_run([raw, encode(replace(decode(raw), score=1))], "run")
 
 
 def test_what_is_no_receipt_is_named_with_its_line(whole: Run) -> None:
