@@ -132,7 +132,7 @@ async def all_moved(rig: Rig) -> None:
 async def coordinator(nodes: Nodes, group: str) -> KafkaServer:
     """Return the node that coordinates a group as soon as one does."""
     async with asyncio.timeout(60):
-        while (node := await asyncio.to_thread(nodes.coordinator, group)) is None:
+        while (node := await asyncio.to_thread(nodes.coordinator, group)) is None:  # noqa: ASYNC110
             await asyncio.sleep(0.2)
     return node
 

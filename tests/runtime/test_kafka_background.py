@@ -303,26 +303,15 @@ async def test_what_a_failed_fetch_of_a_reader_had_taken_comes_again(
     assert [record.value for record in records] == values(range(1, 3))
 
 
-def wake(client: Any) -> None:
-    """Let the sender take a turn with nothing to send."""
-    client._message_accumulator._waiter_future.set_result(None)
-
-
 @pytest.mark.real
-@pytest.mark.parametrize("idle", [True, False])
 async def test_a_producer_whose_sender_ended_writes_through_a_new_client(
-    topic: str, producer: KafkaProducer, reader: KafkaReader, *, idle: bool
+    topic: str, producer: KafkaProducer, reader: KafkaReader
 ) -> None:
     await write(producer, topic, range(1))
     client: Any = producer._client._client
     client._sender._maybe_wait_for_pid = closed
-    if idle:
-        wake(client)
-        await until(client._sender.sender_task.done)
-    else:
-        wake(client)
-        with pytest.raises(Retry):
-            await asyncio.wait_for(await producer.send(Outgoing(topic, b"1", partition=0)), 5)
+    client._message_accumulator._wakeup(client._message_accumulator.waiter())
+    await until(client._sender.sender_task.done)
     await write(producer, topic, range(1, 3))
     reader.assign({(topic, 0): 0})
     (records,) = (await reader.fetch(5_000, 9)).values()
