@@ -333,6 +333,17 @@ async def test_a_record_that_waits_for_a_leader_of_which_nobody_will_tell_fails(
     assert producer._client._client is not client
 
 
+@pytest.mark.real
+async def test_who_sends_to_a_topic_of_which_nobody_will_tell_is_let_go(
+    topic: str, producer: KafkaProducer
+) -> None:
+    client: Any = producer._client._client
+    client.client._metadata_update = closed
+    with pytest.raises(Retry, match="handler is closed"):
+        await asyncio.wait_for(producer.send(Outgoing(topic, b"0", partition=0)), 5)
+    await write(producer, topic, range(1))
+
+
 @pytest.mark.parametrize("error", [RuntimeError(CLOSED), OSError(9, "bad descriptor")])
 def test_what_a_transport_raises_that_broke_a_moment_ago_may_be_tried_again(
     error: Exception,

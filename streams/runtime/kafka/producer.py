@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
 
 from streams.errors import Retry
 from streams.runtime.kafka.background import disconnect, error_of
@@ -111,13 +112,22 @@ class _Client:
 
     async def start(self) -> None:
         await self._client.start()
-        for task in (self._client.client._sync_task, self._client._sender.sender_task):  # noqa: SLF001
-            task.add_done_callback(self._task_ended)
+        metadata = self._client.client._sync_task  # noqa: SLF001 - nobody else says when it ends
+        metadata.add_done_callback(self._task_ended)
+        metadata.add_done_callback(self._let_go)
+        self._client._sender.sender_task.add_done_callback(self._task_ended)  # noqa: SLF001
 
     def _task_ended(self, task: "asyncio.Task[object]") -> None:
         """Fail what waits for metadata or for the sender: neither comes any more."""
         self.spent = True
         self.fail_pending(f"its client stopped sending: {error_of(task)!r}")
+
+    def _let_go(self, task: "asyncio.Task[object]") -> None:
+        """Fail whoever sends to a topic of which nothing is known yet, and would wait for ever."""
+        waiting = self._client.client._md_update_fut  # noqa: SLF001 - what all of them wait for
+        if waiting is not None and not waiting.done():
+            waiting.set_exception(KafkaError(f"no metadata any more: {error_of(task)!r}"))
+            waiting.exception()  # as in `_fail`
 
     async def stop(self) -> None:
         """Send what can be sent within a few seconds; all else is lost, and never written."""
