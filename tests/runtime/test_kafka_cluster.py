@@ -11,6 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from confluent_kafka import Consumer, TopicPartition
 from kit.servers import create_topic, kafka_server
 
+from streams.embedded import EmbeddedBroker
 from streams.errors import Retry
 from streams.runtime.kafka import KafkaCluster
 
@@ -68,3 +69,8 @@ async def test_a_refusal_of_the_coordinator_is_not_taken_for_none_committed(
     monkeypatch.setattr(AIOKafkaAdminClient, "_send_request", refuse)
     with pytest.raises(Retry, match=unique):
         await KafkaCluster(brokers).committed(unique)
+
+
+async def test_the_embedded_broker_tells_no_offsets_and_fails_nobody(unique: str) -> None:
+    with EmbeddedBroker({unique: 1}) as broker:
+        assert await KafkaCluster(broker.bootstrap).committed(unique) == {}
