@@ -25,12 +25,12 @@ def lost_task(client: AIOKafkaConsumer) -> str | None:
     """Return which task of a client once started is gone, and why; None if all are well."""
     tasks = _tasks(client)
     if _METADATA not in tasks:
-        return "it was stopped"
+        return "all tasks were stopped"
     for name, task in tasks.items():
         if task.done():
             error = error_of(task)
             if error is not None or name not in _ENDING:
-                return f"its {name.strip('_').replace('_', ' ')} ended: {error!r}"
+                return f"the {name.strip('_').replace('_', ' ')} ended: {error!r}"
     return None
 
 

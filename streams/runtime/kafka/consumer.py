@@ -179,7 +179,7 @@ class KafkaConsumer:
             await end(self._client)
         else:
             self._client.subscribe([self._topic], listener=self._rebalance)
-        raise Retry(f"Kafka at {self._brokers}: a new client joins the group, of the last {lost}")
+        raise Retry(f"Kafka at {self._brokers}: a new client joins the group: of the last, {lost}")
 
     def _rewind(self) -> None:
         """Read again what a failed `getmany` had taken of other partitions and lost."""
