@@ -2,12 +2,13 @@
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Final, NamedTuple
 
-from streams.core.counters import ACTIVE, IDLE, Slice, Told, VideoState
+from streams.core.counters import ACTIVE, IDLE, Told, VideoState
 from streams.core.outlook import Outlook
 from streams.core.posterior import solve, sum_factors
-from streams.core.rule import allowance_of, estimate_in
+from streams.core.rule import allowance_of, estimate_in, open_slices
 from streams.core.units import surface_of
 
 STEP: Final = 1_000
@@ -40,16 +41,21 @@ def entries(
     """Yield slice and entry of what feeds were not told yet of a video.
 
     All open slices are scored again if the video was judged since the last call; beside what moved
-    then, the slices in `touched` are told, whose rows changed. Changes `state.told`,
-    `state.judged` and `state.controlled`, which nothing that is stored depends on.
+    then, the slices in `touched` are told, whose rows changed, and those where something else is
+    owed. Changes `state.told`, `state.due`, `state.judged` and `state.controlled`, which nothing
+    that is stored depends on.
     """
+    due, before = owed(outlook, state), state.due
+    if due or before:
+        state.due = due
+        moved = [name for name in {**before, **due} if due.get(name) != before.get(name)]
+        touched = list(dict.fromkeys([*touched, *moved]))
     if state.judged:
         scores, gone = _scored_again(outlook, state, touched)
     else:
         scores, gone = _as_told(outlook, state, touched), []
     for slice_id in gone:
         yield slice_id, Entry(video, offset, None)
-    due = owed(outlook, state)
     row = state.row
     deadline = row.admitted + outlook.policy.guarantee_ms if due else 0
     for slice_id, score in scores.items():
@@ -84,20 +90,26 @@ def owed(outlook: Outlook, state: VideoState) -> dict[str, int]:
             left -= row.impressions
             if left <= 0:
                 return {}
-    due: dict[str, int] = {}
     count = outlook.policy.guarantee_slices
     each = -(-state.row.guarantee // count)
-    for slice_id in _opened(outlook, state):
-        row = state.slices.get(slice_id) or Slice()
-        if left <= 0 or not count:
-            break
-        if surface_of(slice_id) == "following" or row.status not in {IDLE, ACTIVE}:
-            continue
-        count -= 1
-        if (here := min(each - row.impressions, left)) > 0:
+    rows, best = state.slices, list(islice(_crowds(outlook, state), count))
+    due: dict[str, int] = {}
+    for slice_id in best:
+        shown = rows[slice_id].impressions if slice_id in rows else 0
+        if (here := min(each - shown, left)) > 0:
             due[slice_id] = here
             left -= here
+    if left and best:  # fewer crowds are open than it is spread over
+        due[best[0]] = due.get(best[0], 0) + left
     return due
+
+
+def _crowds(outlook: Outlook, state: VideoState) -> Iterator[str]:
+    """Yield the public slices that may be shown, best before any view first."""
+    for slice_id in _opened(outlook, state):
+        row = state.slices.get(slice_id)
+        if surface_of(slice_id) != "following" and (row is None or row.status in _SHOWN):
+            yield slice_id
 
 
 def _opened(outlook: Outlook, state: VideoState) -> Sequence[str]:
@@ -105,7 +117,7 @@ def _opened(outlook: Outlook, state: VideoState) -> Sequence[str]:
     told = state.told
     if told is not None and told.outlook is outlook and not state.controlled:
         return told.slices
-    return [prospect.slice for prospect in outlook.prospects(state.row)]
+    return open_slices(outlook, state)
 
 
 def _scored_again(
@@ -138,16 +150,17 @@ def _scored_again(
 
 def _as_told(outlook: Outlook, state: VideoState, touched: Sequence[str]) -> dict[str, int]:
     """Return the scores of touched slices that may be shown: as told, or as they are."""
-    told, policy = state.told, outlook.policy
-    shown = [name for name in touched if state.slices[name].status == ACTIVE]
+    told, policy, rows = state.told, outlook.policy, state.slices
     if told is not None and told.outlook is outlook:
-        at = {name: told.slices.index(name) for name in shown if name in told.slices}
-        return {name: told.scores[place] for name, place in at.items()}
-    tastes = solve(sum_factors(policy, state.slices, state.row.fits))
+        known = dict(zip(told.slices, told.scores, strict=True))
+        shown = [name for name in touched if name not in rows or rows[name].status in _SHOWN]
+        return {name: known[name] for name in shown if name in known}
+    tastes = solve(sum_factors(policy, rows, state.row.fits))
     return {
         name: _bounded(estimate_in(policy, state, name, tastes).score)
-        for name in shown
-        if name in policy.slices
+        for name in touched
+        if outlook.reaches(name, state.row)
+        and (rows[name].status == ACTIVE if name in rows else name in state.due)
     }
 
 
