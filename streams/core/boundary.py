@@ -5,6 +5,7 @@ inputs give the same bytes on every machine. Rounding is towards minus infinity.
 """
 
 from math import isqrt
+from typing import Final
 
 from streams.core.units import MICROS
 
@@ -36,7 +37,8 @@ def psi(s: int) -> int:
 def ln(x: int) -> int:
     """Return the natural logarithm of a positive `x`, rounded down.
 
-    ln x = k ln 2 + 2 atanh((m - 1) / (m + 1)) with x = m 2**k and 1 <= m < 2.
+    ln x = k ln 2 + ln c + 2 atanh((m - c) / (m + c)) with x = m 2**k, 1 <= m < 2, and c the
+    multiple of 1/32 below m.
 
     >>> ln(1_000_000), ln(2_718_282), ln(15_000_000), ln(500_000)
     (0, 1000000, 2708050, -693148)
@@ -46,11 +48,23 @@ def ln(x: int) -> int:
     m = m >> k if k >= 0 else m << -k
     if m < _LN_SCALE:
         k, m = k - 1, 2 * m
-    t = (m - _LN_SCALE) * _LN_SCALE // (m + _LN_SCALE)
+    step = m // _STEP - _STEPS
+    return (k * _LN_2 + _LN_OF_STEPS[step] + _atanh_of(m, _LN_SCALE + step * _STEP)) // _LN_MICROS
+
+
+def _atanh_of(m: int, c: int) -> int:
+    """Return 2 atanh((m - c) / (m + c)), which is ln(m / c), by its series."""
+    t = (m - c) * _LN_SCALE // (m + c)
     square = t * t // _LN_SCALE
     total, power, odd = 0, t, 1
     while power:
         total += power // odd
         power = power * square // _LN_SCALE
         odd += 2
-    return (k * _LN_2 + 2 * total) // (_LN_SCALE // MICROS)
+    return 2 * total
+
+
+_STEPS: Final = 32
+_STEP: Final = _LN_SCALE // _STEPS
+_LN_OF_STEPS: Final = [_atanh_of(_LN_SCALE + step * _STEP, _LN_SCALE) for step in range(_STEPS)]
+_LN_MICROS: Final = _LN_SCALE // MICROS

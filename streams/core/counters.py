@@ -114,6 +114,7 @@ class Told(NamedTuple):
     """What feeds know of a video: its open slices, best before any view first, and their scores."""
 
     outlook: object  # in force when they were told
+    views: int  # of the video, when all of them were scored
     slices: tuple[str, ...]
     scores: "array[int]"
 

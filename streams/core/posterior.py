@@ -11,6 +11,7 @@ view, variances micro-units of value squared. Rounding is towards minus infinity
 
 from collections.abc import Mapping
 from math import isqrt
+from operator import attrgetter, mul
 from typing import Final, NamedTuple
 
 from streams.core.boundary import psi
@@ -76,11 +77,16 @@ def value_of(row: Slice, weights: Weights) -> int:
 def weigh(policy: Policy, spec: SlicePolicy, row: Slice, fit: int) -> Weighed:
     """Return what the views of one slice say; `row` has at least one.
 
-    `fit` is how well the video's tags match the slice, micro-units.
+    `fit` is how well the video's tags match the slice, micro-units. The noise is the variance of
+    one view's value: that of these views, shrunk towards the slice's, which weighs `noise_views`
+    views (mean of a scaled inverse chi square, Gelman et al., Bayesian Data Analysis, 2.6).
     """
-    views = row.views
-    value = value_of(row, policy.weights)
-    noise = _noise(policy, spec, row)
+    views, weights = row.views, policy.weights
+    buttons = _buttons_value(row, weights)
+    value = weights.watch * row.ratio_sum // MICROS + buttons
+    spread = views * _spread(policy, row, buttons)
+    noise = (policy.noise_views * spec.noise_variance + spread) // (policy.noise_views + views)
+    noise = max(noise, policy.noise_floor)
     scale = noise + views * spec.own_variance
     weight = views * UNIT // scale
     pull = UNIT * (value - views * expected(policy, spec, fit)) // scale
@@ -193,52 +199,38 @@ def estimate(spec: SlicePolicy, base: int, seen: Weighed | None, tastes: Tastes)
 
 
 def _buttons_value(row: Slice, weights: Weights) -> int:
-    return (
-        weights.complete * row.completes
-        + weights.like * row.likes
-        + weights.comment * row.comments
-        + weights.share * row.shares
-        + weights.follow * row.follows
-        + weights.hide * row.hides
-        + weights.report * row.reports
-        + weights.order * row.orders
-    )
+    return sum(map(mul, _worths(weights), _counts(row)))
 
 
-def _noise(policy: Policy, spec: SlicePolicy, row: Slice) -> int:
-    """Return the variance of one view's value: that of these views, shrunk towards the slice's.
-
-    `noise_views` is the weight of the slice's noise in views (mean of a scaled inverse chi square,
-    Gelman et al., Bayesian Data Analysis, 2.6); at least `noise_floor`.
-    """
-    weight = policy.noise_views
-    spread = row.views * _spread(policy, row)
-    shrunk = (weight * spec.noise_variance + spread) // (weight + row.views)
-    return max(shrunk, policy.noise_floor)
-
-
-def _spread(policy: Policy, row: Slice) -> int:
-    """Return the variance of a view's value among these views.
+def _spread(policy: Policy, row: Slice, buttons: int) -> int:
+    """Return the variance of a view's value among these views; `buttons` is what theirs are worth.
 
     That of watching, plus w^2 p (1 - p) of each button (pressed by a share p of the views, as if
     apart from each other), plus twice `noise_cross` times both means: who watches on presses more.
     """
     weights, views = policy.weights, row.views
     ratio = row.ratio_sum // views
-    watching = max(row.ratio_sq // views - ratio * ratio // MICROS, 0)
-    spread = weights.watch * weights.watch // MICROS * watching // MICROS
-    for worth, count in (
-        (weights.complete, row.completes),
-        (weights.like, row.likes),
-        (weights.comment, row.comments),
-        (weights.share, row.shares),
-        (weights.follow, row.follows),
-        (weights.hide, row.hides),
-        (weights.report, row.reports),
-        (weights.order, row.orders),
-    ):
-        if count:
-            pressed = min(count, views)
-            spread += worth * worth // MICROS * pressed * (views - pressed) // (views * views)
-    together = weights.watch * ratio // MICROS * (_buttons_value(row, weights) // views)
-    return spread + max(2 * policy.noise_cross * (together // MICROS) // MICROS, 0)
+    watch = weights.watch
+    spread = watch * watch // MICROS * (row.ratio_sq // views - ratio * ratio // MICROS) // MICROS
+    pressed = 0
+    for worth, count in zip(_worths(weights), _counts(row), strict=True):
+        if 0 < count < views:
+            pressed += worth * worth // MICROS * count * (views - count)
+    together = watch * ratio // MICROS * (buttons // views) // MICROS
+    spread += pressed // (views * views) + 2 * policy.noise_cross * together // MICROS
+    return max(0, spread)
+
+
+_BUTTONS: Final = {
+    "complete": "completes",
+    "like": "likes",
+    "comment": "comments",
+    "share": "shares",
+    "follow": "follows",
+    "hide": "hides",
+    "report": "reports",
+    "order": "orders",
+}
+"""Weights of what viewers do beside watching, and their counters."""
+_worths: Final = attrgetter(*_BUTTONS)
+_counts: Final = attrgetter(*_BUTTONS.values())

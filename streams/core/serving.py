@@ -11,8 +11,12 @@ from streams.core.posterior import solve, sum_factors
 from streams.core.rule import allowance_of, estimate_in, open_slices
 from streams.core.units import surface_of
 
-STEP: Final = 1_000
-"""A score that moved by less (micro-units of value) is not said again."""
+STEP: Final = 10_000
+"""The score of a slice that nothing happened in is said again when it moved by so much
+(micro-units of value)."""
+GROWN: Final = 5
+GROWN_VIEWS: Final = 30
+"""All slices of a video are looked at again after a fifth more views, at least so many."""
 _MOST: Final = (1 << 31) - 1
 _SHOWN: Final = frozenset((IDLE, ACTIVE))
 
@@ -40,20 +44,21 @@ def entries(
 ) -> Iterator[tuple[str, Entry]]:
     """Yield slice and entry of what feeds were not told yet of a video.
 
-    All open slices are scored again if the video was judged since the last call; beside what moved
-    then, the slices in `touched` are told, whose rows changed, and those where something else is
-    owed. Changes `state.told`, `state.due`, `state.judged` and `state.controlled`, which nothing
-    that is stored depends on.
+    That is every slice in `touched`, whose row changed, those where something else is owed, and now
+    and then what moved in the others: what one crowd thinks moves what is expected of all. Changes
+    `state.told`, `state.due`, `state.judged` and `state.controlled`, which nothing that is stored
+    depends on.
     """
     due, before = owed(outlook, state), state.due
     if due or before:
         state.due = due
         moved = [name for name in {**before, **due} if due.get(name) != before.get(name)]
         touched = list(dict.fromkeys([*touched, *moved]))
-    if state.judged:
+    if state.controlled or (state.judged and _grew(outlook, state)):
         scores, gone = _scored_again(outlook, state, touched)
     else:
-        scores, gone = _as_told(outlook, state, touched), []
+        scores, gone = _touched_only(outlook, state, touched)
+    state.judged = state.controlled = False
     for slice_id in gone:
         yield slice_id, Entry(video, offset, None)
     row = state.row
@@ -120,49 +125,62 @@ def _opened(outlook: Outlook, state: VideoState) -> Sequence[str]:
     return open_slices(outlook, state)
 
 
+def _grew(outlook: Outlook, state: VideoState) -> bool:
+    """Tell whether a video's views grew enough to look at all its slices again."""
+    told = state.told
+    if told is None or told.outlook is not outlook:
+        return True
+    return _views(state) >= told.views + max(told.views // GROWN, GROWN_VIEWS)
+
+
+def _views(state: VideoState) -> int:
+    return sum([row.views for row in state.slices.values()])
+
+
 def _scored_again(
     outlook: Outlook, state: VideoState, touched: Sequence[str]
 ) -> tuple[dict[str, int], Iterable[str]]:
-    """Return the scores to tell after a judgement, and the slices that are not open any more."""
-    before, slices = state.told, _opened(outlook, state)
-    policy, rows = outlook.policy, state.slices
-    tastes = solve(sum_factors(policy, rows, state.row.fits))
+    """Score all open slices; return what to tell, and the slices that are not open any more."""
+    before, rows = state.told, state.slices
     told = {} if before is None else dict(zip(before.slices, before.scores, strict=True))
+    shown = [
+        name for name in _opened(outlook, state) if name not in rows or rows[name].status in _SHOWN
+    ]
     scores: dict[str, int] = {}
     now = {}
-    for slice_id in slices:
-        row = rows.get(slice_id)
-        if row is not None and row.status not in _SHOWN:
-            continue
-        score = _bounded(estimate_in(policy, state, slice_id, tastes).score)
+    for slice_id, score in _scores(outlook, state, shown).items():
         known = told.get(slice_id)
-        if known is not None and abs(score - known) < STEP:
-            score = known  # small moves must not add up unsaid
-            if slice_id not in touched:
-                now[slice_id] = score
-                continue
-        now[slice_id] = scores[slice_id] = score
+        if slice_id in touched or known is None or abs(score - known) >= STEP:
+            now[slice_id] = scores[slice_id] = score
+        else:
+            now[slice_id] = known  # small moves must not add up unsaid
     gone = {*told, *touched}.difference(now)
-    state.told = Told(outlook, tuple(now), array("i", now.values()))
-    state.judged = state.controlled = False
+    state.told = Told(outlook, _views(state), tuple(now), array("i", now.values()))
     return scores, sorted(gone)
 
 
-def _as_told(outlook: Outlook, state: VideoState, touched: Sequence[str]) -> dict[str, int]:
-    """Return the scores of touched slices that may be shown: as told, or as they are."""
-    told, policy, rows = state.told, outlook.policy, state.slices
-    if told is not None and told.outlook is outlook:
-        known = dict(zip(told.slices, told.scores, strict=True))
-        shown = [name for name in touched if name not in rows or rows[name].status in _SHOWN]
-        return {name: known[name] for name in shown if name in known}
-    tastes = solve(sum_factors(policy, rows, state.row.fits))
+def _touched_only(
+    outlook: Outlook, state: VideoState, touched: Sequence[str]
+) -> tuple[dict[str, int], Iterable[str]]:
+    """Return the scores of the slices whose rows changed: as told, or scored if judged since."""
+    told, rows = state.told, state.slices
+    gone = [name for name in touched if name in rows and rows[name].status not in _SHOWN]
+    open_ones = [name for name in touched if name not in gone]
+    if told is None or told.outlook is not outlook:
+        reached = [name for name in open_ones if outlook.reaches(name, state.row)]
+        kept = [n for n in reached if n in state.due or (n in rows and rows[n].status == ACTIVE)]
+        return _scores(outlook, state, kept), gone
+    places = {name: told.slices.index(name) for name in open_ones if name in told.slices}
+    if state.judged:
+        for name, score in _scores(outlook, state, places).items():
+            told.scores[places[name]] = score
+    return {name: told.scores[place] for name, place in places.items()}, gone
+
+
+def _scores(outlook: Outlook, state: VideoState, slice_ids: Iterable[str]) -> dict[str, int]:
+    policy = outlook.policy
+    tastes = solve(sum_factors(policy, state.slices, state.row.fits))
     return {
-        name: _bounded(estimate_in(policy, state, name, tastes).score)
-        for name in touched
-        if outlook.reaches(name, state.row)
-        and (rows[name].status == ACTIVE if name in rows else name in state.due)
+        slice_id: max(min(estimate_in(policy, state, slice_id, tastes).score, _MOST), -_MOST)
+        for slice_id in slice_ids
     }
-
-
-def _bounded(index: int) -> int:
-    return max(min(index, _MOST), -_MOST)

@@ -59,6 +59,7 @@ class PartitionState:
     __slots__ = (
         "_flushed",
         "_policy_raw",
+        "_untold",
         "changed",
         "digest",
         "epoch",
@@ -83,6 +84,7 @@ class PartitionState:
             raise ValueError("digest: not of 127 bits")
         self._policy_raw = meta.policy
         self.outlook = _read_policy(meta.policy)
+        self._untold: Final[dict[str, set[str]]] = {}  # fields that changed, by video
         self.changed: list[tuple[str, VideoState, str, Slice | None]] = []
         self.epoch = 0  # rises with every `take_changes`
         self._flushed = -1  # greatest epoch known to be stored
@@ -137,11 +139,10 @@ class PartitionState:
         """Return what changed since the last call and begin the next epoch.
 
         The caller stores it and then says so with `stored`. With the offset of the last record
-        folded, also what feeds are to be told.
+        folded, also what feeds are to be told since they were last: about once a second will do.
         """
-        told = self._entries(offset) if offset is not None and self.outlook else {}
         rows: dict[str, dict[str, bytes]] = {}
-        digest = self.digest
+        digest, untold = self.digest, self._untold
         for video, state, field, row in self.changed:
             if row is None:
                 raw = encode_video(state.row)
@@ -159,28 +160,31 @@ class PartitionState:
                 rows[video][field] = raw
             else:
                 rows[video] = {field: raw}
+            if video in untold:
+                untold[video].add(field)
+            else:
+                untold[video] = {field}
         self.digest = digest % DIGEST_MODULUS
         self.changed = []
         epoch = self.epoch
         self.epoch += 1
+        told = {} if offset is None else self._entries(offset)
         meta = Meta(self.event_time, f"{self.digest:032x}", self._policy_raw)
         return Changes(epoch, rows, meta, told)
 
     def _entries(self, offset: int) -> dict[str, list[Entry]]:
-        """Return what feeds are to be told of the videos that changed, by slice."""
-        assert self.outlook is not None
-        touched: dict[str, list[str]] = {}
-        states: dict[str, VideoState] = {}
-        for video, state, field, row in self.changed:
-            states[video] = state
-            fields = touched.setdefault(video, [])
-            if row is not None:
-                fields.append(field)
+        """Return what feeds are to be told of the videos that changed since the last time."""
         told: defaultdict[str, list[Entry]] = defaultdict(list)
-        for video, state in states.items():
-            for slice_id, entry in entries(self.outlook, video, state, touched[video], offset):
+        outlook = self.outlook
+        if outlook is None:
+            return {}
+        for video, fields in self._untold.items():
+            state = self.videos[video]
+            touched = sorted(fields.difference((VIDEO_ROW,)))
+            for slice_id, entry in entries(outlook, video, state, touched, offset):
                 told[slice_id].append(entry)
-        return dict(told)
+        self._untold.clear()
+        return told
 
     def stored(self, epoch: int) -> None:
         """Note that the changes of `epoch` and all earlier ones are stored."""
@@ -189,12 +193,12 @@ class PartitionState:
     def evict(self, keep: int) -> int:
         """Forget videos, those that changed longest ago first, down to `keep`; return how many.
 
-        A video with changes not yet stored stays.
+        A video with changes that are not yet stored, or that feeds were not told, stays.
         """
         stored = [
             (state.touched, video)
             for video, state in self.videos.items()
-            if state.touched <= self._flushed
+            if state.touched <= self._flushed and video not in self._untold
         ]
         leaving = sorted(stored)[: max(len(self.videos) - keep, 0)]
         for _, video in leaving:

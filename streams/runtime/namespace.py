@@ -8,7 +8,7 @@ from streams.errors import Halt
 from streams.runtime.ports import TopicIdentity
 from streams.settings import Secret, Settings
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 """Of rows and meta; a worker never writes over those of another."""
 
 

@@ -99,20 +99,28 @@ def test_an_impression_tells_its_own_slice_only_with_the_score_of_before() -> No
     assert feeds.known[FOOTBALL] == before._replace(offset=2, impressions=1)
 
 
-def test_a_judgement_tells_the_slices_whose_score_moved_and_no_others() -> None:
+def test_a_judgement_tells_its_own_slice_at_once() -> None:
+    feeds = Feeds(OPEN).fold(*shown(9, LOVED, FOOTBALL))
+    waiting = feeds.known[FOOTBALL].score
+    feeds.fold(*shown(1, LOVED, FOOTBALL, 9))
+    assert set(feeds.latest) == {FOOTBALL}
+    assert feeds.known[FOOTBALL].score == score_now(feeds, FOOTBALL) != waiting
+
+
+def test_what_one_crowd_thinks_is_told_of_the_crowds_whose_score_it_moves_and_no_others() -> None:
     feeds = Feeds(OPEN)
     before = dict(feeds.known)
-    feeds.fold(*shown(10, LOVED, FOOTBALL))
+    feeds.fold(*shown(40, LOVED, FOOTBALL))
     assert {FOOTBALL, BASKETBALL, MUSIC} <= set(feeds.latest)
     assert not {SHENYANG, FANS} & set(feeds.latest)  # they share no taste with football
     for name in (BASKETBALL, MUSIC):
-        assert feeds.known[name].score != pytest.approx(before[name].score, abs=STEP - 1)
+        assert feeds.known[name].score == score_now(feeds, name) != before[name].score
 
 
 def test_small_moves_do_not_add_up_unsaid() -> None:
     feeds = Feeds(OPEN)
-    for number in range(15):  # so far each ten views are judged
-        feeds.fold(*shown(10, 6_500 + 20 * number, FOOTBALL, 10 * number))
+    for number in range(5):
+        feeds.fold(*shown(40, 6_500 + 60 * number, FOOTBALL, 40 * number))
         for name, entry in feeds.known.items():
             assert entry.score == pytest.approx(score_now(feeds, name), abs=STEP)
 

@@ -5,7 +5,8 @@ The fold judges at checkpoints only, so what lies between two is added to the ro
 give the same receipts; the tests show it in every world.
 """
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -54,7 +55,7 @@ class FoldedRule:
         """Fold the video's control records."""
         self._state.load(self._world.videos[video], {})
         self._fold(self._world.admissions[video])
-        self._offer([video])
+        self._offer({video: []})
 
     def choose(self, question: Question) -> Ints:
         """Show what is open and worth its price."""
@@ -71,7 +72,12 @@ class FoldedRule:
             self._learn_in_bulk(batch)
         else:
             self._fold([record_at(self._world, batch, at) for at in range(len(batch))])
-        self._offer(np.unique(batch.pair % len(self._world.videos)).tolist())
+        touched: defaultdict[int, list[str]] = defaultdict(list)
+        for place, video in zip(
+            *np.divmod(np.unique(batch.pair), len(self._world.videos)), strict=True
+        ):
+            touched[int(video)].append(self._world.slices[place])
+        self._offer(touched)
 
     def stopped(self) -> Bools:
         """Return which pairs stand stopped."""
@@ -128,16 +134,16 @@ class FoldedRule:
             pair += self._videos[receipt.video]
             self.stops.append(StoppedPair(pair, self._tick, receipt.impressions))
 
-    def _offer(self, videos: Iterable[int]) -> None:
-        """Take over what feeds are told of these videos."""
+    def _offer(self, touched: Mapping[int, Sequence[str]]) -> None:
+        """Take over what feeds are told of these videos, of which so many slices changed."""
         outlook = self._state.outlook
         assert outlook is not None
-        for video in videos:
+        for video, slices in touched.items():
             name = self._world.videos[video]
             state = self._state.videos[name]
             if not state.judged:
                 continue
-            for slice_id, entry in entries(outlook, name, state, (), self._offset):
+            for slice_id, entry in entries(outlook, name, state, slices, self._offset):
                 place = self._slices[slice_id], video
                 if entry.score is None:
                     self._scores[place], self._allowance[place] = -np.inf, 0

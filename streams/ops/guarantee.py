@@ -1,0 +1,80 @@
+"""The guarantee: which videos were not given the first audience that they were owed, and why."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+from streams.core.counters import ACTIVE, IDLE, VideoState, load_video
+from streams.core.outlook import Outlook
+from streams.core.serving import owed
+from streams.core.state import FRESH, PartitionState
+from streams.core.units import surface_of
+from streams.runtime.ports import Store
+
+MissCause = Literal["slots", "stopped", "not open"]
+"""Too few slots were asked in its crowds; all of them stopped; none was ever open to it."""
+
+
+class Miss(NamedTuple):
+    """A video whose time is over and that was shown to the public less often than guaranteed."""
+
+    video: str
+    creator: str
+    band: int
+    shown: int  # public impressions
+    guarantee: int
+    deadline: int  # ms since 1970
+    cause: MissCause
+
+
+class GuaranteeReport(NamedTuple):
+    """The videos with a guarantee that the public may see, by how it stands, and all misses."""
+
+    kept: int
+    running: int
+    missed: Mapping[MissCause, int]
+    misses: list[Miss]
+
+
+async def report_guarantee(
+    store: Store, namespace: str, partitions: int, now_ms: int
+) -> GuaranteeReport:
+    """Look at every stored video; the policy in force of each partition says how long it had."""
+    kept = running = 0
+    misses: list[Miss] = []
+    for partition in range(partitions):
+        stored = await store.meta(partition, namespace)
+        meta = FRESH if stored is None else stored.meta
+        outlook = PartitionState(partition, partitions, 1, meta).outlook
+        if outlook is None:
+            continue
+        for video, fields in (await store.scan(partition)).items():
+            state = load_video(video, fields)
+            if state.row.stage != "public" or not state.row.guarantee:
+                continue
+            shown = _shown(state)
+            deadline = state.row.admitted + outlook.policy.guarantee_ms
+            if shown >= state.row.guarantee:
+                kept += 1
+            elif now_ms < deadline:
+                running += 1
+            else:
+                row, cause = state.row, _cause(outlook, state)
+                misses.append(
+                    Miss(video, row.creator, row.band, shown, row.guarantee, deadline, cause)
+                )
+    return GuaranteeReport(kept, running, Counter(miss.cause for miss in misses), misses)
+
+
+def _shown(state: VideoState) -> int:
+    return sum(
+        row.impressions for name, row in state.slices.items() if surface_of(name) != "following"
+    )
+
+
+def _cause(outlook: Outlook, state: VideoState) -> MissCause:
+    if owed(outlook, state):
+        return "slots"
+    public = [name for name in state.slices if surface_of(name) != "following"]
+    ended = [name for name in public if state.slices[name].status not in {IDLE, ACTIVE}]
+    return "stopped" if ended else "not open"
