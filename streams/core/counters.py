@@ -119,15 +119,19 @@ class Told(NamedTuple):
     scores: "array[int]"
 
 
+_NO_DUES: Final[dict[str, int]] = {}  # of nearly every video: never changed
+
+
 class VideoState:
     """One video in memory: its own row and its slices' rows.
 
-    What feeds were told of it (`told`), and whether it was judged or controlled since: neither is
-    stored, and nothing that is stored depends on them.
+    What feeds were told of it (`told`, and what is `due` to it by slice), and whether it was judged
+    or controlled since: none of this is stored, and nothing that is stored depends on it.
     """
 
     __slots__ = (
         "controlled",
+        "due",
         "judged",
         "row",
         "row_digest",
@@ -148,6 +152,7 @@ class VideoState:
         self.judged = False
         self.controlled = False
         self.told: Told | None = None
+        self.due: dict[str, int] = _NO_DUES
 
 
 class _StoredSlice(msgspec.Struct, array_like=True):
