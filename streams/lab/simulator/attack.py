@@ -11,7 +11,6 @@ from random import Random
 from statistics import median
 from typing import Final, NamedTuple
 
-from streams.core.counters import Slice
 from streams.core.events import (
     Admit,
     Impression,
@@ -152,13 +151,10 @@ class Siege:
         self._receipts: list[Receipt] = []
         admit = Admit("a", "v", START_MS, 1, commercial=False, limited=False, fits={SLICE: 0})
         self._send([self._policy, admit])
+        self._honest()  # the row begins
 
     def _wave(self, acts: int, action: str, wanted: int) -> bool:
-        """Let honest viewers come, attack, and let them go on until the tranche is used."""
-        row = self._row
-        half = row.allowance - row.tranche // 2
-        while row.impressions < half:
-            self._honest()
+        """Attack at once, and let honest viewers come until the tranche is used."""
         for _ in range(acts):
             self._act()
         for _ in range(NEXT_VIEWS):
@@ -166,10 +162,6 @@ class Siege:
                 return True
             self._honest()
         return self._count(action) >= wanted
-
-    @property
-    def _row(self) -> Slice:
-        return self._state.videos["v"].slices[SLICE]
 
     def _count(self, action: str) -> int:
         return sum(r.action == action and r.slice == SLICE for r in self._receipts)
