@@ -39,8 +39,8 @@ FROM_PRICE: Final = 100_000
 MOST: Final = 400
 """An attack that needs more events is not tried further."""
 WIDENINGS: Final = 3
-NEXT_VIEWS: Final = 10
-"""Honest views after an attack by which it must have worked: as far as checkpoints lie apart."""
+NEXT_VIEWS: Final = 60
+"""Honest views after an attack by which it must have worked: a first tranche."""
 SEEDS: Final = (1, 2, 3)
 
 
