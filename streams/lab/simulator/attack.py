@@ -1,8 +1,7 @@
-"""What an attacker pays: events until today's rule widens a bad video, or stops a good one.
+"""What an attacker pays: events until the rule widens a bad video, or stops a good one.
 
-One video in one crowd, folded event by event. Honest viewers see it up to its allowance; the
-attacker comes in as soon as half of the latest tranche was shown, which is when a widening is
-possible, and needs the next honest view to be judged.
+One video in one crowd, folded event by event. The attacker comes first, with the row's first view
+and right after each widening; then honest viewers see the video up to its allowance.
 """
 
 from collections.abc import Sequence
