@@ -26,7 +26,7 @@ def guarantee(settings: Settings, output: str) -> None:
     counts = {"kept": report.kept, "running": report.running, "missed": len(report.misses)}
     misses = [miss._asdict() for miss in report.misses]
     if output == "table":
-        emit_object({**counts, **report.missed}, output)
+        emit_object(counts | {str(cause): count for cause, count in report.missed.items()}, output)
         emit(misses, output)
     else:
         emit_object({**counts, "causes": report.missed, "misses": misses}, output)

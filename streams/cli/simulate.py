@@ -30,6 +30,7 @@ _CONTENDERS: Final = click.Choice(CONTENDER_NAMES)
 @config_option
 @click.option("--compare", is_flag=True, help="Every regime, 5 seeds: means and 95 % intervals.")
 @click.option("--full", is_flag=True, help="Compare every world at full size: a night.")
+@click.option("--curves", is_flag=True, help="The rule's value over each number of the policy.")
 @click.option("--attack", is_flag=True, help="What an attacker pays for widenings and a stop.")
 @click.option("--world", "worlds", multiple=True, type=_WORLDS, help=_MANY)
 @click.option("--regime", "regimes", multiple=True, type=_REGIMES, help=_MANY)
@@ -52,7 +53,7 @@ def simulate(
     *,
     attack: bool,
     compare: bool,
-    processes: int | None,
+    curves: bool,
     plots: Path | None,
     **choice: Any,
 ) -> None:
@@ -70,8 +71,10 @@ def simulate(
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # matrices are small, cores have runs
     if attack:
         _attack(config, output)
+    elif curves:
+        _curves(config, output, Choice(**choice), plots)
     else:
-        _compare(config, output, Choice(many=compare, **choice), processes, plots)
+        _compare(config, output, Choice(many=compare, **choice), plots)
 
 
 def _attack(config: Path, output: str) -> None:
@@ -85,13 +88,11 @@ def _attack(config: Path, output: str) -> None:
     emit(rows, output)
 
 
-def _compare(
-    config: Path, output: str, choice: Choice, processes: int | None, plots: Path | None
-) -> None:
+def _compare(config: Path, output: str, choice: Choice, plots: Path | None) -> None:
     from streams.lab.simulator import comparing, tables  # noqa: PLC0415 - needs the extra
 
     cells = cells_of(choice, config)
-    at_once = processes or min(os.cpu_count() or 1, len(cells))
+    at_once = choice.processes or min(os.cpu_count() or 1, len(cells))
     results = comparing.play_all(cells, at_once, _tell)
     summaries = comparing.summarise(results)
     for name, rate in comparing.speeds(results).items():
@@ -105,6 +106,20 @@ def _compare(
 
         for path in draw_all(summaries, plots):
             click.echo(f"drew {path}", err=True)
+
+
+def _curves(config: Path, output: str, choice: Choice, plots: Path | None) -> None:
+    from streams.lab.simulator import admission, comparing, curves, tables  # noqa: PLC0415
+
+    cells = cells_of(choice, config)
+    at_once = choice.processes or min(os.cpu_count() or 1, len(cells))
+    samples = [one for each in comparing.on_cores(curves.sample, cells, at_once) for one in each]
+    points = curves.points(samples, admission.load_platform(config).policy)
+    emit([tables.point_fields(point) for point in points], output)
+    if plots:
+        from streams.lab.simulator.plots import draw_curves  # noqa: PLC0415
+
+        click.echo(f"drew {draw_curves(points, plots)}", err=True)
 
 
 def _tell(result: "CellResult") -> None:

@@ -19,7 +19,9 @@ from streams.core.stages import SliceStage, VideoStage
 from streams.core.units import NEVER
 
 _encode: Final = msgspec.json.Encoder().encode
-DIGEST_MODULUS: Final = (1 << 127) - 1
+DIGEST_MODULUS: Final = (1 << 127) - 25
+"""A prime. Powers of two come back to one after 127 steps by 2^127 - 1: there, digits that change
+places 127 bytes apart, or one up here and eight down 48 bytes on, would leave no trace."""
 
 SLICE_STAGES: Final[tuple[SliceStage, ...]] = ("idle", "active", "held", "stopped")
 """`status` of a row is the place in this tuple."""
@@ -119,15 +121,19 @@ class Told(NamedTuple):
     scores: "array[int]"
 
 
+_NO_DUES: Final[dict[str, int]] = {}  # of nearly every video: never changed
+
+
 class VideoState:
     """One video in memory: its own row and its slices' rows.
 
-    What feeds were told of it (`told`), and whether it was judged or controlled since: neither is
-    stored, and nothing that is stored depends on them.
+    What feeds were told of it (`told`, and what is `due` to it by slice), and whether it was judged
+    or controlled since: none of this is stored, and nothing that is stored depends on it.
     """
 
     __slots__ = (
         "controlled",
+        "due",
         "judged",
         "row",
         "row_digest",
@@ -148,6 +154,7 @@ class VideoState:
         self.judged = False
         self.controlled = False
         self.told: Told | None = None
+        self.due: dict[str, int] = _NO_DUES
 
 
 class _StoredSlice(msgspec.Struct, array_like=True):
@@ -240,6 +247,6 @@ def row_digest(salt: int, raw: bytes) -> int:
     The digest of a state is the sum of its rows' digests by that modulus, so it can follow changes
     row by row and does not depend on the order of flushes (an incremental multiset hash, after
     Clarke et al. 2003, MSet-Add-Hash, section 4; of a row, its bytes as a number times a salt of
-    its own: the universal hash of Carter & Wegman 1979 over a Mersenne prime).
+    its own: the universal hash of Carter & Wegman 1979).
     """
     return salt * int.from_bytes(raw, "big") % DIGEST_MODULUS

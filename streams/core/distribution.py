@@ -15,7 +15,6 @@ from streams.core.counters import (
     HELD,
     IDLE,
     SLICE_STAGES,
-    STOPPED,
     Slice,
     VideoState,
 )
@@ -38,6 +37,8 @@ from streams.core.rule import (
     allowance_of,
     assess,
     estimate_in,
+    look_again,
+    open_slices,
     room_of,
     rule,
     set_checkpoints,
@@ -80,8 +81,8 @@ class Distribution:
             case Hold():
                 self._close("held", "hold", move="hold", stages=(ACTIVE,))
             case Release():
-                self._move_video("release")
-                self._open("released")
+                if self._move_video("release"):
+                    self._open("released")
             case Takedown():
                 self._close("takedown", "takedown", move="stop", stages=(ACTIVE, HELD))
         self.video.row.seq = record.seq
@@ -92,9 +93,8 @@ class Distribution:
         """Activate a slice that the policy opens to the video; otherwise look again later."""
         if self.outlook.prospect(slice_id, self.video.row) is not None:
             self._activate(slice_id, row)
-        elif self.video.row.stage != "unknown":
-            row.check_views = row.views + max(FIRST_CHECKPOINT, row.views // 20)
-            row.check_impressions = row.impressions + max(FIRST_CHECKPOINT, row.impressions // 20)
+        if row.status == IDLE and self.video.row.stage != "unknown":
+            look_again(row)
 
     def checkpoint(self, slice_id: str, row: Slice) -> None:
         """Judge a slice on its evidence and do what the rule says."""
@@ -142,7 +142,7 @@ class Distribution:
             self._move_video("widen")  # illegal of an unknown video: nothing to revise
         if record.fits is not None:
             self._set_fits(record.fits)
-        if before != self.video.row.stage and not record.limited:
+        if (before, self.video.row.stage) == ("limited", "public"):
             self._open("audience_widened")
 
     def _set_fits(self, fits: dict[str, int]) -> None:
@@ -152,7 +152,7 @@ class Distribution:
 
     def _open(self, reason: Reason) -> None:
         """Say what is open; activate what was held, and what was shown before it was open."""
-        opened = self._opened()
+        opened = open_slices(self.outlook, self.video)
         looked_at = []
         for slice_id, row in sorted(self.video.slices.items()):
             if row.status == HELD:
@@ -165,6 +165,10 @@ class Distribution:
                 self._activate(slice_id, met)
                 if met.views >= FIRST_CHECKPOINT:
                     looked_at.append((slice_id, met))
+        for slice_id, row in self.video.slices.items():
+            if row.status == IDLE:
+                look_again(row)
+                self.partition.touch_slice(self.video_id, self.video, slice_id, row)
         self._write_all("open", reason, self._crowds(opened))
         for slice_id, row in looked_at:
             if row.status == ACTIVE:
@@ -174,7 +178,7 @@ class Distribution:
         self, reason: Reason, of_video: VideoMove, *, move: SliceMove, stages: tuple[int, ...]
     ) -> None:
         """Move the video, and end what that closes: all slices, or those of the public."""
-        crowds = self._crowds(self._opened())
+        crowds = self._crowds(open_slices(self.outlook, self.video))
         self._move_video(of_video)
         private = move == "withdraw"
         for slice_id, row in sorted(self.video.slices.items()):
@@ -186,15 +190,6 @@ class Distribution:
         ]
         if closed:
             self._write_all("stop", reason, closed)
-
-    def _opened(self) -> list[str]:
-        """Return the slices that are open to the video, best prospects first."""
-        rows = self.video.slices
-        return [
-            each.slice
-            for each in self.outlook.prospects(self.video.row)
-            if each.slice not in rows or rows[each.slice].status != STOPPED
-        ]
 
     def _crowds(self, slice_ids: Iterable[str]) -> list[Crowd]:
         policy, video = self.outlook.policy, self.video
@@ -229,6 +224,7 @@ class Distribution:
             set_checkpoints(self.outlook.policy, row)
         else:
             left = self._end(slice_id, row, "withdraw")
+            look_again(row)
             self._write(GONE, slice_id, row, None, left)
 
     def _end(self, slice_id: str, row: Slice, move: SliceMove) -> int:
@@ -245,8 +241,11 @@ class Distribution:
         self.partition.touch_video(self.video_id, self.video)
         return left
 
-    def _move_video(self, move: VideoMove) -> None:
-        self.video.row.stage = move_video(self.video.row.stage, move)
+    def _move_video(self, move: VideoMove) -> bool:
+        """Move the video; tell whether that leads anywhere."""
+        before = self.video.row.stage
+        self.video.row.stage = move_video(before, move)
+        return before != self.video.row.stage
 
     def _move(self, row: Slice, move: SliceMove) -> None:
         row.status = SLICE_STAGES.index(move_slice(SLICE_STAGES[row.status], move))

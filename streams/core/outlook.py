@@ -42,23 +42,32 @@ class Outlook:
         """
         return self._prices[slice_id][2 * video.band + video.commercial]
 
+    def reaches(self, slice_id: str, video: Video) -> bool:
+        """Tell whether a video may be shown in a slice at all: where its stage and place let it."""
+        if slice_id not in self.policy.slices:
+            return False
+        surface = surface_of(slice_id)
+        if surface == "following":
+            return video.stage in {"public", "limited"} and slice_id in video.fits
+        return video.stage == "public" and (surface == "discover" or slice_id in video.fits)
+
     def prospect(self, slice_id: str, video: Video) -> Prospect | None:
         """Return what a video may expect in a slice, None if the slice is not open to it.
 
-        Open is what it may reach, where the index before any view beats the price, the
-        `open_max` best of them.
+        Open is what it may reach, where the index before any view beats the price (followers are
+        never refused), the `open_max` best of them.
         """
-        if not self._reaches(slice_id, video):
+        if not self.reaches(slice_id, video):
             return None
         if len(self._public) + len(video.fits) > self.policy.open_max:
             return next((each for each in self.prospects(video) if each.slice == slice_id), None)
         found = self._prospect(slice_id, video)
-        return found if found.gain >= 0 else None
+        return found if _is_worth_it(found) else None
 
     def prospects(self, video: Video) -> list[Prospect]:
         """Return all slices that are open to a video, best first."""
         within = [self._prospect(slice_id, video) for slice_id in self._reachable(video)]
-        opened = sorted((each for each in within if each.gain >= 0), key=_best_first)
+        opened = sorted(filter(_is_worth_it, within), key=_best_first)
         return opened[: self.policy.open_max]
 
     def _prospect(self, slice_id: str, video: Video) -> Prospect:
@@ -71,17 +80,8 @@ class Outlook:
         if video.stage == "public":
             yield from self._public
         for slice_id in video.fits:
-            if surface_of(slice_id) != "discover" and self._reaches(slice_id, video):
+            if surface_of(slice_id) != "discover" and self.reaches(slice_id, video):
                 yield slice_id
-
-    def _reaches(self, slice_id: str, video: Video) -> bool:
-        """Tell whether a video may be shown in a slice at all: where its stage and place let it."""
-        if slice_id not in self.policy.slices:
-            return False
-        surface = surface_of(slice_id)
-        if surface == "following":
-            return video.stage in {"public", "limited"} and slice_id in video.fits
-        return video.stage == "public" and (surface == "discover" or slice_id in video.fits)
 
 
 def term_name(surface: str, band: int, commercial: bool) -> str:
@@ -100,6 +100,10 @@ def _prices(policy: Policy, slice_id: str, spec: SlicePolicy) -> tuple[int, ...]
         for band in range(BANDS)
         for commercial in (False, True)
     )
+
+
+def _is_worth_it(prospect: Prospect) -> bool:
+    return prospect.gain >= 0 or surface_of(prospect.slice) == "following"
 
 
 def _best_first(prospect: Prospect) -> tuple[int, str]:

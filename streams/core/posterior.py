@@ -214,7 +214,7 @@ def _spread(policy: Policy, row: Slice, buttons: int) -> int:
     spread = watch * watch // MICROS * (row.ratio_sq // views - ratio * ratio // MICROS) // MICROS
     pressed = 0
     for worth, count in zip(_worths(weights), _counts(row), strict=True):
-        if count:
+        if 0 < count < views:
             pressed += worth * worth // MICROS * count * (views - count)
     together = watch * ratio // MICROS * (buttons // views) // MICROS
     spread += pressed // (views * views) + 2 * policy.noise_cross * together // MICROS

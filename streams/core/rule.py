@@ -5,7 +5,7 @@ Reads rows and the policy in force, changes nothing; `distribution` writes what 
 
 from typing import Final, NamedTuple
 
-from streams.core.counters import IDLE, Slice, Video, VideoState
+from streams.core.counters import ACTIVE, HELD, IDLE, STOPPED, Slice, Video, VideoState
 from streams.core.events import Policy, SlicePolicy
 from streams.core.outlook import Outlook
 from streams.core.posterior import (
@@ -67,6 +67,21 @@ def estimate_in(policy: Policy, video: VideoState, slice_id: str, tastes: Tastes
     return estimate(spec, expected(policy, spec, fits.get(slice_id, 0)), seen, tastes)
 
 
+def open_slices(outlook: Outlook, video: VideoState) -> list[str]:
+    """Return the slices that are open to a video, best before any view first.
+
+    Then those where its own views keep it, although nobody would begin there at today's price.
+    """
+    rows = video.slices
+    opened = [
+        each.slice
+        for each in outlook.prospects(video.row)
+        if each.slice not in rows or rows[each.slice].status != STOPPED
+    ]
+    kept = {name for name, row in rows.items() if row.status in {ACTIVE, HELD}}.difference(opened)
+    return opened + sorted(name for name in kept if outlook.reaches(name, video.row))
+
+
 def allowance_of(policy: Policy, video: VideoState, slice_id: str) -> int:
     """Return the impressions granted in a slice that is open: a first tranche before any row."""
     row = video.slices.get(slice_id) or Slice()
@@ -123,7 +138,7 @@ def set_checkpoints(policy: Policy, row: Slice) -> None:
     nearly used. Past that, without a view since the grant, at the next view: an allowance is
     topped up on evidence only.
     """
-    row.check_views = row.views + max(FIRST_CHECKPOINT, row.views // 20)
+    row.check_views = _later(row.views)
     row.check_impressions = nearly_used_at(policy, row)
     if row.impressions >= row.check_impressions:
         if row.impressions < row.allowance:
@@ -134,7 +149,17 @@ def set_checkpoints(policy: Policy, row: Slice) -> None:
             row.check_views = row.views + 1
 
 
+def look_again(row: Slice) -> None:
+    """Set when to ask again whether an idle slice that feedback reaches is open by now."""
+    row.check_views = _later(row.views)
+    row.check_impressions = _later(row.impressions)
+
+
 def nearly_used_at(policy: Policy, row: Slice) -> int:
     """Return the impressions from which on the latest tranche counts as nearly used."""
     shown = -(-row.tranche * policy.nearly_used // MICROS)
     return row.allowance - row.tranche + shown
+
+
+def _later(count: int) -> int:
+    return count + max(FIRST_CHECKPOINT, count // 20)

@@ -1,13 +1,14 @@
 """What feeds are told: the score of each slice that is open to a video, and what may be shown."""
 
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Final, NamedTuple
 
-from streams.core.counters import ACTIVE, IDLE, Slice, Told, VideoState
+from streams.core.counters import ACTIVE, IDLE, Told, VideoState
 from streams.core.outlook import Outlook
 from streams.core.posterior import solve, sum_factors
-from streams.core.rule import allowance_of, estimate_in
+from streams.core.rule import allowance_of, estimate_in, open_slices
 from streams.core.units import surface_of
 
 STEP: Final = 10_000
@@ -43,12 +44,16 @@ def entries(
 ) -> Iterator[tuple[str, Entry]]:
     """Yield slice and entry of what feeds were not told yet of a video.
 
-    That is every slice in `touched`, whose row changed, and now and then what moved in the others:
-    what one crowd thinks moves what is expected of all. Changes `state.told`, `state.judged` and
-    `state.controlled`, which nothing that is stored depends on.
+    That is every slice in `touched`, whose row changed, those where something else is owed, and now
+    and then what moved in the others: what one crowd thinks moves what is expected of all. Changes
+    `state.told`, `state.due`, `state.judged` and `state.controlled`, which nothing that is stored
+    depends on.
     """
-    scores: Mapping[str, int]
-    gone: Iterable[str] = ()
+    due, before = owed(outlook, state), state.due
+    if due or before:
+        state.due = due
+        moved = [name for name in {**before, **due} if due.get(name) != before.get(name)]
+        touched = list(dict.fromkeys([*touched, *moved]))
     if state.controlled or (state.judged and _grew(outlook, state)):
         scores, gone = _scored_again(outlook, state, touched)
     else:
@@ -56,7 +61,6 @@ def entries(
     state.judged = state.controlled = False
     for slice_id in gone:
         yield slice_id, Entry(video, offset, None)
-    due = owed(outlook, state)
     row = state.row
     deadline = row.admitted + outlook.policy.guarantee_ms if due else 0
     for slice_id, score in scores.items():
@@ -91,20 +95,26 @@ def owed(outlook: Outlook, state: VideoState) -> dict[str, int]:
             left -= row.impressions
             if left <= 0:
                 return {}
-    due: dict[str, int] = {}
     count = outlook.policy.guarantee_slices
     each = -(-state.row.guarantee // count)
-    for slice_id in _opened(outlook, state):
-        row = state.slices.get(slice_id) or Slice()
-        if left <= 0 or not count:
-            break
-        if surface_of(slice_id) == "following" or row.status not in {IDLE, ACTIVE}:
-            continue
-        count -= 1
-        if (here := min(each - row.impressions, left)) > 0:
+    rows, best = state.slices, list(islice(_crowds(outlook, state), count))
+    due: dict[str, int] = {}
+    for slice_id in best:
+        shown = rows[slice_id].impressions if slice_id in rows else 0
+        if (here := min(each - shown, left)) > 0:
             due[slice_id] = here
             left -= here
+    if left and best:  # fewer crowds are open than it is spread over
+        due[best[0]] = due.get(best[0], 0) + left
     return due
+
+
+def _crowds(outlook: Outlook, state: VideoState) -> Iterator[str]:
+    """Yield the public slices that may be shown, best before any view first."""
+    for slice_id in _opened(outlook, state):
+        row = state.slices.get(slice_id)
+        if surface_of(slice_id) != "following" and (row is None or row.status in _SHOWN):
+            yield slice_id
 
 
 def _opened(outlook: Outlook, state: VideoState) -> Sequence[str]:
@@ -112,7 +122,7 @@ def _opened(outlook: Outlook, state: VideoState) -> Sequence[str]:
     told = state.told
     if told is not None and told.outlook is outlook and not state.controlled:
         return told.slices
-    return [prospect.slice for prospect in outlook.prospects(state.row)]
+    return open_slices(outlook, state)
 
 
 def _grew(outlook: Outlook, state: VideoState) -> bool:
@@ -131,17 +141,14 @@ def _scored_again(
     outlook: Outlook, state: VideoState, touched: Sequence[str]
 ) -> tuple[dict[str, int], Iterable[str]]:
     """Score all open slices; return what to tell, and the slices that are not open any more."""
-    before, slices = state.told, _opened(outlook, state)
-    policy, rows = outlook.policy, state.slices
-    tastes = solve(sum_factors(policy, rows, state.row.fits))
+    before, rows = state.told, state.slices
     told = {} if before is None else dict(zip(before.slices, before.scores, strict=True))
+    shown = [
+        name for name in _opened(outlook, state) if name not in rows or rows[name].status in _SHOWN
+    ]
     scores: dict[str, int] = {}
     now = {}
-    for slice_id in slices:
-        row = rows.get(slice_id)
-        if row is not None and row.status not in _SHOWN:
-            continue
-        score = _bounded(estimate_in(policy, state, slice_id, tastes).score)
+    for slice_id, score in _scores(outlook, state, shown).items():
         known = told.get(slice_id)
         if slice_id in touched or known is None or abs(score - known) >= STEP:
             now[slice_id] = scores[slice_id] = score
@@ -156,21 +163,24 @@ def _touched_only(
     outlook: Outlook, state: VideoState, touched: Sequence[str]
 ) -> tuple[dict[str, int], Iterable[str]]:
     """Return the scores of the slices whose rows changed: as told, or scored if judged since."""
-    told, policy, rows = state.told, outlook.policy, state.slices
-    shown = [name for name in touched if rows[name].status == ACTIVE and name in policy.slices]
-    gone = [name for name in touched if rows[name].status not in _SHOWN]
-    known = told is not None and told.outlook is outlook
-    if told is not None and known and not state.judged:
-        places = [told.slices.index(name) for name in shown if name in told.slices]
-        return {told.slices[at]: told.scores[at] for at in places}, gone
-    tastes = solve(sum_factors(policy, rows, state.row.fits))
-    scores = {name: _bounded(estimate_in(policy, state, name, tastes).score) for name in shown}
-    if told is not None and known:
-        for name in shown:
-            if name in told.slices:
-                told.scores[told.slices.index(name)] = scores[name]
-    return scores, gone
+    told, rows = state.told, state.slices
+    gone = [name for name in touched if name in rows and rows[name].status not in _SHOWN]
+    open_ones = [name for name in touched if name not in gone]
+    if told is None or told.outlook is not outlook:
+        reached = [name for name in open_ones if outlook.reaches(name, state.row)]
+        kept = [n for n in reached if n in state.due or (n in rows and rows[n].status == ACTIVE)]
+        return _scores(outlook, state, kept), gone
+    places = {name: told.slices.index(name) for name in open_ones if name in told.slices}
+    if state.judged:
+        for name, score in _scores(outlook, state, places).items():
+            told.scores[places[name]] = score
+    return {name: told.scores[place] for name, place in places.items()}, gone
 
 
-def _bounded(index: int) -> int:
-    return max(min(index, _MOST), -_MOST)
+def _scores(outlook: Outlook, state: VideoState, slice_ids: Iterable[str]) -> dict[str, int]:
+    policy = outlook.policy
+    tastes = solve(sum_factors(policy, state.slices, state.row.fits))
+    return {
+        slice_id: max(min(estimate_in(policy, state, slice_id, tastes).score, _MOST), -_MOST)
+        for slice_id in slice_ids
+    }

@@ -53,12 +53,13 @@ class PartitionState:
 
     `partitions` is the partition count of the log, `generation_records` the length of a
     generation of duplicates in offsets. `meta` is what Redis holds at the watermark; `ValueError`
-    if it cannot be read.
+    if it cannot be read. Without `telling`, nothing is kept for feeds.
     """
 
     __slots__ = (
         "_flushed",
         "_policy_raw",
+        "_telling",
         "_untold",
         "changed",
         "digest",
@@ -72,7 +73,13 @@ class PartitionState:
     )
 
     def __init__(
-        self, partition: int, partitions: int, generation_records: int, meta: Meta = FRESH
+        self,
+        partition: int,
+        partitions: int,
+        generation_records: int,
+        meta: Meta = FRESH,
+        *,
+        telling: bool = True,
     ) -> None:
         self.partition: Final = partition
         self.partitions: Final = partitions
@@ -84,6 +91,7 @@ class PartitionState:
             raise ValueError("digest: not of 127 bits")
         self._policy_raw = meta.policy
         self.outlook = _read_policy(meta.policy)
+        self._telling: Final = telling
         self._untold: Final[dict[str, set[str]]] = {}  # fields that changed, by video
         self.changed: list[tuple[str, VideoState, str, Slice | None]] = []
         self.epoch = 0  # rises with every `take_changes`
@@ -142,7 +150,7 @@ class PartitionState:
         folded, also what feeds are to be told since they were last: about once a second will do.
         """
         rows: dict[str, dict[str, bytes]] = {}
-        digest, untold = self.digest, self._untold
+        digest = self.digest
         for video, state, field, row in self.changed:
             if row is None:
                 raw = encode_video(state.row)
@@ -160,10 +168,9 @@ class PartitionState:
                 rows[video][field] = raw
             else:
                 rows[video] = {field: raw}
-            if video in untold:
-                untold[video].add(field)
-            else:
-                untold[video] = {field}
+        if self._telling:
+            for video, fields in rows.items():
+                self._untold.setdefault(video, set()).update(fields)
         self.digest = digest % DIGEST_MODULUS
         self.changed = []
         epoch = self.epoch
@@ -174,17 +181,17 @@ class PartitionState:
 
     def _entries(self, offset: int) -> dict[str, list[Entry]]:
         """Return what feeds are to be told of the videos that changed since the last time."""
-        told: defaultdict[str, list[Entry]] = defaultdict(list)
-        outlook = self.outlook
+        untold, outlook = dict(self._untold), self.outlook
+        self._untold.clear()
         if outlook is None:
             return {}
-        for video, fields in self._untold.items():
-            state = self.videos[video]
+        told: defaultdict[str, list[Entry]] = defaultdict(list)
+        for video, fields in untold.items():
             touched = sorted(fields.difference((VIDEO_ROW,)))
+            state = self.videos[video]
             for slice_id, entry in entries(outlook, video, state, touched, offset):
                 told[slice_id].append(entry)
-        self._untold.clear()
-        return told
+        return dict(told)
 
     def stored(self, epoch: int) -> None:
         """Note that the changes of `epoch` and all earlier ones are stored."""

@@ -95,7 +95,9 @@ class Folder:
         """
         if store is not None and await store.watermark(number) is not None:
             raise Halt(f"this Redis already holds partition {number}: fold into an empty database")
-        state = PartitionState(number, self._partitions, self._rules.generation_records)
+        state = PartitionState(
+            number, self._partitions, self._rules.generation_records, telling=False
+        )
         tally = _Tally()
         flusher = _Flusher(
             state,

@@ -1,11 +1,11 @@
 from collections import Counter
 from collections.abc import Sequence
 from random import Random
-from typing import get_args
 
 import msgspec
 import pytest
 from kit.events import (
+    BASKETBALL,
     COOKING,
     FANS,
     FIXED,
@@ -25,12 +25,15 @@ from kit.events import (
 from kit.folding import Folding, folded, placed
 
 from streams.core.counters import ACTIVE, HELD, IDLE, STOPPED
-from streams.core.events import Admit, LogRecord, Policy, Tier
-from streams.core.units import SURFACES, surface_of
+from streams.core.events import Admit, LogRecord, Policy
+from streams.core.receipts import Receipt
+from streams.core.units import MICROS, SURFACES, surface_of
 
 LOVED = 9_000
 HATED = 100
-EVERYWHERE = (FANS, FOOTBALL, SHENYANG)
+PLACES = {FANS: MICROS, SHENYANG: 500_000}
+ADMIT = admit(fits=PLACES)
+ONLY_FOOTBALL = policy(slices={FOOTBALL: FIXED.slices[FOOTBALL]})
 
 
 def shown(
@@ -45,7 +48,17 @@ def shown(
     return events
 
 
-# ---------------------------------------------------------------- approval comes first
+def seen_in(*slices: str) -> list[LogRecord]:
+    """One impression in each of these."""
+    return [impression(f"first-{name.replace(':', '_')}", slice_id=name) for name in slices]
+
+
+def crowds(receipt: Receipt) -> list[str]:
+    assert receipt.slice == ""
+    return [each.slice for each in receipt.crowds]
+
+
+# ---------------------------------------------------------------- open everywhere
 
 
 def test_nothing_is_granted_before_an_admission() -> None:
@@ -54,56 +67,99 @@ def test_nothing_is_granted_before_an_admission() -> None:
     assert done.row(FOOTBALL).allowance == 0
 
 
-def test_the_admission_starts_its_first_crowds() -> None:
-    done = folded([FIXED, admit(starts=EVERYWHERE)])
-    assert done.told() == [(name, "start", "first_crowd") for name in EVERYWHERE]
-    assert [said.tranche for said in done.receipts] == [20, 20, 20]
+def test_an_admission_opens_every_crowd_best_first_in_one_receipt() -> None:
+    done = folded([FIXED, ADMIT])
+    assert done.told() == [("", "open", "admitted")]
+    assert crowds(done.receipts[0]) == [SHENYANG, FANS, BASKETBALL, FOOTBALL, MUSIC, COOKING]
+    assert {each.allowance for each in done.receipts[0].crowds} == {20}
+    assert not done.video().slices  # nobody was shown it anywhere
+    assert done.own().granted == 0
+
+
+def test_the_receipt_says_what_each_crowd_is_expected_to_think() -> None:
+    opening = folded([FIXED, admit(fits={FOOTBALL: MICROS})]).receipts[0]
+    means = {each.slice: each.mean for each in opening.crowds}
+    assert means == dict.fromkeys((BASKETBALL, COOKING, MUSIC), 350_000) | {FOOTBALL: 400_000}
+    assert all(each.score > each.mean for each in opening.crowds)
+
+
+def test_no_more_crowds_are_open_than_the_policy_lets() -> None:
+    done = folded([policy(open_max=2), ADMIT, *seen_in(SHENYANG, COOKING)])
+    assert crowds(done.receipts[0]) == [SHENYANG, FANS]
+    assert done.row(SHENYANG).status == ACTIVE
+    assert done.row(COOKING).status == IDLE  # counted, nothing more
+
+
+def test_a_row_begins_with_the_first_impression_and_then_its_tranche_is_charged() -> None:
+    done = folded([FIXED, ADMIT, *seen_in(FOOTBALL)])
+    row = done.row(FOOTBALL)
+    assert (row.status, row.allowance, row.tranche, row.impressions) == (ACTIVE, 20, 20, 1)
+    assert done.own().granted == 20
+    done.fold(placed(seen_in(FANS), 100))
+    assert done.row(FANS).allowance == 20
+    assert done.own().granted == 20  # followers are no budget's matter
+
+
+def test_a_crowd_outside_the_video_is_counted_only() -> None:
+    done = folded([FIXED, admit(), *shown(30, LOVED, SHENYANG)])
+    assert done.row(SHENYANG).status == IDLE
+    assert done.row(SHENYANG).views == 30
+    assert len(done.receipts) == 1
 
 
 def test_an_admission_finds_the_evidence_of_before() -> None:
     done = folded([FIXED, *shown(12, HATED), admit()])
-    assert done.told()[:2] == [
-        (FOOTBALL, "start", "first_crowd"),
-        (FOOTBALL, "stop", "index_below_price"),
-    ]
-    assert done.receipts[0].views == 12
-    assert {said.cause for said in done.receipts} == {"admit-1"}
+    assert done.told() == [("", "open", "admitted"), (FOOTBALL, "stop", "index_below_price")]
+    assert done.receipts[1].views == 12
+    assert {each.cause for each in done.receipts} == {"admit-1"}
 
 
 def test_what_is_granted_lies_above_what_was_shown_before_the_admission() -> None:
     done = folded([FIXED, *shown(500, 6_000), admit()])
     assert done.row(FOOTBALL).status == ACTIVE
     assert done.row(FOOTBALL).allowance > done.row(FOOTBALL).impressions
+    opened = {each.slice: each.allowance for each in done.receipts[0].crowds}
+    assert opened[FOOTBALL] == 520
 
 
 @pytest.mark.parametrize("before", [185, 195, 200, 230])
 def test_a_grant_on_top_of_what_was_shown_stays_within_the_reach(before: int) -> None:
     seen = [impression(f"i{number}", slice_id=MUSIC) for number in range(before)]
-    done = folded([FIXED, *seen, admit(starts=[MUSIC])])
+    done = folded([FIXED, *seen, admit()])
     assert done.row(MUSIC).allowance <= FIXED.slices[MUSIC].reach
 
 
-@pytest.mark.parametrize("tier", get_args(Tier))
+@pytest.mark.parametrize("band", range(6))
 @pytest.mark.parametrize("commercial", [False, True])
-def test_the_first_tranche_is_the_same_for_every_creator(tier: Tier, commercial: bool) -> None:
-    done = folded([FIXED, admit(tier=tier, commercial=commercial)])
-    assert [said.tranche for said in done.receipts] == [FIXED.tranche]
+def test_the_first_tranche_is_the_same_for_every_creator(band: int, commercial: bool) -> None:
+    done = folded([FIXED, admit(band=band, commercial=commercial), *seen_in(FOOTBALL)])
+    assert done.row(FOOTBALL).tranche == FIXED.tranche
+    assert {each.allowance for each in done.receipts[0].crowds} == {FIXED.tranche}
 
 
-def test_an_admission_does_not_know_how_many_followers_a_creator_has() -> None:
-    assert not [name for name in Admit.__struct_fields__ if "follow" in name]
+def test_the_video_keeps_what_the_admission_said() -> None:
+    record = admit(band=3, commercial=True, creator="c7", format="live", guarantee=60)
+    own = folded([FIXED, record]).own()
+    assert (own.band, own.commercial, own.creator, own.format) == (3, True, "c7", "live")
+    assert (own.guarantee, own.admitted) == (60, record.ts)
+    assert folded([FIXED, admit(limited=True, guarantee=60)]).own().guarantee == 0
+
+
+def test_receipts_name_creator_and_class() -> None:
+    record = admit(band=3, commercial=True, creator="c7", format="live")
+    for each in folded([FIXED, record, *shown(60)]).receipts:
+        assert (each.creator, each.band, each.commercial, each.format) == ("c7", 3, True, "live")
 
 
 def test_a_second_admission_changes_nothing() -> None:
-    done = folded([FIXED, admit(), admit("admit-2", seq=2, starts=[COOKING], limited=True)])
-    assert done.told() == [(FOOTBALL, "start", "first_crowd")]
+    done = folded([FIXED, admit(), admit("admit-2", seq=2, fits=PLACES, limited=True)])
+    assert done.told() == [("", "open", "admitted")]
+    assert done.own().fits == {}
 
 
-@pytest.mark.parametrize("where", ["starts", "fits"])
-def test_an_admission_that_names_no_slice_is_rejected_whole(where: str) -> None:
-    bad = admit(starts=["mars:people"]) if where == "starts" else admit(fits={"mars:people": 1})
-    done = folded([FIXED, bad])
-    assert [said.reason for said in done.rejected] == ["slice"]
+def test_an_admission_that_names_no_slice_is_rejected_whole() -> None:
+    done = folded([FIXED, admit(fits={"mars:people": 1})])
+    assert [each.reason for each in done.rejected] == ["slice"]
     assert not done.receipts
     assert done.own().stage == "unknown"
 
@@ -111,42 +167,59 @@ def test_an_admission_that_names_no_slice_is_rejected_whole(where: str) -> None:
 # ---------------------------------------------------------------- widen, keep, stop
 
 
-def test_a_loved_video_is_widened_stage_by_stage_and_handed_on_from_the_top() -> None:
+def test_a_loved_video_is_widened_stage_by_stage() -> None:
     done = folded([FIXED, admit(), *shown(1_000)])
-    mine = [said for said in done.receipts if said.slice == FOOTBALL]
-    assert [said.tranche for said in mine if said.action == "widen"] == [60, 180, 540]
-    assert done.told()[-1][1:] != ("start", "next_after_stop")
-    assert ("start", "next_after_top") in {said[1:] for said in done.told()}
+    mine = [each for each in done.receipts if each.slice == FOOTBALL]
+    assert [each.tranche for each in mine if each.action == "widen"] == [60, 180, 540]
+    assert done.row(FOOTBALL).stage == FIXED.top_stage
 
 
-def test_a_hated_video_is_stopped_and_handed_to_another_crowd() -> None:
+def test_a_hated_video_is_stopped_and_goes_on_elsewhere() -> None:
+    done = folded([FIXED, admit(), *shown(20, HATED), *seen_in(MUSIC)])
+    assert done.told() == [("", "open", "admitted"), (FOOTBALL, "stop", "index_below_price")]
+    assert done.receipts[1].score < done.receipts[1].price
+    assert done.row(FOOTBALL).status == STOPPED
+    assert done.row(MUSIC).status == ACTIVE
+
+
+def test_a_stop_gives_back_what_was_not_shown() -> None:
     done = folded([FIXED, admit(), *shown(20, HATED)])
-    assert [said[1:] for said in done.told()] == [
-        ("start", "first_crowd"),
-        ("stop", "index_below_price"),
-        ("start", "next_after_stop"),
-    ]
-    assert done.receipts[1].index < done.receipts[1].price
-    assert done.receipts[2].slice != FOOTBALL
+    stop = done.receipts[1]
+    assert (stop.impressions, stop.returned, stop.allowance) == (10, 10, 10)
+    assert done.own().granted == 10
+    assert done.row(FOOTBALL).allowance == 10
+
+
+def test_what_comes_after_a_stop_is_counted_and_moves_nothing() -> None:
+    done = folded([FIXED, admit(), *shown(10, HATED)])
+    again = folded([FIXED, admit(), *shown(10, HATED), *shown(300, LOVED, first=10)])
+    assert again.receipts == done.receipts
+    assert again.row(FOOTBALL).views == 310
+
+
+def test_a_crowd_that_loves_it_lets_its_neighbour_expect_more() -> None:
+    done = folded([FIXED, ADMIT, *shown(200), hold()])
+    before, after = ({each.slice: each.mean for each in done.receipts[at].crowds} for at in (0, -1))
+    assert after[BASKETBALL] > before[BASKETBALL] + 50_000
+    assert after[SHENYANG] == before[SHENYANG]
 
 
 def test_followers_go_on_receiving_a_video_that_nobody_watches() -> None:
-    done = folded([FIXED, admit(starts=[FANS]), *shown(300, 0, FANS)])
-    assert {said.action for said in done.receipts} == {"start", "keep"}
+    done = folded([FIXED, ADMIT, *shown(300, 0, FANS)])
+    assert {each.action for each in done.receipts} == {"open", "keep"}
     assert done.row(FANS).status == ACTIVE
 
 
-def test_a_crowd_that_has_seen_it_all_hands_on() -> None:
-    done = folded([FIXED, admit(starts=[MUSIC]), *shown(260, LOVED, MUSIC)])
-    assert (MUSIC, "stop", "reach_used") in done.told()
-    assert "next_after_reach" in {reason for _, _, reason in done.told()}
+def test_a_crowd_that_has_seen_it_all_is_stopped() -> None:
+    done = folded([FIXED, admit(), *shown(260, LOVED, MUSIC)])
+    assert done.told()[-1] == (MUSIC, "stop", "reach_used")
     assert done.row(MUSIC).allowance == FIXED.slices[MUSIC].reach
 
 
 def test_a_crowd_that_was_shown_more_than_was_granted_has_still_seen_it_all() -> None:
     seen = [impression(f"i{number}", slice_id=MUSIC) for number in range(190)]
     over = [impression(f"o{number}", slice_id=MUSIC) for number in range(30)]
-    done = folded([FIXED, *seen, admit(starts=[MUSIC]), *over])
+    done = folded([FIXED, *seen, admit(), *over])
     assert done.told()[1] == (MUSIC, "stop", "reach_used")
 
 
@@ -156,60 +229,96 @@ def test_a_spent_budget_ends_the_video() -> None:
     assert done.own().granted == 70
 
 
+def test_a_crowd_waits_for_a_budget_that_a_stop_gives_back() -> None:
+    lavish = [*shown(9, HATED), *seen_in(MUSIC)]
+    done = folded([policy(budget=20), admit(), *lavish])
+    assert done.row(MUSIC).status == IDLE  # football has the whole budget
+    done.fold(placed([*shown(1, HATED, first=9), *shown(12, LOVED, MUSIC)], 100))
+    assert done.row(FOOTBALL).status == STOPPED
+    assert done.row(MUSIC).status == ACTIVE
+    assert done.own().granted <= 20
+
+
 def test_the_receipt_carries_the_numbers_of_its_decision() -> None:
     stop = folded([FIXED, admit(), *shown(20, HATED)]).receipts[1]
-    assert (stop.id, stop.n, stop.video, stop.policy) == ("v1.2", 2, "v1", "fixed-1")
+    assert (stop.id, stop.n, stop.video, stop.policy, stop.rule) == ("v1.2", 2, "v1", "fixed-1", 2)
     assert stop.views == 10
-    assert stop.value_sum == 10 * 6_000
-    assert stop.price == 330_000
-    assert stop.allowance == 20
+    assert stop.value == 10 * 6_000
+    assert (stop.base, stop.price) == (350_000, 330_000)
+    assert len(stop.sums) == 9
     assert stop.z < 0
-
-
-def test_a_slice_that_the_policy_dropped_hands_the_video_on() -> None:
-    less = {name: spec for name, spec in FIXED.slices.items() if name != FOOTBALL}
-    gone = policy(seq=2, version="without", slices=less)
-    done = folded([FIXED, admit(), gone, *shown(20)])
-    assert (FOOTBALL, "stop", "slice_gone") in done.told()
-    assert done.told()[-1][1] == "start"
 
 
 def test_decisions_name_the_policy_that_was_in_force() -> None:
     later = policy(seq=2, version="fixed-2")
     done = folded([FIXED, admit(), *shown(9), later, *shown(20, first=9)])
-    assert [said.policy for said in done.receipts[:2]] == ["fixed-1", "fixed-2"]
+    assert [each.policy for each in done.receipts[:2]] == ["fixed-1", "fixed-2"]
 
 
-def test_a_chain_of_crowds_that_all_hate_it_ends_within_one_record() -> None:
-    names = [f"discover:crowd{number}" for number in range(256)]
-    crowds = {name: slice_policy(price=250_000) for name in names}
-    seen = [
-        view(f"e{number}-{again}", slice_id=name, watch_ms=0)
-        for number, name in enumerate(names)
-        for again in range(300)
-    ]
-    wide = policy(slices=crowds, tranche=1, budget=10**6)
-    done = folded([wide, *seen, admit(starts=names[:1])])
-    assert Counter(said.action for said in done.receipts) == {"start": 256, "stop": 256}
+# ---------------------------------------------------------------- a slice goes and comes back
+
+WITHOUT = policy(
+    seq=2,
+    version="without",
+    slices={name: spec for name, spec in FIXED.slices.items() if name != FOOTBALL},
+)
+AGAIN = policy(seq=3, version="again")
+
+
+def test_a_slice_that_left_the_policy_goes_to_idle_with_what_was_not_shown() -> None:
+    done = folded([FIXED, admit(), *shown(5), WITHOUT, *shown(20, first=5)])
+    assert done.told()[1:] == [(FOOTBALL, "stop", "slice_gone")]
+    assert done.row(FOOTBALL).status == IDLE
+    assert done.own().granted == done.receipts[1].impressions
+    assert done.row(FOOTBALL).views == 25
+
+
+def test_a_slice_that_came_back_is_judged_again() -> None:
+    done = folded([FIXED, admit(), *shown(10), WITHOUT, *shown(20, first=10)])
+    assert done.row(FOOTBALL).status == IDLE
+    done.fold(placed([AGAIN, *shown(40, first=30)], 1_000))
+    assert done.row(FOOTBALL).status == ACTIVE
+    assert (FOOTBALL, "widen", "mean_beats_price") in done.told()[2:]
+
+
+def test_a_crowd_too_dear_at_the_admission_opens_when_its_price_falls() -> None:
+    dear = msgspec.structs.replace(FIXED.slices[FOOTBALL], price=900_000)
+    costly = policy(slices={**FIXED.slices, FOOTBALL: dear})
+    done = folded([costly, *shown(5), admit(), *shown(5, first=5)])
+    assert done.row(FOOTBALL).status == IDLE
+    done.fold(placed([policy(seq=2, version="cheaper"), *shown(30, first=10)], 1_000))
+    assert done.row(FOOTBALL).status == ACTIVE
+
+
+def test_followers_keep_a_slice_that_left_the_policy() -> None:
+    gone = policy(seq=2, version="no-fans", slices={FOOTBALL: FIXED.slices[FOOTBALL]})
+    done = folded([FIXED, ADMIT, *shown(5, LOVED, FANS), gone, *shown(40, LOVED, FANS, 5)])
+    assert done.row(FANS).status == ACTIVE
+    assert len(done.receipts) == 1
 
 
 # ---------------------------------------------------------------- moderation
 
 
 def test_a_limited_video_reaches_followers_only() -> None:
-    done = folded([FIXED, admit(starts=EVERYWHERE, limited=True), *shown(400, LOVED, FANS)])
-    assert {said.slice for said in done.receipts} == {FANS}
+    limited = admit(fits=PLACES, limited=True)
+    done = folded([FIXED, limited, *shown(400, LOVED, FANS), *shown(20)])
+    assert crowds(done.receipts[0]) == [FANS]
+    assert {each.slice for each in done.receipts} == {"", FANS}
+    assert done.row(FOOTBALL).status == IDLE
 
 
-def test_a_takedown_stops_every_slice_at_once() -> None:
-    done = folded([FIXED, admit(starts=EVERYWHERE), takedown(), *shown(100)])
-    assert done.told()[3:] == [(name, "stop", "takedown") for name in sorted(EVERYWHERE)]
+def test_a_takedown_ends_every_crowd_at_once_and_says_which() -> None:
+    done = folded([FIXED, ADMIT, *seen_in(FOOTBALL, FANS), takedown(), *shown(100)])
+    assert done.told()[1:] == [("", "stop", "takedown")]
+    assert set(crowds(done.receipts[1])) == set(FIXED.slices)
     assert {row.status for row in done.video().slices.values()} == {STOPPED}
     assert done.row(FOOTBALL).views == 100  # counted all the same
+    assert done.own().granted == 1
 
 
 def test_a_takedown_reaches_held_slices_too() -> None:
-    done = folded([FIXED, admit(starts=EVERYWHERE), hold(), takedown()])
+    done = folded([FIXED, ADMIT, *seen_in(FOOTBALL, FANS), hold(), takedown()])
     assert {row.status for row in done.video().slices.values()} == {STOPPED}
 
 
@@ -219,17 +328,38 @@ def test_a_takedown_needs_no_policy() -> None:
     assert not done.receipts
 
 
-def test_a_hold_pauses_every_slice_and_a_release_goes_on_where_it_was() -> None:
-    done = folded([FIXED, admit(starts=EVERYWHERE), *shown(5), hold(), *shown(40, first=5)])
-    assert [said[1:] for said in done.told()[3:]] == [("stop", "held")] * 3
-    assert {row.status for row in done.video().slices.values()} == {HELD}
-    allowances = {name: row.allowance for name, row in done.video().slices.items()}
+def test_a_hold_pauses_every_crowd_and_a_release_goes_on_where_it_was() -> None:
+    done = folded([FIXED, ADMIT, *shown(5), hold(), *shown(40, first=5)])
+    assert done.told()[1:] == [("", "stop", "held")]
+    assert set(crowds(done.receipts[1])) == set(FIXED.slices)
+    assert done.row(FOOTBALL).status == HELD
+    before = done.row(FOOTBALL).allowance, done.own().granted
+    assert before == (20, 20)
     done.fold(placed([release()], 1_000))
-    released = [said for said in done.receipts if said.reason == "released"]
-    assert [said.slice for said in released] == sorted(EVERYWHERE)
-    assert [said.tranche for said in released] == [0] * 3
-    assert {row.status for row in done.video().slices.values()} == {ACTIVE}
-    assert all(done.row(name).allowance >= allowances[name] for name in EVERYWHERE)
+    released = next(each for each in done.receipts if each.reason == "released")
+    assert set(crowds(released)) == set(FIXED.slices)
+    assert done.row(FOOTBALL).status == ACTIVE
+    assert done.row(FOOTBALL).allowance >= before[0]
+
+
+def test_a_release_without_a_hold_says_nothing() -> None:
+    done = folded([FIXED, ADMIT, release(seq=2), release("again", seq=3)])
+    assert done.told() == [("", "open", "admitted")]
+
+
+def test_a_second_hold_says_nothing() -> None:
+    done = folded([FIXED, ADMIT, hold(), hold("again", seq=3)])
+    assert done.told() == [("", "open", "admitted"), ("", "stop", "held")]
+
+
+def test_feedback_during_a_hold_opens_nothing() -> None:
+    done = folded([FIXED, ADMIT, hold(), *shown(30), release()])
+    assert done.told()[:3] == [
+        ("", "open", "admitted"),
+        ("", "stop", "held"),
+        ("", "open", "released"),
+    ]
+    assert done.row(FOOTBALL).status == ACTIVE
 
 
 def test_a_release_judges_what_arrived_while_the_video_was_held() -> None:
@@ -242,48 +372,60 @@ def test_a_release_judges_what_arrived_while_the_video_was_held() -> None:
     assert row.allowance > row.impressions or row.status != ACTIVE
 
 
-def test_limiting_withdraws_the_public_slices_and_widening_starts_again() -> None:
-    done = folded([FIXED, admit(starts=EVERYWHERE), revise(limited=True)])
-    assert done.told()[3:] == [(FOOTBALL, "stop", "limited"), (SHENYANG, "stop", "limited")]
+def test_limiting_withdraws_the_public_and_widening_opens_it_again() -> None:
+    done = folded([FIXED, ADMIT, *shown(3), *seen_in(FANS), revise(limited=True)])
+    assert done.told()[1:] == [("", "stop", "limited")]
+    assert set(crowds(done.receipts[1])) == set(FIXED.slices) - {FANS}
     assert done.row(FANS).status == ACTIVE
     assert done.row(FOOTBALL).status == IDLE
+    assert done.own().granted == 3
     done.fold(placed([revise("revise-2", seq=3, limited=False)], 100))
     assert done.receipts[-1].reason == "audience_widened"
-    assert surface_of(done.receipts[-1].slice) != "following"
+    assert set(crowds(done.receipts[-1])) == set(FIXED.slices)
+    assert done.row(FOOTBALL).status == ACTIVE
+    assert (done.row(FOOTBALL).allowance, done.own().granted) == (23, 23)
 
 
 @pytest.mark.parametrize(
     "words",
     [
-        [admit(), hold(seq=2), revise(seq=3, limited=True), revise(seq=4, limited=False)],
-        [admit(limited=True), hold(seq=2), revise(seq=3, limited=False)],
+        [hold(seq=2), revise(seq=3, limited=True), revise(seq=4, limited=False)],
+        [revise(seq=2, limited=True), hold(seq=3), revise(seq=4, limited=False)],
     ],
     ids=["limited_and_widened_while_held", "widened_while_held"],
 )
-def test_a_video_widened_while_held_reaches_the_public_after_its_release(
+def test_a_video_widened_while_held_is_shown_to_nobody_before_its_release(
     words: list[LogRecord],
 ) -> None:
-    done = folded([FIXED, *words, release(seq=9)])
+    done = folded([FIXED, ADMIT, *seen_in(FANS, FOOTBALL), *words])
+    assert done.own().stage == "held_public"
+    assert ACTIVE not in {row.status for row in done.video().slices.values()}
+    assert done.receipts[-1].action == "stop"
+    done.fold(placed([release(seq=9)], 100))
     assert done.own().stage == "public"
-    active = [name for name, row in done.video().slices.items() if row.status == ACTIVE]
-    assert [name for name in active if surface_of(name) != "following"]
+    assert set(crowds(done.receipts[-1])) == set(FIXED.slices)
+    assert {row.status for row in done.video().slices.values()} == {ACTIVE}
 
 
-def test_a_held_video_goes_to_no_new_crowd() -> None:
-    done = folded([FIXED, admit(), hold(), revise(seq=3, fits={COOKING: 1}), *shown(50, HATED)])
-    assert [said[1:] for said in done.told()] == [("start", "first_crowd"), ("stop", "held")]
-
-
-def test_a_revision_of_fits_alone_starts_and_stops_nothing() -> None:
-    done = folded([FIXED, admit(), revise(fits={COOKING: 900_000})])
+def test_a_revision_of_fits_alone_opens_and_stops_nothing() -> None:
+    done = folded([FIXED, ADMIT, *shown(5), revise(fits={COOKING: 900_000})])
     assert len(done.receipts) == 1
     assert done.own().fits == {COOKING: 900_000}
 
 
+def test_a_revision_of_fits_moves_what_is_expected_from_the_next_judgement_on() -> None:
+    fits = {FOOTBALL: MICROS}
+    done = folded([FIXED, admit(), *shown(9, HATED), revise(fits=fits), *shown(1, HATED, first=9)])
+    plain = folded([FIXED, admit(), *shown(10, HATED)]).receipts[-1]
+    assert done.receipts[-1].base == plain.base + FIXED.fit_value
+    assert done.receipts[-1].mean > plain.mean
+    assert done.receipts[-1].sums != plain.sums
+
+
 @pytest.mark.parametrize("seq", [1, 2])
 def test_an_older_control_record_is_rejected_as_stale(seq: int) -> None:
-    done = folded([FIXED, admit(seq=3), hold(seq=seq)])
-    assert [said.reason for said in done.rejected] == ["stale"]
+    done = folded([FIXED, admit(seq=3), hold(seq=seq), *seen_in(FOOTBALL)])
+    assert [each.reason for each in done.rejected] == ["stale"]
     assert done.row(FOOTBALL).status == ACTIVE
 
 
@@ -295,7 +437,7 @@ def test_a_repeated_control_record_counts_once() -> None:
 
 def test_an_older_policy_never_comes_back() -> None:
     done = folded([policy(seq=5, version="new"), policy(seq=4, version="old"), admit()])
-    assert [said.reason for said in done.rejected] == ["stale"]
+    assert [each.reason for each in done.rejected] == ["stale"]
     assert done.receipts[0].policy == "new"
 
 
@@ -320,6 +462,7 @@ class Crowd:
 
     def watch(self) -> None:
         """Go on until no slice has an impression to show and no view is on its way."""
+        self._fold(seen_in(*(each.slice for each in self.done.receipts[0].crowds)))
         while (offers := self._offers()) or self.waiting:
             if offers and (not self.waiting or self.random.random() < 0.5):
                 self._show(self.random.choice(offers))
@@ -353,15 +496,15 @@ SMALL = policy(
 
 @pytest.mark.parametrize("seed", range(12))
 def test_distribution_never_stops_in_silence(seed: int) -> None:
-    crowd = Crowd(seed, SMALL, admit(starts=EVERYWHERE, fits={SHENYANG: 500_000}))
+    crowd = Crowd(seed, SMALL, ADMIT)
     crowd.watch()
     for name, row in crowd.done.video().slices.items():
         if surface_of(name) == "following":
             assert row.allowance == SMALL.slices[name].reach
         else:
             assert row.status == STOPPED, f"{name} waits for ever"
-    last = {said.slice: said for said in crowd.done.receipts}
-    assert {said.reason for name, said in last.items() if name != FANS} <= {
+    last = {each.slice: each for each in crowd.done.receipts if each.slice}
+    assert {each.reason for name, each in last.items() if name != FANS} <= {
         "index_below_price",
         "reach_used",
         "budget_spent",
@@ -370,7 +513,7 @@ def test_distribution_never_stops_in_silence(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_no_grant_ever_exceeds_reach_or_budget(seed: int) -> None:
-    crowd = Crowd(seed, SMALL, admit(starts=EVERYWHERE))
+    crowd = Crowd(seed, SMALL, ADMIT)
     crowd.watch()
     rows = crowd.done.video().slices
     assert all(row.allowance <= SMALL.slices[name].reach for name, row in rows.items())
@@ -380,11 +523,25 @@ def test_no_grant_ever_exceeds_reach_or_budget(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_the_grants_on_the_receipts_add_up_to_the_allowance(seed: int) -> None:
-    crowd = Crowd(seed, SMALL, admit(starts=EVERYWHERE))
+    crowd = Crowd(seed, SMALL, ADMIT)
     crowd.watch()
-    granted: Counter[str] = Counter()
-    for said in crowd.done.receipts:
-        granted[said.slice] += said.tranche
-        assert said.allowance == granted[said.slice]
-        assert surface_of(said.slice) in SURFACES
-    assert [said.n for said in crowd.done.receipts] == [*range(1, len(crowd.done.receipts) + 1)]
+    granted: Counter[str] = Counter(dict.fromkeys(SMALL.slices, SMALL.tranche))
+    for each in crowd.done.receipts:
+        if each.slice:
+            granted[each.slice] += each.tranche - each.returned
+            assert each.allowance == granted[each.slice]
+            assert surface_of(each.slice) in SURFACES
+    assert [each.n for each in crowd.done.receipts] == [*range(1, len(crowd.done.receipts) + 1)]
+
+
+def test_many_crowds_that_all_hate_it_end_within_one_record() -> None:
+    names = [f"discover:crowd{number}" for number in range(256)]
+    many = {name: slice_policy(price=250_000) for name in names}
+    seen = [
+        view(f"e{number}-{again}", slice_id=name, watch_ms=0)
+        for number, name in enumerate(names)
+        for again in range(30)
+    ]
+    wide = policy(slices=many, tranche=1, budget=10**6, open_max=256)
+    done = folded([wide, *seen, admit()])
+    assert Counter(each.action for each in done.receipts) == {"open": 1, "stop": 256}

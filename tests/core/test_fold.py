@@ -16,6 +16,7 @@ from kit.events import (
     HOUR_MS,
     MUSIC,
     NOW,
+    WEIGHTS,
     admit,
     hold,
     impression,
@@ -23,13 +24,29 @@ from kit.events import (
     policy,
     release,
     synthetic_log,
+    takedown,
     unlike,
     view,
 )
 from kit.folding import Folding, Placed, decoded, folded, placed
 
-from streams.core.counters import COUNTERS, VIDEO_ROW, load_video, row_digest
-from streams.core.events import EVENT_TYPES, InteractionRecord, Like, LogRecord, Unlike, View
+from streams.core.counters import COUNTERS, VIDEO_ROW, load_video, row_digest, salt_of
+from streams.core.events import (
+    EVENT_TYPES,
+    Comment,
+    Follow,
+    Hide,
+    InteractionRecord,
+    Like,
+    LogRecord,
+    Order,
+    Report,
+    Share,
+    Unlike,
+    View,
+)
+from streams.core.receipts import ACTIONS
+from streams.core.rule import assess
 from streams.core.state import DIGEST_MODULUS
 from streams.core.units import SLICES_PER_VIDEO, is_slice
 from streams.core.window import Window
@@ -52,7 +69,7 @@ WHOLE = whole()
 
 
 def test_the_log_of_these_tests_holds_what_they_are_about() -> None:
-    assert {said.action for said in WHOLE.receipts} == {"start", "widen", "keep", "stop"}
+    assert {each.action for each in WHOLE.receipts} == set(ACTIONS)
     assert {outcome for _, outcome in WHOLE.outcomes} == {"applied", "duplicate", "late", "invalid"}
     assert LOG[-1].offset > 5 * GENERATION
     assert {type(place.event) for place in LOG} == set(EVENT_TYPES)
@@ -61,7 +78,7 @@ def test_the_log_of_these_tests_holds_what_they_are_about() -> None:
 # ---------------------------------------------------------------- the log alone decides
 
 
-@pytest.mark.parametrize("length", [1, 7, 500])
+@pytest.mark.parametrize("length", [1, 7, 500, 5_000])
 def test_batches_change_nothing(length: int) -> None:
     done = Folding(GENERATION)
     for run in runs(LOG, length):
@@ -107,6 +124,25 @@ def test_forgetting_videos_between_batches_changes_nothing(keep: int) -> None:
         evicted += done.state.evict(keep)
     assert evicted
     assert done.bytes() == WHOLE.bytes()
+
+
+def test_forgetting_the_video_before_every_judgement_changes_nothing() -> None:
+    done = Folding(GENERATION)
+    for place in LOG:
+        done.fold([place]).evict()
+    assert not done.state.videos
+    assert done.bytes() == WHOLE.bytes()
+    assert done.outcomes == WHOLE.outcomes
+
+
+def test_what_feeds_were_told_changes_nothing() -> None:
+    done = Folding(GENERATION)
+    for run in runs(LOG, 20):
+        done.fold(run)
+        done.state.take_changes(done.offset)
+        done.rows.clear()
+    told = Folding(GENERATION).fold(LOG)
+    assert [*done.receipts] == [*told.receipts]
 
 
 def test_a_video_whose_changes_are_not_stored_is_not_forgotten() -> None:
@@ -162,7 +198,7 @@ def test_another_hash_seed_changes_nothing() -> None:
 
 def test_the_digest_is_the_sum_over_the_rows_from_scratch() -> None:
     total = sum(
-        row_digest(video, field, raw)
+        row_digest(salt_of(video, field), raw)
         for video, fields in WHOLE.rows.items()
         for field, raw in fields.items()
     )
@@ -178,7 +214,8 @@ def test_rows_come_back_from_their_bytes_as_they_were() -> None:
     for video, state in WHOLE.state.videos.items():
         again = load_video(video, WHOLE.rows.get(video, {}))
         stored = {
-            name: msgspec.structs.replace(row, epoch=-1) for name, row in state.slices.items()
+            name: msgspec.structs.replace(row, epoch=-1, weighed=None)
+            for name, row in state.slices.items()
         }
         assert again.slices == stored
         assert again.row == state.row
@@ -215,7 +252,7 @@ def test_every_counter_is_what_a_recount_of_the_log_says() -> None:
     for video, state in WHOLE.state.videos.items():
         for slice_id, row in state.slices.items():
             for name in COUNTERS:
-                if not name.startswith("value"):
+                if not name.startswith("ratio"):
                     counted[video, slice_id, name] = getattr(row, name)
     assert +counted == +recount(LOG)
 
@@ -229,11 +266,49 @@ def test_every_event_has_exactly_one_outcome() -> None:
     assert invalid == len(WHOLE.rejected)
 
 
-def test_the_worth_of_a_view_is_what_the_weights_say() -> None:
+def test_a_row_holds_what_was_watched_and_not_what_it_was_worth() -> None:
     row = folded([view("e1", watch_ms=2_500), view("e2", watch_ms=99_000)]).row(FOOTBALL)
-    assert row.value_sum == 150_000 + (600_000 + 100_000)
-    assert row.value_sq == 150_000**2 // 10**6 + 700_000**2 // 10**6
+    assert row.ratio_sum == 250_000 + 1_000_000
+    assert row.ratio_sq == 250_000**2 // 10**6 + 10**6
     assert (row.views, row.watch_ms, row.completes) == (2, 101_500, 1)
+
+
+@given(st.lists(st.tuples(st.integers(0, 20_000), st.integers(1, 20_000)), max_size=40))
+def test_shares_watched_add_up_view_by_view(watches: list[tuple[int, int]]) -> None:
+    events: list[LogRecord] = [
+        view(f"e{number}", watch_ms=watched, duration_ms=duration)
+        for number, (watched, duration) in enumerate(watches)
+    ]
+    ratios = [min(watched * 10**6 // duration, 10**6) for watched, duration in watches]
+    row = folded([*events, impression("last")]).row(FOOTBALL)
+    assert row.ratio_sum == sum(ratios)
+    assert row.ratio_sq == sum(ratio * ratio // 10**6 for ratio in ratios)
+
+
+BUTTONS = (Comment, Follow, Hide, Like, Order, Report, Share)
+
+
+@pytest.mark.parametrize("kind", [*BUTTONS, View])
+def test_more_feedback_is_weighed_anew(kind: type) -> None:
+    """What a row says is computed once; any feedback after that must count at once."""
+    done = folded([FIXED, admit(), *(view(f"e{number}") for number in range(10))])
+    outlook, video, row = done.state.outlook, done.video(), done.row(FOOTBALL)
+    assert outlook is not None
+    before = assess(outlook, video, FOOTBALL, row)
+    about = ("new", "v1", "u9", FOOTBALL, NOW)
+    event = View(*about, 5_000, 10_000) if kind is View else kind(*about)
+    done.fold(placed([event], 100))
+    assert assess(outlook, video, FOOTBALL, row).value != before.value
+
+
+def test_a_like_taken_back_is_weighed_anew() -> None:
+    events = [view(f"e{number}") for number in range(10)]
+    done = folded([FIXED, admit(), *events, like("l", slice_id=FOOTBALL)])
+    outlook, video, row = done.state.outlook, done.video(), done.row(FOOTBALL)
+    assert outlook is not None
+    before = assess(outlook, video, FOOTBALL, row)
+    done.fold(placed([unlike("u", slice_id=MUSIC)], 100))
+    assert assess(outlook, video, FOOTBALL, row).value == before.value - WEIGHTS.like
 
 
 def test_a_like_taken_back_leaves_no_trace() -> None:
@@ -300,6 +375,12 @@ def test_a_policy_that_names_no_slice_never_comes_into_force() -> None:
 def test_without_a_policy_nothing_is_admitted(event: LogRecord) -> None:
     done = folded([event])
     assert [said.reason for said in done.rejected] == ["illegal_move"]
+
+
+def test_a_takedown_before_any_policy_is_remembered() -> None:
+    done = folded([takedown(seq=1)]).flush()
+    assert done.own().stage == "removed"
+    assert VIDEO_ROW in done.rows["v1"]
 
 
 def test_only_names_of_slices_become_fields_beside_the_own_row() -> None:

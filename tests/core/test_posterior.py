@@ -299,6 +299,14 @@ def test_the_noise_is_shrunk_towards_the_slices_own(row: Slice) -> None:
     assert away == sorted(away, reverse=True)
 
 
+def test_more_comments_than_views_leave_no_less_doubt() -> None:
+    spec = FIXED.slices[FOOTBALL]
+    row = Slice(views=20, ratio_sum=10_000_000, ratio_sq=6_000_000, comments=20)
+    flooded = msgspec.structs.replace(row, comments=400)
+    free = policy(noise_cross=0)
+    assert weigh(free, spec, flooded, 0).noise == weigh(free, spec, row, 0).noise
+
+
 def test_the_noise_never_falls_below_its_floor() -> None:
     quiet = Slice(views=10**6, ratio_sum=10**6 * 500_000, ratio_sq=10**6 * 250_000)
     assert weigh(policy(noise_floor=7_000), FIXED.slices[FOOTBALL], quiet, 0).noise == 7_000

@@ -1,46 +1,79 @@
+from typing import Any
+
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kit.events import BASKETBALL, COOKING, FANS, FIXED, FOOTBALL, MUSIC, SHENYANG, policy
+from kit.events import BASKETBALL, COOKING, FANS, FIXED, FOOTBALL, MUSIC, SHENYANG, WEIGHTS, policy
 
-from streams.core.counters import ACTIVE, STOPPED, Slice, Video, VideoState
+from streams.core.counters import ACTIVE, HELD, IDLE, STOPPED, Slice, Video, VideoState
 from streams.core.events import Policy
+from streams.core.outlook import Outlook
 from streams.core.rule import (
+    Assessment,
     Ruling,
+    allowance_of,
     assess,
-    next_slice,
-    predicted_mean,
-    price_of,
+    look_again,
+    open_slices,
     rule,
     set_checkpoints,
 )
 from streams.core.units import MICROS, NEVER
 
 SPEC = FIXED.slices[FOOTBALL]
-ESTABLISHED = Video(stage="public", tier="established")
+WELL_KNOWN = Video(stage="public", band=5, fits={FANS: MICROS, SHENYANG: 100_000})
 
 
 def row(views: int, value: int, impressions: int, **changes: int) -> Slice:
-    """An active row at its first tranche of 20, each view worth `value`."""
+    """An active row at its first tranche of 20, each view worth about `value`."""
+    watch, liked = (value, 0) if value <= 600_000 else (value - 500_000, views)
+    ratio = max(watch, 0) * MICROS // WEIGHTS.watch
     start = Slice(
         impressions=impressions,
         views=views,
-        value_sum=views * value,
-        value_sq=views * (value * value // MICROS),
+        ratio_sum=views * ratio,
+        ratio_sq=views * (ratio * ratio // MICROS),
+        likes=liked,
+        hides=views if value < 0 else 0,
         status=ACTIVE,
         allowance=20,
         tranche=20,
-        prior_mean=350_000,
     )
     return msgspec.structs.replace(start, **changes)
 
 
+def state(video: Video = WELL_KNOWN, **rows: Slice) -> VideoState:
+    state = VideoState()
+    state.row = video
+    state.slices.update({f"discover:{group}": seen for group, seen in rows.items()})
+    return state
+
+
+def assessed(
+    seen: Slice, slice_id: str = FOOTBALL, in_force: Policy = FIXED, video: Video = WELL_KNOWN
+) -> Assessment:
+    return assess(Outlook(in_force), one_row(seen, slice_id, video), slice_id, seen)
+
+
+def one_row(seen: Slice, slice_id: str, video: Video) -> VideoState:
+    alone = state(video)
+    alone.slices[slice_id] = seen
+    return alone
+
+
 def ruled(
-    seen: Slice, slice_id: str = FOOTBALL, in_force: Policy = FIXED, video: Video = ESTABLISHED
+    seen: Slice, slice_id: str = FOOTBALL, in_force: Policy = FIXED, video: Video = WELL_KNOWN
 ) -> Ruling | None:
-    spec = in_force.slices[slice_id]
-    return rule(in_force, spec, slice_id, video, seen, assess(in_force, spec, video, seen))
+    return rule(in_force, slice_id, video, seen, assessed(seen, slice_id, in_force, video))
+
+
+def changed(**numbers: Any) -> Policy:
+    """The fixed policy, football's numbers changed."""
+    return policy(slices={FOOTBALL: msgspec.structs.replace(SPEC, **numbers)})
+
+
+# ---------------------------------------------------------------- stop, widen, keep
 
 
 def test_a_slice_stops_when_its_index_is_below_the_price() -> None:
@@ -49,15 +82,21 @@ def test_a_slice_stops_when_its_index_is_below_the_price() -> None:
 
 def test_the_index_decides_the_stop_and_not_the_mean() -> None:
     doubtful = row(10, 250_000, 12)
-    said = assess(FIXED, SPEC, ESTABLISHED, doubtful)
-    assert said.estimate.mean < said.price < said.estimate.index
+    seen = assessed(doubtful)
+    assert seen.estimate.mean < seen.price < seen.estimate.score
     assert ruled(doubtful) is None
+
+
+def test_a_bad_slice_stops_sooner_the_shorter_learning_pays() -> None:
+    doubtful = row(12, 260_000, 15)
+    assert ruled(doubtful) is None
+    assert ruled(doubtful, in_force=changed(horizon=1)) == Ruling("stop", "index_below_price", 0)
 
 
 @given(st.integers(0, 2_000), st.integers(-1_000_000, 1_000_000), st.integers(0, 10_000))
 def test_evidence_never_stops_followers_delivery(views: int, value: int, impressions: int) -> None:
-    said = ruled(row(views, value, impressions, allowance=400), FANS)
-    assert said is None or said.action in {"widen", "keep"}
+    ruling = ruled(row(views, value, impressions, allowance=400), FANS)
+    assert ruling is None or ruling.action in {"widen", "keep"}
 
 
 def test_a_slice_widens_when_its_mean_beats_the_price_for_sure() -> None:
@@ -71,7 +110,7 @@ def test_it_widens_only_after_its_share_of_the_tranche_was_shown() -> None:
 
 def test_it_widens_only_above_the_bar() -> None:
     seen = row(10, 700_000, 10)
-    z = assess(FIXED, SPEC, ESTABLISHED, seen).z
+    z = assessed(seen).z
     assert ruled(seen, in_force=policy(widen_z=z)) == Ruling("widen", "mean_beats_price", 60)
     assert ruled(seen, in_force=policy(widen_z=z + 1)) is None
 
@@ -94,38 +133,88 @@ def test_it_keeps_when_the_tranche_is_nearly_used_and_there_is_new_evidence() ->
 
 def test_a_grant_never_exceeds_the_reach() -> None:
     seen = row(16, 700_000, 16)
-    tight = policy(slices={FOOTBALL: msgspec.structs.replace(SPEC, reach=27)})
-    assert ruled(seen, in_force=tight) == Ruling("widen", "mean_beats_price", 7)
+    assert ruled(seen, in_force=changed(reach=27)) == Ruling("widen", "mean_beats_price", 7)
 
 
 def test_a_grant_never_exceeds_the_budget_of_the_video() -> None:
     seen = row(16, 700_000, 16)
-    spending = Video(stage="public", tier="established", granted=FIXED.budget - 5)
+    spending = msgspec.structs.replace(WELL_KNOWN, granted=FIXED.budget - 5)
     assert ruled(seen, video=spending) == Ruling("widen", "mean_beats_price", 5)
     following = Ruling("widen", "mean_beats_price", 60)
     assert ruled(seen, FANS, video=spending) == following  # followers are no budget's matter
 
 
 def test_it_stops_when_everyone_reachable_was_reached() -> None:
-    tight = policy(slices={FOOTBALL: msgspec.structs.replace(SPEC, reach=20)})
+    tight = changed(reach=20)
     assert ruled(row(16, 700_000, 20), in_force=tight) == Ruling("stop", "reach_used", 0)
     assert ruled(row(16, 700_000, 19), in_force=tight) is None
 
 
 def test_it_stops_when_the_budget_is_spent() -> None:
-    spent = Video(stage="public", tier="established", granted=FIXED.budget)
+    spent = msgspec.structs.replace(WELL_KNOWN, granted=FIXED.budget)
     assert ruled(row(16, 700_000, 20), video=spent) == Ruling("stop", "budget_spent", 0)
     assert ruled(row(16, 700_000, 19), video=spent) is None
 
 
-# ---------------------------------------------------------------- price
+# ---------------------------------------------------------------- what it rests on
 
 
-def test_ordinary_creators_pay_less_and_advertisers_more() -> None:
-    assert price_of(FIXED, SPEC, Video(tier="established")) == 330_000
-    assert price_of(FIXED, SPEC, Video(tier="ordinary")) == 320_000
-    assert price_of(FIXED, SPEC, Video(tier="established", commercial=True)) == 495_000
-    assert price_of(FIXED, SPEC, Video(tier="ordinary", commercial=True)) == 480_000
+def test_an_assessment_rests_on_all_crowds_and_says_so_in_its_sums() -> None:
+    mine = row(10, 350_000, 12)
+    alone = assess(Outlook(FIXED), state(football=mine), FOOTBALL, mine)
+    liked = assess(
+        Outlook(FIXED), state(football=mine, basketball=row(200, 700_000, 300)), FOOTBALL, mine
+    )
+    assert liked.estimate.mean > alone.estimate.mean
+    assert liked.sums != alone.sums
+    assert (liked.base, liked.value) == (alone.base, alone.value)
+
+
+def test_another_crowds_praise_saves_what_would_stop_alone() -> None:
+    mine = row(10, 130_000, 16)
+    praised = state(football=mine, basketball=row(300, 900_000, 400))
+    said = assess(Outlook(FIXED), praised, FOOTBALL, mine)
+    assert ruled(mine) == Ruling("stop", "index_below_price", 0)
+    assert rule(FIXED, FOOTBALL, WELL_KNOWN, mine, said) != Ruling("stop", "index_below_price", 0)
+
+
+@pytest.mark.parametrize(("band", "commercial"), [(0, False), (5, False), (3, True), (5, True)])
+def test_the_price_is_that_of_the_videos_class(band: int, commercial: bool) -> None:
+    video = msgspec.structs.replace(WELL_KNOWN, band=band, commercial=commercial)
+    outlook = Outlook(FIXED)
+    assert assessed(row(10, 350_000, 12), video=video).price == outlook.price(FOOTBALL, video)
+
+
+# ---------------------------------------------------------------- what is open, and how far
+
+
+def test_what_was_stopped_is_not_open_and_what_was_never_shown_is() -> None:
+    video = state(football=row(100, 0, 160, status=STOPPED))
+    opened = open_slices(Outlook(FIXED), video)
+    assert FOOTBALL not in opened
+    assert {BASKETBALL, COOKING, MUSIC, FANS, SHENYANG} == set(opened)
+
+
+def test_an_active_slice_stays_open_where_nobody_would_begin_at_todays_price() -> None:
+    loved = row(2_000, 900_000, 3_000)
+    dear = Outlook(changed(price=700_000))
+    assert dear.prospect(FOOTBALL, WELL_KNOWN) is None
+    assert open_slices(dear, state(football=loved)) == [FOOTBALL]
+    assert open_slices(dear, state(football=msgspec.structs.replace(loved, status=IDLE))) == []
+    hidden = msgspec.structs.replace(WELL_KNOWN, stage="limited")
+    assert open_slices(dear, state(hidden, football=loved)) == []
+
+
+def test_an_open_slice_has_the_first_tranche_before_any_row() -> None:
+    assert allowance_of(FIXED, state(), FOOTBALL) == FIXED.tranche
+    assert allowance_of(FIXED, state(football=Slice(impressions=7)), FOOTBALL) == 27
+    assert allowance_of(FIXED, state(football=row(5, 0, 9)), FOOTBALL) == 20
+
+
+def test_the_first_tranche_ends_at_reach_and_budget() -> None:
+    spent = msgspec.structs.replace(WELL_KNOWN, granted=FIXED.budget - 3)
+    assert allowance_of(FIXED, state(spent), FOOTBALL) == 3
+    assert allowance_of(FIXED, state(music=Slice(impressions=195)), MUSIC) == 200
 
 
 # ---------------------------------------------------------------- checkpoints
@@ -167,81 +256,8 @@ def test_a_checkpoint_always_lies_ahead(
     assert seen.check_impressions > seen.impressions
 
 
-# ---------------------------------------------------------------- where to go next
-
-
-def state(**rows: Slice) -> VideoState:
-    video = VideoState()
-    video.row = Video(stage="public", tier="established", fits={SHENYANG: 100_000})
-    video.slices.update({f"discover:{group}": seen for group, seen in rows.items()})
-    return video
-
-
-def test_a_slice_unlike_all_others_expects_its_prior_and_the_fit() -> None:
-    video = state()
-    video.row.fits = {FOOTBALL: 500_000}
-    assert predicted_mean(FIXED, video, FOOTBALL) == 350_000 + 25_000
-
-
-def test_a_success_raises_what_its_neighbours_expect() -> None:
-    good, bad = row(100, 800_000, 160), row(100, 50_000, 160)
-    calm = predicted_mean(FIXED, state(), BASKETBALL)
-    assert predicted_mean(FIXED, state(football=good), BASKETBALL) > calm
-    assert predicted_mean(FIXED, state(football=bad), BASKETBALL) < calm
-    assert predicted_mean(FIXED, state(football=bad), COOKING) == calm  # no neighbour
-
-
-def test_a_neighbour_moves_the_expectation_by_no_more_than_its_affinity() -> None:
-    seen = row(10_000, 800_000, 16_000)
-    moved = predicted_mean(FIXED, state(football=seen), BASKETBALL) - 350_000
-    assert moved == pytest.approx(0.6 * 450_000, rel=0.01)
-
-
-def test_the_next_slice_has_the_best_expected_gain_over_its_price() -> None:
-    liked = row(100, 800_000, 160)
-    assert next_slice(FIXED, state(football=liked)) == BASKETBALL
-    assert next_slice(FIXED, state()) == SHENYANG  # the cheapest
-
-
-def test_a_nearby_slice_is_reachable_only_if_the_admission_named_it() -> None:
-    video = state()
-    video.row.fits = {}
-    assert next_slice(FIXED, video) != SHENYANG
-
-
-def test_followers_are_never_a_next_crowd() -> None:
-    cheap = msgspec.structs.replace(FIXED.slices[FANS], price=0)
-    assert next_slice(policy(slices={FANS: cheap}), state()) is None
-
-
-@pytest.mark.parametrize("stage", ["unknown", "limited", "held_public", "held_limited", "removed"])
-def test_only_a_public_video_goes_on_to_another_crowd(stage: str) -> None:
-    video = state()
-    video.row = msgspec.structs.replace(video.row, stage=stage)
-    assert next_slice(FIXED, video) is None
-
-
-def test_a_slice_is_tried_once() -> None:
-    done = {
-        name: msgspec.structs.replace(row(100, 350_000, 160), status=status)
-        for name, status in [("football", STOPPED), ("basketball", ACTIVE), ("music", STOPPED)]
-    }
-    video = state(**done)
-    video.row.fits = {}
-    assert next_slice(FIXED, video) == COOKING
-
-
-def test_a_slice_not_worth_learning_about_is_left_out() -> None:
-    dear = {name: msgspec.structs.replace(SPEC, price=2_000_000) for name in FIXED.slices}
-    assert next_slice(policy(slices=dear), state()) is None
-
-
-def test_a_spent_budget_leaves_no_next_slice() -> None:
-    video = state()
-    video.row.granted = FIXED.budget
-    assert next_slice(FIXED, video) is None
-
-
-def test_of_equal_gains_the_first_name_wins() -> None:
-    alike = {name: msgspec.structs.replace(SPEC, neighbours={}) for name in (MUSIC, COOKING)}
-    assert next_slice(policy(slices=alike), state()) == COOKING
+@pytest.mark.parametrize(("count", "due"), [(0, 10), (100, 110), (1_000, 1_050)])
+def test_an_idle_slice_is_looked_at_again(count: int, due: int) -> None:
+    seen = row(count, 0, count, status=HELD)
+    look_again(seen)
+    assert (seen.check_views, seen.check_impressions) == (due, due)

@@ -1,7 +1,7 @@
 from typing import get_args
 
 import pytest
-from kit.events import FIXED, FOOTBALL, admit, hold, release, takedown, view
+from kit.events import FIXED, admit, hold, release, takedown, view
 from kit.folding import folded
 
 from streams.core.counters import SLICE_STAGES
@@ -86,7 +86,7 @@ def test_an_illegal_move_is_rejected_and_changes_nothing(illegal: LogRecord) -> 
 
 def test_an_illegal_move_does_not_use_up_its_seq() -> None:
     done = folded([FIXED, hold(seq=1), admit(seq=1)])
-    assert done.told() == [(FOOTBALL, "start", "first_crowd")]
+    assert done.told() == [("", "open", "admitted")]
 
 
 def test_after_a_takedown_no_word_starts_anything() -> None:

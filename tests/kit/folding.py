@@ -14,6 +14,7 @@ from streams.core.counters import Slice, Video, VideoState, load_video
 from streams.core.events import LogRecord
 from streams.core.fold import fold
 from streams.core.receipts import Outcome, Receipt, Refusal, encode
+from streams.core.serving import Entry
 from streams.core.state import FRESH, Meta, PartitionState
 from streams.core.window import REPLAYED_GENERATIONS
 from streams.runtime.codec import decode_log
@@ -51,7 +52,9 @@ class Folding:
     receipts: list[Receipt] = field(default_factory=list)
     rejected: list[Refusal] = field(default_factory=list)
     outcomes: Counter[tuple[str, Outcome]] = field(default_factory=Counter)
+    entries: dict[str, list[Entry]] = field(default_factory=dict)  # told at the latest flush
     meta: Meta = FRESH
+    offset: int = -1  # of the last record folded
 
     def __post_init__(self) -> None:
         self.state = self._state()
@@ -66,18 +69,25 @@ class Folding:
             self.state.load(video, self.rows.get(video, {}))
         offsets = [place.offset for place in places]
         effects = fold(self.state, events, offsets, [place.element for place in places])
+        self.offset = offsets[-1] if offsets else self.offset
         self.receipts += effects.receipts
         self.rejected += effects.rejected
         self.outcomes += effects.outcomes
         return self
 
     def flush(self) -> "Folding":
-        """Store what changed."""
-        changes = self.state.take_changes()
+        """Store what changed, and tell feeds."""
+        changes = self.state.take_changes(self.offset)
+        self.entries = changes.entries
         for video, fields in changes.rows.items():
             self.rows.setdefault(video, {}).update(fields)
         self.meta = changes.meta
         self.state.stored(changes.epoch)
+        return self
+
+    def evict(self) -> "Folding":
+        """Store what changed and forget every video."""
+        self.flush().state.evict(0)
         return self
 
     def restart(self, before: Sequence[Placed]) -> "Folding":

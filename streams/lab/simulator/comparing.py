@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from statistics import fmean, stdev
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from streams.lab.simulator.admission import load_platform
 from streams.lab.simulator.building import build_world
@@ -15,6 +15,7 @@ from streams.lab.simulator.loop import Course, run
 from streams.lab.simulator.measures import Measures, measure
 from streams.lab.simulator.names import Cell
 
+Result = TypeVar("Result")
 STUDENT_95: Final = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 """Two-sided 95 % quantiles of Student's t at 1, 2, ... degrees of freedom; 1.96 beyond."""
 REFERENCES: Final = ("oracle", "ladder")
@@ -71,7 +72,7 @@ def play_all(
 ) -> list[CellResult]:
     """Run cells, the longest first, and return their results in the order of `cells`."""
     results = []
-    for result in _played(sorted(cells, key=_size, reverse=True), processes):
+    for result in on_cores(play, sorted(cells, key=_size, reverse=True), processes):
         done(result)
         results.append(result)
     return sorted(results, key=lambda result: cells.index(result.cell))
@@ -121,13 +122,16 @@ def speeds(results: Iterable[CellResult]) -> dict[str, float]:
     return {name: shown / seconds for name, (shown, seconds) in totals.items()}
 
 
-def _played(cells: Sequence[Cell], processes: int) -> Iterator[CellResult]:
+def on_cores(
+    work: Callable[[Cell], Result], cells: Sequence[Cell], processes: int
+) -> Iterator[Result]:
+    """Do the work of each cell, so many at a time, and yield the results in order."""
     if processes == 1:
-        yield from map(play, cells)
+        yield from map(work, cells)
         return
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=spawn) as pool:
-        yield from pool.map(play, cells)
+        yield from pool.map(work, cells)
 
 
 def _size(cell: Cell) -> float:

@@ -38,6 +38,7 @@ class Choice:
     seeds: int | None = None
     size: float | None = None
     servers: str = "knowing"
+    processes: int | None = None  # at a time
 
 
 @dataclass(frozen=True, slots=True)

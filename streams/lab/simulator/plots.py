@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from streams.lab.simulator.comparing import Interval, Summary
+from streams.lab.simulator.curves import Point
 
 COLOURS: Final = {
     "oracle": "#999999",
@@ -37,6 +38,28 @@ def draw_all(summaries: Sequence[Summary], folder: Path) -> Iterator[Path]:
         own = [summary for summary in summaries if summary.world == world]
         yield _save(_value(world, own), folder / f"simulate-value-{world}.svg")
         yield _save(_behaviour(world, own), folder / f"simulate-behaviour-{world}.svg")
+
+
+def draw_curves(points: Sequence[Point], folder: Path) -> Path:
+    """Draw value over each of the policy's numbers, a panel a number; return the file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    numbers = list(dict.fromkeys(point.number for point in points))
+    figure = Figure(figsize=(13.5, 6), layout="constrained")
+    axes = figure.subplots(2, -(-len(numbers) // 2), sharey=True, squeeze=False).flat
+    for panel, number in zip(axes, numbers, strict=False):
+        own = [point for point in points if point.number == number]
+        for regime in dict.fromkeys(point.regime for point in own):
+            line = [point for point in own if point.regime == regime]
+            shares = [_drawn(point.value_share) for point in line]
+            places = [str(point.value) for point in line]
+            means, halves = ([share[at] for share in shares] for at in (0, 1))
+            panel.errorbar(places, means, yerr=halves, marker="o", capsize=3, label=regime)
+        panel.axvline(next(str(p.value) for p in own if p.shipped), color="#999", linestyle=":")
+        panel.set_title(number)
+        panel.grid(alpha=0.3)
+    axes[0].legend()
+    figure.suptitle("share of the oracle's value, %, over the policy's numbers (dotted: shipped)")
+    return _save(figure, folder / "simulate-curves.svg")
 
 
 def _value(world: str, summaries: Sequence[Summary]) -> Figure:

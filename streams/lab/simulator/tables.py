@@ -6,6 +6,7 @@ from itertools import groupby
 from typing import Any, Final
 
 from streams.lab.simulator.comparing import Summary
+from streams.lab.simulator.curves import Point
 
 COLUMNS: Final = {
     "value_share": "value %",
@@ -44,6 +45,23 @@ def as_fields(summary: Summary) -> dict[str, Any]:
     named = {"world": summary.world, "regime": summary.regime, "contender": summary.contender}
     return named | {
         field: {"mean": mean, "half_width_95": half} for field, (mean, half) in known.items()
+    }
+
+
+def point_fields(point: Point) -> dict[str, Any]:
+    """Return a point of a curve with its shares in percent; half widths are of 95 % intervals."""
+    shares = {"value_share": point.value_share, "false_stops": point.false_stops}
+    return {
+        "world": point.world,
+        "regime": point.regime,
+        "number": point.number,
+        "value": point.value,
+        "shipped": point.shipped,
+        **{f"{name}_%": round(100 * around.mean, 2) for name, around in shares.items()},
+        **{
+            f"{name}_half_%": None if math.isnan(around.half) else round(100 * around.half, 2)
+            for name, around in shares.items()
+        },
     }
 
 
