@@ -1,8 +1,7 @@
-"""What an attacker pays: events until today's rule widens a bad video, or stops a good one.
+"""What an attacker pays: events until the rule widens a bad video, or stops a good one.
 
-One video in one crowd, folded event by event. Honest viewers see it up to its allowance; the
-attacker comes in as soon as half of the latest tranche was shown, which is when a widening is
-possible, and needs the next honest view to be judged.
+One video in one crowd, folded event by event. The attacker comes first, with the row's first view
+and right after each widening; then honest viewers see the video up to its allowance.
 """
 
 from collections.abc import Sequence
@@ -11,7 +10,6 @@ from random import Random
 from statistics import median
 from typing import Final, NamedTuple
 
-from streams.core.counters import Slice
 from streams.core.events import (
     Admit,
     Impression,
@@ -40,8 +38,8 @@ FROM_PRICE: Final = 100_000
 MOST: Final = 400
 """An attack that needs more events is not tried further."""
 WIDENINGS: Final = 3
-NEXT_VIEWS: Final = 10
-"""Honest views after an attack by which it must have worked: as far as checkpoints lie apart."""
+NEXT_VIEWS: Final = 60
+"""Honest views after an attack by which it must have worked: a first tranche."""
 SEEDS: Final = (1, 2, 3)
 
 
@@ -152,13 +150,10 @@ class Siege:
         self._receipts: list[Receipt] = []
         admit = Admit("a", "v", START_MS, 1, commercial=False, limited=False, fits={SLICE: 0})
         self._send([self._policy, admit])
+        self._honest()  # the row begins
 
     def _wave(self, acts: int, action: str, wanted: int) -> bool:
-        """Let honest viewers come, attack, and let them go on until the tranche is used."""
-        row = self._row
-        half = row.allowance - row.tranche // 2
-        while row.impressions < half:
-            self._honest()
+        """Attack at once, and let honest viewers come until the tranche is used."""
         for _ in range(acts):
             self._act()
         for _ in range(NEXT_VIEWS):
@@ -166,10 +161,6 @@ class Siege:
                 return True
             self._honest()
         return self._count(action) >= wanted
-
-    @property
-    def _row(self) -> Slice:
-        return self._state.videos["v"].slices[SLICE]
 
     def _count(self, action: str) -> int:
         return sum(r.action == action and r.slice == SLICE for r in self._receipts)

@@ -63,14 +63,13 @@ def test_every_contender_has_its_colour() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1_800)
 def test_the_order_of_the_contenders() -> None:
-    """At a tenth of the size: what a rule loses to lanes, and what one posterior could gain."""
+    """At a tenth of the size: the rule is far above what others do, and near what could be had."""
     share: dict[str, dict[str, float]] = {}
     for regime in ("middle", "crowded"):
         cell = Cell(CONFIG, "correlated", regime, 1, 0.1, "knowing", tuple(CONTENDERS))
         share[regime] = {name: one.value_share for name, one in play(cell).measures.items()}
     middle, crowded = share["middle"], share["crowded"]
-    assert middle["ladder"] < middle["rule"] < 0.6
-    assert middle["rule-all-started"] > 0.85
-    assert middle["rule-all-started"] < middle["joint-learned"] < middle["oracle"] == 1
-    assert crowded["ladder"] < crowded["rule"] < crowded["thompson"] < crowded["joint-learned"]
-    assert crowded["rule-all-started"] < crowded["joint-learned"]
+    assert middle["ladder"] < 0.5
+    assert 0.9 < middle["rule"] < middle["oracle"] == 1
+    assert crowded["ladder"] < crowded["thompson"] < crowded["rule"] - 0.1
+    assert crowded["rule"] > 0.8

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from streams.core import estimate
+from streams.core import boundary
 from streams.core.units import MICROS
 from streams.lab.simulator.contenders import AlwaysWiden, Oracle, Ranking, Tallies, Thompson
 from streams.lab.simulator.joint import JointPosterior, LearnedPosterior, psi
@@ -93,7 +93,7 @@ def _value_sds(world: World, batch: EventBatch) -> np.ndarray:
 
 @pytest.mark.parametrize("s", [0.02, 0.19, 0.5, 4, 10, 2_000])
 def test_the_boundary_is_that_of_the_rule(s: float) -> None:
-    assert psi(np.array([s]))[0] == pytest.approx(estimate.psi(int(s * MICROS)) / MICROS, abs=2e-6)
+    assert psi(np.array([s]))[0] == pytest.approx(boundary.psi(int(s * MICROS)) / MICROS, abs=2e-6)
 
 
 def _looked_at(world: World, kind: type[JointPosterior]) -> JointPosterior:
@@ -171,7 +171,7 @@ def test_the_ladder_stops_below_it_and_tries_the_next_crowd(a_world: BuildWorld)
     ladder, pair = a_ladder(a_world(), likes=29)
     assert ladder.stopped()[pair]
     assert [stop.impressions for stop in ladder.stops] == [300]
-    assert ladder.open[:, 0].sum() == len(a_world().admissions[0][0].starts)
+    assert ladder.open[:, 0].sum() == len(a_world().first_crowds(0))
 
 
 def test_peeking_stops_sooner_than_the_ladder_and_more_often_wrongly_than_it_claims(

@@ -6,10 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from streams.core.counters import encode_slice, encode_video
+from streams.core.counters import STOPPED, encode_slice, encode_video
 from streams.core.receipts import encode
-from streams.core.units import MICROS
-from streams.lab.simulator.folded import EverySliceStarted, FoldedRule
+from streams.lab.simulator.folded import FoldedRule
 from streams.lab.simulator.loop import run
 from streams.lab.simulator.serving import KnowingServers, LaggingServers
 from streams.lab.simulator.tastes import WORLDS
@@ -38,33 +37,31 @@ def test_a_tick_without_events_is_folded_too(a_world: BuildWorld) -> None:
     assert not rule.receipts
 
 
-@pytest.mark.parametrize(
-    ("name", "rule"),
-    [*((name, EverySliceStarted) for name in WORLDS), ("correlated", FoldedRule)],
-)
-def test_bulk_feeding_gives_the_receipts_of_event_by_event(
-    name: str, rule: type[FoldedRule], a_world: BuildWorld
-) -> None:
+@pytest.mark.parametrize("name", WORLDS)
+def test_bulk_feeding_gives_the_receipts_of_event_by_event(name: str, a_world: BuildWorld) -> None:
     whole = a_world(name)
     world = replace(whole, slots=whole.slots // 2)
-    bulk, single = rule(world, KnowingServers()), rule(world, KnowingServers(), bulk=False)
+    bulk = FoldedRule(world, KnowingServers())
+    single = FoldedRule(world, KnowingServers(), bulk=False)
     run(world, bulk, 1)
     run(world, single, 1)
     receipts, rows = everything(bulk)
-    assert {receipt.action for receipt in bulk.receipts} >= {"start", "stop", "widen"}
+    assert {receipt.action for receipt in bulk.receipts} >= {"open", "stop", "widen"}
     assert receipts == everything(single)[0]
     assert rows == everything(single)[1]
 
 
-def test_offers_are_those_of_the_latest_receipts(a_world: BuildWorld) -> None:
+def test_offers_are_those_of_the_rows(a_world: BuildWorld) -> None:
     world = a_world()
     rule = FoldedRule(world, KnowingServers())
     run(world, rule, 1)
-    latest = {(r.slice, r.video): r for r in rule.receipts}
-    for (slice_id, video), receipt in latest.items():
-        place = world.slices.index(slice_id), world.videos.index(video)
-        assert rule._scores[place] == receipt.index / MICROS
-        assert rule._allowance[place] == (0 if receipt.action == "stop" else receipt.allowance)
+    for video, name in enumerate(world.videos):
+        for slice_id, row in rule._state.videos[name].slices.items():
+            place = world.slices.index(slice_id), video
+            if row.status == STOPPED:
+                assert rule._allowance[place] == 0
+            elif rule._allowance[place]:
+                assert rule._allowance[place] == row.allowance
 
 
 def test_knowing_servers_never_pass_an_allowance_and_a_fleet_does(a_world: BuildWorld) -> None:
@@ -77,14 +74,18 @@ def test_knowing_servers_never_pass_an_allowance_and_a_fleet_does(a_world: Build
     assert lagging.overdrawn > 0
 
 
-def test_every_slice_started_tries_every_reachable_crowd(a_world: BuildWorld) -> None:
+def test_every_crowd_worth_its_price_is_open_from_the_admission_on(a_world: BuildWorld) -> None:
     world = a_world()
-    rule = EverySliceStarted(world, KnowingServers())
-    run(world, rule, 1)
-    started = {(r.video, r.slice) for r in rule.receipts if r.action == "start"}
+    rule = FoldedRule(world, KnowingServers())
+    for video in range(len(world.videos)):
+        rule.admit(video)
+    opened = {r.video: {crowd.slice for crowd in r.crowds} for r in rule.receipts}
     for video, name in enumerate(world.videos):
         reach = {world.slices[place] for place in np.flatnonzero(world.reachable[:, video])}
-        assert {slice_id for who, slice_id in started if who == name} == reach
+        assert opened[name] <= reach
+        assert len(opened[name]) > len(reach) // 2
+        shown = {world.slices[place] for place in np.flatnonzero(rule._allowance[:, video])}
+        assert shown == opened[name]
 
 
 def test_stopped_pairs_are_those_of_the_rows(a_world: BuildWorld) -> None:
