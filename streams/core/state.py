@@ -1,6 +1,7 @@
 """What one partition's fold remembers: videos in memory, the window, the policy, changed rows."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import msgspec
@@ -16,6 +17,7 @@ from streams.core.counters import (
 )
 from streams.core.events import InteractionRecord, LogRecord, Policy, VideoControl
 from streams.core.partitioner import partition_of
+from streams.core.serving import Entry
 from streams.core.window import Window
 
 DIGEST_MODULUS: Final = 1 << 128
@@ -41,6 +43,7 @@ class Changes(NamedTuple):
     epoch: int
     rows: dict[str, dict[str, bytes]]  # video -> field -> stored spelling
     meta: Meta
+    entries: Mapping[str, Sequence[Entry]] = MappingProxyType({})  # by slice: feeds are to know it
 
 
 class PartitionState:

@@ -33,7 +33,8 @@ from streams.core.units import SURFACES, surface_of
 from streams.lab.taste import Fortune, draw_appeals, draw_fortune
 from streams.lab.uploads import DARING, DOUBTFUL, FORBIDDEN, SUBJECTS, draw_upload
 from streams.lab.viewers import BUTTONS, Rates, draw_buttons, draw_watch, rates_at, worth
-from streams.runtime.ports import Candidate, ServingIndex
+from streams.runtime.leases import Candidate
+from streams.runtime.ports import ServingIndex
 
 CrowdEvent = Upload | Recognition | Review | InteractionRecord
 

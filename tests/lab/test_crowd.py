@@ -29,10 +29,12 @@ from streams.core.events import (
 )
 from streams.core.fold import fold
 from streams.core.receipts import ACTIONS, Receipt
+from streams.core.serving import Entry
 from streams.core.state import PartitionState
 from streams.core.units import MICROS
 from streams.lab.crowd import SENT_TWICE, VIEW_LOST, Crowd, CrowdEvent
 from streams.lab.viewers import rates_at, worth
+from streams.runtime.leases import IndexBounds
 from streams.runtime.memory.serving import MemoryServingIndex
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -69,7 +71,9 @@ class Loop:
 
     seed: int
     rate: int
-    index: MemoryServingIndex = field(default_factory=MemoryServingIndex)
+    index: MemoryServingIndex = field(
+        default_factory=lambda: MemoryServingIndex(bounds=IndexBounds(key="one for all"))
+    )
     events: list[CrowdEvent] = field(default_factory=list)
     receipts: list[Receipt] = field(default_factory=list)
     dossiers: dict[str, Dossier] = field(default_factory=dict)
@@ -116,7 +120,17 @@ class Loop:
         self.receipts += effects.receipts
         for receipt in effects.receipts:
             self.granted[receipt.video, receipt.slice] = receipt.allowance
-        await self.index.apply(effects.receipts)
+        latest = {(receipt.slice, receipt.video): receipt for receipt in effects.receipts}
+        entries: defaultdict[str, list[Entry]] = defaultdict(list)
+        for (slice_id, _), receipt in latest.items():
+            entries[slice_id].append(self.entry(receipt))
+        for slice_id, some in entries.items():
+            await self.index.apply(slice_id, {0: self.offset}, some)
+
+    def entry(self, receipt: Receipt) -> Entry:
+        """What a feed is to know of a receipt."""
+        score = None if receipt.action == "stop" else receipt.index
+        return Entry(receipt.video, self.offset, score, receipt.allowance, receipt.impressions)
 
     @property
     def interactions(self) -> list[InteractionRecord]:

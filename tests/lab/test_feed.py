@@ -13,9 +13,10 @@ from streams.errors import Retry
 from streams.lab.crowd import Crowd, CrowdEvent
 from streams.lab.feed import Feed
 from streams.runtime.codec import decode_log
+from streams.runtime.leases import Candidate
 from streams.runtime.memory.log import MemoryLog
 from streams.runtime.memory.producer import MemoryProducer
-from streams.runtime.ports import Candidate
+from streams.runtime.memory.serving import MemoryServingIndex
 from streams.settings import load_settings
 
 SETTINGS = load_settings(Path(__file__).parents[2] / "config", environment={})
@@ -23,17 +24,15 @@ NOW = 1_700_000_000_000
 PARTITIONS = 4
 
 
-class Everything:
+class Everything(MemoryServingIndex):
     """An index that offers every video everywhere."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.videos: list[str] = []
 
-    async def apply(self, receipts: object) -> int:
-        raise AssertionError(receipts)
-
     async def top(self, slice_id: str, count: int) -> list[Candidate]:  # noqa: ARG002
-        return [Candidate(video, 0, 50) for video in self.videos[:count]]
+        return [Candidate(video, 0, 50, 50, "0") for video in self.videos[:count]]
 
 
 class Kept(Crowd):
