@@ -29,6 +29,7 @@ from streams.runtime.collector import tame_gc
 from streams.runtime.metrics import Metrics
 from streams.runtime.namespace import namespace_of
 from streams.runtime.ports import LogReader, Store
+from streams.runtime.serving import Indexing
 from streams.runtime.surroundings import Surroundings
 from streams.runtime.worker import Worker
 from streams.settings import Secret, Settings
@@ -208,18 +209,17 @@ async def _set(stack: AsyncExitStack, play: Play, rate: int) -> _Stage:
     settings, drivers = play.settings, play.drivers
     producer = await stack.enter_async_context(drivers.producer())
     store = await stack.enter_async_context(drivers.store())
-    worker = Worker(
-        drivers.consumer(settings),
-        Surroundings(producer, store, settings, play.secret, play.metrics),
-    )
+    index = await stack.enter_async_context(drivers.index())
+    indexing = Indexing(index, play.metrics)
+    around = Surroundings(producer, store, settings, play.secret, play.metrics, indexing=indexing)
+    worker = Worker(drivers.consumer(settings), around)
     await worker.start()
     working = asyncio.create_task(worker.run(), name="feedback")
     working.add_done_callback(lambda _: play.stopping.set())
     stack.push_async_callback(_stop_worker, worker, working)
-    index = await stack.enter_async_context(drivers.index())
     dossiers = await stack.enter_async_context(drivers.dossiers())
     topics = await stack.enter_async_context(drivers.reader())
-    ports = Ports(producer, dossiers, index, store, topics, drivers.cluster)
+    ports = Ports(producer, dossiers, store, topics, drivers.cluster)
     control = ControlPlane(settings, play.secret, ports, play.folder, metrics=ControlMetrics())
     await control.start()
     stack.push_async_callback(control.stop)
