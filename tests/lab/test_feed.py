@@ -12,8 +12,8 @@ from streams.core.partitioner import partition_of
 from streams.errors import Retry
 from streams.lab.feed import Feed
 from streams.lab.people import CrowdEvent, People
-from streams.runtime.leases import Lease
 from streams.runtime.codec import decode_log
+from streams.runtime.leases import Lease
 from streams.runtime.memory.log import MemoryLog
 from streams.runtime.memory.producer import MemoryProducer
 from streams.settings import load_settings
