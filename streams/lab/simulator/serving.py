@@ -80,7 +80,7 @@ class LaggingServers:
 
 
 class LeasingServers:
-    """Many servers that take impressions by lease: what others took is known, scores are 2 s old."""
+    """Many servers that lease impressions: what others took is known, scores are 2 s old."""
 
     def __init__(self) -> None:
         self._offers: deque[Offer] = deque(maxlen=LAG_TICKS + 1)
