@@ -59,7 +59,7 @@ class Outlook:
         """
         if not self.reaches(slice_id, video):
             return None
-        if len(self._public) + len(video.fits) > self.policy.open_max:
+        if len(self.policy.slices) > self.policy.open_max:
             return next((each for each in self.prospects(video) if each.slice == slice_id), None)
         found = self._prospect(slice_id, video)
         return found if _is_worth_it(found) else None

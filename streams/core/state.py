@@ -45,7 +45,7 @@ class Changes(NamedTuple):
     epoch: int
     rows: dict[str, dict[str, bytes]]  # video -> field -> stored spelling
     meta: Meta
-    entries: dict[str, list[Entry]]  # slice -> what feeds are to be told of it
+    entries: Mapping[str, Sequence[Entry]] = {}  # slice -> what feeds are to be told of it
 
 
 class PartitionState:

@@ -12,9 +12,9 @@ import msgspec
 from streams.core.receipts import Receipt, decode, encode
 from streams.errors import Halt
 
-EVIDENCE: Final = ("impressions", "views", "value_sum", "value_sq")
-NUMBERS: Final = ("prior_mean", "prior_variance", "noise_variance", "price", "reach_left")
-JUDGED: Final = ("mean", "sd", "index", "z")
+EVIDENCE: Final = ("impressions", "views", "value")
+NUMBERS: Final = ("base", "noise_variance", "price")
+JUDGED: Final = ("mean", "sd", "score", "z", "crowds")
 
 
 class ReceiptDifference(NamedTuple):
@@ -113,6 +113,9 @@ def _why(fields: Mapping[str, object]) -> str:
         return "earlier grants differ"
     if fields.keys() & set(NUMBERS):
         return "the policy's numbers differ under the same version"
-    if fields.keys() & set(JUDGED):
-        return "the same inputs were judged otherwise: two versions of the code"
-    return "the same judgement led to another action: two versions of the code"
+    if "sums" in fields:
+        return "other feedback was counted in other slices before, or their numbers differ"
+    otherwise = "inputs were judged otherwise"
+    if not fields.keys() & set(JUDGED):
+        otherwise = "judgement led to another action"
+    return f"the same {otherwise}: two versions of the code"

@@ -23,6 +23,7 @@ from streams.core.events import (
 from streams.core.receipts import Refusal
 from streams.core.units import ID_ALPHABET, is_slice
 from streams.errors import DeadLetter, RejectReason
+from streams.runtime.first_format import decode_control
 from streams.runtime.headers import require_names
 from streams.runtime.lenient import decode_leniently
 from streams.runtime.ports import Headers, Record
@@ -288,7 +289,8 @@ def _open_control(record: Record, secret: bytes, limit: int) -> ControlRecord:
     said = [text or b"" for name, text in record.headers if name == SIGNATURE]
     if len(said) != 1 or not hmac.compare_digest(said[0], sign(secret, record.key, value)):
         raise DeadLetter("signature", "the signature is not that of this secret and record")
-    return _control_decoder.decode(value)
+    event: ControlRecord = decode_control(_control_decoder, value)
+    return event
 
 
 def _too_large(size: int, limit: int) -> DeadLetter:

@@ -127,7 +127,7 @@ class Owned:
             outbox, self._outbox = self._outbox, []
             self._flushing_to = self.folded
             self._unfinished = True  # until it is done: without these rows no later one is whole
-            changes = self.state.take_changes()
+            changes = self.state.take_changes(self.folded)
             if self._last is not None:
                 changes = changes._replace(meta=changes.meta._replace(mark=mark_of(self._last)))
             flush = self._flush(self.folded, outbox, changes)

@@ -13,6 +13,7 @@ from pathlib import Path
 from kit.events import SECRET, Logged, record, synthetic_log
 from kit.folding import Folding, decoded
 
+from streams.core.counters import COUNTERS, VIDEO_ROW
 from streams.runtime.codec import decode_log
 
 HERE = Path(__file__).parent
@@ -43,8 +44,8 @@ def logged(line: str) -> Logged:
     )
 
 
-def read_log() -> list[Logged]:
-    return [logged(line) for line in (HERE / "log.ndjson").read_text("utf-8").splitlines()]
+def read_log(name: str = "log.ndjson") -> list[Logged]:
+    return [logged(line) for line in (HERE / name).read_text("utf-8").splitlines()]
 
 
 def folds_to(log: list[Logged], batch: int) -> tuple[bytes, bytes]:
@@ -81,9 +82,30 @@ def test_the_committed_log_gives_the_same_in_one_batch() -> None:
     assert folds_to(read_log(), batch=100_000) == folds_to(read_log(), batch=1)
 
 
+def test_a_log_of_the_first_release_counts_what_it_counted() -> None:
+    """Its control records are read as today's; its rows began with eleven plain counters."""
+    log, then = read_log("first_log.ndjson"), json.loads((HERE / "first_state.json").read_bytes())
+    done = Folding(GENERATION).fold(decoded(log)).flush()
+    refused = Counter(each.reason for each in decode_log(log, SECRET, 1 << 20).refusals)
+    assert refused == then["refused"]
+    assert {" ".join(key): count for key, count in done.outcomes.items()} == then["outcomes"]
+    counters = {
+        (video, name): [getattr(row, counter) for counter in COUNTERS[:11]]
+        for video, state in done.state.videos.items()
+        for name, row in state.slices.items()
+    }
+    assert counters == {
+        (video, name): row[:11]
+        for video, fields in then["videos"].items()
+        for name, row in fields.items()
+        if name != VIDEO_ROW
+    }
+    assert {each.action for each in done.receipts} >= {"open", "stop"}
+
+
 def write() -> None:
-    """Write all three files again."""
-    log = synthetic_log(seed=2019, videos=10, events=2_000)
+    """Write the three files of today again."""
+    log = synthetic_log(seed=2022, videos=10, events=2_000)
     lines = "".join(f"{log_line(each)}\n" for each in log)
     (HERE / "log.ndjson").write_text(lines, "utf-8")
     receipts, state = folds_to(read_log(), batch=50)

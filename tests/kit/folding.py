@@ -52,7 +52,7 @@ class Folding:
     receipts: list[Receipt] = field(default_factory=list)
     rejected: list[Refusal] = field(default_factory=list)
     outcomes: Counter[tuple[str, Outcome]] = field(default_factory=Counter)
-    entries: dict[str, list[Entry]] = field(default_factory=dict)  # told at the latest flush
+    entries: Mapping[str, Sequence[Entry]] = field(default_factory=dict)  # told at the latest flush
     meta: Meta = FRESH
     offset: int = -1  # of the last record folded
 

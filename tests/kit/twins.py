@@ -84,7 +84,7 @@ class World:
         first: dict[tuple[bytes | None, bytes], bytes] = {}
         for record in self.sent("decisions"):
             value = record.value or b""
-            key = (record.key, value.split(b",")[0])
+            key = (record.key, value.split(b",")[1])
             assert first.setdefault(key, value) == value, "one id, two decisions"
         return list(first.values())
 

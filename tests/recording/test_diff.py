@@ -84,16 +84,24 @@ def test_the_first_difference_is_the_earliest_by_event_time(whole: Run) -> None:
     later, earlier = keys[-1], keys[3]
     changed = dict(whole)
     for key in (later, earlier):
-        changed[key] = encode(replace(decode(whole[key]), index=1))
+        changed[key] = encode(replace(decode(whole[key]), score=1))
     first = compare_runs(whole, changed).first
     assert first.id == earlier
     assert first.why == "the same inputs were judged otherwise: two versions of the code"
 
 
+def test_other_feedback_in_other_slices_is_told(whole: Run) -> None:
+    key = next(key for key, raw in whole.items() if decode(raw).sums)
+    changed = dict(whole)
+    changed[key] = encode(replace(decode(whole[key]), mean=1, sums=(1,) * 9))
+    first = compare_runs(whole, changed).first
+    assert first.why.startswith("other feedback was counted in other slices")
+
+
 def test_an_id_with_two_spellings_is_no_run(whole: Run) -> None:
     raw = next(iter(whole.values()))
     with pytest.raises(Halt, match="comes twice with other bytes"):
-        read_run([raw, encode(replace(decode(raw), index=1))], "run")
+        read_run([raw, encode(replace(decode(raw), score=1))], "run")
 
 
 def test_what_is_no_receipt_is_named_with_its_line(whole: Run) -> None:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 import redis
+from kit.stories import receipt
 
 from streams.core.receipts import Receipt
 from streams.core.state import FRESH, Changes
@@ -368,10 +369,7 @@ async def test_a_write_without_a_guard_is_never_repeated(
 
 
 def started(video: str) -> Receipt:
-    numbers = dict.fromkeys(Receipt.__struct_fields__[9:], 1)
-    words = {"action": "start", "reason": "first_crowd", "cause": "e1", "policy": "p1"}
-    said = {"slice": "discover:cars", "n": 1, "ts": 1, "id": f"{video}.1", "video": video}
-    return Receipt(**(numbers | words | said))
+    return receipt("widen", video=video, slice="discover:cars")
 
 
 # Cancellation

@@ -842,10 +842,10 @@ GARBAGE = {
 
 
 async def two_partitions_counted() -> tuple[World, list[list[Logged]]]:
-    """Two partitions with 100 records counted each, and their whole logs."""
+    """Two partitions with 60 records counted each, and their whole logs."""
     world = World(2)
     logs = [synthetic_log(seed=3, events=200, partition=p, partitions=2) for p in (0, 1)]
-    world.put([one for log in logs for one in log[:100]])
+    world.put([one for log in logs for one in log[:60]])
     return await counted(world, batch=BATCH), logs
 
 
@@ -857,7 +857,7 @@ async def test_a_stored_row_that_cannot_be_read_halts_its_partition_alone_and_is
     world, logs = await two_partitions_counted()
     for fields in world.store.partitions[0].rows.values():
         fields["video" if own else next(name for name in fields if ":" in name)] = raw
-    world.put([one for log in logs for one in log[100:]])
+    world.put([one for log in logs for one in log[60:]])
     life = await Life(world, batch=BATCH).start()
     await life.until(lambda: life.worker.halted and world.watermark(1) == world.end(1))
     await life.stop()
@@ -879,7 +879,7 @@ async def test_a_damaged_meta_halts_its_partition_alone_and_is_named(
     world, logs = await two_partitions_counted()
     stored = world.store.partitions[0]
     stored.meta = stored.meta._replace(**damage)  # type: ignore[arg-type]
-    world.put([one for log in logs for one in log[100:]])
+    world.put([one for log in logs for one in log[60:]])
     life = await Life(world, batch=BATCH).start()
     await life.until(lambda: life.worker.halted and world.watermark(1) == world.end(1))
     await life.stop()

@@ -90,8 +90,7 @@ TOOLS = Tools(
     recognisers={"titles": Titles()},
     gate=ReviewGate.parse({"rule": RULES}, known=KNOWN, where="review.toml"),
     catalogue=CATALOGUE,
-    established_followers=1_000,
-    first_slices=1,
+    guarantee=60,
     report=lambda _: None,
 )
 POLICY = PolicyRules.from_toml(Path("config/policy.toml"), CATALOGUE).record(1, NOW_MS)
@@ -322,20 +321,26 @@ def test_the_dossier_says_where_the_video_stands(events: list[Event], state: str
 
 
 def test_an_admission_carries_what_the_decision_needs() -> None:
-    desk = after([upload(city="沈阳市", followers=1_000, commercial=True)])
+    about = {"city": "沈阳市", "followers": 1_000, "commercial": True, "advertiser": "a7"}
+    desk = after([upload(format="live", **about)])
     (admit,) = desk.log.records
     assert isinstance(admit, Admit)
     assert (admit.id, admit.ts, admit.seq) == ("admit-u1", NOW_MS + 1, 1)
-    assert (admit.tier, admit.commercial, admit.limited) == ("established", True, False)
-    assert admit.starts == ["following:fans", "nearby:shenyang", "discover:football"]
+    assert (admit.band, admit.commercial, admit.limited) == (3, True, False)
+    assert (admit.creator, admit.advertiser, admit.format) == ("c1", "a7", "live")
+    assert admit.guarantee == 60
     fits = {"following:fans": 1_000_000, "nearby:shenyang": 1_000_000, "discover:football": 800_000}
     assert admit.fits == fits
 
 
-def test_one_follower_less_is_an_ordinary_creator() -> None:
-    (admit,) = after([upload(followers=999)]).log.records
+@pytest.mark.parametrize(
+    ("followers", "band"), [(0, 0), (9, 0), (10, 1), (999, 2), (99_999, 4), (10**5, 5), (10**9, 5)]
+)
+def test_followers_become_a_band_by_their_digits(followers: int, band: int) -> None:
+    (admit,) = after([upload(followers=followers)]).log.records
     assert isinstance(admit, Admit)
-    assert admit.tier == "ordinary"
+    assert admit.band == band
+    assert admit.guarantee == 60  # at any number of fans
 
 
 def test_several_recognisers_add_up_and_the_latest_word_of_each_counts() -> None:

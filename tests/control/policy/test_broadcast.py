@@ -33,7 +33,7 @@ def another(name: str) -> PolicyRules:
 
 def msgspec_copy(rules: PolicyRules, **changes: Any) -> PolicyRules:
     draft = msgspec.structs.replace(rules.draft, **changes)
-    return PolicyRules(draft, rules.established_followers, rules.first_slices)
+    return PolicyRules(draft, rules.guarantee)
 
 
 def in_force(office: Office) -> list[tuple[int, str]]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from streams.control.admission.recognise import Recogniser
 from streams.control.admission.taxonomy import DIMENSIONS, TagKey, Taxonomy
 from streams.control.policy.catalogue import Catalogue
-from streams.core.events import SlicePolicy, Tag, Upload
+from streams.core.events import Tag, Upload
 from streams.core.units import SLICES_PER_VIDEO, is_slice
 from streams.errors import Halt
 
@@ -70,9 +70,22 @@ def test_the_numbers_of_the_shipped_catalogue_are_plausible() -> None:
         assert is_slice(spec.id)
         assert 200_000 <= policy.reach <= 5_000_000
         assert 280_000 <= policy.price < policy.prior_mean <= 450_000, spec.id
-        assert 10_000 <= policy.prior_variance <= 30_000
+        assert 10_000 <= policy.own_variance <= 30_000
         assert 60_000 <= policy.noise_variance <= 150_000
-        assert policy.neighbours, spec.id
+        assert spec.neighbours, spec.id
+
+
+def test_what_the_shipped_neighbours_share_becomes_loadings_and_variance_is_kept() -> None:
+    in_force = SHIPPED.slice_policies(400)
+    assert in_force.keys() == SHIPPED.slices.keys()
+    for name, spec in in_force.items():
+        common = sum(each * each for each in spec.loadings) // 10**6
+        whole = SHIPPED.slices[name].policy.own_variance
+        assert spec.own_variance + common == pytest.approx(whole, abs=2), name
+        assert spec.own_variance >= whole // 20
+        assert spec.horizon == 400
+    shared = [spec for spec in in_force.values() if any(spec.loadings)]
+    assert len(shared) > len(in_force) // 2
 
 
 def test_every_interest_of_the_taxonomy_has_a_crowd() -> None:
@@ -83,19 +96,22 @@ def test_every_interest_of_the_taxonomy_has_a_crowd() -> None:
 
 
 @pytest.mark.parametrize(
-    ("title", "city", "starts"),
+    ("title", "city", "best"),
     [
         ("周末村超足球赛", "沈阳市", ("following:fans", "nearby:shenyang", "discover:football")),
         ("大妈们的广场舞", "", ("following:fans", "discover:square-dance", "discover:seniors")),
         ("Easy dinner recipes", "Xi'an", ("following:fans", "nearby:xian", "discover:cooking")),
-        ("xyz", "Atlantis", ("following:fans", "discover:dailylife")),
+        ("xyz", "Atlantis", ("following:fans",)),
     ],
 )
-def test_where_an_upload_starts(title: str, city: str, starts: tuple[str, ...]) -> None:
+def test_whom_an_upload_fits_best(title: str, city: str, best: tuple[str, ...]) -> None:
     video = Upload("u1", "v1", "c1", 1_700_000_000_000, 15_000, title=title, city=city)
     found = Recogniser(TAXONOMY).recognise(video)
-    first = SHIPPED.first_slices(SHIPPED.matches(found, video.city), 2)
-    assert first[: len(starts)] == starts
+    fits = {name: fit for name, fit in SHIPPED.matches(found, video.city) if fit}
+    assert set(best) <= set(fits)
+    crowds = [name for name in fits if name.startswith("discover:")]
+    wanted = [name for name in best if name.startswith("discover:")]
+    assert sorted(crowds[: len(wanted)]) == sorted(wanted)
 
 
 @given(tags, st.sampled_from(["沈阳", "上海", "", "nowhere"]))
@@ -124,15 +140,7 @@ def test_one_more_tag_never_lowers_a_fit(found: list[Tag], key: TagKey, sure: in
     assert all(after[name] >= fit for name, fit in before.items())
 
 
-@given(tags, st.integers(1, 8))
-def test_first_slices_are_fans_and_at_most_count_crowds(found: list[Tag], count: int) -> None:
-    first = SHIPPED.first_slices(SHIPPED.matches(found, "北京"), count)
-    assert first[:2] == ("following:fans", "nearby:beijing")
-    assert 1 <= len(first[2:]) <= count
-    assert len(set(first)) == len(first)
-
-
-# -------------------------------------------------------------------- fits and starts
+# -------------------------------------------------------------------- fits
 
 
 def test_the_fit_is_confidence_times_weight() -> None:
@@ -152,25 +160,6 @@ def test_a_tag_that_the_taxonomy_lacks_fits_nobody() -> None:
     assert ball.fit([Tag(dimension, "new", 1_000_000) for dimension in DIMENSIONS]) == 0
 
 
-def test_only_crowds_that_fit_are_taken() -> None:
-    slices = catalogue(BALL, COOK)
-    assert slices.first_slices(slices.matches([football(1)], ""), 5) == (
-        "following:fans",
-        "discover:ball",
-    )
-
-
-def test_a_video_that_fits_nobody_starts_in_the_default() -> None:
-    slices = catalogue(BALL, COOK)
-    assert slices.first_slices(slices.matches([], ""), 3) == ("following:fans", "discover:all")
-
-
-def test_a_count_of_nothing_leaves_fans_and_city() -> None:
-    slices = catalogue(SHENYANG)
-    matches = slices.matches([], "沈阳")
-    assert slices.first_slices(matches, 0) == ("following:fans", "nearby:shenyang")
-
-
 @pytest.mark.parametrize("city", ["沈阳", "沈阳市", " shenyang ", "SHENYANG", "Shenyang City"])
 def test_a_city_is_known_in_its_spellings(city: str) -> None:
     assert catalogue(SHENYANG).nearby(city) == "nearby:shenyang"
@@ -186,14 +175,22 @@ def test_an_unknown_city_has_no_slice(city: str) -> None:
 
 def test_decimals_become_micros_and_bare_neighbours_stay_on_their_surface() -> None:
     near = {**BALL, "neighbours": {"cook": 0.25, "nearby:shenyang": 1}}
-    assert catalogue(near, COOK, SHENYANG).slices["discover:ball"].policy == SlicePolicy(
-        reach=1_000,
-        prior_mean=350_000,
-        prior_variance=20_000,
-        noise_variance=100_000,
-        price=320_000,
-        neighbours={"discover:cook": 250_000, "nearby:shenyang": 1_000_000},
-    )
+    spec = catalogue(near, COOK, SHENYANG).slices["discover:ball"]
+    assert (spec.policy.reach, spec.policy.prior_mean) == (1_000, 350_000)
+    assert (spec.policy.own_variance, spec.policy.noise_variance) == (20_000, 100_000)
+    assert spec.policy.price == 320_000
+    assert spec.neighbours == {"discover:cook": 250_000, "nearby:shenyang": 1_000_000}
+
+
+def test_a_slice_may_have_a_horizon_of_its_own() -> None:
+    spec = catalogue({**BALL, "horizon": 70}, COOK).slice_policies(400)
+    assert (spec["discover:ball"].horizon, spec["discover:cook"].horizon) == (70, 400)
+
+
+def test_neighbours_count_both_ways_as_the_larger_word() -> None:
+    both = catalogue({**BALL, "neighbours": {"cook": 0.25}}, {**COOK, "neighbours": {"ball": 0.6}})
+    pair = ("discover:ball", "discover:cook")
+    assert both.alike[pair] == both.alike[pair[::-1]] == 0.6
 
 
 def test_the_catalogue_cannot_be_changed() -> None:

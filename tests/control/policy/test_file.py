@@ -10,7 +10,10 @@ import pytest
 
 from streams.control.policy.catalogue import Catalogue
 from streams.control.policy.file import PolicyRules
+from streams.core.counters import Video
 from streams.core.events import Policy
+from streams.core.outlook import Outlook
+from streams.core.units import surface_of
 from streams.errors import Halt
 
 CONFIG = Path("config")
@@ -45,13 +48,60 @@ def test_decimals_become_micro_units_and_hours_milliseconds(
     file["weights"]["hide"] = -1.5
     file["growth"] |= {"widen_probability": 0.975, "widen_used": 0.25, "nearly_used": 0.75}
     file["evidence"] |= {"noise_floor": 0.02, "fit_value": 0.3, "late_after_hours": 2}
-    file["price"] |= {"ordinary_subsidy": 0.01, "commercial_factor": 1.25}
+    file["evidence"]["noise_cross"] = 0.25
+    file["guarantee"] |= {"hours": 12, "slices": 4, "fresh_share": 0.03}
     draft = parse(file, catalogue).draft
     assert draft.weights.hide == -1_500_000
     assert draft.widen_z == 1_959_964  # the textbook quantile of 97.5 %
     assert (draft.widen_used, draft.nearly_used) == (250_000, 750_000)
     assert (draft.noise_floor, draft.fit_value, draft.late_after_ms) == (20_000, 300_000, 7_200_000)
-    assert (draft.ordinary_subsidy, draft.commercial_price) == (10_000, 1_250_000)
+    assert draft.noise_cross == 250_000
+    assert (draft.guarantee_ms, draft.guarantee_slices) == (43_200_000, 4)
+    assert draft.fresh_share == 30_000
+
+
+def test_a_class_pays_its_band_and_its_commercial_term(
+    file: dict[str, Any], catalogue: Catalogue
+) -> None:
+    file["price"] = {"commercial": 0.05, "bands": {"0": -0.02, "5": 0.01}}
+    outlook = Outlook(parse(file, catalogue).draft)
+    price = outlook.policy.slices["discover:football"].price
+    paid = {
+        (band, commercial): outlook.price(
+            "discover:football", Video(band=band, commercial=commercial)
+        )
+        - price
+        for band in (0, 3, 5)
+        for commercial in (False, True)
+    }
+    assert paid == {
+        (0, False): -20_000,
+        (0, True): 30_000,
+        (3, False): 0,
+        (3, True): 50_000,
+        (5, False): 10_000,
+        (5, True): 60_000,
+    }
+
+
+def test_the_shipped_prices_favour_ordinary_people_and_not_advertisers(
+    file: dict[str, Any], catalogue: Catalogue
+) -> None:
+    outlook = Outlook(parse(file, catalogue).draft)
+    for name in catalogue.slices:
+        prices = [outlook.price(name, Video(band=band)) for band in range(6)]
+        if surface_of(name) == "following":
+            assert len(set(prices)) == 1
+        else:
+            assert len(set(prices[:5])) == 1
+            assert prices[0] < prices[5] < outlook.price(name, Video(band=5, commercial=True))
+
+
+def test_a_slice_without_a_horizon_of_its_own_has_the_policys(
+    file: dict[str, Any], catalogue: Catalogue
+) -> None:
+    file["growth"]["horizon"] = 123
+    assert {spec.horizon for spec in parse(file, catalogue).draft.slices.values()} == {123}
 
 
 def test_the_version_is_the_name_and_a_hash_of_the_content(
@@ -73,13 +123,13 @@ def test_another_number_or_another_slice_is_another_version(
     assert len({before, changed, parse(file, fewer).version}) == 3
 
 
-def test_the_admission_numbers_do_not_change_the_version_of_the_rule(
+def test_the_number_of_an_admission_does_not_change_the_version_of_the_rule(
     file: dict[str, Any], catalogue: Catalogue
 ) -> None:
     before = parse(file, catalogue)
-    file["admission"]["established_followers"] = 5
+    file["guarantee"]["impressions"] = 5
     after = parse(file, catalogue)
-    assert (after.version, after.established_followers) == (before.version, 5)
+    assert (after.version, after.guarantee) == (before.version, 5)
 
 
 @pytest.mark.parametrize(
@@ -104,15 +154,16 @@ def test_the_admission_numbers_do_not_change_the_version_of_the_rule(
             "evidence.noise_floor: 0 is out of range: use 0.000001 to 100",
         ),
         ("evidence", "late_after_hours", -1, "write a whole number from 0"),
-        (
-            "price",
-            "commercial_factor",
-            -0.5,
-            "price.commercial_factor: -0.5 is out of range: use 0 to 10",
-        ),
-        ("price", "commercial_factor", 11, "use 0 to 10"),
-        ("admission", "established_followers", 0, "write a whole number from 1 on"),
-        ("admission", "first_slices", 9, "from 1 to 8"),
+        ("evidence", "noise_cross", 1.5, "use 0 to 1"),
+        ("price", "commercial", 101, "use -100 to 100"),
+        ("price", "bands", {"6": 0.1}, "a fan band, 0 to 5"),
+        ("price", "bands", {"0": 500}, "price.bands.0: 500 is out of range"),
+        ("growth", "open_max", 0, "from 1 to 256"),
+        ("growth", "open_max", 257, "from 1 to 256"),
+        ("growth", "horizon", 0, "growth.horizon is 0: write a whole number from 1"),
+        ("guarantee", "impressions", -1, "write a whole number from 0"),
+        ("guarantee", "slices", 0, "from 1 to 16"),
+        ("guarantee", "fresh_share", 2, "use 0 to 1"),
     ],
 )
 def test_a_wrong_number_stops_the_start_with_one_line(
