@@ -10,6 +10,8 @@ import uvloop
 from streams.errors import StreamsError
 from streams.lab.drivers import Drivers
 from streams.runtime.dependencies import DEPENDENCIES, KAFKA, REDIS
+from streams.runtime.installation import TOPIC as POLICIES
+from streams.runtime.installation import Installation, read_installation, require_made
 from streams.runtime.kafka import KafkaCluster, KafkaConsumer, KafkaProducer, KafkaReader
 from streams.runtime.redis import RedisDossiers, RedisServingIndex, RedisStore
 from streams.settings import RedisAddress, Settings
@@ -55,6 +57,19 @@ async def _ask_what_is_gone(cluster: KafkaCluster, store: RedisStore) -> None:
         with suppress(StreamsError):
             if REDIS.gone:
                 await store.check()
+
+
+async def found_installation(settings: Settings) -> Installation | None:
+    """Return which installation this is, None if none was made."""
+    if settings.topic(POLICIES) not in await KafkaCluster(settings.brokers).describe():
+        return None
+    async with reading(settings.brokers) as reader:
+        return await read_installation(reader, settings)
+
+
+async def made_installation(settings: Settings) -> Installation:
+    """Return which installation this is; `Halt` with what to do if none was made."""
+    return require_made(await found_installation(settings), settings)
 
 
 def drivers(settings: Settings) -> Drivers:

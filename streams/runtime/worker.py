@@ -142,7 +142,7 @@ class Worker:
     async def _start(self) -> None:
         await self._store.check()
         identity = await self._consumer.identity()
-        self._namespace = namespace_of(identity, self._settings, self._around.secret)
+        self._namespace = namespace_of(identity, self._settings, self._around.installation.id)
         await self._require_own(identity.partitions)
         self._opener = Opening(self._consumer, self._around, self._namespace, identity.partitions)
         await self._consumer.start(self)

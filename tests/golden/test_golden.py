@@ -10,8 +10,9 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from kit.events import SECRET, Logged, record, synthetic_log
+from kit.events import Logged, record, synthetic_log
 from kit.folding import Folding, decoded
+from kit.keys import SPELLING, TRUST
 
 from streams.runtime.codec import decode_log
 
@@ -54,7 +55,7 @@ def folds_to(log: list[Logged], batch: int) -> tuple[bytes, bytes]:
         done.fold(places[first : first + batch])
     done.flush()
     receipts, digest, rows = done.bytes()
-    refused = Counter(said.reason for said in decode_log(log, SECRET, 1 << 20).refusals)
+    refused = Counter(said.reason for said in decode_log(log, TRUST, SPELLING).refusals)
     summary = {
         "digest": digest,
         "event_time": done.meta.event_time,

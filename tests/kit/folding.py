@@ -9,12 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from kit.events import SECRET, Logged
+from kit.events import Logged
+from kit.keys import META, SPELLING, TRUST
 from streams.core.counters import Slice, Video, VideoState, load_video
 from streams.core.events import LogRecord
 from streams.core.fold import fold
 from streams.core.receipts import Outcome, Receipt, Refusal, encode
-from streams.core.state import FRESH, Meta, PartitionState
+from streams.core.state import Meta, PartitionState
 from streams.core.window import REPLAYED_GENERATIONS
 from streams.runtime.codec import decode_log
 
@@ -31,7 +32,7 @@ class Placed(NamedTuple):
 
 def decoded(records: Sequence[Logged]) -> list[Placed]:
     """Return the events of records that decode, in log order."""
-    out = decode_log(records, SECRET, 1 << 20)
+    out = decode_log(records, TRUST, SPELLING)
     return [Placed(*at) for at in zip(out.events, out.offsets, out.elements, strict=True)]
 
 
@@ -51,7 +52,7 @@ class Folding:
     receipts: list[Receipt] = field(default_factory=list)
     rejected: list[Refusal] = field(default_factory=list)
     outcomes: Counter[tuple[str, Outcome]] = field(default_factory=Counter)
-    meta: Meta = FRESH
+    meta: Meta = META
 
     def __post_init__(self) -> None:
         self.state = self._state()
