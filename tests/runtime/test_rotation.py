@@ -159,10 +159,15 @@ async def test_a_recording_folds_to_the_bytes_of_the_worker(tmp_path: Path) -> N
     assert (folded.digest, folded.unsigned) == (done.meta().digest, 5)
 
 
-async def test_without_the_secret_of_old_its_hmacs_are_letters() -> None:
+async def test_without_the_secret_of_old_its_hmacs_are_letters_and_that_is_said(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    await counted(world())
+    assert not [line for line in caplog.messages if "without STREAMS_SECRET" in line]
     made = World()
     made.put(rotating_log())
     done = await counted(made)
+    assert [line for line in caplog.messages if "without STREAMS_SECRET" in line]
     assert [offset for offset, _, reason in done.letters() if reason == "signature"][:2] == [0, 20]
 
 
