@@ -24,10 +24,11 @@ def bench(
 ) -> None:
     """Measure one worker process end to end, exactly counted, on this broker and Redis.
 
-    Throughput with one event a record, with arrays of 50, and with 200,000 videos, each beside a
-    bare aiokafka loop that only reads and decodes the same topic in the same run; the worker's
-    peak memory; and the time from an event to its counter at 70 % of the measured throughput.
-    Uses topics of its own, deleted afterwards, and needs an empty Redis database.
+    Throughput with one event a record, with arrays of 50, with 200,000 videos, and crowded (few
+    videos, about 5,000 impressions each, in every crowd), each beside a bare aiokafka loop that
+    only reads and decodes the same topic in the same run; the worker's peak memory; and the time
+    from an event to its counter at 70 % of the measured throughput. Uses topics of its own, deleted
+    afterwards, and needs an empty Redis database.
 
     With --recording: how fast a log is recorded, replayed and folded from its recording, by one
     process without Kafka or Redis.

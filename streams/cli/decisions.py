@@ -85,7 +85,7 @@ def _line(row: Mapping[str, Any]) -> str:
         (f"#{row['n']}", 5),
         (f"{row['views']:>8} views", 15),
         (f"mean {decimal(row['mean'])}±{decimal(row['sd'])}", 25),
-        (f"index {decimal(row['index'])}", 15),
+        (f"score {decimal(row['score'])}", 15),
         (f"price {decimal(row['price'])}", 15),
         (f"+{row['tranche']}", 8),
     ]

@@ -42,7 +42,7 @@ _CONTENDERS: Final = click.Choice(CONTENDER_NAMES)
     type=click.Choice(SERVER_NAMES),
     default="knowing",
     show_default=True,
-    help="Feed servers: one that knows every counter, or 1,000 with counters 2 s old.",
+    help="Feed servers: one that knows all, or 1,000 with scores 2 s old, with leases or without.",
 )
 @click.option("--processes", type=click.IntRange(1, 256), help="Runs at a time: one a core.")
 @click.option("--plots", type=click.Path(path_type=Path, file_okay=False), help="Draw there.")

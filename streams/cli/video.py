@@ -11,20 +11,24 @@ from streams.cli.live import check_video, example, read_records, say_passed_over
 from streams.cli.options import (
     Settings,
     connection_options,
+    emit,
     emit_object,
     output_option,
     print_table,
 )
-from streams.cli.wiring import run, storing
-from streams.core.counters import SLICE_FIELDS
+from streams.cli.wiring import namespace, run, storing
+from streams.core.events import Policy
+from streams.core.partitioner import partition_of
 from streams.core.receipts import Receipt, encode
+from streams.errors import StreamsError
 from streams.ops.decisions import receipts_about
 from streams.ops.explain import decimal, explain
+from streams.ops.lessons import lessons
 from streams.ops.tail import Tail
-from streams.ops.video import counted_video
+from streams.ops.video import ROW_FIELDS, counted_video, outlook_in_force
 
 SLICES_ACROSS: Final = 5
-_MICROS: Final = frozenset(("value_sum", "value_sq", "prior_mean", "index"))
+_MICROS: Final = frozenset(("ratio_sum", "ratio_sq", "score", "price", "net", "mean", "sd"))
 
 
 @click.group(short_help="Show and explain one video.")
@@ -34,15 +38,17 @@ def video() -> None:
 
 @video.command("show")
 @click.argument("video_id", metavar="ID", callback=check_video)
-@connection_options("redis")
+@connection_options("brokers", "redis", "topic_prefix")
 @output_option
 @example(
     "streams video show obd-men-12",
 )
 def show_command(video_id: str, settings: Settings, output: str) -> None:
-    """Print a video's counters in each slice, as Redis holds them.
+    """Print the crowds that are open to a video, by score, and its counters in each slice.
 
-    Values of the table are decimals; JSON has micro-units.
+    An open crowd needs no counters: nobody may have been shown the video there. Net is the score
+    over the price; left and owed are impressions: of the allowance, and of the guarantee. Values
+    of the table are decimals per view; JSON has micro-units.
     """
     counted = run(_load(settings, video_id))
     if output == "table":
@@ -53,7 +59,7 @@ def show_command(video_id: str, settings: Settings, output: str) -> None:
 
 @video.command("explain")
 @click.argument("video_id", metavar="ID", callback=check_video)
-@connection_options("brokers", "topic_prefix")
+@connection_options("brokers", "redis", "topic_prefix")
 @output_option
 @example(
     "streams video explain obd-men-12",
@@ -61,8 +67,9 @@ def show_command(video_id: str, settings: Settings, output: str) -> None:
 def explain_command(video_id: str, settings: Settings, output: str) -> None:
     """Print the decisions about a video in words, with every number that led to them.
 
-    Read from the video's partition of the decisions topic, repeats dropped. JSON has the receipts
-    as they are, in micro-units.
+    Read from the video's partition of the decisions topic, repeats dropped. What one crowd taught
+    about another is said of decisions under the policy in force, which Redis holds. JSON has the
+    receipts as they are, in micro-units.
     """
     receipts = run(_receipts(settings, video_id))
     if output == "ndjson":
@@ -71,13 +78,14 @@ def explain_command(video_id: str, settings: Settings, output: str) -> None:
         listed = [json.loads(encode(receipt)) for receipt in receipts]
         click.echo(json.dumps(listed, ensure_ascii=False, indent=2))
     else:
-        for receipt in receipts:
-            click.echo(explain(receipt))
+        policies = run(_policies(settings, video_id))
+        for receipt, lesson in zip(receipts, lessons(receipts, policies), strict=True):
+            click.echo(explain(receipt, lesson))
 
 
 async def _load(settings: Settings, video_id: str) -> dict[str, Any]:
     async with storing(settings.redis) as store:
-        return await counted_video(store, video_id, settings.partitions)
+        return await counted_video(store, await namespace(settings), video_id, settings.partitions)
 
 
 async def _receipts(settings: Settings, video_id: str) -> list[Receipt]:
@@ -86,12 +94,28 @@ async def _receipts(settings: Settings, video_id: str) -> list[Receipt]:
         return await receipts_about(video_id, records, say_passed_over)
 
 
+async def _policies(settings: Settings, video_id: str) -> list[Policy]:
+    """Return the policy in force, or none and say why on stderr."""
+    partition = partition_of(video_id.encode(), settings.partitions)
+    try:
+        async with storing(settings.redis) as store:
+            where = (await namespace(settings), partition, settings.partitions)
+            outlook = await outlook_in_force(store, *where)
+    except StreamsError as error:
+        click.echo(f"what crowds taught each other is left out: {error}", err=True)
+        return []
+    return [] if outlook is None else [outlook.policy]
+
+
 def _print_tables(whole: dict[str, Any]) -> None:
     slices: Mapping[str, Mapping[str, Any]] = whole.pop("slices")
+    opened: Sequence[Mapping[str, Any]] = whole.pop("open")
     whole["fits"] = ", ".join(
         f"{name} {decimal(fit)}" for name, fit in sorted(whole["fits"].items()) if fit
     )
     emit_object(whole, "table")
+    click.echo()
+    emit(({name: _cell(name, value) for name, value in row.items()} for row in opened), "table")
     names = list(slices)
     for first in range(0, len(names), SLICES_ACROSS):
         click.echo()
@@ -101,12 +125,12 @@ def _print_tables(whole: dict[str, Any]) -> None:
 def _print_block(names: Sequence[str], slices: Mapping[str, Mapping[str, Any]]) -> None:
     rows = [
         [field.replace("_", " "), *(_cell(field, slices[name][field]) for name in names)]
-        for field in SLICE_FIELDS
+        for field in ROW_FIELDS
     ]
     print_table(["slice", *names], rows)
 
 
-def _cell(field: str, value: int | str | None) -> str:
-    if isinstance(value, int):
+def _cell(field: str, value: int | str | None) -> int | str:
+    if isinstance(value, int) and not isinstance(value, bool):
         return decimal(value) if field in _MICROS else f"{value:,}"
-    return value or "-"
+    return "-" if value is None else value

@@ -11,8 +11,9 @@ from streams.errors import StreamsError
 from streams.lab.drivers import Drivers
 from streams.runtime.dependencies import DEPENDENCIES, KAFKA, REDIS
 from streams.runtime.kafka import KafkaCluster, KafkaConsumer, KafkaProducer, KafkaReader
+from streams.runtime.namespace import namespace_of
 from streams.runtime.redis import RedisDossiers, RedisServingIndex, RedisStore
-from streams.settings import RedisAddress, Settings
+from streams.settings import RedisAddress, Settings, load_secret
 
 Result = TypeVar("Result")
 Closing = TypeVar("Closing", RedisServingIndex, RedisDossiers)
@@ -79,6 +80,12 @@ def consuming(settings: Settings) -> KafkaConsumer:
         settings.session_timeout_ms,
         settings.client("worker"),
     )
+
+
+async def namespace(settings: Settings) -> str:
+    """Return the name of the counters of this log, by which its partitions' meta is read."""
+    identity = await KafkaCluster(settings.brokers).identity(settings.topic("interactions"))
+    return namespace_of(identity, settings, load_secret())
 
 
 @asynccontextmanager

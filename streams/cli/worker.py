@@ -33,6 +33,7 @@ from streams.runtime.logs import LogOptions, set_up_logs
 from streams.runtime.metrics import Metrics
 from streams.runtime.redis.dossiers import RedisDossiers
 from streams.runtime.redis.serving import RedisServingIndex
+from streams.runtime.serving import Indexing
 from streams.runtime.surroundings import Surroundings
 from streams.runtime.worker import Worker
 from streams.settings import Secret, Settings, load_secret
@@ -48,7 +49,7 @@ Half = Callable[[], Awaitable[None]]
 @click.option(
     "--only",
     type=click.Choice(["feedback", "control"]),
-    help="Run one half: feedback (counters and decisions) or control (admission, serving index).",
+    help="Run one half: feedback (counters, decisions, serving index) or control (admission).",
 )
 @click.option("--metrics-port", type=int, help="Port of /metrics on loopback, 0 for none.")
 @click.option("--name", help="What log lines call this worker, in place of host and process id.")
@@ -113,7 +114,10 @@ async def _work(
         try:
             if only != "control":
                 store = await stack.enter_async_context(storing(settings.redis))
-                around = Surroundings(producer, store, settings, secret, metrics)
+                index = RedisServingIndex(settings.redis.reveal)
+                stack.push_async_callback(index.close)
+                indexing = Indexing(index, metrics)
+                around = Surroundings(producer, store, settings, secret, metrics, indexing=indexing)
                 halves.append(await _start_feedback(around, stopping))
             if only != "feedback":
                 halves.append(
@@ -159,11 +163,9 @@ async def _start_control(
     """Start the control plane; return what ends it."""
     dossiers = RedisDossiers(settings.redis.reveal)
     stack.push_async_callback(dossiers.close)
-    index = RedisServingIndex(settings.redis.reveal)
-    stack.push_async_callback(index.close)
     store = await stack.enter_async_context(storing(settings.redis))
     reader = await stack.enter_async_context(reading(settings.brokers))
-    ports = Ports(producer, dossiers, index, store, reader, KafkaCluster(settings.brokers))
+    ports = Ports(producer, dossiers, store, reader, KafkaCluster(settings.brokers))
     control_metrics = ControlMetrics(metrics.registry)
     control = ControlPlane(settings, secret, ports, folder, metrics=control_metrics)
     await control.start()

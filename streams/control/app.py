@@ -23,13 +23,9 @@ from streams.control.log import ControlLog, Ports
 from streams.control.metrics import ControlMetrics
 from streams.control.policy.broadcast import Broadcast
 from streams.control.rules import file_stamps, load_rules
-from streams.core import receipts
-from streams.core.receipts import Receipt
-from streams.core.units import ID_ALPHABET, is_slice
-from streams.errors import DeadLetter, Halt, Retry, StreamsError, Unreachable
+from streams.errors import Halt, Retry, StreamsError, Unreachable
 from streams.runtime.codec import ControlTopic
 from streams.runtime.ports import Place, Record
-from streams.runtime.reasons import PARSER_ERRORS, classify
 from streams.settings import TOPICS as ALL_TOPICS
 from streams.settings import Secret, Settings
 
@@ -44,7 +40,7 @@ AUDIT_S: Final = 5.0
 
 
 class ControlPlane:
-    """Uploads, recognitions and reviews into control records; receipts into the serving index.
+    """Uploads, recognitions and reviews into control records.
 
     Runs in the event loop that `start` is called in, beside a worker or alone. `folder` holds the
     files of `config/`: they are looked at every `poll_s` seconds, and a change is asked from when
@@ -151,27 +147,6 @@ class ControlPlane:
     async def _take(self, topic: ControlTopic, records: Sequence[Record]) -> bool:
         """Handle records of one topic; False if stopped before all are done."""
         return await self._until_done(topic, partial(self._register.handle, topic, records))
-
-    async def _index(self, records: Sequence[Record]) -> bool:
-        """Apply receipts to the serving index; False if stopped before that."""
-        return await self._until_done("decisions", partial(self._index_all, records))
-
-    async def _index_all(self, records: Sequence[Record]) -> None:
-        receipts: list[Receipt] = []
-        refused: list[tuple[Record, DeadLetter]] = []
-        for record in records:
-            try:
-                receipts.append(_receipt(record.value, self._settings.record_bytes))
-            except DeadLetter as letter:
-                refused.append((record, letter))
-        for each in refused:
-            await self._log.refuse(*each)
-        if receipts:
-            await self._ports.index.apply(receipts)
-        await self._register.hold(records)
-        for each in refused:
-            self._register.tell_refused("decisions", *each)
-        self._register.count("decisions", "handled", len(receipts))
 
     async def _until_done(self, name: str, work: Callable[[], Awaitable[None]]) -> bool:
         """Do one piece of work, again and again until it is done; False if it never will be."""
@@ -285,8 +260,7 @@ class ControlPlane:
 
     async def _start_app(self) -> None:
         handlers: dict[str, Handler] = {name: partial(self._take, name) for name in TOPICS}
-        agents = {**handlers, "decisions": self._index}
-        self._app = new_app(self._settings, agents, self._positions)
+        self._app = new_app(self._settings, handlers, self._positions)
         await self._app.start()
 
     async def _stop_app(self) -> None:
@@ -299,23 +273,6 @@ class ControlPlane:
         error = stopping.exception() if done else TimeoutError(f"not within {STOP_S:.0f} s")
         if error is not None:
             log.error("Faust did not stop in order: %s", error)
-
-
-def _receipt(value: bytes | None, limit: int) -> Receipt:
-    """Decode one record of `decisions`; `DeadLetter` if it cannot be used."""
-    if value is None:
-        raise DeadLetter("tombstone", "the record has no value")
-    if len(value) > limit:
-        raise DeadLetter("too_large", f"{len(value)} bytes, {limit} allowed")
-    try:
-        receipt: Receipt = receipts.decode(value)
-    except PARSER_ERRORS as error:
-        raise classify(error, value) from None
-    if not is_slice(receipt.slice):
-        raise DeadLetter("slice", "slice is not surface:group")
-    if receipt.video.encode().translate(None, ID_ALPHABET):
-        raise DeadLetter("id", "video has a character outside A-Z a-z 0-9 _ -")
-    return receipt
 
 
 def require_equal_partitions(existing: Mapping[str, int], settings: Settings) -> None:

@@ -25,7 +25,6 @@ from streams.runtime.ports import (
     Outgoing,
     Producer,
     Record,
-    ServingIndex,
     Store,
     TopicIdentity,
 )
@@ -45,7 +44,6 @@ class Ports:
 
     producer: Producer
     dossiers: Dossiers
-    index: ServingIndex
     store: Store
     reader: LogReader
     cluster: Cluster

@@ -1,7 +1,7 @@
 """What one worker process does on this machine, beside a bare loop that only reads and decodes.
 
-Throughput with one event a record and with arrays of 50, the worker's peak memory, and the time
-from an event to its counter at 70 % of the measured throughput.
+Throughput with one event a record, with arrays of 50, with many videos and with few in every crowd;
+the worker's peak memory; and the time from an event to its counter at 70 % of the throughput.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 import msgspec
 
@@ -27,7 +27,7 @@ from streams.core.events import Policy
 from streams.errors import Halt, StreamsError
 from streams.lab import recording_bench
 from streams.lab.drivers import BatchProducer, Drivers
-from streams.lab.load import Batch, Load
+from streams.lab.load import Batch, Load, Shape
 from streams.ops.topics import wanted_topics
 from streams.ops.verify import Verifier, verify
 from streams.recording.folding import Rules
@@ -43,6 +43,16 @@ JOIN_S: Final = 60.0
 TICK_S: Final = 0.02
 MANY_VIDEOS: Final = 200_000
 """What costs by the number of videos in memory shows with as many."""
+
+
+class Case(NamedTuple):
+    """One throughput run: `array` events share a record."""
+
+    name: str
+    array: int
+    shape: Shape
+
+
 Timeline = dict[int, list[tuple[int, float]]]  # partition -> (watermark, when it was seen)
 
 
@@ -70,20 +80,24 @@ class Bench:
 
     async def run(self, sizes: Sizes) -> dict[str, Any]:
         """Return throughput of each case, and latency at 70 % of the first one's."""
-        few = ("one_event_a_record", 1, sizes.videos)
-        cases = (few, ("arrays_of_50", 50, sizes.videos), ("many_videos", 1, MANY_VIDEOS))
-        result: dict[str, Any] = {}
-        for name, array, videos in cases:
-            result[name] = await self._throughput(name, sizes.events, array, videos)
-        rate = result[few[0]]["events_per_second"] * LOAD_SHARE
-        async with _Trial(self, sizes.videos) as trial, trial.worker():
+        few = Shape(sizes.videos)
+        cases = (
+            Case("one_event_a_record", 1, few),
+            Case("arrays_of_50", 50, few),
+            Case("many_videos", 1, Shape(MANY_VIDEOS)),
+            Case("crowded", 1, Shape.crowded(sizes.events)),
+        )
+        result = {case.name: await self._throughput(case, sizes.events) for case in cases}
+        rate = result[cases[0].name]["events_per_second"] * LOAD_SHARE
+        async with _Trial(self, few) as trial, trial.worker():
             self.tell(f"latency at {rate:,.0f} events/s for {sizes.seconds} s")
             result["event_to_counter_ms"] = await trial.latency(rate, sizes.seconds)
         return result
 
-    async def _throughput(self, name: str, events: int, array: int, videos: int) -> dict[str, Any]:
-        async with _Trial(self, videos) as trial:
-            self.tell(f"{name}: sending {events:,} events about {videos:,} videos")
+    async def _throughput(self, case: Case, events: int) -> dict[str, Any]:
+        name, array, shape = case
+        async with _Trial(self, shape) as trial:
+            self.tell(f"{name}: sending {events:,} events about {shape.videos:,} videos")
             await trial.send(events, array)
             bare = await trial.bare_loop(events)
             self.tell(f"{name}: bare loop {bare:,.0f} events/s; starting the worker")
@@ -104,7 +118,7 @@ class Bench:
 def measure_recording(settings: Settings, policy: Policy, sizes: Sizes) -> dict[str, Any]:
     """Record a load into a temporary folder, replay it into nothing, and fold it."""
     secret = Secret(secrets.token_hex(16)).reveal
-    load = Load("interactions", PARTITIONS, videos=sizes.videos, policy=policy)
+    load = Load("interactions", PARTITIONS, shape=Shape(sizes.videos), policy=policy)
     now_ms = int(time.time() * 1000)
     made = chain(load.admissions(secret, now_ms), load.feedback(sizes.events, 1, now_ms))
     batches = ((partition, records) for partition, records, _ in made)
@@ -126,7 +140,7 @@ def circumstances() -> dict[str, Any]:
 class _Trial:
     """Topics, counters and a worker process of one run, gone afterwards."""
 
-    def __init__(self, bench: Bench, videos: int) -> None:
+    def __init__(self, bench: Bench, shape: Shape) -> None:
         prefix = f"bench-{secrets.token_hex(4)}."
         self._drivers = bench.drivers
         self._settings = msgspec.structs.replace(
@@ -135,7 +149,7 @@ class _Trial:
         self._folder = bench.folder
         self._secret = Secret(secrets.token_hex(16))
         self._topic = self._settings.topic("interactions")
-        self._load = Load(self._topic, PARTITIONS, videos=videos, policy=bench.policy)
+        self._load = Load(self._topic, PARTITIONS, shape=shape, policy=bench.policy)
         self._cluster = bench.drivers.cluster
         self._stack = AsyncExitStack()
         self._store: Store

@@ -6,7 +6,7 @@ from typing import Final
 
 from streams.core.events import InteractionRecord, Recognition, Review, Upload
 from streams.core.partitioner import partition_of
-from streams.lab.crowd import Crowd, CrowdEvent
+from streams.lab.people import CrowdEvent, People
 from streams.runtime.ports import Outgoing, Producer
 from streams.runtime.signing import encode
 from streams.settings import Settings
@@ -22,7 +22,7 @@ class Feed:
     """
 
     def __init__(
-        self, crowd: Crowd, producer: Producer, settings: Settings, partitions: int
+        self, crowd: People, producer: Producer, settings: Settings, partitions: int
     ) -> None:
         self.events = 0
         self._now_ms = 0

@@ -1,21 +1,43 @@
 """A load for measurements: admitted videos and a realistic mix of feedback, ready to be sent.
 
 Half impressions, 45 % views, the rest engagements; videos by a heavy tail (a tenth of them gets
-two thirds of the feedback), as the daily shows of KuaiRand's videos have.
+two thirds of the feedback), as the daily shows of KuaiRand's videos have. A *crowded* one has few
+videos, equally busy in every crowd that they may reach.
 """
 
 import random
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 from streams.core.events import Admit, Policy
 from streams.core.partitioner import partition_of
+from streams.core.units import MICROS, surface_of
 from streams.runtime.ports import Outgoing
 from streams.runtime.signing import control_record
 
 Batch = tuple[int, list[Outgoing], int]  # partition, records, events in them
 ENGAGEMENTS: Final = ("like", "like", "like", "comment", "share", "follow", "hide")
+
+
+CROWDED_IMPRESSIONS: Final = 5_000
+"""A video's impressions in a crowded load."""
+
+
+class Shape(NamedTuple):
+    """What feedback is about: so many videos, and whether every crowd sees each of them.
+
+    >>> Shape.crowded(1_000_000)
+    Shape(videos=100, everywhere=True)
+    """
+
+    videos: int
+    everywhere: bool = False
+
+    @classmethod
+    def crowded(cls, events: int) -> "Shape":
+        """Return the shape of a load in which a video gets about `CROWDED_IMPRESSIONS`."""
+        return cls(max(events // 2 // CROWDED_IMPRESSIONS, 1), everywhere=True)
 
 
 class Load:
@@ -25,15 +47,18 @@ class Load:
     """
 
     def __init__(
-        self, topic: str, partitions: int, *, videos: int, policy: Policy, seed: int = 1
+        self, topic: str, partitions: int, *, shape: Shape, policy: Policy, seed: int = 1
     ) -> None:
         self._topic = topic
         self._partitions = partitions
         self._random = random.Random(seed)  # noqa: S311 - a repeatable load, not a secret
         self._policy = policy
-        names = [f"video{number:07d}" for number in range(videos)]
+        names = [f"video{number:07d}" for number in range(shape.videos)]
         self._videos = [(name, partition_of(name.encode(), partitions)) for name in names]
-        self._slices = [s for s in sorted(policy.slices) if s.startswith("discover:")][:3]
+        public = [name for name in sorted(policy.slices) if surface_of(name) == "discover"]
+        self._everywhere = shape.everywhere
+        self._slices = [*public, "following:fans"] if shape.everywhere else public[:3]
+        self._fits = {"following:fans": MICROS} if shape.everywhere else {}
         self._made = 0
 
     def admissions(self, secret: bytes, now_ms: int) -> Iterator[Batch]:
@@ -51,7 +76,7 @@ class Load:
                 seq=1,
                 commercial=False,
                 limited=False,
-                fits={},
+                fits=self._fits,
             )
             by_partition[partition].append(control_record(self._topic, record, secret, partition))
         for partition, records in sorted(by_partition.items()):
@@ -81,11 +106,19 @@ class Load:
         records = [Outgoing(self._topic, value, key, (), partition, now_ms) for value in values]
         return partition, records, len(events)
 
+    def _pair(self) -> tuple[tuple[str, int], str]:
+        """Return a video with its partition, and a slice."""
+        chance = self._random.random
+        if self._everywhere:
+            video = self._videos[int(len(self._videos) * chance())]
+            return video, self._slices[int(len(self._slices) * chance())]
+        video = self._videos[int(len(self._videos) * chance() ** 6)]
+        return video, self._slices[0] if chance() < 0.8 else self._slices[self._made % 3]
+
     def _event(self, now_ms: int) -> tuple[int, bytes]:
         chance = self._random.random
         self._made += 1
-        video, partition = self._videos[int(len(self._videos) * chance() ** 6)]
-        slice_id = self._slices[0] if chance() < 0.8 else self._slices[self._made % 3]
+        (video, partition), slice_id = self._pair()
         kind = chance()
         name = "impression" if kind < 0.5 else "view"
         extra = ""

@@ -9,10 +9,12 @@ from collections.abc import Mapping
 from random import Random
 from typing import Final, Literal
 
-from streams.core.events import SlicePolicy, Weights
+from streams.core.events import Policy
 from streams.core.units import MICROS, surface_of
 from streams.lab.viewers import appeal_for
 
+Alike = Mapping[tuple[str, str], float]
+"""How alike two slices are, 0 to 1, both ways; pairs that are not named are not alike."""
 Fortune = Literal["loved", "fair", "misplaced", "dull"]
 """A video's lot: liked where it belongs, middling, liked elsewhere only, or liked nowhere."""
 FORTUNES: Final[Mapping[Fortune, int]] = {"loved": 40, "fair": 15, "misplaced": 30, "dull": 15}
@@ -30,31 +32,30 @@ def draw_fortune(chance: Random) -> Fortune:
 
 
 def draw_appeals(
-    chance: Random, home: str, fortune: Fortune, slices: Mapping[str, SlicePolicy], weights: Weights
+    chance: Random, home: str, fortune: Fortune, policy: Policy, alike: Alike
 ) -> dict[str, float]:
     """Return the appeal of one video to every slice.
 
     `home` is the slice it is meant for. What its own crowd thinks carries over to the others as
-    far as the catalogue calls them alike; the rest is chance. A view of a video that is neither
-    liked nor disliked is worth the slice's prior mean.
+    far as they are `alike`; the rest is chance. A view of a video that is neither liked nor
+    disliked is worth the slice's prior mean.
     """
     own = {"loved": LOVED, "fair": 0.0, "misplaced": DISLIKED, "dull": DISLIKED}[fortune]
     own += chance.gauss(0, 0.03)
     appeals: dict[str, float] = {}
-    for name, spec in sorted(slices.items()):
-        alike = 1.0 if name == home else _likeness(home, name, slices)
-        more = alike * own + chance.gauss(0, 0.06) * math.sqrt(1 - alike * alike)
+    for name, spec in sorted(policy.slices.items()):
+        likeness = _likeness(home, name, alike)
+        more = likeness * own + chance.gauss(0, 0.06) * math.sqrt(1 - likeness * likeness)
         if fortune == "dull":
-            more += (1 - alike) * DISLIKED
-        elif fortune == "misplaced" and alike < UNRELATED and chance.random() < 0.4:
+            more += (1 - likeness) * DISLIKED
+        elif fortune == "misplaced" and likeness < UNRELATED and chance.random() < 0.4:
             more = LOVED
-        appeals[name] = appeal_for(spec.prior_mean + more * MICROS, weights)
+        appeals[name] = appeal_for(spec.prior_mean + more * MICROS, policy.weights)
     return appeals
 
 
-def _likeness(one: str, other: str, slices: Mapping[str, SlicePolicy]) -> float:
-    """Return how alike two slices are, 0 to 1: as the catalogue says; fans and towns, half."""
-    if surface_of(other) != "discover":
-        return 0.5
-    said = max(slices[one].neighbours.get(other, 0), slices[other].neighbours.get(one, 0))
-    return said / MICROS
+def _likeness(home: str, other: str, alike: Alike) -> float:
+    """Return how alike a slice is to a video's home, 0 to 1; fans and towns are so by half."""
+    if other == home:
+        return 1.0
+    return alike.get((home, other), 0.0) if surface_of(other) == "discover" else 0.5

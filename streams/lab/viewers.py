@@ -150,8 +150,8 @@ def draw_buttons(chance: Random, rates: Rates[float], *, skipped: bool) -> list[
 def appeal_for(value: float, weights: Weights) -> float:
     """Return the appeal at which a view is worth `value` micro-units, 0 or 1 beyond the ends.
 
-    >>> from streams.core.rule import DEFAULT_WEIGHTS
-    >>> round(appeal_for(worth(rates_at(0.6), DEFAULT_WEIGHTS), DEFAULT_WEIGHTS), 6)
+    >>> weights = Weights(600_000, 100_000, 500_000, 0, 0, 0, 0, 0, 0)
+    >>> round(appeal_for(worth(rates_at(0.6), weights), weights), 6)
     0.6
     """
     low, high = 0.0, 1.0

@@ -1,19 +1,17 @@
-"""A receipt in words, with every number it holds."""
+"""A receipt in words, with every number it holds but its factor sums."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from streams.core.receipts import Reason, Receipt
+from streams.core.receipts import Crowd, Reason, Receipt
 from streams.core.units import MICROS
+from streams.ops.lessons import Lesson
 
 WORDS: Final[dict[Reason, str]] = {
-    "first_crowd": "one of the first crowds that its admission names",
-    "next_after_stop": "the next crowd, after one that did not like it",
-    "next_after_top": "the next crowd, after one where it reached the top stage",
-    "next_after_reach": "the next crowd, after one that has seen it all",
+    "admitted": "every crowd that may see it and that it may be worth the price for",
     "audience_widened": "the public again, after it was for followers only",
     "released": "moderation ended its hold, it goes on where it was",
-    "mean_beats_price": "the crowd's own feedback makes it worth its place",
+    "mean_beats_price": "surely enough worth its place, it gets more of it",
     "allowance_nearly_used": "worth going on, not yet sure enough to widen",
     "index_below_price": "not worth another impression here, even for what it would teach",
     "reach_used": "everyone in reach has seen it",
@@ -25,52 +23,101 @@ WORDS: Final[dict[Reason, str]] = {
 }
 
 
-def explain(receipt: Receipt) -> str:
-    """Return the decision as a headline and three lines; every number of it appears, exactly.
+def explain(receipt: Receipt, lesson: Lesson | None = None) -> str:
+    """Return the decision as a headline and some lines; its numbers appear exactly.
 
-    >>> print(explain(Receipt(id="v1.3", n=3, video="v1", slice="discover:football",
+    Values are per view. What the `lesson` says comes with those of one crowd.
+
+    >>> stop = Receipt(id="v1.3", n=3, video="v1", slice="discover:football",
     ...     action="stop", reason="index_below_price", cause="e-77", ts=1714557600250, policy="p4",
-    ...     stage=1, tranche=0, allowance=500, impressions=150, views=120, value_sum=33_720_000,
-    ...     value_sq=12_100_000, prior_mean=380_000, prior_variance=20_000, noise_variance=100_000,
-    ...     mean=281_000, sd=12_000, index=301_000, price=340_000, z=-4_916_666,
-    ...     reach_left=2_399_850)))
+    ...     rule=2, creator="c8", band=3, commercial=False, format="video",
+    ...     stage=1, returned=350, allowance=150, impressions=150, views=120, value=33_720_000,
+    ...     base=380_000, noise_variance=100_000, mean=281_000, sd=12_000, score=301_000,
+    ...     price=340_000, z=-4_916_666, sums=(1, 0, 0, 1, 0, 1, 0, 0, 0))
+    >>> print(explain(stop, Lesson(380_000, 412_000, "discover:dance", -48_000)))
     #3 stop discover:football: not worth another impression here, even for what it would teach.
-       After 120 views (150 impressions, value 33.72, squares 12.1) its mean is 0.281 ± 0.012; \
-prior 0.38, variance 0.02, noise 0.1.
-       Its index 0.301 < the price 0.34; its mean lies 4.916666 deviations below the price.
-       Stage 1: 0 impressions granted now, 500 so far, 2,399,850 within reach. \
-[v1.3 by e-77 at 2024-05-01T10:00:00.250Z, policy p4]
+       After 120 views (150 impressions), worth 33.72 in all, its mean is 0.281 ± 0.012; before \
+any view 0.38 was expected; the noise variance of a view is 0.1.
+       What other crowds think of it moved the expectation here from 0.38 to 0.412.
+       Its score 0.301 < the price 0.34; its mean lies 4.916666 deviations below the price. \
+A mean of 0.32 would have kept it.
+       What this crowd thinks of it moves the expectation in discover:dance most: by -0.048.
+       Stage 1: 0 impressions granted now, 350 given back, 150 allowed so far.
+       [v1.3 by e-77 at 2024-05-01T10:00:00.250Z, policy p4, rule 2; video of c8, fan band 3]
     """
-    lines = (_headline(receipt), _belief(receipt), _comparison(receipt), _grant(receipt))
-    return "\n   ".join(lines)
+    if receipt.slice:
+        lines = [_headline(receipt), *_judgement(receipt, lesson), _grant(receipt)]
+    else:
+        crowds = _count(len(receipt.crowds), "crowd")
+        lines = [f"#{receipt.n:,} {receipt.action} {crowds}: {WORDS[receipt.reason]}."]
+        lines += map(_crowd, receipt.crowds)
+    return "\n   ".join([*lines, _origin(receipt)])
 
 
 def _headline(r: Receipt) -> str:
     return f"#{r.n:,} {r.action} {r.slice}: {WORDS[r.reason]}."
 
 
-def _belief(r: Receipt) -> str:
-    return (
-        f"After {_count(r.views, 'view')} ({_count(r.impressions, 'impression')}, value "
-        f"{decimal(r.value_sum)}, squares {decimal(r.value_sq)}) its mean is {decimal(r.mean)} ± "
-        f"{decimal(r.sd)}; prior {decimal(r.prior_mean)}, variance {decimal(r.prior_variance)}, "
-        f"noise {decimal(r.noise_variance)}."
+def _judgement(r: Receipt, lesson: Lesson | None) -> list[str]:
+    counted = f"After {_count(r.views, 'view')} ({_count(r.impressions, 'impression')})"
+    if not r.sums:
+        return [f"{counted} it was not judged."]
+    belief = (
+        f"{counted}, worth {decimal(r.value)} in all, its mean is {decimal(r.mean)} ± "
+        f"{decimal(r.sd)}; before any view {decimal(r.base)} was expected; the noise variance of "
+        f"a view is {decimal(r.noise_variance)}."
     )
+    lines = [belief]
+    if lesson is not None and lesson.after != lesson.before:
+        lines.append(
+            "What other crowds think of it moved the expectation here from "
+            f"{decimal(lesson.before)} to {decimal(lesson.after)}."
+        )
+    lines.append(_comparison(r))
+    if lesson is not None and lesson.moved:
+        lines.append(
+            f"What this crowd thinks of it moves the expectation in {lesson.elsewhere} most: "
+            f"by {decimal(lesson.moved)}."
+        )
+    return lines
 
 
 def _comparison(r: Receipt) -> str:
-    relation = "<" if r.index < r.price else "=" if r.index == r.price else ">"
-    return (
-        f"Its index {decimal(r.index)} {relation} the price {decimal(r.price)}; its mean lies "
+    relation = "<" if r.score < r.price else "=" if r.score == r.price else ">"
+    text = (
+        f"Its score {decimal(r.score)} {relation} the price {decimal(r.price)}; its mean lies "
         f"{decimal(abs(r.z))} deviations {'below' if r.z < 0 else 'above'} the price."
     )
+    if r.reason == "index_below_price":
+        text += f" A mean of {decimal(kept_at(r))} would have kept it."
+    return text
+
+
+def kept_at(receipt: Receipt) -> int:
+    """Return the least mean whose index would have reached the price, all else equal."""
+    return receipt.mean + receipt.price - receipt.score
 
 
 def _grant(r: Receipt) -> str:
     return (
-        f"Stage {r.stage:,}: {_count(r.tranche, 'impression')} granted now, {r.allowance:,} so "
-        f"far, {r.reach_left:,} within reach. "
-        f"[{r.id} by {r.cause} at {moment(r.ts)}, policy {r.policy}]"
+        f"Stage {r.stage:,}: {_count(r.tranche, 'impression')} granted now, {r.returned:,} given "
+        f"back, {r.allowance:,} allowed so far."
+    )
+
+
+def _crowd(crowd: Crowd) -> str:
+    return (
+        f"{crowd.slice}: expected {decimal(crowd.mean)}, score {decimal(crowd.score)}, "
+        f"{_count(crowd.allowance, 'impression')} allowed."
+    )
+
+
+def _origin(r: Receipt) -> str:
+    kind = f"commercial {r.format}" if r.commercial else r.format
+    creator = f" of {r.creator}" if r.creator else ""
+    return (
+        f"[{r.id} by {r.cause} at {moment(r.ts)}, policy {r.policy}, rule {r.rule:,}; "
+        f"{kind}{creator}, fan band {r.band:,}]"
     )
 
 

@@ -1,36 +1,124 @@
-"""What is counted of one video, by name."""
+"""What is counted of one video, and what it is worth in each crowd that is open to it."""
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
-from streams.core.counters import SLICE_FIELDS, SLICE_STAGES, VIDEO_FIELDS, VideoState, load_video
+from streams.core.counters import (
+    COUNTERS,
+    DISTRIBUTION,
+    SLICE_STAGES,
+    VIDEO_FIELDS,
+    Slice,
+    VideoState,
+    load_video,
+)
+from streams.core.outlook import Outlook
 from streams.core.partitioner import partition_of
+from streams.core.posterior import solve, sum_factors
+from streams.core.rule import allowance_of, estimate_in
+from streams.core.serving import owed
+from streams.core.state import PartitionState
 from streams.core.units import NEVER
 from streams.errors import Halt
 from streams.runtime.ports import Store
 
+ROW_FIELDS = (*COUNTERS, *DISTRIBUTION)
+"""What is shown of a slice's row."""
 
-async def counted_video(store: Store, video: str, partitions: int) -> dict[str, Any]:
-    """Return a video's counters in each slice, as the store holds them; `Halt` without any."""
+
+class OpenCrowd(NamedTuple):
+    """A slice that is open to a video; values are micro-units a view, the others impressions."""
+
+    slice: str
+    status: str
+    stored: bool  # somebody was shown it there
+    score: int  # the posterior's index, by which feeds rank
+    price: int  # of the video's class there
+    net: int  # score over price
+    mean: int
+    sd: int
+    allowance: int  # granted so far
+    impressions: int
+    left: int  # of the allowance
+    owed: int  # of the guarantee
+
+
+async def outlook_in_force(
+    store: Store, namespace: str, partition: int, partitions: int
+) -> Outlook | None:
+    """Return the policy in force in a partition, as stored; None before any."""
+    stored = await store.meta(partition, namespace)
+    if stored is None:
+        return None
+    return PartitionState(partition, partitions, 1, stored.meta).outlook
+
+
+async def counted_video(
+    store: Store, namespace: str, video: str, partitions: int
+) -> dict[str, Any]:
+    """Return a video's counters in each slice and its open crowds; `Halt` without any."""
     partition = partition_of(video.encode(), partitions)
+    outlook = await outlook_in_force(store, namespace, partition, partitions)
     fields = (await store.load(partition, [video])).videos[video]
     if not fields:
         raise Halt(
             f"nothing is counted for video {video} in partition {partition} of "
             f"{partitions}: nobody has seen it, or no worker runs (`streams lag list`)"
         )
-    return _as_object(video, partition, load_video(video, fields))
-
-
-def _as_object(video: str, partition: int, state: VideoState) -> dict[str, Any]:
+    state = load_video(video, fields)
+    opened = [] if outlook is None else open_crowds(outlook, state)
     return {
         "video": video,
         "partition": partition,
+        "policy": None if outlook is None else outlook.policy.version,
         **{field: getattr(state.row, field) for field in VIDEO_FIELDS},
-        "slices": {
-            name: {field: _plain(field, getattr(row, field)) for field in SLICE_FIELDS}
-            for name, row in sorted(state.slices.items())
-        },
+        "open": [crowd._asdict() for crowd in opened],
+        "slices": {name: _as_object(row) for name, row in sorted(state.slices.items())},
     }
+
+
+def open_crowds(outlook: Outlook, state: VideoState) -> list[OpenCrowd]:
+    """Return the slices that are open to a video, stored or not, by score."""
+    policy, row = outlook.policy, state.row
+    tastes = solve(sum_factors(policy, state.slices, row.fits))
+    due = owed(outlook, state)
+    opened = []
+    for slice_id in _open_slices(outlook, state):
+        counted = state.slices.get(slice_id)
+        shown = counted or Slice()
+        estimate = estimate_in(policy, state, slice_id, tastes)
+        price = outlook.price(slice_id, row)
+        allowance = allowance_of(policy, state, slice_id)
+        opened.append(
+            OpenCrowd(
+                slice_id,
+                SLICE_STAGES[shown.status],
+                counted is not None,
+                estimate.score,
+                price,
+                estimate.score - price,
+                estimate.mean,
+                estimate.sd,
+                allowance,
+                shown.impressions,
+                max(allowance - shown.impressions, 0),
+                due.get(slice_id, 0),
+            )
+        )
+    return sorted(opened, key=lambda crowd: (-crowd.score, crowd.slice))
+
+
+def _open_slices(outlook: Outlook, state: VideoState) -> Iterable[str]:
+    """Return what feeds may show: what the policy opens, and has not been held or stopped."""
+    rows, shown = state.slices, {"idle", "active"}
+    for prospect in outlook.prospects(state.row):
+        row = rows.get(prospect.slice)
+        if row is None or SLICE_STAGES[row.status] in shown:
+            yield prospect.slice
+
+
+def _as_object(row: Slice) -> dict[str, int | str | None]:
+    return {field: _plain(field, getattr(row, field)) for field in ROW_FIELDS}
 
 
 def _plain(field: str, value: int) -> int | str | None:

@@ -12,9 +12,41 @@ import msgspec
 from streams.core.receipts import Receipt, decode, encode
 from streams.errors import Halt
 
-EVIDENCE: Final = ("impressions", "views", "value")
-NUMBERS: Final = ("base", "noise_variance", "price")
-JUDGED: Final = ("mean", "sd", "score", "z", "crowds")
+CAUSES: Final = (
+    (("policy",), "another policy was in force"),
+    (("rule",), "the log puts another version of the rule in force"),
+    (
+        ("creator", "band", "commercial", "format"),
+        "the video was admitted otherwise: another creator, or of another kind",
+    ),
+    (
+        ("impressions", "views", "value"),
+        "other feedback was counted before: records are missing, added or in another order",
+    ),
+    (
+        ("cause", "ts"),
+        "another event led here: records are missing, added or in another order",
+    ),
+    (("slice",), "another slice was judged: earlier decisions or tags differ"),
+    (
+        ("base", "noise_variance", "price"),
+        "the policy's numbers differ under the same version",
+    ),
+    (
+        ("sums",),
+        "other crowds of the video saw something else: their feedback or numbers differ",
+    ),
+    (("stage", "allowance", "returned"), "earlier grants differ"),
+    (
+        ("crowds",),
+        "its crowds were expected otherwise: earlier feedback, tags or numbers differ",
+    ),
+    (
+        ("mean", "sd", "score", "z"),
+        "the same inputs were judged otherwise: two versions of the code",
+    ),
+)
+"""What it means that one of these fields differs, the causes that lie furthest back first."""
 
 
 class ReceiptDifference(NamedTuple):
@@ -101,21 +133,7 @@ def _explain(one: Receipt | None, other: Receipt | None) -> ReceiptDifference:
 
 def _why(fields: Mapping[str, object]) -> str:
     """Return the cause that lies furthest back among the fields that differ."""
-    if "policy" in fields:
-        return "another policy was in force"
-    if fields.keys() & set(EVIDENCE):
-        return "other feedback was counted before: records are missing, added or in another order"
-    if "cause" in fields or "ts" in fields:
-        return "another event led here: records are missing, added or in another order"
-    if "slice" in fields:
-        return "another slice was judged: earlier decisions or tags differ"
-    if fields.keys() & {"stage", "allowance"} and not fields.keys() & set(NUMBERS):
-        return "earlier grants differ"
-    if fields.keys() & set(NUMBERS):
-        return "the policy's numbers differ under the same version"
-    if "sums" in fields:
-        return "other feedback was counted in other slices before, or their numbers differ"
-    otherwise = "inputs were judged otherwise"
-    if not fields.keys() & set(JUDGED):
-        otherwise = "judgement led to another action"
-    return f"the same {otherwise}: two versions of the code"
+    for names, why in CAUSES:
+        if not fields.keys().isdisjoint(names):
+            return why
+    return "the same judgement led to another action: two versions of the code"

@@ -49,6 +49,7 @@ class Metrics:
         self.decisions = self._counter("decisions", "Receipts written.", "surface", "action")
         self._describe_flushes()
         self._describe_reading()
+        self._describe_indexing()
         self.loop_lag = self._gauge("event_loop_lag_seconds", "How late the event loop last ran.")
         self._dependency_up = self._gauge(
             "dependency_up", "1 while Kafka or Redis answers this process, else 0.", "dependency"
@@ -115,6 +116,23 @@ class Metrics:
         )
         self.evicted = self._counter("evicted_videos", "Clean videos dropped from memory.")
         self.loaded = self._counter("loaded_videos", "Videos brought into memory.")
+
+    def _describe_indexing(self) -> None:
+        self.index_entries = self._counter(
+            "index_entries", "Entries that the serving index took as newer than its own."
+        )
+        self.index_age = self._gauge(
+            "index_age_seconds", "For how long the oldest entry has waited for the serving index."
+        )
+        self.index_refills = self._counter(
+            "index_refills",
+            "Slices of a partition filled again from its rows, or all of them: it was opened, the "
+            "index lost what it had, or by the slow sweep.",
+            "cause",
+        )
+        self.index_refill_left = self._gauge(
+            "index_refill_left", "Refills of the serving index that are not done yet."
+        )
 
     def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
         return Counter(f"streams_{name}", meaning, labels, registry=self.registry)

@@ -65,6 +65,7 @@ class Owned:
         self._producer: Final = around.producer
         self._metrics: Final = around.metrics
         self._settings: Final = around.settings
+        self._indexing: Final = around.indexing
         self._spelling: Final = Spelling(around.secret.reveal, around.settings.record_bytes)
         self._topic: Final = around.settings.topic("interactions")
         self._outbox: list[Outgoing] = []
@@ -270,6 +271,8 @@ class Owned:
         assert self.watermark < upto <= self.folded, "watermark <= folded"
         self.watermark = upto
         self.state.stored(changes.epoch)
+        if self._indexing is not None:
+            self._indexing.take(self.partition, upto, changes.entries)
 
     async def _acknowledge(self, outbox: Sequence[Outgoing]) -> None:
         """Write receipts and dead letters; return when all in-sync replicas have them."""

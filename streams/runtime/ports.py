@@ -5,12 +5,14 @@ Each has a real driver (`kafka`, `redis`) and an in-memory twin (`memory`); one 
 next offset to read, a *watermark* is the last offset whose result is stored (-1 before any).
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final, Literal, NamedTuple, Protocol
 
-from streams.core.receipts import Receipt
+from streams.core.serving import Entry
 from streams.core.state import FRESH, Changes, Meta
+from streams.runtime.leases import Applied, Candidate, Lease, PolicyOrder, Slots
 
 Headers = Sequence[tuple[str, bytes | None]]
 """An ordered list; names may repeat, and a header may have no value.
@@ -334,27 +336,63 @@ class Store(Protocol):
         """Disconnect. Idempotent."""
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A video that a slice may show: `allowance` impressions granted so far, `index` its rank."""
-
-    video: str
-    index: int
-    allowance: int
-
-
 class ServingIndex(Protocol):
-    """The candidates of each slice, kept from receipts, read by feed servers."""
+    """What each slice may show now, told by workers and leased by feed servers; a view of the rows.
 
-    async def apply(self, receipts: Sequence[Receipt]) -> int:
-        """Apply receipts in order; return how many were new.
+    Each call is about one slice. It raises `Retry` if the index fails for now and repeats nothing:
+    a lease whose reply was lost comes back by itself.
+    """
 
-        Idempotent by decision id: a receipt whose `n` is not above the last one applied for its
-        (video, slice) changes nothing.
+    async def apply(
+        self, slice_id: str, partitions_at: Mapping[int, int], entries: Sequence[Entry]
+    ) -> Applied:
+        """Put entries in, then note up to which offset each partition has told everything.
+
+        An entry replaces one of a lower offset only, and settles as many of the pair's oldest
+        leased impressions as more are counted; another one has its pair ranked again as it is
+        known. Positions only rise. May be repeated.
         """
 
+    async def set_prices(
+        self, slice_id: str, order: PolicyOrder, prices: Mapping[str, int]
+    ) -> bool:
+        """Put one price a class in force, 0 for a class without; False if a later order has it."""
+
+    async def lease(
+        self,
+        slice_id: str,
+        count: int,
+        most_each: int,
+        fresh_share: int = 0,
+        tilts: Mapping[str, int] = MappingProxyType({}),
+    ) -> Sequence[Lease]:
+        """Take impressions for up to `count` slots, at most `most_each` of a video.
+
+        First, for `fresh_share` (micro-units) of the slots asked, of pairs that are owed some, by
+        deadline; then by score less price plus the class's tilt, as long as that is not negative.
+        Fewer, or none, where less is left; `count` is cut to `LEASE_MOST`.
+        """
+
+    async def give_back(self, slice_id: str, leases: Sequence[Lease]) -> int:
+        """Return impressions that were not shown; how many of them were still leased."""
+
     async def top(self, slice_id: str, count: int) -> Sequence[Candidate]:
-        """Return the `count` best candidates of a slice, best index first."""
+        """Return the `count` best candidates as a lease would take them by rank."""
+
+    async def positions(self, slice_id: str) -> Mapping[int, int]:
+        """Return up to which offset each partition has told the slice everything."""
+
+    def pairs(self, slice_id: str) -> AsyncIterator[Sequence[tuple[str, int]]]:
+        """Yield pages of the videos that are not removed, with the offset of each one's entry.
+
+        What changes meanwhile may be missing or come twice, what does not comes once.
+        """
+
+    async def slots(self, slice_id: str, minutes: int) -> Sequence[Slots]:
+        """Return the slots of the latest minutes in which any were asked for, oldest first."""
+
+    async def clear(self, slice_id: str) -> None:
+        """Forget all of a slice: those who told it notice, and tell it again."""
 
 
 class DossierChange(NamedTuple):

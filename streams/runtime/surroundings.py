@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from streams.runtime.metrics import Metrics
 from streams.runtime.ports import Clock, Producer, Store
+from streams.runtime.serving import Indexing
 from streams.settings import Secret, Settings
 
 
@@ -12,7 +13,8 @@ from streams.settings import Secret, Settings
 class Surroundings:
     """What a worker and each of its partitions work with.
 
-    `clock` paces flushes and audits; no decision depends on it.
+    `indexing` brings what is folded to feed servers, where there are any. `clock` paces flushes and
+    audits; no decision depends on it.
     """
 
     producer: Producer
@@ -21,3 +23,4 @@ class Surroundings:
     secret: Secret
     metrics: Metrics = field(default_factory=Metrics)
     clock: Clock = time.monotonic
+    indexing: Indexing | None = None

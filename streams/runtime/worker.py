@@ -50,6 +50,7 @@ class Worker:
         self._settings: Final = around.settings
         self._metrics: Final = around.metrics
         self._clock: Final = around.clock
+        self._indexing: Final = around.indexing
         self._owned: dict[int, Owned] = {}
         self._opening: dict[int, asyncio.Task[None]] = {}  # assigned, not yet read from
         self._working: dict[Owned, asyncio.Task[None]] = {}
@@ -79,6 +80,8 @@ class Worker:
         watching = asyncio.create_task(self._watch_loop(), name="loop-lag")
         working = asyncio.create_task(self._work(), name="work")
         stopping = asyncio.create_task(self._stopping.wait(), name="stopping")
+        if self._indexing is not None:
+            self._indexing.start()
         try:
             await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
             # A turn that waits for a store or brokers that do not answer is not waited for.
@@ -275,6 +278,8 @@ class Worker:
         leaving = [self._owned.pop(p) for p in partitions if p in self._owned]
         for owned in leaving:
             owned.release()
+            if self._indexing is not None:
+                self._indexing.release(owned.partition)
         for partition in partitions:
             if (opening := self._opening.pop(partition, None)) is not None:
                 opening.cancel()
@@ -301,6 +306,9 @@ class Worker:
         """Read a partition from its position on; nothing is awaited between the two."""
         partition = opened.state.partition
         self._owned[partition] = Owned(opened.state, opened.stored, self._namespace, self._around)
+        if self._indexing is not None:
+            watermark = opened.stored.watermark
+            self._indexing.open(partition, opened.state.partitions, watermark)
         self._held.discard(partition)
         self._consumer.resume([partition])
         self._consumer.seek({partition: opened.position})
@@ -417,4 +425,6 @@ class Worker:
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
+        if self._indexing is not None:
+            await self._indexing.stop()
         await self._consumer.stop()

@@ -2,62 +2,72 @@ import asyncio
 import json
 
 import pytest
-from kit.command import streams
+from kit.command import CONFIG, Where, streams
+from kit.events import FIXED, FOOTBALL, admit, impression, view
+from kit.folding import Folding, placed
+from kit.servers import create_topic
 
-from streams.core.counters import Slice, Video, encode_slice, encode_video
 from streams.core.partitioner import partition_of
-from streams.core.state import FRESH, Changes
+from streams.runtime.kafka import KafkaCluster
+from streams.runtime.namespace import namespace_of
 from streams.runtime.redis import RedisStore
+from streams.settings import Secret, load_settings
 
-PARTITION = partition_of(b"v1", 8)
-ROW = Slice(impressions=150, views=120, likes=4, value_sum=33_720_000, status=1, allowance=500)
+PARTITIONS = 8
+PARTITION = partition_of(b"v1", PARTITIONS)
+SEEN = [
+    event
+    for n in range(4)
+    for event in (impression(f"i{n}", viewer=f"u{n}"), view(f"w{n}", viewer=f"u{n}"))
+]
 
 
 @pytest.fixture
-def redis(fresh_redis_url: str) -> str:
-    rows = {
-        "v1": {
-            "video": encode_video(
-                Video(stage="public", decisions=3, fits={"discover:football": 5})
-            ),
-            "discover:football": encode_slice(ROW),
-        }
-    }
+def where(brokers: str, fresh_redis_url: str, unique: str) -> Where:
+    """A log, and in Redis what a worker makes of an admission and four views."""
+    create_topic(brokers, f"{unique}.interactions", PARTITIONS)
+    folding = Folding(partition=PARTITION, partitions=PARTITIONS)
+    folding.fold(placed([FIXED, admit(guarantee=30), *SEEN]))
+    here: Where = {"brokers": brokers, "redis": fresh_redis_url, "topic_prefix": f"{unique}."}
 
     async def write() -> None:
+        settings = load_settings(CONFIG, here, environment={})
+        identity = await KafkaCluster(brokers).identity(settings.topic("interactions"))
+        namespace = namespace_of(identity, settings, Secret("0123456789abcdef"))
         store = RedisStore(fresh_redis_url)
-        await store.flush(PARTITION, "ns", -1, 10, Changes(0, rows, FRESH))
+        await store.flush(PARTITION, namespace, -1, 10, folding.state.take_changes())
         await store.close()
 
     asyncio.run(write())
-    return fresh_redis_url
+    return here
 
 
 @pytest.mark.real
-def test_counters_are_shown_by_name_in_each_slice(redis: str) -> None:
-    done = streams("video", "show", "v1", "--output", "json", redis=redis)
+def test_open_crowds_and_counters_are_shown_by_name(where: Where) -> None:
+    done = streams("video", "show", "v1", "--output", "json", **where)
     shown = json.loads(done.stdout)
-    assert (shown["partition"], shown["stage"], shown["decisions"]) == (PARTITION, "public", 3)
-    football = shown["slices"]["discover:football"]
-    assert {name: football[name] for name in ("impressions", "views", "likes", "status")} == {
-        "impressions": 150,
-        "views": 120,
-        "likes": 4,
-        "status": "active",
+    assert (shown["partition"], shown["stage"], shown["policy"]) == (PARTITION, "public", "fixed-1")
+    football = shown["slices"][FOOTBALL]
+    assert (football["impressions"], football["views"], football["status"]) == (4, 4, "active")
+    opened = {crowd["slice"]: crowd for crowd in shown["open"]}
+    assert {name: crowd["stored"] for name, crowd in opened.items()} == {
+        name: name == FOOTBALL for name in FIXED.slices if name.startswith("discover:")
     }
-    assert football["check_views"] is None
+    assert sum(crowd["owed"] for crowd in opened.values()) == 26
 
 
 @pytest.mark.real
-def test_the_table_has_decimals(redis: str) -> None:
-    table = streams("video", "show", "v1", redis=redis).stdout
-    assert "value sum" in table
-    assert "33.72" in table
+def test_the_table_has_decimals_and_a_line_for_each_open_crowd(where: Where) -> None:
+    table = streams("video", "show", "v1", **where).stdout
+    assert "ratio sum" in table
+    (line,) = [text for text in table.splitlines() if text.startswith("discover:music")]
+    assert line.split()[1:3] == ["idle", "no"]
+    assert all("0." in number for number in line.split()[3:8])
 
 
 @pytest.mark.real
-def test_a_video_nobody_saw_is_told(redis: str) -> None:
-    done = streams("video", "show", "v2", redis=redis)
+def test_a_video_nobody_saw_is_told(where: Where) -> None:
+    done = streams("video", "show", "v2", **where)
     assert (done.returncode, "nothing is counted for video v2" in done.stderr) == (1, True)
 
 

@@ -6,6 +6,7 @@ import shutil
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,8 +22,6 @@ from streams.control.metrics import ControlMetrics
 from streams.core.events import Admit, ControlRecord, Policy, Review, Takedown, Upload
 from streams.core.fold import fold
 from streams.core.partitioner import partition_of
-from streams.core.receipts import Receipt
-from streams.core.receipts import encode as encode_receipt
 from streams.core.state import FRESH, Changes, PartitionState
 from streams.embedded import EmbeddedBroker
 from streams.errors import Halt, Retry, Unreachable
@@ -30,7 +29,6 @@ from streams.runtime.codec import decode_log
 from streams.runtime.kafka import KafkaCluster, KafkaProducer, KafkaReader
 from streams.runtime.letters import read_letter
 from streams.runtime.memory.dossiers import MemoryDossiers
-from streams.runtime.memory.serving import MemoryServingIndex
 from streams.runtime.memory.store import MemoryStore
 from streams.runtime.namespace import namespace_of
 from streams.runtime.ports import DossierChange, Kept, Move, Outgoing, Place, Record
@@ -56,7 +54,6 @@ class Stage:
         self.reader = KafkaReader(brokers)
         self.topics = KafkaReader(brokers)
         self.dossiers = BrittleDossiers()
-        self.index = MemoryServingIndex()
         self.store = MemoryStore()
         self.planes: list[ControlPlane] = []
 
@@ -65,7 +62,6 @@ class Stage:
         ports = Ports(
             changes.get("producer", self.producer),
             changes.get("dossiers", self.dossiers),
-            self.index,
             self.store,
             self.topics,
             KafkaCluster(self.settings.brokers),
@@ -228,15 +224,6 @@ def verdict(word: Any, video: str = "v1") -> bytes:
     return encode(Review(f"m-{word}", video, time.time_ns() // 1_000_000, word, "moderator"))
 
 
-def receipt(
-    n: int, video: str = "v1", index: int = 500_000, slice_id: str = "discover:all"
-) -> bytes:
-    numbers: dict[str, Any] = dict.fromkeys(Receipt.__struct_fields__, 0)
-    named = {"id": f"{video}.{n}", "n": n, "video": video, "slice": slice_id, "action": "start"}
-    named |= {"reason": "first_crowd", "cause": "x", "policy": "p", "index": index, "allowance": n}
-    return encode_receipt(Receipt(**(numbers | named)))
-
-
 async def test_an_upload_is_admitted_in_the_log_that_already_has_the_policy(stage: Stage) -> None:
     plane = await stage.plane()
     policies = await stage.controls()
@@ -275,10 +262,8 @@ async def test_a_bad_record_goes_to_the_dead_letters_as_it_was_and_stops_nobody(
     await stage.send("uploads", "v1", None)
     await stage.send("uploads", "elsewhere", upload("v1"))
     await stage.send("uploads", "v1", upload())
-    await stage.send("decisions", "v1", b"[]")
     await until(lambda: plane.outcomes["uploads", "handled"] == 1)
     await until(lambda: plane.outcomes["uploads", "refused"] == 3)
-    await until(lambda: plane.outcomes["decisions", "refused"] == 1)
     letters = {reason_of(letter): letter for letter in await stage.records("uploads.dlq")}
     assert letters.keys() == {"missing", "tombstone", "misrouted"}
     letter = letters["missing"]
@@ -289,7 +274,6 @@ async def test_a_bad_record_goes_to_the_dead_letters_as_it_was_and_stops_nobody(
     assert said.timestamp == 1_700_000_000_123  # retention goes by the letter's own
     assert letter.timestamp > said.timestamp
     assert letters["tombstone"].value is None
-    assert [reason_of(one) for one in await stage.records("decisions.dlq")] == ["not_object"]
 
 
 async def test_an_event_from_the_future_would_win_for_ever_and_is_refused(stage: Stage) -> None:
@@ -302,19 +286,6 @@ async def test_an_event_from_the_future_would_win_for_ever_and_is_refused(stage:
 
 def reason_of(letter: Record) -> str:
     return dict(letter.headers)["__streams.errors.reason"].decode()
-
-
-async def test_receipts_keep_the_serving_index_and_repeats_change_nothing(stage: Stage) -> None:
-    plane = await stage.plane()
-    for n, index in ((1, 300_000), (2, 700_000), (1, 300_000)):
-        await stage.send("decisions", "v1", receipt(n, index=index))
-    await stage.send("decisions", "v2", receipt(1, "v2", 400_000))
-    await until(lambda: plane.outcomes["decisions", "handled"] == 4)
-    top = await stage.index.top("discover:all", 9)
-    assert [(one.video, one.index, one.allowance) for one in top] == [
-        ("v1", 700_000, 2),
-        ("v2", 400_000, 1),
-    ]
 
 
 @pytest.mark.parametrize("writes", [0, 1])
@@ -502,17 +473,13 @@ async def test_an_emptied_store_is_noticed_and_its_dossiers_come_back(stage: Sta
     plane = await stage.plane()
     await stage.send("uploads", "v1", upload())
     await stage.send("reviews", "v1", verdict("limit"))
-    await stage.send("decisions", "v1", receipt(1))
     await until(lambda: plane.outcomes["reviews", "handled"] == 1)
-    await until(lambda: plane.outcomes["decisions", "handled"] == 1)
     said = await stage.controls("v1")
     stage.dossiers.documents.clear()
     stage.dossiers.positions.clear()
-    stage.index._slices.clear()
     await stage.count()
     await until(lambda: stage.dossiers.known("v1") is not None)
-    await until(lambda: plane.outcomes["decisions", "handled"] == 2)
-    assert await stage.index.top("discover:all", 9)
+    await until(lambda: plane.outcomes["reviews", "handled"] == 2)
     assert await stage.controls("v1") == said
     assert len(await stage.controls()) == 2 * PARTITIONS  # one policy behind what must be counted
     await stage.send("reviews", "v1", verdict("approve"))
@@ -523,17 +490,21 @@ async def test_an_emptied_store_is_noticed_and_its_dossiers_come_back(stage: Sta
 async def test_a_start_reads_from_where_the_dossiers_are_not_from_the_commit(
     stage: Stage,
 ) -> None:
+    names = (f"v{number}" for number in range(1, 99))
+    home = partition_of(b"v1", PARTITIONS)
+    one, other, last = islice((n for n in names if partition_of(n.encode(), PARTITIONS) == home), 3)
     first = await stage.plane()
-    await stage.send("decisions", "v1", receipt(1))
-    await until(lambda: first.outcomes["decisions", "handled"] == 1)
+    await stage.send("uploads", one, upload(one))
+    await until(lambda: first.outcomes["uploads", "handled"] == 1)
     await first.stop()
+    await stage.send("uploads", other, upload(other))
     (log,) = stage.dossiers.positions
-    place = (stage.settings.topic("decisions"), partition_of(b"v1", PARTITIONS))
-    await stage.dossiers.hold(log, {place: 0})  # a replica that was behind took over
-    stage.index._slices.clear()
+    await stage.dossiers.hold(log, {(stage.settings.topic("uploads"), home): 2})
     second = await stage.plane()
-    await until(lambda: second.outcomes["decisions", "handled"] == 1)
-    assert await stage.index.top("discover:all", 9)
+    await stage.send("uploads", last, upload(last))
+    await until(lambda: stage.dossiers.known(last) is not None)
+    assert stage.dossiers.known(other) is None
+    assert second.outcomes["uploads", "handled"] == 1
 
 
 async def test_metrics_tell_what_became_of_the_records(stage: Stage) -> None:

@@ -72,14 +72,15 @@ def test_ten_seconds_end_with_exact_counters_all_four_decisions_and_nothing_left
 
 
 def check_report(report: dict[str, Any], least_events: int) -> None:
-    assert not missing(report, ["events", "decisions", "switched", "counters", "lag"])
+    assert not missing(report, ["events", "decisions", "opened", "split", "counters", "lag"])
     assert report["events"] >= least_events
     assert report["events"] == report["sent"], "everything sent is counted, refused or a repeat"
     assert report["duplicates"] > 0
     assert report["invalid"] == 0
     assert list(report["decisions"]) == list(ACTIONS)
     assert min(report["decisions"].values()) >= 1
-    assert report["switched"] == report["reasons"]["next_after_stop"] >= 1
+    assert report["opened"] >= 20 * report["reasons"]["admitted"]
+    assert report["reasons"]["index_below_price"] >= 1
     assert report["counters"]["checked"] > 500
     assert report["counters"]["differences"] == 0
     assert report["lag"] == 0

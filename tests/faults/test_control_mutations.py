@@ -1,4 +1,4 @@
-"""Rules of signatures, the control plane and the serving index, each taken out once.
+"""Rules of signatures and the control plane, each taken out once.
 
 As in `test_mutations`: a replacement in a copy of the package turns the tests named with it red.
 
@@ -18,7 +18,6 @@ LOG = "tests/control/test_log.py"
 APP = "tests/control/test_app.py"
 CODEC = "tests/runtime/test_codec.py"
 DOSSIERS = "tests/contract/test_dossiers.py"
-SERVING = "tests/contract/test_serving.py"
 
 PURE = [
     Mutation(
@@ -240,14 +239,6 @@ PURE = [
         DOSSIERS,
         "memory",
     ),
-    Mutation(
-        "a receipt counts once (twin)",
-        "runtime/memory/serving.py",
-        "if last is None or receipt.n > last.n:",
-        "if True:",
-        SERVING,
-        "memory",
-    ),
 ]
 LUA = [
     Mutation(
@@ -273,22 +264,6 @@ LUA = [
         "if true then",
         DOSSIERS,
         "redis and not 6.2",
-    ),
-    Mutation(
-        "the script counts a receipt once",
-        "runtime/redis/serve.lua",
-        "if not last or tonumber(n) > tonumber(string.match(last, '^%d+')) then",
-        "if true then",
-        SERVING,
-        "redis and not 6.2 and not any_receipts",
-    ),
-    Mutation(
-        "a stop takes the candidate away",
-        "runtime/redis/serve.lua",
-        "redis.call('ZREM', candidates, video)",
-        "redis.call('TYPE', candidates)",
-        SERVING,
-        "redis and not 6.2 and not any_receipts",
     ),
 ]
 
@@ -316,10 +291,9 @@ def test_a_rule_taken_out_turns_the_suite_red(copied: Path, mutation: Mutation) 
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("tests", [DOSSIERS, SERVING])
-def test_without_a_mutation_the_scripts_are_green(copied: Path, tests: str, redis_url: str) -> None:
-    select = "redis and not 6.2 and not any_receipts"
-    assert passes(copied, tests, select, {"STREAMS_TEST_REDIS": redis_url})
+def test_without_a_mutation_the_scripts_are_green(copied: Path, redis_url: str) -> None:
+    select = "redis and not 6.2"
+    assert passes(copied, DOSSIERS, select, {"STREAMS_TEST_REDIS": redis_url})
 
 
 @pytest.mark.real

@@ -24,7 +24,6 @@ from streams.runtime.memory import (
     MemoryDossiers,
     MemoryProducer,
     MemoryReader,
-    MemoryServingIndex,
 )
 from streams.runtime.ports import Outgoing, Record
 from streams.runtime.signing import encode
@@ -124,7 +123,7 @@ class Process:
         self.office: Final = office
         world = office.world
         given = {"dossiers": office.dossiers, "store": world.store}
-        given |= {"producer": MemoryProducer(world.log), "index": MemoryServingIndex()}
+        given |= {"producer": MemoryProducer(world.log)}
         given |= {"reader": MemoryReader(world.log), "cluster": MemoryCluster(world.log)}
         self.ports = Ports(**(given | ports))
         identity = world.log.identity(LOG)

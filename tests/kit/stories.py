@@ -59,13 +59,13 @@ def receipt(action: Action = "widen", **changes: Any) -> Receipt:
 
 
 def busy_story() -> Story:
+    """Return many videos that dancers like and photographers do not."""
     story = Story()
-    order: tuple[Action, ...] = ("open", "keep", "widen", "stop", "widen")
+    order: tuple[Action, ...] = ("open", "keep", "widen", "stop")
     for place in range(60):
         for n, action in enumerate(order, start=1):
-            video = f"square-dance-{place}"
-            here = {} if action == "open" else {"slice": PHOTOGRAPHY if n > 3 else DANCE}
-            story.add(receipt(action, n=n, video=video, **here))
+            here = {"stop": {"slice": PHOTOGRAPHY}}.get(action, {})
+            story.add(receipt(action, n=n, video=f"square-dance-{place}", **here))
     return story
 
 

@@ -25,6 +25,7 @@ from streams.runtime.memory import (
 from streams.runtime.metrics import Metrics
 from streams.runtime.namespace import namespace_of
 from streams.runtime.ports import Clock, Outgoing, Producer, Record, Store
+from streams.runtime.serving import Indexing
 from streams.runtime.surroundings import Surroundings
 from streams.runtime.worker import Worker
 from streams.settings import Secret, Settings, load_settings
@@ -220,6 +221,7 @@ class Life:
         producer: Producer | None = None,
         consumer: type[MortalConsumer] = MortalConsumer,
         clock: Clock | None = None,
+        indexing: Indexing | None = None,
     ) -> None:
         self.world = world
         self.dead = Dead(dies_at)
@@ -234,6 +236,7 @@ class Life:
             Secret(SECRET.decode()),
             self.metrics,
             clock or (lambda: next(ticks) * 0.01),
+            indexing,
         )
         self.worker = Worker(self.consumer, around)
         self.task: asyncio.Task[None] | None = None

@@ -10,12 +10,12 @@ from kit.events import policy
 from streams.core.events import LogRecord, Upload
 from streams.core.partitioner import partition_of
 from streams.errors import Retry
-from streams.lab.crowd import Crowd, CrowdEvent
 from streams.lab.feed import Feed
+from streams.lab.people import CrowdEvent, People
 from streams.runtime.codec import decode_log
+from streams.runtime.leases import Lease
 from streams.runtime.memory.log import MemoryLog
 from streams.runtime.memory.producer import MemoryProducer
-from streams.runtime.ports import Candidate
 from streams.settings import load_settings
 
 SETTINGS = load_settings(Path(__file__).parents[2] / "config", environment={})
@@ -24,19 +24,19 @@ PARTITIONS = 4
 
 
 class Everything:
-    """An index that offers every video everywhere."""
+    """An index that leases every video everywhere."""
 
     def __init__(self) -> None:
         self.videos: list[str] = []
 
-    async def apply(self, receipts: object) -> int:
-        raise AssertionError(receipts)
+    async def lease(
+        self, slice_id: str, count: int, most_each: int, fresh_share: int = 0
+    ) -> list[Lease]:
+        del slice_id, fresh_share
+        return [Lease(video, most_each, 0, "rank", NOW) for video in self.videos[:count]]
 
-    async def top(self, slice_id: str, count: int) -> list[Candidate]:  # noqa: ARG002
-        return [Candidate(video, 0, 50) for video in self.videos[:count]]
 
-
-class Kept(Crowd):
+class Kept(People):
     """A crowd that remembers what it did."""
 
     done: list[CrowdEvent]
@@ -49,7 +49,7 @@ class Kept(Crowd):
 
 async def run(producer: MemoryProducer, steps: int) -> tuple[Feed, Kept]:
     index = Everything()
-    crowd = Kept(Random(1), policy(), index, 2_000)
+    crowd = Kept(Random(1), policy(), {}, index, 2_000)
     crowd.done = []
     feed = Feed(crowd, producer, SETTINGS, PARTITIONS)
     for step in range(steps):

@@ -1,80 +1,92 @@
 """What receipts come to, whatever is repeated."""
 
-from typing import Any
+from collections.abc import Sequence
+
+from kit.stories import CROWDS, DANCE, PHOTOGRAPHY, receipt
 
 from streams.core.receipts import Receipt
-from streams.lab.story import KEPT, Story
+from streams.lab.story import KEPT, Story, Tale
 
 
-def receipt(n: int, action: str, reason: str, **changes: Any) -> Receipt:
-    numbers = dict.fromkeys(Receipt.__struct_fields__, 0)
-    said = {
-        "id": f"v1.{n}",
-        "n": n,
-        "video": "v1",
-        "slice": "discover:food",
-        "action": action,
-        "reason": reason,
-        "cause": "e1",
-        "policy": "p1",
-    }
-    return Receipt(**{**numbers, **said, **changes})
-
-
-def handed_on() -> list[Receipt]:
-    return [
-        receipt(1, "start", "first_crowd"),
-        receipt(2, "stop", "index_below_price"),
-        receipt(3, "start", "next_after_stop", slice="discover:pets"),
-    ]
-
-
-def told(receipts: list[Receipt]) -> Story:
+def told(receipts: Sequence[Receipt]) -> Story:
     story = Story()
     for each in receipts:
         story.add(each)
     return story
 
 
-def test_a_stop_and_the_next_crowd_are_one_switch() -> None:
-    story = told(handed_on())
-    assert story.switched == 1
-    assert [(s.stop.slice, s.start.slice) for s in story.switches] == [
-        ("discover:food", "discover:pets")
-    ]
+LIFE = [
+    receipt("open", n=1),
+    receipt("stop", n=2, slice=DANCE),
+    receipt("widen", n=3, slice=PHOTOGRAPHY, stage=1, allowance=240),
+]
+
+
+def test_an_opening_counts_its_crowds() -> None:
+    assert told(LIFE).opened == len(CROWDS) == 2
 
 
 def test_repeats_after_a_crash_count_nothing() -> None:
-    story = told([*handed_on(), *handed_on()[1:], *handed_on()])
-    assert story.actions == {"start": 2, "stop": 1}
-    assert len(story.switches) == 1
+    story = told([*LIFE, *LIFE[1:], *LIFE])
+    assert story.actions == {"open": 1, "stop": 1, "widen": 1}
+    assert story.opened == 2
 
 
-def test_a_switch_to_a_crowd_that_widens_it_is_a_rescue() -> None:
-    story = told(handed_on())
-    assert story.rescued() == []
-    story.add(receipt(4, "widen", "mean_beats_price", slice="discover:pets"))
-    assert [s.start.slice for s in story.rescued()] == ["discover:pets"]
+def test_a_video_that_one_crowd_stopped_and_another_widened_splits_them() -> None:
+    assert told(LIFE[:2]).splits() == []
+    assert [(s.stop.slice, s.widen.slice) for s in told(LIFE).splits()] == [(DANCE, PHOTOGRAPHY)]
 
 
-def test_the_widest_comes_first() -> None:
+def test_a_crowd_that_widened_a_video_and_stops_it_later_is_no_split() -> None:
+    late = receipt("stop", n=3, slice=PHOTOGRAPHY)
+    assert told([LIFE[0], receipt("widen", n=2, slice=PHOTOGRAPHY), late]).splits() == []
+
+
+def test_moderation_is_no_crowd_that_stopped_it() -> None:
+    takedown = receipt("stop", n=4, slice="", reason="takedown", crowds=CROWDS)
+    assert told([LIFE[0], LIFE[2], takedown]).splits() == []
+
+
+def test_a_tale_knows_how_the_video_stands_in_every_crowd() -> None:
+    crowds = told(LIFE[:2]).tale("v1").crowds()
+    assert [(s.slice, s.action, s.allowance) for s in crowds.values()] == [
+        (DANCE, "stop", 123_456),
+        (PHOTOGRAPHY, "open", 60),
+    ]
+
+
+def test_a_takedown_ends_every_crowd_that_it_lists() -> None:
+    takedown = receipt("stop", n=4, slice="", reason="takedown", crowds=CROWDS)
+    crowds = Tale("v1", (*LIFE, takedown)).crowds()
+    assert {standing.action for standing in crowds.values()} == {"stop"}
+
+
+def test_a_tale_with_a_stop_and_a_widening_is_worth_most() -> None:
+    dull = receipt("open", n=1, video="v2")
+    story = told([*LIFE, dull])
+    best = story.best_tale()
+    assert best is not None
+    assert best.video == "v1"
+    other = story.best_tale(besides="v1")
+    assert other is not None
+    assert other.video == "v2"
+
+
+def test_the_widest_comes_first_each_video_once() -> None:
     story = told(
         [
-            receipt(1, "widen", "mean_beats_price", stage=1, allowance=240),
-            receipt(2, "widen", "mean_beats_price", stage=2, allowance=780, slice="discover:pets"),
-            receipt(3, "widen", "mean_beats_price", stage=2, allowance=780),
+            receipt("widen", n=1, slice=DANCE, stage=1, allowance=240),
+            receipt("widen", n=2, slice=PHOTOGRAPHY, stage=2, allowance=780),
+            receipt("widen", n=1, video="v2", slice=DANCE, stage=3, allowance=2_400),
         ]
     )
-    assert [(r.slice, r.stage) for r in story.widest(5)] == [
-        ("discover:food", 2),
-        ("discover:pets", 2),
-    ]
+    assert [(r.video, r.slice) for r in story.widest(5)] == [("v2", DANCE), ("v1", PHOTOGRAPHY)]
 
 
 def test_a_long_run_is_kept_in_bounds() -> None:
     story = Story()
     for n in range(1, 2 * KEPT):
-        story.add(receipt(n, "widen", "mean_beats_price", slice=f"discover:g{n}"))
+        story.add(receipt("widen", n=n, slice=f"discover:g{n}"))
     assert story.actions["widen"] == 2 * KEPT - 1
     assert len(story.widened) == len(story.latest) == KEPT
     assert story.latest[0].n == 2 * KEPT - 1

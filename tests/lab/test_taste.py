@@ -4,35 +4,21 @@ from random import Random
 from statistics import fmean
 
 import pytest
+from kit.events import WEIGHTS, policy, slice_policy
 
-from streams.core.events import SlicePolicy
-from streams.core.rule import DEFAULT_WEIGHTS
 from streams.core.units import MICROS
 from streams.lab.taste import Fortune, draw_appeals
 from streams.lab.viewers import rates_at, worth
 
 HOME, NEAR, FAR = "discover:cooking", "discover:food", "discover:gaming"
-
-
-def spec(**neighbours: int) -> SlicePolicy:
-    return SlicePolicy(
-        reach=1_000_000,
-        prior_mean=380_000,
-        prior_variance=20_000,
-        noise_variance=100_000,
-        price=350_000,
-        neighbours={f"discover:{name}": weight for name, weight in neighbours.items()},
-    )
-
-
-SLICES = {HOME: spec(food=800_000), NEAR: spec(), FAR: spec(), "following:fans": spec()}
+SLICES = {name: slice_policy(prior_mean=380_000) for name in (HOME, NEAR, FAR, "following:fans")}
+POLICY = policy(slices=SLICES)
+ALIKE = {(HOME, NEAR): 0.8, (NEAR, HOME): 0.8}
 
 
 def mean_value(fortune: Fortune, slice_id: str) -> float:
-    drawn = (
-        draw_appeals(Random(seed), HOME, fortune, SLICES, DEFAULT_WEIGHTS) for seed in range(200)
-    )
-    return fmean(worth(rates_at(appeals[slice_id]), DEFAULT_WEIGHTS) for appeals in drawn)
+    drawn = (draw_appeals(Random(seed), HOME, fortune, POLICY, ALIKE) for seed in range(200))
+    return fmean(worth(rates_at(appeals[slice_id]), WEIGHTS) for appeals in drawn)
 
 
 def test_a_loved_video_is_loved_by_its_neighbours_too() -> None:

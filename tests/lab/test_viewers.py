@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kit.events import WEIGHTS
 
-from streams.core.rule import DEFAULT_WEIGHTS
 from streams.lab.viewers import (
     ANNOYED,
     PLEASED,
@@ -38,14 +38,12 @@ def test_rates_are_probabilities_within_the_published_spans(
 @given(st.floats(0, 1), st.floats(0, 1))
 def test_more_appeal_is_worth_more(one: float, other: float) -> None:
     low, high = sorted((one, other))
-    assert worth(rates_at(low), DEFAULT_WEIGHTS) <= worth(rates_at(high), DEFAULT_WEIGHTS)
+    assert worth(rates_at(low), WEIGHTS) <= worth(rates_at(high), WEIGHTS)
 
 
 @given(st.floats(60_000, 700_000))
 def test_the_appeal_for_a_value_is_worth_that_value(value: float) -> None:
-    assert worth(rates_at(appeal_for(value, DEFAULT_WEIGHTS)), DEFAULT_WEIGHTS) == pytest.approx(
-        value, abs=10
-    )
+    assert worth(rates_at(appeal_for(value, WEIGHTS)), WEIGHTS) == pytest.approx(value, abs=10)
 
 
 @pytest.mark.parametrize("appeal", [0.1, 0.5, 0.64, 0.95])

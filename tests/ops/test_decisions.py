@@ -3,23 +3,18 @@
 from collections.abc import AsyncIterator
 
 import pytest
+from kit.stories import receipt
 from msgspec.structs import replace
 
-from streams.core.receipts import Receipt, encode
+from streams.core.receipts import encode
 from streams.errors import Halt
 from streams.ops.decisions import ReceiptFilter, read_receipts, receipts_about
 from streams.runtime.memory import MemoryLog
 from streams.runtime.ports import Outgoing, Record
 
-START = Receipt(
-    id="v1.1", n=1, video="v1", slice="discover:football", action="start", reason="first_crowd",
-    cause="e-1", ts=1_714_557_600_250, policy="p4", stage=0, tranche=60, allowance=60,
-    impressions=0, views=0, value_sum=0, value_sq=0, prior_mean=380_000, prior_variance=20_000,
-    noise_variance=100_000, mean=380_000, sd=141_421, index=901_000, price=340_000, z=282_843,
-    reach_left=2_400_000,
-)  # fmt: skip
-STOP = replace(START, id="v1.2", n=2, action="stop")
-OTHER = replace(START, id="v2.1", video="v2", slice="nearby:shenyang")
+KEEP = receipt("keep", slice="discover:football")
+STOP = replace(KEEP, id="v1.2", n=2, action="stop")
+OTHER = replace(KEEP, id="v2.1", video="v2", slice="nearby:shenyang")
 
 
 async def records(log: MemoryLog, *values: bytes) -> AsyncIterator[Record]:
@@ -30,11 +25,11 @@ async def records(log: MemoryLog, *values: bytes) -> AsyncIterator[Record]:
 async def ids(log: MemoryLog, wanted: ReceiptFilter, *values: bytes) -> tuple[list[str], list[int]]:
     passed: list[int] = []
     found = read_receipts(records(log, *values), wanted, lambda one: passed.append(one.offset))
-    return [receipt.id async for receipt in found], passed
+    return [each.id async for each in found], passed
 
 
 async def test_repeats_come_once_and_what_is_no_receipt_is_passed_over(log: MemoryLog) -> None:
-    values = [encode(START), b"no", encode(STOP), encode(START), b"\xff", encode(OTHER)]
+    values = [encode(KEEP), b"no", encode(STOP), encode(KEEP), b"\xff", encode(OTHER)]
     assert await ids(log, ReceiptFilter(), *values) == (["v1.1", "v1.2", "v2.1"], [1, 4])
 
 
@@ -43,19 +38,19 @@ async def test_repeats_come_once_and_what_is_no_receipt_is_passed_over(log: Memo
     [
         (ReceiptFilter(video="v2"), ["v2.1"]),
         (ReceiptFilter(action="stop"), ["v1.2"]),
-        (ReceiptFilter(slice="discover:football", action="start"), ["v1.1"]),
+        (ReceiptFilter(slice="discover:football", action="keep"), ["v1.1"]),
         (ReceiptFilter(slice="following:fans"), []),
     ],
 )
 async def test_a_filter_leaves_what_is_wanted(
     log: MemoryLog, wanted: ReceiptFilter, expected: list[str]
 ) -> None:
-    values = [encode(START), encode(STOP), encode(OTHER)]
+    values = [encode(KEEP), encode(STOP), encode(OTHER)]
     assert await ids(log, wanted, *values) == (expected, [])
 
 
 async def test_a_video_s_decisions_come_in_their_order(log: MemoryLog) -> None:
-    stream = records(log, encode(STOP), encode(OTHER), encode(START))
-    assert await receipts_about("v1", stream, lambda _: None) == [START, STOP]
+    stream = records(log, encode(STOP), encode(OTHER), encode(KEEP))
+    assert await receipts_about("v1", stream, lambda _: None) == [KEEP, STOP]
     with pytest.raises(Halt, match="no decision about video v3"):
-        await receipts_about("v3", records(log, encode(START)), lambda _: None)
+        await receipts_about("v3", records(log, encode(KEEP)), lambda _: None)

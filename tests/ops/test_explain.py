@@ -1,28 +1,38 @@
+"""A receipt in words: nothing in it is lost or rounded, and what it claims is so."""
+
 import re
 from typing import get_args
 
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
+from kit.stories import receipt
 
-from streams.core.receipts import ACTIONS, Reason, Receipt
-from streams.ops.explain import WORDS, decimal, explain, moment
+from streams.core.receipts import ACTIONS, Crowd, Reason, Receipt
+from streams.ops.explain import WORDS, decimal, explain, kept_at, moment
+from streams.ops.lessons import Lesson
 
-MICROS_FIELDS = {
-    "value_sum", "value_sq", "prior_mean", "prior_variance", "noise_variance", "mean", "sd",
-    "index", "price", "z",
-}  # fmt: skip
+MICROS_FIELDS = {"value", "base", "noise_variance", "mean", "sd", "score", "price", "z"}
 micros = st.integers(-(10**15), 10**15)
 counts = st.integers(0, 10**12)
 words = st.text("abcdefghijkl0123456789_-", min_size=1, max_size=12)
-receipts = st.builds(
-    Receipt,
-    id=words, n=counts, video=words, slice=st.just("discover:football"),
-    action=st.sampled_from(ACTIONS), reason=st.sampled_from(get_args(Reason)), cause=words,
-    ts=st.integers(1_000_000_000_000, 4_102_444_799_999), policy=words, stage=counts,
-    tranche=counts, allowance=counts, impressions=counts, views=counts, value_sum=micros,
-    value_sq=micros, prior_mean=micros, prior_variance=micros, noise_variance=micros, mean=micros,
-    sd=micros, index=micros, price=micros, z=micros, reach_left=counts,
+heads = {
+    "id": words, "n": counts, "video": words, "action": st.sampled_from(ACTIONS),
+    "reason": st.sampled_from(get_args(Reason)), "cause": words,
+    "ts": st.integers(1_000_000_000_000, 4_102_444_799_999), "policy": words, "rule": counts,
+    "creator": words, "band": st.integers(0, 5), "commercial": st.booleans(),
+    "format": st.sampled_from(("video", "live")),
+}  # fmt: skip
+judged = st.builds(
+    Receipt, **heads, slice=st.just("discover:football"), stage=counts, tranche=counts,
+    returned=counts, allowance=counts, impressions=counts, views=counts, value=micros, base=micros,
+    noise_variance=micros, mean=micros, sd=micros, score=micros, price=micros, z=micros,
+    sums=st.just((1, 0, 0, 1, 0, 1, 0, 0, 0)),
+)  # fmt: skip
+slices = st.sampled_from(("discover:football", "discover:music", "nearby:shenyang"))
+whole = st.builds(
+    Receipt, **heads, slice=st.just(""),
+    crowds=st.lists(st.builds(Crowd, slices, micros, micros, counts)).map(tuple),
 )  # fmt: skip
 
 
@@ -31,34 +41,66 @@ def numbers_of(text: str) -> list[str]:
 
 
 def as_micros(text: str) -> int:
-    whole, _, part = text.replace(",", "").partition(".")
-    number = int(whole.lstrip("-")) * 1_000_000 + int(part.ljust(6, "0") or 0)
+    whole_part, _, part = text.replace(",", "").partition(".")
+    number = int(whole_part.lstrip("-")) * 1_000_000 + int(part.ljust(6, "0") or 0)
     return -number if text.startswith("-") else number
 
 
-@given(receipts)
-def test_every_number_of_the_receipt_appears_exactly(receipt: Receipt) -> None:
-    text = explain(receipt)
-    said = [as_micros(number) for number in numbers_of(text)]
-    for name, value in msgspec.structs.asdict(receipt).items():
-        if name == "ts" or not isinstance(value, int):
+@given(judged)
+def test_every_number_of_a_judgement_appears_exactly(of_one: Receipt) -> None:
+    text = explain(of_one)
+    written = [as_micros(number) for number in numbers_of(text)]
+    for name, value in msgspec.structs.asdict(of_one).items():
+        if name in {"ts", "commercial"} or not isinstance(value, int):
             continue
         expected = value if name in MICROS_FIELDS else value * 1_000_000
-        assert (abs(expected) if name == "z" else expected) in said, name
-    for part in (receipt.id, receipt.cause, receipt.policy, receipt.action, receipt.slice):
+        assert (abs(expected) if name == "z" else expected) in written, name
+    for part in (of_one.id, of_one.cause, of_one.policy, of_one.action, of_one.slice):
         assert part in text
-    assert moment(receipt.ts) in text
+    assert moment(of_one.ts) in text
+    assert ("commercial" in text) == of_one.commercial
 
 
-@given(receipts)
-def test_the_comparison_tells_the_truth(receipt: Receipt) -> None:
-    relation = re.search(r"Its index \S+ ([<=>]) the price", explain(receipt))[1]
+@given(whole)
+def test_every_crowd_of_a_whole_video_is_listed_with_expectation_and_score(of_all: Receipt) -> None:
+    lines = explain(of_all).split("\n   ")
+    assert len(lines) == 2 + len(of_all.crowds)
+    for crowd, line in zip(of_all.crowds, lines[1:], strict=False):
+        assert line.startswith(f"{crowd.slice}: expected {decimal(crowd.mean)}, ")
+        assert f"score {decimal(crowd.score)}, {crowd.allowance:,} impression" in line
+
+
+@given(judged)
+def test_the_comparison_tells_the_truth(of_one: Receipt) -> None:
+    text = explain(of_one)
+    relation = re.search(r"Its score \S+ ([<=>]) the price", text)[1]
     assert {
-        "<": receipt.index < receipt.price,
-        "=": receipt.index == receipt.price,
-        ">": receipt.index > receipt.price,
+        "<": of_one.score < of_one.price,
+        "=": of_one.score == of_one.price,
+        ">": of_one.score > of_one.price,
     }[relation]
-    assert (" below the price" in explain(receipt)) == (receipt.z < 0)
+    assert (" below the price" in text) == (of_one.z < 0)
+
+
+def test_a_stop_says_which_mean_would_have_kept_it() -> None:
+    stop = receipt("stop", mean=281_000, score=301_000, price=340_000)
+    assert kept_at(stop) == 320_000
+    assert "A mean of 0.32 would have kept it." in explain(stop)
+    assert "would have kept it" not in explain(receipt("keep"))
+
+
+def test_a_lesson_is_told_both_ways_and_only_where_there_is_one() -> None:
+    text = explain(receipt("stop"), Lesson(380_000, 412_000, "discover:music", -48_000))
+    assert "What other crowds think of it moved the expectation here from 0.38 to 0.412." in text
+    assert "moves the expectation in discover:music most: by -0.048." in text
+    assert explain(receipt("stop"), Lesson(1, 1, "", 0)) == explain(receipt("stop"))
+
+
+def test_a_slice_that_left_the_policy_is_told_without_a_judgement() -> None:
+    gone = receipt("stop", reason="slice_gone", sums=(), views=12, impressions=15, returned=45)
+    text = explain(gone)
+    assert "After 12 views (15 impressions) it was not judged." in text
+    assert "45 given back" in text
 
 
 def test_every_reason_has_its_words() -> None:

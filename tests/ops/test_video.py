@@ -1,35 +1,114 @@
-"""What is counted of one video, by name."""
+"""What is counted of one video, by name, and which crowds are open to it."""
 
 import pytest
+from kit.events import FIXED, FOOTBALL, MUSIC, admit, impression, policy, view
+from kit.folding import Folding, placed
 
-from streams.core.counters import Slice, Video, encode_slice, encode_video
+from streams.core.counters import VideoState
+from streams.core.events import LogRecord
+from streams.core.outlook import Outlook
 from streams.core.partitioner import partition_of
-from streams.core.state import FRESH, Changes
 from streams.errors import Halt
-from streams.ops.video import counted_video
+from streams.ops.video import counted_video, open_crowds, outlook_in_force
 from streams.runtime.memory import MemoryStore
 
 PARTITION = partition_of(b"v1", 8)
 
 
-async def test_counters_have_names_in_each_slice() -> None:
+def watched(slice_id: str, count: int, watch_ms: int) -> list[LogRecord]:
+    return [
+        event
+        for n in range(count)
+        for event in (
+            impression(f"i{n}", viewer=f"u{n}", slice_id=slice_id),
+            view(f"w{n}", viewer=f"u{n}", slice_id=slice_id, watch_ms=watch_ms),
+        )
+    ]
+
+
+def folded(*events: LogRecord) -> Folding:
+    return Folding(partition=PARTITION, partitions=8).fold(placed([FIXED, *events]))
+
+
+def video_of(folding: Folding) -> VideoState:
+    return folding.state.videos["v1"]
+
+
+async def stored(folding: Folding) -> MemoryStore:
     store = MemoryStore()
-    fields = {
-        "video": encode_video(Video(stage="public", decisions=3)),
-        "discover:football": encode_slice(Slice(impressions=150, views=120, status=1)),
+    await store.flush(PARTITION, "ns", -1, 10, folding.state.take_changes())
+    return store
+
+
+async def test_counters_have_names_in_each_slice() -> None:
+    store = await stored(folded(admit(guarantee=30), *watched(FOOTBALL, 4, 9_000)))
+    counted = await counted_video(store, "ns", "v1", 8)
+    assert {name: counted[name] for name in ("partition", "policy", "stage", "guarantee")} == {
+        "partition": PARTITION,
+        "policy": "fixed-1",
+        "stage": "public",
+        "guarantee": 30,
     }
-    await store.flush(PARTITION, "ns", -1, 10, Changes(0, {"v1": fields}, FRESH))
-    counted = await counted_video(store, "v1", 8)
-    assert (counted["partition"], counted["stage"], counted["decisions"]) == (
-        PARTITION,
-        "public",
-        3,
-    )
-    football = counted["slices"]["discover:football"]
-    assert (football["impressions"], football["views"], football["status"]) == (150, 120, "active")
-    assert football["check_views"] is None  # never
+    football = counted["slices"][FOOTBALL]
+    assert {name: football[name] for name in ("impressions", "views", "status", "allowance")} == {
+        "impressions": 4,
+        "views": 4,
+        "status": "active",
+        "allowance": 20,
+    }
+    assert FOOTBALL in [crowd["slice"] for crowd in counted["open"]]
+
+
+async def test_a_checkpoint_that_never_comes_is_none() -> None:
+    store = await stored(folded(admit(), *watched(FOOTBALL, 30, 100)))
+    football = (await counted_video(store, "ns", "v1", 8))["slices"][FOOTBALL]
+    assert (football["status"], football["check_views"]) == ("stopped", None)
+
+
+async def test_before_any_policy_nothing_is_open() -> None:
+    store = await stored(Folding(partition=PARTITION, partitions=8).fold(placed([view("e1")])))
+    assert await outlook_in_force(store, "ns", PARTITION, 8) is None
+    counted = await counted_video(store, "ns", "v1", 8)
+    assert (counted["policy"], counted["open"]) == (None, [])
 
 
 async def test_a_video_nobody_saw_is_told_with_its_partition() -> None:
     with pytest.raises(Halt, match=f"video v1 in partition {PARTITION} of 8"):
-        await counted_video(MemoryStore(), "v1", 8)
+        await counted_video(MemoryStore(), "ns", "v1", 8)
+
+
+def test_open_crowds_are_listed_by_score_stored_or_not() -> None:
+    video = video_of(folded(admit(), *watched(FOOTBALL, 6, 9_500)))
+    opened = open_crowds(Outlook(FIXED), video)
+    assert {crowd.slice: crowd.stored for crowd in opened} == {
+        name: name == FOOTBALL for name in FIXED.slices if name.startswith("discover:")
+    }
+    assert [crowd.score for crowd in opened] == sorted(
+        (each.score for each in opened), reverse=True
+    )
+    for crowd in opened:
+        assert crowd.net == crowd.score - crowd.price
+        assert crowd.left == crowd.allowance - crowd.impressions
+        assert crowd.status == ("active" if crowd.stored else "idle")
+    football = next(crowd for crowd in opened if crowd.slice == FOOTBALL)
+    assert (football.allowance, football.impressions, football.left) == (20, 6, 14)
+
+
+def test_a_crowd_that_stopped_is_not_open() -> None:
+    video = video_of(folded(admit(), *watched(MUSIC, 30, 100)))
+    assert MUSIC not in [crowd.slice for crowd in open_crowds(Outlook(FIXED), video)]
+
+
+def test_what_is_owed_of_the_guarantee_stands_with_the_best_predicted_crowds() -> None:
+    best = Outlook(FIXED).prospects(video_of(folded(admit())).row)
+    owed = {best[0].slice: 10, best[1].slice: 10, best[2].slice: 10}
+    opened = open_crowds(Outlook(FIXED), video_of(folded(admit(guarantee=30))))
+    assert {crowd.slice: crowd.owed for crowd in opened if crowd.owed} == owed
+
+
+def test_another_price_moves_net_but_no_score() -> None:
+    video = video_of(folded(admit(), *watched(FOOTBALL, 6, 9_500)))
+    cheaper = Outlook(policy(terms={}))
+    plain = {crowd.slice: crowd for crowd in open_crowds(Outlook(FIXED), video)}
+    for crowd in open_crowds(cheaper, video):
+        assert crowd.score == plain[crowd.slice].score

@@ -60,7 +60,7 @@ class Recovery:
         known = self._register.known
         ends = await self._bounds(self._log.topic)
         fresh: dict[Place, int] = {}
-        for topic in (*TOPICS, "decisions"):
+        for topic in TOPICS:
             name = self._settings.topic(topic)
             for partition, bounds in (await self._bounds(name)).items():
                 place = (name, partition)
@@ -69,7 +69,7 @@ class Recovery:
                 self._handled[place] = handled if handled <= bounds.end else 0
                 if held is None or held > bounds.end:  # never held, or the topic was made again
                     fresh[place] = bounds.start
-                if topic != "decisions" and self._is_behind(place, held, bounds):
+                if self._is_behind(place, held, bounds):
                     self._note(partition, ends.get(partition))
         await self._ports.dossiers.hold(self._log.name, fresh)
         known.clear()

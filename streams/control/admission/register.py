@@ -111,10 +111,6 @@ class Register:
         self.count(topic, "handled", len(batch.events))
         self._tell(topic, batch)
 
-    async def hold(self, records: Sequence[Record]) -> None:
-        """Store that records which concern no dossier are done."""
-        await self._put([], self._moves(records))
-
     async def learn(
         self, topic: ControlTopic, records: Sequence[Record], lettered: Mapping[Place, int]
     ) -> Collection[str]:

@@ -17,18 +17,19 @@ from streams.control.app import ControlPlane
 from streams.control.log import Ports
 from streams.control.metrics import ControlMetrics
 from streams.control.rules import load_rules
-from streams.core.events import CONTROL_TYPES, Upload
+from streams.core.events import CONTROL_TYPES, Policy, Upload
 from streams.core.receipts import ACTIONS, Receipt, decode
 from streams.errors import Halt, Retry
-from streams.lab.crowd import Crowd
 from streams.lab.drivers import Drivers
 from streams.lab.feed import Feed
-from streams.lab.story import Story, Tale
+from streams.lab.people import People
+from streams.lab.story import Split, Story, Tale
 from streams.ops.verify import Verifier, verify
 from streams.runtime.collector import tame_gc
 from streams.runtime.metrics import Metrics
 from streams.runtime.namespace import namespace_of
 from streams.runtime.ports import LogReader, Store
+from streams.runtime.serving import Indexing
 from streams.runtime.surroundings import Surroundings
 from streams.runtime.worker import Worker
 from streams.settings import Secret, Settings
@@ -47,13 +48,15 @@ DRAIN_S: Final = 30.0
 class Hero(NamedTuple):
     """The video whose life is told: what was uploaded, when, and who has seen it.
 
-    `uploaded_s` is on the demo's own clock, `shown` counts impressions by slice.
+    `uploaded_s` is on the demo's own clock, `shown` counts impressions by slice, `policy` is what
+    its receipts were written under.
     """
 
     upload: Upload
     uploaded_s: float
     tale: Tale
     shown: Mapping[str, int]
+    policy: Policy
 
 
 class Moment(NamedTuple):
@@ -92,7 +95,7 @@ class Play:
     tell: Callable[[str], None]
     story: Story = field(default_factory=Story)
     titles: dict[str, str] = field(default_factory=dict)
-    crowd: Crowd | None = None
+    crowd: People | None = None
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     interrupted: bool = False
     lag: int | None = None
@@ -153,7 +156,7 @@ class Play:
         tale = self.story.tale(self._told)
         shown = {name: self.crowd.shown[self._told, name] for name in tale.crowds()}
         ago_s = (_now_ms() - upload.ts) / 1000
-        return Hero(upload, max(now - ago_s, 0.0), tale, shown)
+        return Hero(upload, max(now - ago_s, 0.0), tale, shown, self.crowd.policy)
 
     def _least_worth(self) -> tuple[int, ...]:
         """Return what a tale must be worth to follow one that had its time; early on, anything."""
@@ -178,7 +181,7 @@ class _Stage:
     working: "asyncio.Task[None]"
     control: ControlPlane
     feed: Feed
-    crowd: Crowd
+    crowd: People
     receipts: LogReader
     store: Store
 
@@ -206,23 +209,24 @@ async def _set(stack: AsyncExitStack, play: Play, rate: int) -> _Stage:
     settings, drivers = play.settings, play.drivers
     producer = await stack.enter_async_context(drivers.producer())
     store = await stack.enter_async_context(drivers.store())
-    worker = Worker(
-        drivers.consumer(settings),
-        Surroundings(producer, store, settings, play.secret, play.metrics),
-    )
+    index = await stack.enter_async_context(drivers.index())
+    indexing = Indexing(index, play.metrics)
+    around = Surroundings(producer, store, settings, play.secret, play.metrics, indexing=indexing)
+    worker = Worker(drivers.consumer(settings), around)
     await worker.start()
     working = asyncio.create_task(worker.run(), name="feedback")
     working.add_done_callback(lambda _: play.stopping.set())
     stack.push_async_callback(_stop_worker, worker, working)
-    index = await stack.enter_async_context(drivers.index())
     dossiers = await stack.enter_async_context(drivers.dossiers())
     topics = await stack.enter_async_context(drivers.reader())
-    ports = Ports(producer, dossiers, index, store, topics, drivers.cluster)
+    ports = Ports(producer, dossiers, store, topics, drivers.cluster)
     control = ControlPlane(settings, play.secret, ports, play.folder, metrics=ControlMetrics())
     await control.start()
     stack.push_async_callback(control.stop)
-    policy = load_rules(play.folder).policy.record(0, _now_ms())
-    crowd = Crowd(Random(play.seed), policy, index, rate)  # noqa: S311 - viewers, not keys
+    rules = load_rules(play.folder)
+    policy, alike = rules.policy.record(0, _now_ms()), rules.tools.catalogue.alike
+    chance = Random(play.seed)  # noqa: S311 - viewers, not keys
+    crowd = People(chance, policy, alike, index, rate)
     play.crowd = crowd
     feed = Feed(crowd, producer, settings, settings.partitions)
     receipts = await stack.enter_async_context(drivers.reader())
@@ -354,7 +358,8 @@ def _report(play: Play, stage: _Stage, seconds: float) -> dict[str, Any]:
         "videos": len(stage.crowd.videos),
         "decisions": {action: story.actions[action] for action in ACTIONS},
         "reasons": dict(sorted(story.reasons.items())),
-        "switched": story.switched,
+        "opened": story.opened,
+        "split": [_split(split) for split in story.splits()[:5]],
         "widened": [_named(receipt) for receipt in story.widest(5)],
         "stopped": [_named(receipt) for receipt in list(story.stopped)[-5:]],
         "lag": play.lag,
@@ -371,6 +376,14 @@ def _is_feedback(event_type: str) -> bool:
 def _named(receipt: Receipt) -> dict[str, Any]:
     fields = ("video", "slice", "stage", "allowance", "impressions", "views", "reason")
     return {name: getattr(receipt, name) for name in fields}
+
+
+def _split(split: Split) -> dict[str, Any]:
+    return {
+        "video": split.stop.video,
+        "stopped": _named(split.stop),
+        "widened": _named(split.widen),
+    }
 
 
 def _now_ms() -> int:

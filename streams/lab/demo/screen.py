@@ -2,9 +2,10 @@
 
 From top to bottom: the pipeline and what flows through it, the life of one video, the latest
 decisions, and what the numbers mean. A wide terminal has the decisions beside the life, and
-below it what went furthest and what was handed on.
+below it what went furthest and where crowds think differently.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -12,21 +13,25 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from streams.core.receipts import ACTIONS, Receipt
+from streams.core.receipts import ACTIONS
 from streams.lab.demo.run import Hero, Moment
 from streams.lab.demo.words import (
+    SPLIT,
     STYLES,
-    SWITCHED,
     WHY,
+    about,
     actions,
     clock,
     crowd,
+    decimal,
     heading,
     number,
-    switch_text,
+    split_text,
+    taught,
     title_of,
 )
-from streams.lab.story import Story
+from streams.lab.story import Standing, Story
+from streams.ops.lessons import lesson_of
 
 WIDE: Final = 150
 """From this width on two columns stand side by side."""
@@ -34,8 +39,8 @@ BARS: Final = "▁▂▃▄▅▆▇█"
 _TITLE: Final = "streams demo"
 _CROWDS: Final = 4  # of the told video, on a small screen
 _LEGEND: Final = (
-    "value: what a view is worth · price: what the place is worth to other videos",
-    "index: value + what one more view teaches · granted: impressions allowed so far",
+    "mean: what a view is worth · price: what the place is worth to other videos",
+    "score: mean + what more views teach, feeds rank by it · allowed: impressions so far",
 )
 
 
@@ -61,7 +66,7 @@ def line(now: Moment, story: Story) -> str:
     lag = "unknown" if now.lag is None else f"{now.lag}"
     return (
         f"{now.elapsed_s:.0f} s: {now.events:,} events ({now.events_per_second:,.0f}/s), "
-        f"lag {lag}, {now.videos} videos; {counts}; {story.switched} switched"
+        f"lag {lag}, {now.videos} videos; {counts}; {story.opened} crowds opened"
     )
 
 
@@ -128,11 +133,10 @@ def _narrow(now: Moment, story: Story, rows: int, width: int) -> Group:
 
 def _wide(now: Moment, story: Story, rows: int, width: int) -> Table:
     left = width * 55 // 100
-    known = len(now.hero.tale.crowds()) if now.hero else 0
-    crowds = min(max(known, _CROWDS), max(rows // 2 - 4, 2))
+    crowds = max(rows // 2 - 5, 2)
     life = _life(now.hero, crowds, left)
     told = max((rows - len(life) - 4) // 2, 1)
-    column = [*life, Text(), *_widest(story, told), Text(), *_switches(story, told)]
+    column = [*life, Text(), *_widest(story, told), Text(), *_splits(story, told)]
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(width=left, no_wrap=True)
     grid.add_column(width=width - left - 2, no_wrap=True)
@@ -141,48 +145,79 @@ def _wide(now: Moment, story: Story, rows: int, width: int) -> Table:
 
 
 def _life(hero: Hero | None, crowds: int, width: int) -> list[Text]:
-    """Return one video's life: its title, how it came in, and a bar for each crowd."""
+    """Return one video's life: its title, how it came in, and a bar for some of its crowds."""
     if hero is None:
         waiting = Text("the first videos are on their way", "dim")
-        return [heading("one video's life", "magenta"), waiting, *[Text()] * crowds]
+        return [heading("one video's life", "magenta"), waiting, *[Text()] * (crowds + 1)]
     name = Text.assemble((hero.upload.video, "bold magenta"), "  ", title_of(hero.upload.title))
     name.no_wrap, name.overflow = True, "ellipsis"
-    latest = hero.tale.crowds()
-    most = max([receipt.allowance for receipt in latest.values()], default=1)
-    shown = list(latest.items())[-crowds:]
-    bars = [_bar(hero, slice_id, receipt, most, width) for slice_id, receipt in shown]
-    return [name, _came_in(hero), *bars, *[Text()] * (crowds - len(bars))]
+    shown = _told_crowds(hero, crowds)
+    most = max([standing.allowance for standing in shown], default=1)
+    bars = [_bar(hero, standing, most, width) for standing in shown]
+    return [name, _came_in(hero), *bars, *[Text()] * (crowds - len(bars)), _learned(hero)]
+
+
+def _told_crowds(hero: Hero, count: int) -> list[Standing]:
+    """Return crowds to tell of: widened ones, at least a few stopped ones, then who saw most."""
+    standings = hero.tale.crowds().values()
+    by_shown = sorted(standings, key=lambda one: -hero.shown.get(one.slice, 0))
+    stopped = [one for one in by_shown if one.action == "stop"]
+    widened = [one for one in by_shown if one.action == "widen"]
+    rest = [one for one in by_shown if one.action in {"open", "keep"}]
+    room = max(count - len(stopped), count // 2)
+    first = [*widened, *rest][:room]
+    return first + stopped[: count - len(first)]
 
 
 def _came_in(hero: Hero) -> Text:
-    receipts = hero.tale.receipts
-    widened = sum(receipt.action == "widen" for receipt in receipts)
-    stopped = sum(receipt.action == "stop" for receipt in receipts)
-    steps = f"uploaded at {clock(hero.uploaded_s)} › tagged {' '.join(hero.upload.hashtags)}"
-    steps += f" › approved › {len(hero.tale.crowds())} crowds: widened {widened}, stopped {stopped}"
+    standings = hero.tale.crowds().values()
+    counts = Counter(standing.action for standing in standings)
+    going_on = counts["open"] + counts["keep"]
+    steps = f"uploaded at {clock(hero.uploaded_s)} › approved › {len(standings)} crowds: "
+    steps += f"widened {counts['widen']}, stopped {counts['stop']}, open {going_on}"
+    if hero.upload.hashtags:
+        steps += f"   {' '.join(hero.upload.hashtags)}"
     return Text(steps, no_wrap=True, overflow="ellipsis")
 
 
-def _bar(hero: Hero, slice_id: str, receipt: Receipt, most: int, width: int) -> Text:
-    """Return one crowd: shown as a full bar, granted and not yet shown as a light one."""
+def _learned(hero: Hero) -> Text:
+    """Return what the latest judgement with a lesson says of other crowds."""
+    crowds = hero.tale.crowds()
+    for receipt in reversed(hero.tale.receipts):
+        lesson = lesson_of(receipt, hero.policy, crowds)
+        if lesson is not None and (lesson.moved or lesson.after != lesson.before):
+            return taught(receipt, lesson)
+    return Text("learned: nothing yet that one crowd says of another", "dim")
+
+
+def _bar(hero: Hero, standing: Standing, most: int, width: int) -> Text:
+    """Return one crowd: shown as a full bar, allowed and not yet shown as a light one."""
     room = max(width - 75, 5)
-    granted = max(round(room * receipt.allowance / max(most, 1)), 1)
-    seen = min(hero.shown.get(slice_id, 0), receipt.allowance)
-    full = max(round(granted * seen / max(receipt.allowance, 1)), 0)
-    style = STYLES[receipt.action]
+    allowed = max(round(room * standing.allowance / max(most, 1)), 1)
+    shown = hero.shown.get(standing.slice, 0)
+    seen = min(shown, standing.allowance)
+    full = max(round(allowed * seen / max(standing.allowance, 1)), 0)
+    style = STYLES[standing.action]
     text = Text.assemble(
         "  ",
-        crowd(slice_id),
-        " " * max(22 - len(slice_id), 1),
+        crowd(standing.slice),
+        " " * max(22 - len(standing.slice), 1),
         ("█" * full, style),
-        ("░" * (granted - full), style),
-        " " * (room - granted + 1),
-        f"{seen:>6,} of {receipt.allowance:<7,} ",
-        (f"{receipt.action:<6}", style),
-        number(receipt),
+        ("░" * (allowed - full), style),
+        " " * (room - allowed + 1),
+        f"{shown:>6,} of {standing.allowance:<7,} ",
+        (f"{standing.action:<6}", style),
+        _standing(standing),
     )
     text.no_wrap, text.overflow = True, "ellipsis"
     return text
+
+
+def _standing(standing: Standing) -> str:
+    """Return the number that says how a video stands in a crowd."""
+    if standing.crowd is None:
+        return number(standing.receipt)
+    return f"score {decimal(standing.crowd.score)}"
 
 
 def _latest(story: Story, rows: int, width: int) -> Table:
@@ -195,13 +230,14 @@ def _latest(story: Story, rows: int, width: int) -> Table:
     table.add_column("because", ratio=1, no_wrap=True, overflow="ellipsis")
     if wide:
         table.add_column("", ratio=1, no_wrap=True, overflow="ellipsis")
-    table.add_column("granted", justify="right", width=7, no_wrap=True)
+    table.add_column("allowed", justify="right", width=7, no_wrap=True)
     rows = max(rows - 1, 0)  # the header's
     for receipt, _ in zip(story.latest, range(rows), strict=False):
         style = STYLES[receipt.action]
-        cells = [Text(receipt.action, style), Text(receipt.video), crowd(receipt.slice)]
+        cells = [Text(receipt.action, style), Text(receipt.video), about(receipt)]
         cells += [Text(number(receipt)), *([Text(WHY[receipt.reason], "dim")] if wide else [])]
-        table.add_row(*cells, f"{receipt.allowance:,}")
+        allowance = receipt.allowance or sum(each.allowance for each in receipt.crowds)
+        table.add_row(*cells, f"{allowance:,}")
     for _ in range(rows - len(story.latest)):
         table.add_row("")
     return table
@@ -210,17 +246,16 @@ def _latest(story: Story, rows: int, width: int) -> Table:
 def _widest(story: Story, rows: int) -> list[Text]:
     lines = [heading("widened furthest", "green")]
     for r in story.widest(rows):
-        text = Text.assemble(f"  {r.video:<18}", crowd(r.slice), f"  {r.allowance:,} granted")
+        text = Text.assemble(f"  {r.video:<18}", crowd(r.slice), f"  {r.allowance:,} allowed")
         lines.append(Text.assemble(text, "  ", number(r)))
     return lines + [Text()] * (rows + 1 - len(lines))
 
 
-def _switches(story: Story, rows: int) -> list[Text]:
-    latest = list(story.switches)[-rows:][::-1]
-    lines = [
-        heading(SWITCHED, "red"),
-        *[Text.assemble(f"  {s.stop.video:<18}", switch_text(s, story)) for s in latest],
-    ]
+def _splits(story: Story, rows: int) -> list[Text]:
+    lines = [heading(SPLIT, "red")]
+    for split in story.splits()[:rows]:
+        text = Text.assemble(f"  {split.stop.video:<18}", split_text(split))
+        lines.append(Text.assemble(text, "  ", (number(split.stop), "dim")))
     return lines + [Text()] * (rows + 1 - len(lines))
 
 

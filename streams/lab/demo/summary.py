@@ -9,18 +9,18 @@ from rich.text import Text
 
 from streams.core.receipts import Receipt
 from streams.lab.demo.words import (
-    SWITCHED,
+    SPLIT,
     actions,
     crowd,
     heading,
     number,
-    switch_text,
+    split_text,
     title_of,
 )
-from streams.lab.story import Story, Switch
+from streams.lab.story import Split, Story
 
 TOLD: Final = 5
-"""Spreads and switches that are told."""
+"""Spreads and splits that are told."""
 _WIDE: Final = 110
 
 
@@ -39,8 +39,8 @@ def summary(
         heading("widened furthest", "green"),
         _widest(story.widest(TOLD), titles if width >= _WIDE else {}),
         Text(),
-        heading(SWITCHED, "red"),
-        _switches(_best_switches(story), story),
+        heading(SPLIT, "red"),
+        _splits(story.splits()[:TOLD], wide=width >= _WIDE),
         Text(),
         _verdict(report["counters"]),
         Text(),
@@ -59,31 +59,22 @@ def _widest(receipts: Sequence[Receipt], titles: Mapping[str, str]) -> Table:
     if not receipts:
         grid.add_row(Text("  nothing yet", "dim"))
     for r in receipts:
-        granted = f"{r.allowance:,} granted"
+        allowed = f"{r.allowance:,} allowed"
         title = title_of(titles.get(r.video, ""))
-        grid.add_row(f"  {r.video}", crowd(r.slice), granted, number(r), title)
+        grid.add_row(f"  {r.video}", crowd(r.slice), allowed, number(r), title)
     return grid
 
 
-def _switches(switches: Sequence[Switch], story: Story) -> Table:
+def _splits(splits: Sequence[Split], *, wide: bool) -> Table:
     grid = Table.grid(padding=(0, 2, 0, 0))
     for _ in range(4):
         grid.add_column(no_wrap=True, overflow="ellipsis")
-    if not switches:
+    if not splits:
         grid.add_row(Text("  nothing yet", "dim"))
-    for switch in switches:
-        stop = switch.stop
-        views = f"{stop.views} views"
-        grid.add_row(f"  {stop.video}", switch_text(switch, story), views, number(stop))
+    for split in splits:
+        numbers = [number(split.stop), *([number(split.widen)] if wide else [])]
+        grid.add_row(f"  {split.stop.video}", split_text(split), *numbers)
     return grid
-
-
-def _best_switches(story: Story) -> list[Switch]:
-    """Return switches to tell of: those that found a better crowd first, each video once."""
-    by_video: dict[str, Switch] = {}
-    for switch in (*story.rescued(), *reversed(story.switches)):
-        by_video.setdefault(switch.stop.video, switch)
-    return list(by_video.values())[:TOLD]
 
 
 def _verdict(counters: Mapping[str, Any]) -> Text:

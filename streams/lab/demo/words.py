@@ -1,30 +1,28 @@
 """Words, colours and numbers that the demo's screen and its summary share."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from rich.text import Text
 
-from streams.core.receipts import ACTIONS, Action, Reason, Receipt
+from streams.core.receipts import ACTIONS, Action, Crowd, Reason, Receipt
 from streams.core.units import MICROS
 from streams.lab.glosses import gloss
-from streams.lab.story import Story, Switch
+from streams.lab.story import Split, Story
+from streams.ops.lessons import Lesson
 
 STYLES: Final[Mapping[Action, str]] = {
-    "start": "cyan",
+    "open": "cyan",
     "widen": "bold green",
     "keep": "yellow",
     "stop": "bold red",
 }
-SWITCHED: Final = "stopped › next crowd (✓ widened it)"
+SPLIT: Final = "one crowd stopped it, another widened it"
 WHY: Final[Mapping[Reason, str]] = {
-    "first_crowd": "first crowd",
-    "next_after_stop": "next crowd after a stop",
-    "next_after_top": "next crowd after the top",
-    "next_after_reach": "next crowd, all reached",
+    "admitted": "all crowds that may like it",
     "audience_widened": "public again",
     "released": "hold ended",
-    "mean_beats_price": "its value beats the price",
+    "mean_beats_price": "surely worth its place",
     "allowance_nearly_used": "goes on, not yet sure",
     "index_below_price": "not worth another look",
     "reach_used": "everyone has seen it",
@@ -41,7 +39,7 @@ def actions(story: Story) -> Text:
     parts: list[str | tuple[str, str]] = []
     for action in ACTIONS:
         parts += [(f"{action} {story.actions[action]:,}", STYLES[action]), "   "]
-    parts.append((f"{story.switched:,} handed to another crowd", "magenta"))
+    parts.append((f"{story.opened:,} crowds opened", "magenta"))
     return Text.assemble(*parts, no_wrap=True, overflow="ellipsis")
 
 
@@ -56,6 +54,11 @@ def crowd(name: str, *, short: bool = False) -> Text:
     return Text(group) if short else Text.assemble((f"{surface}:", "dim"), group)
 
 
+def about(receipt: Receipt) -> Text:
+    """Return which crowd, or how many, a receipt is about."""
+    return crowd(receipt.slice) if receipt.slice else Text(f"{len(receipt.crowds)} crowds", "cyan")
+
+
 def title_of(title: str) -> Text:
     """Return a title, and what it says in English."""
     english = gloss(title)
@@ -66,14 +69,24 @@ def number(receipt: Receipt) -> str:
     """Return the one comparison that led to a receipt, exact enough to show which side won."""
     r = receipt
     if r.reason == "index_below_price":
-        return f"index {compared(r.index, 'price', r.price)}"
+        return f"score {compared(r.score, 'price', r.price)}"
     if r.reason == "mean_beats_price":
-        return f"value {compared(r.mean, 'price', r.price)}"
+        return f"mean {compared(r.mean, 'price', r.price)}"
     if r.reason == "allowance_nearly_used":
         return f"at {r.impressions:,} of {r.allowance - r.tranche:,} shown"
-    if r.action == "start":
-        return f"expected {decimal(r.mean)}"
+    if r.crowds:
+        return f"scores {scores(r.crowds)}"
     return f"{r.impressions:,} shown"
+
+
+def scores(crowds: Sequence[Crowd]) -> str:
+    """Return the span of some crowds' scores, the best first.
+
+    >>> scores([Crowd("discover:a", 0, 400_000, 60), Crowd("discover:b", 0, 520_000, 60)])
+    '0.52 to 0.40'
+    """
+    indices = [each.score for each in crowds]
+    return f"{decimal(max(indices))} to {decimal(min(indices))}"
 
 
 def compared(left: int, name: str, right: int) -> str:
@@ -104,13 +117,21 @@ def clock(seconds: float) -> str:
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
-def switch_text(switch: Switch, story: Story) -> Text:
-    """Return the crowd that did not like a video and the next one."""
-    stop, start = switch
-    widened = (start.video, start.slice) in story.widened
-    return Text.assemble(
-        (stop.slice.partition(":")[2], "red"),
-        " › ",
-        (start.slice.partition(":")[2], "green" if widened else "cyan"),
-        (" ✓" if widened else "", "bold green"),
-    )
+def split_text(split: Split) -> Text:
+    """Return the crowd that did not like a video and the one that did."""
+    stopped, widened = split.stop.slice.partition(":")[2], split.widen.slice.partition(":")[2]
+    return Text.assemble((stopped, "red"), " ✗   ", (widened, "green"), " ✓")
+
+
+def taught(receipt: Receipt, lesson: Lesson) -> Text:
+    """Return in a few words what a judged crowd learned from the others and taught them."""
+    name = receipt.slice.partition(":")[2]
+    parts: list[str | tuple[str, str]] = ["learned: "]
+    if lesson.moved:
+        elsewhere = lesson.elsewhere.partition(":")[2]
+        style = "red" if lesson.moved < 0 else "green"
+        parts += [f"{name} moves {elsewhere} by ", (f"{lesson.moved / MICROS:+.3f}", style), "  "]
+    if lesson.after != lesson.before:
+        before, after = f"{lesson.before / MICROS:.3f}", f"{lesson.after / MICROS:.3f}"
+        parts.append(f"others moved {name} from {before} to {after}")
+    return Text.assemble(*parts, no_wrap=True, overflow="ellipsis")

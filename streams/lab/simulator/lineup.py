@@ -7,7 +7,7 @@ from streams.lab.simulator.contenders import AlwaysWiden, Contender, Oracle, Tho
 from streams.lab.simulator.folded import FoldedRule
 from streams.lab.simulator.joint import JointPosterior, LearnedPosterior
 from streams.lab.simulator.lanes import PeekingZ, TrafficPools
-from streams.lab.simulator.serving import KnowingServers, LaggingServers, Servers
+from streams.lab.simulator.serving import KnowingServers, LaggingServers, LeasingServers, Servers
 from streams.lab.simulator.world import World
 
 CONTENDERS: Final[Mapping[str, Callable[[World, Servers, int], Contender]]] = {
@@ -24,6 +24,7 @@ CONTENDERS: Final[Mapping[str, Callable[[World, Servers, int], Contender]]] = {
 
 SERVERS: Final[Mapping[str, Callable[[], Servers]]] = {
     "knowing": KnowingServers,
+    "leasing": LeasingServers,
     "lagging": LaggingServers,
 }
 """Feed servers by name."""

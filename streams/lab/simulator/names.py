@@ -18,7 +18,7 @@ CONTENDER_NAMES: Final = (
     "oracle", "ladder", "peeking-z", "always-widen", "thompson", "rule",
     "joint-learned", "joint-true",
 )  # fmt: skip
-SERVER_NAMES: Final = ("knowing", "lagging")
+SERVER_NAMES: Final = ("knowing", "leasing", "lagging")
 EXTRA: Final = ("numpy", "matplotlib")
 """What the extra `simulate` brings."""
 

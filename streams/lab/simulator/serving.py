@@ -79,6 +79,20 @@ class LaggingServers:
         return counts
 
 
+class LeasingServers:
+    """Many servers that lease impressions: what others took is known, scores are 2 s old."""
+
+    def __init__(self) -> None:
+        self._offers: deque[Offer] = deque(maxlen=LAG_TICKS + 1)
+
+    def serve(self, offer: Offer, question: Question) -> Ints:
+        """Fill the slots; no pair exceeds the allowance that it had."""
+        self._offers.append(offer)
+        if len(self._offers) <= LAG_TICKS:
+            return np.zeros_like(question.room)
+        return KnowingServers().serve(self._offers[0], question)
+
+
 def beyond(counts: Ints, offer: Offer, question: Question) -> int:
     """Return how many of these impressions lie beyond what the offer allows in all."""
     left = np.maximum(offer.allowance - question.shown, 0)

@@ -29,10 +29,11 @@ CONNECTIONS: Final = 1_000
 
 
 class Script:
-    """A Lua file of this package and the name under which Redis keeps it."""
+    """Lua files of this package, one behind the other, and the name that Redis keeps them by."""
 
-    def __init__(self, name: str) -> None:
-        self.body: Final = files("streams.runtime.redis").joinpath(name).read_bytes()
+    def __init__(self, *names: str) -> None:
+        folder = files("streams.runtime.redis")
+        self.body: Final = b"\n".join(folder.joinpath(name).read_bytes() for name in names)
         self.sha: Final = sha1(self.body, usedforsecurity=False).hexdigest()
 
 
@@ -68,6 +69,16 @@ def call(client: Redis, *command: Word) -> Awaitable[Any]:
     """Send one command; what comes back is as wide as Redis' own replies."""
     reply: Awaitable[Any] = client.execute_command(*command)  # type: ignore[no-untyped-call]
     return reply
+
+
+async def evaluated(
+    client: Redis, script: Script, keys: Sequence[str], words: Sequence[Word]
+) -> Any:
+    """Return what a script returns; its text is sent only where Redis does not have it."""
+    try:
+        return await call(client, "EVALSHA", script.sha, len(keys), *keys, *words)
+    except exceptions.NoScriptError:
+        return await call(client, "EVAL", script.body, len(keys), *keys, *words)
 
 
 _LOST: Final = (exceptions.ConnectionError, exceptions.TimeoutError)

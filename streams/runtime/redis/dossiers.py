@@ -6,10 +6,16 @@ Keys: `s:dossier:<video>` string, `s:dossiers:held` hash: `<log> <partition> <to
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
-from redis import exceptions
-
 from streams.runtime.ports import DossierChange, Kept, Move, Place
-from streams.runtime.redis.connection import Script, Word, call, connect, pipelined, sorted_errors
+from streams.runtime.redis.connection import (
+    Script,
+    Word,
+    call,
+    connect,
+    evaluated,
+    pipelined,
+    sorted_errors,
+)
 
 _HELD: Final = "s:dossiers:held"
 _PUT: Final = Script("dossiers.lua")
@@ -39,12 +45,9 @@ class RedisDossiers:
         keys = [_HELD, *(_key(change.video) for change in changes)]
         moved = [w for place, move in moves.items() for w in (_field(log, place), *move)]
         documents = [w for change in changes for w in (change.before or b"", change.after)]
-        words: list[Word] = [len(keys), *keys, len(moves), *moved, *documents]
+        words: list[Word] = [len(moves), *moved, *documents]
         with sorted_errors():
-            try:
-                answer = await call(self._client, "EVALSHA", _PUT.sha, *words)
-            except exceptions.NoScriptError:
-                answer = await call(self._client, "EVAL", _PUT.body, *words)
+            answer = await evaluated(self._client, _PUT, keys, words)
         return _ANSWERS[answer]
 
     async def hold(self, log: str, positions: Mapping[Place, int]) -> None:

@@ -1,64 +1,190 @@
-"""Candidates of each slice in Redis, kept from receipts: a sorted set and the grants beside it.
+"""The serving index in Redis: what each slice may show, leased by scripts.
 
-Keys: `s:slice:<slice>` zset and `s:slice:<slice>:grants` hash.
+Keys of a slice: `s:slice:{<slice>}:` and then `entries`, `leases`, `removed`, `at`, `prices`,
+`slots`, `meta`, `fresh` and `ranked:<class>`, as `index.lua` tells; the hash tag keeps them in one
+slot.
 """
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final, cast
 
-from streams.core.receipts import Receipt
-from streams.runtime.ports import Candidate
-from streams.runtime.redis.connection import Script, Word, call, connect, pipelined, sorted_errors
+import msgspec
 
-_SERVE: Final = Script("serve.lua")
+from streams.core.serving import Entry
+from streams.runtime.leases import (
+    CLASSES,
+    MINUTES,
+    Applied,
+    Candidate,
+    IndexBounds,
+    Lease,
+    PolicyOrder,
+    Slots,
+    class_of,
+    require_classes,
+    share_of,
+    slots_of,
+)
+from streams.runtime.redis.connection import (
+    Script,
+    Word,
+    call,
+    connect,
+    evaluated,
+    pipelined,
+    sorted_errors,
+)
+
+ENTRIES_AT_ONCE: Final = 250
+"""Entries of one call: a longer one would keep feed servers waiting."""
+RETURNED_AT_ONCE: Final = 1_000
+TOP_MOST: Final = 10_000
+_APPLY: Final = Script("index.lua", "apply.lua")
+_LEASE: Final = Script("index.lua", "lease.lua")
+_GIVE_BACK: Final = Script("index.lua", "give_back.lua")
+_TOP: Final = Script("index.lua", "top.lua")
+_PRICES: Final = Script("prices.lua")
+_NAMES: Final = (
+    *("entries", "leases", "removed", "at", "prices", "slots", "meta", "fresh"),
+    *(f"ranked:{kind}" for kind in CLASSES),
+)
+PAGE: Final = 1_000
+_unpack: Final = msgspec.msgpack.Decoder().decode
+_pack: Final = msgspec.msgpack.Encoder().encode
 
 
 class RedisServingIndex:
-    """The port `ServingIndex`: candidates in a zset per slice, grants in a hash beside it."""
+    """The port `ServingIndex`: one script a call, all keys of a slice in one slot."""
 
-    def __init__(self, url: str, *, timeout_s: float = 5.0) -> None:
+    def __init__(
+        self, url: str, *, timeout_s: float = 5.0, bounds: IndexBounds | None = None
+    ) -> None:
         self._client: Final = connect(url, timeout_s)
+        self._bounds: Final = bounds or IndexBounds()
 
-    async def apply(self, receipts: Sequence[Receipt]) -> int:
-        """Apply receipts in order, one call per slice in one round trip; return the new ones."""
-        slices: dict[str, list[Word]] = {}
-        for receipt in receipts:
-            stop = receipt.action == "stop"
-            said = ("", 0) if stop else (receipt.index, receipt.allowance)
-            slices.setdefault(receipt.slice, []).extend((receipt.video, receipt.n, *said))
-        calls: list[Sequence[Word]] = [
-            ("EVALSHA", _SERVE.sha, 2, _slice_key(name), _grants_key(name), *arguments)
-            for name, arguments in slices.items()
+    async def apply(
+        self, slice_id: str, partitions_at: Mapping[int, int], entries: Sequence[Entry]
+    ) -> Applied:
+        """Put entries in, so many a call; positions follow the last of them."""
+        starts = range(0, max(len(entries), 1), ENTRIES_AT_ONCE)
+        written, before = 0, list[int]()
+        for start in starts:
+            positions = partitions_at if start == starts[-1] else {}
+            flat = [number for pair in positions.items() for number in pair]
+            some = [_words(entry) for entry in entries[start : start + ENTRIES_AT_ONCE]]
+            bounds = (self._bounds.removed_s, self._bounds.new_key())
+            new, *before = await self._run(_APPLY, slice_id, *bounds, _pack(flat), _pack(some))
+            written += new
+        return Applied(written, dict(zip(before[::2], before[1::2], strict=True)))
+
+    async def set_prices(
+        self, slice_id: str, order: PolicyOrder, prices: Mapping[str, int]
+    ) -> bool:
+        """Put one price a class in force unless a later policy's stand."""
+        require_classes(prices)
+        words: tuple[Word, ...] = (*order, *_flat(prices))
+        key = keys_of(slice_id)[_NAMES.index("prices")]
+        return bool(await self._eval(_PRICES, [key], words))
+
+    async def lease(
+        self,
+        slice_id: str,
+        count: int,
+        most_each: int,
+        fresh_share: int = 0,
+        tilts: Mapping[str, int] = MappingProxyType({}),
+    ) -> Sequence[Lease]:
+        """Take impressions for up to `count` slots, at most `most_each` of a video."""
+        require_classes(tilts)
+        slots = slots_of(count)
+        if not slots or most_each < 1:
+            return []
+        words = (self._bounds.lease_s, slots, min(most_each, slots), share_of(fresh_share))
+        leased = await self._run(_LEASE, slice_id, *words, _pack(_flat(tilts)))
+        return [
+            Lease(video.decode(), impressions, net, via.decode(), until)
+            for video, impressions, net, via, until in _in_rows(leased, 5)
         ]
-        with sorted_errors():
-            _, *new = await pipelined(self._client, [("SCRIPT LOAD", _SERVE.body), *calls])
-        return sum(new)
+
+    async def give_back(self, slice_id: str, leases: Sequence[Lease]) -> int:
+        """Return impressions that were not shown."""
+        returned = 0
+        given = [one for one in leases if one.impressions > 0]
+        for start in range(0, len(given), RETURNED_AT_ONCE):
+            some = given[start : start + RETURNED_AT_ONCE]
+            words = [word for one in some for word in (one.video, one.impressions, one.until)]
+            returned += await self._run(_GIVE_BACK, slice_id, *words)
+        return returned
 
     async def top(self, slice_id: str, count: int) -> Sequence[Candidate]:
-        """Return the `count` best candidates of a slice; equal ranks by id, backwards."""
+        """Return the `count` best candidates as a lease would take them by rank."""
         if count < 1:
             return []
-        with sorted_errors():
-            best = ("ZRANGE", _slice_key(slice_id), 0, count - 1, "REV", "WITHSCORES")
-            ranked: list[bytes] = await call(self._client, *best)
-            videos, scores = ranked[::2], ranked[1::2]
-            if not videos:
-                return []
-            grants = await call(self._client, "HMGET", _grants_key(slice_id), *videos)
+        best = await self._run(_TOP, slice_id, min(count, TOP_MOST))
         return [
-            Candidate(video.decode(), int(float(score)), int(grant.partition(b":")[2]))
-            for video, score, grant in zip(videos, scores, grants, strict=True)
-            if grant is not None and not grant.endswith(b":0")  # stopped between the two reads
+            Candidate(video.decode(), net, left, allowance, kind.decode())
+            for video, net, left, allowance, kind in _in_rows(best, 5)
         ]
+
+    async def positions(self, slice_id: str) -> Mapping[int, int]:
+        """Return up to which offset each partition has told the slice everything."""
+        with sorted_errors():
+            stored = await call(self._client, "HGETALL", keys_of(slice_id)[_NAMES.index("at")])
+        return {int(partition): int(offset) for partition, offset in stored.items()}
+
+    async def pairs(self, slice_id: str) -> AsyncIterator[Sequence[tuple[str, int]]]:
+        """Yield pages of the videos that are not removed, with the offset of each one's entry."""
+        key, cursor = keys_of(slice_id)[_NAMES.index("entries")], 0
+        while True:
+            with sorted_errors():
+                cursor, page = await call(self._client, "HSCAN", key, cursor, "COUNT", PAGE)
+                read = [(video.decode(), _unpack(raw)) for video, raw in page.items()]
+            yield [(video, offset) for video, (offset, score, *_) in read if score is not False]
+            if not cursor:
+                return
+
+    async def slots(self, slice_id: str, minutes: int) -> Sequence[Slots]:
+        """Return the slots of the latest minutes in which any were asked for, oldest first."""
+        key = keys_of(slice_id)[_NAMES.index("slots")]
+        with sorted_errors():
+            (seconds, _), *stored = await pipelined(self._client, [("TIME",), ("HVALS", key)])
+        first = int(seconds) // 60 - min(max(minutes, 0), MINUTES)
+        counts = [Slots(*map(int, value.split(b":"))) for value in stored[0]]
+        return sorted(count for count in counts if count.minute > first)
+
+    async def clear(self, slice_id: str) -> None:
+        """Forget all of a slice."""
+        with sorted_errors():
+            await call(self._client, "UNLINK", *keys_of(slice_id))
 
     async def close(self) -> None:
         """Disconnect. Idempotent."""
         await self._client.aclose()
 
+    async def _run(self, script: Script, slice_id: str, *words: Word) -> Any:
+        return await self._eval(script, keys_of(slice_id), (self._bounds.ranked, *words))
 
-def _slice_key(slice_id: str) -> str:
-    return f"s:slice:{slice_id}"
+    async def _eval(self, script: Script, keys: Sequence[str], words: Sequence[Word]) -> Any:
+        with sorted_errors():
+            return await evaluated(self._client, script, keys, words)
 
 
-def _grants_key(slice_id: str) -> str:
-    return f"s:slice:{slice_id}:grants"
+def keys_of(slice_id: str) -> list[str]:
+    """Return all keys of a slice in the order of the scripts."""
+    return [f"s:slice:{{{slice_id}}}:{name}" for name in _NAMES]
+
+
+def _words(entry: Entry) -> tuple[object, ...]:
+    """Return an entry as the script takes it."""
+    score = False if entry.score is None else entry.score
+    numbers = (entry.allowance, entry.impressions)
+    return (entry.video, entry.offset, score, *numbers, class_of(entry), entry.deadline, entry.due)
+
+
+def _flat(pairs: Mapping[Any, Any]) -> list[Any]:
+    return [word for pair in pairs.items() for word in pair]
+
+
+def _in_rows(flat: Sequence[Any], width: int) -> Iterable[tuple[Any, ...]]:
+    return cast(Iterable[tuple[Any, ...]], zip(*[iter(flat)] * width, strict=True))

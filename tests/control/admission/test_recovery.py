@@ -213,7 +213,7 @@ async def test_forgotten_positions_are_read_again_and_nothing_is_said_twice(offi
     await lived(office)
     said = [office.said(f"v{number}") for number in range(1, 5)]
     documents = dict(office.dossiers.documents)
-    assert await office.dossiers.forget() == 8
+    assert await office.dossiers.forget() == 6
     await Process(office).start()
     assert office.dossiers.documents == documents
     assert [office.said(f"v{number}") for number in range(1, 5)] == said

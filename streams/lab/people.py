@@ -1,16 +1,16 @@
-"""A closed loop of creators, viewers and a moderator, who see only what the serving index offers.
+"""A closed loop of creators, viewers and a moderator, who see only what is leased to their feed.
 
-Viewers draw from the candidates of their slice and never exceed an allowance; what they do follows
-from a taste that nobody else knows (`taste`). So a decision changes what is shown next, as in life,
-and bad decisions cost views. Life is faster here: a view follows its impression within seconds,
-however long the video is.
+Feed servers take impressions of the serving index, slice by slice, and show nothing else; what
+viewers do follows from a taste that nobody else knows (`taste`). So a decision changes what is
+shown next, as in life, and bad decisions cost views. Life is faster here: a view follows its
+impression within seconds, however long the video is.
 """
 
 import asyncio
 import heapq
 import math
 from collections import Counter
-from collections.abc import Sequence
+from dataclasses import dataclass, field
 from itertools import accumulate
 from random import Random
 from typing import Final, NamedTuple
@@ -30,18 +30,22 @@ from streams.core.events import (
     View,
 )
 from streams.core.units import SURFACES, surface_of
-from streams.lab.taste import Fortune, draw_appeals, draw_fortune
+from streams.lab.taste import Alike, Fortune, draw_appeals, draw_fortune
 from streams.lab.uploads import DARING, DOUBTFUL, FORBIDDEN, SUBJECTS, draw_upload
 from streams.lab.viewers import BUTTONS, Rates, draw_buttons, draw_watch, rates_at, worth
-from streams.runtime.ports import Candidate, ServingIndex
+from streams.runtime.leases import Lease
+from streams.runtime.ports import ServingIndex
 
 CrowdEvent = Upload | Recognition | Review | InteractionRecord
 
 SURFACE_SHARE: Final = {"following": 0.12, "nearby": 0.15, "discover": 0.73}
 """Share of each surface in the impressions, as far as it has something to show."""
-CANDIDATES: Final = 200
+LEASED_FOR_MS: Final = 1_000
+"""A feed server leases what it expects to show in so long."""
 REFRESH_MS: Final = 400
-"""A feed server asks the index about a slice this often."""
+"""It asks the index about a slice at most this often."""
+MOST_EACH: Final = 10
+"""Impressions that one lease takes of a video at most: viewers want variety."""
 SCROLL: Final = 0.85
 """Chance of a viewer to scroll past one candidate."""
 VIEWERS_PER_SLICE: Final = 20_000
@@ -62,27 +66,59 @@ class TrueVideo(NamedTuple):
     rates: dict[str, Rates[float]]  # by slice
 
 
-class Crowd:
+@dataclass(slots=True)
+class _Shelf:
+    """What a feed server may show of one slice: leases as they were ranked, and what is left."""
+
+    wanted: int  # impressions at a time
+    refreshed_ms: int = 0
+    leases: list[Lease] = field(default_factory=list)
+
+    def is_due(self, now_ms: int) -> bool:
+        """Tell whether to lease more."""
+        left = sum(lease.impressions for lease in self.leases)
+        return left * 2 < self.wanted and now_ms - self.refreshed_ms >= REFRESH_MS
+
+    def take(self, rank: int) -> str:
+        """Return the video of a lease, of which one impression is shown now."""
+        lease = self.leases[rank]
+        if lease.impressions > 1:
+            self.leases[rank] = lease._replace(impressions=lease.impressions - 1)
+        else:
+            del self.leases[rank]
+        return lease.video
+
+    def drop_late(self, now_ms: int) -> None:
+        """Forget leases that went back to their videos."""
+        self.leases = [lease for lease in self.leases if lease.until * 1000 > now_ms]
+
+
+class People:
     """Everybody outside the pipeline; private to one run, the same for the same `chance`.
 
-    `policy` names the slices and the weights of a view's value. `rate` is the aim in events a
-    second; there are fewer when the index offers too little. `videos` holds the truth, `shown`
-    counts the impressions of each (video, slice).
+    `policy` names the slices and the weights of a view's value, `alike` says how far slices share
+    a taste. `rate` is the aim in events a second; there are fewer when the index has too little.
+    `videos` holds the truth, `shown` counts the impressions of each (video, slice).
     """
 
-    def __init__(self, chance: Random, policy: Policy, index: ServingIndex, rate: int) -> None:
+    def __init__(
+        self, chance: Random, policy: Policy, alike: Alike, index: ServingIndex, rate: int
+    ) -> None:
+        self.policy: Final = policy
         self.videos: Final[dict[str, TrueVideo]] = {}
         self.shown: Final[Counter[tuple[str, str]]] = Counter()
         self._chance = chance
-        self._policy = policy
+        self._alike = alike
         self._index = index
         self._rate = rate
         self._cities = [
             name.partition(":")[2] for name in sorted(policy.slices) if surface_of(name) == "nearby"
         ]
         self._weights = _slice_weights(policy)
-        self._offers: dict[str, Sequence[Candidate]] = dict.fromkeys(policy.slices, ())
-        self._asked_at: dict[str, int] = {}
+        a_lease = rate / EVENTS_PER_EXPOSURE * LEASED_FOR_MS / 1000
+        self._shelves = {
+            name: _Shelf(math.ceil(a_lease * weight)) for name, weight in self._weights.items()
+        }
         self._due: list[tuple[int, int, CrowdEvent]] = []
         self._number = 0  # of events and due entries
         self._last_ms: int | None = None
@@ -96,7 +132,7 @@ class Crowd:
         """
         elapsed = 0 if self._last_ms is None else min(now_ms - self._last_ms, 1_000)
         self._publish(now_ms)
-        await self._ask(now_ms)
+        await self._lease(now_ms)
         self._exposures += self._rate * elapsed / 1000 / EVENTS_PER_EXPOSURE
         happened = self._watch(now_ms)
         while self._due and self._due[0][0] <= now_ms:
@@ -109,15 +145,15 @@ class Crowd:
 
     def true_value(self, video: str, slice_id: str) -> float:
         """Return what a view of this video in this slice is worth on average, in micro-units."""
-        return worth(self.videos[video].rates[slice_id], self._policy.weights)
+        return worth(self.videos[video].rates[slice_id], self.policy.weights)
 
     # ------------------------------------------------------------------ creators and moderators
 
     def _publish(self, now_ms: int) -> None:
         """Upload what is due: a stock at first, then one video after the other."""
-        every_ms = 2_400_000 // self._rate
+        every_ms = 6_000_000 // self._rate
         if self._last_ms is None:
-            for _ in range(max(self._rate // 100, 8)):
+            for _ in range(max(self._rate // 200, 8)):
                 self._upload(now_ms)
             self._next_upload_ms = now_ms + every_ms
         self._next_upload_ms = max(self._next_upload_ms, now_ms - 1_000)  # as after a pause
@@ -128,7 +164,7 @@ class Crowd:
     def _upload(self, now_ms: int) -> None:
         number = len(self.videos) + 1
         chance = self._chance
-        subjects = [name for name in SUBJECTS if f"discover:{name}" in self._policy.slices]
+        subjects = [name for name in SUBJECTS if f"discover:{name}" in self.policy.slices]
         subject = chance.choice(subjects)
         city = chance.choice(self._cities) if self._cities else ""
         upload = draw_upload(chance, number, subject, city, now_ms)
@@ -162,8 +198,7 @@ class Crowd:
 
     def _draw_video(self, upload: Upload, home: str) -> TrueVideo:
         fortune = draw_fortune(self._chance)
-        policy = self._policy
-        appeals = draw_appeals(self._chance, home, fortune, policy.slices, policy.weights)
+        appeals = draw_appeals(self._chance, home, fortune, self.policy, self._alike)
         rates = {
             name: rates_at(appeal, commercial=upload.commercial) for name, appeal in appeals.items()
         }
@@ -185,44 +220,35 @@ class Crowd:
 
     # ------------------------------------------------------------------ viewers
 
-    async def _ask(self, now_ms: int) -> None:
-        """Ask the index about every slice not asked about lately."""
-        stale = [
-            name
-            for name in sorted(self._policy.slices)
-            if now_ms - self._asked_at.get(name, 0) >= REFRESH_MS
-        ]
-        offers = await asyncio.gather(*(self._index.top(name, CANDIDATES) for name in stale))
-        for name, offer in zip(stale, offers, strict=True):
-            self._offers[name] = offer
-            self._asked_at[name] = now_ms
+    async def _lease(self, now_ms: int) -> None:
+        """Take impressions of every slice that runs out of them."""
+        due = {name: shelf for name, shelf in self._shelves.items() if shelf.is_due(now_ms)}
+        share = self.policy.fresh_share
+        taken = await asyncio.gather(
+            *(self._index.lease(name, due[name].wanted, MOST_EACH, share) for name in due)
+        )
+        for shelf, leases in zip(due.values(), taken, strict=True):
+            shelf.refreshed_ms = now_ms
+            shelf.leases += [lease for lease in leases if lease.video in self.videos]
 
     def _watch(self, now_ms: int) -> list[CrowdEvent]:
         """Show videos to the viewers that are due; return the impressions."""
-        rooms = {name: self._with_room(name) for name in sorted(self._offers)}
-        choices = _choices(self._weights, rooms)
+        for shelf in self._shelves.values():
+            shelf.drop_late(now_ms)
+        choices = _choices(self._weights, self._shelves)
         impressions: list[CrowdEvent] = []
         while self._exposures >= 1 and choices:
             self._exposures -= 1
             names, cumulated = choices
             slice_id = self._chance.choices(names, cum_weights=cumulated)[0]
-            room = rooms[slice_id]
-            rank = int(math.log(1 - self._chance.random()) / math.log(SCROLL)) % len(room)
-            candidate = room[rank]
-            impressions.append(self._show(candidate.video, slice_id, now_ms))
-            if self.shown[candidate.video, slice_id] >= candidate.allowance:
-                del room[rank]
-                if not room:
-                    choices = _choices(self._weights, rooms)
+            shelf = self._shelves[slice_id]
+            depth = int(math.log(1 - self._chance.random()) / math.log(SCROLL))
+            video = shelf.take(depth % len(shelf.leases))
+            impressions.append(self._show(video, slice_id, now_ms))
+            if not shelf.leases:
+                choices = _choices(self._weights, self._shelves)
         self._exposures = min(self._exposures, 1.0)  # who found nothing does not come back at once
         return impressions
-
-    def _with_room(self, slice_id: str) -> list[Candidate]:
-        return [
-            offer
-            for offer in self._offers[slice_id]
-            if self.shown[offer.video, slice_id] < offer.allowance and offer.video in self.videos
-        ]
 
     def _show(self, video: str, slice_id: str, now_ms: int) -> Impression:
         """Show a video to one viewer: the impression now, what follows from it later."""
@@ -270,8 +296,8 @@ def _slice_weights(policy: Policy) -> dict[str, float]:
 
 
 def _choices(
-    weights: dict[str, float], rooms: dict[str, list[Candidate]]
+    weights: dict[str, float], shelves: dict[str, _Shelf]
 ) -> tuple[list[str], list[float]] | None:
     """Return the slices that have something to show, with their cumulated weights."""
-    names = [name for name, room in rooms.items() if room]
+    names = [name for name, shelf in shelves.items() if shelf.leases]
     return (names, list(accumulate(weights[name] for name in names))) if names else None

@@ -1,4 +1,4 @@
-"""The crowd in a closed loop with the fold and the serving index, all in memory."""
+"""Everybody outside in a closed loop with the fold and the serving index, all in memory."""
 
 import asyncio
 from collections import Counter, defaultdict
@@ -18,7 +18,9 @@ from streams.control.admission.review import ReviewGate
 from streams.control.admission.taxonomy import Taxonomy
 from streams.control.policy.catalogue import Catalogue
 from streams.control.policy.file import PolicyRules
+from streams.core.counters import Video
 from streams.core.events import (
+    BANDS,
     Impression,
     InteractionRecord,
     LogRecord,
@@ -28,11 +30,14 @@ from streams.core.events import (
     View,
 )
 from streams.core.fold import fold
+from streams.core.outlook import Outlook
+from streams.core.posterior import value_of
 from streams.core.receipts import ACTIONS, Receipt
 from streams.core.state import PartitionState
 from streams.core.units import MICROS
-from streams.lab.crowd import SENT_TWICE, VIEW_LOST, Crowd, CrowdEvent
+from streams.lab.people import SENT_TWICE, VIEW_LOST, CrowdEvent, People
 from streams.lab.viewers import rates_at, worth
+from streams.runtime.leases import IndexBounds
 from streams.runtime.memory.serving import MemoryServingIndex
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -56,8 +61,7 @@ def rules() -> Rules:
         recognisers={"builtin": Recogniser(taxonomy)},
         gate=ReviewGate.from_toml(CONFIG / "review.toml", taxonomy),
         catalogue=catalogue,
-        established_followers=policy.established_followers,
-        first_slices=policy.first_slices,
+        guarantee=policy.guarantee,
         report=lambda fault: pytest.fail(str(fault)),
     )
     return Rules(tools, policy)
@@ -69,34 +73,48 @@ class Loop:
 
     seed: int
     rate: int
-    index: MemoryServingIndex = field(default_factory=MemoryServingIndex)
     events: list[CrowdEvent] = field(default_factory=list)
     receipts: list[Receipt] = field(default_factory=list)
     dossiers: dict[str, Dossier] = field(default_factory=dict)
-    granted: Counter[tuple[str, str]] = field(default_factory=Counter)
+    allowed: Counter[tuple[str, str]] = field(default_factory=Counter)
     overdrawn: list[tuple[str, str]] = field(default_factory=list)
     now: int = NOW
     offset: int = 0
 
     def __post_init__(self) -> None:
         policy = rules().policy.record(1, NOW)
+        alike = rules().tools.catalogue.alike
         self.policy = policy
-        self.crowd = Crowd(Random(self.seed), policy, self.index, self.rate)
+        self.index = MemoryServingIndex(lambda: self.now / 1000, IndexBounds(key="the same"))
+        self.people = People(Random(self.seed), policy, alike, self.index, self.rate)
         self.state = PartitionState(0, 1, 1_000_000)
         fold(self.state, [policy], [0], [0])
 
+    async def set_prices(self) -> None:
+        """Tell the index what an impression of each class must be worth."""
+        for slice_id in self.policy.slices:
+            prices = {
+                f"{band}{'c' * commercial}": Outlook(self.policy).price(
+                    slice_id, Video(band=band, commercial=commercial)
+                )
+                for band in range(BANDS)
+                for commercial in (False, True)
+            }
+            await self.index.set_prices(slice_id, (0, self.policy.seq), prices)
+
     async def run(self, seconds: int) -> None:
+        await self.set_prices()
         until = self.now + seconds * 1000
         while self.now < until:
-            happened = await self.crowd.step(self.now)
+            happened = await self.people.step(self.now)
             self.events += happened
             self.check_allowances()
             await self.count([record for event in happened for record in self.admitted(event)])
             self.now += STEP_MS
 
     def check_allowances(self) -> None:
-        shown = self.crowd.shown
-        self.overdrawn += [key for key in shown if shown[key] > self.granted[key]]
+        shown = self.people.shown
+        self.overdrawn += [key for key in shown if shown[key] > self.allowed[key]]
 
     def admitted(self, event: CrowdEvent) -> list[LogRecord]:
         if not isinstance(event, Upload | Recognition | Review):
@@ -114,9 +132,19 @@ class Loop:
         assert effects.rejected == []
         self.offset += len(log)
         self.receipts += effects.receipts
-        for receipt in effects.receipts:
-            self.granted[receipt.video, receipt.slice] = receipt.allowance
-        await self.index.apply(effects.receipts)
+        await self.tell_feeds()
+
+    async def tell_feeds(self) -> None:
+        """Bring scores to the index as a worker does after a flush, once a second."""
+        if self.now % 1_000:
+            return
+        changes = self.state.take_changes(self.offset)
+        self.state.stored(changes.epoch)
+        for slice_id, entries in changes.entries.items():
+            for entry in entries:
+                key = (entry.video, slice_id)
+                self.allowed[key] = max(self.allowed[key], entry.allowance)
+            await self.index.apply(slice_id, {0: self.offset}, entries)
 
     @property
     def interactions(self) -> list[InteractionRecord]:
@@ -136,58 +164,53 @@ def test_nobody_is_shown_more_than_the_allowance() -> None:
     assert loop.overdrawn == []
     distinct = {event.id: event for event in loop.interactions if isinstance(event, Impression)}
     shown = Counter((event.video, event.slice) for event in distinct.values())
-    assert shown == loop.crowd.shown
-    assert all(count <= loop.granted[key] for key, count in shown.items())
+    assert shown == loop.people.shown
+    assert all(count <= loop.allowed[key] for key, count in shown.items())
 
 
-def test_the_allowance_of_a_candidate_ends_its_impressions() -> None:
+def test_allowances_that_do_not_grow_end_the_impressions() -> None:
     loop = Loop(seed=3, rate=2_000)
     asyncio.run(loop.run(2))
-    frozen = Counter(loop.granted)
+    frozen = Counter(loop.allowed)
 
     async def go_on_without_decisions() -> None:
         for _ in range(100):
             loop.now += STEP_MS
-            await loop.crowd.step(loop.now)
+            await loop.people.step(loop.now)
 
     asyncio.run(go_on_without_decisions())
-    assert all(count <= frozen[key] for key, count in loop.crowd.shown.items())
-    full = [key for key, count in loop.crowd.shown.items() if count == frozen[key]]
+    assert all(count <= frozen[key] for key, count in loop.people.shown.items())
+    full = [key for key, count in loop.people.shown.items() if count == frozen[key]]
     assert len(full) > 20
 
 
 def test_all_four_actions_are_taken_within_half_a_minute() -> None:
     actions = Counter(receipt.action for receipt in half_a_minute().receipts)
     assert set(actions) == set(ACTIONS)
-    assert min(actions.values()) >= 20
+    assert min(actions.values()) >= 15
 
 
-def test_a_stop_hands_the_video_to_another_crowd() -> None:
-    receipts = half_a_minute().receipts
-    handed = [r for r in receipts if r.reason == "next_after_stop"]
-    assert len(handed) >= 10
-    by_id = {receipt.id: receipt for receipt in receipts}
-    for start in handed:
-        stop = by_id[f"{start.video}.{start.n - 1}"]
-        assert (stop.action, stop.reason) == ("stop", "index_below_price")
-        assert stop.slice != start.slice
+def test_every_crowd_is_open_from_the_first_receipt_on() -> None:
+    opening = [r for r in half_a_minute().receipts if r.reason == "admitted"]
+    assert len(opening) > 15
+    assert fmean(len(receipt.crowds) for receipt in opening) > 25
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_a_crowd_that_a_video_was_not_tagged_for_widens_it(seed: int) -> None:
-    loop = half_a_minute(seed)
-    second = {(r.video, r.slice) for r in loop.receipts if r.reason == "next_after_stop"}
-    widened = {(r.video, r.slice) for r in loop.receipts if r.action == "widen"}
-    assert second & widened
+def test_one_crowd_stops_what_another_widens(seed: int) -> None:
+    receipts = half_a_minute(seed).receipts
+    stopped = {r.video for r in receipts if r.reason == "index_below_price"}
+    widened = {r.video for r in receipts if r.action == "widen"}
+    assert len(stopped & widened) >= 5
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_good_videos_get_more_impressions_than_bad_ones(seed: int) -> None:
     loop = half_a_minute(seed)
     shown: defaultdict[str, list[int]] = defaultdict(list)
-    for (video, slice_id), count in loop.crowd.shown.items():
+    for (video, slice_id), count in loop.people.shown.items():
         if slice_id.startswith("discover:"):
-            gain = loop.crowd.true_value(video, slice_id) - loop.policy.slices[slice_id].price
+            gain = loop.people.true_value(video, slice_id) - loop.policy.slices[slice_id].price
             if abs(gain) > 0.05 * MICROS:
                 shown["good" if gain > 0 else "bad"].append(count)
     assert fmean(shown["good"]) > 2 * fmean(shown["bad"])
@@ -216,7 +239,7 @@ def test_a_pause_of_the_clock_is_not_caught_up_at_once() -> None:
     loop = Loop(5, rate=1_000)
     asyncio.run(loop.run(3))
     loop.now += 3_600_000
-    happened = asyncio.run(loop.crowd.step(loop.now))
+    happened = asyncio.run(loop.people.step(loop.now))
     assert sum(isinstance(event, Impression) for event in happened) <= 1_000
     assert sum(isinstance(event, Upload) for event in happened) <= 2
 
@@ -225,7 +248,7 @@ def test_nothing_is_shown_before_the_index_offers_it() -> None:
     loop = Loop(5, rate=1_000)
 
     async def ignored() -> list[CrowdEvent]:
-        return [e for step in range(50) for e in await loop.crowd.step(NOW + step * STEP_MS)]
+        return [e for step in range(50) for e in await loop.people.step(NOW + step * STEP_MS)]
 
     events = asyncio.run(ignored())
     assert events
@@ -237,7 +260,7 @@ def test_no_event_is_later_than_its_step() -> None:
 
     async def check() -> None:
         for _ in range(25):
-            happened = await loop.crowd.step(loop.now)
+            happened = await loop.people.step(loop.now)
             assert all(event.ts <= loop.now for event in happened)
             await loop.count([record for event in happened for record in loop.admitted(event)])
             loop.now += STEP_MS
@@ -273,8 +296,8 @@ def test_a_view_is_worth_what_its_rates_say() -> None:
     for video, state in loop.state.videos.items():
         for slice_id, row in state.slices.items():
             if row.views >= 300:
-                said = loop.crowd.true_value(video, slice_id)
-                assert row.value_sum / row.views == pytest.approx(said, abs=0.09 * MICROS)
+                said = loop.people.true_value(video, slice_id)
+                assert value_of(row, weights) / row.views == pytest.approx(said, abs=0.09 * MICROS)
                 compared += 1
     assert compared >= 5
     assert worth(rates_at(0.0), weights) < 0.1 * MICROS < 0.6 * MICROS < worth(rates_at(1), weights)

@@ -1,0 +1,73 @@
+"""What crowds teach each other about a video, out of one receipt and the policy it names."""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from streams.core.events import Policy, SlicePolicy
+from streams.core.posterior import UNIT, Sums, Tastes, solve
+from streams.core.receipts import Receipt
+from streams.core.units import MICROS
+
+
+class Lesson(NamedTuple):
+    """What one judgement took from the other crowds, and what it gave them.
+
+    Means in micro-units of value per view. `moved` is by how much the views of the judged crowd
+    change what is expected `elsewhere` before any view there; "" and 0 if they change nothing.
+    """
+
+    before: int  # expected in the judged crowd before any view of the video
+    after: int  # by what the other crowds think of it, its own views left out
+    elsewhere: str
+    moved: int
+
+
+def lesson_of(receipt: Receipt, policy: Policy, crowds: Iterable[str]) -> Lesson | None:
+    """Return what a judgement taught, None where nothing was judged or the policy is another.
+
+    `crowds` are the other slices that the video is open to.
+    """
+    spec = policy.slices.get(receipt.slice)
+    if spec is None or not receipt.sums or receipt.policy != policy.version:
+        return None
+    whole = Sums(*receipt.sums)
+    with_own, without = solve(whole), solve(_without(whole, receipt, spec))
+    moves = {
+        name: _shift(other, with_own) - _shift(other, without)
+        for name in sorted(crowds)
+        if name != receipt.slice and (other := policy.slices.get(name)) is not None
+    }
+    most = max(moves, key=lambda name: abs(moves[name]), default="")
+    moved = moves.get(most, 0)
+    after = receipt.base + _shift(spec, without)
+    return Lesson(receipt.base, after, most if moved else "", moved)
+
+
+def lessons(receipts: Sequence[Receipt], policies: Iterable[Policy]) -> list[Lesson | None]:
+    """Return the lesson of each of a video's receipts, in their order."""
+    known = {policy.version: policy for policy in policies}
+    crowds: Sequence[str] = ()
+    taught = []
+    for receipt in receipts:
+        if receipt.action == "open":
+            crowds = [crowd.slice for crowd in receipt.crowds]
+        policy = known.get(receipt.policy)
+        taught.append(None if policy is None else lesson_of(receipt, policy, crowds))
+    return taught
+
+
+def _without(whole: Sums, receipt: Receipt, spec: SlicePolicy) -> Sums:
+    """Return the factor sums of the other slices: those of the receipt less its own slice's."""
+    scale = receipt.noise_variance + receipt.views * spec.own_variance
+    weight = receipt.views * UNIT // scale
+    pull = UNIT * (receipt.value - receipt.views * receipt.base) // scale
+    l1, l2, l3 = spec.loadings
+    own = [weight * pair for pair in (l1 * l1, l1 * l2, l1 * l3, l2 * l2, l2 * l3, l3 * l3)]
+    own += [pull * each for each in spec.loadings]
+    return Sums(*(total - part // MICROS for total, part in zip(whole, own, strict=True)))
+
+
+def _shift(spec: SlicePolicy, tastes: Tastes) -> int:
+    """Return by how much a video's tastes move what is expected in a slice."""
+    l1, l2, l3 = spec.loadings
+    return (l1 * tastes.g1 + l2 * tastes.g2 + l3 * tastes.g3) // tastes.det

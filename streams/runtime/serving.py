@@ -1,0 +1,357 @@
+"""Brings what workers fold to the serving index: a view of the rows, right again by itself.
+
+What a guarded flush stored is taken, the latest entry of a (slice, video) alone, and sent once a
+second, one call a slice for all partitions of the worker. Every call notes how far each partition
+has told the slice, so what an index lost shows at once: a position that went back. Such a slice is
+filled again from the rows (`refilling`), and so is all of a partition when it is opened and, in a
+slow sweep, every few hours.
+
+Counting never waits for the index: one that does not answer falls behind, and catches up.
+"""
+
+import asyncio
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final
+
+from streams.core.serving import Entry
+from streams.runtime.leases import Applied, PolicyOrder
+from streams.runtime.metrics import Metrics
+from streams.runtime.ports import Clock, ServingIndex
+from streams.runtime.refilling import Cause, Refilling, RowsOf
+
+EVERY_S: Final = 1.0
+AT_ONCE: Final = 16
+"""Slices of a worker on their way at once."""
+BACKOFF_S: Final = (0.0, 1.0, 2.0, 5.0)
+WAITING_MOST: Final = 200_000
+"""More entries are not kept for an index that does not answer: it is filled from the rows."""
+SWEEP_S: Final = 6 * 3600.0
+LEAVE_S: Final = 2.0
+log: Final = logging.getLogger("streams.index")
+
+
+@dataclass(slots=True)
+class _Partition:
+    """An owned partition: how far it is stored, and what has to be filled again of it.
+
+    `fresh` is one that nothing was counted of when it was opened.
+    """
+
+    offset: int
+    fresh: bool
+    swept_at: float
+    lost: set[str] = field(default_factory=set)
+    cause: Cause | None = "opened"  # why all of it has to be filled; None: only what is lost
+    filling: asyncio.Task[None] | None = None
+    sweeping: bool = False
+    held: bool = False  # whether the index was found to be ahead
+
+
+@dataclass(slots=True)
+class _Line:
+    """What is on its way to one slice.
+
+    `told` is how far this worker has told it of each partition, `ahead` how far others have where
+    that is further, `marks` what a filling has told of: pairs last told of before are to go.
+    """
+
+    waiting: defaultdict[int, dict[str, Entry]] = field(default_factory=lambda: defaultdict(dict))
+    since: float | None = None  # the oldest that waits, and the oldest on its way
+    flying: float | None = None
+    told: dict[int, int] = field(default_factory=dict)
+    ahead: dict[int, int] = field(default_factory=dict)
+    marks: dict[int, int] = field(default_factory=dict)
+    priced: PolicyOrder | None = None
+    sending: asyncio.Task[None] | None = None
+    pruning: asyncio.Task[None] | None = None
+    failures: int = 0
+    again_at: float = float("-inf")
+
+    def add(self, partition: int, entries: Sequence[Entry], now: float) -> None:
+        """Have entries wait; a later one takes an earlier one's place."""
+        if entries and self.since is None:
+            self.since = now
+        self.waiting[partition].update((entry.video, entry) for entry in entries)
+
+    def take(self, ready: set[int]) -> dict[int, dict[str, Entry]]:
+        """Return the entries of these partitions; they wait no more."""
+        taken = {p: self.waiting.pop(p) for p in sorted(ready & self.waiting.keys())}
+        if not self.waiting:
+            self.since = None
+        return taken
+
+    def put_back(self, taken: Mapping[int, dict[str, Entry]], since: float | None) -> None:
+        """Have entries wait that were taken, but for those that later ones came of."""
+        for partition, entries in taken.items():
+            self.waiting[partition] = entries | self.waiting.get(partition, {})
+        self.since = self.since if since is None else since
+
+
+class Indexing:
+    """What one worker tells the serving index of its partitions.
+
+    Everything but `stop` and `settle` returns at once. `rows_of` yields what the rows have to tell;
+    without it nothing is filled again.
+    """
+
+    def __init__(
+        self,
+        index: ServingIndex,
+        metrics: Metrics,
+        rows_of: RowsOf | None = None,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self._index: Final = index
+        self._metrics: Final = metrics
+        self._clock: Final = clock
+        self._refilling = None if rows_of is None else Refilling(index, metrics, rows_of, clock)
+        self._owned: Final[dict[int, _Partition]] = {}
+        self._lines: Final[defaultdict[str, _Line]] = defaultdict(_Line)
+        self._prices: Mapping[str, Mapping[str, int]] = {}
+        self._order: PolicyOrder | None = None
+        self._partitions = 0
+        self._behind: Final[set[str]] = set()  # slices whose last call failed
+        self._turns: Final = asyncio.Semaphore(AT_ONCE)
+        self._running: asyncio.Task[None] | None = None
+
+    def open(self, partition: int, partitions: int, watermark: int) -> None:
+        """Tell of a partition from its stored watermark on; the log has so many partitions."""
+        self.release(partition)
+        self._partitions = partitions
+        self._owned[partition] = _Partition(watermark, watermark < 0, self._clock())
+
+    def release(self, partition: int) -> None:
+        """Fill a partition no more; what was taken of it is sent all the same."""
+        owned = self._owned.pop(partition, None)
+        if owned is not None and owned.filling is not None:
+            owned.filling.cancel()
+        for line in self._lines.values():
+            line.told.pop(partition, None)
+            line.ahead.pop(partition, None)
+
+    def take(self, partition: int, offset: int, entries: Mapping[str, Sequence[Entry]]) -> None:
+        """Take what a flush up to an offset stored, by slice."""
+        if (owned := self._owned.get(partition)) is not None:
+            owned.offset = offset
+        now = self._clock()
+        for slice_id, some in entries.items():
+            self._lines[slice_id].add(partition, some, now)
+
+    def price(self, order: PolicyOrder, prices: Mapping[str, Mapping[str, int]]) -> None:
+        """Have a policy's prices in force, by slice and class, unless a later one's are."""
+        if self._order is None or order > self._order:
+            self._order, self._prices = order, prices
+            for slice_id in prices:
+                self._lines[slice_id].priced = None
+
+    def fill(self) -> None:
+        """Fill everything again from the rows."""
+        for owned in self._owned.values():
+            owned.cause = "lost"
+
+    def start(self) -> None:
+        """Take a turn every second, until `stop`."""
+        self._running = asyncio.create_task(self._run(), name="indexing")
+
+    async def stop(self) -> None:
+        """Send what still waits, if the index answers within seconds; fill nothing any more."""
+        if self._running is not None:
+            self._running.cancel()
+        for partition in list(self._owned):
+            self.release(partition)
+        for line in self._lines.values():
+            line.again_at = float("-inf")
+        self.turn()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.settle(), LEAVE_S)
+        tasks = [task for task in [self._running, *self._tasks()] if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def turn(self) -> None:
+        """Begin whatever is due: fillings, calls, prunings."""
+        now = self._clock()
+        self._bound()
+        for partition, owned in self._owned.items():
+            self._fill_soon(partition, owned, now)
+        for slice_id, line in self._lines.items():
+            if now < line.again_at:
+                continue
+            if line.sending is None or line.sending.done():
+                line.sending = asyncio.create_task(self._send(slice_id, line))
+            if line.marks and (line.pruning is None or line.pruning.done()):
+                line.pruning = asyncio.create_task(self._prune(slice_id, line))
+        self._show(now)
+
+    async def settle(self) -> None:
+        """Return when everything begun is done."""
+        while tasks := self._tasks():
+            await asyncio.wait(tasks)
+
+    def _tasks(self) -> list[asyncio.Task[None]]:
+        tasks = [owned.filling for owned in self._owned.values()]
+        tasks += [task for line in self._lines.values() for task in (line.sending, line.pruning)]
+        return [task for task in tasks if task is not None and not task.done()]
+
+    async def _run(self) -> None:
+        while True:
+            self.turn()
+            await asyncio.sleep(EVERY_S)
+
+    def _show(self, now: float) -> None:
+        waits = [w for line in self._lines.values() for w in (line.since, line.flying) if w]
+        self._metrics.index_age.set(now - min(waits, default=now))
+        left = [one for one in self._owned.values() if _is_left(one)]
+        self._metrics.index_refill_left.set(len(left) if self._refilling else 0)
+
+    def _bound(self) -> None:
+        """Keep no more entries than there is room for: the rows have them."""
+        waiting = sum(len(some) for line in self._lines.values() for some in line.waiting.values())
+        if waiting > WAITING_MOST:
+            log.warning("%d entries wait for the serving index: it will be filled again", waiting)
+            for line in self._lines.values():
+                line.waiting.clear()
+                line.since = None
+            self.fill()
+
+    # ------------------------------------------------------------------ calls
+
+    async def _send(self, slice_id: str, line: _Line) -> None:
+        """Send what waits for a slice, and how far each partition has told it."""
+        async with self._turns:
+            line.flying = line.since
+            positions = {p: owned.offset for p, owned in self._owned.items() if owned.offset >= 0}
+            held = {p for p, ahead in line.ahead.items() if positions.get(p, -1) < ahead}
+            taken = line.take(line.waiting.keys() - held)
+            entries = [entry for some in taken.values() for entry in some.values()]
+            try:
+                await self._price(slice_id, line)
+                applied = await self._index.apply(slice_id, positions, entries)
+                await self._compare(slice_id, line, positions, applied)
+            except Exception as error:  # noqa: BLE001 - whatever it is, counting goes on
+                line.put_back(taken, line.flying)
+                self._fall_behind(slice_id, line, error)
+            else:
+                self._metrics.index_entries.inc(applied.written)
+                self._catch_up(slice_id, line)
+            finally:
+                line.flying = None
+
+    async def _price(self, slice_id: str, line: _Line) -> None:
+        if self._order is not None and slice_id in self._prices and line.priced != self._order:
+            order = self._order
+            await self._index.set_prices(slice_id, order, self._prices[slice_id])
+            line.priced = order
+
+    async def _compare(
+        self, slice_id: str, line: _Line, positions: Mapping[int, int], applied: Applied
+    ) -> None:
+        """Compare how far the slice was told before with how far it should have been."""
+        for partition, offset in positions.items():
+            owned, before = self._owned.get(partition), applied.before.get(partition, -1)
+            if owned is None:
+                continue
+            if before > offset and owned.fresh and partition not in line.told:
+                await self._clear(slice_id, line)
+                return
+            if before > offset:
+                self._hold(partition, owned, line, before)
+            elif before < line.told.get(partition, -1):
+                owned.lost.add(slice_id)
+                line.priced = None
+            line.told[partition] = offset
+
+    async def _clear(self, slice_id: str, line: _Line) -> None:
+        """Forget what another log's partitions told: a fresh one told nothing yet."""
+        log.warning("%s: the serving index holds what another log told: cleared", slice_id)
+        await self._index.clear(slice_id)
+        line.priced = None
+        for owned in self._owned.values():
+            owned.lost.add(slice_id)
+
+    def _hold(self, partition: int, owned: _Partition, line: _Line, ahead: int) -> None:
+        """Send nothing of a partition that was told further, until it is as far: by another owner.
+
+        Or by this one, before its counters fell back: they come to the same there.
+        """
+        line.ahead[partition] = ahead
+        if not owned.held:
+            owned.held = True
+            log.warning("partition %d: the index was told up to offset %d", partition, ahead)
+
+    def _fall_behind(self, slice_id: str, line: _Line, error: Exception) -> None:
+        line.again_at = self._clock() + BACKOFF_S[min(line.failures, len(BACKOFF_S) - 1)]
+        line.failures += 1
+        if not self._behind:
+            log.warning("the serving index falls behind, %s first: %s", slice_id, error)
+        self._behind.add(slice_id)
+
+    def _catch_up(self, slice_id: str, line: _Line) -> None:
+        line.failures = 0
+        if slice_id in self._behind:
+            self._behind.discard(slice_id)
+            if not self._behind:
+                log.warning("the serving index has caught up")
+
+    # ------------------------------------------------------------------ fillings
+
+    def _fill_soon(self, partition: int, owned: _Partition, now: float) -> None:
+        """Begin to fill what has to be; anew, if it is being filled and lost more meanwhile."""
+        if self._refilling is None:
+            return
+        if owned.filling is not None and owned.filling.done():
+            owned.filling = None
+        idle = owned.filling is None
+        if idle and owned.cause is None and not owned.lost and now - owned.swept_at >= SWEEP_S:
+            owned.cause = "sweep"
+        if owned.cause is None and not owned.lost:
+            return
+        one = idle and owned.cause is None and len(owned.lost) == 1
+        slice_id = next(iter(owned.lost)) if one else None
+        cause: Cause = owned.cause or "lost"
+        if owned.filling is not None:
+            owned.filling.cancel()
+        if cause == "lost":
+            log.warning("partition %d: the serving index lost %s", partition, slice_id or "much")
+        owned.cause, owned.sweeping, owned.swept_at = None, cause == "sweep", now
+        owned.lost.clear()
+        owned.filling = asyncio.create_task(self._fill(partition, owned, slice_id, cause))
+
+    async def _fill(
+        self, partition: int, owned: _Partition, slice_id: str | None, cause: Cause
+    ) -> None:
+        assert self._refilling is not None
+        mark = owned.offset
+        try:
+            filled = await self._refilling.fill(partition, slice_id, cause)
+        except Exception:
+            log.exception("partition %d: the serving index cannot be filled", partition)
+            return
+        if filled.offset is not None:  # rows may have fallen back: then they tell no more than that
+            mark = min(mark, filled.offset)
+        for name in {slice_id} if slice_id else {*filled.slices, *self._lines}:
+            self._lines[name].marks[partition] = mark
+        log.info("partition %d: the serving index is filled again", partition)
+
+    async def _prune(self, slice_id: str, line: _Line) -> None:
+        """Remove what the rows did not tell of."""
+        assert self._refilling is not None
+        marks, line.marks = line.marks, {}
+        try:
+            async with self._turns:
+                await self._refilling.prune(slice_id, marks, self._partitions)
+        except Exception as error:  # noqa: BLE001 - whatever it is, counting goes on
+            line.marks = marks | line.marks
+            self._fall_behind(slice_id, line, error)
+
+
+def _is_left(owned: _Partition) -> bool:
+    """Tell whether a partition has to be filled, the sweep aside."""
+    filling = owned.filling is not None and not owned.filling.done() and not owned.sweeping
+    return filling or bool(owned.lost) or owned.cause not in {None, "sweep"}

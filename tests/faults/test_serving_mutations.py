@@ -1,0 +1,388 @@
+"""Rules of the serving index and of what is brought to it, each taken out once.
+
+As in `test_mutations`: a replacement in a copy of the package turns the tests named with it red.
+"""
+
+from pathlib import Path
+
+import pytest
+from kit.mutations import Mutation, copy_of_project, passes, turns_red
+
+CONTRACT = "tests/contract/test_serving.py"
+OVERSHOOT = "tests/contract/test_overshoot.py"
+INDEXING = "tests/runtime/test_serving.py"
+TWIN = "runtime/memory/serving.py"
+MEMORY = "memory"
+SCRIPTS = "redis and not 6.2 and not twin_does"
+
+PURE = [
+    Mutation(
+        "an entry replaces one of a lower offset only",
+        TWIN,
+        "newer = pair is None or entry.offset > pair.entry.offset",
+        "newer = True",
+        CONTRACT,
+        MEMORY,
+    ),
+    Mutation(
+        "what is leased is not left",
+        TWIN,
+        "entry.allowance - entry.impressions - self.leased, 0",
+        "entry.allowance - entry.impressions, 0",
+        OVERSHOOT,
+        "thousand",
+    ),
+    Mutation(
+        "counted impressions settle leases",
+        TWIN,
+        "pair.settle(entry.impressions - pair.entry.impressions)",
+        "pass",
+        CONTRACT,
+        MEMORY,
+    ),
+    Mutation(
+        "the oldest leases are settled first",
+        TWIN,
+        "some = min(count, self.leases[0][1])",
+        "self.leases.reverse()\n            some = min(count, self.leases[0][1])",
+        CONTRACT,
+        MEMORY,
+    ),
+    Mutation(
+        "leases that nobody settles come back",
+        TWIN,
+        "while known.late and known.late[0][0] <= now:",
+        "while False:",
+        CONTRACT,
+        MEMORY,
+    ),
+    Mutation(
+        "what was not shown is given back",
+        TWIN,
+        "pair.give_back(count, lease.until)",
+        "pass",
+        CONTRACT,
+        MEMORY,
+    ),
+    Mutation(
+        "a fraction of a fresh slot is kept for the next lease",
+        TWIN,
+        "known.fresh_due %= MICROS",
+        "known.fresh_due = 0",
+        CONTRACT,
+        MEMORY,
+    ),
+    Mutation(
+        "who missed a deadline stands before nobody",
+        TWIN,
+        "if self.entry.deadline <= now_ms:",
+        "if False:",
+        CONTRACT,
+        MEMORY,
+    ),
+    Mutation(
+        "a key that nobody knows decides between equals",
+        TWIN,
+        "(known.key + entry.video)",
+        "entry.video",
+        CONTRACT,
+        MEMORY,
+    ),
+    Mutation(
+        "the best of a class stay",
+        TWIN,
+        "ranked.cut(0, max(len(ranked.items) - most, 0))",
+        "ranked.cut(0, 0)",
+        CONTRACT,
+        MEMORY,
+    ),
+    Mutation(
+        "only a later policy changes prices",
+        TWIN,
+        "if known.order is not None and order <= known.order:",
+        "if False:",
+        CONTRACT,
+        MEMORY,
+    ),
+    Mutation(
+        "positions only rise",
+        TWIN,
+        "known.at[partition] = max(offset, known.at.get(partition, offset))",
+        "known.at[partition] = offset",
+        CONTRACT,
+        MEMORY,
+    ),
+    Mutation(
+        "a position that went back is noticed",
+        "runtime/serving.py",
+        "elif before < line.told.get(partition, -1):",
+        "elif False:",
+        INDEXING,
+        "",
+    ),
+    Mutation(
+        "a zombie stops",
+        "runtime/serving.py",
+        "if positions.get(p, -1) < ahead}",
+        "if False}",
+        INDEXING,
+        "",
+    ),
+    Mutation(
+        "what could not be sent is sent later",
+        "runtime/serving.py",
+        "line.put_back(taken, line.flying)",
+        "pass",
+        INDEXING,
+        "",
+    ),
+    Mutation(
+        "a later entry takes the place of one that could not be sent",
+        "runtime/serving.py",
+        "entries | self.waiting.get(partition, {})",
+        "self.waiting.get(partition, {}) | entries",
+        INDEXING,
+        "",
+    ),
+    Mutation(
+        "no more waits than there is room for",
+        "runtime/serving.py",
+        "if waiting > WAITING_MOST:",
+        "if False:",
+        INDEXING,
+        "",
+    ),
+    Mutation(
+        "what the rows do not tell is removed",
+        "runtime/refilling.py",
+        "if offset < marks.get(owner, -1)",
+        "if False",
+        INDEXING,
+        "",
+    ),
+    Mutation(
+        "rows that fell back remove nothing that is newer",
+        "runtime/serving.py",
+        "mark = min(mark, filled.offset)",
+        "pass",
+        INDEXING,
+        "",
+    ),
+    Mutation(
+        "another log's offsets are forgotten",
+        "runtime/serving.py",
+        "if before > offset and owned.fresh and partition not in line.told:",
+        "if False:",
+        INDEXING,
+        "",
+    ),
+    Mutation(
+        "only what is stored is told",
+        "runtime/owned.py",
+        "        if isinstance(result, Conflict):\n            raise Lost(result.watermark)\n",
+        "",
+        INDEXING,
+        "another_worker",
+    ),
+]
+LUA = [
+    Mutation(
+        "the script replaces entries of a lower offset only",
+        "runtime/redis/apply.lua",
+        "if not pair or offset > pair[OFFSET] then",
+        "if true then",
+        CONTRACT,
+        SCRIPTS,
+    ),
+    Mutation(
+        "a removed pair keeps its offset",
+        "runtime/redis/apply.lua",
+        "redis.call('ZADD', REMOVED, now + kept, video)",
+        "redis.call('HDEL', ENTRIES, video)\n    changed[video] = nil",
+        CONTRACT,
+        SCRIPTS,
+    ),
+    Mutation(
+        "a removed pair is forgotten one day",
+        "runtime/redis/apply.lua",
+        "if #forgotten > 0 then",
+        "if false then",
+        CONTRACT,
+        SCRIPTS,
+    ),
+    Mutation(
+        "a pair that came back is not forgotten (script)",
+        "runtime/redis/apply.lua",
+        "redis.call('ZREM', REMOVED, video)",
+        "redis.call('TYPE', REMOVED)",
+        CONTRACT,
+        SCRIPTS,
+    ),
+    Mutation(
+        "a pair leaves the list of its old class",
+        "runtime/redis/apply.lua",
+        "if kind ~= pair[KIND] then",
+        "if false then",
+        CONTRACT,
+        SCRIPTS,
+    ),
+    Mutation(
+        "counted impressions settle leases (script)",
+        "runtime/redis/apply.lua",
+        "settle(pair, impressions - pair[IMPRESSIONS])",
+        "",
+        CONTRACT,
+        SCRIPTS,
+    ),
+    Mutation(
+        "positions only rise (script)",
+        "runtime/redis/apply.lua",
+        "if not stored or offset > stored then",
+        "if true then",
+        CONTRACT,
+        SCRIPTS,
+    ),
+    Mutation(
+        "what is leased is not left (script)",
+        "runtime/redis/index.lua",
+        "pair[ALLOWANCE] - pair[IMPRESSIONS] - pair[LEASED]",
+        "pair[ALLOWANCE] - pair[IMPRESSIONS]",
+        OVERSHOOT,
+        "redis",
+    ),
+    Mutation(
+        "leases that nobody settles come back (script)",
+        "runtime/redis/index.lua",
+        "\ntake_back()\n",
+        "\n",
+        CONTRACT,
+        SCRIPTS,
+    ),
+    Mutation(
+        "what came back may be leased at once",
+        "runtime/redis/index.lua",
+        "if next(changed) then",
+        "if false then",
+        CONTRACT,
+        SCRIPTS,
+    ),
+    Mutation(
+        "the best of a class stay (script)",
+        "runtime/redis/index.lua",
+        "elseif over > 0 then",
+        "elseif false then",
+        CONTRACT,
+        SCRIPTS,
+    ),
+    Mutation(
+        "the earliest newcomers stay (script)",
+        "runtime/redis/index.lua",
+        "if over > 0 and key == FRESH then",
+        "if false then",
+        CONTRACT,
+        SCRIPTS,
+    ),
+    Mutation(
+        "only what is worth its price is shown",
+        "runtime/redis/index.lua",
+        "head.member and head.net >= 0 and",
+        "head.member and",
+        CONTRACT,
+        SCRIPTS,
+    ),
+    Mutation(
+        "so many of one video at most",
+        "runtime/redis/lease.lua",
+        "math.min(wanted, each - (taken[video] or 0))",
+        "wanted",
+        CONTRACT,
+        SCRIPTS,
+    ),
+    Mutation(
+        "a fraction of a fresh slot is kept for the next lease (script)",
+        "runtime/redis/lease.lua",
+        "string.format('%d', due % 1000000)",
+        "'0'",
+        CONTRACT,
+        SCRIPTS,
+    ),
+    Mutation(
+        "a share that nobody was owed is not saved up (script)",
+        "runtime/redis/lease.lua",
+        "string.format('%d', due % 1000000)",
+        "string.format('%d', due)",
+        CONTRACT,
+        SCRIPTS,
+    ),
+    Mutation(
+        "no key is made for a name that somebody invented",
+        "runtime/redis/lease.lua",
+        "if redis.call('EXISTS', AT) == 0 then",
+        "if false then",
+        CONTRACT,
+        SCRIPTS,
+    ),
+    Mutation(
+        "a lease that came back is not given back",
+        "runtime/redis/give_back.lua",
+        "if pair and until_s > now then",
+        "if pair then",
+        CONTRACT,
+        SCRIPTS,
+    ),
+    Mutation(
+        "what is given back is taken off its own lease (script)",
+        "runtime/redis/give_back.lua",
+        "if pair[at] == until_s then",
+        "if false then",
+        CONTRACT,
+        SCRIPTS,
+    ),
+    Mutation(
+        "only a later policy changes prices (script)",
+        "runtime/redis/prices.lua",
+        "if stored[1] then",
+        "if false then",
+        CONTRACT,
+        SCRIPTS,
+    ),
+    Mutation(
+        "a key that nobody knows decides between equals (script)",
+        "runtime/redis/apply.lua",
+        "redis.sha1hex(key .. video)",
+        "redis.sha1hex(video)",
+        CONTRACT,
+        SCRIPTS,
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a copy of the project in which anything may be changed."""
+    return copy_of_project(tmp_path_factory.mktemp("mutated"))
+
+
+@pytest.mark.parametrize(("tests", "select"), [(CONTRACT, MEMORY), (INDEXING, "")])
+def test_without_a_mutation_the_copy_is_green(copied: Path, tests: str, select: str) -> None:
+    assert passes(copied, tests, select, {})
+
+
+@pytest.mark.parametrize("mutation", PURE, ids=lambda mutation: mutation.rule)
+def test_a_rule_taken_out_turns_the_suite_red(copied: Path, mutation: Mutation) -> None:
+    assert turns_red(copied, mutation)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("tests", [CONTRACT, OVERSHOOT])
+def test_without_a_mutation_the_scripts_are_green(copied: Path, tests: str, redis_url: str) -> None:
+    select = SCRIPTS if tests == CONTRACT else "redis"
+    assert passes(copied, tests, select, {"STREAMS_TEST_REDIS": redis_url})
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("mutation", LUA, ids=lambda mutation: mutation.rule)
+def test_a_rule_taken_out_of_a_script_turns_the_suite_red(
+    copied: Path, mutation: Mutation, redis_url: str
+) -> None:
+    assert turns_red(copied, mutation, STREAMS_TEST_REDIS=redis_url)

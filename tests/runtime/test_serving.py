@@ -1,0 +1,527 @@
+"""What a worker folded comes to the serving index, also when the index or the worker failed."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+import pytest
+from kit.events import synthetic_log
+from kit.serving import CARS, FANS, entry
+from kit.twins import Life, World, counted
+
+from streams.core.partitioner import partition_of
+from streams.core.serving import Entry
+from streams.errors import Retry
+from streams.runtime import refilling, serving
+from streams.runtime.leases import Applied
+from streams.runtime.memory.serving import MemoryServingIndex
+from streams.runtime.metrics import Metrics
+from streams.runtime.refilling import Page
+from streams.runtime.serving import SWEEP_S, Indexing
+
+PARTITIONS = 2
+ZERO = [f"v{n}" for n in range(40) if partition_of(f"v{n}".encode(), PARTITIONS) == 0]
+ONE = [f"v{n}" for n in range(40) if partition_of(f"v{n}".encode(), PARTITIONS) == 1]
+
+
+class BrittleIndex(MemoryServingIndex):
+    """An index that notes its calls, and fails in the slices that are `down`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple[str, dict[int, int], list[Entry]]] = []
+        self.priced: list[str] = []
+        self.down: set[str] = set()
+
+    async def apply(
+        self, slice_id: str, partitions_at: Mapping[int, int], entries: Sequence[Entry]
+    ) -> Applied:
+        await asyncio.sleep(0)
+        if slice_id in self.down:
+            raise Retry("no answer")
+        self.calls.append((slice_id, dict(partitions_at), list(entries)))
+        return await super().apply(slice_id, partitions_at, entries)
+
+    async def set_prices(
+        self, slice_id: str, order: tuple[int, int], prices: Mapping[str, int]
+    ) -> bool:
+        self.priced.append(slice_id)
+        return await super().set_prices(slice_id, order, prices)
+
+
+class Desk:
+    """An index, rows, and one worker's `Indexing` between them, whose seconds pass by hand."""
+
+    def __init__(self, index: BrittleIndex | None = None, *, rows: bool = True) -> None:
+        self.index = index or BrittleIndex()
+        self.metrics = Metrics()
+        self.rows: dict[int, list[Page]] = {}
+        self.asked: list[tuple[int, str | None]] = []
+        self.unread = 0  # so many times the rows cannot be read
+        self.now = 1_000.0
+        self.indexing = Indexing(
+            self.index, self.metrics, self.rows_of if rows else None, lambda: self.now
+        )
+
+    async def rows_of(self, partition: int, slice_id: str | None) -> AsyncIterator[Page]:
+        self.asked.append((partition, slice_id))
+        for page in self.rows.get(partition, []):
+            if self.unread:
+                self.unread -= 1
+                raise Retry("no rows")
+            yield [one for one in page if slice_id in (None, one[0])]
+
+    async def turn(self, turns: int = 1, seconds: float = 1.0) -> None:
+        for _ in range(turns):
+            self.now += seconds
+            self.indexing.turn()
+            await self.indexing.settle()
+
+    def take(self, partition: int, offset: int, *entries: Entry, slice_id: str = CARS) -> None:
+        self.indexing.take(partition, offset, {slice_id: entries} if entries else {})
+
+    async def shown(self, slice_id: str = CARS) -> dict[str, int]:
+        return {one.video: one.net for one in await self.index.top(slice_id, 100)}
+
+    def value(self, name: str, **labels: str) -> float:
+        value = self.metrics.registry.get_sample_value(f"streams_index_{name}", labels)
+        assert value is not None
+        return value
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let what is tried again be tried at once."""
+    monkeypatch.setattr(refilling, "PAUSE_S", (0.0,))
+    monkeypatch.setattr(refilling, "SWEEP_PAUSE_S", 0.0)
+
+
+def warned(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING]
+
+
+# What is taken is sent
+
+
+async def test_a_slice_is_told_once_a_second_for_all_partitions(desk: Desk) -> None:
+    for partition in range(PARTITIONS):
+        desk.indexing.open(partition, PARTITIONS, 4)
+    desk.take(0, 8, entry(ZERO[0], 8, 1), entry(ZERO[1], 8, 5))
+    desk.take(0, 9, entry(ZERO[0], 9, 2))
+    desk.take(1, 6, entry(ONE[0], 6, 3))
+    desk.take(1, 7, entry(ONE[0], 7, 4), slice_id=FANS)
+    await desk.turn()
+    told = {(slice_id, at[0], at[1]): len(some) for slice_id, at, some in desk.index.calls}
+    assert told == {(CARS, 9, 7): 3, (FANS, 9, 7): 1}
+    assert await desk.shown() == {ZERO[1]: 5, ONE[0]: 3, ZERO[0]: 2}
+    assert desk.value("entries_total") == 4
+
+
+async def test_positions_are_told_also_when_nothing_was_folded(desk: Desk) -> None:
+    desk.indexing.open(0, PARTITIONS, 4)
+    desk.take(0, 8, entry(offset=8))
+    await desk.turn(2)
+    assert [(at, len(some)) for _, at, some in desk.index.calls] == [({0: 8}, 1), ({0: 8}, 0)]
+
+
+async def test_a_partition_that_nothing_was_counted_of_has_no_position(desk: Desk) -> None:
+    desk.indexing.open(0, PARTITIONS, -1)
+    desk.indexing.open(1, PARTITIONS, 5)
+    desk.take(1, 6, entry(offset=6))
+    await desk.turn()
+    assert desk.index.calls == [(CARS, {1: 6}, [entry(offset=6)])]
+
+
+async def test_what_was_taken_is_sent_after_its_partition_left(desk: Desk) -> None:
+    desk.indexing.open(0, PARTITIONS, 4)
+    desk.take(0, 8, entry(offset=8))
+    desk.indexing.release(0)
+    desk.take(0, 9, entry("v2", offset=9))  # a flush that was under way
+    await desk.indexing.stop()
+    assert desk.index.calls == [(CARS, {}, [entry(offset=8), entry("v2", offset=9)])]
+
+
+# An index that does not answer
+
+
+async def test_an_index_that_does_not_answer_falls_behind_and_catches_up(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk.indexing.open(0, PARTITIONS, 4)
+    desk.index.down = {CARS, FANS}
+    desk.take(0, 8, entry("v1", 8, 1), entry("v2", 8, 1))
+    desk.take(0, 8, entry("v1", 8, 1), slice_id=FANS)
+    await desk.turn(3)
+    desk.take(0, 9, entry("v1", 9, 2))
+    await desk.turn(20)
+    assert desk.value("age_seconds") == pytest.approx(23)
+    desk.index.down = set()
+    await desk.turn(5)
+    assert await desk.shown() == {"v1": 2, "v2": 1}
+    assert await desk.shown(FANS) == {"v1": 1}
+    assert desk.value("age_seconds") == 0
+    behind, again = warned(caplog)
+    assert behind.startswith("the serving index falls behind")
+    assert again == "the serving index has caught up"
+
+
+async def test_a_slice_that_does_not_answer_keeps_no_other_one_waiting(desk: Desk) -> None:
+    desk.indexing.open(0, PARTITIONS, 4)
+    hanging = asyncio.Event()
+    apply = desk.index.apply
+
+    async def hang(slice_id: str, *rest: Any) -> Applied:
+        if slice_id == FANS:
+            await hanging.wait()
+        return await apply(slice_id, *rest)
+
+    desk.index.apply = hang  # type: ignore[method-assign]
+    desk.take(0, 8, entry(offset=8), slice_id=FANS)
+    desk.indexing.turn()
+    desk.take(0, 9, entry(offset=9))
+    for _ in range(3):
+        desk.now += 1
+        desk.indexing.turn()
+        for _ in range(20):
+            await asyncio.sleep(0)
+    assert await desk.shown() == {"v1": 350_000}
+    assert desk.value("age_seconds") == 3
+    hanging.set()
+    await desk.indexing.settle()
+    assert await desk.shown(FANS) == {"v1": 350_000}
+
+
+async def test_a_mistake_of_ours_stops_no_counting_and_is_tried_again(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk.indexing.open(0, PARTITIONS, 4)
+    desk.take(0, 8, Entry("v1", 8, 5, allowance="sixty"))  # type: ignore[arg-type]
+    await desk.turn(3)
+    desk.take(0, 9, entry(offset=9))
+    await desk.turn(9)
+    assert await desk.shown() == {"v1": 350_000}
+    assert len(warned(caplog)) == 2
+
+
+async def test_more_than_there_is_room_for_is_filled_from_the_rows(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "WAITING_MOST", 3)
+    desk.indexing.open(0, PARTITIONS, 4)
+    await desk.turn()
+    desk.index.down = {CARS}
+    desk.take(0, 8, *(entry(video, 8, 1) for video in ZERO[:5]))
+    desk.rows[0] = [[(FANS, entry(video, 8, 1)) for video in ZERO[:5]]]
+    await desk.turn(2)
+    desk.index.down = set()
+    await desk.turn(8)
+    assert len(await desk.shown(FANS)) == 5
+    assert await desk.shown() == {}
+
+
+# Filled from the rows
+
+
+async def test_a_partition_is_told_whole_when_it_is_opened(desk: Desk) -> None:
+    desk.rows[0] = [[(CARS, entry(ZERO[0], 7, 9))], [(CARS, entry(ZERO[1], 7)), (FANS, entry())]]
+    desk.indexing.open(0, PARTITIONS, 7)
+    desk.indexing.turn()
+    assert desk.value("refill_left") == 1
+    await desk.indexing.settle()
+    await desk.turn()
+    assert desk.asked == [(0, None)]
+    assert [some[0].video for _, _, some in desk.index.calls if some] == [ZERO[0], ZERO[1], "v1"]
+    assert await desk.index.positions(CARS) == await desk.index.positions(FANS) == {0: 7}
+    assert desk.value("refill_left") == 0
+    assert desk.value("refills_total", cause="opened") == 1
+
+
+async def test_what_the_rows_do_not_tell_leaves_the_index(desk: Desk) -> None:
+    """A takedown was stored, and its worker died before it told the index."""
+    gone, kept, later = ZERO[:3]
+    others = [entry(video, 3) for video in ONE[:2]]
+    await desk.index.apply(CARS, {0: 5}, [entry(gone, 5), entry(kept, 5), *others])
+    desk.rows[0] = [[(CARS, entry(kept, 6))]]
+    desk.indexing.open(0, PARTITIONS, 6)
+    desk.take(0, 9, entry(later, 9))
+    await desk.turn(3)
+    assert set(await desk.shown()) == {kept, later, *ONE[:2]}
+
+
+async def test_rows_that_are_older_than_what_was_taken_remove_only_what_is_older_still(
+    desk: Desk,
+) -> None:
+    """The counters fell back to a replica behind, and nobody noticed yet."""
+    await desk.index.apply(CARS, {0: 9}, [entry(ZERO[0], 3), entry(ZERO[1], 8)])
+    desk.rows[0] = [[(CARS, entry(ZERO[2], 6))], [(CARS, entry(ZERO[3], 7))]]
+    desk.indexing.open(0, PARTITIONS, 9)
+    await desk.turn(3)
+    assert set(await desk.shown()) == set(ZERO[1:4])
+
+
+async def test_without_rows_nothing_is_filled_and_nothing_removed() -> None:
+    desk = Desk(rows=False)
+    await desk.index.apply(CARS, {0: 5}, [entry(ZERO[0], 5)])
+    desk.indexing.open(0, PARTITIONS, 6)
+    desk.take(0, 9, entry(ZERO[1], 9))
+    await desk.turn(3)
+    assert set(await desk.shown()) == set(ZERO[:2])
+    assert desk.value("refill_left") == 0
+
+
+async def test_rows_that_do_not_come_are_asked_for_again(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk.rows[0] = [[(CARS, entry(ZERO[0], 7))], [(CARS, entry(ZERO[1], 7))]]
+    desk.unread = 3
+    desk.indexing.open(0, PARTITIONS, 7)
+    await desk.turn()
+    assert set(await desk.shown()) == set(ZERO[:2])
+    assert [line for line in warned(caplog) if "do not come" in line] == [
+        "partition 0: its rows do not come: no rows"
+    ]
+
+
+async def test_a_filling_waits_for_an_index_that_does_not_answer(desk: Desk) -> None:
+    desk.rows[0] = [[(CARS, entry(ZERO[0], 7))]]
+    desk.index.down = {CARS}
+    desk.indexing.open(0, PARTITIONS, 7)
+    desk.indexing.turn()
+    for _ in range(50):
+        await asyncio.sleep(0)
+    desk.index.down = set()
+    await desk.turn()
+    assert set(await desk.shown()) == {ZERO[0]}
+
+
+async def test_a_released_partition_is_filled_no_more(desk: Desk) -> None:
+    desk.rows[0] = [[(CARS, entry(ZERO[0], 7))]]
+    desk.indexing.open(0, PARTITIONS, 7)
+    desk.indexing.turn()
+    desk.indexing.release(0)
+    await desk.turn()
+    assert await desk.shown() == {}
+
+
+async def opened(desk: Desk) -> None:
+    """Open two partitions, each with a video in each of two slices."""
+    for partition, video in ((0, ZERO[0]), (1, ONE[0])):
+        desk.rows[partition] = [[(name, entry(video, 7))] for name in (CARS, FANS)]
+        desk.indexing.open(partition, PARTITIONS, 7)
+    await desk.turn(3)
+    desk.asked.clear()
+
+
+async def test_an_emptied_index_is_full_again_within_seconds(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    await opened(desk)
+    for slice_id in (CARS, FANS):
+        await desk.index.clear(slice_id)
+    await desk.turn(2)
+    assert sorted(desk.asked) == [(0, None), (1, None)]
+    for slice_id in (CARS, FANS):
+        assert set(await desk.shown(slice_id)) == {ZERO[0], ONE[0]}
+    assert desk.value("refills_total", cause="lost") == 2
+    await desk.turn(3)
+    assert len(desk.asked) == 2
+    assert any("the serving index lost" in line for line in warned(caplog))
+
+
+async def test_a_slice_that_fell_back_is_filled_alone(desk: Desk) -> None:
+    await opened(desk)
+    desk.take(0, 9)
+    await desk.turn()
+    before = desk.index._slices[CARS]
+    before.at[0] = 7  # a replica that was behind took over
+    await desk.turn(2)
+    assert desk.asked == [(0, CARS)]
+    assert await desk.index.positions(CARS) == {0: 9, 1: 7}
+
+
+async def test_a_removal_that_the_index_lost_is_made_again(desk: Desk) -> None:
+    await opened(desk)
+    copy = entry(ZERO[0], 7)
+    desk.rows[0] = [[(FANS, copy)]]
+    desk.take(0, 9, entry(ZERO[0], 9, None))
+    await desk.turn()
+    assert set(await desk.shown()) == {ONE[0]}
+    await desk.index.clear(CARS)
+    await desk.index.apply(CARS, {0: 7, 1: 7}, [copy, entry(ONE[0], 7)])  # the replica's state
+    await desk.turn(3)
+    assert set(await desk.shown()) == {ONE[0]}
+
+
+async def test_a_filling_begins_anew_when_the_index_loses_what_it_was_told(desk: Desk) -> None:
+    await opened(desk)
+    going = asyncio.Event()
+    rows_of = desk.rows_of
+
+    async def slow(partition: int, slice_id: str | None) -> AsyncIterator[Page]:
+        async for page in rows_of(partition, slice_id):
+            yield page
+            await going.wait()
+
+    desk.indexing._refilling._rows_of = slow  # type: ignore[union-attr,misc]
+    desk.indexing.fill()
+    desk.indexing.turn()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    await desk.index.clear(CARS)
+    for _ in range(3):
+        desk.now += 1
+        desk.indexing.turn()
+        for _ in range(20):
+            await asyncio.sleep(0)
+    going.set()
+    await desk.turn(2)
+    assert set(await desk.shown()) == {ZERO[0], ONE[0]}
+
+
+async def test_the_slow_sweep_tells_everything_again(desk: Desk) -> None:
+    await opened(desk)
+    desk.index._slices[CARS].ranked["0"].put(desk.index._slices[CARS].pairs[ZERO[0]].member, None)
+    desk.now += SWEEP_S - 10
+    await desk.turn()
+    assert desk.asked == []
+    await desk.turn(12)
+    assert sorted(desk.asked) == [(0, None), (1, None)]
+    assert set(await desk.shown()) == {ZERO[0], ONE[0]}
+    assert desk.value("refills_total", cause="sweep") == 2
+
+
+# Zombies, other lives, other logs
+
+
+async def test_a_zombie_stops_and_its_entries_change_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    zombie = Desk()
+    owner = Desk(zombie.index)
+    for desk in (zombie, owner):
+        desk.indexing.open(0, PARTITIONS, 7)
+        await desk.turn()
+    zombie.take(0, 8, entry(ZERO[0], 8), entry(ZERO[1], 8))
+    owner.take(0, 20, entry(ZERO[0], 20, None))
+    await owner.turn()
+    await zombie.turn()  # it learns it from this call, whose entries are older
+    zombie.take(0, 9, entry(ZERO[2], 9))
+    await zombie.turn(3)
+    assert set(await owner.shown()) == {ZERO[1]}
+    assert await owner.index.positions(CARS) == {0: 20}
+    assert len([line for line in warned(caplog) if "was told up to" in line]) == 1
+    await owner.turn(2)
+    assert owner.value("refills_total", cause="opened") == 1, "the owner lost nothing"
+
+
+async def test_an_owner_whose_counters_fell_back_goes_on_when_it_is_as_far(desk: Desk) -> None:
+    desk.indexing.open(0, PARTITIONS, 7)
+    desk.take(0, 20, entry(ZERO[0], 20, 5))
+    await desk.turn()
+    desk.indexing.open(0, PARTITIONS, 7)
+    desk.take(0, 15, entry(ZERO[0], 15, 4))
+    await desk.turn()
+    desk.take(0, 18, entry(ZERO[1], 18, 3))
+    await desk.turn()
+    assert await desk.shown() == {ZERO[0]: 5}
+    desk.take(0, 21, entry(ZERO[2], 21, 2))
+    await desk.turn()
+    assert await desk.shown() == {ZERO[0]: 5, ZERO[1]: 3, ZERO[2]: 2}
+
+
+async def test_a_log_that_was_made_again_does_not_wait_for_the_old_offsets(desk: Desk) -> None:
+    await desk.index.apply(CARS, {0: 1_000, 1: 7}, [entry(ZERO[0], 1_000), entry(ONE[0], 7)])
+    desk.rows = {0: [], 1: [[(CARS, entry(ONE[0], 7))]]}
+    desk.indexing.open(0, PARTITIONS, -1)
+    desk.indexing.open(1, PARTITIONS, 7)
+    desk.take(0, 3, entry(ZERO[1], 3))
+    desk.rows[0] = [[(CARS, entry(ZERO[1], 3))]]
+    await desk.turn(4)
+    assert set(await desk.shown()) == {ZERO[1], ONE[0]}
+    assert await desk.index.positions(CARS) == {0: 3, 1: 7}
+
+
+# Prices
+
+
+async def test_prices_are_told_once_and_again_to_an_index_that_lost_them(desk: Desk) -> None:
+    desk.indexing.open(0, PARTITIONS, 7)
+    desk.take(0, 8, entry(offset=8))
+    desk.indexing.price((1, 2), {CARS: {"0": 50_000}})
+    await desk.turn(3)
+    assert await desk.shown() == {"v1": 300_000}
+    assert desk.index.priced == [CARS]
+    desk.indexing.price((1, 1), {CARS: {"0": 9}})
+    await desk.turn()
+    assert desk.index.priced == [CARS]
+    desk.rows[0] = [[(CARS, entry(offset=8))]]
+    await desk.index.clear(CARS)
+    await desk.turn(3)
+    assert await desk.shown() == {"v1": 300_000}
+    desk.indexing.price((2, 0), {CARS: {"0": 350_000}, FANS: {"0": 1}})
+    await desk.turn()
+    assert await desk.shown() == {"v1": 0}
+
+
+# In a worker
+
+
+class NotedIndexing(Indexing):
+    """Notes what a worker tells."""
+
+    def __init__(self) -> None:
+        super().__init__(BrittleIndex(), Metrics())
+        self.opened: list[tuple[int, int, int]] = []
+        self.taken: list[tuple[int, int]] = []
+        self.released: list[int] = []
+
+    def open(self, partition: int, partitions: int, watermark: int) -> None:
+        self.opened.append((partition, partitions, watermark))
+        super().open(partition, partitions, watermark)
+
+    def take(self, partition: int, offset: int, entries: Mapping[str, Sequence[Entry]]) -> None:
+        self.taken.append((partition, offset))
+        super().take(partition, offset, entries)
+
+    def release(self, partition: int) -> None:
+        self.released.append(partition)
+        super().release(partition)
+
+
+LOG_OF_ALL = synthetic_log(seed=11, videos=8, events=420)
+
+
+async def test_a_worker_tells_of_what_is_stored_as_soon_as_it_is() -> None:
+    world, indexing = World(), NotedIndexing()
+    world.put(LOG_OF_ALL[:100])
+    life = await Life(world, batch=30, indexing=indexing).start()
+    await life.until(world.caught_up)
+    await life.stop()
+    assert indexing.opened == [(0, 1, -1)]
+    offsets = [offset for _, offset in indexing.taken]
+    assert offsets == sorted(set(offsets))
+    assert offsets[-1] == world.watermark()
+    assert indexing.released[-1] == 0
+
+
+async def test_what_another_worker_stored_first_is_not_told() -> None:
+    world, indexing = World(), NotedIndexing()
+    world.put(LOG_OF_ALL[:50])
+    life = await Life(world, indexing=indexing).start()
+    await life.until(world.caught_up)
+    await counted(elsewhere := World(), group="others")
+    elsewhere.put(LOG_OF_ALL[:100])
+    await counted(elsewhere, group="others")
+    first, theirs = world.watermark(), elsewhere.watermark()
+    world.store.partitions[0] = elsewhere.store.partitions[0]
+    world.put(LOG_OF_ALL[50:110])
+    await life.until(world.caught_up)
+    await life.stop()
+    assert [opened[2] for opened in indexing.opened] == [-1, theirs]
+    assert [offset for _, offset in indexing.taken if offset > first] == [world.watermark()]
