@@ -107,7 +107,7 @@ RULES = [
         "            row.weighed = None\n",
         "            pass\n",
         DISTRIBUTION,
-        "next_judgement_on",
+        "weighed_anew_after",
     ),
     # what is open
     Mutation(
