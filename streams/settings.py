@@ -24,11 +24,13 @@ DEAD_LETTER_SUFFIX: Final = ".dlq"
 SHIPPED: Final = Path(__file__).with_name("config")
 """The configuration that comes with the program; in a checkout a link to its `config/`."""
 SECRET_CHARACTERS: Final = 16
-"""The fewest that a signing secret may have."""
+"""The fewest that a signing secret of 0.1.0 may have."""
+SIGNING_KEY_FILE: Final = "STREAMS_SIGNING_KEY_FILE"
+"""Names the file of the private key: for the control plane and for people who sign."""
 
 
 class Secret:
-    """Bytes that sign control records and never show themselves."""
+    """Bytes that signed control records in 0.1.0 and never show themselves."""
 
     __slots__ = ("reveal",)
 
@@ -112,6 +114,7 @@ VARIABLES: Final = frozenset(
         "STREAMS_CONFIG",
         "STREAMS_SECRET",
         "STREAMS_SECRET_FILE",
+        SIGNING_KEY_FILE,
         "STREAMS_REDIS_PASSWORD_FILE",
         *(f"STREAMS_{key.upper()}" for key in _TYPES),
     }
@@ -203,20 +206,10 @@ def _address(kind: type, value: Any) -> RedisAddress:
     return RedisAddress(value)
 
 
-def load_secret(environment: Mapping[str, str] = os.environ) -> Secret:
-    """Return the secret that signs control records; `Misconfigured` without a long enough one."""
-    secret = given_secret(environment)
-    if secret is None:
-        raise Misconfigured(
-            "STREAMS_SECRET is not set: set it, or STREAMS_SECRET_FILE, to the same random text of "
-            f"at least {SECRET_CHARACTERS} characters for every worker and control plane"
-        )
-    return secret
-
-
 def given_secret(environment: Mapping[str, str] = os.environ) -> Secret | None:
     """Return the secret of STREAMS_SECRET, or of the file in STREAMS_SECRET_FILE; None without.
 
+    Control records that 0.1.0 signed with it count below an `upgrade` record.
     `Misconfigured` if it is too short, cannot be read, or both are set.
     """
     text = environment.get("STREAMS_SECRET")
@@ -227,22 +220,38 @@ def given_secret(environment: Mapping[str, str] = os.environ) -> Secret | None:
     if secret and len(secret.reveal) < SECRET_CHARACTERS:
         raise Misconfigured(
             f"{'STREAMS_SECRET_FILE' if kept else 'STREAMS_SECRET'} holds a text shorter than "
-            f"{SECRET_CHARACTERS} characters: use a longer random one, the same everywhere"
+            f"{SECRET_CHARACTERS} characters: give the one that 0.1.0 signed with"
         )
     return secret or None
 
 
+def exposed_key_file(environment: Mapping[str, str] = os.environ) -> list[str]:
+    """Return a line if others than its owner may read the private key's file, [] if not."""
+    path = environment.get(SIGNING_KEY_FILE)
+    if not path:
+        return []
+    try:
+        mode = Path(path).stat().st_mode
+    except OSError:
+        return []  # whoever needs it says so
+    if not mode & 0o077:
+        return []
+    return [f"{path} can be read by others than its owner: run `chmod 600 {path}`"]
+
+
 def environment_of(
-    settings: Settings, secret: Secret, environment: Mapping[str, str] = os.environ
+    settings: Settings, environment: Mapping[str, str] = os.environ
 ) -> dict[str, str]:
-    """Return the environment in which another process of ours has exactly these settings."""
+    """Return the environment in which another process of ours has exactly these settings.
+
+    Secrets and keys are left out, but for the password of Redis.
+    """
     theirs = {name: text for name, text in environment.items() if name not in VARIABLES}
     ours = {
         f"STREAMS_{key.upper()}": str(value)
         for key, value in msgspec.structs.asdict(settings).items()
     }
-    secrets = {"STREAMS_REDIS": settings.redis.reveal, "STREAMS_SECRET": secret.reveal.decode()}
-    return theirs | ours | secrets
+    return theirs | ours | {"STREAMS_REDIS": settings.redis.reveal}
 
 
 def unknown_variables(environment: Mapping[str, str] = os.environ) -> list[str]:
@@ -316,6 +325,7 @@ def _number(key: str, text: str) -> int | str:
 __all__ = [
     "DEAD_LETTER_SUFFIX",
     "SHIPPED",
+    "SIGNING_KEY_FILE",
     "TOPICS",
     "VARIABLES",
     "Origin",
@@ -325,8 +335,8 @@ __all__ = [
     "Written",
     "default_folder",
     "environment_of",
+    "exposed_key_file",
     "given_secret",
-    "load_secret",
     "load_settings",
     "read_toml",
     "settings_of",

@@ -73,10 +73,17 @@ def test_no_port_is_open_beyond_this_machine(compose: dict[str, Any]) -> None:
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
 
 
-def test_the_signing_secret_must_be_given(compose: dict[str, Any]) -> None:
-    for name in ("topics", "worker"):
-        secret = compose["services"][name]["environment"]["STREAMS_SECRET"]
-        assert secret.startswith("${STREAMS_SECRET:?")
+def test_the_private_key_is_made_once_in_a_volume_of_its_own(compose: dict[str, Any]) -> None:
+    services = compose["services"]
+    new, file, once = services["keys"]["command"][1:]
+    assert (new, once) == ("new", "--if-missing")
+    folder = str(Path(file).parent)
+    for name in ("keys", "topics", "worker"):
+        assert services[name]["environment"]["STREAMS_SIGNING_KEY_FILE"] == file
+        assert f"keys:{folder}" in services[name]["volumes"]
+    dockerfile = (ROOT / "config/Dockerfile").read_text("utf-8")
+    assert f"install -d -o streams -m 700 {folder}" in dockerfile
+    assert "STREAMS_SECRET" not in (ROOT / "docker-compose.yml").read_text("utf-8")
 
 
 def test_the_image_is_built_from_files_that_exist_and_does_not_run_as_root(

@@ -27,7 +27,7 @@ EVENT = (
 
 def run(*command: object, folder: Path = ROOT, **settings: object) -> str:
     """Run a command to its good end, with no STREAMS_ variable but those given."""
-    ours = environment({"config": "", "secret": ""} | settings)
+    ours = environment({"config": "", "signing_key_file": ""} | settings)
     done = subprocess.run(
         [str(word) for word in command],
         cwd=folder,

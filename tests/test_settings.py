@@ -11,11 +11,9 @@ from streams.settings import (
     SHIPPED,
     VARIABLES,
     RedisAddress,
-    Secret,
     default_folder,
     environment_of,
     given_secret,
-    load_secret,
     load_settings,
     shown,
     unknown_variables,
@@ -166,33 +164,39 @@ def test_two_passwords_are_one_too_many(password_file: str, tmp_path: Path) -> N
     assert "which is empty" in complaint(redis_password_file=str(tmp_path / "empty"))
 
 
-def test_the_secret_comes_from_a_variable_or_a_file_and_not_from_both(tmp_path: Path) -> None:
+def test_the_secret_of_old_comes_from_a_variable_or_a_file_and_not_from_both(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "secret"
     path.write_text(f"{SECRET}\n", "utf-8")
-    assert load_secret({"STREAMS_SECRET_FILE": str(path)}).reveal == SECRET.encode()
-    assert load_secret({"STREAMS_SECRET": SECRET}).reveal == SECRET.encode()
+    for environment in ({"STREAMS_SECRET_FILE": str(path)}, {"STREAMS_SECRET": SECRET}):
+        given = given_secret(environment)
+        assert given is not None
+        assert given.reveal == SECRET.encode()
     with pytest.raises(Misconfigured, match="STREAMS_SECRET_FILE and STREAMS_SECRET are both set"):
-        load_secret({"STREAMS_SECRET": SECRET, "STREAMS_SECRET_FILE": str(path)})
+        given_secret({"STREAMS_SECRET": SECRET, "STREAMS_SECRET_FILE": str(path)})
     path.write_text("short", "utf-8")
     with pytest.raises(Misconfigured, match="STREAMS_SECRET_FILE holds a text shorter than 16"):
-        load_secret({"STREAMS_SECRET_FILE": str(path)})
-    with pytest.raises(Misconfigured, match="STREAMS_SECRET is not set"):
-        load_secret({"STREAMS_SECRET": ""})
+        given_secret({"STREAMS_SECRET_FILE": str(path)})
+    assert given_secret({"STREAMS_SECRET": ""}) is None
     assert given_secret({}) is None
 
 
-def test_another_process_gets_exactly_these_settings(mine: Path, password_file: str) -> None:
+def test_another_process_gets_exactly_these_settings_and_no_keys(
+    mine: Path, password_file: str
+) -> None:
     environment = {
         "STREAMS_REDIS": "redis://h/1",
         "STREAMS_REDIS_PASSWORD_FILE": password_file,
-        "STREAMS_SECRET_FILE": "/nowhere",
+        "STREAMS_SECRET": SECRET,
+        "STREAMS_SIGNING_KEY_FILE": "/nowhere",
         "PATH": "/bin",
     }
     settings = load_settings(mine, {"topic_prefix": "a."}, environment)
-    child = environment_of(settings, Secret(SECRET), environment)
+    child = environment_of(settings, environment)
     assert child["PATH"] == "/bin"
     assert load_settings(CONFIG, {}, child) == settings
-    assert load_secret(child).reveal == SECRET.encode()
+    assert not {"STREAMS_SECRET", "STREAMS_SIGNING_KEY_FILE"} & child.keys()
 
 
 def test_a_misspelt_variable_is_named_with_the_right_one() -> None:

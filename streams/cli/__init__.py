@@ -14,7 +14,7 @@ from typing import Any, Final
 import click
 
 from streams.errors import Halt, Misconfigured, StreamsError, Unreachable
-from streams.settings import unknown_variables
+from streams.settings import exposed_key_file, unknown_variables
 
 VERBS: Final[dict[str, str]] = {
     "demo": "streams.cli.demo:demo",
@@ -22,6 +22,7 @@ VERBS: Final[dict[str, str]] = {
     "config": "streams.cli.config:config",
     "worker": "streams.cli.worker:worker",
     "publish": "streams.cli.publish:publish",
+    "keys": "streams.cli.keys:keys",
     "topics": "streams.cli.topics:topics",
     "events": "streams.cli.events:events",
     "decisions": "streams.cli.decisions:decisions",
@@ -63,12 +64,12 @@ class Verbs(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a verb, after a word on variables that look misspelt.
+        """Run a verb, after a word on variables that look misspelt and on an exposed key.
 
         A reader of its output that has left (`| head`) ends it in peace: here and not in `main`,
         because click makes an exit code 1 of a closed pipe before.
         """
-        for line in unknown_variables():
+        for line in (*unknown_variables(), *exposed_key_file()):
             click.echo(f"streams: {line}", err=True)
         try:
             done = super().invoke(ctx)

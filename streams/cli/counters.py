@@ -6,13 +6,14 @@ import msgspec
 from streams.cli import ConditionNotMet, Interrupted
 from streams.cli.options import connection_options, emit, emit_object, output_option
 from streams.cli.progress import Meter
-from streams.cli.wiring import reading, run, storing
+from streams.cli.wiring import made_installation, reading, run, storing
 from streams.ops.rebuild import RebuildPlan, drop_counters, plan_rebuild, restart_partition
 from streams.ops.verify import Verification, Verifier, log_size, verify
+from streams.runtime.codec import spelling_of
 from streams.runtime.kafka import KafkaCluster
 from streams.runtime.namespace import namespace_of
 from streams.runtime.redis import RedisDossiers
-from streams.settings import Settings, load_secret
+from streams.settings import Settings
 
 CONNECTIONS = ("brokers", "redis", "group", "topic_prefix")
 
@@ -73,10 +74,10 @@ def rebuild(settings: Settings, partition: int | None, yes: bool) -> None:
 
 
 async def _verify(settings: Settings) -> Verification:
-    secret = load_secret()
+    installation = await made_installation(settings)
     identity = await KafkaCluster(settings.brokers).identity(settings.topic("interactions"))
-    namespace = namespace_of(identity, settings, secret)
-    verifier = Verifier(settings, secret.reveal)
+    namespace = namespace_of(identity, settings, installation.id)
+    verifier = Verifier(settings, installation, spelling_of(settings))
     async with reading(settings.brokers) as reader, storing(settings.redis) as store:
         await store.check()
         with Meter("verifying", await log_size(reader, identity)) as meter:
@@ -89,7 +90,7 @@ async def _restart(settings: Settings, partition: int, yes: bool) -> None:
     if not yes:
         click.echo("nothing was done; add --yes to do it")
         return
-    namespace = namespace_of(identity, settings, load_secret())
+    namespace = namespace_of(identity, settings, (await made_installation(settings)).id)
     async with storing(settings.redis) as store:
         keys = await restart_partition(store, partition, identity.partitions, namespace)
     click.echo(f"dropped {keys} keys; start the workers, they count it from the log's beginning")

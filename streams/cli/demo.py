@@ -62,8 +62,7 @@ def demo(
     know. While it runs, other commands can look in: give them the addresses that it shows.
     Ctrl-C ends it; then every counter is compared with a second count of the log: exit code 3 if
     one differs. Nothing is kept. The broker in memory holds about fifteen minutes at the default
-    rate; of a longer run the counters are not compared. To record it and replay it elsewhere, set
-    STREAMS_SECRET: control records are signed with it.
+    rate; of a longer run the counters are not compared.
     """
     click.echo("streams: a broker, a Redis, a worker and a crowd of viewers start here", err=True)
     module = importlib.import_module("streams.cli.demo_show")

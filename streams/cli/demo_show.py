@@ -2,7 +2,6 @@
 
 import json
 import logging
-import secrets
 from collections import deque
 from dataclasses import replace
 from typing import Any, Final
@@ -22,8 +21,10 @@ from streams.lab.demo.run import Play, perform
 from streams.lab.demo.screen import line, screen
 from streams.lab.demo.summary import summary
 from streams.ops.topics import wanted_topics
+from streams.runtime.key_files import given_signing_key
 from streams.runtime.logs import set_up_logs
-from streams.settings import RedisAddress, Secret, given_secret, load_settings
+from streams.runtime.signing import SigningKey
+from streams.settings import RedisAddress, load_settings
 
 REFRESH_S: Final = 0.25
 LINE_S: Final = 10.0
@@ -41,9 +42,7 @@ def show_demo(options: DemoOptions) -> None:
             settings, brokers=broker.bootstrap, redis=RedisAddress(redis.url)
         )
         machine = drivers(settings)
-        play = Play(
-            machine, settings, options.config, options.seconds, options.seed, _secret(), _tell
-        )
+        play = Play(machine, settings, options.config, options.seconds, options.seed, _key(), _tell)
         report = run(_perform(play, options.rate, _Screen(console, notes)))
     notes.write()
     if options.output == "json":
@@ -60,9 +59,9 @@ async def _perform(play: Play, rate: int, screen: "_Screen") -> dict[str, Any]:
         return await perform(play, rate, screen.show)
 
 
-def _secret() -> Secret:
-    """Return the secret of the environment; without one a random one, which dies with the demo."""
-    return given_secret() or Secret(secrets.token_hex())
+def _key() -> SigningKey:
+    """Return the key that the environment names, else a new one, which dies with the demo."""
+    return given_signing_key() or SigningKey.fresh()
 
 
 def _judge(report: dict[str, Any], play: Play) -> None:

@@ -1,28 +1,25 @@
 """`streams doctor`: whether everything is there that a worker needs."""
 
+from functools import partial
 from pathlib import Path
 
 import click
 
 from streams.cli.live import example
 from streams.cli.options import config_option, emit, output_option
-from streams.cli.wiring import run, storing
+from streams.cli.wiring import found_installation, run, storing
 from streams.control.configuration import file_problems
-from streams.errors import Halt, StreamsError
+from streams.errors import Halt
 from streams.ops.checks import (
     Check,
-    attempt,
-    check_counters,
-    check_kafka,
+    check_connections,
     check_python,
-    check_store,
+    check_secret,
     conclude,
     failed,
 )
 from streams.runtime.kafka import KafkaCluster
-from streams.runtime.namespace import namespace_of
-from streams.runtime.ports import Cluster, Store
-from streams.settings import Settings, load_secret, load_settings
+from streams.settings import Settings, load_settings
 
 
 @click.command(short_help="Check settings and connections.")
@@ -37,13 +34,13 @@ from streams.settings import Settings, load_secret, load_settings
 def doctor(
     config: Path, brokers: str | None, redis: str | None, topic_prefix: str | None, output: str
 ) -> None:
-    """Check settings, secret, Kafka and Redis; each line says what to do.
+    """Check settings, keys, Kafka and Redis; each line says what to do.
 
     Ends with 0 if nothing failed (warnings may stand), 4 if Kafka or Redis does not answer, else
     1. Changes nothing.
     """
     overrides = {"brokers": brokers, "redis": redis, "topic_prefix": topic_prefix}
-    checks = [check_python(), *_check_files(config), attempt("secret", load_secret, "is set")]
+    checks = [check_python(), *_check_files(config), *check_secret()]
     try:
         settings = load_settings(config, overrides)
     except Halt as error:
@@ -63,23 +60,6 @@ def _check_files(config: Path) -> list[Check]:
 
 
 async def _check_connections(settings: Settings) -> list[Check]:
-    cluster = KafkaCluster(settings.brokers)
     async with storing(settings.redis) as store:
-        checks = [*await check_kafka(cluster, settings), *await check_store(store)]
-        if all(check.status in {"ok", "warn"} for check in checks):
-            checks += await _check_counters(cluster, store, settings)
-        return checks
-
-
-async def _check_counters(cluster: Cluster, store: Store, settings: Settings) -> list[Check]:
-    """Compare the counters with log and secret, once topics and Redis are well."""
-    try:
-        secret = load_secret()
-    except Halt:
-        return []  # a line of its own says so
-    try:
-        identity = await cluster.identity(settings.topic("interactions"))
-        namespace = namespace_of(identity, settings, secret)
-        return [await check_counters(store, namespace, identity.partitions)]
-    except StreamsError as error:
-        return [failed("counters", error)]
+        find = partial(found_installation, settings)
+        return await check_connections(KafkaCluster(settings.brokers), store, settings, find)

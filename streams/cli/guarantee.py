@@ -5,11 +5,9 @@ import click
 from streams.cli import ConditionNotMet
 from streams.cli.options import connection_options, emit, emit_object, output_option
 from streams.cli.when import now_ms
-from streams.cli.wiring import run, storing
+from streams.cli.wiring import namespace, run, storing
 from streams.ops.guarantee import GuaranteeReport, report_guarantee
-from streams.runtime.kafka import KafkaCluster
-from streams.runtime.namespace import namespace_of
-from streams.settings import Settings, load_secret
+from streams.settings import Settings
 
 
 @click.command(short_help="List videos that missed their first audience.")
@@ -35,8 +33,6 @@ def guarantee(settings: Settings, output: str) -> None:
 
 
 async def _report(settings: Settings) -> GuaranteeReport:
-    secret = load_secret()
-    identity = await KafkaCluster(settings.brokers).identity(settings.topic("interactions"))
-    namespace = namespace_of(identity, settings, secret)
+    name = await namespace(settings)
     async with storing(settings.redis) as store:
-        return await report_guarantee(store, namespace, identity.partitions, now_ms())
+        return await report_guarantee(store, name, settings.partitions, now_ms())

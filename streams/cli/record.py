@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,16 +14,13 @@ from streams.cli.logs import log_options
 from streams.cli.options import Settings, connection_options
 from streams.cli.progress import Meter, size_text
 from streams.cli.when import BOUND, DURATION, Edge, now_ms
-from streams.cli.wiring import watching
-from streams.errors import Halt
+from streams.cli.wiring import found_installation, watching
 from streams.recording.manifest import Until
-from streams.recording.planning import Installation, OffsetRange, Request, parse_range
+from streams.recording.planning import OffsetRange, Request, parse_range, provenance_of
 from streams.recording.recorder import Progress, Recorder
 from streams.recording.session import Source, recording_session
 from streams.runtime.kafka import KafkaCluster, KafkaReader
 from streams.runtime.logs import LogOptions, set_up_logs
-from streams.runtime.namespace import fingerprint
-from streams.settings import load_secret
 
 EPILOG: Final = """\b
 Examples:
@@ -128,10 +126,11 @@ def record(
 
 async def _record(folder: Path, request: Request | None, settings: Settings, stop: Stop) -> None:
     reader = KafkaReader(settings.brokers)
-    installation = Installation(_secret_fingerprint(), settings.generation_records)
-    source = Source(reader, KafkaCluster(settings.brokers), installation)
     try:
         await reader.start()
+        find = partial(found_installation, settings)
+        provenance = await provenance_of(find, settings, lambda line: click.echo(line, err=True))
+        source = Source(reader, KafkaCluster(settings.brokers), provenance)
         async with (
             recording_session(folder, source, request, now_ms) as recorder,
             watching(settings),
@@ -161,14 +160,6 @@ async def _run(recorder: Recorder, stop: Stop, folder: Path) -> None:
         names = ", ".join(recorder.missing)
         raise ConditionNotMet(f"recorded {line}, without {names}: no leader answered for them")
     click.echo(f"recorded {line}", err=True)
-
-
-def _secret_fingerprint() -> str | None:
-    """Return what tells the installation's secret from others, None where there is none set."""
-    try:
-        return fingerprint(load_secret().reveal)
-    except Halt:
-        return None
 
 
 def _range(text: str, settings: Settings) -> OffsetRange:

@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +18,7 @@ from streams.cli.replay_fold import fold
 from streams.cli.replay_inspect import diff, inspect, verify
 from streams.cli.replay_options import ReplayOptions, replay_options
 from streams.cli.when import now_ms
-from streams.cli.wiring import watching
+from streams.cli.wiring import reading, watching
 from streams.recording.checkpoint import Checkpoint
 from streams.recording.damage import require_whole
 from streams.recording.foreign import opened
@@ -32,9 +34,12 @@ from streams.recording.replay_plan import (
     target_topics,
 )
 from streams.recording.replayer import Replayer, ReplayProgress, Time
+from streams.recording.resigning import Signatures, plan_signatures, target_installation
 from streams.recording.target import require_accepted
+from streams.runtime.codec import spelling_of
 from streams.runtime.collector import quiet_collector
 from streams.runtime.kafka import KafkaCluster, KafkaProducer, KafkaReader
+from streams.runtime.key_files import read_key_file
 from streams.runtime.logs import LogOptions, set_up_logs
 
 EPILOG: Final = """\b
@@ -113,9 +118,10 @@ async def _to_kafka(
     file = None if options.dry_run and not options.resume else options.checkpoint
     earlier = earlier_checkpoint(file, resume=options.resume)
     began_ms = now_ms() if earlier is None else earlier.began_ms
+    signatures = await _signatures(recording, options, settings, topics)
     request = ReplayRequest(
         topics,
-        options.options(recording, began_ms),
+        replace(options.options(recording, began_ms), resigner=signatures.resigner),
         began_ms,
         options.run_id,
         options.allow_same_topic,
@@ -123,6 +129,8 @@ async def _to_kafka(
     plan = await plan_replay(recording, KafkaCluster(settings.brokers), request, now_ms())
     checkpoint = starting_point(recording, plan, earlier, file)
     _print_plan(plan, settings, checkpoint)
+    if signatures.words:
+        _say(signatures.words)
     if options.dry_run:
         await _dry_run(recording, plan, checkpoint, options.output)
     elif not options.yes:
@@ -131,6 +139,16 @@ async def _to_kafka(
         require_accepted(plan.caveats, options.accept)
         async with watching(settings):
             await _send(recording, plan, checkpoint, file, settings.brokers, stop)
+
+
+async def _signatures(
+    recording: Recording, options: ReplayOptions, settings: Settings, topics: Mapping[str, str]
+) -> Signatures:
+    key = None if options.resign is None else read_key_file(options.resign, "--resign")
+    async with reading(settings.brokers) as reader:
+        cluster = KafkaCluster(settings.brokers)
+        installation = await target_installation(cluster, reader, settings, topics)
+    return plan_signatures(recording, topics, installation, key, spelling_of(settings))
 
 
 def _print_plan(plan: ReplayPlan, settings: Settings, checkpoint: Checkpoint) -> None:

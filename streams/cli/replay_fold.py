@@ -25,12 +25,11 @@ from streams.recording.fold_checks import (
     require_recorded_policy,
     starts_late,
 )
-from streams.recording.folding import Folded, Folder, Rules
+from streams.recording.folding import Folded, Folder, rules_of
 from streams.recording.reader import Damaged, Recording
 from streams.recording.replay_plan import recorded_topic
 from streams.runtime.ports import Store
 from streams.runtime.redis import RedisStore
-from streams.settings import load_secret
 
 TABLE: Final = ("partition", "events", "receipts", "invalid", "digest")
 """Fields of a folded partition that fit a terminal; the others are in the JSON."""
@@ -43,7 +42,7 @@ async def fold(
     topic = _fold_topic(recording, options, settings)
     for warning in require_whole(recording, {topic}):
         _say(warning)
-    rules = fold_rules(settings)
+    rules = rules_of(settings)
     require_installation(recording.manifest, rules)
     policy = _configured_policy(recording, topic)
     selection = options.selection(recording, now_ms())
@@ -69,17 +68,6 @@ async def fold(
         )
     if not any(row.records for row in rows):
         raise ConditionNotMet("no record is selected: the selection is empty")
-
-
-def fold_rules(settings: Settings) -> Rules:
-    """Return what a fold depends on beside the log."""
-    return Rules(
-        load_secret().reveal,
-        settings.generation_records,
-        settings.record_bytes,
-        settings.flush_rows,
-        settings.videos_in_memory,
-    )
 
 
 async def _fold_all(
@@ -136,11 +124,8 @@ def _say_rules(recording: Recording, rows: Sequence[Folded], configured: str | N
         unused = "" if configured in policies else f"; {configured} of --config is not used"
         _say(f"policy at the end: {', '.join(policies)}, from the log{unused}")
     unsigned = sum(row.unsigned for row in rows)
-    if unsigned and recording.manifest.secret is None:
-        _say(
-            f"{unsigned} control records do not bear the signature of STREAMS_SECRET and do not "
-            "count: was the log signed with another secret?"
-        )
+    if unsigned and recording.manifest.installation is None:
+        _say(f"{unsigned} control records do not count: the recording does not say whose keys do")
 
 
 def _show_folded(rows: Sequence[Folded], output: str) -> None:

@@ -11,17 +11,18 @@ from msgspec.structs import replace
 from streams.cli import ConditionNotMet
 from streams.cli.options import Settings, config_option, connection_options, emit, output_option
 from streams.cli.progress import Meter, size_text
-from streams.cli.replay_fold import fold_rules
 from streams.ops.explain import moment
-from streams.recording.damage import log_schema, require_whole, strangers
+from streams.recording.damage import require_whole, strangers
 from streams.recording.diff import Compared, compare_runs
+from streams.recording.folding import rules_of
 from streams.recording.foreign import opened
 from streams.recording.reader import Recording
 from streams.recording.record_diff import compare_records
 from streams.recording.runs import RunReader
 from streams.recording.verification import summary_of, verify_recording
+from streams.runtime.codec import spelling_of
 from streams.runtime.collector import quiet_collector
-from streams.settings import given_secret, load_settings
+from streams.settings import load_settings
 
 PATH: Final = click.Path(path_type=Path)
 FAULTS_SHOWN: Final = 20
@@ -55,18 +56,16 @@ def verify(path: Path, output: str, config: Path) -> None:
 
     The digest is over key, value, headers and timestamp of a partition's records in order, without
     headers that a replay added. `invalid` are events that the worker would refuse (signatures are
-    checked if STREAMS_SECRET is set); `unordered` are timestamps below their predecessor's. Both
-    are as the log had them, and no damage; so are gaps that the log had, or that a --to by time
-    left. Files that only lie about in the folder are named, and no damage.
+    checked if the recording says whose count); `unordered` are timestamps below their
+    predecessor's. Both are as the log had them, and no damage; so are gaps that the log had, or
+    that a --to by time left. Files that only lie about in the folder are named, and no damage.
     """
     settings = load_settings(config)
-    secret = given_secret()
-    schema = log_schema(secret.reveal if secret else None, settings.record_bytes)
     topic = settings.topic("interactions")
     with _opened(path, settings) as recording:
         with Meter("verifying", recording.manifest.records) as meter:
             checked, faults = verify_recording(
-                recording, topic, schema, lambda n: meter.show(meter.records + n)
+                recording, topic, spelling_of(settings), lambda n: meter.show(meter.records + n)
             )
         rows = [one.as_row() for one in checked]
         emit(map(_short, rows) if output == "table" else rows, output)
@@ -117,7 +116,7 @@ def diff(
         return
     if generation_records is not None:
         settings = replace(settings, generation_records=generation_records)
-    reader = RunReader(settings.full_name, settings.partitions, lambda: fold_rules(settings))
+    reader = RunReader(settings.full_name, settings.partitions, lambda: rules_of(settings))
     with quiet_collector():
         runs = [asyncio.run(reader.read(path)) for path in (one, other)]
     _show(compare_runs(*runs), output)

@@ -39,6 +39,7 @@ class ReplayOptions:
     resume: bool
     allow_same_topic: bool
     accept: tuple[str, ...]
+    resign: Path | None
     dry_run: bool
     yes: bool
     redis_url: str | None
@@ -178,6 +179,13 @@ _OPTIONS: Final = (
         type=click.Choice(KINDS),
         help="Replay although the target would change or refuse records in this way, as the plan "
         "says; repeatable.",
+    ),
+    click.option(
+        "--resign",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Sign control records anew with this private key: they count in no other installation "
+        "than their own.",
     ),
     click.option("--dry-run", is_flag=True, help="Check and count everything, send nothing."),
     click.option("--yes", is_flag=True, help="Do it; without it only the plan is printed."),

@@ -4,13 +4,18 @@ from collections.abc import Sequence
 
 import click
 
+from streams.cli.keys import PublicKey
 from streams.cli.live import example
 from streams.cli.options import Settings, connection_options, emit, output_option
 from streams.cli.progress import Meter
-from streams.cli.wiring import run
+from streams.cli.wiring import found_installation, producing, reading, run
 from streams.errors import Halt
+from streams.ops.installation import make_installation
 from streams.ops.topics import TopicStep, apply_steps, compare_topics
+from streams.runtime.installation import Installation
 from streams.runtime.kafka import KafkaCluster
+from streams.runtime.key_files import load_signing_key
+from streams.runtime.signing import key_id
 
 
 @click.group(short_help="Compare and create the topics.")
@@ -41,12 +46,22 @@ def plan_command(settings: Settings, output: str) -> None:
 @click.option(
     "--allow-deleting", is_flag=True, help="Also shorten retention, which deletes records."
 )
+@click.option(
+    "--key",
+    type=PublicKey(),
+    help="Public key that signs from the beginning on; without it that of the private one in "
+    "STREAMS_SIGNING_KEY_FILE. Asked for once, by a new installation.",
+)
 @output_option
 @example(
     "streams topics apply --yes",
 )
-def apply_command(settings: Settings, yes: bool, allow_deleting: bool, output: str) -> None:
+def apply_command(
+    settings: Settings, yes: bool, allow_deleting: bool, key: str | None, output: str
+) -> None:
     """Print the plan and, with --yes, create and change topics as it says.
+
+    A new installation gets its id and its first key, in the topic `policies`.
 
     A shorter retention deletes records: the plan marks it, and without --allow-deleting it is
     left as it is. With a conflict nothing is done.
@@ -55,13 +70,31 @@ def apply_command(settings: Settings, yes: bool, allow_deleting: bool, output: s
     _print(steps, output)
     _refuse_conflicts(steps)
     todo = [step for step in steps if step.action != "ok"]
-    if not todo:
+    first = _first_key(settings, key)
+    if not todo and first is None:
         click.echo("nothing to do", err=True)
     elif not yes:
         click.echo("nothing was done: act with --yes", err=True)
     else:
         done = _act(settings, todo, allow_deleting)
         click.echo(f"{done} topics created or changed", err=True)
+        if first is not None:
+            made = run(_make_installation(settings, first))
+            click.echo(f"installation {made.id} is made", err=True)
+
+
+def _first_key(settings: Settings, key: str | None) -> str | None:
+    """Return the first key of an installation that is yet to be made, None if there is one."""
+    if run(found_installation(settings)) is not None:
+        return None
+    public = key or load_signing_key().public
+    click.echo(f"a new installation, whose control records {key_id(public)} signs", err=True)
+    return public
+
+
+async def _make_installation(settings: Settings, public: str) -> Installation:
+    async with producing(settings.brokers) as producer, reading(settings.brokers) as reader:
+        return await make_installation(reader, producer, settings, public)
 
 
 def _act(settings: Settings, steps: Sequence[TopicStep], allow_deleting: bool) -> int:
@@ -83,7 +116,7 @@ def _print(steps: Sequence[TopicStep], output: str) -> None:
                 "topic": step.topic.name,
                 "partitions": step.topic.partitions,
                 "replication": step.topic.replication,
-                "retention_hours": int(step.topic.configs["retention.ms"]) // 3_600_000,
+                "retention_hours": step.topic.retention_hours,
                 "deletes": bool(step.deleting),
                 "why": step.why,
             }

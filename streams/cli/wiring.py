@@ -10,10 +10,12 @@ import uvloop
 from streams.errors import StreamsError
 from streams.lab.drivers import Drivers
 from streams.runtime.dependencies import DEPENDENCIES, KAFKA, REDIS
+from streams.runtime.installation import TOPIC as POLICIES
+from streams.runtime.installation import Installation, read_installation, require_made
 from streams.runtime.kafka import KafkaCluster, KafkaConsumer, KafkaProducer, KafkaReader
 from streams.runtime.namespace import namespace_of
 from streams.runtime.redis import RedisDossiers, RedisServingIndex, RedisStore
-from streams.settings import RedisAddress, Settings, load_secret
+from streams.settings import RedisAddress, Settings
 
 Result = TypeVar("Result")
 Closing = TypeVar("Closing", RedisServingIndex, RedisDossiers)
@@ -58,6 +60,19 @@ async def _ask_what_is_gone(cluster: KafkaCluster, store: RedisStore) -> None:
                 await store.check()
 
 
+async def found_installation(settings: Settings) -> Installation | None:
+    """Return which installation this is, None if none was made."""
+    if settings.topic(POLICIES) not in await KafkaCluster(settings.brokers).describe():
+        return None
+    async with reading(settings.brokers) as reader:
+        return await read_installation(reader, settings)
+
+
+async def made_installation(settings: Settings) -> Installation:
+    """Return which installation this is; `Halt` with what to do if none was made."""
+    return require_made(await found_installation(settings), settings)
+
+
 def drivers(settings: Settings) -> Drivers:
     """Return the makers of every port on the Kafka and Redis of these settings."""
     return Drivers(
@@ -85,7 +100,7 @@ def consuming(settings: Settings) -> KafkaConsumer:
 async def namespace(settings: Settings) -> str:
     """Return the name of the counters of this log, by which its partitions' meta is read."""
     identity = await KafkaCluster(settings.brokers).identity(settings.topic("interactions"))
-    return namespace_of(identity, settings, load_secret())
+    return namespace_of(identity, settings, (await made_installation(settings)).id)
 
 
 @asynccontextmanager

@@ -15,6 +15,7 @@ from streams.cli.logs import log_options
 from streams.cli.options import connection_options
 from streams.cli.wiring import (
     consuming,
+    made_installation,
     producing,
     reading,
     run,
@@ -29,14 +30,16 @@ from streams.ops.checks import require_session_timeout, require_topics
 from streams.runtime.collector import tame_gc
 from streams.runtime.dependencies import DEPENDENCIES
 from streams.runtime.kafka import KafkaCluster, KafkaProducer
+from streams.runtime.key_files import load_signing_key
 from streams.runtime.logs import LogOptions, set_up_logs
 from streams.runtime.metrics import Metrics
 from streams.runtime.redis.dossiers import RedisDossiers
 from streams.runtime.redis.serving import RedisServingIndex
 from streams.runtime.serving import Indexing
+from streams.runtime.signing import SigningKey
 from streams.runtime.surroundings import Surroundings
 from streams.runtime.worker import Worker
-from streams.settings import Secret, Settings, load_secret
+from streams.settings import Settings, given_secret
 
 METRICS_PORTS: Final = 100
 """So many ports are tried for /metrics, one after the other."""
@@ -64,20 +67,20 @@ def worker(
     """Count feedback, decide, and admit videos, until Ctrl-C or SIGTERM.
 
     Start as many as there is work for: they share the partitions. The first Ctrl-C stores
-    everything and leaves the group, the second ends the process at once. STREAMS_SECRET signs
-    control records and must be the same everywhere.
+    everything and leaves the group, the second ends the process at once. The control plane signs
+    with the private key in STREAMS_SIGNING_KEY_FILE; --only feedback needs none.
 
-    Example: STREAMS_SECRET=... streams worker --brokers localhost:9092
+    Example: STREAMS_SIGNING_KEY_FILE=signing.key streams worker --brokers localhost:9092
     """
     folder: Path = click.get_current_context().params["config"]
-    secret = load_secret()
+    key = None if only == "feedback" else load_signing_key()
     metrics = Metrics()
     set_up_logs(replace(logs, name=name))
     for dependency in DEPENDENCIES:
         dependency.observers.append(metrics.show_dependency)
         metrics.show_dependency(dependency.name, up=True)
     _serve(metrics, settings.metrics_port if metrics_port is None else metrics_port)
-    run(_work(settings, secret, folder, only, metrics))
+    run(_work(settings, key, folder, only, metrics))
 
 
 def _serve(metrics: Metrics, port: int) -> None:
@@ -99,13 +102,14 @@ def _serve(metrics: Metrics, port: int) -> None:
 
 
 async def _work(
-    settings: Settings, secret: Secret, folder: Path, only: str | None, metrics: Metrics
+    settings: Settings, key: SigningKey | None, folder: Path, only: str | None, metrics: Metrics
 ) -> None:
-    stopping = asyncio.Event()
+    secret, stopping = given_secret(), asyncio.Event()
     stop_on_signals(stopping.set)
     cluster = KafkaCluster(settings.brokers)
     await require_topics(cluster, settings)
     await require_session_timeout(cluster, settings)
+    installation = await made_installation(settings)
     async with AsyncExitStack() as stack:
         producer = await stack.enter_async_context(
             producing(settings.brokers, settings.client("worker"))
@@ -117,12 +121,12 @@ async def _work(
                 index = RedisServingIndex(settings.redis.reveal)
                 stack.push_async_callback(index.close)
                 indexing = Indexing(index, metrics)
-                around = Surroundings(producer, store, settings, secret, metrics, indexing=indexing)
-                halves.append(await _start_feedback(around, stopping))
-            if only != "feedback":
-                halves.append(
-                    await _start_control(stack, settings, secret, folder, producer, metrics)
+                around = Surroundings(
+                    producer, store, settings, installation, secret, metrics, indexing=indexing
                 )
+                halves.append(await _start_feedback(around, stopping))
+            if key is not None:
+                halves.append(await _start_control(stack, settings, key, folder, producer, metrics))
             tame_gc()
             click.echo(f"streams: {only or 'feedback and control'} running; Ctrl-C ends", err=True)
             async with watching(settings):
@@ -155,7 +159,7 @@ async def _start_feedback(around: Surroundings, stopping: asyncio.Event) -> Half
 async def _start_control(
     stack: AsyncExitStack,
     settings: Settings,
-    secret: Secret,
+    key: SigningKey,
     folder: Path,
     producer: KafkaProducer,
     metrics: Metrics,
@@ -167,6 +171,6 @@ async def _start_control(
     reader = await stack.enter_async_context(reading(settings.brokers))
     ports = Ports(producer, dossiers, store, reader, KafkaCluster(settings.brokers))
     control_metrics = ControlMetrics(metrics.registry)
-    control = ControlPlane(settings, secret, ports, folder, metrics=control_metrics)
+    control = ControlPlane(settings, key, ports, folder, metrics=control_metrics)
     await control.start()
     return control.stop

@@ -25,9 +25,12 @@ from streams.control.policy.broadcast import Broadcast
 from streams.control.rules import file_stamps, load_rules
 from streams.errors import Halt, Retry, StreamsError, Unreachable
 from streams.runtime.codec import ControlTopic
+from streams.runtime.installation import TOPIC as POLICIES
+from streams.runtime.installation import read_installation, require_made, signer_of
 from streams.runtime.ports import Place, Record
+from streams.runtime.signing import Signer, SigningKey
 from streams.settings import TOPICS as ALL_TOPICS
-from streams.settings import Secret, Settings
+from streams.settings import Settings
 
 log = logging.getLogger("streams.control")
 
@@ -50,7 +53,7 @@ class ControlPlane:
     def __init__(
         self,
         settings: Settings,
-        secret: Secret,
+        key: SigningKey,
         ports: Ports,
         folder: Path,
         *,
@@ -58,7 +61,7 @@ class ControlPlane:
         poll_s: float = 5.0,
     ) -> None:
         self._settings = settings
-        self._secret = secret
+        self._key = key
         self._ports = ports
         self._folder = folder
         self._metrics = metrics
@@ -127,7 +130,8 @@ class ControlPlane:
         await self._ports.store.check()
         identity = await self._ports.cluster.identity(self._settings.topic("interactions"))
         require_equal_partitions(await self._ports.cluster.describe(), self._settings)
-        control_log = ControlLog(self._settings, self._secret, self._ports, identity)
+        signer = await self._signer()
+        control_log = ControlLog(self._settings, signer, self._ports, identity)
         self._broadcast = Broadcast(control_log, self._ports, self._metrics)
         await self._broadcast.check()
         self._register = Register(
@@ -141,6 +145,11 @@ class ControlPlane:
             self._settings, control_log, self._ports, self._register, self._metrics
         )
         self._log = control_log
+
+    async def _signer(self) -> Signer:
+        """Return what signs records here; `Halt` if its key does not count here."""
+        found = await read_installation(self._ports.reader, self._settings)
+        return signer_of(require_made(found, self._settings), self._key)
 
     # ------------------------------------------------------------------ events
 
@@ -281,14 +290,14 @@ def require_equal_partitions(existing: Mapping[str, int], settings: Settings) ->
     A video has one partition number in all of them: only so is each of its events handled by one.
     """
     wanted = existing[settings.topic("interactions")]
-    for topic in map(settings.topic, ALL_TOPICS):
+    for topic in map(settings.topic, (*ALL_TOPICS, POLICIES)):
         if topic not in existing:
             raise Halt(
                 f"topic {topic} does not exist at {settings.brokers}: "
                 "run `streams topics apply --yes`",
                 code="topic_missing",
             )
-        if existing[topic] != wanted:
+        if existing[topic] != wanted and topic != settings.topic(POLICIES):
             raise Halt(
                 f"topic {topic} has {existing[topic]} partitions and the log has {wanted}: make it "
                 "again with as many, or use another --topic-prefix",

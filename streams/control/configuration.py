@@ -13,10 +13,13 @@ from streams.control.admission.taxonomy import Taxonomy
 from streams.control.policy.catalogue import Catalogue
 from streams.control.policy.file import PolicyRules
 from streams.errors import Halt, Misconfigured
+from streams.runtime.key_files import given_signing_key
 from streams.settings import (
     SHIPPED,
+    SIGNING_KEY_FILE,
     Settings,
     Written,
+    exposed_key_file,
     given_secret,
     load_settings,
     unknown_variables,
@@ -55,7 +58,7 @@ def file_problems(folder: Path) -> dict[str, tuple[str, ...]]:
 
 
 class Finding(NamedTuple):
-    """One line of a check: `subject` is a file, `secret` or `environment`."""
+    """One line of a check: `subject` is a file, a key, or `environment`."""
 
     subject: str
     status: Literal["ok", "warn", "fail"]
@@ -63,15 +66,20 @@ class Finding(NamedTuple):
 
 
 def findings(folder: Path, environment: Mapping[str, str] = os.environ) -> Iterator[Finding]:
-    """Yield at least one line for each file, the secret, and what looks like a misspelt name."""
+    """Yield at least one line for each file, the keys, and what looks like a misspelt name."""
     yield from _judged("streams.toml", lambda: load_settings(folder, None, environment), "valid")
     for name, problems in file_problems(folder).items():
         for problem in problems:
             yield Finding(name, "fail", problem)
         if not problems:
             yield Finding(name, "ok", "valid")
-    secret = "set" if environment.keys() & _SECRETS.keys() else "not set: a worker needs it"
-    yield from _judged("secret", lambda: given_secret(environment), secret)
+    key = "set" if environment.get(SIGNING_KEY_FILE) else "not set: a control plane needs it"
+    yield from _judged("signing key", lambda: given_signing_key(environment), key)
+    if environment.get("STREAMS_SECRET") or environment.get("STREAMS_SECRET_FILE"):
+        well = "set, for what 0.1.0 signed"
+        yield from _judged("secret", lambda: given_secret(environment), well)
+    for line in exposed_key_file(environment):
+        yield Finding("signing key", "warn", line)
     for line in unknown_variables(environment):
         yield Finding("environment", "warn", line)
 
@@ -98,6 +106,7 @@ class SettingRow(NamedTuple):
 _SECRETS: Final = {
     "STREAMS_SECRET": "secret",
     "STREAMS_SECRET_FILE": "secret",
+    SIGNING_KEY_FILE: "signing key",
     "STREAMS_REDIS_PASSWORD_FILE": "redis password",
 }
 

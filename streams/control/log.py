@@ -16,7 +16,7 @@ from streams.core.partitioner import partition_of
 from streams.core.receipts import Refusal
 from streams.errors import DeadLetter, Retry
 from streams.runtime.letters import letter_of
-from streams.runtime.namespace import fingerprint, namespace_of
+from streams.runtime.namespace import namespace_of
 from streams.runtime.ports import (
     Cluster,
     Dossiers,
@@ -28,8 +28,8 @@ from streams.runtime.ports import (
     Store,
     TopicIdentity,
 )
-from streams.runtime.signing import control_record
-from streams.settings import Secret, Settings
+from streams.runtime.signing import Signer, control_record
+from streams.settings import Settings
 
 _AT_ONCE: Final = 16
 """So many partitions are asked for rows side by side: below the store's connections."""
@@ -52,22 +52,22 @@ class Ports:
 class ControlLog:
     """Writes signed records and dead letters, and reads videos' rows.
 
-    `name` tells this log, under this secret, from any other one: what another was told this one
+    `name` tells this log, in this installation, from any other one: what another was told this one
     does not know. `counted` is the least watermark of each partition at which its rows may be
     relied on; -1 where it does not matter.
     """
 
     def __init__(
-        self, settings: Settings, secret: Secret, ports: Ports, identity: TopicIdentity
+        self, settings: Settings, signer: Signer, ports: Ports, identity: TopicIdentity
     ) -> None:
         self.partitions: Final = identity.partitions
         self.topic: Final = identity.topic
-        self.namespace: Final = namespace_of(identity, settings, secret)
-        self.name: Final = _name(identity, secret)
+        self.namespace: Final = namespace_of(identity, settings, signer.installation)
+        self.name: Final = _name(identity, signer.installation)
         self.group: Final = group_of(settings)
         self.counted: Final[dict[int, int]] = {}
         self._settings = settings
-        self._secret = secret
+        self._signer = signer
         self._ports = ports
 
     async def say(self, runs: Iterable[Sequence[VideoControl]]) -> None:
@@ -78,9 +78,7 @@ class ControlLog:
         """
         for step in zip_longest(*runs):
             acks = [
-                await self._ports.producer.send(
-                    control_record(self.topic, record, self._secret.reveal)
-                )
+                await self._ports.producer.send(control_record(self.topic, record, self._signer))
                 for record in step
                 if record is not None
             ]
@@ -90,7 +88,7 @@ class ControlLog:
         """Write a policy to partitions, side by side; return why some did not take it."""
 
         async def write(partition: int) -> Retry | None:
-            signed = control_record(self.topic, record, self._secret.reveal, partition)
+            signed = control_record(self.topic, record, self._signer, partition)
             try:
                 await self._write(signed)
             except Retry as error:
@@ -144,6 +142,6 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _name(identity: TopicIdentity, secret: Secret) -> str:
-    parts = (*map(str, identity), fingerprint(secret.reveal))
+def _name(identity: TopicIdentity, installation: str) -> str:
+    parts = (*map(str, identity), installation)
     return sha256("\0".join(parts).encode()).hexdigest()[:16]

@@ -23,6 +23,8 @@ Sequence = Annotated[int, Meta(ge=1, lt=1 << 53)]
 Ratio = Annotated[int, Meta(ge=0, le=MICROS)]
 Text = Annotated[str, Meta(max_length=2_000)]
 SliceName = Annotated[str, Meta(min_length=1, max_length=48)]
+PublicKey = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+"""An Ed25519 public key in hexadecimal."""
 
 BANDS: Final = 6
 Band = Annotated[int, Meta(ge=0, lt=BANDS)]
@@ -279,11 +281,32 @@ def band_of(followers: int) -> int:
     return min(len(str(followers)) - 1, BANDS - 1)
 
 
+class Key(Struct, frozen=True, tag_field="type", tag="key"):
+    """From its place in the log on exactly these keys may sign; broadcast to every partition.
+
+    It counts if a key that was in force before signed it. `seq` must rise.
+    """
+
+    id: Id
+    ts: Millis
+    seq: Sequence
+    keys: Annotated[tuple[PublicKey, ...], Meta(min_length=1, max_length=8)]
+
+
+class Upgrade(Struct, frozen=True, tag_field="type", tag="upgrade"):
+    """From its place in the log on no HMAC of 0.1.0 counts."""
+
+    id: Id
+    ts: Millis
+
+
 InteractionRecord = (
     Impression | View | Like | Unlike | Comment | Share | Follow | Hide | Report | Order
 )
 VideoControl = Admit | Revise | Hold | Release | Takedown
-ControlRecord = VideoControl | Policy
+PartitionControl = Policy | Key | Upgrade
+"""Control records about no video: they have no key, and each partition has its own copy."""
+ControlRecord = VideoControl | PartitionControl
 LogRecord = InteractionRecord | ControlRecord
 EVENT_TYPES: Final[dict[type, str]] = {
     kind: kind.__struct_config__.tag

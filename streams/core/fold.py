@@ -13,15 +13,18 @@ from streams.core.counters import COMPLETE_PERCENT, Slice, VideoState
 from streams.core.distribution import Distribution
 from streams.core.events import (
     EVENT_TYPES,
+    ControlRecord,
     Follow,
     Hide,
     Impression,
     InteractionRecord,
+    Key,
     Like,
     LogRecord,
     Policy,
     Takedown,
     Unlike,
+    Upgrade,
     VideoControl,
     View,
 )
@@ -152,7 +155,7 @@ def _engage(row: Slice, kind: type) -> None:
 
 def _control(
     state: PartitionState,
-    record: VideoControl | Policy,
+    record: ControlRecord,
     offset: int,
     element: int,
     effects: Effects,
@@ -160,11 +163,10 @@ def _control(
     """Apply one control record whose signature the codec has checked."""
     try:
         if isinstance(record, Policy):
-            applied = state.policy.seq if state.policy else -1
-            if _is_new(record, applied, effects):
-                if not all(is_slice(name) for name in record.slices):
-                    raise DeadLetter("slice", "policy names a slice that is not surface:group")
-                state.set_policy(record)
+            _settle_policy(state, record, effects)
+            return
+        if isinstance(record, Key | Upgrade):
+            _settle_keys(state, record, effects)
             return
         video = state.videos.get(record.video)
         if video is None:
@@ -183,7 +185,26 @@ def _control(
         _reject(effects, record, offset, element, "illegal_move", str(illegal))
 
 
-def _is_new(record: VideoControl | Policy, applied: int, effects: Effects) -> bool:
+def _settle_policy(state: PartitionState, record: Policy, effects: Effects) -> None:
+    applied = state.policy.seq if state.policy else -1
+    if _is_new(record, applied, effects):
+        if not all(is_slice(name) for name in record.slices):
+            raise DeadLetter("slice", "policy names a slice that is not surface:group")
+        state.set_policy(record)
+
+
+def _settle_keys(state: PartitionState, record: Key | Upgrade, effects: Effects) -> None:
+    """Put keys in force, or an end to HMACs: what the codec went by when it read on."""
+    if isinstance(record, Key):
+        is_new = _is_new(record, state.trust.seq, effects)
+    else:
+        is_new = not state.trust.upgraded
+        effects.outcomes["upgrade", "duplicate"] += not is_new
+    if is_new:
+        state.set_trust(state.trust.after(record))
+
+
+def _is_new(record: VideoControl | Policy | Key, applied: int, effects: Effects) -> bool:
     """Tell whether the record's `seq` is above the last one applied; lower is a dead letter."""
     if record.seq < applied:
         raise DeadLetter("stale", f"seq {record.seq} after {applied}")

@@ -17,7 +17,9 @@ from streams.core.counters import (
     row_digest,
     salt_of,
 )
-from streams.core.events import InteractionRecord, LogRecord, Policy, VideoControl
+from streams.core.events import LogRecord, PartitionControl, Policy, VideoControl
+from streams.core.keys import Trust, read_trust
+from streams.core.keys import encode as encode_trust
 from streams.core.outlook import Outlook
 from streams.core.partitioner import partition_of
 from streams.core.serving import Entry, entries
@@ -34,6 +36,7 @@ class Meta(NamedTuple):
     digest: str  # of all rows, 32 hexadecimal digits
     policy: bytes  # JSON of the policy in force, b"" before any
     mark: str = ""  # what tells the record at the watermark from another one, "" if none is kept
+    keys: bytes = b""  # JSON of who may sign behind the watermark, b"" before any flush
 
 
 FRESH: Final = Meta(0, "0" * 32, b"")
@@ -58,6 +61,7 @@ class PartitionState:
 
     __slots__ = (
         "_flushed",
+        "_keys_raw",
         "_policy_raw",
         "_telling",
         "_untold",
@@ -68,6 +72,7 @@ class PartitionState:
         "outlook",
         "partition",
         "partitions",
+        "trust",
         "videos",
         "window",
     )
@@ -93,6 +98,8 @@ class PartitionState:
         self.outlook = _read_policy(meta.policy)
         self._telling: Final = telling
         self._untold: Final[dict[str, set[str]]] = {}  # fields that changed, by video
+        self._keys_raw = meta.keys
+        self.trust = read_trust(meta.keys)
         self.changed: list[tuple[str, VideoState, str, Slice | None]] = []
         self.epoch = 0  # rises with every `take_changes`
         self._flushed = -1  # greatest epoch known to be stored
@@ -106,8 +113,8 @@ class PartitionState:
         """Return the videos of `events` that belong here and are not in memory, sorted."""
         try:
             met = {event.video for event in events}  # type: ignore[union-attr]
-        except AttributeError:  # a policy is about no video
-            met = {event.video for event in events if not isinstance(event, Policy)}
+        except AttributeError:  # a policy or a key is about no video
+            met = {event.video for event in events if not isinstance(event, PartitionControl)}
         return sorted(
             video
             for video in met.difference(self.videos)
@@ -121,9 +128,9 @@ class PartitionState:
         """
         self.videos[video] = load_video(video, fields)
 
-    def remember(self, event: InteractionRecord | VideoControl | Policy, offset: int) -> None:
+    def remember(self, event: LogRecord, offset: int) -> None:
         """Take an event at or below the watermark for its id only."""
-        if not isinstance(event, VideoControl | Policy):
+        if not isinstance(event, VideoControl | PartitionControl):
             self.window.repeats(event, offset)
 
     def touch_slice(self, video: str, state: VideoState, slice_id: str, row: Slice) -> None:
@@ -142,6 +149,11 @@ class PartitionState:
         """Put a policy in force."""
         self.outlook = Outlook(policy)
         self._policy_raw = _encode_policy(policy)
+
+    def set_trust(self, trust: Trust) -> None:
+        """Put keys in force."""
+        self.trust = trust
+        self._keys_raw = encode_trust(trust)
 
     def take_changes(self, offset: int | None = None) -> Changes:
         """Return what changed since the last call and begin the next epoch.
@@ -176,7 +188,7 @@ class PartitionState:
         epoch = self.epoch
         self.epoch += 1
         told = {} if offset is None else self._entries(offset)
-        meta = Meta(self.event_time, f"{self.digest:032x}", self._policy_raw)
+        meta = Meta(self.event_time, f"{self.digest:032x}", self._policy_raw, keys=self._keys_raw)
         return Changes(epoch, rows, meta, told)
 
     def _entries(self, offset: int) -> dict[str, list[Entry]]:

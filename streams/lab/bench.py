@@ -28,13 +28,16 @@ from streams.errors import Halt, StreamsError
 from streams.lab import recording_bench
 from streams.lab.drivers import BatchProducer, Drivers
 from streams.lab.load import Batch, Load, Shape
+from streams.ops.installation import make_installation
 from streams.ops.topics import wanted_topics
 from streams.ops.verify import Verifier, verify
 from streams.recording.folding import Rules
-from streams.runtime.codec import decode_log
+from streams.runtime.codec import Spelling, decode_log
+from streams.runtime.installation import Installation, signer_of
 from streams.runtime.namespace import namespace_of
 from streams.runtime.ports import Store
-from streams.settings import Secret, Settings, environment_of
+from streams.runtime.signing import Signer, SigningKey
+from streams.settings import Settings, environment_of
 
 PARTITIONS: Final = 4
 LOAD_SHARE: Final = 0.7
@@ -117,14 +120,17 @@ class Bench:
 
 def measure_recording(settings: Settings, policy: Policy, sizes: Sizes) -> dict[str, Any]:
     """Record a load into a temporary folder, replay it into nothing, and fold it."""
-    secret = Secret(secrets.token_hex(16)).reveal
+    signer = Signer("bench", SigningKey.fresh())
     load = Load("interactions", PARTITIONS, shape=Shape(sizes.videos), policy=policy)
     now_ms = int(time.time() * 1000)
-    made = chain(load.admissions(secret, now_ms), load.feedback(sizes.events, 1, now_ms))
+    made = chain(load.admissions(signer, now_ms), load.feedback(sizes.events, 1, now_ms))
     batches = ((partition, records) for partition, records, _ in made)
-    rules = Rules(secret, settings.generation_records, settings.record_bytes)
+    public = (signer.key.public,)
+    installation = Installation(signer.installation, public, public, fresh=True)
+    rules = Rules(settings.generation_records, settings.record_bytes)
     with tempfile.TemporaryDirectory() as folder:
         source = recording_bench.RecordingLoad(batches, sizes.events, "interactions", PARTITIONS)
+        source = source._replace(installation=installation)
         return recording_bench.measure(source, rules, Path(folder) / "recording")
 
 
@@ -147,7 +153,8 @@ class _Trial:
             bench.settings, topic_prefix=prefix, partitions=PARTITIONS, group=prefix
         )
         self._folder = bench.folder
-        self._secret = Secret(secrets.token_hex(16))
+        self._key = SigningKey.fresh()
+        self._installation: Installation
         self._topic = self._settings.topic("interactions")
         self._load = Load(self._topic, PARTITIONS, shape=shape, policy=bench.policy)
         self._cluster = bench.drivers.cluster
@@ -165,7 +172,11 @@ class _Trial:
                     "--redis redis://localhost:6379/9"
                 )
         for topic in wanted_topics(self._settings):
-            await self._cluster.create(topic.name, PARTITIONS, 1, topic.configs)
+            await self._cluster.create(topic.name, topic.partitions, 1, topic.configs)
+        async with self._drivers.reader() as reader, self._drivers.producer() as producer:
+            self._installation = await make_installation(
+                reader, producer, self._settings, self._key.public
+            )
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -181,10 +192,13 @@ class _Trial:
         now_ms = int(time.time() * 1000)
         self._events = events
         async with self._drivers.producer() as producer:
-            for partition, records, _ in self._load.admissions(self._secret.reveal, now_ms):
+            for partition, records, _ in self._load.admissions(self._signer(), now_ms):
                 await (await producer.send_batch(self._topic, partition, records))
             for partition, records, _ in self._load.feedback(events, array, now_ms):
                 await (await producer.send_batch(self._topic, partition, records))
+
+    def _signer(self) -> Signer:
+        return signer_of(self._installation, self._key)
 
     async def bare_loop(self, events: int) -> float:
         """Return events a second of reading and decoding alone, in this process."""
@@ -195,7 +209,7 @@ class _Trial:
             began = time.perf_counter()
             while seen < events:
                 for records in (await reader.fetch(1_000, 4_000)).values():
-                    seen += len(decode_log(records, self._secret.reveal, 1 << 20).events)
+                    seen += len(decode_log(records, None, Spelling(1 << 20)).events)
             return seen / (time.perf_counter() - began)
 
     @asynccontextmanager
@@ -204,7 +218,7 @@ class _Trial:
         command = [sys.executable, "-m", "streams", "worker", "--only", "feedback"]
         command += ["--metrics-port", "0", "--config", str(self._folder)]
         process = subprocess.Popen(  # noqa: ASYNC220, S603 - our own command
-            command, env=environment_of(self._settings, self._secret), stderr=subprocess.PIPE
+            command, env=environment_of(self._settings), stderr=subprocess.PIPE
         )
         try:
             yield process
@@ -226,14 +240,14 @@ class _Trial:
     async def verified(self) -> dict[str, int]:
         """Count the log a second time and compare."""
         identity = await self._cluster.identity(self._topic)
-        namespace = namespace_of(identity, self._settings, self._secret)
+        namespace = namespace_of(identity, self._settings, self._installation.id)
         async with self._drivers.reader() as reader:
             found = await verify(
                 reader,
                 self._store,
                 identity,
                 namespace,
-                Verifier(self._settings, self._secret.reveal),
+                Verifier(self._settings, self._installation, Spelling(self._settings.record_bytes)),
             )
         return {"counters_checked": found.checked, "differences": found.differences}
 
@@ -248,7 +262,7 @@ class _Trial:
         sent_all: asyncio.Future[Mapping[int, int]] = asyncio.get_running_loop().create_future()
         watching = asyncio.create_task(self._watch(sent_all))
         async with self._drivers.producer() as producer:
-            for partition, records, _ in self._load.admissions(self._secret.reveal, now_ms):
+            for partition, records, _ in self._load.admissions(self._signer(), now_ms):
                 await (await producer.send_batch(self._topic, partition, records))
             await self._watch(self._ends())
             sent, behind = await self._send_paced(producer, made)

@@ -14,7 +14,7 @@ from streams.core.events import Admit, Policy
 from streams.core.partitioner import partition_of
 from streams.core.units import MICROS, surface_of
 from streams.runtime.ports import Outgoing
-from streams.runtime.signing import control_record
+from streams.runtime.signing import Signer, control_record
 
 Batch = tuple[int, list[Outgoing], int]  # partition, records, events in them
 ENGAGEMENTS: Final = ("like", "like", "like", "comment", "share", "follow", "hide")
@@ -61,12 +61,12 @@ class Load:
         self._fits = {"following:fans": MICROS} if shape.everywhere else {}
         self._made = 0
 
-    def admissions(self, secret: bytes, now_ms: int) -> Iterator[Batch]:
+    def admissions(self, signer: Signer, now_ms: int) -> Iterator[Batch]:
         """Yield the policy and an admission of every video, signed."""
         by_partition: defaultdict[int, list[Outgoing]] = defaultdict(list)
         for partition in range(self._partitions):
             by_partition[partition].append(
-                control_record(self._topic, self._policy, secret, partition)
+                control_record(self._topic, self._policy, signer, partition)
             )
         for video, partition in self._videos:
             record = Admit(
@@ -78,7 +78,7 @@ class Load:
                 limited=False,
                 fits=self._fits,
             )
-            by_partition[partition].append(control_record(self._topic, record, secret, partition))
+            by_partition[partition].append(control_record(self._topic, record, signer, partition))
         for partition, records in sorted(by_partition.items()):
             yield partition, records, len(records)
 

@@ -19,6 +19,7 @@ from streams.recording.replayer import Replayer, Time
 from streams.recording.routing import Options, Target
 from streams.recording.writer import RecordingWriter
 from streams.runtime.collector import quiet_collector
+from streams.runtime.installation import Installation
 from streams.runtime.ports import BatchSink, Offsets, Outgoing, Place, Record
 
 Batch = tuple[int, Sequence[Outgoing]]  # partition, records
@@ -33,6 +34,7 @@ class RecordingLoad(NamedTuple):
     events: int
     topic: str
     partitions: int
+    installation: Installation | None = None
 
 
 def measure(
@@ -55,6 +57,7 @@ async def _measure(
     spans = {partition: Span(0, None) for partition in range(load.partitions)}
     topics = {load.topic: Topic(load.partitions, "bench", {}, spans)}
     manifest = Manifest(FORMAT_VERSION, "bench", "", "bench", "bench", topics)
+    manifest.installation = load.installation
     writer = RecordingWriter(folder, manifest, time.monotonic)
     recorded = _Phase(load.events)
     recorder = Recorder(source, writer, now_ms=_now_ms)

@@ -6,8 +6,12 @@ from typing import Literal, NamedTuple, Protocol
 
 from streams.errors import Halt, StreamsError, Unreachable
 from streams.ops.topics import TopicStep, compare_topics
+from streams.runtime.installation import Installation, signer_of
+from streams.runtime.key_files import given_signing_key
+from streams.runtime.namespace import namespace_of
 from streams.runtime.ports import Cluster, Store
-from streams.settings import Settings, shown
+from streams.runtime.signing import SigningKey, key_id
+from streams.settings import SIGNING_KEY_FILE, Settings, given_secret, shown
 
 Status = Literal["ok", "warn", "fail", "unreachable"]
 PYTHON_NEEDED = (3, 11)
@@ -29,6 +33,10 @@ class WarningStore(Protocol):
 
     async def warnings(self) -> Sequence[str]:
         """Return one line for each of its settings that costs memory or safety."""
+
+
+class CheckedStore(WarningStore, Store, Protocol):
+    """A store that can tell how it is set."""
 
 
 def check_python(version: Sequence[int] = sys.version_info[:3]) -> Check:
@@ -99,14 +107,83 @@ def conclude(checks: Sequence[Check]) -> None:
         raise Halt(f"{len(wrong)} of {len(checks)} checks failed: {', '.join(wrong)}")
 
 
+async def check_connections(
+    cluster: Cluster,
+    store: CheckedStore,
+    settings: Settings,
+    find: Callable[[], Awaitable[Installation | None]],
+) -> list[Check]:
+    """Check Kafka and Redis, and once both are well, what they hold of this installation.
+
+    `find` looks for it.
+    """
+    checks = [*await check_kafka(cluster, settings), *await check_store(store)]
+    installation: Installation | None = None
+    if all(check.status in {"ok", "warn"} for check in checks):
+        try:
+            installation = await find()
+        except StreamsError as error:
+            checks.append(failed("installation", error))
+        else:
+            checks.append(check_installation(installation))
+    try:
+        checks.append(check_signing_key(given_signing_key(), installation))
+    except Halt as error:
+        checks.append(failed("signing key", error))
+    if installation is not None:
+        checks.append(await _check_own_counters(cluster, store, settings, installation))
+    return checks
+
+
+async def _check_own_counters(
+    cluster: Cluster, store: Store, settings: Settings, installation: Installation
+) -> Check:
+    try:
+        identity = await cluster.identity(settings.topic("interactions"))
+    except StreamsError as error:
+        return failed("counters", error)
+    namespace = namespace_of(identity, settings, installation.id)
+    return await check_counters(store, namespace, identity.partitions)
+
+
+def check_secret() -> list[Check]:
+    """Check the secret of 0.1.0, where one is set: nobody else needs one."""
+    check = attempt("secret", given_secret, "")
+    return [] if check.status == "ok" else [check]
+
+
 async def check_counters(store: Store, namespace: str, partitions: int) -> Check:
-    """Check that every partition's counters are of this log, under this secret."""
+    """Check that every partition's counters are of this log and this installation."""
 
     async def read_all() -> None:
         for partition in range(partitions):
             await store.meta(partition, namespace)
 
-    return await attempt_async("counters", read_all, "are of this log and this secret")
+    return await attempt_async("counters", read_all, "are of this log and this installation")
+
+
+def check_installation(installation: Installation | None) -> Check:
+    """Check that an installation was made, and say whose keys count in it."""
+    if installation is None:
+        return Check("fail", "installation", "none was made: run `streams topics apply --yes`")
+    names = ", ".join(map(key_id, installation.keys))
+    if installation.pending is not None:
+        unsettled = f"{installation.id}: a change of keys was cut short (in force: {names})"
+        return Check("warn", "installation", f"{unsettled}: give it again with `streams keys`")
+    return Check("ok", "installation", f"{installation.id}, keys in force: {names}")
+
+
+def check_signing_key(key: SigningKey | None, installation: Installation | None) -> Check:
+    """Check the key that signs here, if there is one: only a control plane needs it."""
+    name = "signing key"
+    if key is None:
+        return Check("warn", name, f"{SIGNING_KEY_FILE} is not set: a control plane needs it")
+    try:
+        if installation is not None:
+            signer_of(installation, key)
+    except StreamsError as error:
+        return failed(name, error)
+    return Check("ok", name, f"{key_id(key.public)} signs")
 
 
 def check_topics(steps: Iterable[TopicStep]) -> list[Check]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
+from streams.runtime.installation import TOPIC as TABLE
 from streams.runtime.ports import Cluster
 from streams.settings import TOPICS, Settings
 
@@ -24,6 +25,12 @@ class WantedTopic(NamedTuple):
     replication: int
     configs: Mapping[str, str]
 
+    @property
+    def retention_hours(self) -> int | None:
+        """How long it keeps records, None where it keeps the last one of each key."""
+        kept_ms = self.configs.get("retention.ms")
+        return None if kept_ms is None else int(kept_ms) // _HOUR_MS
+
 
 class TopicStep(NamedTuple):
     """What is to be done about one topic; `why` says it for people, "" where all is well.
@@ -43,7 +50,7 @@ class TopicStep(NamedTuple):
 
 
 def wanted_topics(settings: Settings) -> list[WantedTopic]:
-    """Return every topic and its dead letters; none is compacted: each is a log, not a table."""
+    """Return every topic and its dead letters, each a log; `policies` alone is a table."""
     log_ms = settings.retention_hours * _HOUR_MS
     receipts_ms = max(log_ms, RECEIPTS_KEPT_HOURS * _HOUR_MS)
     names = [name for topic in TOPICS for name in (topic, None)]
@@ -54,7 +61,7 @@ def wanted_topics(settings: Settings) -> list[WantedTopic]:
         kept = receipts_ms if name == "decisions" else log_ms
         configs = _configs(settings, kept)
         topics.append(WantedTopic(full, settings.partitions, settings.replication, configs))
-    return topics
+    return [*topics, _table(settings)]
 
 
 async def compare_topics(cluster: Cluster, settings: Settings) -> list[TopicStep]:
@@ -112,6 +119,13 @@ async def _act(cluster: Cluster, step: TopicStep, configs: Mapping[str, str]) ->
     return False
 
 
+def _table(settings: Settings) -> WantedTopic:
+    """Return the topic that keeps the last record of each key: which installation this is."""
+    configs = {**_configs(settings, 0), "cleanup.policy": "compact"}
+    del configs["retention.ms"]
+    return WantedTopic(settings.topic(TABLE), 1, settings.replication, configs)
+
+
 def _configs(settings: Settings, kept_ms: int) -> dict[str, str]:
     return {
         "cleanup.policy": "delete",
@@ -130,7 +144,7 @@ def _step(topic: WantedTopic, partitions: int | None, present: Mapping[str, str]
             f"{partitions}, or use another --topic-prefix"
         )
         return TopicStep(topic, "conflict", {}, why)
-    if "compact" in present.get("cleanup.policy", ""):
+    if _is_compacted(present) and not _is_compacted(topic.configs):
         why = (
             f"cleanup.policy is {present['cleanup.policy']}, which deletes what the counters are "
             "made of: use another --topic-prefix, or set it to delete yourself"
@@ -144,6 +158,10 @@ def _step(topic: WantedTopic, partitions: int | None, present: Mapping[str, str]
     why = ", ".join(f"{name} {present[name]} -> {value}" for name, value in differing.items())
     deleting = frozenset({"retention.ms"} if _is_shorter(differing, present) else ())
     return TopicStep(topic, "change", differing, f"{why}{DELETES if deleting else ''}", deleting)
+
+
+def _is_compacted(configs: Mapping[str, str]) -> bool:
+    return "compact" in configs.get("cleanup.policy", "")
 
 
 def _is_shorter(differing: Mapping[str, str], present: Mapping[str, str]) -> bool:

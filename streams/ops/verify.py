@@ -8,7 +8,8 @@ from msgspec import Struct
 from streams.core.counters import COUNTERS, VIDEO_ROW, Slice, decode_slice
 from streams.errors import Halt, Retry
 from streams.ops.recount import Counts, Recount
-from streams.runtime.codec import decode_log
+from streams.runtime.codec import Spelling, decode_log
+from streams.runtime.installation import Installation
 from streams.runtime.namespace import corrupt, video_key
 from streams.runtime.ports import LogReader, Offsets, Store, TopicIdentity
 from streams.settings import Settings
@@ -93,7 +94,8 @@ class Verifier(Struct, frozen=True):
     """What verification needs beside its ports."""
 
     settings: Settings
-    secret: bytes
+    installation: Installation
+    spelling: Spelling
 
 
 async def _quiet_rows(
@@ -147,6 +149,7 @@ async def _read(
     """
     place = (topic, recount.partition)
     reader.assign({place: 0})
+    trust = tools.installation.trust()
     records = silent_ms = 0
     while await reader.position(*place) <= watermark:
         batches = await reader.fetch(FETCH_MS, 10_000)
@@ -155,7 +158,8 @@ async def _read(
             raise Retry(f"{place[0]}[{place[1]}]: nothing was read for {SILENCE_S} s")
         batch = [record for record in batches.get(place, ()) if record.offset <= watermark]
         records += len(batch)
-        decoded = decode_log(batch, tools.secret, tools.settings.record_bytes)
+        decoded = decode_log(batch, trust, tools.spelling)
+        trust = decoded.trust
         for event, offset in zip(decoded.events, decoded.offsets, strict=True):
             recount.add(event, offset)
         yield records

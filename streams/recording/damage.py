@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from streams.recording.lines import Recorded
-from streams.recording.manifest import MANIFEST, RESERVE, Segment
+from streams.recording.manifest import MANIFEST, RESERVE, Manifest, Segment
 from streams.recording.reader import Damaged, Recording, read_segment
 from streams.recording.routing import own_headers
 from streams.recording.segments import hash_file
-from streams.runtime.codec import decode_log
+from streams.runtime.codec import Spelling, decode_log
 from streams.runtime.ports import Place
 
 Schema = Callable[[Sequence[Recorded]], Counter[str]]
@@ -121,15 +121,19 @@ def thorough(
     return checked
 
 
-def log_schema(secret: bytes | None, limit: int) -> Schema:
-    """Return a count of what the worker's codec refuses; signatures only with a secret."""
+def log_schema(manifest: Manifest, place: Place, spelling: Spelling) -> Schema:
+    """Return a count of what the worker's codec refuses in a partition, read from its beginning.
+
+    Signatures are looked at where it is known whose count.
+    """
+    known = manifest.installation is not None or spelling.secret is not None
+    trust = manifest.trust(*place) if known else None
 
     def count(records: Sequence[Recorded]) -> Counter[str]:
-        refusals = decode_log(records, secret or b"", limit).refusals
-        reasons = Counter(refusal.reason for refusal in refusals)
-        if secret is None:
-            del reasons["signature"]
-        return Counter[str](reasons)
+        nonlocal trust
+        decoded = decode_log(records, trust, spelling)
+        trust = decoded.trust if known else None
+        return Counter[str](refusal.reason for refusal in decoded.refusals)
 
     return count
 

@@ -37,12 +37,12 @@ async def require_own(store: Store, namespace: str, partitions: int) -> list[int
 
 def require_installation(manifest: Manifest, rules: Rules) -> None:
     """Raise `Halt` if the recorded installation had another secret or length of generations."""
-    ours = fingerprint(rules.secret)
-    if manifest.secret not in (None, ours):
+    ours = None if rules.secret is None else fingerprint(rules.secret)
+    if ours is not None and manifest.secret not in (None, ours):
         raise Halt(
             f"this log was signed with another secret (fingerprint {manifest.secret}, that of "
-            f"STREAMS_SECRET is {ours}): no policy and no admission in it would count; set the "
-            "secret of the installation that was recorded",
+            f"STREAMS_SECRET is {ours}): nothing that it signed would count; set the secret of the "
+            "installation that was recorded",
             code="secret",
         )
     recorded = manifest.generation_records

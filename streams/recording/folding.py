@@ -9,16 +9,19 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from streams.core.keys import encode as encode_trust
 from streams.core.receipts import encode
-from streams.core.state import PartitionState
+from streams.core.state import FRESH, PartitionState
 from streams.errors import Halt
 from streams.recording.lines import Recorded
 from streams.recording.manifest import Manifest
 from streams.recording.reader import Recording
 from streams.recording.selection import Selection
-from streams.runtime.folding import Rows, Spelling, fold_run, prepare
+from streams.runtime.codec import Spelling, spelling_of
+from streams.runtime.folding import Rows, fold_run, prepare
 from streams.runtime.namespace import fingerprint
 from streams.runtime.ports import Conflict, Place, Store
+from streams.settings import Settings
 
 MEMORY_FLUSH_RECORDS: Final = 200_000
 """Without a store, changed rows are only digested: seldom, each row once for many changes."""
@@ -31,11 +34,23 @@ class Rules:
     `flush_rows` and `videos` (kept in memory) only matter with a store.
     """
 
-    secret: bytes
     generation_records: int
     record_bytes: int
     flush_rows: int = 4_000
     videos: int = 200_000
+    secret: bytes | None = None  # of 0.1.0
+
+
+def rules_of(settings: Settings) -> Rules:
+    """Return what a fold with these settings depends on beside the log."""
+    spelling = spelling_of(settings)
+    return Rules(
+        settings.generation_records,
+        spelling.limit,
+        settings.flush_rows,
+        settings.videos_in_memory,
+        spelling.secret,
+    )
 
 
 class Folded(NamedTuple):
@@ -53,7 +68,7 @@ class Folded(NamedTuple):
     watermark: int  # last offset folded, -1 before any
     digest: str
     policy: str | None  # version in force at the end
-    unsigned: int  # control records without a signature of the secret; invalid too
+    unsigned: int  # control records whose signature does not count; invalid too
 
 
 def replay_namespace(manifest: Manifest, topic: str, rules: Rules) -> str:
@@ -61,7 +76,8 @@ def replay_namespace(manifest: Manifest, topic: str, rules: Rules) -> str:
     return (
         f"replay={manifest.recording_id};topic={topic};"
         f"partitions={manifest.topics[topic].partitions};"
-        f"generation={rules.generation_records};secret={fingerprint(rules.secret)}"
+        f"generation={rules.generation_records}"
+        + (f";secret={fingerprint(rules.secret)}" if rules.secret else "")
     )
 
 
@@ -95,8 +111,10 @@ class Folder:
         """
         if store is not None and await store.watermark(number) is not None:
             raise Halt(f"this Redis already holds partition {number}: fold into an empty database")
+        keys = encode_trust(self._recording.manifest.trust(self._topic, number))
+        meta = FRESH._replace(keys=keys)
         state = PartitionState(
-            number, self._partitions, self._rules.generation_records, telling=False
+            number, self._partitions, self._rules.generation_records, meta, telling=False
         )
         tally = _Tally()
         flusher = _Flusher(
@@ -140,7 +158,7 @@ class Folder:
         tally: "_Tally",
         flusher: "_Flusher",
     ) -> None:
-        spelling = Spelling(self._rules.secret, self._rules.record_bytes)
+        spelling = Spelling(self._rules.record_bytes, self._rules.secret)
         decoded = await prepare(state, chunk, spelling, flusher.load)
         effects = fold_run(state, decoded, 0, len(decoded.events))
         for receipt in effects.receipts:

@@ -11,7 +11,9 @@ import msgspec
 import orjson
 from msgspec import Meta, Struct
 
+from streams.core.keys import NOBODY, Trust
 from streams.errors import Halt
+from streams.runtime.installation import Installation
 from streams.runtime.ports import Place, Record
 
 FORMAT_VERSION: Final = 2
@@ -134,8 +136,8 @@ class Until(Struct, frozen=True, forbid_unknown_fields=True):
 class Manifest(Struct, forbid_unknown_fields=True):
     """The whole manifest. `complete` once everything that was asked for is in it.
 
-    `secret` (a fingerprint) and `generation_records` are those of the installation that was
-    recorded, None where its recorder did not know them.
+    `installation` with its public keys, `generation_records` and `secret` (a fingerprint of that
+    of 0.1.0) are those of what was recorded, None where its recorder did not know them.
     """
 
     format_version: int
@@ -152,6 +154,14 @@ class Manifest(Struct, forbid_unknown_fields=True):
     until: Until | None = None
     secret: str | None = None
     generation_records: int | None = None
+    installation: Installation | None = None
+
+    def trust(self, topic: str, partition: int) -> Trust:
+        """Return who may sign where a recorded partition begins; nobody where that is not known."""
+        if self.installation is None:
+            return NOBODY
+        span = self.topics[topic].spans.get(partition)
+        return self.installation.trust(whole=span is None or span.start == 0)
 
     def count(self) -> None:
         """Bring the totals up to date with the segments."""

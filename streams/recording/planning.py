@@ -1,15 +1,18 @@
 """What to record: topics, times and offsets resolved to a range of every partition."""
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from streams.errors import Halt
+from streams.errors import Halt, Retry, Unreachable
 from streams.recording.manifest import FORMAT_VERSION, Manifest, Span, Topic, Until
 from streams.runtime.answers import require_all, silent
+from streams.runtime.installation import Installation
 from streams.runtime.letters import APP_VERSION
+from streams.runtime.namespace import fingerprint
 from streams.runtime.ports import Cluster, LogReader, Offsets, Place
+from streams.settings import Settings, given_secret
 
 OffsetRange = tuple[Place, tuple[int | None, int | None]]
 """A partition, and its first offset and the one behind its last; None leaves that side open."""
@@ -36,11 +39,33 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Installation:
+class Provenance:
     """What is known of the installation whose log is recorded: see `Manifest`."""
 
+    installation: Installation | None = None
     secret: str | None = None
     generation_records: int | None = None
+
+
+async def provenance_of(
+    find: Callable[[], Awaitable[Installation | None]],
+    settings: Settings,
+    tell: Callable[[str], None],
+) -> Provenance:
+    """Return what is known of the installation that `find` looks for.
+
+    What does not answer is told: to know nothing of its keys is no reason not to record.
+    """
+    secret = given_secret()
+    mark = fingerprint(secret.reveal) if secret else None
+    try:
+        installation = await find()
+    except Unreachable:
+        raise
+    except Retry as error:
+        tell(f"{error}; the recording will not say")
+        installation = None
+    return Provenance(installation, mark, settings.generation_records)
 
 
 async def plan_recording(
@@ -74,7 +99,7 @@ async def begin(
     reader: LogReader,
     cluster: Cluster,
     request: Request,
-    installation: Installation,
+    provenance: Provenance,
     now_ms: int,
 ) -> Manifest:
     """Return the manifest of a new recording; `Halt` if what is asked for is not there."""
@@ -84,8 +109,9 @@ async def begin(
     return Manifest(
         *(FORMAT_VERSION, uuid.uuid4().hex, created, APP_VERSION, identity.cluster_id, planned),
         until=request.until,
-        secret=installation.secret,
-        generation_records=installation.generation_records,
+        secret=provenance.secret,
+        generation_records=provenance.generation_records,
+        installation=provenance.installation,
     )
 
 

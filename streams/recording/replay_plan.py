@@ -61,6 +61,7 @@ class ReplayPlan:
             {to: self.target.counts[to] for to in topics.values()} if rekeyed else None,
             [options.partitions, options.timestamps, options.trace, options.limit],
             [selection.start_ms, selection.end_ms, dict(selection.where)],
+            options.resigner and options.resigner.signer.key.public,
         ]
         return sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).hexdigest()
 

@@ -9,6 +9,7 @@ from streams.core.partitioner import partition_of
 from streams.recording.checkpoint import Checkpoint
 from streams.recording.lines import Recorded
 from streams.recording.pacing import Pace
+from streams.recording.resigning import Resigner
 from streams.recording.selection import Selection
 from streams.runtime.ports import Headers, Outgoing, Place
 from streams.runtime.signing import SIGNATURE
@@ -44,7 +45,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Options:
-    """How to replay. `trace` adds the headers `TRACE`."""
+    """How to replay. `trace` adds the headers `TRACE`, `resigner` signs control records anew."""
 
     pace: Pace = field(default_factory=Pace)
     selection: Selection = field(default_factory=Selection)
@@ -52,6 +53,7 @@ class Options:
     timestamps: Timestamps = "keep"
     limit: int | None = None
     trace: bool = False
+    resigner: Resigner | None = None
     batch: int = BATCH_RECORDS
     batch_bytes: int = BATCH_BYTES
 
@@ -73,26 +75,30 @@ class Router:
         run_id = (TRACE[4], checkpoint.run_id.encode())
         kind, shift = self._options.timestamps, checkpoint.shift_ms or 0
         trace, rekey = self._options.trace, self._options.partitions == "rekey"
-        topics = self._target.topics
+        topics, resigner = self._target.topics, self._options.resigner
         for record in batch:
             topic = topics[record.topic]
             timestamp = now_ms if kind == "now" else record.timestamp + shift
-            headers = self._traced(record, run_id) if trace else record.headers
+            headers = record.headers
+            if headers and resigner is not None:
+                headers = resigner.headers(record)
+            if trace:
+                headers = self._traced(record, headers, run_id)
             numbers = self._rekey(record, topic) if rekey else (record.partition,)
             for number in numbers:
                 outgoing = Outgoing(topic, record.value, record.key, headers, number, timestamp)
                 out[topic, number].append(outgoing)
         return out
 
-    def _traced(self, record: Recorded, run_id: tuple[str, bytes]) -> Headers:
-        """Return a record's headers with `TRACE` behind them."""
+    def _traced(self, record: Recorded, headers: Headers, run_id: tuple[str, bytes]) -> Headers:
+        """Return headers of a record with `TRACE` behind them."""
         place = (record.topic, record.partition)
         source = self._traces.get(place)
         if source is None:
             source = ((TRACE[0], place[0].encode()), (TRACE[1], b"%d" % place[1]))
             self._traces[place] = source
         offset = (TRACE[2], b"%d" % record.offset)
-        return [*record.headers, *source, offset, (TRACE[3], b"%d" % record.timestamp), run_id]
+        return [*headers, *source, offset, (TRACE[3], b"%d" % record.timestamp), run_id]
 
     def _rekey(self, record: Recorded, topic: str) -> Sequence[int]:
         """Return the partitions of a record by its key.

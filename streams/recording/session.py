@@ -11,7 +11,7 @@ from typing import NamedTuple
 from streams.errors import Halt
 from streams.recording.following import TopicWatch
 from streams.recording.manifest import MANIFEST, load_manifest
-from streams.recording.planning import Installation, Request, begin
+from streams.recording.planning import Provenance, Request, begin
 from streams.recording.recorder import Recorder
 from streams.recording.resuming import reopen
 from streams.recording.writer import RecordingWriter
@@ -23,7 +23,7 @@ class Source(NamedTuple):
 
     reader: LogReader
     cluster: Cluster
-    installation: Installation
+    provenance: Provenance
 
 
 @asynccontextmanager
@@ -39,7 +39,7 @@ async def recording_session(
     if request is None:
         manifest = load_manifest(folder)  # before the lock: a folder that is not there stays so
     else:
-        manifest = await begin(reader, cluster, request, source.installation, now_ms())
+        manifest = await begin(reader, cluster, request, source.provenance, now_ms())
     with sole_writer(folder):
         if request is None:
             manifest = await reopen(folder, reader, cluster)

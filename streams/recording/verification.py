@@ -3,17 +3,18 @@
 from collections.abc import Callable
 from typing import Any
 
-from streams.recording.damage import Checked, Schema, quick, thorough
+from streams.recording.damage import Checked, log_schema, quick, thorough
 from streams.recording.manifest import Segment
 from streams.recording.reader import Damaged, Recording
+from streams.runtime.codec import Spelling
 
 
 def verify_recording(
-    recording: Recording, topic: str, schema: Schema, tell: Callable[[int], None]
+    recording: Recording, topic: str, spelling: Spelling, tell: Callable[[int], None]
 ) -> tuple[list[Checked], list[str]]:
     """Return what is in each partition that is whole, and all faults; reads every record.
 
-    Records of `topic` are counted by `schema`; `tell` hears of records as they are read.
+    Records of `topic`, the log, are decoded too; `tell` hears of records as they are read.
     """
     faults = quick(recording)
     named = {fault.partition(":")[0] for fault in faults}
@@ -23,7 +24,9 @@ def verify_recording(
         if named.intersection(segment.path for segment in segments):
             continue
         try:
-            rows.append(thorough(recording, place, schema if place[0] == topic else None, tell))
+            is_log = place[0] == topic
+            schema = log_schema(recording.manifest, place, spelling) if is_log else None
+            rows.append(thorough(recording, place, schema, tell))
         except Damaged as damaged:
             faults.append(str(damaged))
     return rows, faults

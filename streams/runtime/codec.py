@@ -5,7 +5,6 @@ checked in one pass. Whatever cannot be used comes back as a `Refusal` with plac
 element of an array does not lose its neighbours.
 """
 
-import hmac
 from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any, Final, Literal, NamedTuple
@@ -15,11 +14,15 @@ import msgspec
 from streams.core.events import (
     ControlRecord,
     InteractionRecord,
+    Key,
     LogRecord,
+    PartitionControl,
     Recognition,
     Review,
+    Upgrade,
     Upload,
 )
+from streams.core.keys import NOBODY, Trust
 from streams.core.receipts import Refusal
 from streams.core.units import ID_ALPHABET, is_slice
 from streams.errors import DeadLetter, RejectReason
@@ -34,7 +37,8 @@ from streams.runtime.reasons import (
     split_array,
     unknown_fields,
 )
-from streams.runtime.signing import SIGNATURE, sign
+from streams.runtime.signing import SIGNATURE, require_signature
+from streams.settings import Settings, given_secret
 
 FUTURE_MS: Final = 300_000
 """An event may be this much ahead of its record's timestamp: clocks differ, prophets lie."""
@@ -71,17 +75,36 @@ class Decoded(NamedTuple):
     elements: list[int]
     refusals: list[Refusal]
     unknown_fields: int  # fields that no schema has; read over, counted
+    trust: Trust  # who may sign behind these records
 
 
-def decode_log(records: Sequence[Record], secret: bytes, limit: int) -> Decoded:
+class Spelling(NamedTuple):
+    """How bytes become events, whatever the partition.
+
+    `limit` is the largest value in bytes that is parsed, `secret` that of 0.1.0 (None: not given).
+    """
+
+    limit: int
+    secret: bytes | None = None
+
+
+def spelling_of(settings: Settings) -> Spelling:
+    """Return how these settings, and the secret of 0.1.0 where one is given, spell events."""
+    secret = given_secret()
+    return Spelling(settings.record_bytes, secret.reveal if secret else None)
+
+
+def decode_log(records: Sequence[Record], trust: Trust | None, spelling: Spelling) -> Decoded:
     """Decode records of one partition of the log; refuses, never raises, whatever the bytes.
 
-    `secret` verifies control records, `limit` is the largest value in bytes that is parsed.
+    `trust` says who may sign at the first of them; what they change of it counts from their place
+    on. None: signatures are not looked at, for whoever needs no control records.
     """
-    plain = _decode_plain(records, limit)
+    limit = spelling.limit
+    plain = _decode_plain(records, trust or NOBODY, limit)
     if plain is not None:
         return plain
-    out = Decoded([], [], [], [], 0)
+    out = Decoded([], [], [], [], 0, NOBODY)
     add_event, add_offset = out.events.append, out.offsets.append
     add_element = out.elements.append
     quotes_of = _QUOTES.get
@@ -91,7 +114,7 @@ def decode_log(records: Sequence[Record], secret: bytes, limit: int) -> Decoded:
         value: Any = record.value
         try:
             if record.headers and _is_signed(record.headers):
-                decoded = _open_control(record, secret, limit)
+                decoded, trust = _open_control(record, trust, spelling)
             else:
                 if len(value) > limit:
                     raise _too_large(len(value), limit)
@@ -113,7 +136,7 @@ def decode_log(records: Sequence[Record], secret: bytes, limit: int) -> Decoded:
             add_element(0)
             if value.count(b'"') != quotes_of(kind) and kind in _QUOTES:
                 unknown += _read_over(out, record, kind)
-    return _checked(out)._replace(unknown_fields=unknown)
+    return _checked(out)._replace(unknown_fields=unknown, trust=trust or NOBODY)
 
 
 def decode_one(
@@ -146,7 +169,7 @@ def decode_interaction(value: bytes) -> InteractionRecord:
     return event
 
 
-def _decode_plain(records: Sequence[Record], limit: int) -> Decoded | None:
+def _decode_plain(records: Sequence[Record], trust: Trust, limit: int) -> Decoded | None:
     """Decode records without headers that hold one good event each; None if one is anything else.
 
     What nearly every batch is, at two thirds of the cost: whole-batch checks in place of a look
@@ -167,7 +190,7 @@ def _decode_plain(records: Sequence[Record], limit: int) -> Decoded | None:
         or not _all_valid(events)
     ):
         return None
-    return Decoded(events, [record.offset for record in records], [0] * len(events), [], 0)
+    return Decoded(events, [record.offset for record in records], [0] * len(events), [], 0, trust)
 
 
 def _add_array(out: Decoded, record: Record, events: list[InteractionRecord]) -> int:
@@ -242,7 +265,7 @@ def _checked(out: Decoded) -> Decoded:
     """Refuse events with bad ids or slices: one pass over all, a second one if there are any."""
     if _all_valid(out.events):
         return out
-    kept = Decoded([], [], [], out.refusals, 0)
+    kept = Decoded([], [], [], out.refusals, 0, NOBODY)
     for event, offset, element in zip(out.events, out.offsets, out.elements, strict=True):
         try:
             require_ids(event)
@@ -280,17 +303,28 @@ def _is_signed(headers: Headers) -> bool:
     return any(name == SIGNATURE for name, _ in headers)
 
 
-def _open_control(record: Record, secret: bytes, limit: int) -> ControlRecord:
+def _open_control(
+    record: Record, trust: Trust | None, spelling: Spelling
+) -> tuple[ControlRecord, Trust | None]:
+    """Return a control record that somebody in force signed, and who may sign behind it.
+
+    Whatever can be wrong with its bytes is found here, before it changes that.
+    """
     value = record.value
     if value is None:
         raise DeadLetter("tombstone", "the record has no value")
-    if len(value) > limit:
-        raise _too_large(len(value), limit)
-    said = [text or b"" for name, text in record.headers if name == SIGNATURE]
-    if len(said) != 1 or not hmac.compare_digest(said[0], sign(secret, record.key, value)):
-        raise DeadLetter("signature", "the signature is not that of this secret and record")
+    if len(value) > spelling.limit:
+        raise _too_large(len(value), spelling.limit)
+    scheme = None if trust is None else require_signature(record, trust, spelling.secret)
     event: ControlRecord = decode_control(_control_decoder, value)
-    return event
+    if scheme == "hmac" and isinstance(event, Key | Upgrade):
+        raise DeadLetter("signature", "an HMAC changes no keys")
+    require_ids(event)
+    if event.ts > record.timestamp + FUTURE_MS:
+        raise DeadLetter(*_FUTURE)
+    if trust is not None and isinstance(event, PartitionControl):
+        trust = trust.after(event)
+    return event, trust
 
 
 def _too_large(size: int, limit: int) -> DeadLetter:

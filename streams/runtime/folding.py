@@ -6,13 +6,12 @@ become events.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from streams.core.fold import fold
 from streams.core.receipts import Effects
 from streams.core.state import PartitionState
-from streams.runtime.codec import Decoded, decode_log
+from streams.runtime.codec import Decoded, Spelling, decode_log
 from streams.runtime.namespace import corrupt, video_key
 from streams.runtime.ports import Record
 
@@ -25,26 +24,14 @@ Load = Callable[[Sequence[str]], Awaitable[Rows]]
 """Returns the stored rows of videos; one that is not stored may be left out."""
 
 
-@dataclass(frozen=True)
-class Spelling:
-    """How bytes become events: what verifies control records, the largest value parsed."""
-
-    secret: bytes
-    limit: int
-
-    def decode(self, records: Sequence[Record]) -> Decoded:
-        """Decode records of one partition of the log."""
-        return decode_log(records, self.secret, self.limit)
-
-
 async def prepare(
     state: PartitionState, records: Sequence[Record], spelling: Spelling, load: Load
 ) -> Decoded:
-    """Decode records and bring the videos that they are about into memory.
+    """Decode records that follow on a state, and bring the videos that they are about into memory.
 
     `Halt` if what is stored of one cannot be read.
     """
-    decoded = spelling.decode(records)
+    decoded = decode_log(records, state.trust, spelling)
     missing = state.missing(decoded.events)
     for at in range(0, len(missing), LOAD_VIDEOS):
         videos = missing[at : at + LOAD_VIDEOS]

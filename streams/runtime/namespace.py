@@ -6,26 +6,25 @@ from typing import Final
 
 from streams.errors import Halt
 from streams.runtime.ports import TopicIdentity
-from streams.settings import Secret, Settings
+from streams.settings import Settings
 
 SCHEMA: Final = 2
 """Of rows and meta; a worker never writes over those of another."""
 
 
-def namespace_of(identity: TopicIdentity, settings: Settings, secret: Secret) -> str:
-    """Return the name of one set of counters.
+def namespace_of(identity: TopicIdentity, settings: Settings, installation: str) -> str:
+    """Return the name of one set of counters, of the installation with this id.
 
-    The secret is in it by a fingerprint: with another one, other records would count.
+    Keys are not in it: they change by records of the log, which count from their place on.
     """
     return (
-        f"cluster={identity.cluster_id};topic={identity.topic};id={identity.topic_id};"
-        f"partitions={identity.partitions};generation={settings.generation_records};"
-        f"secret={fingerprint(secret.reveal)};schema={SCHEMA}"
+        f"installation={installation};id={identity.topic_id};partitions={identity.partitions};"
+        f"generation={settings.generation_records};schema={SCHEMA}"
     )
 
 
 def fingerprint(secret: bytes) -> str:
-    """Return what tells one secret from another and does not give it away."""
+    """Return what tells one secret of 0.1.0 from another and does not give it away."""
     return hmac.new(secret, b"namespace", sha256).hexdigest()[:12]
 
 

@@ -138,7 +138,7 @@ class Opening:
         self._store: Final = around.store
         self._settings: Final = around.settings
         self._metrics: Final = around.metrics
-        self._secret: Final = around.secret
+        self._installation: Final = around.installation
         self._namespace: Final = namespace
         self._partitions: Final = partitions
         self._identifying: asyncio.Task[None] | None = None
@@ -203,7 +203,8 @@ class Opening:
                 start.lost[0],
                 start.lost[-1],
             )
-        state = state_of(partition, self._partitions, generation, stored.meta)
+        meta = self._installation.meta(stored.meta, whole=bounds.start == 0)
+        state = state_of(partition, self._partitions, generation, meta)
         return Opened(state, stored, start.position)
 
     async def _require_fresh(self, partition: int) -> None:
@@ -214,6 +215,6 @@ class Opening:
 
     async def _identify(self) -> None:
         identity = await self._consumer.identity()
-        namespace = namespace_of(identity, self._settings, self._secret)
+        namespace = namespace_of(identity, self._settings, self._installation.id)
         if namespace != self._namespace:
             raise other_namespace(None, self._namespace, namespace)

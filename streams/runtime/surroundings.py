@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass, field
 
+from streams.runtime.installation import Installation
 from streams.runtime.metrics import Metrics
 from streams.runtime.ports import Clock, Producer, Store
 from streams.runtime.serving import Indexing
@@ -13,14 +14,15 @@ from streams.settings import Secret, Settings
 class Surroundings:
     """What a worker and each of its partitions work with.
 
-    `indexing` brings what is folded to feed servers, where there are any. `clock` paces flushes and
-    audits; no decision depends on it.
+    `secret` is that of an installation that knew HMACs. `indexing` brings what is folded to feed
+    servers, where there are any. `clock` paces flushes and audits; no decision depends on it.
     """
 
     producer: Producer
     store: Store
     settings: Settings
-    secret: Secret
+    installation: Installation
+    secret: Secret | None = None
     metrics: Metrics = field(default_factory=Metrics)
     clock: Clock = time.monotonic
     indexing: Indexing | None = None

@@ -8,7 +8,7 @@ from typing import Any
 
 from kit.command import Done, environment, streams
 
-WELL_KNOWN = {"config": "", "secret": ""}
+WELL_KNOWN = {"config": "", "signing_key_file": ""}
 
 
 def ran(folder: Path, *arguments: str, **settings: object) -> Done:

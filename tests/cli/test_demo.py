@@ -12,16 +12,17 @@ from streams.cli.demo_show import _judge
 from streams.cli.wiring import drivers
 from streams.errors import Halt
 from streams.lab.demo.run import Play
-from streams.settings import Secret, load_settings
+from streams.runtime.signing import SigningKey
+from streams.settings import load_settings
 
 CONFIG = Path(__file__).parents[2] / "config"
 
 
 def play(*, interrupted: bool = False, seconds: int | None = 30) -> Play:
     settings = load_settings(CONFIG, environment={})
-    secret = Secret("0123456789abcdef")
+    key = SigningKey.fresh()
     machine = drivers(settings)
-    return Play(machine, settings, CONFIG, seconds, 1, secret, print, interrupted=interrupted)
+    return Play(machine, settings, CONFIG, seconds, 1, key, print, interrupted=interrupted)
 
 
 def report(differences: int | None = 0, halted: list[str] | None = None) -> dict[str, Any]:

@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 import redis as redis_client
 from kit.command import CONFIG, Done, Where, streams
+from kit.keys import KEY, key_file
 
 from streams.embedded import EmbeddedRedis
+from streams.runtime.signing import key_id
 
 AWAY = {"brokers": "127.0.0.1:1", "redis": "redis://127.0.0.1:1"}
 
@@ -52,10 +54,20 @@ def test_a_policy_that_no_worker_would_take_fails(tmp_path: Path) -> None:
     assert "growth.factor is 1: write a whole number from 2 to 100" in done.stdout
 
 
-def test_a_secret_that_is_missing_says_what_to_set(tmp_path: Path) -> None:
-    done = streams("doctor", "--config", tmp_path, "--output", "json", secret="")
+def test_no_key_is_a_warning_and_one_that_is_none_fails(tmp_path: Path) -> None:
+    done = streams("doctor", "--output", "json", signing_key_file="", **AWAY)
+    assert dict(statuses(done))["signing key"] == "warn"
+    assert "STREAMS_SIGNING_KEY_FILE is not set" in done.stdout
+    (tmp_path / "key").write_text("no key")
+    done = streams("doctor", "--output", "json", signing_key_file=tmp_path / "key", **AWAY)
+    assert dict(statuses(done))["signing key"] == "fail"
+    assert "streams keys new FILE" in done.stdout
+
+
+def test_a_secret_of_old_is_judged_where_one_is_set() -> None:
+    done = streams("doctor", "--output", "json", secret="short", **AWAY)
     assert dict(statuses(done))["secret"] == "fail"
-    assert "STREAMS_SECRET is not set" in done.stdout
+    assert "secret" not in dict(statuses(streams("doctor", "--output", "json", **AWAY)))
 
 
 @pytest.mark.real
@@ -66,7 +78,19 @@ def test_missing_topics_fail_and_applied_ones_are_well(where: Where) -> None:
     streams("topics", "apply", "--yes", **where)
     after = streams("doctor", "--output", "json", **where)
     assert after.returncode == 0, after.stdout
-    assert dict(statuses(after))["topics"] == "ok"
+    found = {row["check"]: row for row in json.loads(after.stdout)}
+    checks = ("topics", "installation", "signing key", "counters")
+    assert {found[name]["status"] for name in checks} == {"ok"}
+    assert key_id(KEY.public) in found["installation"]["message"]
+
+
+@pytest.mark.real
+def test_a_key_that_does_not_count_here_fails(where: Where) -> None:
+    streams("topics", "apply", "--yes", **where)
+    done = streams("doctor", "--output", "json", signing_key_file=key_file(3), **where)
+    assert done.returncode == 1
+    assert dict(statuses(done))["signing key"] == "fail"
+    assert "does not count in installation" in done.stdout
 
 
 @pytest.mark.real

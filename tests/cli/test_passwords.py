@@ -3,15 +3,17 @@
 from pathlib import Path
 
 import pytest
-from kit.command import Where, streams
+from kit.command import CONFIG, Where, streams
+from kit.keys import KEY, NEXT_KEY, SECRET, announce
 from kit.servers import create_topic
 
 from streams.cli import VERBS
-from streams.settings import TOPICS
+from streams.settings import TOPICS, load_settings
 
 PASSWORD = "hunter2"
 URL = f"redis://app:{PASSWORD}@127.0.0.1:1/0"
 CALLS: dict[str, list[str]] = {
+    "keys": ["keys show", "keys add {public} --yes", "keys retire {public} --yes"],
     "demo": ["demo --seconds 1 --output json"],
     "config": ["config show", "config show --output json", "config check"],
     "doctor": ["doctor --output json"],
@@ -34,7 +36,12 @@ CALLS: dict[str, list[str]] = {
 def where(brokers: str, unique: str) -> Where:
     for name in TOPICS:
         create_topic(brokers, f"{unique}.{name}", 2)
+    create_topic(brokers, f"{unique}.policies", 1, {"cleanup.policy": "compact"})
+    announce(brokers, load_settings(CONFIG, {"topic_prefix": f"{unique}."}, {}))
     return {"brokers": brokers, "topic_prefix": f"{unique}.", "partitions": 2, "redis": URL}
+
+
+PRIVATE = "".join(KEY.pem().decode().splitlines()[1:-1])
 
 
 def test_every_verb_is_called_here() -> None:
@@ -44,8 +51,10 @@ def test_every_verb_is_called_here() -> None:
 @pytest.mark.real
 @pytest.mark.parametrize("call", [call for calls in CALLS.values() for call in calls])
 def test_a_password_is_shown_by_no_verb(where: Where, call: str, tmp_path: Path) -> None:
-    done = streams(*call.format(tmp=tmp_path).split(), **where)
-    assert PASSWORD not in done.stdout + done.stderr
+    told = call.format(tmp=tmp_path, public=NEXT_KEY.public)
+    done = streams(*told.split(), secret=SECRET.decode(), **where)
+    for hidden in (PASSWORD, PRIVATE, "PRIVATE KEY", SECRET.decode()):
+        assert hidden not in done.stdout + done.stderr
 
 
 @pytest.mark.real

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 import redis
 from kit.events import records_of, view
-from kit.rig import CONFIG, Feed, Rig
+from kit.keys import INSTALLATION, announce
+from kit.rig import CONFIG, TABLE, Feed, Rig
 from kit.servers import create_topic, delete_topic, redis_server
+from msgspec.structs import replace
 
 from streams.embedded.child import free_ports
 
@@ -40,11 +42,18 @@ def nowhere() -> Rig:
     return Rig(f"127.0.0.1:{broker}", f"redis://127.0.0.1:{store}/0", "none")
 
 
-@pytest.mark.parametrize("secret", ["", "too short"])
-def test_without_a_long_secret_nothing_starts(secret: str) -> None:
-    line = one_line(nowhere().run(*START, secret=secret), 2)
-    assert "STREAMS_SECRET" in line
-    assert "16 characters" in line
+@pytest.mark.parametrize("file", ["", "/nowhere"])
+def test_without_a_key_no_control_plane_starts_and_feedback_needs_none(file: str) -> None:
+    for half in ([], ["--only", "control"]):
+        line = one_line(nowhere().run("worker", *half, signing_key_file=file), 2)
+        assert "STREAMS_SIGNING_KEY_FILE" in line
+        assert "`streams keys new" in line
+    assert "--brokers" in one_line(nowhere().run(*START, signing_key_file=file), 4)
+
+
+def test_a_secret_of_old_that_is_too_short_is_refused() -> None:
+    line = one_line(nowhere().run(*START, secret="too short"), 2)
+    assert "STREAMS_SECRET holds a text shorter than 16 characters" in line
 
 
 def test_no_broker_is_exit_code_4_and_names_the_option() -> None:
@@ -141,18 +150,30 @@ def test_another_partition_count_is_refused(rig: Rig) -> None:
 
 
 @pytest.mark.real
-async def test_another_secret_than_that_of_the_counters_is_refused(rig: Rig) -> None:
+def test_a_log_without_an_installation_is_refused_with_the_command_that_makes_it(rig: Rig) -> None:
+    rig.create_topics()
+    delete_topic(rig.brokers, f"{rig.prefix}policies")
+    assert "streams topics apply" in one_line(rig.run(*START), 1)
+    create_topic(rig.brokers, f"{rig.prefix}policies", config=TABLE)
+    line = one_line(rig.run(*START), 1)
+    assert "holds no installation" in line
+    assert "streams topics apply --yes" in line
+
+
+@pytest.mark.real
+async def test_another_installation_than_that_of_the_counters_is_refused(rig: Rig) -> None:
     rig.create_topics()
     async with Feed(rig) as feed:
         await feed.send(records_of([view("e1")]))
     worker = rig.worker()
     await rig.caught_up()
     assert await worker.terminate() == 0
+    announce(rig.brokers, rig.settings, replace(INSTALLATION, id="fedcba9876543210"))
     for half in ("feedback", "control"):
-        start = ("worker", "--only", half)
-        line = one_line(rig.run(*start, secret="another secret of 16 characters and more"), 1)
-        assert "differ in secret" in line
+        line = one_line(rig.run("worker", "--only", half), 1)
+        assert "differ in installation" in line
         assert "rebuild" in line
+    announce(rig.brokers, rig.settings)
     assert rig.run("counters", "verify", "--output", "json").returncode == 0
 
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 import pytest
+from kit.keys import INSTALLATION, KEY, SPELLING, STRANGER, TRUST, announce
 from kit.servers import create_topics
 from prometheus_client import CollectorRegistry
 
@@ -33,9 +34,8 @@ from streams.runtime.memory.store import MemoryStore
 from streams.runtime.namespace import namespace_of
 from streams.runtime.ports import DossierChange, Kept, Move, Outgoing, Place, Record
 from streams.runtime.signing import encode
-from streams.settings import TOPICS, Secret, Settings, load_settings
+from streams.settings import TOPICS, Settings, load_settings
 
-SECRET = Secret("0123456789abcdef")
 PARTITIONS = 2
 SESSION_MS = 2_000
 """What a group waits for a member that left without a word, as some here do."""
@@ -68,7 +68,7 @@ class Stage:
         )
         made = ControlPlane(
             self.settings,
-            changes.get("secret", SECRET),
+            changes.get("key", KEY),
             ports,
             self.folder,
             metrics=ControlMetrics(),
@@ -98,7 +98,7 @@ class Stage:
         key = None if video is None else video.encode()
         found: list[Any] = []
         for record in await self.records("interactions"):
-            decoded = decode_log([record], SECRET.reveal, 1 << 20)
+            decoded = decode_log([record], TRUST, SPELLING)
             assert decoded.refusals == []
             found += decoded.events if record.key == key else []
         return found
@@ -107,12 +107,12 @@ class Stage:
         """Fold the whole log into the store, as a worker would."""
         topic = self.settings.topic("interactions")
         identity = await KafkaCluster(self.settings.brokers).identity(topic)
-        namespace = namespace_of(identity, self.settings, SECRET)
+        namespace = namespace_of(identity, self.settings, INSTALLATION.id)
         records = await self.records("interactions")
         for partition in range(PARTITIONS):
             own = [record for record in records if record.partition == partition]
             state = PartitionState(partition, PARTITIONS, 1_000)
-            decoded = decode_log(own, SECRET.reveal, 1 << 20)
+            decoded = decode_log(own, TRUST, SPELLING)
             for video in state.missing(decoded.events):
                 state.load(video, {})
             fold(state, decoded.events, decoded.offsets, decoded.elements)
@@ -167,16 +167,29 @@ class BrittleDossiers(MemoryDossiers):
         return None if document is None else dossier.decode(document)
 
 
+def topics_of(prefix: str) -> dict[str, int]:
+    """Return the partition count of every topic under a prefix."""
+    names = [f"{prefix}.{name}{end}" for name in TOPICS for end in ("", ".dlq")]
+    return dict.fromkeys(names, PARTITIONS) | {f"{prefix}.policies": 1}
+
+
+def settings_of(prefix: str) -> Settings:
+    return load_settings(CONFIG, {"topic_prefix": f"{prefix}."}, {})
+
+
 @pytest.fixture(params=["embedded", pytest.param("real", marks=pytest.mark.real)])
 def broker(request: pytest.FixtureRequest, unique: str) -> Iterator[str]:
     """A broker that has the topics under the prefix `unique`."""
     names = [f"{unique}.{name}{end}" for name in TOPICS for end in ("", ".dlq")]
     if request.param == "embedded":
-        with EmbeddedBroker(dict.fromkeys(names, PARTITIONS)) as embedded:
+        with EmbeddedBroker(topics_of(unique)) as embedded:
+            announce(embedded.bootstrap, settings_of(unique))
             yield embedded.bootstrap
         return
     brokers: str = request.getfixturevalue("brokers")
     create_topics(brokers, {name: {} for name in names}, PARTITIONS)
+    create_topics(brokers, {f"{unique}.policies": {"cleanup.policy": "compact"}})
+    announce(brokers, settings_of(unique))
     yield brokers
 
 
@@ -309,7 +322,7 @@ def stage_in_the_fold(records: Sequence[Record]) -> tuple[str, int]:
     """Return the stage of v1 after its own records and the policy, and how many slices started."""
     partition = partition_of(b"v1", PARTITIONS)
     own = [r for r in records if r.partition == partition and r.key in {None, b"v1"}]
-    decoded = decode_log(own, SECRET.reveal, 1 << 20)
+    decoded = decode_log(own, TRUST, SPELLING)
     state = PartitionState(partition, PARTITIONS, 1_000)
     state.load("v1", {})
     effects = fold(state, decoded.events, decoded.offsets, decoded.elements)
@@ -434,8 +447,7 @@ async def test_a_wrong_file_stops_the_start(stage: Stage) -> None:
 
 
 async def test_topics_of_another_partition_count_refuse_the_start(unique: str) -> None:
-    counts = {f"{unique}.{name}": PARTITIONS for name in TOPICS}
-    with EmbeddedBroker(counts | {f"{unique}.reviews": PARTITIONS + 1}) as broker:
+    with EmbeddedBroker(topics_of(unique) | {f"{unique}.reviews": PARTITIONS + 1}) as broker:
         stage = Stage(broker.bootstrap, unique, CONFIG)
         await stage.producer.start()
         await stage.topics.start()
@@ -448,13 +460,22 @@ async def test_topics_of_another_partition_count_refuse_the_start(unique: str) -
     assert not faust_threads()
 
 
-async def test_counters_under_another_secret_refuse_the_start(stage: Stage) -> None:
+async def test_a_key_that_does_not_count_here_refuses_the_start(stage: Stage) -> None:
+    with pytest.raises(Halt, match=r"does not count in installation .* `streams keys add") as halt:
+        await stage.plane(key=STRANGER)
+    assert halt.value.code == "signing_key"
+    assert await stage.controls() == []
+    assert stage.dossiers.positions == {}
+    assert not faust_threads()
+
+
+async def test_counters_of_another_installation_refuse_the_start(stage: Stage) -> None:
     identity = await KafkaCluster(stage.settings.brokers).identity(
         stage.settings.topic("interactions")
     )
-    namespace = namespace_of(identity, stage.settings, Secret("another-secret-entirely"))
+    namespace = namespace_of(identity, stage.settings, "fedcba9876543210")
     await stage.store.flush(1, namespace, -1, 0, Changes(0, {}, FRESH))
-    with pytest.raises(Halt, match="partition 1: its counters differ in secret"):
+    with pytest.raises(Halt, match="partition 1: its counters differ in installation"):
         await stage.plane()
     assert await stage.controls() == []
     assert stage.dossiers.positions == {}
@@ -542,14 +563,14 @@ async def test_stop_leaves_nothing_behind_and_may_be_called_twice(stage: Stage) 
     await until(lambda: plane.outcomes["uploads", "handled"] == 1)
     await plane.stop()
     await plane.stop()
-    await until(lambda: asyncio.all_tasks() <= tasks | {asyncio.current_task()})
+    await until(lambda: len(asyncio.all_tasks()) <= len(tasks))
     assert not faust_threads()
     assert not list(Path.cwd().glob(f"{stage.settings.group}*"))
 
 
 async def test_stop_ends_in_time_while_the_broker_is_away(unique: str, tmp_path: Path) -> None:
-    names = [f"{unique}.{name}" for name in TOPICS]
-    with EmbeddedBroker(dict.fromkeys(names, PARTITIONS)) as broker:
+    with EmbeddedBroker(topics_of(unique)) as broker:
+        announce(broker.bootstrap, settings_of(unique))
         folder = tmp_path / "config"
         shutil.copytree(CONFIG, folder)
         stage = Stage(broker.bootstrap, unique, folder)
@@ -566,8 +587,8 @@ async def test_stop_ends_in_time_while_the_broker_is_away(unique: str, tmp_path:
 
 
 async def test_without_a_broker_the_start_says_so(unique: str, tmp_path: Path) -> None:
-    names = [f"{unique}.{name}" for name in TOPICS]
-    with EmbeddedBroker(dict.fromkeys(names, PARTITIONS)) as broker:
+    with EmbeddedBroker(topics_of(unique)) as broker:
+        announce(broker.bootstrap, settings_of(unique))
         stage = Stage(broker.bootstrap, unique, CONFIG)
         await stage.producer.start()
         await stage.topics.start()

@@ -8,6 +8,7 @@ import pytest
 from streams.control.configuration import RULES, copy_shipped, file_problems, findings, in_force
 from streams.control.rules import load_rules
 from streams.errors import Halt, Misconfigured
+from streams.runtime.key_files import new_key_file
 from streams.settings import SHIPPED, load_settings, written_settings
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -69,12 +70,31 @@ def test_every_mistake_of_a_file_is_told_at_once(folder: Path) -> None:
     assert "slice discover:football: reach is" in problems[1]
 
 
-def test_the_findings_cover_files_secret_and_strange_variables(folder: Path) -> None:
+def test_the_findings_cover_files_keys_and_strange_variables(folder: Path) -> None:
     change(folder, "streams.toml", "flush_rows = 4_000", 'flush_rows = "many"')
-    lines = list(findings(folder, {"STREAMS_SECRET": "short", "STREAMS_BROKER": "b:1"}))
-    assert {line.subject for line in lines} == {"streams.toml", *RULES, "secret", "environment"}
-    assert [line.subject for line in lines if line.status == "fail"] == ["streams.toml", "secret"]
+    environment = {"STREAMS_SIGNING_KEY_FILE": "/nowhere", "STREAMS_BROKER": "b:1"}
+    lines = list(findings(folder, environment))
+    assert {line.subject for line in lines} == {
+        *("streams.toml", *RULES),
+        *("signing key", "environment"),
+    }
+    failed = [line.subject for line in lines if line.status == "fail"]
+    assert failed == ["streams.toml", "signing key"]
     assert [line.subject for line in lines if line.status == "warn"] == ["environment"]
+
+
+def test_a_secret_of_old_is_judged_where_one_is_set(folder: Path) -> None:
+    [line] = [one for one in findings(folder, {"STREAMS_SECRET": "a"}) if one.subject == "secret"]
+    assert line.status == "fail"
+    assert not [one for one in findings(folder, {}) if one.subject == "secret"]
+
+
+def test_a_key_that_others_may_read_is_a_warning(folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "signing.key"
+    new_key_file(path)
+    path.chmod(0o644)
+    lines = list(findings(folder, {"STREAMS_SIGNING_KEY_FILE": str(path)}))
+    assert [one.status for one in lines if one.subject == "signing key"] == ["ok", "warn"]
 
 
 def test_what_is_in_force_hides_secrets_and_names_their_places(tmp_path: Path) -> None:

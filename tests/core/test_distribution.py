@@ -26,6 +26,7 @@ from kit.folding import Folding, folded, placed
 
 from streams.core.counters import ACTIVE, HELD, IDLE, STOPPED
 from streams.core.events import Admit, LogRecord, Policy
+from streams.core.posterior import sum_factors
 from streams.core.receipts import Receipt
 from streams.core.units import MICROS, SURFACES, surface_of
 
@@ -420,6 +421,13 @@ def test_a_revision_of_fits_moves_what_is_expected_from_the_next_judgement_on() 
     assert done.receipts[-1].base == plain.base + FIXED.fit_value
     assert done.receipts[-1].mean > plain.mean
     assert done.receipts[-1].sums != plain.sums
+
+
+def test_what_was_seen_is_weighed_anew_after_a_revision_of_fits() -> None:
+    done, fits = folded([FIXED, admit(), *shown(10, 6_000)]), {FOOTBALL: MICROS}
+    before = sum_factors(FIXED, done.video().slices, {})
+    done.fold(placed([revise(fits=fits)], 100))
+    assert sum_factors(FIXED, done.video().slices, fits).b1 < before.b1
 
 
 @pytest.mark.parametrize("seq", [1, 2])

@@ -118,9 +118,10 @@ def test_what_one_crowd_thinks_is_told_of_the_crowds_whose_score_it_moves_and_no
 
 
 def test_small_moves_do_not_add_up_unsaid() -> None:
-    feeds = Feeds(OPEN)
-    for number in range(5):
-        feeds.fold(*shown(40, 6_500 + 60 * number, FOOTBALL, 40 * number))
+    feeds, first = Feeds(OPEN), 0
+    for number, views in enumerate((40, 40, 40, 50, 60, 70, 90, 110)):
+        feeds.fold(*shown(views, 6_000 + 250 * number, FOOTBALL, first))
+        first += views
         for name, entry in feeds.known.items():
             assert entry.score == pytest.approx(score_now(feeds, name), abs=STEP)
 

@@ -9,7 +9,8 @@ from typing import Final
 
 import pytest
 from kit.events import Logged, synthetic_log
-from kit.rig import TOPICS, Rig
+from kit.keys import announce
+from kit.rig import TABLE, TOPICS, Rig
 from kit.servers import KafkaCluster as Nodes
 from kit.servers import KafkaServer, create_topic, create_topics, kafka_cluster
 
@@ -48,6 +49,8 @@ def make_topics(rig: Rig, alone: set[str]) -> None:
     create_topics(rig.brokers, {rig.prefix + n: usual for n in names - alone}, PARTITIONS)
     for name in alone:
         create_topic(rig.brokers, rig.prefix + name, config=usual, copies=HOMES)
+    create_topics(rig.brokers, {f"{rig.prefix}policies": TABLE}, 1)
+    announce(rig.brokers, rig.settings)
 
 
 @asynccontextmanager

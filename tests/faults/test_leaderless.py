@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
-from kit.command import Where, streams
+from kit.command import CONFIG, Where, streams
 from kit.events import NOW
+from kit.keys import announce
 from kit.servers import KafkaCluster as Nodes
 from kit.servers import KafkaServer, create_topic, kafka_cluster, kafka_server
 
@@ -19,7 +20,7 @@ from streams.errors import Retry, Unreachable
 from streams.runtime.kafka import KafkaCluster, KafkaProducer, KafkaReader, producer
 from streams.runtime.ports import Offsets, Outgoing
 from streams.runtime.signing import encode
-from streams.settings import TOPICS
+from streams.settings import TOPICS, load_settings
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
@@ -172,6 +173,8 @@ def test_tools_do_what_can_be_done_and_name_the_rest(
     for name in TOPICS:
         copies = [[1], [2]] if name == "interactions" else [[1], [3]]
         create_topic(whole.bootstrap, f"{unique}.{name}", config=ALONE, copies=copies)
+    create_topic(whole.bootstrap, f"{unique}.policies", config=ALONE, copies=[[1]])
+    announce(whole.bootstrap, load_settings(CONFIG, {"topic_prefix": f"{unique}."}, {}))
     log = f"{unique}.interactions"
     member = Consumer({"bootstrap.servers": whole.bootstrap, "group.id": unique})
     member.commit(offsets=[TopicPartition(log, p, 0) for p in range(2)], asynchronous=False)

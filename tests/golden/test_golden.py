@@ -10,11 +10,12 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from kit.events import SECRET, Logged, record, synthetic_log
+from kit.events import Logged, record, synthetic_log
 from kit.folding import Folding, decoded
+from kit.keys import SECRET, SPELLING, TRUST
 
 from streams.core.counters import COUNTERS, VIDEO_ROW
-from streams.runtime.codec import decode_log
+from streams.runtime.codec import Spelling, decode_log
 
 HERE = Path(__file__).parent
 GENERATION = 300
@@ -55,7 +56,7 @@ def folds_to(log: list[Logged], batch: int) -> tuple[bytes, bytes]:
         done.fold(places[first : first + batch])
     done.flush()
     receipts, digest, rows = done.bytes()
-    refused = Counter(said.reason for said in decode_log(log, SECRET, 1 << 20).refusals)
+    refused = Counter(said.reason for said in decode_log(log, TRUST, SPELLING).refusals)
     summary = {
         "digest": digest,
         "event_time": done.meta.event_time,
@@ -84,9 +85,10 @@ def test_the_committed_log_gives_the_same_in_one_batch() -> None:
 
 def test_a_log_of_the_first_release_counts_what_it_counted() -> None:
     """Its control records are read as today's; its rows began with eleven plain counters."""
+    spelling = Spelling(1 << 20, SECRET)
     log, then = read_log("first_log.ndjson"), json.loads((HERE / "first_state.json").read_bytes())
-    done = Folding(GENERATION).fold(decoded(log)).flush()
-    refused = Counter(each.reason for each in decode_log(log, SECRET, 1 << 20).refusals)
+    done = Folding(GENERATION).fold(decoded(log, spelling)).flush()
+    refused = Counter(each.reason for each in decode_log(log, TRUST, spelling).refusals)
     assert refused == then["refused"]
     assert {" ".join(key): count for key, count in done.outcomes.items()} == then["outcomes"]
     counters = {

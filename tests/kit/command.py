@@ -6,6 +6,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from kit.keys import key_file
+
 CONFIG = Path(__file__).parents[2] / "config"
 Where = dict[str, object]
 """Settings by name, for one run of a command."""
@@ -15,7 +17,7 @@ Done = subprocess.CompletedProcess[str]
 def environment(settings: Mapping[str, object] | None = None) -> dict[str, str]:
     """Return a command's environment: ours is set by `settings` alone."""
     theirs = {name: text for name, text in os.environ.items() if not name.startswith("STREAMS_")}
-    ours = {"config": CONFIG, "secret": "0123456789abcdef"} | dict(settings or {})
+    ours = {"config": CONFIG, "signing_key_file": key_file()} | dict(settings or {})
     named = {f"STREAMS_{name.upper()}": str(value) for name, value in ours.items()}
     return theirs | {"COLUMNS": "200"} | named
 

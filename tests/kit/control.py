@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final
 
-from kit.events import SECRET
+from kit.keys import INSTALLATION, SIGNER, SPELLING
 from kit.twins import CONFIG, LOG, World, counted
 from streams.control.admission import dossier
 from streams.control.admission.dossier import Dossier
@@ -26,8 +26,7 @@ from streams.runtime.memory import (
     MemoryReader,
 )
 from streams.runtime.ports import Outgoing, Record
-from streams.runtime.signing import encode
-from streams.settings import Secret
+from streams.runtime.signing import Signer, encode
 
 NOW: Final = 1_700_000_000_000
 RULES: Final[RulesInForce] = load_rules(CONFIG)
@@ -77,7 +76,7 @@ class Office:
     def controls(self) -> list[ControlRecord]:
         """Return all records of the log that bear the right signature."""
         records = self.world.sent(LOG)
-        return list(decode_log(records, SECRET, 1 << 20).events)  # type: ignore[arg-type]
+        return list(decode_log(records, INSTALLATION.trust(), SPELLING).events)  # type: ignore[arg-type]
 
     def policies(self) -> list[Policy]:
         """Return the policies in the log, partition by partition."""
@@ -119,7 +118,7 @@ def dict_of(record: Record) -> dict[str, Any]:
 class Process:
     """One control plane: its parts as `ControlPlane` joins them, and what it read so far."""
 
-    def __init__(self, office: Office, *, secret: bytes = SECRET, **ports: Any) -> None:
+    def __init__(self, office: Office, *, signer: Signer = SIGNER, **ports: Any) -> None:
         self.office: Final = office
         world = office.world
         given = {"dossiers": office.dossiers, "store": world.store}
@@ -127,7 +126,7 @@ class Process:
         given |= {"reader": MemoryReader(world.log), "cluster": MemoryCluster(world.log)}
         self.ports = Ports(**(given | ports))
         identity = world.log.identity(LOG)
-        self.log = ControlLog(world.settings, Secret(secret.decode()), self.ports, identity)
+        self.log = ControlLog(world.settings, signer, self.ports, identity)
         self.metrics = ControlMetrics()
         self.register = Register(
             world.settings, self.log, self.ports.dossiers, lambda: RULES.tools, self.metrics

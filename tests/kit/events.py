@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from kit.keys import NEXT_SIGNER, SIGNER
 from streams.core.events import (
     Admit,
     Comment,
@@ -20,6 +21,7 @@ from streams.core.events import (
     Hold,
     Impression,
     InteractionRecord,
+    Key,
     Like,
     LogRecord,
     Order,
@@ -31,6 +33,7 @@ from streams.core.events import (
     SlicePolicy,
     Takedown,
     Unlike,
+    Upgrade,
     View,
     Weights,
 )
@@ -38,9 +41,8 @@ from streams.core.outlook import term_name
 from streams.core.partitioner import partition_of
 from streams.core.units import MICROS
 from streams.runtime.ports import Headers
-from streams.runtime.signing import control_record, encode
+from streams.runtime.signing import Signer, control_record, encode
 
-SECRET: Final = b"a secret of the tests, 32 bytes.."
 NOW: Final = 1_700_000_000_000
 """Milliseconds: when the events of tests happen."""
 HOUR_MS: Final = 3_600_000
@@ -274,10 +276,10 @@ def interaction_record(
 
 
 def signed_record(
-    event: ControlRecord, offset: int = 0, timestamp: int = NOW, secret: bytes = SECRET
+    event: ControlRecord, offset: int = 0, timestamp: int = NOW, signer: Signer = SIGNER
 ) -> Logged:
     """Return the record of a control event, signed."""
-    out = control_record("interactions", event, secret, 0)
+    out = control_record("interactions", event, signer, 0)
     return record(out.value, offset, timestamp, key=out.key, headers=out.headers)
 
 
@@ -343,6 +345,7 @@ class _Crowd:
     names: list[str]
     others: list[str]
     partition: int
+    signer: Signer = SIGNER
     offset: int = 0
     now: int = NOW
     number: int = 0
@@ -353,12 +356,14 @@ class _Crowd:
     admitted: list[str] = field(default_factory=list)
 
     def log(self, events: int) -> Iterator[Logged]:
+        yield self._keys(Upgrade("upgrade-1", NOW))
         yield self._signed(FIXED)
         waiting = list(self.names[: max(len(self.names) - 1, 1)])  # the last is never admitted
         half, last = events // 2, events * 4 // 5
         while self.number < events:
             if self.number >= half:
                 half = events + 1
+                yield from self._rotation()
                 dearer = {
                     name: msgspec.structs.replace(spec, price=spec.price + 15_000)
                     for name, spec in FIXED.slices.items()
@@ -388,6 +393,14 @@ class _Crowd:
                 yield self._array()
             else:
                 yield self._record(self._next())
+
+    def _rotation(self) -> Iterator[Logged]:
+        """Bring another key into force, sign with it, and take the first one out."""
+        first = self.signer
+        both = (first.key.public, NEXT_SIGNER.key.public)
+        yield self._keys(Key("keys-1", self.now, 1, both))
+        self.signer = NEXT_SIGNER
+        yield self._keys(Key("keys-2", self.now, 2, (NEXT_SIGNER.key.public,)))
 
     # what a viewer does
 
@@ -486,8 +499,18 @@ class _Crowd:
         return self._logged(encode(events), events[0].video.encode())
 
     def _signed(self, event: ControlRecord) -> Logged:
-        out = control_record("interactions", event, SECRET, self.partition)
+        out = control_record("interactions", event, self.signer, self.partition)
         return self._logged(out.value, out.key, out.headers)
+
+    def _keys(self, event: Key | Upgrade) -> Logged:
+        out = control_record("interactions", event, self.signer, self.partition)
+        self.offset += 1
+        return record(
+            *(out.value, self.offset - 1, self.now),
+            key=out.key,
+            headers=out.headers,
+            partition=self.partition,
+        )
 
     def _bad(self) -> Logged:
         good = [self._next(), self._next()]

@@ -9,15 +9,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from kit.events import SECRET, Logged
+from kit.events import Logged
+from kit.keys import META, SPELLING, TRUST
 from streams.core.counters import Slice, Video, VideoState, load_video
 from streams.core.events import LogRecord
 from streams.core.fold import fold
 from streams.core.receipts import Outcome, Receipt, Refusal, encode
 from streams.core.serving import Entry
-from streams.core.state import FRESH, Meta, PartitionState
+from streams.core.state import Meta, PartitionState
 from streams.core.window import REPLAYED_GENERATIONS
-from streams.runtime.codec import decode_log
+from streams.runtime.codec import Spelling, decode_log
 
 Rows = Mapping[str, Mapping[str, bytes]]
 
@@ -30,9 +31,9 @@ class Placed(NamedTuple):
     element: int = 0
 
 
-def decoded(records: Sequence[Logged]) -> list[Placed]:
+def decoded(records: Sequence[Logged], spelling: Spelling = SPELLING) -> list[Placed]:
     """Return the events of records that decode, in log order."""
-    out = decode_log(records, SECRET, 1 << 20)
+    out = decode_log(records, TRUST, spelling)
     return [Placed(*at) for at in zip(out.events, out.offsets, out.elements, strict=True)]
 
 
@@ -53,7 +54,7 @@ class Folding:
     rejected: list[Refusal] = field(default_factory=list)
     outcomes: Counter[tuple[str, Outcome]] = field(default_factory=Counter)
     entries: Mapping[str, Sequence[Entry]] = field(default_factory=dict)  # told at the latest flush
-    meta: Meta = FRESH
+    meta: Meta = META
     offset: int = -1  # of the last record folded
 
     def __post_init__(self) -> None:

@@ -12,7 +12,8 @@ from streams.embedded import EmbeddedBroker, EmbeddedRedis
 from streams.lab.demo.run import Play, perform
 from streams.lab.demo.screen import screen
 from streams.ops.topics import wanted_topics
-from streams.settings import RedisAddress, Secret, load_settings
+from streams.runtime.signing import SigningKey
+from streams.settings import RedisAddress, load_settings
 
 FRAMES = {
     "demo": (100, 30),
@@ -49,8 +50,7 @@ def main(folder: Path) -> None:
     topics = {topic.name: topic.partitions for topic in wanted_topics(settings)}
     with EmbeddedBroker(topics) as broker, EmbeddedRedis() as redis:
         settings = replace(settings, brokers=broker.bootstrap, redis=RedisAddress(redis.url))
-        secret = Secret("only for the picture")
-        play = Play(drivers(settings), settings, CONFIG, SECONDS, 1, secret, print)
+        play = Play(drivers(settings), settings, CONFIG, SECONDS, 1, SigningKey.fresh(), print)
         run(perform(play, 2_000, lambda play: shown(play, folder)))
 
 

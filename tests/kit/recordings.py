@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kit.events import synthetic_log
+from kit.keys import INSTALLATION
 from streams.recording.checkpoint import Checkpoint, Reached
 from streams.recording.ledger import Ledger, TargetLog
 from streams.recording.lines import Recorded
@@ -67,6 +68,7 @@ async def start_writer(
         *(FORMAT_VERSION, folder.name, "2026-01-01T00:00:00+00:00", "1"),
         *(identity.cluster_id, topics),
         until=request.until,
+        installation=INSTALLATION,
     )
     return RecordingWriter(folder, manifest, time.monotonic)
 

@@ -18,14 +18,17 @@ from typing import Any, Final, Self
 import redis
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from kit.events import SECRET, Logged
+from kit.events import Logged
+from kit.keys import announce, key_file
 from kit.servers import create_topics
 from streams.runtime.ports import Record
+from streams.settings import Settings, load_settings
 
 ROOT: Final = Path(__file__).parents[2]
 CONFIG: Final = ROOT / "config"
 PATIENCE_S: Final = 60.0
 SESSION_MS: Final = 3_000
+TABLE: Final = {"cleanup.policy": "compact", "max.message.bytes": "1114112"}
 TOPICS: Final = ("uploads", "recognitions", "reviews", "interactions", "decisions")
 
 
@@ -54,6 +57,13 @@ class Rig:
             for end in ("", ".dlq")
         }
         create_topics(self.brokers, topics, self.partitions)
+        create_topics(self.brokers, {f"{self.prefix}policies": TABLE}, 1)
+        announce(self.brokers, self.settings)
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of its commands, so far as they name topics."""
+        return load_settings(CONFIG, {"topic_prefix": self.prefix}, {})
 
     def environment(self, **changes: object) -> dict[str, str]:
         """Return the environment of our commands."""
@@ -67,7 +77,7 @@ class Rig:
             "flush_interval_ms": 50,
             "audit_interval_ms": 500,
             "metrics_port": 0,
-            "secret": SECRET.decode(),
+            "signing_key_file": key_file(),
             "config": CONFIG,
             **self.changes,
             **changes,

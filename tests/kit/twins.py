@@ -11,9 +11,12 @@ from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from kit.events import SECRET, Logged
+from kit.events import Logged
+from kit.keys import INSTALLATION
 from streams.core.state import Meta
 from streams.ops.verify import Verification, Verifier, verify
+from streams.runtime.codec import Spelling
+from streams.runtime.installation import Installation
 from streams.runtime.letters import read_letter
 from streams.runtime.memory import (
     MemoryConsumer,
@@ -44,7 +47,16 @@ def settings_of(**changes: object) -> Settings:
 class World:
     """Brokers and store in memory, and what came of a log in them."""
 
-    def __init__(self, partitions: int = 1, **changes: object) -> None:
+    def __init__(
+        self,
+        partitions: int = 1,
+        *,
+        installation: Installation = INSTALLATION,
+        secret: bytes | None = None,
+        **changes: object,
+    ) -> None:
+        self.installation: Final = installation
+        self.secret: Final = secret
         quick: dict[str, object] = {"flush_interval_ms": 1, "audit_interval_ms": 1_000}
         self.settings = settings_of(partitions=partitions, **(quick | changes))
         self.partitions: Final = partitions
@@ -60,7 +72,7 @@ class World:
     @property
     def namespace(self) -> str:
         """Namespace of the counters that workers of this world keep."""
-        return namespace_of(self.log.identity(LOG), self.settings, Secret(SECRET.decode()))
+        return namespace_of(self.log.identity(LOG), self.settings, self.installation.id)
 
     def end(self, partition: int = 0) -> int:
         """Return the offset of a partition's last record, -1 without any."""
@@ -110,7 +122,7 @@ class World:
         """Count the log a second time and compare."""
         identity = self.log.identity(LOG)
         reader = MemoryReader(self.log)
-        verifier = Verifier(self.settings, SECRET)
+        verifier = Verifier(self.settings, self.installation, Spelling(1 << 20, self.secret))
         return await verify(reader, self.store, identity, self.namespace, verifier)
 
     async def is_exact(self) -> bool:
@@ -233,10 +245,11 @@ class Life:
             producer or self.producer,
             store or MortalStore(world.store, self.dead),
             world.settings,
-            Secret(SECRET.decode()),
-            self.metrics,
-            clock or (lambda: next(ticks) * 0.01),
-            indexing,
+            world.installation,
+            Secret(world.secret.decode()) if world.secret else None,
+            metrics=self.metrics,
+            clock=clock or (lambda: next(ticks) * 0.01),
+            indexing=indexing,
         )
         self.worker = Worker(self.consumer, around)
         self.task: asyncio.Task[None] | None = None

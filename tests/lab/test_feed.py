@@ -6,6 +6,7 @@ from random import Random
 import msgspec
 import pytest
 from kit.events import policy
+from kit.keys import SPELLING
 
 from streams.core.events import LogRecord, Upload
 from streams.core.partitioner import partition_of
@@ -71,7 +72,7 @@ async def test_every_event_arrives_in_the_partition_of_its_video_in_order() -> N
     feed, crowd = await run(MemoryProducer(log), steps=20)
     arrived: dict[str, list[LogRecord]] = {}
     for partition in range(PARTITIONS):
-        decoded = decode_log(log.records("interactions", partition), b"secret", 1 << 20)
+        decoded = decode_log(log.records("interactions", partition), None, SPELLING)
         assert decoded.refusals == []
         for event in decoded.events:
             assert partition_of(event.video.encode(), PARTITIONS) == partition

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from kit.events import SECRET, synthetic_log
+from kit.events import synthetic_log
+from kit.keys import INSTALLATION
 from kit.recordings import TOPIC, target
 
 from streams.lab.recording_bench import Batch, RecordingLoad, measure
@@ -10,7 +11,7 @@ from streams.recording.folding import Rules
 from streams.recording.reader import Recording
 from streams.runtime.ports import Outgoing
 
-RULES = Rules(SECRET, 100_000, 1 << 20)
+RULES = Rules(100_000, 1 << 20)
 
 
 def batches() -> list[Batch]:
@@ -28,7 +29,7 @@ def batches() -> list[Batch]:
 
 def test_every_phase_has_a_rate_and_its_memory(tmp_path: Path) -> None:
     records = sum(len(batch) for _, batch in batches())
-    said = measure(RecordingLoad(batches(), 600, TOPIC, 2), RULES, tmp_path / "r")
+    said = measure(RecordingLoad(batches(), 600, TOPIC, 2, INSTALLATION), RULES, tmp_path / "r")
     assert said["records"] == records == Recording(tmp_path / "r").manifest.records
     rates = [value for name, value in said.items() if name.endswith("_second")]
     assert len(rates) == 6

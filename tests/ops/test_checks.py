@@ -58,7 +58,7 @@ async def test_a_cluster_is_checked_with_its_topics() -> None:
     cluster = MemoryCluster(MemoryLog())
     reached, *missing = await check_kafka(cluster, SETTINGS)
     assert reached == ("ok", "kafka", "answers at kafka:9092")
-    assert [check.status for check in missing] == ["fail"] * 10
+    assert [check.status for check in missing] == ["fail"] * 11
     for topic in wanted_topics(SETTINGS):
         await cluster.create(topic.name, topic.partitions, 1, topic.configs)
     assert [check.check for check in await check_kafka(cluster, SETTINGS)] == ["kafka", "topics"]
@@ -104,11 +104,11 @@ def test_the_end_says_what_did_not_answer_before_what_is_wrong() -> None:
         conclude([wrong, Check("unreachable", "c", "")])
 
 
-async def test_counters_of_another_secret_fail_and_name_what_differs() -> None:
+async def test_counters_of_another_installation_fail_and_name_what_differs() -> None:
     store = MemoryStore()
-    assert (await check_counters(store, "secret=a", 2)).status == "ok"
-    await store.flush(1, "secret=b", -1, 0, Changes(0, {}, FRESH))
-    assert (await check_counters(store, "secret=b", 2)).status == "ok"
-    check = await check_counters(store, "secret=a", 2)
+    assert (await check_counters(store, "installation=a", 2)).status == "ok"
+    await store.flush(1, "installation=b", -1, 0, Changes(0, {}, FRESH))
+    assert (await check_counters(store, "installation=b", 2)).status == "ok"
+    check = await check_counters(store, "installation=a", 2)
     assert check.status == "fail"
-    assert "partition 1: its counters differ in secret (stored b, now a)" in check.message
+    assert "partition 1: its counters differ in installation (stored b, now a)" in check.message

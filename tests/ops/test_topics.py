@@ -40,13 +40,27 @@ def actions(
 
 
 def test_every_topic_has_its_dead_letters_and_none_is_compacted(settings: Settings) -> None:
-    wanted = wanted_topics(settings)
+    *wanted, _ = wanted_topics(settings)
     names = ["uploads", "recognitions", "reviews", "interactions", "decisions"]
     assert [topic.name for topic in wanted] == [
         f"p.{name}{suffix}" for name in names for suffix in ("", ".dlq")
     ]
     assert {topic.configs["cleanup.policy"] for topic in wanted} == {"delete"}
     assert {topic.partitions for topic in wanted} == {6}
+
+
+def test_one_table_says_which_installation_this_is(settings: Settings) -> None:
+    *_, table = wanted_topics(settings)
+    assert (table.name, table.partitions) == ("p.policies", 1)
+    assert table.configs["cleanup.policy"] == "compact"
+    assert "retention.ms" not in table.configs
+
+
+def test_a_table_that_is_a_log_is_made_a_table(settings: Settings) -> None:
+    wanted, partitions, configs = as_wanted(settings)
+    configs["p.policies"]["cleanup.policy"] = "delete"
+    [step] = [s for s in plan_topics(wanted, partitions, configs) if s.action != "ok"]
+    assert (step.action, step.configs) == ("change", {"cleanup.policy": "compact"})
 
 
 def test_a_record_of_the_largest_size_fits_its_topic(settings: Settings) -> None:
@@ -59,7 +73,7 @@ def test_one_of_three_replicas_may_be_away(settings: Settings) -> None:
 
 
 def test_receipts_are_kept_longer_than_the_log(settings: Settings) -> None:
-    kept = {t.name: int(t.configs["retention.ms"]) for t in wanted_topics(settings)}
+    kept = {t.name: int(t.configs["retention.ms"]) for t in wanted_topics(settings)[:-1]}
     assert kept["p.decisions"] > kept["p.interactions"] == settings.retention_hours * 3_600_000
 
 
@@ -133,9 +147,9 @@ async def changes(cluster: MemoryCluster, settings: Settings) -> list[TopicStep]
 async def test_an_empty_cluster_gets_every_topic_and_progress_is_told(settings: Settings) -> None:
     cluster, heard = MemoryCluster(MemoryLog()), list[int]()
     steps = await changes(cluster, settings)
-    assert await apply_steps(cluster, steps, allow_deleting=False, tell=heard.append) == 10
+    assert await apply_steps(cluster, steps, allow_deleting=False, tell=heard.append) == 11
     assert await changes(cluster, settings) == []
-    assert heard == list(range(1, 11))
+    assert heard == list(range(1, 12))
 
 
 async def test_a_hand_set_retention_is_left_alone_and_the_rest_is_set(

@@ -1,6 +1,7 @@
 """Verification on the twins: what it reads, and whether it says how far it is."""
 
-from kit.events import SECRET, synthetic_log
+from kit.events import synthetic_log
+from kit.keys import INSTALLATION, SPELLING
 from kit.twins import LOG, World, counted
 
 from streams.ops.verify import Verifier, log_size, verify
@@ -14,7 +15,7 @@ async def test_it_tells_how_many_records_it_has_read() -> None:
     await counted(world)
     reader, identity = MemoryReader(world.log), world.log.identity(LOG)
     heard: list[int] = []
-    verifier = Verifier(world.settings, SECRET)
+    verifier = Verifier(world.settings, INSTALLATION, SPELLING)
     await verify(reader, world.store, identity, world.namespace, verifier, heard.append)
     assert heard == sorted(heard)
     assert heard[-1] == sum(map(len, logs))
@@ -34,7 +35,7 @@ async def test_a_partition_without_a_leader_costs_its_own_comparison_only() -> N
     await counted(world)
     world.log.leaderless.add((LOG, 1))
     reader, identity = MemoryReader(world.log), world.log.identity(LOG)
-    verifier = Verifier(world.settings, SECRET)
+    verifier = Verifier(world.settings, INSTALLATION, SPELLING)
     result = await verify(reader, world.store, identity, world.namespace, verifier)
     assert (result.partitions, result.differences, result.unanswered) == (1, 0, [1])
     assert result.checked > 0

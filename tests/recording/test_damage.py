@@ -7,7 +7,8 @@ from typing import Any
 
 import orjson
 import pytest
-from kit.events import SECRET, record, signed_record, takedown
+from kit.events import NOW, record, signed_record, takedown
+from kit.keys import INSTALLATION, NEXT_SIGNER, SPELLING, STRANGER
 from kit.recordings import (
     TOPIC,
     UP_TO_NOW,
@@ -21,6 +22,7 @@ from kit.recordings import (
 )
 from kit.recordings import record as record_whole
 
+from streams.core.events import Key
 from streams.errors import Halt
 from streams.recording.damage import log_schema, quick, require_whole, strangers, thorough
 from streams.recording.lines import encode_lines, line_prefix
@@ -29,6 +31,7 @@ from streams.recording.pacing import Pace
 from streams.recording.reader import Damaged, Recording
 from streams.recording.routing import Options
 from streams.recording.segments import SegmentFile, hash_file, read_frames
+from streams.runtime.signing import Signer
 
 
 @pytest.fixture
@@ -268,8 +271,23 @@ async def test_the_digest_sees_every_part(tmp_path: Path, changed: dict[str, Any
     assert len(digests) == 2
 
 
-def test_events_that_the_worker_would_refuse_are_counted_by_reason() -> None:
-    records = [record(None, 0), record(b"{", 1), signed_record(takedown(), 2)]
-    assert log_schema(SECRET, 1 << 20)(records) == {"tombstone": 1, "json": 1}
-    assert log_schema(b"x" * 16, 1 << 20)(records)["signature"] == 1
-    assert "signature" not in log_schema(None, 1 << 20)(records)
+async def test_events_that_the_worker_would_refuse_are_counted_by_reason(tmp_path: Path) -> None:
+    forged = signed_record(takedown(), 3, signer=Signer(INSTALLATION.id, STRANGER))
+    records = [record(None, 0), record(b"{", 1), signed_record(takedown(), 2), forged]
+    manifest = (await record_whole(cluster_of(log_with(records)), tmp_path / "r")).manifest
+    schema = log_schema(manifest, (TOPIC, 0), SPELLING)
+    assert schema(records) == {"tombstone": 1, "json": 1, "signature": 1}
+    manifest.installation = None
+    assert "signature" not in log_schema(manifest, (TOPIC, 0), SPELLING)(records)
+
+
+async def test_signatures_are_judged_by_the_keys_in_force_at_their_place(tmp_path: Path) -> None:
+    rotated = Key("keys-1", NOW, 1, (NEXT_SIGNER.key.public,))
+    records = [
+        signed_record(rotated, 0),
+        signed_record(takedown(), 1),
+        signed_record(takedown(), 2, signer=NEXT_SIGNER),
+    ]
+    manifest = (await record_whole(cluster_of(log_with(records)), tmp_path / "r")).manifest
+    schema = log_schema(manifest, (TOPIC, 0), SPELLING)
+    assert [schema([one]).total() for one in records] == [0, 1, 0]

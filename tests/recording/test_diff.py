@@ -90,6 +90,14 @@ def test_the_first_difference_is_the_earliest_by_event_time(whole: Run) -> None:
     assert first.why == "the same inputs were judged otherwise: two versions of the code"
 
 
+def test_other_feedback_in_other_slices_is_told(whole: Run) -> None:
+    key = next(key for key, raw in whole.items() if decode(raw).sums)
+    changed = dict(whole)
+    changed[key] = encode(replace(decode(whole[key]), mean=1, sums=(1,) * 9))
+    first = compare_runs(whole, changed).first
+    assert first.why.startswith("other feedback was counted in other slices")
+
+
 def test_an_id_with_two_spellings_is_no_run(whole: Run) -> None:
     raw = next(iter(whole.values()))
     with pytest.raises(Halt, match="comes twice with other bytes"):

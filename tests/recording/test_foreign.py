@@ -6,7 +6,8 @@ from typing import Any
 
 import orjson
 import pytest
-from kit.events import FIXED, NOW, SECRET, admit, encode, impression, view
+from kit.events import FIXED, NOW, admit, encode, impression, view
+from kit.keys import SIGNER
 from kit.recordings import TOPIC, busy_log, cluster_of, everything, seen
 from kit.recordings import record as record_whole
 
@@ -79,7 +80,7 @@ def test_kcat_lines_of_many_partitions_are_sorted_out(tmp_path: Path) -> None:
 
 
 def test_a_signed_policy_survives_kcat(tmp_path: Path) -> None:
-    out = control_record(TOPIC, FIXED, SECRET, 1)
+    out = control_record(TOPIC, FIXED, SIGNER, 1)
     headers = [part for name, value in out.headers for part in (name, value.decode())]
     line = kcat_line(payload=out.value.decode(), key=None, headers=headers)
     _, (record,) = read(write(tmp_path / "k", line))

@@ -14,7 +14,7 @@ import orjson
 import pytest
 import redis
 from confluent_kafka.admin import AdminClient, NewPartitions
-from kit.events import NOW, SECRET, encode, synthetic_log, view
+from kit.events import NOW, encode, synthetic_log, view
 from kit.recordings import everything, seen
 from kit.servers import create_topic, delete_topic
 
@@ -40,7 +40,6 @@ class Streams:
         self.environment = os.environ | {
             "STREAMS_CONFIG": str(CONFIG),
             "STREAMS_BROKERS": brokers,
-            "STREAMS_SECRET": SECRET.decode(),
             "STREAMS_TOPIC_PREFIX": prefix,
         }
 

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import orjson
 import pytest
-from kit.events import SECRET, encode, record, view
+from kit.events import encode, record, view
+from kit.keys import SECRET
 from kit.recordings import TOPIC, busy_log, cluster_of, log_with
 from kit.recordings import record as record_whole
 
@@ -38,7 +39,6 @@ def streams(
     for name in [name for name in os.environ if name.startswith("STREAMS_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("STREAMS_CONFIG", str(CONFIG))
-    monkeypatch.setenv("STREAMS_SECRET", SECRET.decode())
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setattr(logging.root, "handlers", [])  # a command's own go with the test
 
@@ -166,8 +166,7 @@ def test_another_secret_than_the_recorded_one_is_refused(
     manifest = load_manifest(folder)
     manifest.secret = fingerprint(SECRET)
     save_manifest(folder, manifest)
-    ran = streams("replay", folder, "--target", "fold")
-    assert (ran.code, "do not bear the signature" in ran.err) == (0, False)
+    assert streams("replay", folder, "--target", "fold").code == 0
     monkeypatch.setenv("STREAMS_SECRET", "another secret, as long")
     for words in (("replay", folder, "--target", "fold"), ("replay", "diff", folder, folder)):
         ran = streams(*words)

@@ -7,8 +7,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from kit.events import SECRET, signed_record, synthetic_log, takedown
+from kit.events import signed_record, synthetic_log, takedown
 from kit.folding import Folding, decoded
+from kit.keys import INSTALLATION, SECRET
 from kit.recordings import TOPIC, busy_log, cluster_of, log_with
 from kit.recordings import record as record_whole
 
@@ -27,10 +28,10 @@ from streams.runtime.memory.producer import MemoryProducer
 from streams.runtime.memory.store import MemoryStore
 from streams.runtime.surroundings import Surroundings
 from streams.runtime.worker import Worker
-from streams.settings import Secret, load_settings
+from streams.settings import load_settings
 
 CONFIG = Path(__file__).parents[2] / "config"
-RULES = Rules(SECRET, 200, 1 << 20, flush_rows=20, videos=3)
+RULES = Rules(200, 1 << 20, flush_rows=20, videos=3)
 PARTITIONS = 4
 
 
@@ -86,8 +87,8 @@ async def test_they_are_what_a_worker_sends_and_stores(
         fetch_records=70,
     )
     store, consumer = MemoryStore(), MemoryConsumer(log, TOPIC, "g")
-    secret = Secret(SECRET.decode())
-    worker = Worker(consumer, Surroundings(MemoryProducer(log), store, settings, secret))
+    around = Surroundings(MemoryProducer(log), store, settings, INSTALLATION)
+    worker = Worker(consumer, around)
     await worker.start()
     running = asyncio.create_task(worker.run())
     while len(worker.watermarks()) < PARTITIONS or await worker.lag():  # noqa: ASYNC110
@@ -141,8 +142,9 @@ async def test_every_outcome_is_counted(log: MemoryLog, recording: Recording) ->
         assert min(one.applied, one.duplicate, one.late, one.invalid) > 0
 
 
-async def test_another_secret_refuses_every_control_record(recording: Recording) -> None:
-    receipts, folded = await fold(recording, rules=Rules(b"another secret..", 200, 1 << 20))
+async def test_without_the_keys_every_control_record_is_refused(recording: Recording) -> None:
+    recording.manifest.installation = None
+    receipts, folded = await fold(recording)
     assert receipts == []
     assert all(one.invalid > 0 for one in folded)
 
@@ -173,9 +175,7 @@ async def test_an_earlier_fold_of_the_same_recording_is_told_from_none(
     assert await require_own(store, namespace, PARTITIONS) == [0, 1, 2, 3]
 
 
-@pytest.mark.parametrize(
-    "other", [Rules(SECRET, 300, 1 << 20), Rules(b"another secret..", 200, 1 << 20)]
-)
+@pytest.mark.parametrize("other", [Rules(300, 1 << 20), Rules(200, 1 << 20, secret=SECRET)])
 async def test_what_changes_the_result_changes_the_namespace(
     recording: Recording, other: Any
 ) -> None:

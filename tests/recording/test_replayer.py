@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kit.events import FIXED, NOW, SECRET, record
+from kit.events import FIXED, NOW, record
+from kit.keys import SIGNER
 from kit.recordings import (
     FAST,
     TOPIC,
@@ -140,7 +141,7 @@ async def test_rekeyed_records_live_where_their_key_says(recording: Recording, c
 async def test_rekeyed_broadcasts_reach_every_partition_once(tmp_path: Path, count: int) -> None:
     log = log_with([])
     for number in range(4):
-        log.append(control_record(TOPIC, FIXED, SECRET, number))
+        log.append(control_record(TOPIC, FIXED, SIGNER, number))
     recording = await record_whole(cluster_of(log), tmp_path / "r")
     again, cluster = target(count)
     await replay(replayer_into(recording, cluster, replace(FAST, partitions="rekey")))

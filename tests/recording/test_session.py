@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 from kit.events import NOW, record
+from kit.keys import INSTALLATION
 from kit.recordings import TOPIC, UP_TO_NOW, cluster_of, everything, log_with
 
 from streams.errors import Halt
 from streams.recording.manifest import MANIFEST
-from streams.recording.planning import Installation, Request
+from streams.recording.planning import Provenance, Request
 from streams.recording.reader import Recording
 from streams.recording.session import Source, recording_session, sole_writer
 
@@ -16,7 +17,7 @@ from streams.recording.session import Source, recording_session, sole_writer
 @pytest.fixture
 def source() -> Source:
     cluster = cluster_of(log_with(record(b"{}", offset, NOW + offset) for offset in range(10)))
-    return Source(cluster, cluster, Installation("abc", 100))
+    return Source(cluster, cluster, Provenance(INSTALLATION, "abc", 100))
 
 
 def now_ms() -> int:
@@ -33,7 +34,11 @@ async def test_a_session_records_and_says_of_which_installation(
 ) -> None:
     assert await record_into(tmp_path / "r", source)
     manifest = Recording(tmp_path / "r").manifest
-    assert (manifest.secret, manifest.generation_records, manifest.records) == ("abc", 100, 10)
+    assert (manifest.installation, manifest.generation_records, manifest.records) == (
+        INSTALLATION,
+        100,
+        10,
+    )
     assert manifest.created_at == "2023-11-14T22:13:20+00:00"
 
 
@@ -89,7 +94,7 @@ async def test_a_partition_without_a_leader_is_left_out_and_said(tmp_path: Path)
     log = log_with([record(b"{}", 0, NOW), record(b"{}", 0, NOW, partition=1)])
     log.leaderless.add((TOPIC, 1))
     cluster = cluster_of(log)
-    source = Source(cluster, cluster, Installation("abc", 100))
+    source = Source(cluster, cluster, Provenance(INSTALLATION, "abc", 100))
     async with recording_session(tmp_path / "r", source, UP_TO_NOW, now_ms) as recorder:
         assert await recorder.run(lambda: False)
         assert recorder.missing == [f"{TOPIC}[1]"]

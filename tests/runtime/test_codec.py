@@ -11,7 +11,6 @@ from kit.events import (
     FIXED,
     FOOTBALL,
     NOW,
-    SECRET,
     Logged,
     admit,
     hold,
@@ -24,6 +23,7 @@ from kit.events import (
     takedown,
     view,
 )
+from kit.keys import INSTALLATION, SIGNER, STRANGER, TRUST
 
 from streams.core.events import LogRecord, View
 from streams.errors import REJECT_REASONS, DeadLetter, RejectReason
@@ -32,11 +32,12 @@ from streams.runtime.codec import (
     FUTURE_MS,
     ControlTopic,
     Decoded,
+    Spelling,
     decode_interaction,
     decode_log,
     decode_one,
 )
-from streams.runtime.signing import SIGNATURE, control_record, encode, sign
+from streams.runtime.signing import SIGNATURE, Signer, control_record, encode
 
 LIMIT = 1 << 20
 GOOD = encode(view("good"))
@@ -44,7 +45,7 @@ FIELDS: dict[str, Any] = msgspec.json.decode(GOOD)
 
 
 def decode(*records: Logged) -> Decoded:
-    return decode_log(records, SECRET, LIMIT)
+    return decode_log(records, TRUST, Spelling(LIMIT))
 
 
 def spelled(**changes: Any) -> bytes:
@@ -209,7 +210,7 @@ def test_an_event_may_be_five_minutes_ahead_of_its_record(ahead: int, refused: b
 def test_a_small_refusal_of_a_large_array_costs_little() -> None:
     started = time.perf_counter()
     for event in (view("e1", ts=NOW + 10 * MINUTE), view("a b"), view("e1", slice_id="mars:x")):
-        out = decode_log([interaction_record([event] * 8_000)], SECRET, LIMIT * 2)
+        out = decode_log([interaction_record([event] * 8_000)], TRUST, Spelling(LIMIT * 2))
         assert len(out.refusals) == 8_000
     assert time.perf_counter() - started < 2  # 20 s where each element parses the array again
 
@@ -267,7 +268,7 @@ def tampered(**changes: Any) -> Logged:
 @pytest.mark.parametrize(
     "forged",
     [
-        signed_record(takedown(), 4, secret=b"another secret of 16"),
+        signed_record(takedown(), 4, signer=Signer(INSTALLATION.id, STRANGER)),
         tampered(value=encode(takedown(video="v2"))),
         tampered(value=(GENUINE.value or b"") + b" "),
         tampered(key=b"v2"),
@@ -288,7 +289,7 @@ def test_a_control_record_without_its_one_valid_signature_is_refused(forged: Log
 
 
 def test_a_signature_makes_no_control_record_of_an_interaction() -> None:
-    headers = [(SIGNATURE, sign(SECRET, b"v1", GOOD))]
+    headers = [SIGNER.header(b"v1", GOOD)]
     out = decode(record(GOOD, headers=headers))
     assert [said.reason for said in out.refusals] == ["type_unknown"]
 
@@ -304,9 +305,9 @@ def test_other_headers_are_no_matter() -> None:
 
 
 def test_a_policy_has_no_key_and_names_its_partition() -> None:
-    out = control_record("interactions", FIXED, SECRET, 3)
+    out = control_record("interactions", FIXED, SIGNER, 3)
     assert (out.key, out.partition) == (None, 3)
-    assert control_record("interactions", admit(), SECRET).key == b"v1"
+    assert control_record("interactions", admit(), SIGNER).key == b"v1"
 
 
 # ---------------------------------------------------------------- whatever the bytes
@@ -314,7 +315,7 @@ def test_a_policy_has_no_key_and_names_its_partition() -> None:
 
 def judge_all(records: list[Logged]) -> Decoded:
     """Decode, and check that every record is in events or refusals, each element once."""
-    out = decode_log(records, SECRET, LIMIT)
+    out = decode_log(records, TRUST, Spelling(LIMIT))
     places = [*zip(out.offsets, out.elements, strict=True)]
     places += [(said.offset, said.element) for said in out.refusals]
     assert max(Counter(places).values(), default=0) <= 1

@@ -3,11 +3,12 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kit.events import NOW, SECRET, Logged, record, view
+from kit.events import NOW, Logged, record, view
+from kit.keys import TRUST
 
 from streams.core.receipts import Refusal
 from streams.ops.topics import BATCH_OVERHEAD_BYTES
-from streams.runtime.codec import ARRAY_MAX, decode_log
+from streams.runtime.codec import ARRAY_MAX, Spelling, decode_log
 from streams.runtime.letters import Letter, letter_of, read_letter
 from streams.runtime.memory.log import MemoryLog
 from streams.runtime.ports import Outgoing
@@ -18,7 +19,9 @@ GROUP = "g" * 200
 
 
 def letter(bad: Logged) -> Outgoing:
-    return letter_of(bad, decode_log([bad], SECRET, LIMIT).refusals, "decode", GROUP, LIMIT)
+    return letter_of(
+        bad, decode_log([bad], TRUST, Spelling(LIMIT)).refusals, "decode", GROUP, LIMIT
+    )
 
 
 def read(written: Outgoing) -> Letter:

@@ -15,7 +15,6 @@ import msgspec
 import pytest
 from kit.events import (
     FIXED,
-    SECRET,
     Logged,
     admit,
     impression,
@@ -28,6 +27,7 @@ from kit.events import (
     view,
 )
 from kit.folding import Folding, decoded
+from kit.keys import INSTALLATION
 from kit.twins import LOG, Life, MortalConsumer, World, counted, counted_with_a_death, settings_of
 
 from streams.core.counters import Slice, encode_slice
@@ -39,7 +39,7 @@ from streams.runtime.bad_input import PAUSE_S, TRICKLE_RECORDS, TRICKLE_S
 from streams.runtime.memory.producer import MemoryProducer
 from streams.runtime.memory.store import MemoryStore
 from streams.runtime.metrics import Metrics
-from streams.runtime.namespace import namespace_of
+from streams.runtime.namespace import SCHEMA, namespace_of
 from streams.runtime.owned import Lost, Owned
 from streams.runtime.ports import (
     NOTHING_STORED,
@@ -52,7 +52,6 @@ from streams.runtime.ports import (
 )
 from streams.runtime.signing import encode
 from streams.runtime.surroundings import Surroundings
-from streams.settings import Secret
 
 LOG_OF_ALL = synthetic_log(seed=11, videos=8, events=420)
 BATCH = 30
@@ -205,8 +204,9 @@ async def test_reading_starts_at_the_watermark_whatever_the_group_committed() ->
 def owned(world: World, clock: Clock = time.monotonic) -> Owned:
     """Return the partition as a worker owns it that was given it just now."""
     producer = MemoryProducer(world.log)
-    secret = Secret(SECRET.decode())
-    around = Surroundings(producer, world.store, world.settings, secret, Metrics(), clock)
+    around = Surroundings(
+        producer, world.store, world.settings, INSTALLATION, metrics=Metrics(), clock=clock
+    )
     stored = world.store.partitions.get(0)
     at = Stored(stored.watermark, stored.meta) if stored else NOTHING_STORED
     state = PartitionState(0, 1, world.settings.generation_records, at.meta)
@@ -1054,14 +1054,17 @@ async def test_a_topic_made_again_while_the_worker_runs_is_not_counted_on_top(
 def test_the_namespace_changes_with_whatever_makes_counters_incomparable() -> None:
     world = World()
     identity = world.log.identity(LOG)
-    secret = Secret(SECRET.decode())
     said = {
-        namespace_of(identity, world.settings, secret),
-        namespace_of(identity._replace(cluster_id="c"), world.settings, secret),
-        namespace_of(identity._replace(topic_id="t"), world.settings, secret),
-        namespace_of(identity._replace(partitions=9), world.settings, secret),
-        namespace_of(identity, settings_of(generation_records=7), secret),
-        namespace_of(identity, world.settings, Secret("another secret, also long enough")),
+        namespace_of(identity, world.settings, "0123456789abcdef"),
+        namespace_of(identity._replace(topic_id="t"), world.settings, "0123456789abcdef"),
+        namespace_of(identity._replace(partitions=9), world.settings, "0123456789abcdef"),
+        namespace_of(identity, settings_of(generation_records=7), "0123456789abcdef"),
+        namespace_of(identity, world.settings, "fedcba9876543210"),
     }
-    assert len(said) == 6
-    assert not any(SECRET.decode() in name for name in said)
+    assert len(said) == 5
+
+
+def test_the_namespace_names_the_schema() -> None:
+    named = namespace_of(World().log.identity(LOG), settings_of(), "0123456789abcdef")
+    assert named.endswith(f"schema={SCHEMA}")
+    assert SCHEMA == 2

@@ -12,8 +12,8 @@ What the log was told last stands in `announced`; the difference becomes control
 kept in `unsent` before they are sent and leave it when they are acknowledged, so a control plane
 that dies in between finds them again and says them once more, with a higher `seq`.
 
-A dossier can be lost or fall back, and another log (or secret) can take the place of the one that
-was told. The video's row, folded from the log itself, then says what was told: see `as_logged`.
+A dossier can be lost or fall back, and another log (or installation) can take the place of the one
+that was told. The video's row, folded from the log itself, then says what was: see `as_logged`.
 Numbers continue from there, never from a clock.
 """
 

@@ -1,9 +1,9 @@
 """Dossiers that were lost are made again from the topics that they came from.
 
 Redis may be emptied, restored from an older dump or failed over to a replica that was behind, and
-another log or secret may take the place of the one that was told. Then everything that the topics
-still hold is learned first, in silence, and only with all facts known is said what the log lacks:
-half of the facts would show a video to people from whom the other half keeps it.
+another log or installation may take the place of the one that was told. Then everything that the
+topics still hold is learned first, in silence, and only with all facts known is said what the log
+lacks: half of the facts would show a video to people from whom the other half keeps it.
 """
 
 import asyncio

@@ -70,7 +70,7 @@ class Broadcast:
         self._again_at = self._warn_at = 0.0
 
     async def check(self) -> None:
-        """Raise `Halt` if a partition was counted from another log, or under another secret."""
+        """Raise `Halt` if a partition was counted from another log, or in another installation."""
         await self._in_force(range(self._log.partitions))
 
     async def put(self, policy: PolicyRules, *, anew: bool = False) -> None:

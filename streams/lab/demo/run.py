@@ -24,15 +24,19 @@ from streams.lab.drivers import Drivers
 from streams.lab.feed import Feed
 from streams.lab.people import People
 from streams.lab.story import Split, Story, Tale
+from streams.ops.installation import make_installation
 from streams.ops.verify import Verifier, verify
+from streams.runtime.codec import Spelling
 from streams.runtime.collector import tame_gc
+from streams.runtime.installation import Installation
 from streams.runtime.metrics import Metrics
 from streams.runtime.namespace import namespace_of
 from streams.runtime.ports import LogReader, Store
 from streams.runtime.serving import Indexing
+from streams.runtime.signing import SigningKey
 from streams.runtime.surroundings import Surroundings
 from streams.runtime.worker import Worker
-from streams.settings import Secret, Settings
+from streams.settings import Settings
 
 STEP_S: Final = 0.2
 """A collector sends what it gathered this often."""
@@ -91,7 +95,7 @@ class Play:
     folder: Path
     seconds: int | None
     seed: int
-    secret: Secret
+    key: SigningKey
     tell: Callable[[str], None]
     story: Story = field(default_factory=Story)
     titles: dict[str, str] = field(default_factory=dict)
@@ -177,6 +181,7 @@ class Play:
 class _Stage:
     """Everything that runs."""
 
+    installation: Installation
     worker: Worker
     working: "asyncio.Task[None]"
     control: ControlPlane
@@ -209,18 +214,21 @@ async def _set(stack: AsyncExitStack, play: Play, rate: int) -> _Stage:
     settings, drivers = play.settings, play.drivers
     producer = await stack.enter_async_context(drivers.producer())
     store = await stack.enter_async_context(drivers.store())
+    topics = await stack.enter_async_context(drivers.reader())
+    installation = await make_installation(topics, producer, settings, play.key.public)
     index = await stack.enter_async_context(drivers.index())
     indexing = Indexing(index, play.metrics)
-    around = Surroundings(producer, store, settings, play.secret, play.metrics, indexing=indexing)
+    around = Surroundings(
+        producer, store, settings, installation, metrics=play.metrics, indexing=indexing
+    )
     worker = Worker(drivers.consumer(settings), around)
     await worker.start()
     working = asyncio.create_task(worker.run(), name="feedback")
     working.add_done_callback(lambda _: play.stopping.set())
     stack.push_async_callback(_stop_worker, worker, working)
     dossiers = await stack.enter_async_context(drivers.dossiers())
-    topics = await stack.enter_async_context(drivers.reader())
     ports = Ports(producer, dossiers, store, topics, drivers.cluster)
-    control = ControlPlane(settings, play.secret, ports, play.folder, metrics=ControlMetrics())
+    control = ControlPlane(settings, play.key, ports, play.folder, metrics=ControlMetrics())
     await control.start()
     stack.push_async_callback(control.stop)
     rules = load_rules(play.folder)
@@ -232,7 +240,7 @@ async def _set(stack: AsyncExitStack, play: Play, rate: int) -> _Stage:
     receipts = await stack.enter_async_context(drivers.reader())
     topic = settings.topic("decisions")
     receipts.assign({(topic, partition): 0 for partition in range(settings.partitions)})
-    return _Stage(worker, working, control, feed, crowd, receipts, store)
+    return _Stage(installation, worker, working, control, feed, crowd, receipts, store)
 
 
 async def _until_stopped(play: Play, loops: list[Coroutine[Any, Any, None]]) -> None:
@@ -329,8 +337,8 @@ async def _verify(play: Play, stage: _Stage) -> dict[str, Any]:
     """Compare all counters with a recount; `differences` is None where the log is cut short."""
     settings = play.settings
     identity = await play.drivers.cluster.identity(settings.topic("interactions"))
-    namespace = namespace_of(identity, settings, play.secret)
-    tools = Verifier(settings, play.secret.reveal)
+    namespace = namespace_of(identity, settings, stage.installation.id)
+    tools = Verifier(settings, stage.installation, Spelling(settings.record_bytes))
     async with play.drivers.reader() as reader:
         try:
             found = await verify(reader, stage.store, identity, namespace, tools)

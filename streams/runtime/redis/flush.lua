@@ -2,7 +2,7 @@
 -- KEYS     s:{p}:meta, then s:{p}:v:<video> of each row. All are declared: a cluster that moves a
 --          slot sends whoever names a key that has left to where it is; undeclared, the script
 --          would write a second hash of that name here, and lose it.
--- ARGV     namespace, expected watermark, new watermark, event_time, digest, policy, mark,
+-- ARGV     namespace, expected watermark, new watermark, event_time, digest, policy, mark, keys,
 --          rows as MessagePack: [[field, value, field, value, ...], ...] in the order of KEYS
 -- Returns  {'ok'} | {'noop'} | {'conflict', stored watermark} | {'namespace', stored namespace}
 --
@@ -31,7 +31,7 @@ if watermark ~= expected or tonumber(new) <= tonumber(watermark) then
   return {'conflict', watermark}
 end
 
-local rows = cmsgpack.unpack(ARGV[8])
+local rows = cmsgpack.unpack(ARGV[9])
 for i = 2, #KEYS do
   redis.call('HLEN', KEYS[i])
 end
@@ -43,5 +43,6 @@ for i = 1, #rows do
   end
 end
 redis.call('HSET', meta, 'namespace', namespace, 'event_time', ARGV[4], 'digest', ARGV[5],
-  'policy', ARGV[6], 'mark', ARGV[7], 'watermark', new)
+  'policy', ARGV[6], 'mark', ARGV[7], 'keys', ARGV[8],
+  'watermark', new)
 return {'ok'}

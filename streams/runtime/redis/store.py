@@ -31,7 +31,7 @@ _BATCH: Final = 500  # keys per round trip: a reply stays below a megabyte
 _SCAN: Final = 1_000  # keys that one SCAN step looks at
 _FLUSH_ATTEMPTS: Final = 2
 _LOAD_ATTEMPTS: Final = 5
-_META: Final = ("namespace", "watermark", "event_time", "digest", "policy", "mark")
+_META: Final = ("namespace", "watermark", "event_time", "digest", "policy", "mark", "keys")
 
 _FLUSH: Final = Script("flush.lua")
 
@@ -86,7 +86,7 @@ class RedisStore:
         """Return watermark and meta of a partition; see the port."""
         with sorted_errors(partition):
             command = ("HMGET", meta_key(partition), *_META)
-            stored, watermark, event_time, digest, policy, mark = await self._run(*command)
+            stored, watermark, event_time, digest, policy, mark, keys = await self._run(*command)
         if stored is None and watermark is None:
             if await self._flushed_meanwhile(partition):
                 return await self.meta(partition, namespace)
@@ -96,7 +96,8 @@ class RedisStore:
         if None in (watermark, event_time, digest, policy):
             raise _watermark_missing(partition)
         try:
-            meta = Meta(int(event_time), digest.decode(), policy, (mark or b"").decode())
+            text = (mark or b"").decode()
+            meta = Meta(int(event_time), digest.decode(), policy, text, keys or b"")
             return Stored(int(watermark), meta)
         except ValueError as error:
             raise corrupt(partition, meta_key(partition), str(error)) from None
@@ -136,8 +137,8 @@ class RedisStore:
         keys = [meta_key(partition), *(f"{prefix}{video}" for video in changes.rows)]
         rows = [_flat(row) for row in changes.rows.values()]
         head: tuple[Word, ...] = (len(keys), *keys, namespace, expected, new)
-        tail = (meta.event_time, meta.digest, meta.policy, meta.mark, msgspec.msgpack.encode(rows))
-        arguments = (*head, *tail)
+        tail = (meta.event_time, meta.digest, meta.policy, meta.mark, meta.keys)
+        arguments = (*head, *tail, msgspec.msgpack.encode(rows))
         task = asyncio.ensure_future(self._flush(partition, namespace, arguments))
         self._flushing.add(task)
         task.add_done_callback(self._flushing.discard)

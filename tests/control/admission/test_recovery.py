@@ -5,15 +5,16 @@ from copy import deepcopy
 
 import pytest
 from kit.control import NOW, RULES, Office, Process, review, upload
-from kit.events import SECRET, view
+from kit.events import view
+from kit.keys import SIGNER, STRANGER
 from kit.twins import LOG
 
 from streams.control.admission.register import TOPICS, FellBack
 from streams.errors import Retry
 from streams.runtime.ports import Outgoing
-from streams.runtime.signing import encode
+from streams.runtime.signing import Signer, encode
 
-OTHER_SECRET = b"another secret of thirty-two byte"
+OTHER = Signer("fedcba9876543210", STRANGER)
 
 
 @pytest.fixture
@@ -138,14 +139,14 @@ async def test_what_is_not_known_of_a_lost_upload_is_known_by_its_row(office: Of
     assert stages(office) == ["limited", "public", "unknown", "removed"]
 
 
-async def test_videos_admitted_under_another_secret_are_admitted_again(office: Office) -> None:
+async def test_videos_admitted_in_another_installation_are_admitted_again(office: Office) -> None:
     await Process(office).start()
-    wrong = Process(office, secret=OTHER_SECRET)
+    wrong = Process(office, signer=OTHER)
     await wrong.take(upload("v1"), upload("v2"), review("limit", "v2"), upload("v4"))
     await office.count()
     assert office.said() == ["admit"]
     assert set(office.refused("interactions")) == {"signature"}
-    right = await Process(office, secret=SECRET).start()
+    right = await Process(office, signer=SIGNER).start()
     await office.count()
     assert stages(office) == ["public", "limited", "unknown", "public"]
     await right.take(review("reject", "v4"))

@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 from kit.control import NOW, RULES, Office, Process
-from kit.events import SECRET, view
+from kit.events import view
+from kit.keys import KEY, SIGNER
 from kit.twins import LOG
 
 from streams.control.policy.file import PolicyRules
@@ -15,7 +16,7 @@ from streams.core.events import Policy
 from streams.errors import Halt, Retry
 from streams.runtime.memory import MemoryLog, MemoryProducer
 from streams.runtime.ports import Outgoing
-from streams.runtime.signing import control_record, encode
+from streams.runtime.signing import Signer, control_record, encode
 
 FIFTY_MINUTES_MS = 3_000_000
 MICROSECONDS = 1_700_000_000_000_000
@@ -45,7 +46,7 @@ def in_force(office: Office) -> list[tuple[int, str]]:
 
 def put_by_hand(office: Office, seq: int, rules: PolicyRules = RULES.policy) -> None:
     for partition in range(2):
-        record = control_record(LOG, rules.record(seq, NOW), SECRET, partition)
+        record = control_record(LOG, rules.record(seq, NOW), SIGNER, partition)
         office.world.log.append(record)
 
 
@@ -199,11 +200,11 @@ async def test_without_a_worker_it_says_once_that_the_policy_waits(
     assert caplog.text.count("waits for a worker in partitions [0, 1]") == 1
 
 
-async def test_counters_of_another_secret_refuse_the_start(office: Office) -> None:
+async def test_counters_of_another_installation_refuse_the_start(office: Office) -> None:
     await Process(office).start()
     await office.count()
-    other = Process(office, secret=b"another secret of thirty-two byte")
-    with pytest.raises(Halt, match="its counters differ in secret") as halt:
+    other = Process(office, signer=Signer("fedcba9876543210", KEY))
+    with pytest.raises(Halt, match="its counters differ in installation") as halt:
         await other.broadcast.check()
     assert halt.value.code == "namespace"
 

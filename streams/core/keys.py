@@ -1,0 +1,51 @@
+"""Who may sign in a partition: public keys in force from one place of its log to the next.
+
+The keys change only by records of the log itself, by one pure function: the codec asks it while it
+decodes, the fold keeps what it says in the partition's meta. So whether a signature counts depends
+on the log alone, never on where a batch begins.
+"""
+
+import msgspec
+
+from streams.core.events import Key, PartitionControl, PublicKey, Upgrade
+
+
+class Trust(msgspec.Struct, frozen=True):
+    """Whose control records count from one place of a partition's log on.
+
+    `installation` is what every signature is over, beside key and value. Once `upgraded` no HMAC
+    of 0.1.0 counts any more. `seq` is that of the last `key` record applied.
+    """
+
+    installation: str = ""
+    keys: tuple[PublicKey, ...] = ()
+    upgraded: bool = False
+    seq: int = 0
+
+    def after(self, record: PartitionControl) -> "Trust":
+        """Return who may sign behind a record that counts.
+
+        >>> one, other = "a" * 64, "b" * 64
+        >>> Trust(keys=(one,)).after(Key("k1", 1_700_000_000_000, 1, (other,))).keys == (other,)
+        True
+        """
+        if isinstance(record, Upgrade):
+            return msgspec.structs.replace(self, upgraded=True)
+        if isinstance(record, Key) and record.seq > self.seq:
+            return msgspec.structs.replace(self, keys=record.keys, seq=record.seq)
+        return self
+
+
+NOBODY = Trust()
+"""Signs nothing that counts."""
+
+encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Trust).decode
+
+
+def read_trust(raw: bytes) -> Trust:
+    """Return what a meta holds, `NOBODY` for b""; `ValueError` if it cannot be read."""
+    try:
+        return _decode(raw) if raw else NOBODY
+    except msgspec.DecodeError as error:
+        raise ValueError(f"keys: {error}") from None

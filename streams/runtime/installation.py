@@ -1,0 +1,121 @@
+"""Which installation this is, and whose keys count in it: one record of the topic `policies`.
+
+`streams topics apply` writes it, `streams keys` changes it. It names the keys that count from the
+beginning of the log; every later change of them is a record of the log itself, so a worker needs no
+more than this record and holds no secret. Whoever may write to `policies` decides whose keys count
+in counters that are yet to be made: that is for operators alone.
+"""
+
+from typing import Final
+
+import msgspec
+
+from streams.core.events import Key, PublicKey
+from streams.core.keys import Trust, encode
+from streams.core.state import Meta
+from streams.errors import Halt, Retry
+from streams.runtime.ports import LogReader, Outgoing
+from streams.runtime.signing import Signer, SigningKey, key_id
+from streams.settings import SIGNING_KEY_FILE, Settings
+
+TOPIC: Final = "policies"
+RECORD_KEY: Final = b"installation"
+FETCH_MS: Final = 500
+SILENT_TRIES: Final = 20
+
+
+class Installation(msgspec.Struct, frozen=True):
+    """One installation; `keys` are in force in every partition by now, in the order they came.
+
+    `first` counted from the beginning of the log on. `fresh` is one that never knew the HMACs of
+    0.1.0; in another one they are over once every partition has its `upgrade` record (`upgraded`).
+    `pending` is a change of keys that not every partition may have yet.
+    """
+
+    id: str
+    first: tuple[PublicKey, ...]
+    keys: tuple[PublicKey, ...]
+    fresh: bool
+    seq: int = 0
+    pending: Key | None = None
+    upgraded: bool = False
+
+    def trust(self, *, whole: bool = True) -> Trust:
+        """Return who may sign at the beginning of a partition's log.
+
+        Of a log that lost its beginning, and maybe changes of keys with it, the keys of today
+        count: one that was retired would be back otherwise, and so would HMACs.
+        """
+        if whole:
+            return Trust(self.id, self.first, self.fresh)
+        return Trust(self.id, self.keys, self.fresh or self.upgraded)
+
+    def meta(self, stored: Meta, *, whole: bool = True) -> Meta:
+        """Return a partition's meta with the keys to begin with, if it holds none yet."""
+        return stored if stored.keys else stored._replace(keys=encode(self.trust(whole=whole)))
+
+
+_encode: Final = msgspec.json.Encoder().encode
+_decode: Final = msgspec.json.Decoder(Installation).decode
+
+
+def installation_record(settings: Settings, installation: Installation) -> Outgoing:
+    """Return the record that says which installation this is."""
+    return Outgoing(settings.topic(TOPIC), _encode(installation), RECORD_KEY, partition=0)
+
+
+async def read_installation(reader: LogReader, settings: Settings) -> Installation | None:
+    """Return the installation of these settings, None if none was made.
+
+    `Retry` if the topic does not answer, `Halt` if what stands there is none.
+    """
+    topic = settings.topic(TOPIC)
+    bounds = (await reader.offsets(topic, [0])).get(0)
+    if bounds is None:
+        raise Retry(f"{topic} does not answer: it is not known whose keys count")
+    latest: bytes | None = None
+    reader.assign({(topic, 0): bounds.start})
+    silent = 0
+    while await reader.position(topic, 0) < bounds.end:
+        batches = await reader.fetch(FETCH_MS, 1_000)
+        silent = 0 if batches else silent + 1
+        if silent > SILENT_TRIES:
+            raise Retry(f"{topic} does not answer: it is not known whose keys count")
+        for record in batches.get((topic, 0), ()):
+            latest = record.value if record.key == RECORD_KEY else latest
+    reader.assign({})  # nothing is read on in the background
+    return None if latest is None else _read(topic, latest)
+
+
+def require_made(installation: Installation | None, settings: Settings) -> Installation:
+    """Return the installation; `Halt` with what to do if there is none."""
+    if installation is None:
+        raise Halt(
+            f"topic {settings.topic(TOPIC)} holds no installation: nobody knows whose control "
+            "records count; run `streams topics apply --yes`",
+            code="installation_missing",
+        )
+    return installation
+
+
+def signer_of(installation: Installation, key: SigningKey) -> Signer:
+    """Return a signer of this installation; `Halt` unless its key is in force everywhere."""
+    if key.public not in installation.keys:
+        known = ", ".join(map(key_id, installation.keys))
+        raise Halt(
+            f"the key {key_id(key.public)} of {SIGNING_KEY_FILE} does not count in installation "
+            f"{installation.id} (in force: {known}): name the file of one that does, or bring it "
+            f"into force with `streams keys add {key.public}`",
+            code="signing_key",
+        )
+    return Signer(installation.id, key)
+
+
+def _read(topic: str, value: bytes) -> Installation:
+    try:
+        return _decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Halt(
+            f"{topic}: its record `installation` cannot be read ({error}): somebody else wrote it",
+            code="installation",
+        ) from None
