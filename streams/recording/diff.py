@@ -34,7 +34,7 @@ CAUSES: Final = (
     ),
     (
         ("sums",),
-        "other crowds of the video saw something else: their feedback or numbers differ",
+        "other feedback was counted in other slices of the video, or their numbers differ",
     ),
     (("stage", "allowance", "returned"), "earlier grants differ"),
     (

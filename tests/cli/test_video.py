@@ -5,13 +5,14 @@ import pytest
 from kit.command import CONFIG, Where, streams
 from kit.events import FIXED, FOOTBALL, admit, impression, view
 from kit.folding import Folding, placed
+from kit.keys import INSTALLATION, announce
 from kit.servers import create_topic
 
 from streams.core.partitioner import partition_of
 from streams.runtime.kafka import KafkaCluster
 from streams.runtime.namespace import namespace_of
 from streams.runtime.redis import RedisStore
-from streams.settings import Secret, load_settings
+from streams.settings import load_settings
 
 PARTITIONS = 8
 PARTITION = partition_of(b"v1", PARTITIONS)
@@ -26,14 +27,17 @@ SEEN = [
 def where(brokers: str, fresh_redis_url: str, unique: str) -> Where:
     """A log, and in Redis what a worker makes of an admission and four views."""
     create_topic(brokers, f"{unique}.interactions", PARTITIONS)
+    create_topic(brokers, f"{unique}.policies", 1)
     folding = Folding(partition=PARTITION, partitions=PARTITIONS)
     folding.fold(placed([FIXED, admit(guarantee=30), *SEEN]))
     here: Where = {"brokers": brokers, "redis": fresh_redis_url, "topic_prefix": f"{unique}."}
 
+    settings = load_settings(CONFIG, here, environment={})
+    announce(brokers, settings)
+
     async def write() -> None:
-        settings = load_settings(CONFIG, here, environment={})
         identity = await KafkaCluster(brokers).identity(settings.topic("interactions"))
-        namespace = namespace_of(identity, settings, Secret("0123456789abcdef"))
+        namespace = namespace_of(identity, settings, INSTALLATION.id)
         store = RedisStore(fresh_redis_url)
         await store.flush(PARTITION, namespace, -1, 10, folding.state.take_changes())
         await store.close()

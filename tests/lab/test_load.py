@@ -3,11 +3,12 @@
 from collections import Counter
 
 import pytest
-from kit.events import FIXED, NOW, SECRET
+from kit.events import FIXED, NOW
+from kit.keys import SIGNER, TRUST
 
 from streams.core.events import Admit, Impression, LogRecord
 from streams.lab.load import CROWDED_IMPRESSIONS, Load, Shape
-from streams.runtime.codec import decode_log
+from streams.runtime.codec import Spelling, decode_log
 from streams.runtime.memory.log import MemoryLog
 
 EVENTS = 20_000
@@ -19,13 +20,13 @@ def loaded(shape: Shape) -> list[LogRecord]:
     load = Load("interactions", 2, shape=shape, policy=FIXED)
     log = MemoryLog(now_ms=lambda: NOW)
     log.create("interactions", 2)
-    for batches in (load.admissions(SECRET, NOW), load.feedback(EVENTS, 50, NOW)):
+    for batches in (load.admissions(SIGNER, NOW), load.feedback(EVENTS, 50, NOW)):
         for _, records, _ in batches:
             for record in records:
                 log.append(record)
     events: list[LogRecord] = []
     for partition in range(2):
-        decoded = decode_log(log.records("interactions", partition), SECRET, 1 << 20)
+        decoded = decode_log(log.records("interactions", partition), TRUST, Spelling(1 << 20))
         assert decoded.refusals == []
         events += decoded.events
     return events
