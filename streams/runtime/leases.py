@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from secrets import token_hex
 from typing import Final, Literal, NamedTuple
 
+from streams.core.counters import Video
+from streams.core.outlook import Outlook
 from streams.core.serving import Entry
 from streams.core.units import MICROS
 
@@ -88,6 +90,19 @@ def class_of(entry: Entry) -> str:
     '3c'
     """
     return f"{entry.band}{'c' if entry.commercial else ''}"
+
+
+def prices_of(outlook: Outlook) -> dict[str, dict[str, int]]:
+    """Return what an impression must be worth under a policy, by slice and class."""
+    classes = {
+        f"{band}{'c' if commercial else ''}": Video(band=band, commercial=commercial)
+        for band in range(BANDS)
+        for commercial in (False, True)
+    }
+    return {
+        slice_id: {kind: outlook.price(slice_id, video) for kind, video in classes.items()}
+        for slice_id in outlook.policy.slices
+    }
 
 
 def slots_of(count: int) -> int:

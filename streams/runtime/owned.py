@@ -274,6 +274,7 @@ class Owned:
         self.state.stored(changes.epoch)
         if self._indexing is not None:
             self._indexing.take(self.partition, upto, changes.entries)
+            self._indexing.follow(self.state.outlook)
 
     async def _acknowledge(self, outbox: Sequence[Outgoing]) -> None:
         """Write receipts and dead letters; return when all in-sync replicas have them."""

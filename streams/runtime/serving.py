@@ -18,8 +18,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
+from streams.core.outlook import Outlook
 from streams.core.serving import Entry
-from streams.runtime.leases import Applied, PolicyOrder
+from streams.runtime.leases import Applied, PolicyOrder, prices_of
 from streams.runtime.metrics import Metrics
 from streams.runtime.ports import Clock, ServingIndex
 from streams.runtime.refilling import Cause, Refilling, RowsOf
@@ -148,6 +149,13 @@ class Indexing:
             self._order, self._prices = order, prices
             for slice_id in prices:
                 self._lines[slice_id].priced = None
+
+    def follow(self, outlook: Outlook | None) -> None:
+        """Have the prices of a policy in force, unless a later one's are; None is no policy yet."""
+        if outlook is not None:
+            order = (0, outlook.policy.seq)
+            if self._order is None or order > self._order:
+                self.price(order, prices_of(outlook))
 
     def fill(self) -> None:
         """Fill everything again from the rows."""

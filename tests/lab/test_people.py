@@ -18,9 +18,7 @@ from streams.control.admission.review import ReviewGate
 from streams.control.admission.taxonomy import Taxonomy
 from streams.control.policy.catalogue import Catalogue
 from streams.control.policy.file import PolicyRules
-from streams.core.counters import Video
 from streams.core.events import (
-    BANDS,
     Impression,
     InteractionRecord,
     LogRecord,
@@ -37,7 +35,7 @@ from streams.core.state import PartitionState
 from streams.core.units import MICROS
 from streams.lab.people import SENT_TWICE, VIEW_LOST, CrowdEvent, People
 from streams.lab.viewers import rates_at, worth
-from streams.runtime.leases import IndexBounds
+from streams.runtime.leases import IndexBounds, prices_of
 from streams.runtime.memory.serving import MemoryServingIndex
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -92,14 +90,7 @@ class Loop:
 
     async def set_prices(self) -> None:
         """Tell the index what an impression of each class must be worth."""
-        for slice_id in self.policy.slices:
-            prices = {
-                f"{band}{'c' * commercial}": Outlook(self.policy).price(
-                    slice_id, Video(band=band, commercial=commercial)
-                )
-                for band in range(BANDS)
-                for commercial in (False, True)
-            }
+        for slice_id, prices in prices_of(Outlook(self.policy)).items():
             await self.index.set_prices(slice_id, (0, self.policy.seq), prices)
 
     async def run(self, seconds: int) -> None:

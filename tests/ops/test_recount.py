@@ -138,7 +138,7 @@ async def test_it_agrees_on_a_video_with_every_slice_it_may_have() -> None:
     log = records_of(
         [
             policy(slices=crowds),
-            admit(starts=["discover:g0", "discover:g1"]),
+            admit(),
             *[
                 impression(f"e{n}", slice_id=f"discover:x{n}", viewer=f"u{n}")
                 for n in range(SLICES_PER_VIDEO + 5)
@@ -151,7 +151,7 @@ async def test_it_agrees_on_a_video_with_every_slice_it_may_have() -> None:
 # ---------------------------------------------------------------- it sees what is wrong
 
 
-@pytest.mark.parametrize("counter", ["impressions", "views", "likes", "value_sum", "value_sq"])
+@pytest.mark.parametrize("counter", ["impressions", "views", "likes", "ratio_sum", "ratio_sq"])
 @pytest.mark.parametrize("by", [-1, 1])
 async def test_it_sees_one_counter_that_is_off_by_one(counter: str, by: int) -> None:
     world = await world_of(records_of([impression("e1"), view("e2"), like("e3")]))

@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import pytest
-from kit.events import synthetic_log
+from kit.events import FIXED, FOOTBALL, policy, synthetic_log
 from kit.serving import CARS, FANS, entry
 from kit.twins import Life, World, counted
 
+from streams.core.outlook import Outlook
 from streams.core.partitioner import partition_of
 from streams.core.serving import Entry
 from streams.errors import Retry
@@ -467,6 +468,18 @@ async def test_prices_are_told_once_and_again_to_an_index_that_lost_them(desk: D
     desk.indexing.price((2, 0), {CARS: {"0": 350_000}, FANS: {"0": 1}})
     await desk.turn()
     assert await desk.shown() == {"v1": 0}
+
+
+async def test_the_prices_of_a_policy_are_followed_and_an_earlier_one_s_are_not(desk: Desk) -> None:
+    desk.indexing.open(0, PARTITIONS, 7)
+    desk.indexing.follow(None)
+    desk.indexing.follow(Outlook(policy(seq=2, terms={"discover:0": 7_000, "discover:5c": 90_000})))
+    desk.indexing.follow(Outlook(policy(seq=1, terms={})))
+    price = FIXED.slices[FOOTBALL].price
+    dear = entry("v2", 8, price + 100_000, band=5, commercial=True)
+    desk.take(0, 8, entry("v1", 8, price + 9_000), dear, slice_id=FOOTBALL)
+    await desk.turn(3)
+    assert await desk.shown(FOOTBALL) == {"v2": 10_000, "v1": 2_000}
 
 
 # In a worker
