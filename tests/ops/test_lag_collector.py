@@ -1,79 +1,21 @@
 from collections.abc import Mapping, Sequence
 
 import pytest
+from kit.lagging import LaggingGroup, looked
 
 from streams.errors import Unreachable
-from streams.ops.groups import LagQuery
 from streams.ops.lag_collector import (
-    LagCollector,
-    LagReport,
-    LagSources,
     beyond,
     by_group,
     look_for_a_window,
 )
 from streams.ops.lag_status import WINDOW
-from streams.runtime.memory import MemoryCluster, MemoryConsumer, MemoryProbe, MemoryStore
-from streams.runtime.memory.log import MemoryLog
-from streams.runtime.ports import HaltNote, Outgoing
-
-
-class Idle:
-    """Does nothing with what it is assigned."""
-
-    async def on_assigned(self, _: Sequence[int]) -> None:
-        pass
-
-    async def on_revoked(self, _: Sequence[int]) -> None:
-        pass
-
-
-class Bench:
-    """A topic `t`, a group `g` that reads it, and a collector that looks every second."""
-
-    def __init__(self, store: MemoryStore | None = None) -> None:
-        self.now_ms = 100_000
-        self.log = MemoryLog(now_ms=lambda: self.now_ms)
-        self.log.create("t", 2)
-        self.store = store or MemoryStore()
-        cluster = MemoryCluster(self.log)
-        sources = LagSources(cluster, MemoryProbe(self.log), self.store, "g", "t")
-        self.collector = LagCollector(sources, LagQuery())
-        self.commit(0)
-        self.commit(0, partition=1)
-
-    def write(self, count: int, partition: int = 0) -> None:
-        for _ in range(count):
-            self.log.append(Outgoing("t", b"x", partition=partition))
-
-    def commit(self, position: int, *, partition: int = 0) -> None:
-        self.log.group("g", "t").positions[partition] = position
-
-    async def look(self) -> LagReport:
-        self.now_ms += 1_000
-        return await self.collector.look(self.now_ms)
-
-    async def statuses(self) -> list[str]:
-        return [row.status for row in (await self.look()).rows]
-
-    async def join(self) -> MemoryConsumer:
-        member = MemoryConsumer(self.log, "t", "g")
-        await member.start(Idle())
-        return member
-
-
-async def looked(bench: Bench, positions: Sequence[int], *, writing: int = 0) -> list[str]:
-    """Let the group commit these positions of partition 0, a look after each."""
-    statuses = []
-    for position in positions:
-        bench.write(writing)
-        bench.commit(position)
-        statuses.append((await bench.statuses())[0])
-    return statuses
+from streams.runtime.memory import MemoryStore
+from streams.runtime.ports import HaltNote
 
 
 async def test_a_group_that_stopped_is_told_from_one_that_stalls() -> None:
-    bench = Bench()
+    bench = LaggingGroup()
     bench.write(10)
     assert (await looked(bench, [3] * WINDOW))[-1] == "STOP"
     member = await bench.join()
@@ -83,13 +25,13 @@ async def test_a_group_that_stopped_is_told_from_one_that_stalls() -> None:
 
 
 async def test_nothing_is_told_of_what_lags_before_half_a_window() -> None:
-    bench = Bench()
+    bench = LaggingGroup()
     bench.write(10)
     assert await looked(bench, [3] * 5) == ["UNKNOWN"] * 4 + ["STOP"]
 
 
 async def test_a_slow_group_is_warned_of_with_its_rate_and_never_catches_up() -> None:
-    bench = Bench()
+    bench = LaggingGroup()
     bench.write(10)
     assert (await looked(bench, range(1, WINDOW), writing=3))[-1] == "WARN"
     row, quiet = (await bench.look()).rows
@@ -99,7 +41,7 @@ async def test_a_slow_group_is_warned_of_with_its_rate_and_never_catches_up() ->
 
 
 async def test_a_group_that_catches_up_says_when_it_is_done() -> None:
-    bench = Bench()
+    bench = LaggingGroup()
     bench.write(100)
     assert (await looked(bench, range(0, 50, 5)))[-1] == "OK"
     row, _ = (await bench.look()).rows
@@ -107,7 +49,7 @@ async def test_a_group_that_catches_up_says_when_it_is_done() -> None:
 
 
 async def test_the_first_records_after_a_quiet_time_are_no_alarm() -> None:
-    bench = Bench()
+    bench = LaggingGroup()
     assert await looked(bench, [0] * WINDOW) == ["OK"] * WINDOW
     bench.write(1)
     assert await looked(bench, [0] * (WINDOW - 1)) == ["OK"] * (WINDOW - 1)
@@ -115,7 +57,7 @@ async def test_the_first_records_after_a_quiet_time_are_no_alarm() -> None:
 
 
 async def test_a_group_that_went_back_is_named_until_the_window_has_passed() -> None:
-    bench = Bench()
+    bench = LaggingGroup()
     bench.write(100)
     await looked(bench, range(50, 60))
     assert (await looked(bench, [10] * WINDOW))[0] == "REWIND"
@@ -123,7 +65,7 @@ async def test_a_group_that_went_back_is_named_until_the_window_has_passed() -> 
 
 
 async def test_a_halted_partition_says_why() -> None:
-    bench = Bench()
+    bench = LaggingGroup()
     await bench.store.note_halt(1, HaltNote("data_loss", "offsets 4 to 9 are gone", 1))
     report = await bench.look()
     assert [row.status for row in report.rows] == ["OK", "HALTED"]
@@ -137,13 +79,13 @@ class Away(MemoryStore):
 
 
 async def test_without_redis_lag_is_known_all_the_same() -> None:
-    report = await Bench(Away()).look()
+    report = await LaggingGroup(Away()).look()
     assert [row.status for row in report.rows] == ["OK", "OK"]
     assert report.gaps == ["halts are not known: Redis does not answer"]
 
 
 async def test_a_partition_without_a_leader_costs_its_own_row_only() -> None:
-    bench = Bench()
+    bench = LaggingGroup()
     bench.log.leaderless.add(("t", 1))
     report = await bench.look()
     assert [(row.partition, row.lag, row.status) for row in report.rows] == [
@@ -154,7 +96,7 @@ async def test_a_partition_without_a_leader_costs_its_own_row_only() -> None:
 
 
 async def test_one_row_a_group_has_its_members_and_the_slowest_partition() -> None:
-    bench = Bench()
+    bench = LaggingGroup()
     bench.write(2)
     bench.now_ms += 50_000
     bench.write(7, partition=1)
@@ -167,21 +109,21 @@ async def test_one_row_a_group_has_its_members_and_the_slowest_partition() -> No
 
 
 async def test_where_nothing_lags_one_look_is_enough() -> None:
-    bench = Bench()
+    bench = LaggingGroup()
     report = await look_for_a_window(bench.collector, 0, lambda: bench.now_ms)
     assert [row.status for row in report.rows] == ["OK", "OK"]
     assert len(bench.collector.points(report.rows[0])) == 1
 
 
 async def test_what_lags_is_looked_at_for_a_window() -> None:
-    bench = Bench()
+    bench = LaggingGroup()
     bench.write(1)
     report = await look_for_a_window(bench.collector, 0, lambda: bench.now_ms)
     assert [row.status for row in report.rows] == ["STOP", "OK"]
 
 
 async def test_a_group_that_is_gone_leaves_no_history() -> None:
-    bench = Bench()
+    bench = LaggingGroup()
     bench.write(10)
     [row, _] = (await bench.look()).rows
     assert bench.collector.points(row)
