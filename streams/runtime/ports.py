@@ -224,7 +224,7 @@ class Cluster(Protocol):
         """Return a group's committed positions by topic and partition."""
 
     async def members(self, group: str) -> Sequence[GroupMember]:
-        """Return a group's members, none of a group that does not exist."""
+        """Return a group's members; none of a group that does not exist, or is not told of."""
 
     async def forget_group(self, group: str) -> None:
         """Delete a consumer group and its committed positions; `Halt` if it has members."""

@@ -139,3 +139,17 @@ async def test_an_open_transaction_shows_where_readers_wait_and_since_when(
         while await probe.ends([place]) != {place: Ends(0, 8, 8)}:
             pass
     await probe.stop()
+
+
+@pytest.mark.real
+async def test_a_probe_whose_client_lost_a_task_goes_on_with_another_one(
+    brokers: str, unique: str
+) -> None:
+    create_topic(brokers, unique, 1)
+    probe = KafkaProbe(brokers)
+    await probe.start()
+    for client in probe._clients.values():
+        client._client._sync_task.cancel()
+        await asyncio.wait([client._client._sync_task])
+    assert await probe.ends([(unique, 0)]) == {(unique, 0): Ends(0, 0, 0)}
+    await probe.stop()

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.protocol import ConsumerProtocol
-from aiokafka.errors import for_code
+from aiokafka.errors import IncompatibleBrokerVersion, for_code
 from aiokafka.protocol.admin import DescribeGroupsRequest
 from aiokafka.protocol.commit import OffsetFetchRequest
 from confluent_kafka import KafkaException, TopicCollection
@@ -134,14 +134,20 @@ class KafkaCluster:
         _require_answer(answer.error_code, group, self._brokers)
         return {
             (topic, partition): offset
-            for topic, partitions in answer.topics
+            # the embedded broker knows no question for all topics
+            for topic, partitions in answer.topics or ()
             for partition, offset, _, _ in partitions
             if offset >= 0
         }
 
     async def members(self, group: str) -> Sequence[GroupMember]:
-        """Return a group's members, none of a group that does not exist."""
-        answer = await self._coordinated(group, DescribeGroupsRequest([group]))
+        """Return a group's members; none where the broker does not tell (embedded)."""
+        try:
+            answer = await self._coordinated(group, DescribeGroupsRequest([group]))
+        except Retry as error:
+            if isinstance(error.__cause__, IncompatibleBrokerVersion):
+                return []
+            raise
         error_code, *_, members = answer.groups[0]
         _require_answer(error_code, group, self._brokers)
         return [

@@ -7,16 +7,21 @@ records wait, the other one the end of the log.
 import asyncio
 import time
 from collections.abc import Collection, Mapping
+from functools import partial
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError, OffsetOutOfRangeError
+from aiokafka.errors import OffsetOutOfRangeError
 
+from streams.errors import Retry
 from streams.runtime.kafka.asking import last_offsets, log_bounds
-from streams.runtime.kafka.errors import retryable, within_stop
+from streams.runtime.kafka.background import end, lost_task, successor
+from streams.runtime.kafka.errors import PASSING, retryable
 from streams.runtime.ports import Offsets, Place
 from streams.runtime.probing import Ends
 
+COMMITTED: Final = "read_committed"
+WRITTEN: Final = "read_uncommitted"
 SPAN_BYTES: Final = 64 << 10
 """Most bytes fetched of one partition: its first record is in them, unless it is larger alone."""
 READ_S: Final = 20.0
@@ -29,25 +34,31 @@ class KafkaProbe:
 
     def __init__(self, brokers: str, client_id: str = "streams-probe") -> None:
         self._brokers = brokers
-        self._committed = _client(brokers, client_id, "read_committed")
-        self._written = _client(brokers, client_id, "read_uncommitted")
+        self._makers = {
+            isolation: partial(_client, brokers, client_id, isolation)
+            for isolation in (COMMITTED, WRITTEN)
+        }
+        self._clients = {isolation: new() for isolation, new in self._makers.items()}
 
     async def start(self) -> None:
         """Connect; `Unreachable` if no broker answers."""
         with retryable("connecting", self._brokers):
-            await self._committed.start()
-            await self._written.start()
+            for client in self._clients.values():
+                await client.start()
 
     async def stop(self) -> None:
         """Disconnect, within a few seconds. Idempotent."""
-        await asyncio.gather(*(within_stop(one.stop()) for one in (self._committed, self._written)))
+        await asyncio.gather(*map(end, self._clients.values()))
 
     async def ends(self, places: Collection[Place]) -> Mapping[Place, Ends]:
         """Return the bounds of the partitions that answer."""
         at = [TopicPartition(*place) for place in sorted(places)]
-        # the end last: records come meanwhile, and the stable end is not above it
-        bounds = await log_bounds(self._committed, at)
-        ends = await last_offsets(self._written, at)
+        try:
+            # the end last: records come meanwhile, and the stable end is not above it
+            bounds = await log_bounds(await self._sound(COMMITTED), at)
+            ends = await last_offsets(await self._sound(WRITTEN), at)
+        except Retry:
+            return {}
         return {
             (one.topic, one.partition): Ends(stable.start, stable.end, ends[one])
             for one, stable in bounds.items()
@@ -58,7 +69,10 @@ class KafkaProbe:
         self, spans: Mapping[Place, Offsets], *, committed: bool = True
     ) -> Mapping[Place, int | None]:
         """Return the timestamp of the first record in each span; see the port."""
-        client = self._committed if committed else self._written
+        try:
+            client = await self._sound(COMMITTED if committed else WRITTEN)
+        except Retry:
+            return {}
         waiting = {TopicPartition(*place): span for place, span in spans.items()}
         client.assign(list(waiting))
         for at, span in waiting.items():
@@ -66,6 +80,13 @@ class KafkaProbe:
         times = await _read_firsts(client, waiting)
         client.unsubscribe()
         return {(at.topic, at.partition): first for at, first in times.items()}
+
+    async def _sound(self, isolation: str) -> AIOKafkaConsumer:
+        """Return a client that runs; `Retry` if the last one does not, and no new one connects."""
+        if lost_task(self._clients[isolation]) is not None:
+            new = self._makers[isolation]
+            self._clients[isolation] = await successor(self._clients[isolation], new, self._brokers)
+        return self._clients[isolation]
 
 
 async def _read_firsts(
@@ -98,7 +119,7 @@ async def _fetch_one(
         for at in error.args[0]:
             waiting.pop(at, None)
         return None
-    except KafkaError:
+    except PASSING:
         await asyncio.sleep(WAIT_MS / 1000)
         return None
     return next(((at, records[0]) for at, records in batches.items()), None)
