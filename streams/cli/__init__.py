@@ -26,6 +26,7 @@ VERBS: Final[dict[str, str]] = {
     "events": "streams.cli.events:events",
     "decisions": "streams.cli.decisions:decisions",
     "video": "streams.cli.video:video",
+    "dlq": "streams.cli.dlq:dlq",
     "lag": "streams.cli.lag:lag",
     "counters": "streams.cli.counters:counters",
     "record": "streams.cli.record:record",

@@ -1,0 +1,198 @@
+"""`streams dlq`: dead letters, read, counted, sent again or discarded."""
+
+import asyncio
+import functools
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, aclosing
+from typing import Any, Final
+
+import click
+
+from streams.cli import ConditionNotMet, Interrupted
+from streams.cli.interrupts import stop_on_signals
+from streams.cli.live import example
+from streams.cli.options import Settings, connection_options, emit, emit_object, output_option
+from streams.cli.progress import Meter
+from streams.cli.when import BOUND, MOMENT, now_ms
+from streams.cli.wiring import Result, producing, reading, run
+from streams.errors import REJECT_REASONS
+from streams.ops.dead_letters import KeptLetter, LetterFilter, LetterName, one_letter, read_letters
+from streams.ops.letters_shown import as_object, first_rows, letter_stats
+from streams.ops.mending import Mending, require_own_ids
+from streams.ops.merge_patch import parse_patch
+from streams.ops.redrive import Outcomes, Redrive, discard
+from streams.runtime.kafka import KafkaCluster
+from streams.settings import TOPICS
+
+FILTERS: Final = (
+    click.option("--topic", "topics", multiple=True, type=click.Choice(TOPICS), help="Refused of."),
+    click.option("--reason", "reasons", multiple=True, type=click.Choice(REJECT_REASONS)),
+    click.option("--producer", "producers", multiple=True, metavar="NAME", help="Written by."),
+    click.option("--partition", "partitions", multiple=True, type=int, help="Of the record."),
+    click.option("--id", "names", multiple=True, metavar="LETTER", help="interactions:3:821122."),
+    click.option("--from", "start", type=BOUND, default="earliest", help="Letters written since."),
+    click.option("--to", "until", type=MOMENT, help="Letters written before."),
+)
+all_option: Final = click.option("--all", "settled", is_flag=True, help="Settled ones too.")
+yes_option: Final = click.option("--yes", is_flag=True, help="Do it; without, only say what.")
+Letters = AsyncIterator[KeptLetter]
+
+
+def filter_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that choose letters; the command gets one `wanted`."""
+
+    @functools.wraps(command)
+    def with_filter(*, names: tuple[str, ...], **words: Any) -> None:
+        fields = {name: words.pop(name) for name in FIELDS if name in words}
+        wanted = LetterFilter(names=tuple(map(LetterName.parse, names)), **fields)
+        command(wanted=wanted, **words)
+
+    return functools.reduce(lambda wrapped, option: option(wrapped), FILTERS[::-1], with_filter)
+
+
+FIELDS: Final = ("topics", "reasons", "producers", "partitions", "start", "until", "settled")
+
+
+@click.group(short_help="Read, count, send again and discard dead letters.")
+def dlq() -> None:
+    """Dead letters: what could not be used, of every topic.
+
+    A letter is named by the place of its record: topic:partition:offset. What was sent again or
+    discarded stays in its topic, marked, and is left out unless --all is given.
+    """
+
+
+@dlq.command("list")
+@connection_options("brokers", "topic_prefix")
+@filter_options
+@all_option
+@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, metavar="N")
+@output_option
+@example("streams dlq list --reason misrouted --from -1h")
+def list_command(settings: Settings, wanted: LetterFilter, limit: int, output: str) -> None:
+    """Print letters, a line each, in the order of their topic and partition."""
+    emit(run(_read(settings, wanted, lambda letters: first_rows(letters, limit))), output)
+
+
+@dlq.command("stats")
+@connection_options("brokers", "topic_prefix")
+@filter_options
+@all_option
+@output_option
+@example("streams dlq stats --from -1d --output json")
+def stats_command(settings: Settings, wanted: LetterFilter, output: str) -> None:
+    """Count refusals by topic, reason and producer.
+
+    A producer is what its records' header x-producer says; without one it is their partition.
+    """
+    emit(run(_read(settings, wanted, letter_stats)), output)
+
+
+@dlq.command("show")
+@click.argument("letter")
+@connection_options("brokers", "topic_prefix")
+@click.option("--reveal", is_flag=True, help="Show viewers, and what is no JSON.")
+@output_option
+@example("streams dlq show interactions:3:821122")
+def show_command(letter: str, settings: Settings, reveal: bool, output: str) -> None:
+    """Print one letter in full."""
+    name = LetterName.parse(letter)
+    wanted = LetterFilter(names=(name,), settled=True)
+    kept = run(_read(settings, wanted, lambda letters: one_letter(letters, name)))
+    emit_object(as_object(kept, reveal=reveal), output)
+
+
+@dlq.command("redrive")
+@connection_options("brokers", "topic_prefix")
+@filter_options
+@click.option("--patch", metavar="JSON", help="Merge into each event (RFC 7396); null removes.")
+@click.option("--rekey", is_flag=True, help="Key and partition anew, from the video.")
+@yes_option
+@output_option
+@example(
+    "streams dlq redrive --reason misrouted --rekey",
+    """streams dlq redrive --reason slice --patch '{"slice":"discover:cars"}' --yes""",
+)
+def redrive_command(
+    *,
+    settings: Settings,
+    wanted: LetterFilter,
+    patch: str | None,
+    rekey: bool,
+    yes: bool,
+    output: str,
+) -> None:
+    """Send what was refused to its own topic again, with --yes; else say what would be sent.
+
+    Of an array the refused elements alone are sent. Each event is checked first as the pipeline
+    will check it; what it would refuse again is counted with the reason and stays a letter, and so
+    is what was sent three times. The same command goes on where it was stopped: what was sent is
+    marked, a run of letters at a time. If the process is killed between, up to one run is sent
+    twice; its ids make that duplicates.
+    """
+    changes = None if patch is None else parse_patch(patch)
+    require_own_ids(changes, wanted)
+    outcomes, whole = run(_redrive(settings, wanted, yes, patch=changes, rekey=rekey))
+    _tell(outcomes, output, "sent", yes=yes)
+    if not whole:
+        raise Interrupted("stopped in order; the same command goes on")
+
+
+@dlq.command("discard")
+@connection_options("brokers", "topic_prefix")
+@filter_options
+@yes_option
+@output_option
+@example("streams dlq discard --reason json --producer old-app --yes")
+def discard_command(settings: Settings, wanted: LetterFilter, yes: bool, output: str) -> None:
+    """Mark letters as discarded, with --yes: they are listed, counted and sent no more.
+
+    Nothing is deleted: --all shows them until their topic's retention ends.
+    """
+
+    async def work(letters: Letters) -> Outcomes:
+        if not yes:
+            return await discard(letters, settings, None)
+        async with producing(settings.brokers) as producer:
+            return await discard(letters, settings, producer)
+
+    _tell(run(_read(settings, wanted, work)), output, "discarded", yes=yes)
+
+
+async def _read(
+    settings: Settings, wanted: LetterFilter, work: Callable[[Letters], Awaitable[Result]]
+) -> Result:
+    cluster = KafkaCluster(settings.brokers)
+    async with (
+        reading(settings.brokers) as reader,
+        aclosing(read_letters(reader, cluster, settings, wanted)) as letters,
+    ):
+        return await work(letters)
+
+
+async def _redrive(
+    settings: Settings, wanted: LetterFilter, yes: bool, **how: Any
+) -> tuple[Outcomes, bool]:
+    stop = asyncio.Event()
+    stop_on_signals(stop.set)
+    identity = await KafkaCluster(settings.brokers).identity(settings.topic("interactions"))
+    mending = Mending(identity.partitions, settings.record_bytes, **how)
+    async with AsyncExitStack() as opened:
+        log = await opened.enter_async_context(reading(settings.brokers))
+        to = await opened.enter_async_context(producing(settings.brokers)) if yes else None
+        redrive = Redrive(settings, mending, log, to, now_ms)
+        with Meter("redriving", noun="events") as meter:
+            work = functools.partial(redrive.run, stop=stop.is_set, tell=meter.show)
+            return redrive.outcomes, await _read(settings, wanted, work)
+
+
+def _tell(outcomes: Outcomes, output: str, done: str, *, yes: bool) -> None:
+    emit(outcomes.rows(), output)
+    total = outcomes.total()
+    if not total:
+        raise ConditionNotMet("no open letter is chosen")
+    if yes:
+        click.echo(f"{outcomes.total(done):,} of {total:,} events {done}", err=True)
+    else:
+        many = outcomes.total("valid") + outcomes.total("open")
+        click.echo(f"{many:,} of {total:,} events would be {done}: do it with --yes", err=True)
