@@ -17,7 +17,7 @@ from streams.cli.when import BOUND, MOMENT, now_ms
 from streams.cli.wiring import Result, producing, reading, run
 from streams.errors import REJECT_REASONS
 from streams.ops.dead_letters import KeptLetter, LetterFilter, LetterName, one_letter, read_letters
-from streams.ops.letters_shown import as_object, first_rows, letter_stats
+from streams.ops.letters_shown import as_object, first_rows, in_cells, letter_stats
 from streams.ops.mending import Mending, require_own_ids
 from streams.ops.merge_patch import parse_patch
 from streams.ops.redrive import Outcomes, Redrive, discard
@@ -25,11 +25,17 @@ from streams.runtime.kafka import KafkaCluster
 from streams.settings import TOPICS
 
 FILTERS: Final = (
-    click.option("--topic", "topics", multiple=True, type=click.Choice(TOPICS), help="Refused of."),
-    click.option("--reason", "reasons", multiple=True, type=click.Choice(REJECT_REASONS)),
-    click.option("--producer", "producers", multiple=True, metavar="NAME", help="Written by."),
+    click.option("--topic", "topics", multiple=True, type=click.Choice(TOPICS), metavar="NAME"),
+    click.option(
+        *("--reason", "reasons"),
+        multiple=True,
+        type=click.Choice(REJECT_REASONS),
+        metavar="REASON",
+        help="Why it was refused: json, misrouted, ... May be given several times, as others here.",
+    ),
+    click.option("--producer", "producers", multiple=True, metavar="NAME", help="Who wrote it."),
     click.option("--partition", "partitions", multiple=True, type=int, help="Of the record."),
-    click.option("--id", "names", multiple=True, metavar="LETTER", help="interactions:3:821122."),
+    click.option("--id", "names", multiple=True, metavar="LETTER", help="topic:partition:offset."),
     click.option("--from", "start", type=BOUND, default="earliest", help="Letters written since."),
     click.option("--to", "until", type=MOMENT, help="Letters written before."),
 )
@@ -99,7 +105,8 @@ def show_command(letter: str, settings: Settings, reveal: bool, output: str) -> 
     name = LetterName.parse(letter)
     wanted = LetterFilter(names=(name,), settled=True)
     kept = run(_read(settings, wanted, lambda letters: one_letter(letters, name)))
-    emit_object(as_object(kept, reveal=reveal), output)
+    fields = as_object(kept, reveal=reveal)
+    emit_object(fields if output != "table" else in_cells(fields), output)
 
 
 @dlq.command("redrive")

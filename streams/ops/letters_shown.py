@@ -1,7 +1,7 @@
 """Dead letters for people: a line each, one in full, and their counts."""
 
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import msgspec
@@ -47,6 +47,14 @@ def as_object(kept: KeptLetter, *, reveal: bool) -> dict[str, Any]:
             for refusal, state in zip(kept.refusals, kept.states, strict=True)
         ],
         "value": _shown_value(kept.written.value, reveal=reveal),
+    }
+
+
+def in_cells(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an object for a table: what is nested as JSON."""
+    return {
+        name: msgspec.json.encode(value).decode() if isinstance(value, dict | list) else value
+        for name, value in fields.items()
     }
 
 
