@@ -1,9 +1,9 @@
 """`streams dlq`: dead letters, read, counted, sent again or discarded."""
 
 import asyncio
-import functools
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, aclosing
+from contextlib import aclosing
+from functools import partial, wraps
 from typing import Any, Final
 
 import click
@@ -24,15 +24,11 @@ from streams.ops.redrive import Outcomes, Redrive, discard
 from streams.runtime.kafka import KafkaCluster
 from streams.settings import TOPICS
 
+REASON: Final = click.Choice(REJECT_REASONS)
+TOPIC: Final = click.Choice(TOPICS)
 FILTERS: Final = (
-    click.option("--topic", "topics", multiple=True, type=click.Choice(TOPICS), metavar="NAME"),
-    click.option(
-        *("--reason", "reasons"),
-        multiple=True,
-        type=click.Choice(REJECT_REASONS),
-        metavar="REASON",
-        help="Why it was refused: json, misrouted, ... May be given several times, as others here.",
-    ),
+    click.option("--topic", "topics", multiple=True, type=TOPIC, metavar="NAME", help="Its topic."),
+    click.option("--reason", "reasons", multiple=True, type=REASON, metavar="REASON", help="Why."),
     click.option("--producer", "producers", multiple=True, metavar="NAME", help="Who wrote it."),
     click.option("--partition", "partitions", multiple=True, type=int, help="Of the record."),
     click.option("--id", "names", multiple=True, metavar="LETTER", help="topic:partition:offset."),
@@ -41,22 +37,12 @@ FILTERS: Final = (
 )
 all_option: Final = click.option("--all", "settled", is_flag=True, help="Settled ones too.")
 yes_option: Final = click.option("--yes", is_flag=True, help="Do it; without, only say what.")
-Letters = AsyncIterator[KeptLetter]
-
-
-def filter_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options that choose letters; the command gets one `wanted`."""
-
-    @functools.wraps(command)
-    def with_filter(*, names: tuple[str, ...], **words: Any) -> None:
-        fields = {name: words.pop(name) for name in FIELDS if name in words}
-        wanted = LetterFilter(names=tuple(map(LetterName.parse, names)), **fields)
-        command(wanted=wanted, **words)
-
-    return functools.reduce(lambda wrapped, option: option(wrapped), FILTERS[::-1], with_filter)
-
-
+limit_option: Final = click.option("--limit", type=click.IntRange(min=1), default=100, metavar="N")
+patch_option: Final = click.option("--patch", metavar="JSON", help="Merge this (RFC 7396) first.")
+rekey_option: Final = click.option("--rekey", is_flag=True, help="Key and partition by the video.")
 FIELDS: Final = ("topics", "reasons", "producers", "partitions", "start", "until", "settled")
+Letters = AsyncIterator[KeptLetter]
+Command = Callable[..., None]
 
 
 @click.group(short_help="Read, count, send again and discard dead letters.")
@@ -64,27 +50,38 @@ def dlq() -> None:
     """Dead letters: what could not be used, of every topic.
 
     A letter is named by the place of its record: topic:partition:offset. What was sent again or
-    discarded stays in its topic, marked, and is left out unless --all is given.
+    discarded stays in its topic, marked, and is left out unless --all is given. Options that choose
+    letters may be given several times.
     """
 
 
-@dlq.command("list")
-@connection_options("brokers", "topic_prefix")
-@filter_options
-@all_option
-@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, metavar="N")
-@output_option
+def choosing(name: str, *options: Any) -> Callable[[Command], Command]:
+    """Make a verb that works on the letters that are chosen; it gets them as one `wanted`."""
+
+    def decorate(command: Command) -> Command:
+
+        @wraps(command)
+        def with_filter(*, names: tuple[str, ...], **words: Any) -> None:
+            fields = {name: words.pop(name) for name in FIELDS if name in words}
+            wanted = LetterFilter(names=tuple(map(LetterName.parse, names)), **fields)
+            command(wanted=wanted, **words)
+
+        whole: Any = with_filter
+        for option in (output_option, *options[::-1], *FILTERS[::-1]):
+            whole = option(whole)
+        return dlq.command(name)(connection_options("brokers", "topic_prefix")(whole))
+
+    return decorate
+
+
+@choosing("list", all_option, limit_option)
 @example("streams dlq list --reason misrouted --from -1h")
 def list_command(settings: Settings, wanted: LetterFilter, limit: int, output: str) -> None:
-    """Print letters, a line each, in the order of their topic and partition."""
+    """Print letters, a line each, topic by topic: the first 100, or --limit."""
     emit(run(_read(settings, wanted, lambda letters: first_rows(letters, limit))), output)
 
 
-@dlq.command("stats")
-@connection_options("brokers", "topic_prefix")
-@filter_options
-@all_option
-@output_option
+@choosing("stats", all_option)
 @example("streams dlq stats --from -1d --output json")
 def stats_command(settings: Settings, wanted: LetterFilter, output: str) -> None:
     """Count refusals by topic, reason and producer.
@@ -109,13 +106,7 @@ def show_command(letter: str, settings: Settings, reveal: bool, output: str) -> 
     emit_object(fields if output != "table" else in_cells(fields), output)
 
 
-@dlq.command("redrive")
-@connection_options("brokers", "topic_prefix")
-@filter_options
-@click.option("--patch", metavar="JSON", help="Merge into each event (RFC 7396); null removes.")
-@click.option("--rekey", is_flag=True, help="Key and partition anew, from the video.")
-@yes_option
-@output_option
+@choosing("redrive", patch_option, rekey_option, yes_option)
 @example(
     "streams dlq redrive --reason misrouted --rekey",
     """streams dlq redrive --reason slice --patch '{"slice":"discover:cars"}' --yes""",
@@ -139,31 +130,28 @@ def redrive_command(
     """
     changes = None if patch is None else parse_patch(patch)
     require_own_ids(changes, wanted)
-    outcomes, whole = run(_redrive(settings, wanted, yes, patch=changes, rekey=rekey))
-    _tell(outcomes, output, "sent", yes=yes)
+    outcomes = Outcomes("sent", acting=yes)
+    whole = run(_redrive(settings, wanted, outcomes, patch=changes, rekey=rekey))
+    _tell(outcomes, output)
     if not whole:
         raise Interrupted("stopped in order; the same command goes on")
 
 
-@dlq.command("discard")
-@connection_options("brokers", "topic_prefix")
-@filter_options
-@yes_option
-@output_option
+@choosing("discard", yes_option)
 @example("streams dlq discard --reason json --producer old-app --yes")
 def discard_command(settings: Settings, wanted: LetterFilter, yes: bool, output: str) -> None:
     """Mark letters as discarded, with --yes: they are listed, counted and sent no more.
 
     Nothing is deleted: --all shows them until their topic's retention ends.
     """
+    outcomes = Outcomes("discarded", acting=yes)
 
-    async def work(letters: Letters) -> Outcomes:
-        if not yes:
-            return await discard(letters, settings, None)
+    async def work(letters: Letters) -> None:
         async with producing(settings.brokers) as producer:
-            return await discard(letters, settings, producer)
+            await discard(letters, settings, producer, outcomes)
 
-    _tell(run(_read(settings, wanted, work)), output, "discarded", yes=yes)
+    run(_read(settings, wanted, work))
+    _tell(outcomes, output)
 
 
 async def _read(
@@ -178,28 +166,21 @@ async def _read(
 
 
 async def _redrive(
-    settings: Settings, wanted: LetterFilter, yes: bool, **how: Any
-) -> tuple[Outcomes, bool]:
+    settings: Settings, wanted: LetterFilter, outcomes: Outcomes, **how: Any
+) -> bool:
     stop = asyncio.Event()
     stop_on_signals(stop.set)
     identity = await KafkaCluster(settings.brokers).identity(settings.topic("interactions"))
     mending = Mending(identity.partitions, settings.record_bytes, **how)
-    async with AsyncExitStack() as opened:
-        log = await opened.enter_async_context(reading(settings.brokers))
-        to = await opened.enter_async_context(producing(settings.brokers)) if yes else None
-        redrive = Redrive(settings, mending, log, to, now_ms)
+    async with reading(settings.brokers) as log, producing(settings.brokers) as producer:
+        redrive = Redrive(settings, mending, log, producer, now_ms)
         with Meter("redriving", noun="events") as meter:
-            work = functools.partial(redrive.run, stop=stop.is_set, tell=meter.show)
-            return redrive.outcomes, await _read(settings, wanted, work)
+            work = partial(redrive.run, outcomes=outcomes, stop=stop.is_set, tell=meter.show)
+            return await _read(settings, wanted, work)
 
 
-def _tell(outcomes: Outcomes, output: str, done: str, *, yes: bool) -> None:
+def _tell(outcomes: Outcomes, output: str) -> None:
     emit(outcomes.rows(), output)
-    total = outcomes.total()
-    if not total:
+    if not outcomes.total():
         raise ConditionNotMet("no open letter is chosen")
-    if yes:
-        click.echo(f"{outcomes.total(done):,} of {total:,} events {done}", err=True)
-    else:
-        many = outcomes.total("valid") + outcomes.total("open")
-        click.echo(f"{many:,} of {total:,} events would be {done}: do it with --yes", err=True)
+    click.echo(outcomes.summary(), err=True)

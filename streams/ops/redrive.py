@@ -8,7 +8,7 @@ sent twice: its ids make the second one a duplicate while the log remembers them
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from streams.errors import Retry
 from streams.ops.dead_letters import KeptLetter, LetterName
@@ -27,7 +27,7 @@ Settling = tuple[KeptLetter, Listed]
 
 
 class OutcomeKey(NamedTuple):
-    """What was refused why, and what becomes of it: valid, sent, or why not in a word."""
+    """What was refused why, and what becomes of it: valid, sent, discarded, or why not."""
 
     topic: str
     reason: str
@@ -35,9 +35,14 @@ class OutcomeKey(NamedTuple):
 
 
 class Outcomes:
-    """Counts what becomes of refusals, with the words of the first of each kind."""
+    """Counts what becomes of refusals, with the words of the first of each kind.
 
-    def __init__(self) -> None:
+    `done` is the word for what is done, `valid` where it would be done and `acting` is False.
+    """
+
+    def __init__(self, done: Literal["sent", "discarded"], *, acting: bool) -> None:
+        self.acting: Final = acting
+        self._done: Final = done
         self._counts: Final[Counter[OutcomeKey]] = Counter()
         self._why: Final[dict[OutcomeKey, str]] = {}
 
@@ -47,9 +52,20 @@ class Outcomes:
         self._counts[key] += 1
         self._why.setdefault(key, why)
 
+    def add_done(self, kept: KeptLetter, refusal: Listed) -> None:
+        """Count one refusal about which something is done, or would be."""
+        self.add(kept, refusal, self._done if self.acting else "valid")
+
     def total(self, outcome: str = "") -> int:
         """Return how many refusals there were, of one outcome where that is named."""
         return sum(n for key, n in self._counts.items() if outcome in ("", key.outcome))
+
+    def summary(self) -> str:
+        """Return all of it in one line."""
+        if self.acting:
+            return f"{self.total(self._done):,} of {self.total():,} events {self._done}"
+        some = f"{self.total('valid'):,} of {self.total():,} events"
+        return f"{some} would be {self._done}, nothing was: act with --yes"
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the counts, the largest first."""
@@ -61,7 +77,7 @@ class Outcomes:
 
 
 class Redrive:
-    """Mends letters and sends them; without a producer it counts what would be sent.
+    """Mends letters and sends them, or only counts what would be sent.
 
     `log` reads the records of which a letter holds the place alone, and is used for nothing else.
     """
@@ -71,10 +87,9 @@ class Redrive:
         settings: Settings,
         mending: Mending,
         log: LogReader,
-        producer: Producer | None,
+        producer: Producer,
         now_ms: Callable[[], int],
     ) -> None:
-        self.outcomes: Final = Outcomes()
         self._settings = settings
         self._mending = mending
         self._log = log
@@ -84,6 +99,7 @@ class Redrive:
     async def run(
         self,
         letters: AsyncIterator[KeptLetter],
+        outcomes: Outcomes,
         stop: Callable[[], bool] = lambda: False,
         tell: Callable[[int], None] = lambda _events: None,
     ) -> bool:
@@ -100,15 +116,15 @@ class Redrive:
                 mended = self._mending(kept, records.get(kept.name), self._now_ms())
                 jobs += [(kept, one) for one in mended.sent]
                 for one in mended.spared:
-                    self.outcomes.add(kept, *one)
-            await self._send(jobs)
-            tell(self.outcomes.total())
+                    outcomes.add(kept, *one)
+            await self._send(jobs, outcomes)
+            tell(outcomes.total())
         return True
 
-    async def _send(self, jobs: Sequence[tuple[KeptLetter, Mended]]) -> None:
+    async def _send(self, jobs: Sequence[tuple[KeptLetter, Mended]], outcomes: Outcomes) -> None:
         """Write and mark records, in order; what fails stays open."""
         failures: list[Retry | None] = [None] * len(jobs)
-        if self._producer is not None:
+        if outcomes.acting:
             failures = await _write(self._producer, [job.record for _, job in jobs])
         done: list[Settling] = [
             (kept, refusal)
@@ -116,10 +132,10 @@ class Redrive:
             for refusal in job.refusals
             if failure is None
         ]
-        for kept, refusal in done:
-            self.outcomes.add(kept, refusal, "sent" if self._producer else "valid")
-        if self._producer is not None:
+        if outcomes.acting:
             await settle(self._producer, self._settings, "redriven", done)
+        for one in done:
+            outcomes.add_done(*one)
         for failure in filter(None, failures):
             raise Retry(f"{failure}; what was sent is marked: the same command goes on")
 
@@ -149,17 +165,15 @@ class Redrive:
 
 
 async def discard(
-    letters: AsyncIterator[KeptLetter], settings: Settings, producer: Producer | None
-) -> Outcomes:
-    """Mark the refusals of letters as discarded, without a producer count them; return which."""
-    outcomes = Outcomes()
+    letters: AsyncIterator[KeptLetter], settings: Settings, producer: Producer, outcomes: Outcomes
+) -> None:
+    """Mark the refusals of letters as discarded, or only count them."""
     async for run in runs_of(letters):
         done = [(kept, refusal) for kept in run for refusal in kept.refusals]
-        if producer is not None:
+        if outcomes.acting:
             await settle(producer, settings, "discarded", done)
-        for kept, refusal in done:
-            outcomes.add(kept, refusal, "discarded" if producer else "open")
-    return outcomes
+        for one in done:
+            outcomes.add_done(*one)
 
 
 async def settle(

@@ -55,7 +55,7 @@ def test_from_the_count_to_the_cure(where: Where) -> None:
 
     redrive = ("dlq", "redrive", "--reason", "slice", "--patch", '{"slice":"discover:cars"}')
     planned = streams(*redrive, **where)
-    assert "1 of 1 events would be sent: do it with --yes" in planned.stderr
+    assert "1 of 1 events would be sent, nothing was: act with --yes" in planned.stderr
     done = streams(*redrive, "--yes", "--output", "ndjson", **where)
     assert [(row["outcome"], row["events"]) for row in rows(done)] == [("sent", 1)]
     again = streams(*redrive, "--yes", **where)

@@ -97,16 +97,16 @@ async def test_mended_letters_count_as_if_nothing_had_been_wrong(rig: Rig, count
     letters = [read_letter(one) for one in await rig.read(rig.letters)]
     places = Counter((one.partition, one.offset) for one in letters if one is not None)
     assert (places.keys(), max(places.values())) == (bad, 1)
-    rig.assert_exact()
+    good = [right for right, _ in pairs if (right.partition, right.offset) not in bad]
+    assert await stored(rig) == counted(good)
 
     redrive = ("dlq", "redrive", "--patch", CURE, "--output", "json")
-    planned = await asyncio.to_thread(rig.run, *redrive)
+    planned = await asyncio.to_thread(rig.run, *redrive, patience_s=600)
     assert {row["outcome"] for row in json.loads(planned.stdout)} == {"valid"}
     for _ in range(2):  # the second time there is nothing left to send
-        done = await asyncio.to_thread(rig.run, *redrive, "--yes")
+        done = await asyncio.to_thread(rig.run, *redrive, "--yes", patience_s=600)
     assert done.returncode == 3, done.stderr
     await rig.caught_up(patience_s=600)
     assert await worker.terminate() == 0
     assert sum((await rig.ends(rig.log)).values()) == count + count // 10
     assert await stored(rig) == counted([right for right, _ in pairs])
-    rig.assert_exact()

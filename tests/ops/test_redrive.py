@@ -15,7 +15,7 @@ from streams.errors import Retry
 from streams.ops import redrive as module
 from streams.ops.dead_letters import KeptLetter, LetterFilter, read_letters
 from streams.ops.mending import Mending
-from streams.ops.redrive import Redrive, discard, runs_of
+from streams.ops.redrive import Outcomes, Redrive, discard, runs_of
 from streams.runtime.memory import MemoryCluster, MemoryProducer, MemoryReader
 from streams.runtime.signing import encode
 
@@ -40,10 +40,12 @@ async def redriven(
     **how: Any,
 ) -> list[dict[str, Any]]:
     letters = read_letters(post.reader, post.cluster, post.settings, wanted or LetterFilter())
-    producer = post.producer if yes else None
-    work = Redrive(post.settings, Mending(4, LIMIT, **how), post.reader, producer, lambda: LATER)
-    await work.run(letters, stop)
-    return work.outcomes.rows()
+    counts = Outcomes("sent", acting=yes)
+    work = Redrive(
+        post.settings, Mending(4, LIMIT, **how), post.reader, post.producer, lambda: LATER
+    )
+    await work.run(letters, counts, stop)
+    return counts.rows()
 
 
 def outcomes(rows: list[dict[str, Any]]) -> dict[tuple[str, str], int]:
@@ -116,12 +118,14 @@ async def test_what_was_discarded_is_sent_no_more_and_deleted_never(post: Post) 
     post.refuse(b"{")
     chosen = LetterFilter(reasons={"type"})
 
-    async def discarded(producer: MemoryProducer | None) -> list[dict[str, Any]]:
+    async def discarded(*, yes: bool) -> list[dict[str, Any]]:
         letters = read_letters(post.reader, post.cluster, post.settings, chosen)
-        return (await discard(letters, post.settings, producer)).rows()
+        counts = Outcomes("discarded", acting=yes)
+        await discard(letters, post.settings, post.producer, counts)
+        return counts.rows()
 
-    assert outcomes(await discarded(None)) == {("type", "open"): 1}
-    assert outcomes(await discarded(post.producer)) == {("type", "discarded"): 1}
+    assert outcomes(await discarded(yes=False)) == {("type", "valid"): 1}
+    assert outcomes(await discarded(yes=True)) == {("type", "discarded"): 1}
     assert outcomes(await redriven(post, patch=MINUTES)) == {("json", "json"): 1}
     assert [kept.states for kept in await post.letters(settled=True)] == [("discarded",), ("open",)]
 
@@ -173,8 +177,9 @@ async def test_after_a_redrive_the_counters_are_those_of_a_log_without_the_mista
     mending = Mending(1, LIMIT, MINUTES)
     producer = MemoryProducer(wrong.log)
     work = Redrive(wrong.settings, mending, MemoryReader(wrong.log), producer, lambda: NOW)
-    assert await work.run(letters)
-    assert work.outcomes.total("sent") == HOW_MANY // 10
+    counts = Outcomes("sent", acting=True)
+    assert await work.run(letters, counts)
+    assert counts.total("sent") == HOW_MANY // 10
     wrong.put([interaction_record(view("last"), HOW_MANY)])
     await counted(wrong)
     assert not [kept async for kept in letters_of(wrong)]
