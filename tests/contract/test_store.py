@@ -225,6 +225,17 @@ async def test_counters_without_a_watermark_halt_and_are_not_taken_for_fresh(
     assert await world.store.watermark(7) is None
 
 
+async def test_who_asks_while_another_flushes_first_does_not_take_its_rows_for_lost(
+    world: World,
+) -> None:
+    for partition in range(100):
+        answer, flushed = await asyncio.gather(
+            world.store.meta(partition, NS), world.rival.flush(partition, NS, -1, 9, changes())
+        )
+        assert flushed == "ok"
+        assert answer in (None, (9, META))
+
+
 async def test_partitions_do_not_see_each_other(world: World) -> None:
     for partition in (1, 11, 111):
         await world.store.flush(partition, NS, -1, partition, changes())

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
 
+from streams.runtime.kafka.errors import PASSING
 from streams.runtime.ports import Offsets
 
 Answer = TypeVar("Answer")
@@ -51,7 +51,7 @@ async def _answers(ask: Ask[Answer], at: Sequence[TopicPartition]) -> Mapping[An
         return {}
     try:
         return await asyncio.wait_for(ask(list(at)), TOGETHER_S)
-    except (KafkaError, TimeoutError):
+    except PASSING:
         return await _single_answers(ask, at)
 
 
@@ -67,5 +67,5 @@ async def _single_answers(ask: Ask[Answer], at: Sequence[TopicPartition]) -> dic
 async def _one_answer(ask: Ask[Answer], one: TopicPartition) -> Mapping[Any, Answer]:
     try:
         return await ask([one])
-    except KafkaError:
+    except PASSING:
         return {}

@@ -162,7 +162,7 @@ class KafkaCluster:
             await within_stop(client.close())
         if answer.error_code:
             raise for_code(answer.error_code)(f"group {group}")
-        return answer.topics
+        return answer.topics or ()  # the embedded broker knows no question for all topics
 
     async def _configs(self, resource: ConfigResource) -> dict[str, str]:
         try:

@@ -88,7 +88,8 @@ class RedisStore:
             command = ("HMGET", meta_key(partition), *_META)
             stored, watermark, event_time, digest, policy, mark = await self._run(*command)
         if stored is None and watermark is None:
-            await self._refuse_orphans(partition)
+            if await self._flushed_meanwhile(partition):
+                return await self.meta(partition, namespace)
             return None
         if stored != namespace.encode():
             raise other_namespace(partition, (stored or b"").decode(errors="replace"), namespace)
@@ -212,10 +213,14 @@ class RedisStore:
             answer = await self._run("EVAL", _FLUSH.body, *arguments)
         return answer
 
-    async def _refuse_orphans(self, partition: int) -> None:
+    async def _flushed_meanwhile(self, partition: int) -> bool:
+        """Tell whether a first flush came after no watermark was found; `Halt` for rows alone."""
         with sorted_errors(partition):
             async for _ in self._keys(f"{video_key(partition, '')}*"):
+                if await self._run("HEXISTS", meta_key(partition), "watermark"):
+                    return True
                 raise _watermark_missing(partition)
+        return False
 
     async def _keys(self, pattern: str) -> AsyncIterator[list[bytes]]:
         """Yield the keys that match in groups, none of them empty; a key may come twice."""
