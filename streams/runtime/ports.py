@@ -465,6 +465,9 @@ class Dossiers(Protocol):
     async def hold(self, log: str, positions: Mapping[Place, int]) -> None:
         """Set positions, whatever they were: everything before them was read again."""
 
+    def scan(self) -> AsyncIterator[Mapping[str, bytes]]:
+        """Yield every document by video, some at a time, in no order; one may come twice."""
+
     async def forget(self) -> int:
         """Drop the positions of every log and keep the documents; return how many there were.
 
