@@ -1,9 +1,8 @@
 """`streams video`: everything about one video, in numbers and in words."""
 
 import json
-from collections.abc import Mapping, Sequence
 from contextlib import aclosing
-from typing import Any, Final
+from typing import Any
 
 import click
 
@@ -16,24 +15,22 @@ from streams.cli.options import (
     output_option,
     print_table,
 )
+from streams.cli.review import speaking
 from streams.cli.wiring import namespace, run, storing
 from streams.core.events import Policy
 from streams.core.partitioner import partition_of
 from streams.core.receipts import Receipt, encode
 from streams.errors import StreamsError
 from streams.ops.decisions import receipts_about
-from streams.ops.explain import decimal, explain
+from streams.ops.explain import explain
 from streams.ops.lessons import lessons
 from streams.ops.tail import Tail
-from streams.ops.video import ROW_FIELDS, counted_video, outlook_in_force
-
-SLICES_ACROSS: Final = 5
-_MICROS: Final = frozenset(("ratio_sum", "ratio_sq", "score", "price", "net", "mean", "sd"))
+from streams.ops.video import counted_video, in_short, open_table, outlook_in_force, slice_tables
 
 
-@click.group(short_help="Show and explain one video.")
+@click.group(short_help="Show, explain and take down one video.")
 def video() -> None:
-    """Show and explain one video."""
+    """Show, explain and take down one video."""
 
 
 @video.command("show")
@@ -52,7 +49,12 @@ def show_command(video_id: str, settings: Settings, output: str) -> None:
     """
     counted = run(_load(settings, video_id))
     if output == "table":
-        _print_tables(counted)
+        emit_object(in_short(counted), output)
+        click.echo()
+        emit(open_table(counted["open"]), output)
+        for heads, rows in slice_tables(counted["slices"]):
+            click.echo()
+            print_table(heads, rows)
     else:
         emit_object(counted, output)
 
@@ -83,6 +85,9 @@ def explain_command(video_id: str, settings: Settings, output: str) -> None:
             click.echo(explain(receipt, lesson))
 
 
+speaking(video, "takedown", "reject")
+
+
 async def _load(settings: Settings, video_id: str) -> dict[str, Any]:
     async with storing(settings.redis) as store:
         return await counted_video(store, await namespace(settings), video_id, settings.partitions)
@@ -105,32 +110,3 @@ async def _policies(settings: Settings, video_id: str) -> list[Policy]:
         click.echo(f"what crowds taught each other is left out: {error}", err=True)
         return []
     return [] if outlook is None else [outlook.policy]
-
-
-def _print_tables(whole: dict[str, Any]) -> None:
-    slices: Mapping[str, Mapping[str, Any]] = whole.pop("slices")
-    opened: Sequence[Mapping[str, Any]] = whole.pop("open")
-    whole["fits"] = ", ".join(
-        f"{name} {decimal(fit)}" for name, fit in sorted(whole["fits"].items()) if fit
-    )
-    emit_object(whole, "table")
-    click.echo()
-    emit(({name: _cell(name, value) for name, value in row.items()} for row in opened), "table")
-    names = list(slices)
-    for first in range(0, len(names), SLICES_ACROSS):
-        click.echo()
-        _print_block(names[first : first + SLICES_ACROSS], slices)
-
-
-def _print_block(names: Sequence[str], slices: Mapping[str, Mapping[str, Any]]) -> None:
-    rows = [
-        [field.replace("_", " "), *(_cell(field, slices[name][field]) for name in names)]
-        for field in ROW_FIELDS
-    ]
-    print_table(["slice", *names], rows)
-
-
-def _cell(field: str, value: int | str | None) -> int | str:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return decimal(value) if field in _MICROS else f"{value:,}"
-    return "-" if value is None else value

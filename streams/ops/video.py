@@ -1,7 +1,7 @@
 """What is counted of one video, and what it is worth in each crowd that is open to it."""
 
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final, NamedTuple
 
 from streams.core.counters import (
     COUNTERS,
@@ -20,10 +20,14 @@ from streams.core.serving import owed
 from streams.core.state import PartitionState
 from streams.core.units import NEVER
 from streams.errors import Halt
+from streams.ops.explain import decimal
 from streams.runtime.ports import Store
 
 ROW_FIELDS = (*COUNTERS, *DISTRIBUTION)
 """What is shown of a slice's row."""
+SLICES_ACROSS: Final = 5
+"""Columns of one table."""
+_MICROS: Final = frozenset(("ratio_sum", "ratio_sq", "score", "price", "net", "mean", "sd"))
 
 
 class OpenCrowd(NamedTuple):
@@ -106,6 +110,42 @@ def open_crowds(outlook: Outlook, state: VideoState) -> list[OpenCrowd]:
             )
         )
     return sorted(opened, key=lambda crowd: (-crowd.score, crowd.slice))
+
+
+def in_short(counted: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a video's own fields for people: its fits as decimals, without its slices."""
+    fits = sorted(counted["fits"].items())
+    words = ", ".join(f"{name} {decimal(fit)}" for name, fit in fits if fit)
+    tables = ("slices", "open")
+    return {name: value for name, value in counted.items() if name not in tables} | {"fits": words}
+
+
+def open_table(opened: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield open crowds for people, values as decimals."""
+    for row in opened:
+        yield {name: _cell(name, value) for name, value in row.items()}
+
+
+def slice_tables(
+    slices: Mapping[str, Mapping[str, Any]],
+) -> Iterator[tuple[list[str], list[list[object]]]]:
+    """Yield heads and rows for people, a column a slice, no more of them than fit a terminal."""
+    names = list(slices)
+    for first in range(0, len(names), SLICES_ACROSS):
+        some = names[first : first + SLICES_ACROSS]
+        yield (
+            ["slice", *some],
+            [
+                [field.replace("_", " "), *(_cell(field, slices[name][field]) for name in some)]
+                for field in ROW_FIELDS
+            ],
+        )
+
+
+def _cell(field: str, value: int | str | None) -> int | str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return decimal(value) if field in _MICROS else f"{value:,}"
+    return "-" if value is None else value
 
 
 def _open_slices(outlook: Outlook, state: VideoState) -> Iterable[str]:

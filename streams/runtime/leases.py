@@ -18,7 +18,7 @@ PolicyOrder = tuple[int, int]
 BANDS: Final = 6
 CLASSES: Final = tuple(f"{band}{mark}" for band in range(BANDS) for mark in ("", "c"))
 """Every class: the fan band of the creator, and `c` behind it for a commercial video."""
-LEASE_MOST: Final = 1_000
+LEASE_MOST: Final = 500
 """Slots that one lease may fill: what asks for more gets so many."""
 MINUTES: Final = 1_440
 """Minutes whose slots are kept: a day."""

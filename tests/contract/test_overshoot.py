@@ -17,11 +17,11 @@ async def test_a_thousand_feed_servers_stay_within_the_allowances() -> None:
         now += seconds
         return now
 
-    feeds = Feeds(MemoryServingIndex(lambda: now), 1_000, 400, Random(1))
-    await feeds.run(60, pass_by)
+    feeds = Feeds(MemoryServingIndex(lambda: now), 1_000, 200, Random(1))
+    await feeds.run(30, pass_by)
     print(feeds.report())  # noqa: T201 - the figure that is asked for
     granted = sum(feeds.allowances.values())
-    assert granted == 400 * feeds.most
+    assert granted == 200 * feeds.most
     assert feeds.beyond * 100 <= 5 * granted
     assert feeds.shown.total() >= 0.98 * granted, "what a server died with was lost"
 

@@ -190,8 +190,11 @@ async def test_a_removed_pair_keeps_its_offset_for_its_time_only(house: House) -
 
 
 async def test_a_pair_that_came_back_is_not_forgotten(house: House) -> None:
-    index = house.index(removed_s=0)
-    await told(index, entry(offset=7, score=None), entry(offset=8))
+    index = house.index(removed_s=1, lease_s=1)
+    await told(index, entry(offset=7, score=None))
+    await told(index, entry(offset=8))
+    (lease,) = await index.lease(CARS, 1, 1)
+    await house.pass_until(lease.until)
     await told(index, entry("v2"))
     assert await left_of(index) == 60
     assert await told(index, entry(offset=6)) == 0

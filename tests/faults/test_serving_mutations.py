@@ -176,14 +176,6 @@ PURE = [
         INDEXING,
         "",
     ),
-    Mutation(
-        "only what is stored is told",
-        "runtime/owned.py",
-        "        if isinstance(result, Conflict):\n            raise Lost(result.watermark)\n",
-        "",
-        INDEXING,
-        "another_worker",
-    ),
 ]
 LUA = [
     Mutation(

@@ -42,6 +42,7 @@ class Feeds:
     stock: list[deque[Lease]] = field(default_factory=list)
     late: deque[Counter[str]] = field(default_factory=deque)
     offset: int = 0
+    asks_at: Counter[int] = field(default_factory=Counter)  # second, by server that got nothing
 
     async def start(self) -> None:
         """Tell the index of every video."""
@@ -69,8 +70,10 @@ class Feeds:
         """Let a fifth of a second pass: each server shows one video."""
         heard = Counter[str]()
         for number, stock in enumerate(self.stock):
-            if not stock:
+            if not stock and self.asks_at[number] <= self.offset:
                 stock.extend(await self.index.lease(CARS, 10, 2))
+                if not stock:
+                    self.asks_at[number] = self.offset + 2
                 if self.chance.random() < 0.01:
                     self.stock[number] = deque()
                     continue

@@ -9,7 +9,14 @@ from streams.core.events import LogRecord
 from streams.core.outlook import Outlook
 from streams.core.partitioner import partition_of
 from streams.errors import Halt
-from streams.ops.video import counted_video, open_crowds, outlook_in_force
+from streams.ops.video import (
+    ROW_FIELDS,
+    counted_video,
+    in_short,
+    open_crowds,
+    outlook_in_force,
+    slice_tables,
+)
 from streams.runtime.memory import MemoryStore
 
 PARTITION = partition_of(b"v1", 8)
@@ -112,3 +119,21 @@ def test_another_price_moves_net_but_no_score() -> None:
     plain = {crowd.slice: crowd for crowd in open_crowds(Outlook(FIXED), video)}
     for crowd in open_crowds(cheaper, video):
         assert crowd.score == plain[crowd.slice].score
+
+
+def test_tables_hold_no_more_slices_than_fit_a_terminal() -> None:
+    row = dict.fromkeys(ROW_FIELDS, 1_234_567) | {"status": "active", "check_views": None}
+    tables = list(slice_tables({f"discover:s{n}": row for n in range(7)}))
+    assert [len(heads) for heads, _ in tables] == [6, 3]
+    cells = {str(name): first for name, first, *_ in tables[0][1]}
+    assert (cells["views"], cells["ratio sum"], cells["check views"]) == (
+        "1,234,567",
+        "1.234567",
+        "-",
+    )
+
+
+def test_fits_are_told_in_decimals_and_only_where_there_are_some() -> None:
+    fits = {"b": 500_000, "a": 250_000, "c": 0}
+    short = in_short({"video": "v1", "fits": fits, "slices": {}, "open": []})
+    assert short == {"video": "v1", "fits": "a 0.25, b 0.5"}

@@ -71,6 +71,10 @@ async def test_a_refusal_of_the_coordinator_is_not_taken_for_none_committed(
         await KafkaCluster(brokers).committed(unique)
 
 
-async def test_the_embedded_broker_tells_no_offsets_and_fails_nobody(unique: str) -> None:
+async def test_the_embedded_broker_tells_no_offsets_and_no_members_and_fails_nobody(
+    unique: str,
+) -> None:
     with EmbeddedBroker({unique: 1}) as broker:
-        assert await KafkaCluster(broker.bootstrap).committed(unique) == {}
+        cluster = KafkaCluster(broker.bootstrap)
+        assert await cluster.committed(unique) == {}
+        assert await cluster.members(unique) == []

@@ -172,6 +172,19 @@ async def test_an_index_that_does_not_answer_falls_behind_and_catches_up(
     assert again == "the serving index has caught up"
 
 
+async def test_what_comes_while_a_call_fails_is_the_later_word(desk: Desk) -> None:
+    desk.indexing.open(0, PARTITIONS, 4)
+    desk.index.down = {CARS}
+    desk.take(0, 8, entry("v1", 8, 1), entry("v2", 8, 1))
+    desk.indexing.turn()
+    await asyncio.sleep(0)
+    desk.take(0, 9, entry("v1", 9, 2))
+    await desk.indexing.settle()
+    desk.index.down = set()
+    await desk.turn(3)
+    assert await desk.shown() == {"v1": 2, "v2": 1}
+
+
 async def test_a_slice_that_does_not_answer_keeps_no_other_one_waiting(desk: Desk) -> None:
     desk.indexing.open(0, PARTITIONS, 4)
     hanging = asyncio.Event()
