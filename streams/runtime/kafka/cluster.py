@@ -160,9 +160,7 @@ class KafkaCluster:
             )
         finally:
             await within_stop(client.close())
-        if answer.error_code:
-            raise for_code(answer.error_code)(f"group {group}")
-        return answer.topics or ()  # the embedded broker knows no question for all topics
+        return _offsets_in(answer, group)
 
     async def _configs(self, resource: ConfigResource) -> dict[str, str]:
         try:
@@ -230,6 +228,18 @@ class KafkaCluster:
 def _listing(client: AdminClient, seconds: float) -> "asyncio.Future[Any]":
     """Ask for all topics beside the loop: this one call of the client blocks."""
     return asyncio.ensure_future(asyncio.to_thread(client.list_topics, timeout=seconds))
+
+
+def _offsets_in(answer: Any, group: str) -> Any:
+    """Return the offsets that an answer holds by topic; the error if any of it is a refusal."""
+    if answer.error_code:
+        raise for_code(answer.error_code)(f"group {group}")
+    topics = answer.topics or ()  # the embedded broker knows no question for all topics
+    for topic, partitions in topics:
+        for partition, _, _, error_code in partitions:
+            if error_code:
+                raise for_code(error_code)(f"group {group}, partition {partition} of {topic}")
+    return topics
 
 
 def _name_of(error: BaseException | None) -> str:
