@@ -10,7 +10,13 @@ import uvloop
 from streams.errors import StreamsError
 from streams.lab.drivers import Drivers
 from streams.runtime.dependencies import DEPENDENCIES, KAFKA, REDIS
-from streams.runtime.kafka import KafkaCluster, KafkaConsumer, KafkaProducer, KafkaReader
+from streams.runtime.kafka import (
+    KafkaCluster,
+    KafkaConsumer,
+    KafkaProducer,
+    KafkaReader,
+    background,
+)
 from streams.runtime.redis import RedisDossiers, RedisServingIndex, RedisStore
 from streams.settings import RedisAddress, Settings
 
@@ -67,6 +73,7 @@ def drivers(settings: Settings) -> Drivers:
         lambda: storing(settings.redis),
         lambda: _closing(RedisServingIndex(settings.redis.reveal)),
         lambda: _closing(RedisDossiers(settings.redis.reveal)),
+        background,
     )
 
 

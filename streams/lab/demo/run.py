@@ -217,7 +217,7 @@ async def _set(stack: AsyncExitStack, play: Play, rate: int) -> _Stage:
     index = await stack.enter_async_context(drivers.index())
     dossiers = await stack.enter_async_context(drivers.dossiers())
     topics = await stack.enter_async_context(drivers.reader())
-    ports = Ports(producer, dossiers, index, store, topics, drivers.cluster)
+    ports = Ports(producer, dossiers, index, store, topics, drivers.cluster, drivers.background)
     control = ControlPlane(settings, play.secret, ports, play.folder, metrics=ControlMetrics())
     await control.start()
     stack.push_async_callback(control.stop)
