@@ -96,6 +96,10 @@ def answers(monkeypatch: pytest.MonkeyPatch, answer: object) -> None:
     monkeypatch.setattr(AIOKafkaAdminClient, "_send_request", sent)
 
 
-async def test_the_embedded_broker_tells_no_offsets_and_fails_nobody(unique: str) -> None:
+async def test_the_embedded_broker_tells_no_offsets_and_no_members_and_fails_nobody(
+    unique: str,
+) -> None:
     with EmbeddedBroker({unique: 1}) as broker:
-        assert await KafkaCluster(broker.bootstrap).committed(unique) == {}
+        cluster = KafkaCluster(broker.bootstrap)
+        assert await cluster.committed(unique) == {}
+        assert await cluster.members(unique) == []

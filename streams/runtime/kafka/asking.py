@@ -31,6 +31,13 @@ async def log_bounds(
     return {one: Offsets(starts[one], ends[one]) for one in at if one in starts and one in ends}
 
 
+async def last_offsets(
+    client: AIOKafkaConsumer, at: Sequence[TopicPartition]
+) -> Mapping[TopicPartition, int]:
+    """Return the end of each partition that answers, as the client's isolation level sees it."""
+    return await _answers(client.end_offsets, at)
+
+
 async def first_offsets(
     client: AIOKafkaConsumer, times: Mapping[TopicPartition, int]
 ) -> dict[TopicPartition, int | None]:

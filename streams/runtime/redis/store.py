@@ -1,6 +1,7 @@
 """Counters, state and watermark in Redis: the guarded store.
 
-Keys: `s:{p}:meta` and `s:{p}:v:<video>` hashes; the hash tag keeps a partition in one slot.
+Keys: `s:{p}:meta` and `s:{p}:v:<video>` hashes, `s:{p}:halt` while the partition is halted; the
+hash tag keeps a partition in one slot.
 """
 
 import asyncio
@@ -12,8 +13,15 @@ from redis import exceptions
 
 from streams.core.state import FRESH, Changes, Meta
 from streams.errors import Halt, Retry
-from streams.runtime.namespace import corrupt, meta_key, other_namespace, rebuild_of, video_key
-from streams.runtime.ports import Conflict, FlushResult, Loaded, Stored
+from streams.runtime.namespace import (
+    corrupt,
+    halt_key,
+    meta_key,
+    other_namespace,
+    rebuild_of,
+    video_key,
+)
+from streams.runtime.ports import Conflict, FlushResult, HaltNote, Loaded, Stored
 from streams.runtime.redis.connection import (
     Script,
     Word,
@@ -149,6 +157,25 @@ class RedisStore:
         parts = [part for field in meta.items() for part in field]
         with sorted_errors(partition):
             await self._run("HSET", meta_key(partition), *parts)
+
+    async def note_halt(self, partition: int, note: HaltNote | None) -> None:
+        """Leave word that a partition halted, or take it back."""
+        key = halt_key(partition)
+        with sorted_errors(partition):
+            if note is None:
+                await self._run("DEL", key)
+            else:
+                await self._run("SET", key, msgspec.json.encode(note))
+
+    async def halts(self, partitions: Sequence[int]) -> Mapping[int, HaltNote]:
+        """Return the halts noted of these partitions."""
+        with sorted_errors():
+            texts = await pipelined(self._client, [("GET", halt_key(p)) for p in partitions])
+            return {
+                partition: msgspec.json.decode(text, type=HaltNote)
+                for partition, text in zip(partitions, texts, strict=True)
+                if text is not None
+            }
 
     async def scan(self, partition: int) -> Mapping[str, Mapping[str, bytes]]:
         """Return every stored video of a partition with its fields."""
