@@ -20,6 +20,7 @@ from streams.runtime.kafka import (
     KafkaProbe,
     KafkaProducer,
     KafkaReader,
+    background,
 )
 from streams.runtime.namespace import namespace_of
 from streams.runtime.redis import RedisDossiers, RedisServingIndex, RedisStore
@@ -91,6 +92,7 @@ def drivers(settings: Settings) -> Drivers:
         lambda: storing(settings.redis),
         lambda: _closing(RedisServingIndex(settings.redis.reveal)),
         lambda: _closing(RedisDossiers(settings.redis.reveal)),
+        background,
     )
 
 

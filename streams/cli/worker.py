@@ -29,7 +29,7 @@ from streams.errors import Halt
 from streams.ops.checks import require_session_timeout, require_topics
 from streams.runtime.collector import tame_gc
 from streams.runtime.dependencies import DEPENDENCIES
-from streams.runtime.kafka import KafkaCluster, KafkaProducer
+from streams.runtime.kafka import KafkaCluster, KafkaProducer, background
 from streams.runtime.key_files import load_signing_key
 from streams.runtime.logs import LogOptions, set_up_logs
 from streams.runtime.metrics import Metrics
@@ -169,7 +169,8 @@ async def _start_control(
     stack.push_async_callback(dossiers.close)
     store = await stack.enter_async_context(storing(settings.redis))
     reader = await stack.enter_async_context(reading(settings.brokers))
-    ports = Ports(producer, dossiers, store, reader, KafkaCluster(settings.brokers))
+    cluster = KafkaCluster(settings.brokers)
+    ports = Ports(producer, dossiers, store, reader, cluster, background)
     control_metrics = ControlMetrics(metrics.registry)
     control = ControlPlane(settings, key, ports, folder, metrics=control_metrics)
     await control.start()

@@ -6,7 +6,7 @@ Some of what Faust offers loses events or leaves its thread behind; what is chan
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, Protocol, cast
 
 import faust
 from faust.streams import Stream
@@ -34,8 +34,21 @@ Positions = Callable[[], Awaitable[Mapping[Place, int]]]
 """Says from where to read each topic; what it does not name begins where the group committed."""
 
 
+class Background(Protocol):
+    """What runs behind the Kafka client that Faust reads with: only a driver knows its tasks."""
+
+    def lost_task(self, client: Any) -> str | None:  # the client ships no types
+        """Return which task of a started client is gone, and why; None if all are well."""
+
+    async def end(self, client: Any) -> None:
+        """Stop a client within a few seconds, and whatever its own stop leaves running."""
+
+
 def new_app(
-    settings: Settings, handlers: Mapping[str, Handler], positions: Positions
+    settings: Settings,
+    handlers: Mapping[str, Handler],
+    positions: Positions,
+    background: Background,
 ) -> "FaustApp":
     """Return a Faust app with one agent per topic; `await app.start()` begins reading.
 
@@ -44,6 +57,7 @@ def new_app(
     """
     app = _configured(settings)
     app.positions = positions
+    app.background = background
     for name, handler in handlers.items():
         _add_agent(app, settings.topic(name), handler)
     return app
@@ -118,6 +132,11 @@ class _Consumer(driver.Consumer):
     def thread_loop(self) -> asyncio.AbstractEventLoop:
         return self._thread.thread_loop
 
+    def lost_task(self) -> str | None:
+        """Return which task of the client is gone, and why; None if all are well."""
+        client = self._thread._consumer  # noqa: SLF001 - Faust has no other way to it
+        return None if client is None else cast(FaustApp, self.app).background.lost_task(client)
+
     async def on_stop(self) -> None:
         # aiokafka repeats a commit until a broker answers; what is not committed comes again
         with suppress(TimeoutError):
@@ -138,11 +157,12 @@ class _Thread(driver.AIOKafkaConsumerThread):
     async def on_thread_stop(self) -> None:
         try:
             await asyncio.wait_for(super().on_thread_stop(), LEAVE_S)
-        except (TimeoutError, asyncio.CancelledError):
+        except (Exception, asyncio.CancelledError):  # noqa: BLE001 - whatever a task failed with
             # Without a broker aiokafka waits for an answer, or lets out the cancellation of its
-            # own fetch; either would leave this thread and the process behind.
+            # own fetch, and at a task that failed it stops halfway; each would leave this thread
+            # and the process behind.
             if self._consumer is not None:
-                await self._consumer._client.close()  # noqa: SLF001 - what it left undone
+                await cast(FaustApp, self.app).background.end(self._consumer)
 
 
 class _Transport(driver.Transport):
@@ -161,6 +181,15 @@ class FaustApp(faust.App):
     """A Faust app without tables, so without a folder of its own."""
 
     positions: Positions
+    background: Background
+
+    @property
+    def ended(self) -> str | None:
+        """Why nothing is read any more; None while Faust reads."""
+        if self.crashed:
+            return f"Faust gave up: {self.crash_reason}"
+        lost = None if self._consumer is None else cast(_Consumer, self._consumer).lost_task()
+        return None if lost is None else f"Faust reads no more: {lost}"
 
     def _create_directories(self) -> None:
         pass

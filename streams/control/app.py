@@ -3,8 +3,9 @@
 Faust reads and commits (`agents`), from where the dossiers hold the topics; records are written
 through the port `Producer`, and an event counts as handled only when everything that it asks for
 is durable. Whatever fails for now is tried again, whatever cannot be used goes to the dead
-letters, and when Faust gives up, which a failed commit suffices for, it is started anew. Before
-each start the dossiers are compared with what was read, and what Redis lost is read again.
+letters. When Faust gives up, which a failed commit suffices for, it is started anew, and when its
+Kafka client lost a task, which it does not notice itself. Before each start the dossiers are
+compared with what was read, and what Redis lost is read again.
 """
 
 import asyncio
@@ -245,17 +246,16 @@ class ControlPlane:
     # ------------------------------------------------------------------ Faust
 
     async def _keep_running(self) -> None:
-        """Start Faust anew whenever it gave up or the dossiers are behind."""
+        """Start Faust anew whenever it reads no more or the dossiers are behind."""
         pause, logged = 0.5, ""
         while True:
             await asyncio.sleep(pause)
-            app = self._app
-            if app is not None and not app.crashed and not self._behind:
+            ended = self._app.ended if self._app else "no broker"
+            if ended is None and not self._behind:
                 pause = 0.5
                 continue
             if not self._behind:
-                why = app.crash_reason if app else "no broker"
-                log.error("starting again: Faust gave up: %s", why)
+                log.error("starting again: %s", ended)
             await self._stop_app()
             pause = min(pause * 2, LONGEST_PAUSE_S)
             try:
@@ -269,7 +269,7 @@ class ControlPlane:
 
     async def _start_app(self) -> None:
         handlers: dict[str, Handler] = {name: partial(self._take, name) for name in TOPICS}
-        self._app = new_app(self._settings, handlers, self._positions)
+        self._app = new_app(self._settings, handlers, self._positions, self._ports.background)
         await self._app.start()
 
     async def _stop_app(self) -> None:

@@ -9,7 +9,7 @@ from hashlib import sha256
 from itertools import zip_longest
 from typing import Final
 
-from streams.control.agents import group_of
+from streams.control.agents import Background, group_of
 from streams.core.counters import VIDEO_ROW, Video, load_video
 from streams.core.events import Policy, VideoControl
 from streams.core.partitioner import partition_of
@@ -47,6 +47,7 @@ class Ports:
     store: Store
     reader: LogReader
     cluster: Cluster
+    background: Background
 
 
 class ControlLog:

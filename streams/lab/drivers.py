@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from streams.control.agents import Background
 from streams.runtime.ports import (
     BatchSink,
     Cluster,
@@ -36,3 +37,4 @@ class Drivers:
     store: Callable[[], AbstractAsyncContextManager[Store]]
     index: Callable[[], AbstractAsyncContextManager[ServingIndex]]
     dossiers: Callable[[], AbstractAsyncContextManager[Dossiers]]
+    background: Background

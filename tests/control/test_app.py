@@ -27,7 +27,7 @@ from streams.core.state import FRESH, Changes, PartitionState
 from streams.embedded import EmbeddedBroker
 from streams.errors import Halt, Retry, Unreachable
 from streams.runtime.codec import decode_log
-from streams.runtime.kafka import KafkaCluster, KafkaProducer, KafkaReader
+from streams.runtime.kafka import KafkaCluster, KafkaProducer, KafkaReader, background
 from streams.runtime.letters import read_letter
 from streams.runtime.memory.dossiers import MemoryDossiers
 from streams.runtime.memory.store import MemoryStore
@@ -65,6 +65,7 @@ class Stage:
             self.store,
             self.topics,
             KafkaCluster(self.settings.brokers),
+            background,
         )
         made = ControlPlane(
             self.settings,
@@ -553,6 +554,42 @@ async def test_when_faust_gives_up_it_is_started_anew(stage: Stage) -> None:
     await stage.send("uploads", "v2", upload("v2"))
     await until(lambda: stage.dossiers.known("v2") is not None)
     assert len(await stage.controls("v1")) == 1
+
+
+async def closed(*_: object) -> None:
+    raise RuntimeError("the handler is closed")
+
+
+def lose_fetching(client: Any) -> None:
+    client._fetcher._proc_fetch_request = closed
+
+
+def lose_metadata(client: Any) -> None:
+    client._client._metadata_update = closed
+    client._client.force_metadata_update()
+
+
+@pytest.mark.parametrize("lose", [lose_fetching, lose_metadata])
+async def test_when_fausts_client_lost_a_task_faust_is_started_anew_and_admits_once(
+    stage: Stage, caplog: pytest.LogCaptureFixture, lose: Callable[[Any], None]
+) -> None:
+    plane = await stage.plane()
+    await stage.send("uploads", "v1", upload())
+    await until(lambda: plane.outcomes["uploads", "handled"] == 1)
+    consumer: Any = plane._app and plane._app.consumer
+    client = consumer._thread._consumer
+    consumer.thread_loop.call_soon_threadsafe(lose, client)
+    await stage.send("uploads", "v2", upload("v2"))
+    await until(lambda: background.lost_task(client) is not None)
+    await stage.send("uploads", "v3", upload("v3"))
+    await until(lambda: stage.dossiers.known("v2") is not None)
+    await until(lambda: stage.dossiers.known("v3") is not None)
+    for video in ("v1", "v2", "v3"):
+        assert [type(record) for record in await stage.controls(video)] == [Admit]
+    (line,) = [one.getMessage() for one in caplog.records if "starting again" in one.getMessage()]
+    assert "task ended: RuntimeError('the handler is closed')" in line
+    assert not consumer.thread_loop.is_running()
+    assert len(faust_threads()) == 1
 
 
 async def test_stop_leaves_nothing_behind_and_may_be_called_twice(stage: Stage) -> None:

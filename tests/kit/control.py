@@ -19,6 +19,7 @@ from streams.core.counters import VIDEO_ROW, Video, load_video
 from streams.core.events import ControlRecord, Policy, Recognition, Review, Upload
 from streams.core.partitioner import partition_of
 from streams.runtime.codec import ControlTopic, decode_log
+from streams.runtime.kafka import background
 from streams.runtime.memory import (
     MemoryCluster,
     MemoryDossiers,
@@ -124,6 +125,7 @@ class Process:
         given = {"dossiers": office.dossiers, "store": world.store}
         given |= {"producer": MemoryProducer(world.log)}
         given |= {"reader": MemoryReader(world.log), "cluster": MemoryCluster(world.log)}
+        given |= {"background": background}
         self.ports = Ports(**(given | ports))
         identity = world.log.identity(LOG)
         self.log = ControlLog(world.settings, signer, self.ports, identity)

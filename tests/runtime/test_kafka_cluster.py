@@ -59,16 +59,41 @@ def test_from_its_first_second_on_a_broker_gives_the_offsets_or_is_asked_again(u
 async def test_a_refusal_of_the_coordinator_is_not_taken_for_none_committed(
     brokers: str, unique: str, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
-    async def refuse(_: object, request: object, __: object = None) -> Any:
-        return SimpleNamespace(error_code=code, topics=[])
-
-    async def found(*_: object) -> int:
-        return 1
-
-    monkeypatch.setattr(AIOKafkaAdminClient, "find_coordinator", found)
-    monkeypatch.setattr(AIOKafkaAdminClient, "_send_request", refuse)
+    answers(monkeypatch, SimpleNamespace(error_code=code, topics=[]))
     with pytest.raises(Retry, match=unique):
         await KafkaCluster(brokers).committed(unique)
+
+
+@pytest.mark.real
+async def test_a_refusal_of_one_partition_is_not_taken_for_none_committed_there(
+    brokers: str, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    partitions = [(0, 5, "", 0), (1, -1, "", 3), (2, 7, "", 0)]
+    answers(monkeypatch, SimpleNamespace(error_code=0, topics=[("t", partitions)]))
+    with pytest.raises(Retry, match=f"group {unique}, partition 1 of t"):
+        await KafkaCluster(brokers).committed(unique)
+
+
+@pytest.mark.real
+async def test_a_partition_without_a_commit_is_left_out_and_the_others_are_told(
+    brokers: str, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    partitions = [(0, 5, "", 0), (1, -1, "", 0)]
+    answers(monkeypatch, SimpleNamespace(error_code=0, topics=[("t", partitions)]))
+    assert await KafkaCluster(brokers).committed(unique) == {("t", 0): 5}
+
+
+def answers(monkeypatch: pytest.MonkeyPatch, answer: object) -> None:
+    """Let the coordinator of every group give this answer."""
+
+    async def sent(_: object, request: object, __: object = None) -> Any:
+        return answer
+
+    async def coordinator(*_: object) -> int:
+        return 1
+
+    monkeypatch.setattr(AIOKafkaAdminClient, "find_coordinator", coordinator)
+    monkeypatch.setattr(AIOKafkaAdminClient, "_send_request", sent)
 
 
 async def test_the_embedded_broker_tells_no_offsets_and_no_members_and_fails_nobody(

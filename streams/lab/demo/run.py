@@ -227,7 +227,7 @@ async def _set(stack: AsyncExitStack, play: Play, rate: int) -> _Stage:
     working.add_done_callback(lambda _: play.stopping.set())
     stack.push_async_callback(_stop_worker, worker, working)
     dossiers = await stack.enter_async_context(drivers.dossiers())
-    ports = Ports(producer, dossiers, store, topics, drivers.cluster)
+    ports = Ports(producer, dossiers, store, topics, drivers.cluster, drivers.background)
     control = ControlPlane(settings, play.key, ports, play.folder, metrics=ControlMetrics())
     await control.start()
     stack.push_async_callback(control.stop)

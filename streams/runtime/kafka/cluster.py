@@ -132,10 +132,14 @@ class KafkaCluster:
         """Return a group's committed positions by topic and partition."""
         answer = await self._coordinated(group, OffsetFetchRequest(group, None))
         _require_answer(answer.error_code, group, self._brokers)
+        topics = answer.topics or ()  # the embedded broker knows no question for all topics
+        for topic, partitions in topics:
+            for partition, _, _, error_code in partitions:
+                one = f"{group}, partition {partition} of {topic}"
+                _require_answer(error_code, one, self._brokers)
         return {
             (topic, partition): offset
-            # the embedded broker knows no question for all topics
-            for topic, partitions in answer.topics or ()
+            for topic, partitions in topics
             for partition, offset, _, _ in partitions
             if offset >= 0
         }
