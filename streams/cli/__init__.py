@@ -26,6 +26,8 @@ VERBS: Final[dict[str, str]] = {
     "events": "streams.cli.events:events",
     "decisions": "streams.cli.decisions:decisions",
     "video": "streams.cli.video:video",
+    "review": "streams.cli.review:review",
+    "dlq": "streams.cli.dlq:dlq",
     "lag": "streams.cli.lag:lag",
     "alerts": "streams.cli.alerts:alerts",
     "counters": "streams.cli.counters:counters",

@@ -1,4 +1,4 @@
-"""`streams events`: check, watch, sample and import events."""
+"""`streams events`: check, watch, sample, trace and import events."""
 
 import json
 import random
@@ -13,6 +13,7 @@ from streams.cli import ConditionNotMet
 from streams.cli.events_import import import_command
 from streams.cli.live import (
     Row,
+    check_video,
     example,
     follow_option,
     from_option,
@@ -32,13 +33,15 @@ from streams.cli.options import (
     output_option,
 )
 from streams.cli.when import now_ms
-from streams.cli.wiring import run
+from streams.cli.wiring import reading, run, storing
 from streams.client.examples import EXAMPLES
 from streams.client.lines import LineReader
 from streams.client.validate import Validation
 from streams.ops.events import read_events
 from streams.ops.explain import moment
 from streams.ops.tail import Start, Tail, sample
+from streams.ops.trace import TraceQuery, trace
+from streams.runtime.kafka import KafkaCluster
 from streams.runtime.ports import Record
 from streams.runtime.signing import encode
 from streams.settings import load_settings
@@ -111,6 +114,35 @@ def tail_command(  # noqa: PLR0913 - one parameter per option
             await print_rows(read_events(records, kind, video), output, _line, limit)
 
     run(work())
+
+
+@events.command("trace")
+@click.argument("event_id", metavar="ID", callback=check_video)
+@connection_options("brokers", "redis", "topic_prefix")
+@from_option("earliest")
+@video_option
+@output_option
+@example("streams events trace e-81f3 --video v-42 --from -1d")
+def trace_command(
+    event_id: str, settings: Settings, start: Start, video: str | None, output: str
+) -> None:
+    """Tell what happened to an interaction: each place where its id stands in the log.
+
+    counted, late (counted too), duplicate (of which offset, or why it counts nothing), refused
+    (with its letter), or waiting for its partition's worker. Reads the log and the letters from
+    --from on; with --video the partition of that video alone, so what was sent to another one is
+    known by its letter. Exit code 3 if the id is not there.
+    """
+    query = TraceQuery(event_id, start, video)
+
+    async def work() -> list[dict[str, Any]]:
+        async with reading(settings.brokers) as reader, storing(settings.redis) as store:
+            return await trace(reader, store, KafkaCluster(settings.brokers), settings, query)
+
+    rows = run(work())
+    emit(rows, output)
+    if not rows:
+        raise ConditionNotMet(f"no event {event_id} in the log, nor in a letter, since then")
 
 
 @events.command("sample")

@@ -1,9 +1,8 @@
-"""`streams video`: everything about one video, in numbers and in words."""
+"""`streams video`: everything about one video, in numbers and in words; and its end."""
 
 import json
-from collections.abc import Mapping, Sequence
 from contextlib import aclosing
-from typing import Any, Final
+from typing import Any
 
 import click
 
@@ -15,21 +14,18 @@ from streams.cli.options import (
     output_option,
     print_table,
 )
+from streams.cli.review import speaking
 from streams.cli.wiring import run, storing
-from streams.core.counters import SLICE_FIELDS
 from streams.core.receipts import Receipt, encode
 from streams.ops.decisions import receipts_about
-from streams.ops.explain import decimal, explain
+from streams.ops.explain import explain
 from streams.ops.tail import Tail
-from streams.ops.video import counted_video
-
-SLICES_ACROSS: Final = 5
-_MICROS: Final = frozenset(("value_sum", "value_sq", "prior_mean", "index"))
+from streams.ops.video import counted_video, in_short, slice_tables
 
 
-@click.group(short_help="Show and explain one video.")
+@click.group(short_help="Show, explain and take down one video.")
 def video() -> None:
-    """Show and explain one video."""
+    """Show, explain and take down one video."""
 
 
 @video.command("show")
@@ -46,7 +42,10 @@ def show_command(video_id: str, settings: Settings, output: str) -> None:
     """
     counted = run(_load(settings, video_id))
     if output == "table":
-        _print_tables(counted)
+        emit_object(in_short(counted), output)
+        for heads, rows in slice_tables(counted["slices"]):
+            click.echo()
+            print_table(heads, rows)
     else:
         emit_object(counted, output)
 
@@ -75,6 +74,9 @@ def explain_command(video_id: str, settings: Settings, output: str) -> None:
             click.echo(explain(receipt))
 
 
+speaking(video, "takedown", "reject")
+
+
 async def _load(settings: Settings, video_id: str) -> dict[str, Any]:
     async with storing(settings.redis) as store:
         return await counted_video(store, video_id, settings.partitions)
@@ -84,29 +86,3 @@ async def _receipts(settings: Settings, video_id: str) -> list[Receipt]:
     tail = Tail(settings.topic("decisions"), "earliest", video_id, follow=False)
     async with aclosing(read_records(settings, tail)) as records:
         return await receipts_about(video_id, records, say_passed_over)
-
-
-def _print_tables(whole: dict[str, Any]) -> None:
-    slices: Mapping[str, Mapping[str, Any]] = whole.pop("slices")
-    whole["fits"] = ", ".join(
-        f"{name} {decimal(fit)}" for name, fit in sorted(whole["fits"].items()) if fit
-    )
-    emit_object(whole, "table")
-    names = list(slices)
-    for first in range(0, len(names), SLICES_ACROSS):
-        click.echo()
-        _print_block(names[first : first + SLICES_ACROSS], slices)
-
-
-def _print_block(names: Sequence[str], slices: Mapping[str, Mapping[str, Any]]) -> None:
-    rows = [
-        [field.replace("_", " "), *(_cell(field, slices[name][field]) for name in names)]
-        for field in SLICE_FIELDS
-    ]
-    print_table(["slice", *names], rows)
-
-
-def _cell(field: str, value: int | str | None) -> str:
-    if isinstance(value, int):
-        return decimal(value) if field in _MICROS else f"{value:,}"
-    return value or "-"

@@ -14,7 +14,7 @@ import msgspec
 from streams.core.receipts import Refusal
 from streams.errors import RejectReason
 from streams.runtime.headers import shown
-from streams.runtime.ports import Outgoing, Record
+from streams.runtime.ports import Headers, Outgoing, Record
 from streams.settings import DEAD_LETTER_SUFFIX
 
 APP_VERSION: Final = version("streams")
@@ -24,6 +24,9 @@ LISTED_BYTES: Final = 24_576
 """The largest list of refusals; what is left of the topics' margin is for the other headers."""
 TRUNCATED_BYTES: Final = 4_096
 PREFIX: Final = "__streams.errors."
+ORIGIN: Final = "x-original-topic"
+"""The last header of a letter that holds its record, or the beginning of it."""
+_TRUNCATED: Final = f"{PREFIX}truncated.bytes"
 
 
 class Listed(msgspec.Struct, frozen=True):
@@ -44,6 +47,18 @@ class Letter(NamedTuple):
     stage: str  # the part of the pipeline that refused: decode, fold or control
     refusals: tuple[Listed, ...]  # the first ones, if there are more than fit
     refused: int  # how many there are
+
+
+class HeldRecord(NamedTuple):
+    """A record as it was when it was refused."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
 
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -83,7 +98,7 @@ def letter_of(
         value, headers = (value or b"")[:TRUNCATED_BYTES], []
         key = key if len(key or b"") <= TRUNCATED_BYTES else None
     headers += [(f"{PREFIX}{name}", str(text).encode()) for name, text in fields.items()]
-    headers.append(("x-original-topic", record.topic.encode()))
+    headers.append((ORIGIN, record.topic.encode()))
     return Outgoing(record.topic + DEAD_LETTER_SUFFIX, value, key, headers)
 
 
@@ -112,6 +127,23 @@ def read_letter(record: Record) -> Letter | None:
         )
     except (KeyError, ValueError, msgspec.DecodeError):
         return None
+
+
+def record_in(letter: Letter, record: Record) -> HeldRecord | None:
+    """Return the record that a letter holds, None if it holds less than all of it."""
+    names = [name for name, _ in record.headers]
+    ours = len(names) - 1 - names[::-1].index(f"{PREFIX}topic")
+    if names[-1] != ORIGIN or _TRUNCATED in names[ours:]:
+        return None
+    place = (letter.topic, letter.partition, letter.offset, letter.timestamp)
+    return HeldRecord(*place, record.key, record.value, tuple(record.headers[:ours]))
+
+
+def held(record: Record) -> HeldRecord:
+    """Return a record of the log as a letter holds it: names of headers can be written."""
+    place = (record.topic, record.partition, record.offset, record.timestamp)
+    headers = tuple((shown(name), text) for name, text in record.headers)
+    return HeldRecord(*place, record.key, record.value, headers)
 
 
 def _listed(refusals: Sequence[Refusal]) -> str:

@@ -85,7 +85,11 @@ def mark_of(record: Record) -> str:
     Offset, timestamp, and a checksum of key, value and headers.
     """
     parts = [record.key, record.value]
-    parts += [part for name, text in record.headers for part in (name.encode(), text)]
+    parts += [
+        part
+        for name, text in record.headers
+        for part in (name.encode("utf-8", "surrogateescape"), text)
+    ]
     checksum = 0
     for part in parts:
         checksum = crc32(b"-" if part is None else b"%d:%b" % (len(part), part), checksum)

@@ -5,7 +5,7 @@ Each has a real driver (`kafka`, `redis`) and an in-memory twin (`memory`); one 
 next offset to read, a *watermark* is the last offset whose result is stored (-1 before any).
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple, Protocol
 
@@ -426,6 +426,9 @@ class Dossiers(Protocol):
 
     async def hold(self, log: str, positions: Mapping[Place, int]) -> None:
         """Set positions, whatever they were: everything before them was read again."""
+
+    def scan(self) -> AsyncIterator[Mapping[str, bytes]]:
+        """Yield every document by video, some at a time, in no order; one may come twice."""
 
     async def forget(self) -> int:
         """Drop the positions of every log and keep the documents; return how many there were.

@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 from kit.command import environment, streams
-from kit.servers import create_topic
+from kit.events import view
+from kit.servers import create_topic, create_topics
+
+from streams.runtime.signing import encode
 
 DATA = Path(__file__).parents[1] / "data" / "obd"
 LOG = DATA / "random_men.csv"
@@ -172,3 +175,21 @@ def test_tail_and_sample_show_what_was_published(brokers: str, unique: str) -> N
         json.loads(row) for row in streams(*sample, "--count", 3, **where).stdout.splitlines()
     ]
     assert len({row["event"]["id"] for row in chosen}) == 3
+
+
+@pytest.mark.real
+def test_an_event_is_traced_to_what_became_of_it(
+    brokers: str, fresh_redis_url: str, unique: str
+) -> None:
+    topic = f"{unique}.interactions"
+    create_topics(brokers, {topic: {}, f"{topic}.dlq": {}})
+    producer = Producer({"bootstrap.servers": brokers})
+    producer.produce(topic, encode([view("e1"), view("e2")]), key=b"v1")
+    assert producer.flush(30) == 0
+    where = {"brokers": brokers, "redis": fresh_redis_url, "topic_prefix": f"{unique}."}
+    done = streams("events", "trace", "e2", "--output", "ndjson", **where)
+    row = json.loads(done.stdout)
+    assert (row["element"], row["outcome"], row["video"]) == (1, "waiting", "v1")
+    missing = streams("events", "trace", "e3", "--video", "v1", **where)
+    assert (missing.returncode, missing.stdout) == (3, "")
+    assert "no event e3 in the log, nor in a letter" in missing.stderr

@@ -135,3 +135,14 @@ async def test_many_documents_go_in_one_call(dossiers: Dossiers) -> None:
     changes = [DossierChange(name, None, name.encode() * 50) for name in names]
     assert await dossiers.put(LOG, changes, {}) == "ok"
     assert await documents(dossiers, *names) == {name: name.encode() * 50 for name in names}
+
+
+async def test_every_document_is_found_and_nothing_else(dossiers: Dossiers) -> None:
+    assert [some async for some in dossiers.scan() if some] == []
+    names = {f"v{number}": b"%d" % number for number in range(5_000)}
+    changes = [DossierChange(name, None, text) for name, text in names.items()]
+    await dossiers.put(LOG, changes, {UP: Move(0, 7)})
+    found: dict[str, bytes] = {}
+    async for some in dossiers.scan():
+        found |= some
+    assert found == names

@@ -43,7 +43,7 @@ _TOPIC: Final[dict[type, ControlTopic]] = {
 def upload(video: str = "v1", *, title: str = "周末足球赛 #football", **more: Any) -> Upload:
     """Return an upload that the shipped gate approves."""
     named = {"id": f"u-{video}", "creator": "c1", "ts": NOW, "duration_ms": 15_000}
-    return Upload(video=video, title=title, hashtags=("足球",), **(named | more))
+    return Upload(video=video, title=title, **({"hashtags": ("足球",)} | named | more))
 
 
 def review(verdict: Any, video: str = "v1", *, name: str = "m1", ts: int = NOW) -> Review:

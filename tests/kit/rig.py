@@ -83,7 +83,11 @@ class Rig:
         return worker
 
     def run(
-        self, *arguments: str, said: str | None = None, **changes: object
+        self,
+        *arguments: str,
+        said: str | None = None,
+        patience_s: float = PATIENCE_S,
+        **changes: object,
     ) -> "subprocess.CompletedProcess[str]":
         """Run one of our commands to its end; `said` is its standard input."""
         return subprocess.run(
@@ -93,7 +97,7 @@ class Rig:
             cwd=ROOT,
             capture_output=True,
             text=True,
-            timeout=PATIENCE_S,
+            timeout=patience_s,
             check=False,
         )
 

@@ -3,10 +3,11 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kit.events import record
 
 from streams.core.window import REPLAYED_GENERATIONS
 from streams.errors import Halt
-from streams.runtime.opening import start_of
+from streams.runtime.opening import mark_of, start_of
 from streams.runtime.ports import Offsets
 
 GENERATION = 10
@@ -55,3 +56,8 @@ def test_nothing_uncounted_is_ever_passed_over(watermark: int, first: int, more:
     except Halt:
         return
     assert first <= position <= max(watermark + 1, first)
+
+
+def test_the_last_record_may_have_a_header_whose_name_is_not_text() -> None:
+    marks = {mark_of(record(b"{", headers=[(name, b"1")])) for name in ("caf\udce9", "caf\udce8")}
+    assert len(marks) == 2

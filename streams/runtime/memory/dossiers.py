@@ -1,6 +1,6 @@
 """The port `Dossiers` in memory."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final, Literal
 
 from streams.runtime.ports import DossierChange, Kept, Move, Place
@@ -36,6 +36,10 @@ class MemoryDossiers:
     async def hold(self, log: str, positions: Mapping[Place, int]) -> None:
         """Set positions, whatever they were."""
         self.positions.setdefault(log, {}).update(positions)
+
+    async def scan(self) -> AsyncIterator[Mapping[str, bytes]]:
+        """Yield every document, all at once."""
+        yield dict(self.documents)
 
     async def forget(self) -> int:
         """Drop the positions of every log; return how many there were."""

@@ -3,7 +3,7 @@
 Keys: `s:dossier:<video>` string, `s:dossiers:held` hash: `<log> <partition> <topic>` -> offset.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final, Literal
 
 from redis import exceptions
@@ -13,6 +13,8 @@ from streams.runtime.redis.connection import Script, Word, call, connect, pipeli
 
 _HELD: Final = "s:dossiers:held"
 _PUT: Final = Script("dossiers.lua")
+_SCAN: Final = 2_000
+"""Keys that one step of a scan looks at: counters are among them."""
 
 
 class RedisDossiers:
@@ -53,6 +55,22 @@ class RedisDossiers:
         if fields:
             with sorted_errors():
                 await call(self._client, "HSET", _HELD, *fields)
+
+    async def scan(self) -> AsyncIterator[Mapping[str, bytes]]:
+        """Yield every document, as many as a step of Redis' own scan finds."""
+        prefix = _key("")
+        cursor: int | bytes = 0
+        with sorted_errors():
+            while True:
+                command = ("SCAN", cursor, "MATCH", f"{prefix}*", "COUNT", _SCAN)
+                cursor, keys = await call(self._client, *command)
+                if keys:
+                    found = await call(self._client, "MGET", *keys)
+                    names = (key.decode().removeprefix(prefix) for key in keys)
+                    stored = zip(names, found, strict=True)
+                    yield {name: text for name, text in stored if text is not None}
+                if int(cursor) == 0:
+                    return
 
     async def forget(self) -> int:
         """Drop the positions of every log; return how many there were."""

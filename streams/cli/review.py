@@ -1,0 +1,93 @@
+"""`streams review` and `streams video takedown`: what waits for people, and what they say."""
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import click
+
+from streams.cli import ConditionNotMet
+from streams.cli.live import check_video, example
+from streams.cli.options import Settings, connection_options, emit, emit_object, output_option
+from streams.cli.when import now_ms
+from streams.cli.wiring import Result, drivers, producing, run, storing
+from streams.control.moderation import EFFECTS, Opinion, case_of, in_force, open_cases, say
+from streams.core.events import VerdictWord
+from streams.ops.dead_letters import printable
+from streams.ops.explain import moment
+from streams.ops.letters_shown import in_cells
+from streams.runtime.ports import Dossiers
+
+PATIENCE_S: Final = 30.0
+
+
+@click.group(short_help="See what waits for a moderator, and decide.")
+def review() -> None:
+    """Videos that the gate did not decide about, and verdicts of people."""
+
+
+@review.command("list")
+@connection_options("redis")
+@click.option("--rejected", is_flag=True, help="Also those that a rule keeps back.")
+@output_option
+@example("streams review list --output json")
+def list_command(settings: Settings, rejected: bool, output: str) -> None:
+    """Print the videos that wait for a verdict, since when, and why the gate did not decide."""
+    rows = run(_known(settings, lambda dossiers: open_cases(dossiers, now_ms(), rejected=rejected)))
+    emit(map(_for_people, rows) if output == "table" else rows, output)
+
+
+@review.command("show")
+@click.argument("video", callback=check_video)
+@connection_options("redis")
+@output_option
+@example("streams review show v-42")
+def show_command(video: str, settings: Settings, output: str) -> None:
+    """Print all that is known of a video: its upload, what recognisers saw, verdicts."""
+    row = run(_known(settings, lambda dossiers: case_of(dossiers, video, now_ms())))
+    emit_object(in_cells(_for_people(row)) if output == "table" else row, output)
+
+
+def speaking(group: click.Group, name: str, word: VerdictWord) -> None:
+    """Add the verb of a verdict to a group."""
+
+    @group.command(name, help=f"Say that {EFFECTS[word][1]}; with --yes it is sent and waited for.")
+    @click.argument("video", callback=check_video)
+    @connection_options("brokers", "redis", "topic_prefix")
+    @click.option("--by", required=True, callback=check_video, metavar="NAME", help="Who says so.")
+    @click.option("--note", required=True, metavar="TEXT", help="Why.")
+    @click.option("--yes", is_flag=True, help="Do it; without, only say what.")
+    def command(video: str, settings: Settings, by: str, note: str, yes: bool) -> None:
+        opinion = Opinion(video, word, by, note)
+        click.echo(f"{word} {video}: {EFFECTS[word][1]}; by {by}: {printable(note.encode())}")
+        if not yes:
+            click.echo("nothing was said: act with --yes", err=True)
+            return
+        seconds = run(_say(settings, opinion))
+        if seconds is None:
+            raise ConditionNotMet(
+                f"said, and not in force after {PATIENCE_S:.0f} s: is the video's upload known "
+                "(`streams review show`), do a worker and a control plane run (`streams lag list`)?"
+            )
+        click.echo(f"in force after {seconds:.1f} s")
+
+
+speaking(review, "approve", "approve")
+speaking(review, "limit", "limit")
+speaking(review, "reject", "reject")
+
+
+async def _say(settings: Settings, opinion: Opinion) -> float | None:
+    async with producing(settings.brokers) as producer, storing(settings.redis) as store:
+        await say(producer, settings, opinion.review(now_ms()))
+        return await in_force(store, opinion, settings.partitions, time.monotonic, PATIENCE_S)
+
+
+async def _known(settings: Settings, work: Callable[[Dossiers], Awaitable[Result]]) -> Result:
+    async with drivers(settings).dossiers() as dossiers:
+        return await work(dossiers)
+
+
+def _for_people(row: dict[str, Any]) -> dict[str, Any]:
+    since, title = row["since"], row["title"] or ""
+    return {**row, "since": since and moment(since), "title": printable(title.encode())}

@@ -1,0 +1,124 @@
+"""What people say of videos: which ones wait for them, and how a verdict takes effect."""
+
+import asyncio
+import secrets
+from collections.abc import Mapping
+from typing import Any, Final, Literal, NamedTuple
+
+import msgspec
+
+from streams.control.admission.dossier import Dossier, decode
+from streams.core.counters import load_video
+from streams.core.events import Review, VerdictWord
+from streams.core.partitioner import partition_of
+from streams.errors import DeadLetter, Halt, Misconfigured
+from streams.runtime.codec import decode_one
+from streams.runtime.ports import Clock, Dossiers, Outgoing, Producer, Store
+from streams.runtime.signing import encode
+from streams.settings import Settings
+
+POLL_S: Final = 0.05
+EFFECTS: Final[Mapping[VerdictWord, tuple[str, str]]] = {
+    "approve": ("public", "it may be shown to everybody"),
+    "limit": ("limited", "it may be shown to followers only"),
+    "reject": ("removed", "it is taken down in every slice, for good"),
+}
+"""The stage of the video that each verdict leads to, and what that means."""
+
+CaseState = Literal["waiting", "rejected"]
+
+
+class Opinion(NamedTuple):
+    """A moderator's verdict, who speaks and why."""
+
+    video: str
+    word: VerdictWord
+    by: str
+    note: str
+
+    def review(self, now_ms: int) -> Review:
+        """Return the event; its id begins with who spoke, so that receipts name them as cause.
+
+        `Misconfigured` if the control plane would refuse it.
+        """
+        name = f"{self.by[:24]}-{secrets.token_hex(8)}"
+        event = Review(name, self.video, now_ms, self.word, self.by, self.note)
+        try:
+            decode_one("reviews", encode(event), 1 << 20)
+        except DeadLetter as letter:
+            raise Misconfigured(f"the verdict would be refused: {letter}") from None
+        return event
+
+
+async def open_cases(
+    dossiers: Dossiers, now_ms: int, *, rejected: bool = False
+) -> list[dict[str, Any]]:
+    """Return the videos that wait for a verdict, the longest first.
+
+    With `rejected` also those that a rule of the gate keeps back, which only people can end.
+    """
+    wanted = {"waiting", "rejected"} if rejected else {"waiting"}
+    cases: dict[str, Dossier] = {}
+    async for some in dossiers.scan():
+        for video, document in some.items():
+            case = _decoded(video, document)
+            if case.verdict is None and case.upload is not None and case.state in wanted:
+                cases[video] = case
+    rows = [_row(case, now_ms) for case in cases.values()]
+    return sorted(rows, key=lambda row: (row["since"], row["video"]))
+
+
+async def case_of(dossiers: Dossiers, video: str, now_ms: int) -> dict[str, Any]:
+    """Return all that a moderator should know of a video; `Halt` if nothing is known."""
+    document = (await dossiers.read("", [video])).documents.get(video)
+    if document is None:
+        raise Halt(
+            f"nothing is known of video {video}: its upload did not come, or no control plane runs"
+        )
+    case = _decoded(video, document)
+    known: dict[str, Any] = msgspec.to_builtins(case)
+    return {**_row(case, now_ms), **{name: known[name] for name in ("upload", "heard", "verdict")}}
+
+
+async def say(producer: Producer, settings: Settings, review: Review) -> None:
+    """Write a verdict; returns when it is durable."""
+    record = Outgoing(settings.topic("reviews"), encode(review), review.video.encode())
+    await (await producer.send(record))
+
+
+async def in_force(
+    store: Store, opinion: Opinion, partitions: int, clock: Clock, patience_s: float
+) -> float | None:
+    """Return after how many seconds the counters bear a verdict, None if they do not in time."""
+    partition = partition_of(opinion.video.encode(), partitions)
+    wanted, _ = EFFECTS[opinion.word]
+    began = clock()
+    while (passed := clock() - began) <= patience_s:
+        fields = (await store.load(partition, [opinion.video])).videos[opinion.video]
+        if load_video(opinion.video, fields).row.stage == wanted:
+            return passed
+        await asyncio.sleep(POLL_S)
+    return None
+
+
+def _decoded(video: str, document: bytes) -> Dossier:
+    try:
+        return decode(document)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Halt(
+            f"the dossier of {video} cannot be read: {error}", code="store_corrupt"
+        ) from None
+
+
+def _row(case: Dossier, now_ms: int) -> dict[str, Any]:
+    upload, ruling = case.upload, case.ruling
+    return {
+        "video": case.video,
+        "state": case.state,
+        "since": upload.ts if upload else None,
+        "waited_s": (now_ms - upload.ts) // 1000 if upload else None,
+        "creator": upload.creator if upload else None,
+        "title": upload.title if upload else None,
+        "rule": ruling.rule if ruling else None,
+        "why": ruling.reason if ruling else None,
+    }
