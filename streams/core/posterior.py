@@ -42,7 +42,7 @@ class Sums(NamedTuple):
     b3: int = 0
 
 
-class Tastes(NamedTuple):
+class Posterior(NamedTuple):
     """Posterior of a video's three tastes, unreduced: cofactors of A, determinant, and g = cof b.
 
     Their mean is g / det, their covariance the cofactors / det.
@@ -143,7 +143,7 @@ def sum_factors(policy: Policy, slices: Mapping[str, Slice], fits: Mapping[str, 
     )
 
 
-def solve(sums: Sums) -> Tastes:
+def solve(sums: Sums) -> Posterior:
     """Return the posterior of the tastes, by cofactors: no fraction is rounded on the way."""
     a11, a12, a13, a22, a23, a33, b1, b2, b3 = sums
     c11 = a22 * a33 - a23 * a23
@@ -152,7 +152,7 @@ def solve(sums: Sums) -> Tastes:
     c22 = a11 * a33 - a13 * a13
     c23 = a12 * a13 - a11 * a23
     c33 = a11 * a22 - a12 * a12
-    return Tastes(
+    return Posterior(
         c11,
         c12,
         c13,
@@ -166,7 +166,7 @@ def solve(sums: Sums) -> Tastes:
     )
 
 
-def estimate(spec: SlicePolicy, base: int, seen: Weighed | None, tastes: Tastes) -> Estimate:
+def estimate(spec: SlicePolicy, base: int, seen: Weighed | None, tastes: Posterior) -> Estimate:
     """Return posterior and index of the mean value per view of a video in one slice.
 
     `base` is the mean before any view (`expected`), `seen` what the slice's own views say.

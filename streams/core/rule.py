@@ -10,8 +10,8 @@ from streams.core.events import Policy, SlicePolicy
 from streams.core.outlook import Outlook
 from streams.core.posterior import (
     Estimate,
+    Posterior,
     Sums,
-    Tastes,
     estimate,
     expected,
     solve,
@@ -59,7 +59,7 @@ def assess(outlook: Outlook, video: VideoState, slice_id: str, row: Slice) -> As
     return Assessment(base, value, sums, posterior, price, z)
 
 
-def estimate_in(policy: Policy, video: VideoState, slice_id: str, tastes: Tastes) -> Estimate:
+def estimate_in(policy: Policy, video: VideoState, slice_id: str, tastes: Posterior) -> Estimate:
     """Return posterior and index of a video in one slice of the policy, shown there or not."""
     spec, fits = policy.slices[slice_id], video.row.fits
     row = video.slices.get(slice_id)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from streams.core.events import Policy, SlicePolicy
-from streams.core.posterior import UNIT, Sums, Tastes, solve
+from streams.core.posterior import UNIT, Posterior, Sums, solve
 from streams.core.receipts import Receipt
 from streams.core.units import MICROS
 
@@ -67,7 +67,7 @@ def _without(whole: Sums, receipt: Receipt, spec: SlicePolicy) -> Sums:
     return Sums(*(total - part // MICROS for total, part in zip(whole, own, strict=True)))
 
 
-def _shift(spec: SlicePolicy, tastes: Tastes) -> int:
+def _shift(spec: SlicePolicy, tastes: Posterior) -> int:
     """Return by how much a video's tastes move what is expected in a slice."""
     l1, l2, l3 = spec.loadings
     return (l1 * tastes.g1 + l2 * tastes.g2 + l3 * tastes.g3) // tastes.det

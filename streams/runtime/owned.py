@@ -248,7 +248,8 @@ class Owned:
         for receipt in effects.receipts:
             key = receipt.video.encode()
             self._outbox.append(Outgoing(topic, encode_receipt(receipt), key))
-            self._metrics.decisions.labels(surface_of(receipt.slice), receipt.action).inc()
+            where = surface_of(receipt.slice) if receipt.slice else "all"
+            self._metrics.decisions.labels(where, receipt.action).inc()
         for (kind, outcome), count in effects.outcomes.items():
             self._metrics.events.labels(self._topic, kind, outcome).inc(count)
         return effects.rejected

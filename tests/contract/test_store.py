@@ -107,7 +107,7 @@ async def test_what_was_flushed_is_read_back_byte_by_byte(world: World) -> None:
 
 
 async def test_big_integers_survive(world: World) -> None:
-    row = Slice(watch_ms=(1 << 63) + 1, value_sum=-(1 << 62) - 1, value_sq=1 << 100)
+    row = Slice(watch_ms=(1 << 63) + 1, likes=-(1 << 62) - 1, ratio_sq=1 << 100)
     raw = encode_slice(row)
     await world.store.flush(0, NS, -1, 0, changes({"v1": {"discover:x": raw}}))
     stored = (await world.store.load(0, ["v1"])).videos["v1"]["discover:x"]

@@ -249,7 +249,8 @@ async def test_an_upload_is_admitted_in_the_log_that_already_has_the_policy(stag
     await until(lambda: plane.outcomes["uploads", "handled"] == 1)
     (admit,) = await stage.controls("v1")
     assert isinstance(admit, Admit)
-    assert (admit.id, admit.starts) == ("admit-u-v1", ["following:fans", "discover:football"])
+    assert admit.id == "admit-u-v1"
+    assert {"following:fans", "discover:football"} <= admit.fits.keys()
     (record,) = [r for r in await stage.records("interactions") if r.key == b"v1"]
     assert record.partition == partition_of(b"v1", PARTITIONS)
 

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from kit.mutations import Mutation, copy_of_project, passes, turns_red
 
+pytestmark = pytest.mark.slow
+
 POSTERIOR = "tests/core/test_posterior.py"
 OUTLOOK = "tests/core/test_outlook.py"
 RULE = "tests/core/test_rule.py"

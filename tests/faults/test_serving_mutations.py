@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from kit.mutations import Mutation, copy_of_project, passes, turns_red
 
+pytestmark = pytest.mark.slow
+
 CONTRACT = "tests/contract/test_serving.py"
 OVERSHOOT = "tests/contract/test_overshoot.py"
 INDEXING = "tests/runtime/test_serving.py"

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from kit.events import NOW, SECRET, record
+from kit.events import NOW, record
+from kit.keys import SPELLING, TRUST
 from kit.twins import settings_of
 from streams.core.partitioner import partition_of
 from streams.core.receipts import Refusal
@@ -56,7 +57,7 @@ class Post:
         at = self.log.offsets(topic, partition).end
         bad = record(value, at, key=key, headers=headers, partition=partition, topic=topic)
         self.log.restore([bad])
-        found = refusals or decode_log([bad], SECRET, LIMIT).refusals
+        found = refusals or decode_log([bad], TRUST, SPELLING).refusals
         letter = letter_of(bad, found, "decode", "g", LIMIT)
         return self.log.append(by_place(letter) if by else letter)
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from kit.events import FIXED, NOW, SECRET, like, takedown, view
+from kit.events import FIXED, NOW, like, takedown, view
+from kit.keys import SIGNER
 from kit.letters import HOME, LATER, LIMIT, Post
 
 from streams.core.events import InteractionRecord, Review
@@ -141,7 +142,7 @@ async def test_a_bad_header_is_mended_by_the_letter_and_its_whole_array_is_sent(
 
 
 async def test_control_records_and_receipts_are_never_sent_again(post: Post) -> None:
-    signed = control_record("interactions", FIXED, SECRET, 0)
+    signed = control_record("interactions", FIXED, SIGNER, 0)
     post.refuse(signed.value, [Refusal(0, 0, "stale", "m")], headers=signed.headers)
     assert spared(await mend(post)) == [(0, "control")]
     post = Post()

@@ -7,7 +7,6 @@ import pytest
 from kit.events import (
     HOUR_MS,
     NOW,
-    SECRET,
     Logged,
     interaction_record,
     like,
@@ -20,6 +19,7 @@ from kit.events import (
     view,
 )
 from kit.folding import Folding, decoded
+from kit.keys import SPELLING, TRUST
 from kit.twins import settings_of
 
 from streams.core.events import InteractionRecord
@@ -55,7 +55,7 @@ def tell(
     log: Sequence[Logged], ids: Iterable[str], generation: int, partitions: int
 ) -> dict[str, Mapping[Spot, Fortune]]:
     settings = settings_of(generation_records=generation)
-    refused = {one.offset for one in decode_log(log, SECRET, 1 << 20).refusals}
+    refused = {one.offset for one in decode_log(log, TRUST, SPELLING).refusals}
     pairs: dict[str, set[tuple[str, str]]] = {}
     for one in decoded(log):
         if isinstance(one.event, InteractionRecord):

@@ -29,7 +29,7 @@ NUMBERS: Final[Mapping[str, Sequence[float]]] = {
 """The policy's numbers, and the values that a curve goes through."""
 
 
-class Point(NamedTuple):
+class CurvePoint(NamedTuple):
     """One value of one number: the share of the oracle's value in one world and regime."""
 
     world: str
@@ -41,7 +41,7 @@ class Point(NamedTuple):
     false_stops: Interval
 
 
-class Sample(NamedTuple):
+class CurveRun(NamedTuple):
     """One run: a number of the policy set to a value."""
 
     cell: Cell
@@ -68,7 +68,7 @@ def shipped(policy: Policy, number: str) -> float:
     return value / MICROS if number == "widen_used" else value
 
 
-def sample(cell: Cell) -> list[Sample]:
+def sample(cell: Cell) -> list[CurveRun]:
     """Run the rule through one world for every value of every number."""
     world = build_world(load_platform(cell.folder), cell.world, cell.regime, cell.size, cell.seed)
     oracle, ladder = (
@@ -86,7 +86,7 @@ def sample(cell: Cell) -> list[Sample]:
 
 def _samples(
     cell: Cell, world: World, play: Callable[[World], tuple[float, float]]
-) -> Iterator[Sample]:
+) -> Iterator[CurveRun]:
     as_shipped = play(world)
     for number, values in NUMBERS.items():
         for value in values:
@@ -95,17 +95,17 @@ def _samples(
             else:
                 policy = changed(world.policy, number, value)
                 results = play(with_fields(world, policy=policy))
-            yield Sample(cell, number, value, *results)
+            yield CurveRun(cell, number, value, *results)
 
 
-def points(samples: Sequence[Sample], policy: Policy) -> list[Point]:
+def points(samples: Sequence[CurveRun], policy: Policy) -> list[CurvePoint]:
     """Return means and intervals over the seeds."""
-    groups: dict[tuple[str, str, str, float], list[Sample]] = {}
+    groups: dict[tuple[str, str, str, float], list[CurveRun]] = {}
     for one in samples:
         key = (one.cell.world, one.cell.regime, one.number, one.value)
         groups.setdefault(key, []).append(one)
     return [
-        Point(
+        CurvePoint(
             *key,
             shipped=key[3] == shipped(policy, key[2]),
             value_share=interval([one.value_share for one in group]),

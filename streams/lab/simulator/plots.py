@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from streams.lab.simulator.comparing import Interval, Summary
-from streams.lab.simulator.curves import Point
+from streams.lab.simulator.curves import CurvePoint
 
 COLOURS: Final = {
     "oracle": "#999999",
@@ -40,7 +40,7 @@ def draw_all(summaries: Sequence[Summary], folder: Path) -> Iterator[Path]:
         yield _save(_behaviour(world, own), folder / f"simulate-behaviour-{world}.svg")
 
 
-def draw_curves(points: Sequence[Point], folder: Path) -> Path:
+def draw_curves(points: Sequence[CurvePoint], folder: Path) -> Path:
     """Draw value over each of the policy's numbers, a panel a number; return the file."""
     folder.mkdir(parents=True, exist_ok=True)
     numbers = list(dict.fromkeys(point.number for point in points))

@@ -6,7 +6,7 @@ from itertools import groupby
 from typing import Any, Final
 
 from streams.lab.simulator.comparing import Summary
-from streams.lab.simulator.curves import Point
+from streams.lab.simulator.curves import CurvePoint
 
 COLUMNS: Final = {
     "value_share": "value %",
@@ -48,7 +48,7 @@ def as_fields(summary: Summary) -> dict[str, Any]:
     }
 
 
-def point_fields(point: Point) -> dict[str, Any]:
+def point_fields(point: CurvePoint) -> dict[str, Any]:
     """Return a point of a curve with its shares in percent; half widths are of 95 % intervals."""
     shares = {"value_share": point.value_share, "false_stops": point.false_stops}
     return {
