@@ -19,13 +19,13 @@ from kit.events import (
     view,
 )
 from kit.folding import Folding, decoded
-from kit.keys import SPELLING, TRUST
+from kit.keys import INSTALLATION, SPELLING, STRANGER, TRUST
 from kit.twins import settings_of
 
 from streams.core.events import InteractionRecord
 from streams.ops.retelling import Fortune, Retelling, Spot
 from streams.runtime.codec import decode_log
-from streams.runtime.signing import encode
+from streams.runtime.signing import Signer, encode
 
 OUTCOMES = {"applied": "counted", "late": "late", "duplicate": "duplicate", "invalid": "refused"}
 
@@ -105,7 +105,9 @@ def test_a_policy_that_was_refused_makes_nothing_late() -> None:
         interaction_record(view("old", ts=NOW - HOUR_MS // 2), 2),
     ]
     assert told([harsh, *late], "old")[0, 2, 0].outcome == "late"
-    forged = signed_record(policy(seq=5, late_after_ms=1_000), 0, secret=b"of somebody else, 32 b")
+    forged = signed_record(
+        policy(seq=5, late_after_ms=1_000), 0, signer=Signer(INSTALLATION.id, STRANGER)
+    )
     assert told([forged, *late], "old")[0, 2, 0].outcome == "counted"
 
 
