@@ -19,6 +19,7 @@ from aiokafka.errors import (
 )
 
 from streams.errors import Halt, Retry
+from streams.runtime.kafka import unpacking
 from streams.runtime.kafka.asking import log_bounds
 from streams.runtime.kafka.cluster import KafkaCluster
 from streams.runtime.kafka.errors import retryable, within_stop
@@ -28,6 +29,8 @@ CORRUPT_TRIES: Final = 3
 """A batch may be damaged on its way: read it this often before it counts as corrupt."""
 COMMITTED_S: Final = 5.0
 """Longest time that a group's coordinator is waited for; aiokafka would wait for ever."""
+
+unpacking.install()
 
 
 class KafkaConsumer:

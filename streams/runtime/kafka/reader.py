@@ -7,9 +7,12 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import OffsetOutOfRangeError
 
 from streams.errors import Halt, Retry
+from streams.runtime.kafka import unpacking
 from streams.runtime.kafka.asking import first_offsets, log_bounds
 from streams.runtime.kafka.errors import retryable, within_stop
 from streams.runtime.ports import Offsets, Place, Record
+
+unpacking.install()
 
 
 class KafkaReader:
