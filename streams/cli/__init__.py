@@ -24,6 +24,7 @@ VERBS: Final[dict[str, str]] = {
     "publish": "streams.cli.publish:publish",
     "topics": "streams.cli.topics:topics",
     "events": "streams.cli.events:events",
+    "schema": "streams.cli.schema:schema",
     "decisions": "streams.cli.decisions:decisions",
     "video": "streams.cli.video:video",
     "lag": "streams.cli.lag:lag",

@@ -21,6 +21,15 @@ _TOPICS: Final[dict[str, ControlTopic]] = {
 }
 
 
+def topic_of(kind: type[msgspec.Struct]) -> str:
+    """Return the topic, without prefix, of a type of `PublicEvent`.
+
+    >>> topic_of(Upload), topic_of(Review)
+    ('uploads', 'reviews')
+    """
+    return _TOPICS.get(str(kind.__struct_config__.tag), "interactions")
+
+
 class _Tagged(msgspec.Struct):
     type: str = ""
 
