@@ -22,6 +22,7 @@ VERBS: Final[dict[str, str]] = {
     "config": "streams.cli.config:config",
     "worker": "streams.cli.worker:worker",
     "publish": "streams.cli.publish:publish",
+    "intake": "streams.cli.intake:intake",
     "topics": "streams.cli.topics:topics",
     "events": "streams.cli.events:events",
     "schema": "streams.cli.schema:schema",

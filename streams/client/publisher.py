@@ -1,6 +1,5 @@
 """The library for producers on asyncio: typed events in, written once and in order."""
 
-import re
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -10,12 +9,12 @@ from typing import Final, Self
 from streams.client.destination import writable
 from streams.client.intake import PublicEvent, Taken, check_event, take_event
 from streams.client.outbox import Limits, Outbox, Parcel
-from streams.errors import Misconfigured, Retry
+from streams.client.producers import require_name
+from streams.errors import Retry
 from streams.runtime.headers import PRODUCER
 from streams.runtime.kafka.producer import KafkaProducer
 from streams.settings import SHIPPED, load_settings
 
-_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _LATEST_MS: Final = 1 << 62  # an event that was taken once is not ahead of its time any more
 
 
@@ -46,8 +45,7 @@ class Publisher:
     def __init__(
         self, brokers: str, name: str, *, topic_prefix: str = "", limits: Limits | None = None
     ) -> None:
-        if not _NAME.fullmatch(name):
-            raise Misconfigured(f"producer {name!r}: letters, digits, . _ -, up to 100")
+        require_name(name)
         overrides = {"brokers": brokers, "topic_prefix": topic_prefix}
         self._settings = load_settings(SHIPPED, overrides, {})
         self._name = name

@@ -130,7 +130,7 @@ def test_without_any_topic_the_start_says_what_to_do(
 
 
 def test_a_name_that_is_no_name_is_refused() -> None:
-    with pytest.raises(Misconfigured, match="'my feed': letters"):
+    with pytest.raises(Misconfigured, match='name is "my feed": write letters'):
         Publisher("unused", "my feed")
 
 
