@@ -11,6 +11,7 @@ from statistics import median
 import pytest
 
 from streams.control.metrics import ControlMetrics
+from streams.ops.lag_metrics import LagMetrics
 from streams.runtime.metrics import Metrics
 
 ROOT = Path(__file__).parents[1]
@@ -26,7 +27,7 @@ MEDIAN_FUNCTION = 10
 LONG_FUNCTION = 30
 IGNORES = 12
 CLI_PERCENT = 15
-METRIC = re.compile(r"\bstreams_[a-z0-9_]+\b")
+METRIC = re.compile(r"\b(?:streams|kafka_consumergroup|kafka_partition)_[a-z0-9_]+\b")
 
 
 def name_of(path: Path) -> str:
@@ -132,7 +133,8 @@ def test_every_room_says_what_it_is_for(room: Path) -> None:
 def test_every_metric_that_is_named_exists() -> None:
     metrics = Metrics()
     ControlMetrics(metrics.registry)
-    defined = {family.name for family in metrics.registry.collect()}
+    families = [*metrics.registry.collect(), *LagMetrics("kafka").collect()]
+    defined = {family.name for family in families}
     assert len(defined) > 20
     named = set(METRIC.findall(README))
     for path in (ROOT / "config").rglob("*"):

@@ -29,6 +29,7 @@ VERBS: Final[dict[str, str]] = {
     "decisions": "streams.cli.decisions:decisions",
     "video": "streams.cli.video:video",
     "lag": "streams.cli.lag:lag",
+    "alerts": "streams.cli.alerts:alerts",
     "counters": "streams.cli.counters:counters",
     "record": "streams.cli.record:record",
     "replay": "streams.cli.replay:replay",

@@ -1,16 +1,54 @@
 """`streams lag`: how far consumer groups are behind."""
 
-import time
+import asyncio
+import functools
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import Any, TypeVar
 
 import click
 
 from streams.cli import ConditionNotMet
-from streams.cli.live import example
+from streams.cli.live import Row, example, print_rows
 from streams.cli.options import Settings, connection_options, emit, output_option
-from streams.cli.when import now_ms
-from streams.cli.wiring import reading, run
-from streams.ops.lag import Lag, LagQuery, measure_lag, positions_of, require_groups
-from streams.runtime.kafka import KafkaCluster
+from streams.cli.when import DURATION, now_ms
+from streams.cli.wiring import collecting, run
+from streams.ops.groups import LagQuery
+from streams.ops.lag_collector import LagReport, beyond, by_group, look_for_a_window
+from streams.ops.lag_metrics import LagMetrics
+from streams.ops.lag_status import BAD
+from streams.ops.lag_text import as_text, watched_rows
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def _query_options(command: Command) -> Command:
+    """Add what names groups and topics; the command gets `settings` and one `query`."""
+
+    @functools.wraps(command)
+    def with_query(
+        *args: Any,
+        settings: Settings,
+        groups: tuple[str, ...],
+        topic: str | None,
+        whole: bool,
+        **kwargs: Any,
+    ) -> Any:
+        query = LagQuery.of(settings, groups, topic, whole=whole)
+        return command(*args, settings=settings, query=query, **kwargs)
+
+    wrapped: Any = with_query
+    for option in (
+        click.option("--all", "whole", is_flag=True, help="Every group and topic of the cluster."),
+        click.option(
+            "--topic", metavar="NAME", help="This topic only, without its prefix or by full name."
+        ),
+        click.option("--group", "groups", multiple=True, help="This group only; may be repeated."),
+        connection_options("brokers", "redis", "topic_prefix"),
+    ):
+        wrapped = option(wrapped)
+    whole: Command = wrapped
+    return whole
 
 
 @click.group(short_help="Show how far consumers are behind.")
@@ -19,48 +57,135 @@ def lag() -> None:
 
 
 @lag.command("list")
-@connection_options("brokers", "topic_prefix")
-@click.option("--group", "groups", multiple=True, help="This group only; may be repeated.")
-@click.option(
-    "--topic", metavar="NAME", help="This topic only, without its prefix or by its full name."
-)
-@click.option("--all", "whole", is_flag=True, help="Every group and topic of the cluster.")
+@_query_options
 @output_option
 @example(
     "streams lag list --output json",
     "streams lag list --topic interactions --all",
 )
-def list_command(
-    *, settings: Settings, groups: tuple[str, ...], topic: str | None, whole: bool, output: str
-) -> None:
-    """Show committed offset, log end and lag of the own groups in every partition.
+def list_command(*, settings: Settings, query: LagQuery, output: str) -> None:
+    """Show committed offset, log end and lag of the own groups in every partition, once.
 
     --group names others, with all their topics; --all shows every group of the cluster. Lag in
     seconds is the age of the record at the committed offset, 0 without lag: how long ago the
     first event was written that the group has not finished. Without a commit (-) it counts from
     the beginning of the log. `lost` counts records that retention deleted before the group read
-    them. A partition that no leader answers for has no numbers, and the command then ends with
-    exit code 3. The feedback worker itself goes on from its watermark in Redis, and commits for
-    this view only.
+    them, `held` those that an open transaction keeps from every reader. A partition that no
+    leader answers for has no numbers, and the command then ends with exit code 3. One look tells
+    OK and HALTED; for the other states ask `lag status`. The feedback worker itself goes on from
+    its watermark in Redis, and commits for this view only.
     """
-    own = () if whole or groups else (settings.group, settings.control_group)
-    query = LagQuery(
-        groups or own or None,
-        settings.topic_prefix if own else "",
-        topic and settings.full_name(topic),
-    )
-    rows = run(_measure(settings, query, groups))
+    report = run(_look(settings, query, None))
+    table = output == "table"
+    emit([row.as_short_row() if table else row.as_row() for row in report.rows], output)
+    for row in report.rows:
+        if table and row.reason:
+            click.echo(f"{row.named} {row.status} {row.reason}", err=True)
+    if not report.rows:
+        click.echo(f"no committed offset of {query.words}", err=True)
+    _require_whole(report)
+
+
+@lag.command("status")
+@_query_options
+@click.option(
+    "--max-seconds", type=click.FloatRange(min=0), metavar="N", help="End with 3 beyond this lag."
+)
+@click.option(
+    "--interval", type=DURATION, default="1s", show_default=True, help="Between two looks."
+)
+@output_option
+@example("streams lag status --max-seconds 60")
+def status_command(
+    *,
+    settings: Settings,
+    query: LagQuery,
+    max_seconds: float | None,
+    interval: int,
+    output: str,
+) -> None:
+    """Judge each group by ten looks, at once where nothing lags; a row a group.
+
+    HALTED: a worker halted, see the reason. STOP: the position stands still and no member owns
+    the partition. STALL: it stands still though one does. REWIND: it went back. WARN: it moves
+    on, and the lag never becomes less. OK: it does, or there was no lag at some moment. Ends with
+    exit code 3 for HALTED, STOP, REWIND and STALL, where nothing is committed, and where something
+    does not answer.
+    """
+    report = run(_look(settings, query, interval / 1000))
+    rows = by_group(report)
     emit([row.as_row() for row in rows], output)
-    if not rows:
-        shown = f"of {' and '.join(own)}; --all shows every group" if own else "of any group"
-        click.echo(f"no committed offset {shown}", err=True)
-    if silent := sorted({f"{row.topic}[{row.partition}]" for row in rows if row.end is None}):
-        raise ConditionNotMet(f"no leader answers for {', '.join(silent)}")
+    if not report.rows and not report.silent:
+        raise ConditionNotMet(f"no committed offset of {query.words}")
+    _require_whole(report)
+    if late := [] if max_seconds is None else beyond(rows, max_seconds):
+        raise ConditionNotMet(f"more than {max_seconds:g} s behind: {', '.join(late)}")
+    if bad := [f"{row.group} {row.status}" for row in rows if row.status in BAD]:
+        raise ConditionNotMet(", ".join(bad))
 
 
-async def _measure(settings: Settings, query: LagQuery, groups: tuple[str, ...]) -> list[Lag]:
-    cluster = KafkaCluster(settings.brokers)
-    await require_groups(cluster, groups)
-    positions = await positions_of(cluster, query)
-    async with reading(settings.brokers) as reader:
-        return await measure_lag(reader, positions, now_ms(), time.monotonic)
+@lag.command()
+@_query_options
+@click.option("--interval", type=DURATION, default="10s", show_default=True)
+@click.option(
+    "--span", type=DURATION, default="1h", show_default=True, help="What the bars show, up to 1d."
+)
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65_535),
+    default=0,
+    help="Serve the gauges on loopback, for Prometheus.",
+)
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after so many rows.")
+@output_option
+@example("streams lag watch --metrics-port 9108", "streams lag watch --output ndjson")
+def watch(
+    *,
+    settings: Settings,
+    query: LagQuery,
+    output: str,
+    limit: int | None,
+    metrics_port: int,
+    **pace: int,
+) -> None:
+    """Look again and again: a row a group and partition, the worst first; collects metrics.
+
+    The history of a day is kept in memory: ten looks, then the worst of every minute for an hour,
+    the worst of every quarter of an hour for a day.
+    """
+    metrics = LagMetrics(settings.brokers)
+    metrics.serve(metrics_port)
+    run(_print_looks(_watch(settings, query, metrics, **pace), output, limit))
+
+
+async def _look(settings: Settings, query: LagQuery, interval_s: float | None) -> LagReport:
+    async with collecting(settings, query) as collector:
+        if interval_s is None:
+            return await collector.look(now_ms())
+        return await look_for_a_window(collector, interval_s, now_ms)
+
+
+async def _watch(
+    settings: Settings, query: LagQuery, metrics: LagMetrics, interval: int, span: int
+) -> AsyncGenerator[Row, None]:
+    async with collecting(settings, query) as collector:
+        while True:
+            report = await collector.look(now_ms())
+            metrics.show(report)
+            for line in report.gaps:
+                click.echo(line, err=True)
+            for row in watched_rows(collector, report, now_ms(), span):
+                yield row
+            await asyncio.sleep(interval / 1000)
+
+
+async def _print_looks(looks: AsyncGenerator[Row, None], output: str, limit: int | None) -> None:
+    async with aclosing(looks):
+        await print_rows(looks, output, as_text, limit)
+
+
+def _require_whole(report: LagReport) -> None:
+    if report.blind:
+        click.echo(f"halts are not known: {report.blind}", err=True)
+    if report.leaderless or report.silent:
+        raise ConditionNotMet("; ".join(report.gaps))

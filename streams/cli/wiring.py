@@ -9,8 +9,16 @@ import uvloop
 
 from streams.errors import StreamsError
 from streams.lab.drivers import Drivers
+from streams.ops.groups import LagQuery, require_groups
+from streams.ops.lag_collector import LagCollector, LagSources
 from streams.runtime.dependencies import DEPENDENCIES, KAFKA, REDIS
-from streams.runtime.kafka import KafkaCluster, KafkaConsumer, KafkaProducer, KafkaReader
+from streams.runtime.kafka import (
+    KafkaCluster,
+    KafkaConsumer,
+    KafkaProbe,
+    KafkaProducer,
+    KafkaReader,
+)
 from streams.runtime.redis import RedisDossiers, RedisServingIndex, RedisStore
 from streams.settings import RedisAddress, Settings
 
@@ -90,6 +98,20 @@ async def reading(brokers: str, client_id: str = "streams-reader") -> AsyncItera
         yield reader
     finally:
         await reader.stop()
+
+
+@asynccontextmanager
+async def collecting(settings: Settings, query: LagQuery) -> AsyncIterator[LagCollector]:
+    """Give a collector of lag, its clients stopped at the end."""
+    cluster, probe = KafkaCluster(settings.brokers), KafkaProbe(settings.brokers)
+    topic = settings.topic("interactions")
+    async with storing(settings.redis) as store:
+        try:
+            await require_groups(cluster, query.named)
+            await probe.start()
+            yield LagCollector(LagSources(cluster, probe, store, settings.group, topic), query)
+        finally:
+            await probe.stop()
 
 
 @asynccontextmanager

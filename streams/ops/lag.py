@@ -1,17 +1,17 @@
-"""How far consumer groups are behind: in records, and in seconds of the log's own time."""
+"""How far consumer groups are behind: in records, and in seconds of the log's own time.
 
-import asyncio
+One look: where groups are, where the logs end, how old the first record is that a group has not
+finished. What a series of looks tells is in `lag_status` and `lag_history`.
+"""
+
 from collections.abc import Collection, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from streams.errors import Halt, Retry
-from streams.runtime.ports import Clock, Cluster, LogReader, Offsets, Place
-
-READ_TIMEOUT_S: Final = 20.0
-
-Places = Mapping[Place, int | None]
-Positions = Mapping[str, Places]
-"""Committed positions by group and place; None where the group has committed none."""
+from streams.ops.groups import GroupPlaces
+from streams.ops.lag_status import Sample, Status
+from streams.runtime.ports import Cluster, HaltNote, Offsets, Place
+from streams.runtime.probing import Ends, LogProbe
 
 
 class Lag(NamedTuple):
@@ -19,6 +19,8 @@ class Lag(NamedTuple):
 
     `lag_seconds` is the age of the record at the committed offset: how long ago the first event
     was written that the group has not finished. 0 without lag; None if that record cannot be read.
+    Transaction markers and aborted records at the end are no lag, and neither are the `held`
+    records that an open transaction keeps from every reader, its own first one `held_seconds` old.
     Below `log_start` records were deleted before the group read them; its lag then counts from
     there on, and so does that of a partition without a commit (`committed` None). A partition
     that no leader answers for has neither bounds nor lag.
@@ -28,10 +30,28 @@ class Lag(NamedTuple):
     topic: str
     partition: int
     committed: int | None
-    log_start: int | None
-    end: int | None
-    lag: int | None
-    lag_seconds: float | None
+    owner: str | None
+    log_start: int | None = None
+    end: int | None = None
+    lag: int | None = None
+    lag_seconds: float | None = None
+    held: int | None = None
+    held_seconds: float | None = None
+    retention_used_ratio: float | None = None
+    change_per_second: float | None = None
+    catchup_seconds: float | None = None
+    status: Status = "UNKNOWN"
+    reason: str | None = None
+
+    @property
+    def place(self) -> Place:
+        """Its partition."""
+        return self.topic, self.partition
+
+    @property
+    def named(self) -> str:
+        """Its partition, as people read it."""
+        return f"{self.topic}[{self.partition}]"
 
     @property
     def lost(self) -> int | None:
@@ -40,147 +60,151 @@ class Lag(NamedTuple):
             return None
         return 0 if self.committed is None else max(self.log_start - self.committed, 0)
 
+    def sample(self, at_ms: int) -> Sample | None:
+        """Return what the evaluator judges, None while no leader answers."""
+        if self.lag is None:
+            return None
+        position = -1 if self.committed is None else self.committed
+        return Sample(at_ms, position, self.lag, self.owner is not None)
+
     def as_row(self) -> dict[str, Any]:  # what goes to JSON
         """Return the stable fields of the output."""
         return {**self._asdict(), "lost": self.lost}
 
-
-class LagQuery(NamedTuple):
-    """Whose lag is wanted: these groups (None: all), on topics of this prefix or this one alone."""
-
-    groups: Collection[str] | None = None
-    prefix: str = ""
-    topic: str | None = None
-
-    def takes(self, topic: str) -> bool:
-        """Tell whether a topic is wanted."""
-        return topic.startswith(self.prefix) and self.topic in (None, topic)
+    def as_short_row(self) -> dict[str, Any]:
+        """Return what a table shows: the reason goes next to it."""
+        shown = ("group", "topic", "partition", "committed", "end", "lag", "lag_seconds", "lost")
+        more = ("held", "retention_used_ratio", "owner", "status")
+        return {name: _rounded(getattr(self, name)) for name in (*shown, *more)}
 
 
-async def positions_of(cluster: Cluster, query: LagQuery) -> Positions:
-    """Return where groups are in each partition of the topics that they committed to.
-
-    A partition of such a topic without a commit has None. Groups that do not exist have nothing.
-    """
-    partitions = {
-        topic: count for topic, count in (await cluster.describe()).items() if query.takes(topic)
-    }
-    known = await cluster.groups()
-    wanted = known if query.groups is None else [one for one in known if one in query.groups]
-    return {group: _filled(await cluster.committed(group), partitions) for group in wanted}
+def _rounded(value: object) -> object:
+    return round(value, 2) if isinstance(value, float) else value
 
 
-async def require_groups(cluster: Cluster, groups: Collection[str]) -> None:
-    """Raise `Halt` with what there is if one of these groups does not exist."""
-    known = await cluster.groups()
-    if unknown := sorted(set(groups) - set(known)):
-        raise Halt(f"no consumer group {', '.join(unknown)}; there are: {', '.join(known) or '-'}")
+class Look(NamedTuple):
+    """What one look at the logs told: their ends, and the times of records by place and offset."""
+
+    ends: Mapping[Place, Ends]
+    times: Mapping[tuple[Place, int], int | None]
+    held_since: Mapping[Place, int]
+    now_ms: int
+
+    def lag_of(self, place: Place, first: int) -> tuple[int, float | None]:
+        """Return records and seconds between a position and the end that readers see."""
+        key, stable = (place, first), self.ends[place].stable
+        if first >= stable or (key in self.times and self.times[key] is None):
+            return 0, 0.0
+        time = self.times.get(key)
+        return stable - first, None if time is None else self._age(time)
+
+    def held_of(self, place: Place) -> tuple[int, float | None]:
+        """Return the records behind an open transaction, and the age of its first one."""
+        if place not in self.held_since:
+            return 0, None
+        ends = self.ends[place]
+        return ends.end - ends.stable, self._age(self.held_since[place])
+
+    def _age(self, time_ms: int) -> float:
+        return max(self.now_ms - time_ms, 0) / 1000
 
 
-def _filled(committed: Mapping[Place, int], partitions: Mapping[str, int]) -> Places:
-    topics = sorted({topic for topic, _ in committed if topic in partitions})
-    return {
-        (topic, partition): committed.get((topic, partition))
-        for topic in topics
-        for partition in range(partitions[topic])
-    }
-
-
-async def measure_lag(
-    reader: LogReader,
-    committed: Positions,
-    now_ms: int,
-    clock: Clock,
-) -> list[Lag]:
+async def measure_lag(probe: LogProbe, groups: Mapping[str, GroupPlaces], now_ms: int) -> list[Lag]:
     """Return the lag of each group and partition, sorted.
 
-    `committed` maps groups to their positions, as of `positions_of`. Groups with the same
-    position share one read.
+    Groups at the same position share one read.
     """
-    bounds = await _bounds(reader, committed)
-    places = {
-        (at, first)
-        for positions in committed.values()
-        for at, position in positions.items()
-        if at in bounds and (first := _first(position, bounds[at])) < bounds[at].end
+    wanted = {place for one in groups.values() for place in one.positions}
+    ends = await probe.ends(wanted)
+    firsts = {
+        (place, _first(position, ends[place]))
+        for one in groups.values()
+        for place, position in one.positions.items()
+        if place in ends
     }
-    times = await _times(reader, places, clock)
+    times = await _times(probe, ends, firsts)
+    look = Look(ends, times, await _held_since(probe, ends), now_ms)
     return [
-        _lag(group, at, position, bounds.get(at), times, now_ms)
-        for group, positions in sorted(committed.items())
-        for at, position in sorted(positions.items())
+        _lag(look, group, one, place)
+        for group, one in sorted(groups.items())
+        for place in sorted(one.positions)
     ]
 
 
-def _lag(
-    group: str,
-    at: Place,
-    position: int | None,
-    bounds: Offsets | None,
-    times: Mapping[tuple[Place, int], int],
-    now_ms: int,
-) -> Lag:
-    if bounds is None:
-        return Lag(group, *at, position, None, None, None, None)
-    first = _first(position, bounds)
-    lag = max(bounds.end - first, 0)
-    seconds: float | None = 0.0
-    if lag:
-        time = times.get((at, first))
-        seconds = None if time is None else max(now_ms - time, 0) / 1000
-    return Lag(group, *at, position, bounds.start, bounds.end, lag, seconds)
+def _lag(look: Look, group: str, places: GroupPlaces, place: Place) -> Lag:
+    row = Lag(group, *place, places.positions[place], places.owner(place))
+    if place not in look.ends:
+        return row
+    ends = look.ends[place]
+    lag, seconds = look.lag_of(place, _first(row.committed, ends))
+    held, held_seconds = look.held_of(place)
+    return row._replace(
+        log_start=ends.start,
+        end=ends.end,
+        lag=lag,
+        lag_seconds=seconds,
+        held=held,
+        held_seconds=held_seconds,
+    )
 
 
-def _first(position: int | None, bounds: Offsets) -> int:
+def _first(position: int | None, ends: Ends) -> int:
     """Return the first offset that is still to be read."""
-    return max(position or 0, bounds.start)
-
-
-async def _bounds(reader: LogReader, committed: Positions) -> dict[Place, Offsets]:
-    topics: dict[str, set[int]] = {}
-    for positions in committed.values():
-        for topic, partition in positions:
-            topics.setdefault(topic, set()).add(partition)
-    bounds: dict[Place, Offsets] = {}
-    for topic, partitions in sorted(topics.items()):
-        found = await reader.offsets(topic, sorted(partitions))
-        bounds |= {(topic, partition): both for partition, both in found.items()}
-    return bounds
+    return max(position or 0, ends.start)
 
 
 async def _times(
-    reader: LogReader, places: set[tuple[Place, int]], clock: Clock
-) -> dict[tuple[Place, int], int]:
-    """Return the timestamp of the first record at or after each place.
+    probe: LogProbe, ends: Mapping[Place, Ends], firsts: Collection[tuple[Place, int]]
+) -> dict[tuple[Place, int], int | None]:
+    """Return the timestamp of the first record from each place on, None where there is none.
 
     Groups may stand at several places of one partition: one round of reads for each.
     """
-    times: dict[tuple[Place, int], int] = {}
-    deadline = clock() + READ_TIMEOUT_S
-    waiting = set(places)
+    times: dict[tuple[Place, int], int | None] = {}
+    waiting = {(place, first) for place, first in firsts if first < ends[place].stable}
     while waiting:
-        round_of = dict(sorted(waiting, reverse=True))  # the lowest place of each partition
-        waiting -= set(round_of.items())
-        times |= await _read_round(reader, round_of, clock, deadline)
-    reader.assign({})
+        in_turn = dict(sorted(waiting, reverse=True))  # the lowest place of each partition
+        waiting -= set(in_turn.items())
+        spans = {place: Offsets(first, ends[place].stable) for place, first in in_turn.items()}
+        read = await probe.first_times(spans)
+        times |= {(place, in_turn[place]): time for place, time in read.items()}
     return times
 
 
-async def _read_round(
-    reader: LogReader, places: dict[Place, int], clock: Clock, deadline: float
-) -> dict[tuple[Place, int], int]:
-    """Read the first record of each place; what has come is not asked for again."""
-    times: dict[tuple[Place, int], int] = {}
-    reader.assign(places)
-    while places and clock() < deadline:
+async def _held_since(probe: LogProbe, ends: Mapping[Place, Ends]) -> dict[Place, int]:
+    """Return when the open transactions wrote their first records."""
+    spans = {place: Offsets(one.stable, one.end) for place, one in ends.items()}
+    open_ones = {place: span for place, span in spans.items() if span.start < span.end}
+    if not open_ones:
+        return {}
+    read = await probe.first_times(open_ones, committed=False)
+    return {place: time for place, time in read.items() if time is not None}
+
+
+async def with_retention(cluster: Cluster, rows: Collection[Lag]) -> list[Lag]:
+    """Add how much of the time that records are kept has passed; 1 and they are deleted unread.
+
+    A topic without such a time, or whose configuration is not told, has none.
+    """
+    kept: dict[str, int] = {}
+    for topic in {row.topic for row in rows if row.lag_seconds is not None}:
         try:
-            found = await reader.fetch(500, max(len(places), 100))
-        except Retry:
-            await asyncio.sleep(0.2)
+            kept[topic] = int((await cluster.configs(topic)).get("retention.ms", -1))
+        except (Halt, Retry):
             continue
-        for at, records in found.items():
-            if at in places:
-                times[at, places.pop(at)] = records[0].timestamp
-        if found and places:
-            reader.assign(places)
-    return times
+    return [
+        row._replace(retention_used_ratio=row.lag_seconds * 1000 / kept[row.topic])
+        if row.lag_seconds is not None and kept.get(row.topic, -1) > 0
+        else row
+        for row in rows
+    ]
+
+
+def with_halts(rows: Collection[Lag], group: str, halts: Mapping[Place, HaltNote]) -> list[Lag]:
+    """Add the reasons for which partitions of the own group are halted."""
+    return [
+        row._replace(status="HALTED", reason=f"{note.code}: {note.text}")
+        if row.group == group and (note := halts.get(row.place))
+        else row
+        for row in rows
+    ]

@@ -79,6 +79,11 @@ def meta_key(partition: int) -> str:
     return f"s:{{{partition}}}:meta"
 
 
+def halt_key(partition: int) -> str:
+    """Return the key that tells why a partition halted."""
+    return f"s:{{{partition}}}:halt"
+
+
 def video_key(partition: int, video: str) -> str:
     """Return the key of a video's rows."""
     return f"s:{{{partition}}}:v:{video}"

@@ -86,6 +86,14 @@ class Outgoing:
     timestamp: int | None = None
 
 
+class GroupMember(NamedTuple):
+    """One member of a consumer group, and the partitions that it was given."""
+
+    client_id: str
+    host: str
+    places: frozenset[Place]
+
+
 class LogConsumer(Protocol):
     """Reads one topic as a member of a consumer group, at positions that the caller sets.
 
@@ -215,6 +223,9 @@ class Cluster(Protocol):
     async def committed(self, group: str) -> Mapping[Place, int]:
         """Return a group's committed positions by topic and partition."""
 
+    async def members(self, group: str) -> Sequence[GroupMember]:
+        """Return a group's members; none of a group that does not exist, or is not told of."""
+
     async def forget_group(self, group: str) -> None:
         """Delete a consumer group and its committed positions; `Halt` if it has members."""
 
@@ -279,6 +290,14 @@ class Stored(NamedTuple):
     meta: Meta
 
 
+class HaltNote(NamedTuple):
+    """Why a partition halted, and since when: left for readers, no part of what is counted."""
+
+    code: str
+    text: str
+    at_ms: int
+
+
 NOTHING_STORED: Final = Stored(-1, FRESH)
 
 
@@ -337,6 +356,12 @@ class Store(Protocol):
         Its owner then counts it from the log's beginning; without this, offsets that the group
         committed tell of counters that are gone, and it would halt.
         """
+
+    async def note_halt(self, partition: int, note: HaltNote | None) -> None:
+        """Leave word that a partition halted, or take it back; `Retry` if the store fails."""
+
+    async def halts(self, partitions: Sequence[int]) -> Mapping[int, HaltNote]:
+        """Return the halts noted of these partitions."""
 
     async def scan(self, partition: int) -> Mapping[str, Mapping[str, bytes]]:
         """Return every stored video of a partition with its fields (for verification)."""

@@ -12,6 +12,7 @@ Redis shard does not answer, the others do not wait for.
 
 import asyncio
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Final
@@ -21,7 +22,7 @@ from streams.runtime.answers import require_all
 from streams.runtime.namespace import namespace_of
 from streams.runtime.opening import ANSWER_S, Opened, Opening, emptied
 from streams.runtime.owned import BACKOFF_S, Lost, Owned
-from streams.runtime.ports import LogConsumer, Record
+from streams.runtime.ports import HaltNote, LogConsumer, Record
 from streams.runtime.surroundings import Surroundings
 
 FETCH_MS: Final = 100
@@ -54,6 +55,7 @@ class Worker:
         self._opening: dict[int, asyncio.Task[None]] = {}  # assigned, not yet read from
         self._working: dict[Owned, asyncio.Task[None]] = {}
         self._aside: set[asyncio.Task[None]] = set()  # beside the loop: audits, halts
+        self._noting: asyncio.Task[None] | None = None  # the last note of a halt
         self._held: set[int] = set()  # not read until what was read is folded
         self._opener: Opening | None = None
         self._committed: dict[int, int] = {}
@@ -304,6 +306,7 @@ class Worker:
         self._held.discard(partition)
         self._consumer.resume([partition])
         self._consumer.seek({partition: opened.position})
+        self._note_soon(partition, None)
 
     def _halt(self, partition: int, halt: Halt) -> None:
         """Stop one partition and say so; the others go on."""
@@ -311,7 +314,22 @@ class Worker:
         self._let_go([partition])
         self._consumer.pause([partition])
         self._metrics.halted.set(len(self.halted))
+        note = HaltNote(halt.code, str(halt), time.time_ns() // 1_000_000)
+        self._note_soon(partition, note)
         log.error("HALTED partition %d (%s): %s", partition, halt.code, halt)
+
+    def _note_soon(self, partition: int, note: HaltNote | None) -> None:
+        """Tell those who ask the store whether a partition is halted; notes keep their order."""
+        noting = self._note_halt(self._noting, partition, note)
+        self._noting = asyncio.create_task(noting, name=f"note-{partition}")
+
+    async def _note_halt(
+        self, before: asyncio.Task[None] | None, partition: int, note: HaltNote | None
+    ) -> None:
+        if before is not None:
+            await asyncio.wait([before])
+        with suppress(StreamsError):
+            await self._store.note_halt(partition, note)
 
     def _evict(self, owned: Owned) -> None:
         """Keep at most its share of the configured number of videos of a partition in memory."""
@@ -412,6 +430,9 @@ class Worker:
             await asyncio.wait([self._committing], timeout=GRACE_S)
         await self.on_revoked([*self._owned, *self._opening])
         left = [*self._aside, *self._working.values()]
+        if self._noting is not None:
+            await asyncio.wait([self._noting], timeout=GRACE_S)
+            left.append(self._noting)
         if self._opener is not None:
             self._opener.stop()
         for task in left:

@@ -25,6 +25,9 @@ CALLS: dict[str, list[str]] = {
     "counters": ["counters verify", "counters rebuild", "counters rebuild --yes"],
     "record": ["record {tmp}/r --topic interactions --to now"],
     "replay": [f"replay {{tmp}}/r --target fold --redis {URL}"],
+    "alerts": ["alerts export"],
+    "intake": ["intake --new-token android"],
+    "schema": ["schema export", "schema export --format asyncapi"],
     "bench": [f"bench --events 1000 --redis {URL}"],
     "simulate": ["simulate --size 0.005 --regime scarce --contender ladder --processes 1"],
 }

@@ -136,6 +136,18 @@ async def test_a_group_is_known_by_what_it_committed(bench: Bench) -> None:
     assert list(groups) == sorted(groups)
 
 
+async def test_a_groups_members_are_known_with_what_they_own(bench: Bench) -> None:
+    await bench.create()
+    assert list(await bench.cluster.members(bench.name)) == []
+    member = await bench.join()
+    [known] = await bench.cluster.members(bench.name)
+    assert known.places == {(bench.name, 0), (bench.name, 1)}
+    assert known.client_id
+    assert known.host in ("127.0.0.1", "localhost")
+    await member.stop()
+    assert list(await bench.cluster.members(bench.name)) == []
+
+
 async def test_a_group_is_forgotten_once_it_has_no_members(bench: Bench) -> None:
     await bench.create()
     member = await bench.join()

@@ -15,7 +15,7 @@ from streams.embedded import EmbeddedRedis
 from streams.embedded.redis import bundled_redis_server
 from streams.errors import Halt
 from streams.runtime.memory.store import MemoryStore
-from streams.runtime.ports import Conflict, Store
+from streams.runtime.ports import Conflict, HaltNote, Store
 from streams.runtime.redis import RedisStore
 
 BUNDLED = bundled_redis_server()
@@ -225,6 +225,17 @@ async def test_counters_without_a_watermark_halt_and_are_not_taken_for_fresh(
     assert await world.store.watermark(7) is None
 
 
+async def test_who_asks_while_another_flushes_first_does_not_take_its_rows_for_lost(
+    world: World,
+) -> None:
+    for partition in range(100):
+        answer, flushed = await asyncio.gather(
+            world.store.meta(partition, NS), world.rival.flush(partition, NS, -1, 9, changes())
+        )
+        assert flushed == "ok"
+        assert answer in (None, (9, META))
+
+
 async def test_partitions_do_not_see_each_other(world: World) -> None:
     for partition in (1, 11, 111):
         await world.store.flush(partition, NS, -1, partition, changes())
@@ -356,3 +367,25 @@ async def outcome(
         return await store.flush(partition, namespace, expected, new, what)
     except Halt as halt:
         return halt.code, halt.partition
+
+
+async def test_a_halt_is_noted_until_it_is_taken_back(world: World) -> None:
+    notes = {
+        1: HaltNote("data_loss", "offsets 4 to 9: 没有了", 1_700),
+        3: HaltNote("corrupt", "", 2),
+    }
+    for partition, note in notes.items():
+        await world.store.note_halt(partition, note)
+    assert await world.rival.halts(range(4)) == notes
+    await world.store.note_halt(1, None)
+    await world.store.note_halt(2, None)
+    assert await world.rival.halts(range(4)) == {3: notes[3]}
+    assert await world.rival.halts([]) == {}
+
+
+async def test_a_noted_halt_is_none_of_the_counters(world: World) -> None:
+    await world.store.note_halt(0, HaltNote("corrupt", "", 1))
+    assert await world.store.meta(0, NS) is None
+    assert await world.store.scan(0) == {}
+    await world.store.erase(0)
+    assert await world.store.halts([0]) == {}

@@ -129,6 +129,14 @@ async def all_moved(rig: Rig) -> None:
     await rig.until(risen, rig.logs, 120)
 
 
+async def coordinator(nodes: Nodes, group: str) -> KafkaServer:
+    """Return the node that coordinates a group as soon as one does."""
+    async with asyncio.timeout(60):
+        while (node := await asyncio.to_thread(nodes.coordinator, group)) is None:  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
+    return node
+
+
 def say(line: str) -> None:
     """Print a line of the report; pytest shows it with `-s`."""
     sys.stderr.write(f"{line}\n")
@@ -186,7 +194,7 @@ async def test_nodes_die_and_every_counter_is_exact(nodes: Nodes, rig: Rig, kind
             assert leader is not None
             await play.without(leader, away_s, f"leader of {kill % PARTITIONS}")
         for _ in range(2):
-            await play.without(nodes.coordinator(group), 15.0, "coordinator")
+            await play.without(await coordinator(nodes, group), 15.0, "coordinator")
         for node in nodes.nodes.values():
             await play.restarted(node)
     pauses.stop()

@@ -80,8 +80,8 @@ PURE = [
     Mutation(
         "a client that lost a batch is replaced",
         "runtime/kafka/producer.py",
-        "self.lost_a_batch = True",
-        "pass",
+        "                self.spent = True\n                why",
+        "                why",
         PRODUCER,
         "test",
     ),

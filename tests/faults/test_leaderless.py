@@ -184,6 +184,12 @@ def test_tools_do_what_can_be_done_and_name_the_rest(
     rows = {row["partition"]: row for row in json.loads(lag.stdout)}
     assert (lag.returncode, rows[0]["lag"], rows[1]["lag"]) == (3, 0, None)
     assert f"no leader answers for {log}[1]" in lag.stderr
+    assert (rows[0]["status"], rows[1]["status"]) == ("OK", "UNKNOWN")
+
+    status = streams("lag", "status", "--group", unique, "--output", "json", **where)
+    [group] = json.loads(status.stdout)
+    assert (status.returncode, group["partitions"], group["lag"]) == (3, 2, 0)
+    assert f"no leader answers for {log}[1]" in status.stderr
 
     asked = ("record", tmp_path / "r", "--topic", "interactions", "--to", "now")
     recorded = streams(*asked, **where)

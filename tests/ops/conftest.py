@@ -2,7 +2,7 @@
 
 import pytest
 
-from streams.runtime.memory import MemoryReader
+from streams.runtime.memory import MemoryProbe, MemoryReader
 from streams.runtime.memory.log import MemoryLog
 
 
@@ -16,3 +16,8 @@ def log() -> MemoryLog:
 @pytest.fixture
 def reader(log: MemoryLog) -> MemoryReader:
     return MemoryReader(log)
+
+
+@pytest.fixture
+def probe(log: MemoryLog) -> MemoryProbe:
+    return MemoryProbe(log)

@@ -1,7 +1,6 @@
 """The consumer's own rules, beside an aiokafka that fails or answers late: what it must not do."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -31,12 +30,6 @@ class Library:
         self.positions: dict[int, int] = {}
         self.first: dict[int, int] = {}
         self.corrupt: set[int] = set()
-        self._coordinator = SimpleNamespace(
-            check_errors=lambda: None, _coordination_task=SimpleNamespace(done=lambda: False)
-        )
-
-    def assignment(self) -> set[TopicPartition]:
-        return {TopicPartition(TOPIC, partition) for partition in (0, 1)}
 
     def seek(self, at: TopicPartition, position: int) -> None:
         self.positions[at.partition] = position
@@ -72,6 +65,7 @@ async def consumer(library: Library) -> AsyncIterator[KafkaConsumer]:
     made = KafkaConsumer("127.0.0.1:1", TOPIC, "group", 6_000)
     await made.stop()
     made._client = library
+    made._rebalance.assigned = {TopicPartition(TOPIC, partition) for partition in (0, 1)}
     return made
 
 

@@ -30,7 +30,7 @@ async def libraries(monkeypatch: pytest.MonkeyPatch) -> Sequence[Library]:
 
     class Client(producer._Client):
         def __init__(self, *_: object) -> None:
-            self.lost_a_batch = False
+            self.spent = False
             self._pending = set()
             self.library = Library()
             made.append(self.library)
@@ -39,7 +39,7 @@ async def libraries(monkeypatch: pytest.MonkeyPatch) -> Sequence[Library]:
 
         async def stop(self) -> None:
             self.library.stopped = True
-            self.fail_pending()
+            self.fail_pending("closed")
 
         async def send(self, record: Outgoing) -> asyncio.Future[object]:
             return await self.library.send(record)

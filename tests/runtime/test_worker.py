@@ -815,6 +815,41 @@ async def test_what_retention_took_halts_the_partition_and_leaves_the_others_goi
     assert world.watermark(0) == before
 
 
+async def test_a_halt_is_noted_in_the_store_until_the_partition_is_opened_again() -> None:
+    world = world_of(LOG_OF_ALL[:60])
+    await counted(world, batch=BATCH)
+    world.put(LOG_OF_ALL[60:])
+    kept = deepcopy(world.store.partitions)
+    world.store.partitions[0].watermark = world.end() + 9
+    life = await Life(world, batch=BATCH).start()
+    await life.until(lambda: life.worker.halted)
+    await life.stop()
+    [(partition, note)] = (await world.store.halts([0])).items()
+    halt = life.worker.halted[0]
+    assert (partition, note.code, note.text) == (0, halt.code, str(halt))
+    assert abs(note.at_ms / 1000 - time.time()) < 60
+    world.store.partitions.update(kept)
+    await counted(world, batch=BATCH)
+    assert await world.store.halts([0]) == {}
+
+
+class Noteless(MemoryStore):
+    """A store that takes flushes and no notes."""
+
+    async def note_halt(self, *_: Any) -> None:
+        raise Retry("Redis is full")
+
+
+async def test_a_store_that_takes_no_notes_costs_the_note_only() -> None:
+    store = Noteless()
+    world = world_of(LOG_OF_ALL)
+    world.store = store
+    life = await Life(world, batch=BATCH, store=store).start()
+    await life.until(world.caught_up)
+    await life.stop()
+    assert await world.is_exact()
+
+
 async def test_what_was_folded_before_a_halt_is_stored_with_it() -> None:
     """Retention overtakes the reader: the log will not tell a second time."""
     hour = {"flush_interval_ms": 3_600_000}

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from streams.runtime.kafka.cluster import KafkaCluster
     from streams.runtime.kafka.consumer import KafkaConsumer
+    from streams.runtime.kafka.probe import KafkaProbe
     from streams.runtime.kafka.producer import KafkaProducer
     from streams.runtime.kafka.reader import KafkaReader
 
-__all__ = ["KafkaCluster", "KafkaConsumer", "KafkaProducer", "KafkaReader"]
+__all__ = ["KafkaCluster", "KafkaConsumer", "KafkaProbe", "KafkaProducer", "KafkaReader"]
 
 _HOMES: Final = {name: name.removeprefix("Kafka").lower() for name in __all__}
 

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
 
+from streams.runtime.kafka.errors import PASSING
 from streams.runtime.ports import Offsets
 
 Answer = TypeVar("Answer")
@@ -29,6 +29,13 @@ async def log_bounds(
         _answers(client.beginning_offsets, at), _answers(client.end_offsets, at)
     )
     return {one: Offsets(starts[one], ends[one]) for one in at if one in starts and one in ends}
+
+
+async def last_offsets(
+    client: AIOKafkaConsumer, at: Sequence[TopicPartition]
+) -> Mapping[TopicPartition, int]:
+    """Return the end of each partition that answers, as the client's isolation level sees it."""
+    return await _answers(client.end_offsets, at)
 
 
 async def first_offsets(
@@ -51,7 +58,7 @@ async def _answers(ask: Ask[Answer], at: Sequence[TopicPartition]) -> Mapping[An
         return {}
     try:
         return await asyncio.wait_for(ask(list(at)), TOGETHER_S)
-    except (KafkaError, TimeoutError):
+    except PASSING:
         return await _single_answers(ask, at)
 
 
@@ -67,5 +74,5 @@ async def _single_answers(ask: Ask[Answer], at: Sequence[TopicPartition]) -> dic
 async def _one_answer(ask: Ask[Answer], one: TopicPartition) -> Mapping[Any, Answer]:
     try:
         return await ask([one])
-    except KafkaError:
+    except PASSING:
         return {}

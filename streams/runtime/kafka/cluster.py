@@ -6,12 +6,14 @@ client that got no answer is not asked again, a new one asks whichever broker it
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Final
 
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import for_code
+from aiokafka.coordinator.protocol import ConsumerProtocol
+from aiokafka.errors import IncompatibleBrokerVersion, for_code
+from aiokafka.protocol.admin import DescribeGroupsRequest
 from aiokafka.protocol.commit import OffsetFetchRequest
 from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import (  # type: ignore[attr-defined] # re-exports unmarked
@@ -25,7 +27,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # re-exports u
 from streams.errors import Halt, Retry, StreamsError, Unreachable
 from streams.runtime.dependencies import KAFKA
 from streams.runtime.kafka.errors import retryable, within_stop
-from streams.runtime.ports import Place, TopicIdentity
+from streams.runtime.ports import GroupMember, Place, TopicIdentity
 
 QUESTION_S: Final = (2.0, 3.0)
 """How long a question may take; then a new client asks it once more, for so long."""
@@ -128,15 +130,30 @@ class KafkaCluster:
 
     async def committed(self, group: str) -> Mapping[Place, int]:
         """Return a group's committed positions by topic and partition."""
-        with retryable(f"reading the offsets of group {group}", self._brokers):
-            topics = await asyncio.wait_for(self._offsets_of(group), CHANGE_S)
-        KAFKA.answered()
+        answer = await self._coordinated(group, OffsetFetchRequest(group, None))
+        _require_answer(answer.error_code, group, self._brokers)
         return {
             (topic, partition): offset
-            for topic, partitions in topics
+            # the embedded broker knows no question for all topics
+            for topic, partitions in answer.topics or ()
             for partition, offset, _, _ in partitions
             if offset >= 0
         }
+
+    async def members(self, group: str) -> Sequence[GroupMember]:
+        """Return a group's members; none where the broker does not tell (embedded)."""
+        try:
+            answer = await self._coordinated(group, DescribeGroupsRequest([group]))
+        except Retry as error:
+            if isinstance(error.__cause__, IncompatibleBrokerVersion):
+                return []
+            raise
+        error_code, *_, members = answer.groups[0]
+        _require_answer(error_code, group, self._brokers)
+        return [
+            GroupMember(client_id, host.removeprefix("/"), _places(assignment))
+            for _, client_id, host, _, assignment in members
+        ]
 
     async def forget_group(self, group: str) -> None:
         """Delete a consumer group without members, and its committed positions with it."""
@@ -144,25 +161,26 @@ class KafkaCluster:
             lambda client, s: client.delete_consumer_groups([group], request_timeout=s)[group]
         )
 
-    async def _offsets_of(self, group: str) -> Any:
+    async def _coordinated(self, group: str, request: Any) -> Any:
         """Ask the group's coordinator, by aiokafka.
 
         librdkafka's admin client crashes the process when the broker that it asks is not (yet, or
         not any more) the coordinator: its issue 5315.
         """
+        with retryable(f"asking about group {group}", self._brokers):
+            answer = await asyncio.wait_for(self._sent(group, request), CHANGE_S)
+        KAFKA.answered()
+        return answer
+
+    async def _sent(self, group: str, request: Any) -> Any:
         client = AIOKafkaAdminClient(bootstrap_servers=self._brokers, client_id=self._client_id)
         try:
             await client.start()
             coordinator = await client.find_coordinator(group)
-            # not by its public method, which takes the coordinator's refusal for "none committed"
-            answer = await client._send_request(  # noqa: SLF001
-                OffsetFetchRequest(group, None), coordinator
-            )
+            # not by its public methods: one takes the coordinator's refusal for "none committed"
+            return await client._send_request(request, coordinator)  # noqa: SLF001
         finally:
             await within_stop(client.close())
-        if answer.error_code:
-            raise for_code(answer.error_code)(f"group {group}")
-        return answer.topics
 
     async def _configs(self, resource: ConfigResource) -> dict[str, str]:
         try:
@@ -230,6 +248,21 @@ class KafkaCluster:
 def _listing(client: AdminClient, seconds: float) -> "asyncio.Future[Any]":
     """Ask for all topics beside the loop: this one call of the client blocks."""
     return asyncio.ensure_future(asyncio.to_thread(client.list_topics, timeout=seconds))
+
+
+def _require_answer(error_code: int, group: str, brokers: str) -> None:
+    """Raise what a coordinator answered in place of an answer."""
+    with retryable(f"asking about group {group}", brokers):
+        if error_code:
+            raise for_code(error_code)(f"group {group}")
+
+
+def _places(assignment: bytes) -> frozenset[Place]:
+    """Return what a member was given; nothing while its group rebalances."""
+    if not assignment:
+        return frozenset()
+    given = ConsumerProtocol.ASSIGNMENT.decode(assignment)
+    return frozenset((topic, one) for topic, partitions in given.assignment for one in partitions)
 
 
 def _name_of(error: BaseException | None) -> str:

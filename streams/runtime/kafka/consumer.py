@@ -3,10 +3,15 @@
 aiokafka's fetcher runs on while the assignment listener awaits: a `getmany` of that moment raises
 `NoOffsetForPartitionError`, or returns records from the committed offset. So nothing is asked of a
 partition before its position was sought, and whatever comes before that position is dropped.
+
+A client that lost one of its tasks is replaced by a new one, which joins the group as another
+member: what it is assigned is sought anew, so nothing is read twice or left out.
 """
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from functools import partial
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
@@ -21,13 +26,14 @@ from aiokafka.errors import (
 from streams.errors import Halt, Retry
 from streams.runtime.kafka import unpacking
 from streams.runtime.kafka.asking import log_bounds
+from streams.runtime.kafka.background import end, lost_task, successor
 from streams.runtime.kafka.cluster import KafkaCluster
-from streams.runtime.kafka.errors import retryable, within_stop
+from streams.runtime.kafka.errors import retryable
 from streams.runtime.ports import AssignmentListener, Offsets, Record, TopicIdentity
 
 CORRUPT_TRIES: Final = 3
 """A batch may be damaged on its way: read it this often before it counts as corrupt."""
-COMMITTED_S: Final = 5.0
+COORDINATOR_S: Final = 5.0
 """Longest time that a group's coordinator is waited for; aiokafka would wait for ever."""
 
 unpacking.install()
@@ -47,7 +53,8 @@ class KafkaConsumer:
         self._brokers = brokers
         self._topic = topic
         self._admin = KafkaCluster(brokers, client_id)
-        self._client = AIOKafkaConsumer(
+        self._new_client = partial(
+            AIOKafkaConsumer,
             bootstrap_servers=brokers,
             client_id=client_id,
             group_id=group,
@@ -60,6 +67,9 @@ class KafkaConsumer:
             max_partition_fetch_bytes=4 << 20,
             fetch_max_wait_ms=100,
         )
+        self._client = self._new_client()
+        self._stopped = False
+        self._rebalance = _Rebalance(self)
         self._next: dict[int, int] = {}  # positions that were sought; None else is read
         self._paused: set[int] = set()
         self._listener: AssignmentListener | None = None
@@ -71,11 +81,12 @@ class KafkaConsumer:
         self._listener = listener
         with retryable("joining the group", self._brokers):
             await self._client.start()
-        self._client.subscribe([self._topic], listener=_Rebalance(self))
+        self._client.subscribe([self._topic], listener=self._rebalance)
 
     async def stop(self) -> None:
         """Leave the group, within a few seconds. Idempotent."""
-        await within_stop(self._client.stop())
+        self._stopped = True
+        await end(self._client)
         self._next.clear()
 
     async def fetch(self, timeout_ms: int, max_records: int) -> Mapping[int, Sequence[Record]]:
@@ -83,6 +94,7 @@ class KafkaConsumer:
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise failure
+        await self._require_client()
         ready = [
             TopicPartition(self._topic, partition)
             for partition in self._next
@@ -104,11 +116,14 @@ class KafkaConsumer:
                 return {}  # asked before its position was sought, answered after
             self._sort_out(error.__cause__)
             raise
+        except Exception:
+            await self._require_client()  # it raises what a lost task had failed with
+            raise
         return self._advance(batches)
 
     def seek(self, positions: Mapping[int, int]) -> None:
         """Set the next offset to read of partitions, if still assigned; does not await."""
-        assigned = self._client.assignment()
+        assigned = self._rebalance.assigned
         for partition, position in positions.items():
             if (at := TopicPartition(self._topic, partition)) in assigned:
                 self._client.seek(at, position)
@@ -116,7 +131,7 @@ class KafkaConsumer:
 
     def pause(self, partitions: Sequence[int]) -> None:
         """Stop yielding these partitions until `resume`."""
-        assigned = self._client.assignment()
+        assigned = self._rebalance.assigned
         for partition in partitions:
             self._paused.add(partition)
             if (at := TopicPartition(self._topic, partition)) in assigned:
@@ -124,7 +139,7 @@ class KafkaConsumer:
 
     def resume(self, partitions: Sequence[int]) -> None:
         """Yield these partitions again."""
-        assigned = self._client.assignment()
+        assigned = self._rebalance.assigned
         for partition in partitions:
             self._paused.discard(partition)
             if (at := TopicPartition(self._topic, partition)) in assigned:
@@ -133,14 +148,16 @@ class KafkaConsumer:
     async def commit(self, positions: Mapping[int, int]) -> None:
         """Commit positions to the group; `Retry` if that fails."""
         at = {TopicPartition(self._topic, p): offset for p, offset in positions.items()}
+        if not at.keys() <= self._rebalance.assigned:
+            raise Retry(f"committing: not all of {sorted(positions)} are assigned")
         with retryable("committing", self._brokers):
-            await self._client.commit(at)
+            await asyncio.wait_for(self._client.commit(at), COORDINATOR_S)
 
     async def committed(self, partition: int) -> int | None:
         """Return the group's committed position, None if it never committed one."""
         place = TopicPartition(self._topic, partition)
         with retryable("reading the committed offset", self._brokers):
-            at: int | None = await asyncio.wait_for(self._client.committed(place), COMMITTED_S)
+            at: int | None = await asyncio.wait_for(self._client.committed(place), COORDINATOR_S)
         return at
 
     async def offsets(self, partitions: Sequence[int]) -> Mapping[int, Offsets]:
@@ -152,6 +169,20 @@ class KafkaConsumer:
     async def identity(self) -> TopicIdentity:
         """Return which topic this is; `Halt` if it does not exist."""
         return await self._admin.identity(self._topic)
+
+    async def _require_client(self) -> None:
+        """Raise `Retry` if the client lost a task, with a new one in its place if one connects."""
+        if self._stopped or (lost := lost_task(self._client)) is None:
+            return
+        if self._rebalance.assigned:
+            await self._rebalance.on_partitions_revoked(self._rebalance.assigned)
+        self._rebalance = _Rebalance(self)  # what the group still tells the old one, nobody hears
+        self._client = await successor(self._client, self._new_client, self._brokers)
+        if self._stopped:
+            await end(self._client)
+        else:
+            self._client.subscribe([self._topic], listener=self._rebalance)
+        raise Retry(f"Kafka at {self._brokers}: a new client joins the group: of the last, {lost}")
 
     def _rewind(self) -> None:
         """Read again what a failed `getmany` had taken of other partitions and lost."""
@@ -179,8 +210,6 @@ class KafkaConsumer:
             raise Halt("the Kafka consumer was stopped", code="stopped") from cause
         if isinstance(cause, InvalidSessionTimeoutError):
             raise Halt("the brokers refuse this session_timeout_ms", code="group") from cause
-        if self._client._coordinator._coordination_task.done():  # noqa: SLF001 - nobody else says it
-            raise Halt(f"the consumer left its group for good: {cause}", code="group") from cause
         if isinstance(cause, OffsetOutOfRangeError):
             for at, offset in cause.args[0].items():
                 raise Halt(
@@ -201,24 +230,38 @@ class KafkaConsumer:
 
 
 class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ships no types for it
-    """Passes rebalances on; a failing listener fails the next fetch instead of being logged."""
+    """Passes rebalances on; a failing listener fails the next fetch instead of being logged.
+
+    What is told to that of a client which was replaced is passed on no more.
+    """
 
     def __init__(self, consumer: KafkaConsumer) -> None:
+        self.assigned: AbstractSet[TopicPartition] = frozenset()
         self._consumer = consumer
 
-    async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
+    async def on_partitions_revoked(self, revoked: AbstractSet[TopicPartition]) -> None:
         """Flush what is about to be another's, then read nothing of it any more."""
+        if self._replaced:
+            return
         await self._pass("on_revoked", revoked)
+        self.assigned -= revoked
         for at in revoked:
             self._consumer._next.pop(at.partition, None)  # noqa: SLF001 - its other half
 
-    async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
+    async def on_partitions_assigned(self, assigned: AbstractSet[TopicPartition]) -> None:
         """Let the listener seek."""
+        if self._replaced:
+            return
+        self.assigned = frozenset(assigned)
         self._consumer._next.clear()  # noqa: SLF001 - its other half
         self._consumer._paused.clear()  # noqa: SLF001
         await self._pass("on_assigned", assigned)
 
-    async def _pass(self, method: str, at: Sequence[TopicPartition]) -> None:
+    @property
+    def _replaced(self) -> bool:
+        return self._consumer._rebalance is not self  # noqa: SLF001
+
+    async def _pass(self, method: str, at: AbstractSet[TopicPartition]) -> None:
         try:
             await getattr(self._consumer._listener, method)(  # noqa: SLF001
                 sorted(one.partition for one in at)

@@ -11,6 +11,15 @@ from streams.errors import Halt, Retry, Unreachable
 
 STOP_SECONDS: Final = 2.0
 """A client that cannot say goodbye to its brokers in this time is dropped."""
+RECONNECT_S: Final = 10.0
+"""Longest time that a new client may take to connect in place of another; then one more may."""
+PASSING: Final = (KafkaError, IllegalStateError, OSError, RuntimeError)
+"""What a call of aiokafka may raise while brokers come and go.
+
+It promises `KafkaError`, and time limits are an `OSError`. But between the moment when a connection
+breaks and the moment when the client learns of it, a request is written to a dead transport:
+uvloop's raises `RuntimeError` then, a socket `OSError`, and aiokafka hands either on as it is.
+"""
 
 
 @contextmanager
@@ -22,20 +31,21 @@ def retryable(what: str, brokers: str) -> Iterator[None]:
         raise Unreachable(f"no Kafka broker at {brokers}: {what}; check --brokers") from error
     except UnicodeEncodeError as error:
         raise Halt(f"{what}: a header's name that is not UTF-8", code="header") from error
-    except (KafkaError, IllegalStateError, TimeoutError) as error:
+    except PASSING as error:
         raise Retry(f"Kafka at {brokers}: {what}: {type(error).__name__}: {error}") from error
 
 
 async def within_stop(closing: Coroutine[Any, Any, None]) -> None:
     """Await a client's stop, at most `STOP_SECONDS`: brokers may be gone.
 
-    Without brokers aiokafka lets out the cancellation of its own tasks; it is not the caller's.
+    Without brokers aiokafka lets out the cancellation of its own tasks, which is not the caller's,
+    and whatever a task of it failed with; for a client that goes away that is no news.
     """
     stopping = asyncio.ensure_future(closing)
     try:
         await asyncio.wait([stopping], timeout=STOP_SECONDS)
     finally:
         stopping.cancel()
-    with suppress(KafkaError, TimeoutError, asyncio.CancelledError):
+    with suppress(Exception, asyncio.CancelledError):
         if stopping.done():
             stopping.result()

@@ -3,7 +3,8 @@
 An idempotent aiokafka client that lost a batch has a gap in its sequence numbers: the broker
 refuses whatever comes behind it, for good. So a client with a failed acknowledgement is replaced
 by a new one, which begins a sequence of its own. Before that the old one may finish what it can,
-and what it could not write fails: nothing of it is written after what follows.
+and what it could not write fails: nothing of it is written after what follows. So is a client that
+lost one of its own tasks (see `background`): it would keep whatever it is given, for ever.
 """
 
 import asyncio
@@ -12,18 +13,17 @@ from functools import partial
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
 
 from streams.errors import Retry
-from streams.runtime.kafka.errors import retryable, within_stop
+from streams.runtime.kafka.background import disconnect, error_of
+from streams.runtime.kafka.errors import RECONNECT_S, retryable, within_stop
 from streams.runtime.ports import Outgoing
 
 Ack = asyncio.Future[None]
 REQUEST_TIMEOUT_MS: Final = 30_000
 """Longest time that a broker is waited for. Unless another one is given, also the patience: the
 longest time that a batch waits for a leader before it is lost and its client replaced."""
-
-RECONNECT_S: Final = 10.0
-"""Longest time that a new client may take to connect; then its records wait for another one."""
 
 
 class KafkaProducer:
@@ -41,6 +41,7 @@ class KafkaProducer:
         self._new_client = partial(_Client, brokers, client_id, linger_ms, patience_ms)
         self._client = self._new_client()
         self._replacing = asyncio.Lock()
+        self._stopped = False
 
     async def start(self) -> None:
         """Connect; `Unreachable` if no broker answers."""
@@ -49,6 +50,7 @@ class KafkaProducer:
 
     async def stop(self) -> None:
         """Send what is queued and disconnect, within a few seconds. Idempotent."""
+        self._stopped = True
         await self._client.stop()
 
     async def describe(self) -> Mapping[str, int]:
@@ -57,7 +59,7 @@ class KafkaProducer:
             return await self._client.describe()
 
     async def renew(self) -> bool:
-        """Replace the client if it lost a batch; tell whether that was needed."""
+        """Replace the client if it is spent; tell whether that was needed."""
         before = self._client
         return await self._sound_client() is not before
 
@@ -88,11 +90,11 @@ class KafkaProducer:
         return _all(acks)
 
     async def _sound_client(self) -> "_Client":
-        """Return a client whose sequence numbers have no gap."""
-        if not self._client.lost_a_batch:
+        """Return a client whose sequence numbers have no gap, and whose tasks run."""
+        if self._stopped or not self._client.spent:
             return self._client
         async with self._replacing:
-            if self._client.lost_a_batch:
+            if self._client.spent:
                 await self._client.stop()
                 fresh = self._new_client()
                 try:
@@ -109,7 +111,7 @@ class _Client:
     """One aiokafka producer, with its one sequence of numbers for each partition."""
 
     def __init__(self, brokers: str, client_id: str, linger_ms: int, patience_ms: int) -> None:
-        self.lost_a_batch = False
+        self.spent = False
         self._pending: set[Ack] = set()
         self._client = AIOKafkaProducer(
             bootstrap_servers=brokers,
@@ -129,23 +131,39 @@ class _Client:
 
     async def start(self) -> None:
         await self._client.start()
+        metadata = self._client.client._sync_task  # noqa: SLF001 - nobody else says when it ends
+        metadata.add_done_callback(self._task_ended)
+        metadata.add_done_callback(self._let_go)
+        self._client._sender.sender_task.add_done_callback(self._task_ended)  # noqa: SLF001
+
+    def _task_ended(self, task: "asyncio.Task[object]") -> None:
+        """Fail what waits for metadata or for the sender: neither comes any more."""
+        self.spent = True
+        self.fail_pending(f"its client stopped sending: {error_of(task)!r}")
+
+    def _let_go(self, task: "asyncio.Task[object]") -> None:
+        """Fail whoever sends to a topic of which nothing is known yet, and would wait for ever."""
+        waiting = self._client.client._md_update_fut  # noqa: SLF001 - what all of them wait for
+        if waiting is not None and not waiting.done():
+            waiting.set_exception(KafkaError(f"no metadata any more: {error_of(task)!r}"))
+            waiting.exception()  # as in `_fail`
 
     async def stop(self) -> None:
         """Send what can be sent within a few seconds; all else is lost, and never written."""
         await within_stop(self._client.stop())
         # A stop that ran out of time leaves the sender and its batches behind.
-        await within_stop(self._client.client.close())
+        await disconnect(self._client.client)
         await within_stop(self._client._sender.close())  # noqa: SLF001 - there is no public way
-        self.fail_pending()
+        self.fail_pending("its client was closed before the record was written")
 
     async def describe(self) -> Mapping[str, int]:
         topics = await self._client.client.fetch_all_metadata()  # makes no topic, as asking by name
         return {name: len(topics.partitions_for_topic(name)) for name in topics.topics()}
 
-    def fail_pending(self) -> None:
+    def fail_pending(self, why: str) -> None:
         """Fail what was not acknowledged: nothing will be."""
         for ack in self._pending:
-            _fail(ack, "its client was closed before the record was written")
+            _fail(ack, why)
 
     async def send(self, record: Outgoing) -> "asyncio.Future[object]":
         sent: asyncio.Future[object] = await self._client.send(
@@ -175,7 +193,7 @@ class _Client:
             self._pending.discard(ack)
             error = None if done.cancelled() else done.exception()
             if done.cancelled() or error is not None:
-                self.lost_a_batch = True
+                self.spent = True
                 why = "cancelled" if error is None else f"{type(error).__name__}: {error}"
                 _fail(ack, f"{topic}: the record was not written: {why}")
             elif not ack.done():

@@ -1,6 +1,13 @@
-"""Reads any topics from any offsets, outside every consumer group; for tools."""
+"""Reads any topics from any offsets, outside every consumer group; for tools.
 
+A client that lost one of its tasks is replaced by a new one before the next question or fetch, at
+the positions behind what was handed out.
+"""
+
+import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -9,7 +16,8 @@ from aiokafka.errors import OffsetOutOfRangeError
 from streams.errors import Halt, Retry
 from streams.runtime.kafka import unpacking
 from streams.runtime.kafka.asking import first_offsets, log_bounds
-from streams.runtime.kafka.errors import retryable, within_stop
+from streams.runtime.kafka.background import end, lost_task, successor
+from streams.runtime.kafka.errors import retryable
 from streams.runtime.ports import Offsets, Place, Record
 
 unpacking.install()
@@ -20,7 +28,8 @@ class KafkaReader:
 
     def __init__(self, brokers: str, client_id: str = "streams-reader") -> None:
         self._brokers = brokers
-        self._client = AIOKafkaConsumer(
+        self._new_client = partial(
+            AIOKafkaConsumer,
             bootstrap_servers=brokers,
             client_id=client_id,
             enable_auto_commit=False,
@@ -29,6 +38,10 @@ class KafkaReader:
             max_partition_fetch_bytes=4 << 20,
             fetch_max_wait_ms=100,
         )
+        self._client = self._new_client()
+        self._stopped = False
+        self._replacing = asyncio.Lock()
+        self._next: dict[Place, int] = {}  # behind what was handed out
 
     async def start(self) -> None:
         """Connect; `Unreachable` if no broker answers."""
@@ -37,46 +50,71 @@ class KafkaReader:
 
     async def stop(self) -> None:
         """Disconnect, within a few seconds. Idempotent."""
-        await within_stop(self._client.stop())
+        self._stopped = True
+        await end(self._client)
 
     async def offsets(self, topic: str, partitions: Sequence[int]) -> Mapping[int, Offsets]:
         """Return the bounds of the partitions that answer."""
         at = [TopicPartition(topic, partition) for partition in partitions]
-        bounds = await log_bounds(self._client, at)
-        return {one.partition: both for one, both in bounds.items()}
+        with suppress(Retry):
+            bounds = await log_bounds(await self._sound_client(), at)
+            return {one.partition: both for one, both in bounds.items()}
+        return {}
 
     async def offsets_at(self, topic: str, times: Mapping[int, int]) -> Mapping[int, int | None]:
         """Return the first offset at or after a time in ms of each partition that answers."""
         at = {TopicPartition(topic, partition): time for partition, time in times.items()}
-        firsts = await first_offsets(self._client, at)
-        return {one.partition: first for one, first in firsts.items()}
+        with suppress(Retry):
+            firsts = await first_offsets(await self._sound_client(), at)
+            return {one.partition: first for one, first in firsts.items()}
+        return {}
 
     def assign(self, positions: Mapping[Place, int]) -> None:
         """Read these partitions from these offsets on, and no others."""
-        at = [TopicPartition(*one) for one in positions]
-        self._client.assign(at)
-        for one, position in zip(at, positions.values(), strict=True):
-            self._client.seek(one, position)
+        self._next = dict(positions)
+        self._client.assign([TopicPartition(*one) for one in positions])
+        self._seek()
 
     async def fetch(self, timeout_ms: int, max_records: int) -> Mapping[Place, Sequence[Record]]:
         """Return the next records by topic and partition, {} after `timeout_ms` without any.
 
         `Retry` if the brokers fail for now, `Halt` (`data_loss`) if a position left the log.
         """
+        client = await self._sound_client()
         try:
             with retryable("reading", self._brokers):
-                batches: Mapping[TopicPartition, Any] = await self._client.getmany(
+                batches: Mapping[TopicPartition, Any] = await client.getmany(
                     timeout_ms=timeout_ms, max_records=max_records
                 )
         except Retry as error:
+            self._seek()  # a failed `getmany` loses what it had taken of other partitions
             if isinstance(error.__cause__, OffsetOutOfRangeError):
                 lost = ", ".join(f"{at.topic}[{at.partition}]" for at in error.__cause__.args[0])
                 raise Halt(f"{lost}: the position is not in the log", code="data_loss") from error
             raise
-        return {(at.topic, at.partition): records for at, records in batches.items()}
+        out = {(at.topic, at.partition): records for at, records in batches.items()}
+        self._next |= {at: out[at][-1].offset + 1 for at in out.keys() & self._next.keys()}
+        return out
 
     async def position(self, topic: str, partition: int) -> int:
         """Return the next offset that will be read of an assigned partition."""
+        client = await self._sound_client()
         with retryable("asking for a position", self._brokers):
-            at: int = await self._client.position(TopicPartition(topic, partition))
+            at: int = await client.position(TopicPartition(topic, partition))
         return at
+
+    async def _sound_client(self) -> AIOKafkaConsumer:
+        """Return a client that runs; `Retry` if the last one does not, and no new one connects."""
+        async with self._replacing:
+            if not self._stopped and lost_task(self._client) is not None:
+                fresh = await successor(self._client, self._new_client, self._brokers)
+                self._client = fresh
+                if self._stopped:
+                    await end(fresh)
+                else:
+                    self.assign(self._next)
+        return self._client
+
+    def _seek(self) -> None:
+        for place, position in self._next.items():
+            self._client.seek(TopicPartition(*place), position)

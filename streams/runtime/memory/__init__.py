@@ -8,6 +8,7 @@ from streams.runtime.memory.cluster import MemoryCluster
 from streams.runtime.memory.consumer import MemoryConsumer
 from streams.runtime.memory.dossiers import MemoryDossiers
 from streams.runtime.memory.log import MemoryLog
+from streams.runtime.memory.probe import MemoryProbe
 from streams.runtime.memory.producer import MemoryProducer
 from streams.runtime.memory.reader import MemoryReader
 from streams.runtime.memory.serving import MemoryServingIndex
@@ -18,6 +19,7 @@ __all__ = [
     "MemoryConsumer",
     "MemoryDossiers",
     "MemoryLog",
+    "MemoryProbe",
     "MemoryProducer",
     "MemoryReader",
     "MemoryServingIndex",

@@ -5,7 +5,7 @@ from typing import Final
 
 from streams.errors import Halt
 from streams.runtime.memory.log import MemoryLog
-from streams.runtime.ports import Place, TopicIdentity
+from streams.runtime.ports import GroupMember, Place, TopicIdentity
 
 
 class MemoryCluster:
@@ -58,6 +58,10 @@ class MemoryCluster:
     async def committed(self, group: str) -> Mapping[Place, int]:
         """Return a group's committed positions by topic and partition."""
         return self._log.committed(group)
+
+    async def members(self, group: str) -> list[GroupMember]:
+        """Return a group's members, none of a group that does not exist."""
+        return self._log.members(group)
 
     async def forget_group(self, group: str) -> None:
         """Delete a group without members, and its committed positions; `Halt` if it has some."""

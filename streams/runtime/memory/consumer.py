@@ -95,6 +95,10 @@ class MemoryConsumer:
         """Return which topic this is; `Halt` if it does not exist."""
         return self._log.identity(self._topic)
 
+    def owned(self) -> Sequence[int]:
+        """Return the partitions that it has."""
+        return self._assigned
+
     async def revoke(self) -> None:
         """Let all partitions go; called by the group."""
         if self._assigned and self._listener is not None:

@@ -14,6 +14,7 @@ from streams.core.partitioner import partition_of
 from streams.errors import Halt, Retry
 from streams.runtime.headers import shown
 from streams.runtime.ports import (
+    GroupMember,
     Headers,
     Offsets,
     Outgoing,
@@ -76,6 +77,9 @@ class Member(Protocol):
     async def assign(self, partitions: Sequence[int]) -> None:
         """Take partitions over."""
 
+    def owned(self) -> Sequence[int]:
+        """Return the partitions that it has."""
+
 
 class _Group:
     """A consumer group: its members in order of joining, and the positions it committed."""
@@ -119,6 +123,7 @@ class MemoryLog:
         self._configs: Final[dict[str, dict[str, str]]] = {}
         self._groups: Final[dict[tuple[str, str], _Group]] = {}
         self.leaderless: Final[set[Place]] = set()  # partitions that answer nobody
+        self.transactions: Final[dict[Place, int]] = {}  # first offset of an open one
         self.waiting: Final[set[asyncio.Event]] = set()  # set when something was appended
 
     def create(self, topic: str, partitions: int) -> None:
@@ -195,6 +200,10 @@ class MemoryLog:
         """Let retention delete what lies before `start`."""
         self._logs(topic)[partition].forget(start)
 
+    def mark(self, topic: str, partition: int) -> None:
+        """Write a transaction's marker: an offset that holds no record for readers."""
+        self._logs(topic)[partition].end += 1
+
     def cut(self, topic: str, partition: int, end: int) -> None:
         """Lose the records from `end` on, as an unclean leader election does."""
         self._logs(topic)[partition].cut(end)
@@ -248,6 +257,15 @@ class MemoryLog:
             if name == group
             for partition, position in one.positions.items()
         }
+
+    def members(self, group: str) -> list[GroupMember]:
+        """Return a group's members and what each has."""
+        return [
+            GroupMember("memory", "localhost", frozenset((topic, one) for one in member.owned()))
+            for (name, topic), its in self._groups.items()
+            if name == group
+            for member in its.members
+        ]
 
     def forget_group(self, group: str) -> None:
         """Delete a group; `Halt` if it has members or does not exist."""

@@ -10,6 +10,7 @@ from streams.runtime.namespace import other_namespace
 from streams.runtime.ports import (
     Conflict,
     FlushResult,
+    HaltNote,
     Loaded,
     Stored,
 )
@@ -31,6 +32,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self.partitions: Final[dict[int, StoredPartition]] = {}
         self._failures: list[tuple[Retry, bool]] = []
+        self._halts: Final[dict[int, HaltNote]] = {}
 
     def fail_next(self, error: Retry, *, reply_lost: bool = False) -> None:
         """Make the next flush raise `error`: before it wrote, or after (`reply_lost`)."""
@@ -77,6 +79,16 @@ class MemoryStore:
         """Store that nothing of a partition is counted yet; see the port."""
         self.partitions[partition] = StoredPartition(namespace)
 
+    async def note_halt(self, partition: int, note: HaltNote | None) -> None:
+        """Leave word that a partition halted, or take it back."""
+        self._halts.pop(partition, None)
+        if note is not None:
+            self._halts[partition] = note
+
+    async def halts(self, partitions: Sequence[int]) -> Mapping[int, HaltNote]:
+        """Return the halts noted of these partitions."""
+        return {one: self._halts[one] for one in partitions if one in self._halts}
+
     async def scan(self, partition: int) -> Mapping[str, Mapping[str, bytes]]:
         """Return every stored video of a partition with its fields."""
         rows = self.partitions.get(partition, StoredPartition()).rows
@@ -85,6 +97,7 @@ class MemoryStore:
     async def erase(self, partition: int) -> int:
         """Delete whatever is stored of a partition; return how many keys that were."""
         stored = self.partitions.pop(partition, StoredPartition())
+        self._halts.pop(partition, None)
         return len(stored.rows) + (stored.namespace is not None)
 
     async def close(self) -> None:

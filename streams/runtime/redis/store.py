@@ -1,6 +1,7 @@
 """Counters, state and watermark in Redis: the guarded store.
 
-Keys: `s:{p}:meta` and `s:{p}:v:<video>` hashes; the hash tag keeps a partition in one slot.
+Keys: `s:{p}:meta` and `s:{p}:v:<video>` hashes, `s:{p}:halt` while the partition is halted; the
+hash tag keeps a partition in one slot.
 """
 
 import asyncio
@@ -12,8 +13,15 @@ from redis import exceptions
 
 from streams.core.state import FRESH, Changes, Meta
 from streams.errors import Halt, Retry
-from streams.runtime.namespace import corrupt, meta_key, other_namespace, rebuild_of, video_key
-from streams.runtime.ports import Conflict, FlushResult, Loaded, Stored
+from streams.runtime.namespace import (
+    corrupt,
+    halt_key,
+    meta_key,
+    other_namespace,
+    rebuild_of,
+    video_key,
+)
+from streams.runtime.ports import Conflict, FlushResult, HaltNote, Loaded, Stored
 from streams.runtime.redis.connection import (
     Script,
     Word,
@@ -88,7 +96,8 @@ class RedisStore:
             command = ("HMGET", meta_key(partition), *_META)
             stored, watermark, event_time, digest, policy, mark = await self._run(*command)
         if stored is None and watermark is None:
-            await self._refuse_orphans(partition)
+            if await self._flushed_meanwhile(partition):
+                return await self.meta(partition, namespace)
             return None
         if stored != namespace.encode():
             raise other_namespace(partition, (stored or b"").decode(errors="replace"), namespace)
@@ -148,6 +157,25 @@ class RedisStore:
         parts = [part for field in meta.items() for part in field]
         with sorted_errors(partition):
             await self._run("HSET", meta_key(partition), *parts)
+
+    async def note_halt(self, partition: int, note: HaltNote | None) -> None:
+        """Leave word that a partition halted, or take it back."""
+        key = halt_key(partition)
+        with sorted_errors(partition):
+            if note is None:
+                await self._run("DEL", key)
+            else:
+                await self._run("SET", key, msgspec.json.encode(note))
+
+    async def halts(self, partitions: Sequence[int]) -> Mapping[int, HaltNote]:
+        """Return the halts noted of these partitions."""
+        with sorted_errors():
+            texts = await pipelined(self._client, [("GET", halt_key(p)) for p in partitions])
+            return {
+                partition: msgspec.json.decode(text, type=HaltNote)
+                for partition, text in zip(partitions, texts, strict=True)
+                if text is not None
+            }
 
     async def scan(self, partition: int) -> Mapping[str, Mapping[str, bytes]]:
         """Return every stored video of a partition with its fields."""
@@ -212,10 +240,14 @@ class RedisStore:
             answer = await self._run("EVAL", _FLUSH.body, *arguments)
         return answer
 
-    async def _refuse_orphans(self, partition: int) -> None:
+    async def _flushed_meanwhile(self, partition: int) -> bool:
+        """Tell whether a first flush came after no watermark was found; `Halt` for rows alone."""
         with sorted_errors(partition):
             async for _ in self._keys(f"{video_key(partition, '')}*"):
+                if await self._run("HEXISTS", meta_key(partition), "watermark"):
+                    return True
                 raise _watermark_missing(partition)
+        return False
 
     async def _keys(self, pattern: str) -> AsyncIterator[list[bytes]]:
         """Yield the keys that match in groups, none of them empty; a key may come twice."""

@@ -1,0 +1,18 @@
+"""`streams alerts`: rules for Prometheus."""
+
+import click
+
+from streams.cli.live import example
+from streams.ops.alerts import as_rules
+
+
+@click.group(short_help="Rules for those who watch over it.")
+def alerts() -> None:
+    """Rules for those who watch over it."""
+
+
+@alerts.command()
+@example("streams alerts export > /etc/prometheus/streams.rules.yml")
+def export() -> None:
+    """Print alert rules for Prometheus: over the workers' /metrics and those of `lag watch`."""
+    click.echo(as_rules(), nl=False)

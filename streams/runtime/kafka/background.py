@@ -1,0 +1,91 @@
+"""What runs behind an aiokafka consumer, and may end there without a word.
+
+A request that fails with anything but a `KafkaError` (see `errors.PASSING`) ends the task that
+made it: the one that keeps the metadata, fetches, beats the heart or keeps the place in the group.
+The client never starts that task again: from then on it learns of no new leader, reads nothing, or
+is dropped by its group, in silence. So whoever holds a client asks for a `lost_task` before each
+use, and puts a `successor` in its place.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.client import AIOKafkaClient
+
+from streams.runtime.kafka.errors import RECONNECT_S, retryable, within_stop
+
+_METADATA: Final = "_sync_task"
+_ENDING: Final = ("_heartbeat_task", "_commit_refresh_task")
+"""These end in good order when the group rebalances, and begin anew after it."""
+
+
+def lost_task(client: AIOKafkaConsumer) -> str | None:
+    """Return which task of a client once started is gone, and why; None if all are well."""
+    tasks = _tasks(client)
+    if _METADATA not in tasks:
+        return "all tasks were stopped"
+    for name, task in tasks.items():
+        if task.done():
+            error = error_of(task)
+            if error is not None or name not in _ENDING:
+                return f"the {name.strip('_').replace('_', ' ')} ended: {error!r}"
+    return None
+
+
+async def end(client: AIOKafkaConsumer) -> None:
+    """Stop a client within a few seconds, and whatever its own stop leaves running.
+
+    That one ends halfway where a task has failed or hangs; and a heart that goes on beating for
+    nobody would keep partitions from all other members.
+    """
+    await within_stop(client.stop())
+    for task in _tasks(client).values():
+        task.cancel()
+    await disconnect(client._client)  # noqa: SLF001 - there is no public way
+
+
+async def disconnect(client: AIOKafkaClient) -> None:
+    """Close the connections of a client also where its own `close` stops: at a failed task."""
+    for connection in client._conns.values():  # noqa: SLF001
+        connection.close()
+    await within_stop(client.close())
+
+
+async def successor(
+    lost: AIOKafkaConsumer, new: Callable[[], AIOKafkaConsumer], brokers: str
+) -> AIOKafkaConsumer:
+    """End a client that lost a task and return a new one, started; `Retry` while none connects.
+
+    It may be called again with the same lost one.
+    """
+    await end(lost)
+    fresh = new()
+    try:
+        with retryable("connecting again", brokers):
+            await asyncio.wait_for(fresh.start(), RECONNECT_S)
+    except BaseException:
+        await end(fresh)
+        raise
+    return fresh
+
+
+def error_of(task: "asyncio.Task[Any]") -> BaseException | None:
+    """Return what ended a task: what aiokafka wrapped, if it wrapped it."""
+    if task.cancelled():
+        return asyncio.CancelledError()
+    error = task.exception()
+    return error if error is None else error.__cause__ or error
+
+
+def _tasks(client: AIOKafkaConsumer) -> dict[str, "asyncio.Task[Any]"]:
+    """Return the tasks of a client by the names that aiokafka gives them."""
+    holders = (client._client, client._fetcher, client._coordinator)  # noqa: SLF001 - no other way
+    return {
+        name: task
+        for holder in holders
+        if holder is not None
+        for name, task in vars(holder).items()
+        if isinstance(task, asyncio.Task)
+    }
