@@ -121,6 +121,18 @@ def test_an_installed_wheel_works_in_an_empty_folder(installed: Path, tmp_path: 
     run(program, "events", "validate", "events.ndjson", folder=tmp_path)
 
 
+def test_an_application_needs_no_more_than_the_extra_of_the_client_names(
+    wheel: Path, tmp_path: Path
+) -> None:
+    programs = fresh(tmp_path / "env", *PROJECT["optional-dependencies"]["client"])
+    pip = (sys.executable, "-m", "pip", "--python", programs / "python")
+    run(*pip, "install", "-q", "--no-compile", "--no-deps", wheel)
+    names = {path.name.lower() for path in libraries(programs).iterdir()}
+    assert not names & {"faust", "mode", "rich", "click", "redis", "confluent_kafka", "aiohttp"}
+    source = "from streams.client import Publisher; print(Publisher('kafka:9092', 'app'))"
+    assert "Publisher" in run(programs / "python", "-c", source, folder=tmp_path)
+
+
 @pytest.mark.real
 def test_an_installed_wheel_plans_topics(
     installed: Path, tmp_path: Path, brokers: str, unique: str

@@ -19,8 +19,8 @@ from streams.client.lines import LineReader
 from streams.client.publish import (
     EventPace,
     InvalidLine,
+    LinePublisher,
     NotSent,
-    Publisher,
     PublishOptions,
     publish_lines,
 )
@@ -100,7 +100,7 @@ async def _publish(settings: Settings, job: Job) -> None:
     invalid = unsent = None
     stop_on_signals(stop.set)
     async with producing(settings.brokers) as producer:
-        publisher = Publisher(producer, settings, destination.partitions, options, now_ms)
+        publisher = LinePublisher(producer, settings, destination.partitions, options, now_ms)
         with Meter("publishing", noun="events") as meter:
             try:
                 await publish_lines(
@@ -124,7 +124,7 @@ async def _publish(settings: Settings, job: Job) -> None:
         raise Interrupted(f"stopped after line {last}; go on with --from-line {last + 1}")
 
 
-def _summarise(publisher: Publisher, sent: str, output: str) -> None:
+def _summarise(publisher: LinePublisher, sent: str, output: str) -> None:
     rows = [
         {"topic": topic, "events": publisher.events[topic], "records": publisher.records[topic]}
         for topic in PUBLISHED
@@ -138,7 +138,7 @@ def _summarise(publisher: Publisher, sent: str, output: str) -> None:
         click.echo(f"{publisher.skipped:,} invalid events skipped", err=True)
 
 
-def _invalid(publisher: Publisher, invalid: InvalidLine) -> ConditionNotMet:
+def _invalid(publisher: LinePublisher, invalid: InvalidLine) -> ConditionNotMet:
     before = f"the {sent:,} events before it are sent" if (sent := publisher.events.total()) else ""
     return ConditionNotMet(
         f"{invalid}; {before or 'nothing is sent'}: mend it and go on with "

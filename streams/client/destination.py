@@ -1,5 +1,6 @@
 """Where events go: whether the topics exist, and what a producer must know of them."""
 
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from streams.errors import Halt
@@ -28,3 +29,16 @@ async def look_up(cluster: Cluster, settings: Settings, now_ms: int) -> Destinat
     finite = [milliseconds for milliseconds in kept if milliseconds >= 0]
     oldest = now_ms - min(finite) if finite else 0
     return Destination(existing[settings.topic("interactions")], oldest)
+
+
+def writable(existing: Mapping[str, int], settings: Settings) -> Mapping[str, int]:
+    """Return which topics of producers exist, of all that may be seen; `Halt` if none does."""
+    ours = [settings.topic(name) for name in PUBLISHED]
+    topics = {topic: existing[topic] for topic in ours if topic in existing}
+    if not topics:
+        raise Halt(
+            f"no topic {', '.join(ours)}, or none that may be seen: run `streams topics apply "
+            "--yes`, or check the prefix",
+            code="topic_missing",
+        )
+    return topics

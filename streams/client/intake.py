@@ -6,9 +6,10 @@ import msgspec
 
 from streams.core.events import CONTROL_TYPES, InteractionRecord, Recognition, Review, Upload
 from streams.core.units import is_slice
-from streams.errors import DeadLetter
+from streams.errors import DeadLetter, RejectReason
 from streams.runtime.codec import FUTURE_MS, ControlTopic, decode_interaction, decode_one
 from streams.runtime.reasons import split_array
+from streams.runtime.signing import encode
 
 PublicEvent = Upload | Recognition | Review | InteractionRecord
 """What producers may write; control records are the control plane's."""
@@ -20,11 +21,28 @@ _TOPICS: Final[dict[str, ControlTopic]] = {
 }
 
 
+def topic_of(kind: type[msgspec.Struct]) -> str:
+    """Return the topic, without prefix, of a type of `PublicEvent`.
+
+    >>> topic_of(Upload), topic_of(Review)
+    ('uploads', 'reviews')
+    """
+    return _TOPICS.get(str(kind.__struct_config__.tag), "interactions")
+
+
 class _Tagged(msgspec.Struct):
     type: str = ""
 
 
 _decode_tag: Final = msgspec.json.Decoder(_Tagged).decode
+
+
+class EventRefused(DeadLetter):
+    """An event that the pipeline would refuse, and why; nothing of its call was taken."""
+
+    def __init__(self, event: object, reason: RejectReason, message: str) -> None:
+        super().__init__(reason, f"{type(event).__name__}: {message}")
+        self.event: Final = event
 
 
 class Taken(NamedTuple):
@@ -73,6 +91,23 @@ def take_event(value: bytes, now_ms: int, limit: int) -> Taken:
     if event.ts > now_ms + FUTURE_MS:
         raise DeadLetter("future", f"ts is more than {FUTURE_MS // 1000} s ahead of its record")
     return Taken(topic or "interactions", event, value)
+
+
+def check_event(event: PublicEvent, now_ms: int, limit: int) -> Taken:
+    """Spell an event and decode it as the pipeline will; `EventRefused` if that would fail.
+
+    Types of fields are hints to Python: here they are checked.
+    """
+    try:
+        value = encode(event)
+    except (TypeError, RecursionError) as error:
+        raise EventRefused(event, "type", f"cannot be written as JSON: {error}") from None
+    except UnicodeEncodeError:
+        raise EventRefused(event, "utf8", "a string that is not UTF-8") from None
+    try:
+        return take_event(value, now_ms, limit)
+    except DeadLetter as letter:
+        raise EventRefused(event, letter.reason, str(letter)) from None
 
 
 def _interaction(value: bytes) -> InteractionRecord:

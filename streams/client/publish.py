@@ -4,19 +4,16 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass
 from typing import Final
 
 from streams.client.intake import Taken, events_in, take_event
 from streams.client.lines import InputLine
-from streams.core.partitioner import partition_of
+from streams.client.packing import EventArray, Packer
 from streams.errors import DeadLetter, Retry, StreamsError
 from streams.runtime.ports import Clock, Outgoing, Producer
 from streams.settings import Settings
 
-ARRAY_BYTES: Final = 512 << 10
-"""An array is sent when it has grown to this size, well below any broker's limit."""
 LINGER_S: Final = 0.2
 """Longest wait of an event in an unfinished array when no further line comes."""
 _PENDING_MAX: Final = 20_000
@@ -53,18 +50,7 @@ class PublishOptions:
     oldest_ms: int = 0
 
 
-@dataclass
-class _Array:
-    """Interactions of one partition that will share a record."""
-
-    first_line: int
-    key: bytes
-    values: list[bytes] = field(default_factory=list)
-    size: int = 2
-    ts: int = 0
-
-
-class Publisher:
+class LinePublisher:
     """Sends lines in order; private to one run.
 
     `partitions` is the partition count of the interactions topic, `now` the time in ms since
@@ -83,10 +69,7 @@ class Publisher:
         self._settings = settings
         self._options = options
         self._now = now
-        self._partition = lru_cache(maxsize=65_536)(
-            lambda key: partition_of(key, partitions)  # murmur2 in Python costs more than the parse
-        )
-        self._arrays: dict[int, _Array] = {}
+        self._packer = Packer(partitions, options.batch)
         self._pending: deque[tuple[int, Awaitable[None]]] = deque()
         self.last_line = 0
         self.invalid: list[InvalidLine] = []
@@ -108,9 +91,8 @@ class Publisher:
 
     async def send_arrays(self) -> None:
         """Send the arrays as they stand."""
-        arrays, self._arrays = self._arrays, {}
-        for partition, array in arrays.items():
-            await self._send_array(partition, array)
+        for array in self._packer.take_all():
+            await self._send_array(array)
 
     async def finish(self) -> None:
         """Send what is kept and wait for all acknowledgements; `NotSent` if one does not come."""
@@ -136,11 +118,12 @@ class Publisher:
         return events
 
     async def _put(self, line: int, taken: Taken) -> None:
-        key = taken.event.video.encode()
         self.events[taken.topic] += 1
         if taken.topic == "interactions" and self._options.batch > 1:
-            await self._pack(line, key, taken)
+            for array in self._packer.add(taken, line).full:
+                await self._send_array(array)
             return
+        key = taken.event.video.encode()
         ts = taken.event.ts if self._options.event_time else None
         topic = self._settings.topic(taken.topic)
         await self._send(taken.topic, line, Outgoing(topic, taken.value, key, (), None, ts))
@@ -160,27 +143,11 @@ class Publisher:
                 "publish with --timestamps now",
             )
 
-    async def _pack(self, line: int, key: bytes, taken: Taken) -> None:
-        partition = self._partition(key)
-        array = self._arrays.setdefault(partition, _Array(line, key))
-        if array.values and array.size + len(taken.value) > ARRAY_BYTES:
-            del self._arrays[partition]
-            await self._send_array(partition, array)
-            array = self._arrays[partition] = _Array(line, key)
-        array.values.append(taken.value)
-        array.size += len(taken.value) + 1
-        array.ts = max(array.ts, taken.event.ts)
-        if len(array.values) >= self._options.batch:
-            del self._arrays[partition]
-            await self._send_array(partition, array)
-
-    async def _send_array(self, partition: int, array: _Array) -> None:
-        """Send an array; its timestamp is that of its latest event, so that none is ahead of it."""
-        value = b"[" + b",".join(array.values) + b"]"
+    async def _send_array(self, array: EventArray) -> None:
         ts = array.ts if self._options.event_time else None
         topic = self._settings.topic("interactions")
-        record = Outgoing(topic, value, array.key, (), partition, ts)
-        await self._send("interactions", array.first_line, record)
+        record = Outgoing(topic, array.value, array.key, (), array.partition, ts)
+        await self._send("interactions", array.mark, record)
 
     async def _send(self, topic: str, line: int, record: Outgoing) -> None:
         try:
@@ -202,7 +169,7 @@ class Publisher:
 
     async def _failed(self, line: int, error: Retry) -> NotSent:
         """Return the failure with the first line that may be missing, everything considered."""
-        lines = [line, *(array.first_line for array in self._arrays.values())]
+        lines = [line, *self._packer.marks]
         for number, acknowledged in self._pending:
             try:
                 await acknowledged
@@ -234,7 +201,7 @@ class EventPace:
 
 
 async def publish_lines(
-    publisher: Publisher,
+    publisher: LinePublisher,
     chunks: AsyncIterator[list[InputLine]],
     pace: EventPace,
     stop: asyncio.Event,
@@ -263,7 +230,7 @@ async def publish_lines(
 
 
 async def _lingering(
-    chunks: AsyncIterator[list[InputLine]], publisher: Publisher, stop: asyncio.Event
+    chunks: AsyncIterator[list[InputLine]], publisher: LinePublisher, stop: asyncio.Event
 ) -> AsyncIterator[list[InputLine]]:
     """Yield the chunks until `stop`; when none comes for a while, send the arrays as they are."""
     stopped = asyncio.ensure_future(stop.wait())

@@ -10,19 +10,38 @@ from msgspec import Meta, Struct
 
 from streams.core.units import ID_MAX, MICROS, SLICES_PER_VIDEO
 
-Id = Annotated[str, Meta(min_length=1, max_length=ID_MAX)]
+Id = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=ID_MAX,
+        description="an id",
+        extra_json_schema={"pattern": "^[A-Za-z0-9_-]+$"},
+    ),
+]
 """An id; its alphabet is checked for a whole batch at once by the codec."""
-Millis = Annotated[int, Meta(ge=1_000_000_000_000, lt=4_102_444_800_000)]
+Millis = Annotated[
+    int,
+    Meta(ge=1_000_000_000_000, lt=4_102_444_800_000, description="milliseconds since 1970, UTC"),
+]
 """A time in milliseconds since 1970, between 2001-09-09 and 2100-01-01: seconds and microseconds
 given by mistake fall outside."""
-DurationMs = Annotated[int, Meta(ge=1, le=86_400_000)]
-WatchMs = Annotated[int, Meta(ge=0, le=86_400_000)]
-Micros = Annotated[int, Meta(ge=-(1 << 53) + 1, lt=1 << 53)]
-Count = Annotated[int, Meta(ge=0, lt=1 << 53)]
-Sequence = Annotated[int, Meta(ge=1, lt=1 << 53)]
-Ratio = Annotated[int, Meta(ge=0, le=MICROS)]
+DurationMs = Annotated[int, Meta(ge=1, le=86_400_000, description="milliseconds")]
+WatchMs = Annotated[int, Meta(ge=0, le=86_400_000, description="milliseconds")]
+Micros = Annotated[int, Meta(ge=-(1 << 53) + 1, lt=1 << 53, description="micro-units")]
+Count = Annotated[int, Meta(ge=0, lt=1 << 53, description="a count")]
+Sequence = Annotated[int, Meta(ge=1, lt=1 << 53, description="a number that rises")]
+Ratio = Annotated[int, Meta(ge=0, le=MICROS, description="micro-units, 1 000 000 is the whole")]
 Text = Annotated[str, Meta(max_length=2_000)]
-SliceName = Annotated[str, Meta(min_length=1, max_length=48)]
+SliceName = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=48,
+        description="surface:group",
+        extra_json_schema={"pattern": "^(following|nearby|discover):[a-z0-9_-]{1,32}$"},
+    ),
+]
 PublicKey = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 """An Ed25519 public key in hexadecimal."""
 

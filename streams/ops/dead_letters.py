@@ -17,12 +17,11 @@ from streams.errors import Halt, Misconfigured, RejectReason
 from streams.ops.settled import Element, Fate, Settled, read_settled
 from streams.ops.tail import Start, Tail, partitions_of, read_tail
 from streams.runtime.codec import Spelling, decode_log
+from streams.runtime.headers import PRODUCER
 from streams.runtime.letters import HeldRecord, Letter, Listed, read_letter, record_in
 from streams.runtime.ports import Cluster, Headers, LogReader, Record
 from streams.settings import TOPICS, Settings
 
-PRODUCER: Final = "x-producer"
-"""Header of a record that names who wrote it."""
 ROUNDS: Final = "x-redrive-count"
 """Header of a record that was sent again: how many times."""
 

@@ -1,7 +1,12 @@
 """Names of headers: text, but for what careless clients write."""
 
+from typing import Final
+
 from streams.errors import DeadLetter
 from streams.runtime.ports import Headers
+
+PRODUCER: Final = "x-producer"
+"""Header with the name of the producer that wrote a record."""
 
 
 def require_names(headers: Headers) -> None:

@@ -259,6 +259,20 @@ class Producer(Protocol):
         """
 
 
+class LastingProducer(Producer, Protocol):
+    """A producer whose records can be sent again in their order after some of them were lost."""
+
+    async def describe(self) -> Mapping[str, int]:
+        """Return every topic that may be seen with its partition count; creates none."""
+
+    async def renew(self) -> bool:
+        """Begin anew if a record was lost; tell whether that was so.
+
+        Then all that was sent before is written or has failed, and nothing of it will be written
+        behind what is sent next. `Retry` if no broker answers.
+        """
+
+
 class BatchSink(Protocol):
     """Writes records a batch at a time."""
 

@@ -13,8 +13,8 @@ from streams.client.lines import InputLine
 from streams.client.publish import (
     EventPace,
     InvalidLine,
+    LinePublisher,
     NotSent,
-    Publisher,
     PublishOptions,
     publish_lines,
 )
@@ -47,7 +47,7 @@ class Run:
             self.log.create(f"p.{topic}", PARTITIONS)
         self.producer = MemoryProducer(self.log)
         options = PublishOptions(**options)
-        self.publisher = Publisher(self.producer, SETTINGS, PARTITIONS, options, lambda: NOW_MS)
+        self.publisher = LinePublisher(self.producer, SETTINGS, PARTITIONS, options, lambda: NOW_MS)
 
     async def put(self, texts: Iterable[bytes]) -> None:
         for number, text in enumerate(texts, start=1):

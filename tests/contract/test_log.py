@@ -17,7 +17,7 @@ from streams.runtime.kafka import KafkaConsumer, KafkaProducer
 from streams.runtime.memory.consumer import MemoryConsumer
 from streams.runtime.memory.log import MemoryLog
 from streams.runtime.memory.producer import MemoryProducer
-from streams.runtime.ports import LogConsumer, Offsets, Outgoing, Producer, Record
+from streams.runtime.ports import LastingProducer, LogConsumer, Offsets, Outgoing, Record
 
 PATIENCE_S = 30.0
 
@@ -27,7 +27,7 @@ class World(Protocol):
 
     def consumer(self, topic: str, group: str) -> LogConsumer: ...
 
-    def producer(self) -> Producer: ...
+    def producer(self) -> LastingProducer: ...
 
     def create(self, topic: str, partitions: int) -> None: ...
 
@@ -41,7 +41,7 @@ class Memory:
     def consumer(self, topic: str, group: str) -> LogConsumer:
         return MemoryConsumer(self.log, topic, group)
 
-    def producer(self) -> Producer:
+    def producer(self) -> LastingProducer:
         return MemoryProducer(self.log)
 
     def create(self, topic: str, partitions: int) -> None:
@@ -58,7 +58,7 @@ class Kafka:
     def consumer(self, topic: str, group: str) -> LogConsumer:
         return KafkaConsumer(self.brokers, topic, group, session_timeout_ms=6_000)
 
-    def producer(self) -> Producer:
+    def producer(self) -> LastingProducer:
         return KafkaProducer(self.brokers)
 
     def create(self, topic: str, partitions: int) -> None:
@@ -75,7 +75,7 @@ class Bench(NamedTuple):
 
     world: World
     topic: str
-    producer: Producer
+    producer: LastingProducer
     join: Callable[["Listener"], Awaitable[LogConsumer]]  # another member of one group
     outsider: Callable[[str], LogConsumer]  # of a topic, not started
 
@@ -173,6 +173,21 @@ async def test_a_record_comes_back_as_it_was_written(bench: Bench) -> None:
     assert (record.topic, record.partition, record.offset) == (bench.topic, 1, 0)
     assert (record.key, record.value, record.timestamp) == (b"k\xff", b"\x00value", sent.timestamp)
     assert [tuple(header) for header in record.headers] == headers
+
+
+async def test_a_producer_knows_the_topics_and_makes_none(bench: Bench) -> None:
+    for _ in range(2):
+        topics = await bench.producer.describe()
+        assert topics[bench.topic] == 2
+        assert f"{bench.topic}-missing" not in topics
+
+
+async def test_a_producer_that_lost_nothing_needs_no_renewal(bench: Bench) -> None:
+    await write(bench, 0, b"1")
+    assert not await bench.producer.renew()
+    await write(bench, 0, b"2")
+    consumer = await bench.join(Listener())
+    assert contents(await read(consumer, 2)) == {0: [b"1", b"2"]}
 
 
 async def test_a_tombstone_and_an_empty_value_are_told_apart(bench: Bench) -> None:

@@ -1,7 +1,10 @@
 """What a broker sent is taken apart whatever is in it: by our readers, and by Faust's."""
 
 import asyncio
+import re
 import struct
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self
@@ -15,6 +18,7 @@ from kit.servers import create_topic
 
 from streams.control.agents import new_app
 from streams.errors import DeadLetter
+from streams.runtime import kafka
 from streams.runtime.headers import require_names
 from streams.runtime.kafka import KafkaConsumer, KafkaReader, unpacking
 from streams.runtime.ports import Place, Record
@@ -164,3 +168,30 @@ async def test_the_control_plane_reads_on(brokers: str, topic: str) -> None:
         await whole.wait()
     await app.stop()
     judge(found)
+
+
+CONSUMER = re.compile(r"AIOKafkaConsumer[,(]\s*bootstrap_servers")
+READING = sorted(
+    path.stem
+    for path in Path(kafka.__file__).parent.glob("*.py")
+    if CONSUMER.search(path.read_text("utf-8"))
+)
+
+
+def test_more_than_one_driver_reads() -> None:
+    assert {"consumer", "probe", "reader"} <= set(READING)
+
+
+@pytest.mark.parametrize("module", [*READING, "producer"])
+def test_whoever_reads_takes_records_apart_so_and_whoever_only_writes_changes_nothing(
+    module: str,
+) -> None:
+    source = (
+        f"import streams.runtime.kafka.{module}; from aiokafka.consumer import fetcher; "
+        "print(fetcher.MemoryRecords.__module__)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", source], capture_output=True, text=True, check=True, timeout=60
+    )
+    expected = "aiokafka" if module == "producer" else "streams.runtime.kafka.unpacking"
+    assert done.stdout.startswith(expected)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
+from aiokafka import TopicPartition
 
 from streams.errors import Retry
 from streams.runtime.kafka import KafkaProducer, producer
@@ -53,6 +54,39 @@ async def test_a_record_is_acknowledged_by_all_replicas_in_sync_and_written_once
     assert client._sender._acks == -1
     assert client._txn_manager is not None
     await made.stop()
+
+
+async def test_a_batch_is_tried_with_the_same_numbers_for_as_long_as_its_patience() -> None:
+    for made, seconds in ((KafkaProducer("unused"), 30), (patient(), 120)):
+        client = made._client._client
+        assert client._message_accumulator._batch_ttl == seconds
+        assert client._sender._request_timeout_ms == 30_000
+        builder = client._message_accumulator.create_builder()
+        place = TopicPartition("t", 0)
+        assert client._message_accumulator._append_batch(builder, place)._ttl == seconds
+        await made.stop()
+
+
+def patient() -> KafkaProducer:
+    return KafkaProducer("unused", patience_ms=120_000)
+
+
+async def test_a_renewal_fails_what_was_sent_behind_a_loss_before_anything_new_is_sent(
+    libraries: Sequence[Library],
+) -> None:
+    made = KafkaProducer("unused")
+    assert not await made.renew()
+    lost = await made.send(Outgoing("t", b"1"))
+    waiting = await made.send(Outgoing("t", b"2"))
+    libraries[0].sent[0][1].set_exception(TimeoutError("no leader"))
+    with pytest.raises(Retry, match="no leader"):
+        await lost
+    assert await asyncio.gather(made.renew(), made.renew()) == [True, True]
+    assert len(libraries) == 2
+    with pytest.raises(Retry, match="closed"):
+        await waiting
+    assert not libraries[1].sent
+    assert not await made.renew()
 
 
 async def test_after_a_lost_batch_the_next_record_goes_through_a_new_client(

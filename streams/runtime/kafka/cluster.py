@@ -169,7 +169,7 @@ class KafkaCluster:
         """Ask the group's coordinator, by aiokafka.
 
         librdkafka's admin client crashes the process when the broker that it asks is not (yet, or
-        not any more) the coordinator: its issue 5315.
+        not any more) the coordinator: a known fault, up to 2.16 at least.
         """
         with retryable(f"asking about group {group}", self._brokers):
             answer = await asyncio.wait_for(self._sent(group, request), CHANGE_S)

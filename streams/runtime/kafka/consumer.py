@@ -24,6 +24,7 @@ from aiokafka.errors import (
 )
 
 from streams.errors import Halt, Retry
+from streams.runtime.kafka import unpacking
 from streams.runtime.kafka.asking import log_bounds
 from streams.runtime.kafka.background import end, lost_task, successor
 from streams.runtime.kafka.cluster import KafkaCluster
@@ -34,6 +35,8 @@ CORRUPT_TRIES: Final = 3
 """A batch may be damaged on its way: read it this often before it counts as corrupt."""
 COORDINATOR_S: Final = 5.0
 """Longest time that a group's coordinator is waited for; aiokafka would wait for ever."""
+
+unpacking.install()
 
 
 class KafkaConsumer:

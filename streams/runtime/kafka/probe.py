@@ -14,11 +14,14 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import OffsetOutOfRangeError
 
 from streams.errors import Retry
+from streams.runtime.kafka import unpacking
 from streams.runtime.kafka.asking import last_offsets, log_bounds
 from streams.runtime.kafka.background import end, lost_task, successor
 from streams.runtime.kafka.errors import PASSING, retryable
 from streams.runtime.ports import Offsets, Place
 from streams.runtime.probing import Ends
+
+unpacking.install()
 
 COMMITTED: Final = "read_committed"
 WRITTEN: Final = "read_uncommitted"

@@ -8,7 +8,7 @@ lost one of its own tasks (see `background`): it would keep whatever it is given
 """
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -22,17 +22,23 @@ from streams.runtime.ports import Outgoing
 
 Ack = asyncio.Future[None]
 REQUEST_TIMEOUT_MS: Final = 30_000
-"""Longest time that a batch waits for a leader before it is lost and its client replaced."""
+"""Longest time that a broker is waited for. Unless another one is given, also the patience: the
+longest time that a batch waits for a leader before it is lost and its client replaced."""
 
 
 class KafkaProducer:
     """Port `Producer`; partitions by murmur2 of the key, as Kafka's Java client does."""
 
     def __init__(
-        self, brokers: str, client_id: str = "streams-producer", *, linger_ms: int = 5
+        self,
+        brokers: str,
+        client_id: str = "streams-producer",
+        *,
+        linger_ms: int = 5,
+        patience_ms: int = REQUEST_TIMEOUT_MS,
     ) -> None:
         self._brokers = brokers
-        self._new_client = partial(_Client, brokers, client_id, linger_ms)
+        self._new_client = partial(_Client, brokers, client_id, linger_ms, patience_ms)
         self._client = self._new_client()
         self._replacing = asyncio.Lock()
         self._stopped = False
@@ -46,6 +52,16 @@ class KafkaProducer:
         """Send what is queued and disconnect, within a few seconds. Idempotent."""
         self._stopped = True
         await self._client.stop()
+
+    async def describe(self) -> Mapping[str, int]:
+        """Return every topic that this client may see with its partition count."""
+        with retryable("asking for topics", self._brokers):
+            return await self._client.describe()
+
+    async def renew(self) -> bool:
+        """Replace the client if it is spent; tell whether that was needed."""
+        before = self._client
+        return await self._sound_client() is not before
 
     async def send(self, record: Outgoing) -> Awaitable[None]:
         """Queue a record; the result completes when all in-sync replicas have it."""
@@ -94,7 +110,7 @@ class KafkaProducer:
 class _Client:
     """One aiokafka producer, with its one sequence of numbers for each partition."""
 
-    def __init__(self, brokers: str, client_id: str, linger_ms: int) -> None:
+    def __init__(self, brokers: str, client_id: str, linger_ms: int, patience_ms: int) -> None:
         self.spent = False
         self._pending: set[Ack] = set()
         self._client = AIOKafkaProducer(
@@ -108,6 +124,9 @@ class _Client:
             max_request_size=4 << 20,
             request_timeout_ms=REQUEST_TIMEOUT_MS,
         )
+        # A batch is tried with the same numbers for so long, so it is written once. There is no
+        # public way: of its own aiokafka waits as long for a broker as for a leader.
+        self._client._message_accumulator._batch_ttl = patience_ms / 1000  # noqa: SLF001
         self.create_batch = self._client.create_batch
 
     async def start(self) -> None:
@@ -136,6 +155,10 @@ class _Client:
         await disconnect(self._client.client)
         await within_stop(self._client._sender.close())  # noqa: SLF001 - there is no public way
         self.fail_pending("its client was closed before the record was written")
+
+    async def describe(self) -> Mapping[str, int]:
+        topics = await self._client.client.fetch_all_metadata()  # makes no topic, as asking by name
+        return {name: len(topics.partitions_for_topic(name)) for name in topics.topics()}
 
     def fail_pending(self, why: str) -> None:
         """Fail what was not acknowledged: nothing will be."""

@@ -14,10 +14,13 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import OffsetOutOfRangeError
 
 from streams.errors import Halt, Retry
+from streams.runtime.kafka import unpacking
 from streams.runtime.kafka.asking import first_offsets, log_bounds
 from streams.runtime.kafka.background import end, lost_task, successor
 from streams.runtime.kafka.errors import retryable
 from streams.runtime.ports import Offsets, Place, Record
+
+unpacking.install()
 
 
 class KafkaReader:

@@ -1,7 +1,7 @@
 """The ports `Producer` and `BatchSink` in memory."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Final
 
 from streams.errors import Retry
@@ -27,6 +27,14 @@ class MemoryProducer:
 
     async def stop(self) -> None:
         """Do nothing: every record was written when it was sent."""
+
+    async def describe(self) -> Mapping[str, int]:
+        """Return every topic with its partition count."""
+        return self._log.topics()
+
+    async def renew(self) -> bool:
+        """Replace nothing: no record is lost because another one was."""
+        return False
 
     async def send(self, record: Outgoing) -> Awaitable[None]:
         """Write a record; see the port."""
