@@ -16,6 +16,7 @@ from streams.cli.options import connection_options
 from streams.cli.wiring import (
     consuming,
     made_installation,
+    namespace,
     producing,
     reading,
     run,
@@ -35,6 +36,7 @@ from streams.runtime.logs import LogOptions, set_up_logs
 from streams.runtime.metrics import Metrics
 from streams.runtime.redis.dossiers import RedisDossiers
 from streams.runtime.redis.serving import RedisServingIndex
+from streams.runtime.rows import StoredRows
 from streams.runtime.serving import Indexing
 from streams.runtime.signing import SigningKey
 from streams.runtime.surroundings import Surroundings
@@ -120,7 +122,8 @@ async def _work(
                 store = await stack.enter_async_context(storing(settings.redis))
                 index = RedisServingIndex(settings.redis.reveal)
                 stack.push_async_callback(index.close)
-                indexing = Indexing(index, metrics)
+                rows = StoredRows(store, await namespace(settings), settings.partitions)
+                indexing = Indexing(index, metrics, rows.tell)
                 around = Surroundings(
                     producer, store, settings, installation, secret, metrics, indexing=indexing
                 )

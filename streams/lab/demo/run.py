@@ -32,6 +32,7 @@ from streams.runtime.installation import Installation
 from streams.runtime.metrics import Metrics
 from streams.runtime.namespace import namespace_of
 from streams.runtime.ports import LogReader, Store
+from streams.runtime.rows import StoredRows
 from streams.runtime.serving import Indexing
 from streams.runtime.signing import SigningKey
 from streams.runtime.surroundings import Surroundings
@@ -217,7 +218,10 @@ async def _set(stack: AsyncExitStack, play: Play, rate: int) -> _Stage:
     topics = await stack.enter_async_context(drivers.reader())
     installation = await make_installation(topics, producer, settings, play.key.public)
     index = await stack.enter_async_context(drivers.index())
-    indexing = Indexing(index, play.metrics)
+    identity = await drivers.cluster.identity(settings.topic("interactions"))
+    name = namespace_of(identity, settings, installation.id)
+    rows = StoredRows(store, name, settings.partitions)
+    indexing = Indexing(index, play.metrics, rows.tell)
     around = Surroundings(
         producer, store, settings, installation, metrics=play.metrics, indexing=indexing
     )
