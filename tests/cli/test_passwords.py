@@ -25,6 +25,7 @@ CALLS: dict[str, list[str]] = {
     "video": ["video show v1", "--debug video show v1", "video explain v1"],
     "lag": ["lag list"],
     "dlq": ["dlq list", "dlq stats"],
+    "guarantee": ["guarantee"],
     "review": ["review list", "--debug review list"],
     "counters": ["counters verify", "counters rebuild", "counters rebuild --yes"],
     "record": ["record {tmp}/r --topic interactions --to now"],
