@@ -5,7 +5,20 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from kit.events import FIXED, NOW, Logged, admit, hold, record, records_of, signed_record, view
+from kit.events import (
+    FIXED,
+    FOOTBALL,
+    NOW,
+    Logged,
+    admit,
+    hold,
+    impression,
+    interaction_record,
+    record,
+    records_of,
+    signed_record,
+    view,
+)
 from kit.keys import (
     INSTALLATION,
     KEY,
@@ -25,6 +38,7 @@ from msgspec.structs import replace
 from streams.core.events import ControlRecord, Key, Upgrade
 from streams.core.keys import read_trust
 from streams.core.state import FRESH
+from streams.core.units import SLICES_PER_VIDEO
 from streams.ops.verify import Verifier, verify
 from streams.recording.folding import Folder, Rules
 from streams.runtime.codec import Spelling
@@ -130,11 +144,13 @@ async def test_the_recount_goes_by_the_same_keys(batch: int) -> None:
 
 
 async def test_the_recount_sees_a_policy_that_did_not_count() -> None:
-    """A second policy halves every weight; signed by nobody, it must change no counter."""
-    dearer = Signer(INSTALLATION.id, STRANGER)
+    """A second policy lacks a crowd; signed by nobody, it must make that crowd no stray."""
+    fewer = Signer(INSTALLATION.id, STRANGER)
     made = World()
-    made.put([signed_record(FIXED), signed_record(other_policy(), 1, signer=dearer)])
-    made.put([one._replace(offset=2 + n) for n, one in enumerate(views(0))])
+    made.put([signed_record(FIXED), signed_record(other_policy(), 1, signer=fewer)])
+    strays = [impression(f"s{n}", slice_id=f"discover:x{n}") for n in range(SLICES_PER_VIDEO)]
+    fed = [*strays, impression("last", slice_id=FOOTBALL)]
+    made.put([interaction_record(event, offset) for offset, event in enumerate(fed, start=2)])
     done = await counted(made)
     assert await done.is_exact()
     trusting = Installation(INSTALLATION.id, (KEY.public, STRANGER.public), (), fresh=True)
@@ -145,8 +161,8 @@ async def test_the_recount_sees_a_policy_that_did_not_count() -> None:
 
 
 def other_policy() -> ControlRecord:
-    weights = replace(FIXED.weights, watch=FIXED.weights.watch // 2)
-    return replace(FIXED, seq=2, id="policy-2", version="other", weights=weights)
+    slices = {name: spec for name, spec in FIXED.slices.items() if name != FOOTBALL}
+    return replace(FIXED, seq=2, id="policy-2", version="other", slices=slices)
 
 
 async def test_a_recording_folds_to_the_bytes_of_the_worker(tmp_path: Path) -> None:
