@@ -20,7 +20,7 @@ from streams.control.agents import new_app
 from streams.errors import DeadLetter
 from streams.runtime import kafka
 from streams.runtime.headers import require_names
-from streams.runtime.kafka import KafkaConsumer, KafkaReader, unpacking
+from streams.runtime.kafka import KafkaConsumer, KafkaReader, background, unpacking
 from streams.runtime.ports import Place, Record
 from streams.settings import load_settings
 
@@ -162,7 +162,7 @@ async def test_the_control_plane_reads_on(brokers: str, topic: str) -> None:
         return {}
 
     settings = load_settings(Path("config"), given, {})
-    app = new_app(settings, {"uploads": handle}, from_the_start)
+    app = new_app(settings, {"uploads": handle}, from_the_start, background)
     await app.start()
     async with asyncio.timeout(PATIENCE_S):
         await whole.wait()
