@@ -22,7 +22,7 @@ from streams.core.partitioner import partition_of
 from streams.errors import DeadLetter, Retry
 from streams.runtime.codec import FUTURE_MS, ControlTopic, decode_one
 from streams.runtime.headers import require_names
-from streams.runtime.ports import DossierChange, Dossiers, Move, Place, Record
+from streams.runtime.ports import DossierChange, Dossiers, Kept, Move, Place, Record
 from streams.settings import Settings
 
 log: Final = logging.getLogger("streams.control")
@@ -88,8 +88,7 @@ class Register:
 
     async def positions(self) -> Mapping[Place, int]:
         """Return from where each topic is to be read; `FellBack` if they went back."""
-        kept = await self._dossiers.read(self._log.name, ())
-        self._require_whole(kept.positions)
+        kept = await self._kept(())
         for place, position in kept.positions.items():
             self.known.setdefault(place, position)
         return kept.positions
@@ -180,8 +179,7 @@ class Register:
                 batch.events.append((self._decode(topic, record), record))
             except DeadLetter as letter:
                 batch.refused.append((record, letter))
-        kept = await self._dossiers.read(self._log.name, batch.videos())
-        self._require_whole(kept.positions)
+        kept = await self._kept(batch.videos())
         batch.stored = kept.documents
         self._open(batch)
         doubtful = [
@@ -263,13 +261,20 @@ class Register:
             ends[place] = max(record.offset + 1, ends.get(place, 0))
         return {place: Move(self.known.get(place, 0), end) for place, end in ends.items()}
 
-    def _require_whole(self, positions: Mapping[Place, int]) -> None:
-        for (topic, partition), known in self.known.items():
-            stored = positions.get((topic, partition), 0)
+    async def _kept(self, videos: Sequence[str]) -> Kept:
+        """Return documents and positions; `FellBack` if a position is below one acknowledged.
+
+        Acknowledged before it was asked for: meanwhile others go on.
+        """
+        acknowledged = dict(self.known)
+        kept = await self._dossiers.read(self._log.name, videos)
+        for (topic, partition), known in acknowledged.items():
+            stored = kept.positions.get((topic, partition), 0)
             if stored < known:
                 raise FellBack(
                     f"Redis holds {topic}[{partition}] up to {stored}, it had acknowledged {known}"
                 )
+        return kept
 
     async def _refuse(self, batch: _Batch) -> None:
         for refused in batch.refused:

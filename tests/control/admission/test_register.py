@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 import pytest
@@ -106,6 +107,33 @@ async def test_events_of_one_video_in_one_batch_come_to_one_end(office: Office) 
     known = office.known()
     assert known is not None
     assert (known.unsent, known.seq) == ((), office.row().seq)
+
+
+class OvertakenDossiers(MemoryDossiers):
+    """Lets another of the same process store a position between what was read and its answer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.meanwhile: Callable[[], Awaitable[None]] | None = None
+
+    async def read(self, log: str, videos: Sequence[str]) -> Kept:
+        kept = await super().read(log, videos)
+        if (meanwhile := self.meanwhile) is not None:
+            self.meanwhile = None
+            await meanwhile()
+        return kept
+
+
+async def test_what_others_store_while_positions_are_read_is_not_taken_for_lost() -> None:
+    office = Office()
+    dossiers = OvertakenDossiers()
+    process = await Process(office, dossiers=dossiers).start()
+    office.bring(upload(), partition=elsewhere("v1"))
+    (record,) = office.world.log.records("uploads", elsewhere("v1"))
+    dossiers.meanwhile = partial(process.register.hold, [record])
+    before = await process.register.positions()
+    after = await process.register.positions()
+    assert after["uploads", record.partition] > before.get(("uploads", record.partition), 0)
 
 
 class CountingDossiers(MemoryDossiers):
