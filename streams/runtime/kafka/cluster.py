@@ -132,17 +132,14 @@ class KafkaCluster:
         """Return a group's committed positions by topic and partition."""
         answer = await self._coordinated(group, OffsetFetchRequest(group, None))
         _require_answer(answer.error_code, group, self._brokers)
-        topics = answer.topics or ()  # the embedded broker knows no question for all topics
-        for topic, partitions in topics:
-            for partition, _, _, error_code in partitions:
+        found: dict[Place, int] = {}
+        for topic, partitions in answer.topics or ():  # the embedded broker tells of no group
+            for partition, offset, _, error_code in partitions:
                 one = f"{group}, partition {partition} of {topic}"
                 _require_answer(error_code, one, self._brokers)
-        return {
-            (topic, partition): offset
-            for topic, partitions in topics
-            for partition, offset, _, _ in partitions
-            if offset >= 0
-        }
+                if offset >= 0:
+                    found[topic, partition] = offset
+        return found
 
     async def members(self, group: str) -> Sequence[GroupMember]:
         """Return a group's members; none where the broker does not tell (embedded)."""
