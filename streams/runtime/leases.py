@@ -20,6 +20,8 @@ CLASSES: Final = tuple(f"{band}{mark}" for band in range(BANDS) for mark in ("",
 """Every class: the fan band of the creator, and `c` behind it for a commercial video."""
 LEASE_MOST: Final = 500
 """Slots that one lease may fill: what asks for more gets so many."""
+LEASE_LONGEST_S: Final = 60
+"""A lease stands no longer, so nothing is lost for longer with who leased it."""
 MINUTES: Final = 1_440
 """Minutes whose slots are kept: a day."""
 
@@ -68,12 +70,12 @@ class Slots(NamedTuple):
 class IndexBounds:
     """How long the index remembers and how much it holds.
 
-    A lease that is not settled comes back after `lease_s`; a removed pair keeps its offset for
-    `removed_s`; `ranked` pairs of a slice and class stand in its list, and as many in `fresh`.
-    `key` decides between equal scores, for a slice that has no such key yet.
+    A lease that is not settled comes back after `lease_s`, `LEASE_LONGEST_S` at most; a removed
+    pair keeps its offset for `removed_s`; `ranked` pairs of a slice and class stand in its list,
+    and as many in `fresh`. `key` decides between equal scores, for a slice without such a key.
     """
 
-    lease_s: int = 60
+    lease_s: int = LEASE_LONGEST_S
     removed_s: int = 3_600
     ranked: int = 10_000
     key: str = ""

@@ -5,7 +5,7 @@ Each has a real driver (`kafka`, `redis`) and an in-memory twin (`memory`); one 
 next offset to read, a *watermark* is the last offset whose result is stored (-1 before any).
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Literal, NamedTuple, Protocol
@@ -393,23 +393,28 @@ class ServingIndex(Protocol):
         """
 
     async def set_prices(
-        self, slice_id: str, order: PolicyOrder, prices: Mapping[str, int]
+        self, slice_id: str, order: PolicyOrder, prices: Mapping[str, int], fresh_share: int = 0
     ) -> bool:
-        """Put one price a class in force, 0 for a class without; False if a later order has it."""
+        """Put one price a class in force, 0 for a class without; False if a later order has it.
+
+        And the share of newcomers, for leases that bring none of their own.
+        """
 
     async def lease(
         self,
         slice_id: str,
         count: int,
         most_each: int,
-        fresh_share: int = 0,
+        fresh_share: int | None = 0,
         tilts: Mapping[str, int] = MappingProxyType({}),
+        without: Collection[str] = (),
     ) -> Sequence[Lease]:
         """Take impressions for up to `count` slots, at most `most_each` of a video.
 
-        First, for `fresh_share` (micro-units) of the slots asked, of pairs that are owed some, by
-        deadline; then by score less price plus the class's tilt, as long as that is not negative.
-        Fewer, or none, where less is left; `count` is cut to `LEASE_MOST`.
+        First, for `fresh_share` (micro-units; None: that of the policy) of the slots asked, of
+        pairs that are owed some, by deadline; then by score less price plus the class's tilt, as
+        long as that is not negative. None of the videos `without`. Fewer, or none, where less is
+        left; `count` is cut to `LEASE_MOST`.
         """
 
     async def give_back(self, slice_id: str, leases: Sequence[Lease]) -> int:

@@ -114,6 +114,7 @@ class Indexing:
         self._owned: Final[dict[int, _Partition]] = {}
         self._lines: Final[defaultdict[str, _Line]] = defaultdict(_Line)
         self._prices: Mapping[str, Mapping[str, int]] = {}
+        self._fresh_share = 0
         self._order: PolicyOrder | None = None
         self._partitions = 0
         self._behind: Final[set[str]] = set()  # slices whose last call failed
@@ -143,10 +144,12 @@ class Indexing:
         for slice_id, some in entries.items():
             self._lines[slice_id].add(partition, some, now)
 
-    def price(self, order: PolicyOrder, prices: Mapping[str, Mapping[str, int]]) -> None:
+    def price(
+        self, order: PolicyOrder, prices: Mapping[str, Mapping[str, int]], fresh_share: int = 0
+    ) -> None:
         """Have a policy's prices in force, by slice and class, unless a later one's are."""
         if self._order is None or order > self._order:
-            self._order, self._prices = order, prices
+            self._order, self._prices, self._fresh_share = order, prices, fresh_share
             for slice_id in prices:
                 self._lines[slice_id].priced = None
 
@@ -155,7 +158,7 @@ class Indexing:
         if outlook is not None:
             order = (0, outlook.policy.seq)
             if self._order is None or order > self._order:
-                self.price(order, prices_of(outlook))
+                self.price(order, prices_of(outlook), outlook.policy.fresh_share)
 
     def fill(self) -> None:
         """Fill everything again from the rows."""
@@ -253,8 +256,8 @@ class Indexing:
 
     async def _price(self, slice_id: str, line: _Line) -> None:
         if self._order is not None and slice_id in self._prices and line.priced != self._order:
-            order = self._order
-            await self._index.set_prices(slice_id, order, self._prices[slice_id])
+            order, prices = self._order, self._prices[slice_id]
+            await self._index.set_prices(slice_id, order, prices, self._fresh_share)
             line.priced = order
 
     async def _compare(

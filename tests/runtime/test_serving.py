@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 from kit.events import FIXED, FOOTBALL, policy, synthetic_log
-from kit.serving import CARS, FANS, entry
+from kit.serving import CARS, FANS, FAR, entry
 from kit.twins import Life, World, counted
 
 from streams.core.outlook import Outlook
 from streams.core.partitioner import partition_of
 from streams.core.serving import Entry
+from streams.core.units import MICROS
 from streams.errors import Retry
 from streams.runtime import refilling, serving
 from streams.runtime.leases import Applied
@@ -45,10 +46,14 @@ class BrittleIndex(MemoryServingIndex):
         return await super().apply(slice_id, partitions_at, entries)
 
     async def set_prices(
-        self, slice_id: str, order: tuple[int, int], prices: Mapping[str, int]
+        self,
+        slice_id: str,
+        order: tuple[int, int],
+        prices: Mapping[str, int],
+        fresh_share: int = 0,
     ) -> bool:
         self.priced.append(slice_id)
-        return await super().set_prices(slice_id, order, prices)
+        return await super().set_prices(slice_id, order, prices, fresh_share)
 
 
 class Desk:
@@ -493,6 +498,16 @@ async def test_the_prices_of_a_policy_are_followed_and_an_earlier_one_s_are_not(
     desk.take(0, 8, entry("v1", 8, price + 9_000), dear, slice_id=FOOTBALL)
     await desk.turn(3)
     assert await desk.shown(FOOTBALL) == {"v2": 10_000, "v1": 2_000}
+
+
+async def test_the_share_of_newcomers_is_that_of_the_policy_in_force(desk: Desk) -> None:
+    desk.indexing.open(0, PARTITIONS, 7)
+    desk.indexing.follow(Outlook(policy(fresh_share=MICROS)))
+    newcomer = entry("new", 8, -1, deadline=FAR, due=20)
+    desk.take(0, 8, entry("best", 8, MICROS), newcomer, slice_id=FOOTBALL)
+    await desk.turn(3)
+    (lease,) = await desk.index.lease(FOOTBALL, 1, 1, None)
+    assert (lease.video, lease.via) == ("new", "fresh")
 
 
 # In a worker
