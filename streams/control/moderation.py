@@ -14,7 +14,7 @@ from streams.core.partitioner import partition_of
 from streams.errors import DeadLetter, Halt, Misconfigured
 from streams.runtime.codec import decode_one
 from streams.runtime.ports import Clock, Dossiers, Outgoing, Producer, Store
-from streams.runtime.signing import encode
+from streams.runtime.signing import Signer, encode
 from streams.settings import Settings
 
 POLL_S: Final = 0.05
@@ -68,6 +68,13 @@ async def open_cases(
     return sorted(rows, key=lambda row: (row["since"], row["video"]))
 
 
+async def verdict_on(dossiers: Dossiers, video: str) -> dict[str, Any] | None:
+    """Return the verdict of a person on a video, None if nobody gave one."""
+    document = (await dossiers.read("", [video])).documents.get(video)
+    verdict = None if document is None else _decoded(video, document).verdict
+    return None if verdict is None else msgspec.to_builtins(verdict)
+
+
 async def case_of(dossiers: Dossiers, video: str, now_ms: int) -> dict[str, Any]:
     """Return all that a moderator should know of a video; `Halt` if nothing is known."""
     document = (await dossiers.read("", [video])).documents.get(video)
@@ -80,10 +87,13 @@ async def case_of(dossiers: Dossiers, video: str, now_ms: int) -> dict[str, Any]
     return {**_row(case, now_ms), **{name: known[name] for name in ("upload", "heard", "verdict")}}
 
 
-async def say(producer: Producer, settings: Settings, review: Review) -> None:
-    """Write a verdict; returns when it is durable."""
-    record = Outgoing(settings.topic("reviews"), encode(review), review.video.encode())
-    await (await producer.send(record))
+async def say(
+    producer: Producer, settings: Settings, review: Review, signer: Signer | None = None
+) -> None:
+    """Write a verdict, signed by a person's own key where one is given; until it is durable."""
+    key, value = review.video.encode(), encode(review)
+    headers = () if signer is None else (signer.header(key, value),)
+    await (await producer.send(Outgoing(settings.topic("reviews"), value, key, headers)))
 
 
 async def in_force(

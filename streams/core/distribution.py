@@ -286,9 +286,10 @@ class Distribution:
         self.partition.touch_slice(self.video_id, self.video, slice_id, row)
 
     def _write_all(self, action: Action, reason: Reason, crowds: Iterable[Crowd]) -> None:
-        """Write one receipt about the whole video."""
-        receipt = Receipt(**self._head("", action, reason), crowds=tuple(crowds))
-        self.effects.receipts.append(receipt)
+        """Write one receipt about the whole video, with the person whose verdict led to it."""
+        head, cause = self._head("", action, reason), self.cause
+        by, note = (cause.by, cause.note) if isinstance(cause, VideoControl) else ("", "")
+        self.effects.receipts.append(Receipt(**head, crowds=tuple(crowds), by=by, note=note))
 
     def _head(self, slice_id: str, action: Action, reason: Reason) -> dict[str, Any]:
         row = self.video.row

@@ -52,6 +52,8 @@ Band = Annotated[int, Meta(ge=0, lt=BANDS)]
 Bands 0 to 4 are ordinary people: at least 70 % of public impressions belong to them.
 """
 Format = Literal["video", "live"]
+Name = Annotated[str, Meta(max_length=ID_MAX)]
+"""An id, or nothing."""
 Dimension = Literal["gender", "age", "expression", "scene", "music", "emotion", "speed", "interest"]
 VerdictWord = Literal["approve", "limit", "reject"]
 
@@ -170,7 +172,11 @@ class Order(Interaction, frozen=True, gc=False, tag="order"):
 
 
 class Control(Struct, frozen=True, tag_field="type"):
-    """A signed word of the control plane; `seq` rises per video."""
+    """A signed word of the control plane; `seq` rises per video.
+
+    Each kind ends with the person whose verdict led to it (`by`, empty if none did) and why
+    (`note`).
+    """
 
     id: Id
     video: Id
@@ -194,6 +200,8 @@ class Admit(Control, frozen=True, tag="admit"):
     advertiser: Annotated[str, Meta(max_length=ID_MAX)] = ""
     format: Format = "video"
     guarantee: Annotated[int, Meta(ge=0, le=10_000)] = 0
+    by: Name = ""
+    note: Text = ""
 
 
 class Revise(Control, frozen=True, tag="revise"):
@@ -201,22 +209,29 @@ class Revise(Control, frozen=True, tag="revise"):
 
     fits: Annotated[dict[SliceName, Ratio], Meta(max_length=256)] | None = None
     limited: bool | None = None
+    by: Name = ""
+    note: Text = ""
 
 
 class Hold(Control, frozen=True, tag="hold"):
     """Pause every slice until a release."""
 
     note: Text = ""
+    by: Name = ""
 
 
 class Release(Control, frozen=True, tag="release"):
     """End a hold: every held slice goes on where it was."""
+
+    by: Name = ""
+    note: Text = ""
 
 
 class Takedown(Control, frozen=True, tag="takedown"):
     """Stop every slice at once, for good."""
 
     note: Text = ""
+    by: Name = ""
 
 
 class Weights(Struct, frozen=True, gc=False):

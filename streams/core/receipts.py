@@ -80,6 +80,8 @@ class Receipt(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="deci
     z: int = 0
     sums: tuple[int, ...] = ()  # factor sums of the video: A by rows of its upper triangle, then b
     crowds: tuple[Crowd, ...] = ()
+    by: str = ""  # the person who decided, empty where the rule did
+    note: str = ""  # why, in their words
 
 
 encode: Final = msgspec.json.Encoder().encode

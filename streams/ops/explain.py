@@ -5,6 +5,7 @@ from typing import Final
 
 from streams.core.receipts import Crowd, Reason, Receipt
 from streams.core.units import MICROS
+from streams.ops.dead_letters import printable
 from streams.ops.lessons import Lesson
 
 WORDS: Final[dict[Reason, str]] = {
@@ -51,6 +52,8 @@ A mean of 0.32 would have kept it.
         crowds = _count(len(receipt.crowds), "crowd")
         lines = [f"#{receipt.n:,} {receipt.action} {crowds}: {WORDS[receipt.reason]}."]
         lines += map(_crowd, receipt.crowds)
+    if receipt.by:
+        lines.append(f"{receipt.by} said so{_because(receipt.note)}.")
     return "\n   ".join([*lines, _origin(receipt)])
 
 
@@ -110,6 +113,10 @@ def _crowd(crowd: Crowd) -> str:
         f"{crowd.slice}: expected {decimal(crowd.mean)}, score {decimal(crowd.score)}, "
         f"{_count(crowd.allowance, 'impression')} allowed."
     )
+
+
+def _because(note: str) -> str:
+    return f": {printable(note.encode())}" if note else ""
 
 
 def _origin(r: Receipt) -> str:

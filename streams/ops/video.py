@@ -116,7 +116,7 @@ def in_short(counted: Mapping[str, Any]) -> dict[str, Any]:
     """Return a video's own fields for people: its fits as decimals, without its slices."""
     fits = sorted(counted["fits"].items())
     words = ", ".join(f"{name} {decimal(fit)}" for name, fit in fits if fit)
-    tables = ("slices", "open")
+    tables = ("slices", "open", "verdict")
     return {name: value for name, value in counted.items() if name not in tables} | {"fits": words}
 
 

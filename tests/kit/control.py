@@ -60,12 +60,17 @@ class Office:
             self.world.log.create(topic, partitions)
             self.world.log.create(f"{topic}.dlq", partitions)
 
-    def bring(self, *events: Upload | Recognition | Review, partition: int | None = None) -> None:
+    def bring(
+        self,
+        *events: Upload | Recognition | Review,
+        partition: int | None = None,
+        signer: Signer | None = None,
+    ) -> None:
         """Write events to their topics, where murmur2 or `partition` puts them."""
         for event in events:
-            key = event.video.encode()
-            topic = _TOPIC[type(event)]
-            self.world.log.append(Outgoing(topic, encode(event), key, partition=partition))
+            key, value = event.video.encode(), encode(event)
+            headers = [] if signer is None else [signer.header(key, value)]
+            self.world.log.append(Outgoing(_TOPIC[type(event)], value, key, headers, partition))
 
     def said(self, video: str = "v1") -> list[str]:
         """Return the kinds of a video's records in the log, in order, whoever signed them."""
@@ -119,8 +124,11 @@ def dict_of(record: Record) -> dict[str, Any]:
 class Process:
     """One control plane: its parts as `ControlPlane` joins them, and what it read so far."""
 
-    def __init__(self, office: Office, *, signer: Signer = SIGNER, **ports: Any) -> None:
+    def __init__(
+        self, office: Office, *, signer: Signer = SIGNER, rules: RulesInForce = RULES, **ports: Any
+    ) -> None:
         self.office: Final = office
+        self.rules = rules
         world = office.world
         given = {"dossiers": office.dossiers, "store": world.store}
         given |= {"producer": MemoryProducer(world.log)}
@@ -131,7 +139,7 @@ class Process:
         self.log = ControlLog(world.settings, signer, self.ports, identity)
         self.metrics = ControlMetrics()
         self.register = Register(
-            world.settings, self.log, self.ports.dossiers, lambda: RULES.tools, self.metrics
+            world.settings, self.log, self.ports.dossiers, lambda: self.rules.tools, self.metrics
         )
         self.recovery = Recovery(world.settings, self.log, self.ports, self.register, self.metrics)
         self.now_s = 0.0

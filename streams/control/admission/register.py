@@ -204,6 +204,8 @@ class Register:
         require_names(record.headers)
         event = decode_one(topic, record.value, self._settings.record_bytes)
         _check_place(event, record, self._log.partitions)
+        if isinstance(event, Review):
+            self._tools().gate.reviewers.require(event, record, self._log.installation)
         return event
 
     def _advance(self, batch: _Batch) -> None:
