@@ -15,8 +15,8 @@ import msgspec
 
 from streams.control.log import ControlLog, Ports, now_ms
 from streams.control.metrics import ControlMetrics
-from streams.control.policy.file import EPOCH_MS, PolicyRules
-from streams.core.events import Policy
+from streams.control.policy.file import PolicyRules
+from streams.core.events import EPOCH_MS, Policy
 from streams.core.units import NEVER
 from streams.errors import Retry
 from streams.runtime.ports import Clock

@@ -18,7 +18,7 @@ from msgspec.structs import asdict, replace
 
 from streams.control.figures import micros, ratio_micros
 from streams.control.policy.catalogue import Catalogue
-from streams.core.events import BANDS, Policy, Weights
+from streams.core.events import BANDS, EPOCH_MS, Policy, Weights
 from streams.core.outlook import term_name
 from streams.core.units import MICROS, SLICES_PER_VIDEO, SURFACES
 from streams.errors import Misconfigured
@@ -27,8 +27,6 @@ from streams.shapes import shaped
 
 _HOUR_MS: Final = 3_600_000
 _SMALLEST: Final = Decimal(1) / MICROS
-EPOCH_MS: Final = 1_000_000_000_000
-"""The least time that a record may bear; stands in a draft for the time of its broadcast."""
 
 
 @dataclass(frozen=True, slots=True)
