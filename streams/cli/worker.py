@@ -15,6 +15,7 @@ from streams.cli.logs import log_options
 from streams.cli.options import connection_options
 from streams.cli.wiring import (
     consuming,
+    electing,
     made_installation,
     namespace,
     producing,
@@ -173,7 +174,7 @@ async def _start_control(
     store = await stack.enter_async_context(storing(settings.redis))
     reader = await stack.enter_async_context(reading(settings.brokers))
     cluster = KafkaCluster(settings.brokers)
-    ports = Ports(producer, dossiers, store, reader, cluster, background)
+    ports = Ports(producer, dossiers, store, reader, cluster, background, electing(settings))
     control_metrics = ControlMetrics(metrics.registry)
     control = ControlPlane(settings, key, ports, folder, metrics=control_metrics)
     await control.start()

@@ -67,8 +67,10 @@ def installation_record(settings: Settings, installation: Installation) -> Outgo
     return Outgoing(settings.topic(TOPIC), _encode(installation), RECORD_KEY, partition=0)
 
 
-async def table_records(reader: LogReader, settings: Settings) -> AsyncIterator[Record]:
-    """Yield what stands in the topic `policies` now, in the order it was written.
+async def table_records(
+    reader: LogReader, settings: Settings, start: int = 0
+) -> AsyncIterator[Record]:
+    """Yield what stands in the topic `policies` from an offset on, in the order it was written.
 
     The last record of a key is the one that counts. `Retry` if the topic does not answer.
     """
@@ -77,7 +79,7 @@ async def table_records(reader: LogReader, settings: Settings) -> AsyncIterator[
     bounds = (await reader.offsets(topic, [0])).get(0)
     if bounds is None:
         raise silence
-    reader.assign({(topic, 0): bounds.start})
+    reader.assign({(topic, 0): min(max(start, bounds.start), bounds.end)})
     silent = 0
     while await reader.position(topic, 0) < bounds.end:
         batches = await reader.fetch(FETCH_MS, 1_000)

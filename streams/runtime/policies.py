@@ -5,7 +5,6 @@ key of a policy is its number, that of what operators want is `orders`. Each rec
 the log's are, and whatever nobody in force signed is not there.
 """
 
-from collections.abc import AsyncIterator
 from typing import Final, NamedTuple
 
 import msgspec
@@ -13,8 +12,8 @@ import msgspec
 from streams.core.events import Millis, Name, Policy, Text, number_of
 from streams.core.keys import Trust
 from streams.errors import DeadLetter
-from streams.runtime.installation import TOPIC, table_records
-from streams.runtime.ports import LogReader, Outgoing, Record
+from streams.runtime.installation import TOPIC
+from streams.runtime.ports import Outgoing, Record
 from streams.runtime.reasons import PARSER_ERRORS
 from streams.runtime.signing import SIGNATURE, Signer, require_signature
 from streams.settings import Settings
@@ -65,21 +64,11 @@ def forgetting_record(settings: Settings, number: str) -> Outgoing:
     return Outgoing(settings.topic(TOPIC), None, number.encode(), partition=0)
 
 
-async def read_policies(
-    reader: LogReader, settings: Settings, trust: Trust
-) -> AsyncIterator[KeptPolicy | Orders]:
-    """Yield policies and orders in the order they were written; later ones of a key replace it.
-
-    What no key of `trust` signed is left out. `Retry` if the topic does not answer.
-    """
-    async for record in table_records(reader, settings):
-        entry = read_entry(record, trust)
-        if entry is not None:
-            yield entry
-
-
 def read_entry(record: Record, trust: Trust) -> KeptPolicy | Orders | None:
-    """Return what a record of the table says; None if it is of neither kind, or not genuine."""
+    """Return what a record of the table says, None if it is of neither kind.
+
+    Neither is what nobody signed whose key is in `trust`.
+    """
     if record.value is None or not any(name == SIGNATURE for name, _ in record.headers):
         return None
     try:

@@ -16,6 +16,7 @@ from kit.keys import INSTALLATION, KEY, SPELLING, STRANGER, TRUST, announce
 from kit.servers import create_topics
 from prometheus_client import CollectorRegistry
 
+from streams.cli.wiring import electing
 from streams.control.admission import dossier
 from streams.control.app import ControlPlane
 from streams.control.log import Ports
@@ -66,6 +67,7 @@ class Stage:
             self.topics,
             KafkaCluster(self.settings.brokers),
             background,
+            electing(self.settings),
         )
         made = ControlPlane(
             self.settings,
