@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import zip_longest
@@ -43,7 +43,7 @@ class Ports:
     """What the control plane works with, all started and stopped by whoever made them.
 
     `reader` is used by the control plane alone: it has one position a partition, and what assigns
-    it takes its `turn`. `member` is in the keeper's group, for this control plane alone.
+    it takes its `turn`. `member` makes a member of the keeper's group.
     """
 
     producer: Producer
@@ -52,7 +52,7 @@ class Ports:
     reader: LogReader
     cluster: Cluster
     background: Background
-    member: LogConsumer
+    member: Callable[[], LogConsumer]
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 

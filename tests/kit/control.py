@@ -152,7 +152,8 @@ class Process:
         given |= {"producer": MemoryProducer(world.log)}
         given |= {"reader": MemoryReader(world.log), "cluster": MemoryCluster(world.log)}
         given |= {"background": background}
-        given |= {"member": MemoryConsumer(world.log, "traffic", world.settings.keeper_group)}
+        group = world.settings.keeper_group
+        given |= {"member": lambda: MemoryConsumer(world.log, "traffic", group)}
         self.ports = Ports(**(given | ports))
         identity = world.log.identity(LOG)
         self.log = ControlLog(world.settings, signer, self.ports, identity, INSTALLATION)

@@ -7,7 +7,7 @@ before it writes anything (`terms`), and that the log alone decides.
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -24,16 +24,18 @@ AGAIN_S: Final = 1.0
 class Election:
     """One member of the keeper's group, through a consumer of its own; reads and keeps nothing."""
 
-    def __init__(self, consumer: LogConsumer) -> None:
-        self._consumer: Final = consumer
+    def __init__(self, join: Callable[[], LogConsumer]) -> None:
+        self._join: Final = join
+        self._consumer: LogConsumer | None = None
         self._dealt: Final = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.owns = False
 
     async def start(self) -> None:
         """Join the group; `Unreachable` if no broker answers."""
-        await self._consumer.start(self)
-        self._task = asyncio.create_task(self._stay(), name="control-election")
+        consumer = self._consumer = self._join()
+        await consumer.start(self)
+        self._task = asyncio.create_task(self._stay(consumer), name="control-election")
 
     async def stop(self) -> None:
         """Leave the group, so that another member leads at once. Idempotent."""
@@ -42,7 +44,8 @@ class Election:
         if task is not None:
             task.cancel()
             await asyncio.wait([task])
-        await self._consumer.stop()
+        if self._consumer is not None:
+            await self._consumer.stop()
 
     async def dealt(self, timeout_s: float) -> bool:
         """Return once the group gave out its partitions; False if it does not in time."""
@@ -52,6 +55,7 @@ class Election:
 
     async def on_assigned(self, partitions: Sequence[int]) -> None:
         """Take partitions over, and read nothing of them."""
+        assert self._consumer is not None
         self._consumer.pause(partitions)
         self.owns = 0 in partitions
         self._dealt.set()
@@ -60,11 +64,11 @@ class Election:
         """Let partitions go."""
         self.owns = self.owns and 0 not in partitions
 
-    async def _stay(self) -> None:
+    async def _stay(self, consumer: LogConsumer) -> None:
         """Ask on: a member that asks for nothing is taken for dead."""
         while True:
             try:
-                await self._consumer.fetch(FETCH_MS, 1)
+                await consumer.fetch(FETCH_MS, 1)
             except StreamsError as error:
                 log.warning("the keeper's group: again in %.0f s: %s", AGAIN_S, error)
                 await asyncio.sleep(AGAIN_S)

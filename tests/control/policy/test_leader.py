@@ -367,8 +367,8 @@ async def test_an_old_leader_that_slept_over_two_terms_is_refused_everywhere(
 ) -> None:
     old = await Process(office).start()
     await old.step()
-    old.leader.election.owns = True  # it sleeps: the group has long dealt without it
-    await old.ports.member.stop()
+    await old.die()
+    old.leader.election.owns = True  # it slept: the group has long dealt without it
     for _ in range(2):
         following = await Process(office).start()
         await following.step()
