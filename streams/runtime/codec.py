@@ -15,6 +15,7 @@ from streams.core.events import (
     ControlRecord,
     InteractionRecord,
     Key,
+    Lead,
     LogRecord,
     PartitionControl,
     Recognition,
@@ -317,8 +318,8 @@ def _open_control(
         raise _too_large(len(value), spelling.limit)
     scheme = None if trust is None else require_signature(record, trust, spelling.secret)
     event: ControlRecord = decode_control(_control_decoder, value)
-    if scheme == "hmac" and isinstance(event, Key | Upgrade):
-        raise DeadLetter("signature", "an HMAC changes no keys")
+    if scheme == "hmac" and isinstance(event, Key | Upgrade | Lead):
+        raise DeadLetter("signature", "an HMAC changes no keys and takes no term")
     require_ids(event)
     if event.ts > record.timestamp + FUTURE_MS:
         raise DeadLetter(*_FUTURE)
