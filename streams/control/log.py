@@ -75,7 +75,6 @@ class ControlLog:
         self.installation: Final = installation
         self.partitions: Final = identity.partitions
         self.topic: Final = identity.topic
-        self.installation: Final = signer.installation
         self.namespace: Final = namespace_of(identity, settings, signer.installation)
         self.name: Final = _name(identity, signer.installation)
         self.group: Final = group_of(settings)

@@ -205,7 +205,7 @@ class Register:
         event = decode_one(topic, record.value, self._settings.record_bytes)
         _check_place(event, record, self._log.partitions)
         if isinstance(event, Review):
-            self._tools().gate.reviewers.require(event, record, self._log.installation)
+            self._tools().gate.reviewers.require(event, record, self._log.installation.id)
         return event
 
     def _advance(self, batch: _Batch) -> None:
