@@ -30,6 +30,7 @@ VERBS: Final[dict[str, str]] = {
     "decisions": "streams.cli.decisions:decisions",
     "video": "streams.cli.video:video",
     "review": "streams.cli.review:review",
+    "slice": "streams.cli.slice:slice_group",
     "policy": "streams.cli.policy:policy",
     "guarantee": "streams.cli.guarantee:guarantee",
     "dlq": "streams.cli.dlq:dlq",

@@ -11,14 +11,14 @@ from typing import Final
 
 from streams.control.agents import Background, group_of
 from streams.core.counters import VIDEO_ROW, Video, load_video
-from streams.core.events import PartitionControl, Policy, VideoControl
+from streams.core.events import PartitionControl, Policy, SliceReview, VideoControl
 from streams.core.partitioner import partition_of
 from streams.core.receipts import Refusal
 from streams.errors import DeadLetter, Retry
 from streams.runtime.installation import Installation, settle_keys
 from streams.runtime.letters import letter_of
 from streams.runtime.namespace import namespace_of
-from streams.runtime.policies import forgetting_record, policy_record
+from streams.runtime.policies import forgetting_record, policy_record, word_record
 from streams.runtime.ports import (
     Cluster,
     Dossiers,
@@ -122,6 +122,10 @@ class ControlLog:
     async def announce(self, policy: Policy) -> None:
         """Write a policy to the table; returns when it is durable there."""
         await self._write(policy_record(self._settings, policy, self._signer))
+
+    async def vouch(self, word: SliceReview) -> None:
+        """Write what a person said of a slice to the table, where the leader finds it."""
+        await self._write(word_record(self._settings, word, self._signer))
 
     async def end_key_change(self, begun: Installation) -> Installation:
         """End a change of keys that was cut short; `Retry` if a partition does not take it."""

@@ -1,4 +1,4 @@
-"""What people say of videos: which ones wait for them, and how a verdict takes effect."""
+"""What people say of videos and slices: what waits for them, and how their word takes effect."""
 
 import asyncio
 import secrets
@@ -9,11 +9,11 @@ import msgspec
 
 from streams.control.admission.dossier import Dossier, decode
 from streams.core.counters import load_video
-from streams.core.events import Review, VerdictWord
+from streams.core.events import Review, SliceReview, VerdictWord
 from streams.core.partitioner import partition_of
 from streams.errors import DeadLetter, Halt, Misconfigured
-from streams.runtime.codec import decode_one
-from streams.runtime.ports import Clock, Dossiers, Outgoing, Producer, Store
+from streams.runtime.codec import decode_review
+from streams.runtime.ports import Clock, Dossiers, Outgoing, Producer, ServingIndex, Store
 from streams.runtime.signing import Signer, encode
 from streams.settings import Settings
 
@@ -41,13 +41,19 @@ class Opinion(NamedTuple):
 
         `Misconfigured` if the control plane would refuse it.
         """
-        name = f"{self.by[:24]}-{secrets.token_hex(8)}"
+        name = _event_id(self.by)
         event = Review(name, self.video, now_ms, self.word, self.by, self.note)
-        try:
-            decode_one("reviews", encode(event), 1 << 20)
-        except DeadLetter as letter:
-            raise Misconfigured(f"the verdict would be refused: {letter}") from None
+        _require(event)
         return event
+
+
+class SliceOpinion(NamedTuple):
+    """A person's word on a slice: whether it shall be frozen, who speaks and why."""
+
+    slice: str
+    frozen: bool
+    by: str
+    note: str
 
 
 async def open_cases(
@@ -87,13 +93,37 @@ async def case_of(dossiers: Dossiers, video: str, now_ms: int) -> dict[str, Any]
     return {**_row(case, now_ms), **{name: known[name] for name in ("upload", "heard", "verdict")}}
 
 
+def slice_review(opinion: SliceOpinion, now_ms: int) -> SliceReview:
+    """Return the event; `Misconfigured` if the control plane would refuse it."""
+    name = _event_id(opinion.by)
+    event = SliceReview(name, opinion.slice, now_ms, opinion.frozen, opinion.by, opinion.note)
+    _require(event)
+    return event
+
+
 async def say(
-    producer: Producer, settings: Settings, review: Review, signer: Signer | None = None
+    producer: Producer,
+    settings: Settings,
+    review: Review | SliceReview,
+    signer: Signer | None = None,
 ) -> None:
-    """Write a verdict, signed by a person's own key where one is given; until it is durable."""
-    key, value = review.video.encode(), encode(review)
+    """Write what a person says, signed by their own key where one is given; until it is durable."""
+    about = review.slice if isinstance(review, SliceReview) else review.video
+    key, value = about.encode(), encode(review)
     headers = () if signer is None else (signer.header(key, value),)
     await (await producer.send(Outgoing(settings.topic("reviews"), value, key, headers)))
+
+
+async def in_index(
+    index: ServingIndex, opinion: SliceOpinion, clock: Clock, patience_s: float
+) -> float | None:
+    """Return after how many seconds the serving index obeys, None if it does not in time."""
+    began = clock()
+    while (passed := clock() - began) <= patience_s:
+        if await index.is_frozen(opinion.slice) == opinion.frozen:
+            return passed
+        await asyncio.sleep(POLL_S)
+    return None
 
 
 async def in_force(
@@ -109,6 +139,18 @@ async def in_force(
             return passed
         await asyncio.sleep(POLL_S)
     return None
+
+
+def _event_id(by: str) -> str:
+    """Return an id that begins with who speaks, so that receipts name them as cause."""
+    return f"{by[:24]}-{secrets.token_hex(8)}"
+
+
+def _require(event: Review | SliceReview) -> None:
+    try:
+        decode_review(encode(event), 1 << 20)
+    except DeadLetter as letter:
+        raise Misconfigured(f"the verdict would be refused: {letter}") from None
 
 
 def _decoded(video: str, document: bytes) -> Dossier:

@@ -24,6 +24,7 @@ from streams.core.events import (
     InteractionRecord,
     Release,
     Revise,
+    SliceReview,
     Takedown,
     VideoControl,
 )
@@ -49,6 +50,7 @@ from streams.core.units import NEVER, is_slice, surface_of
 from streams.errors import DeadLetter
 
 GONE: Final = Ruling("stop", "slice_gone", 0)
+FROZEN: Final = Ruling("stop", "slice_frozen", 0)
 
 
 class Distribution:
@@ -103,8 +105,9 @@ class Distribution:
             self.meet(slice_id, row)
             return
         self.video.judged = True
-        if slice_id not in policy.slices:
-            self._leave(slice_id, row)
+        spec = policy.slices.get(slice_id)
+        if spec is None or spec.is_shut:
+            self._leave(slice_id, row, None if spec is None else spec.word)
             return
         assessment = assess(self.outlook, self.video, slice_id, row)
         ruling = rule(policy, slice_id, self.video.row, row, assessment)
@@ -218,14 +221,20 @@ class Distribution:
             self.partition.touch_video(self.video_id, self.video)
         set_checkpoints(self.outlook.policy, row)
 
-    def _leave(self, slice_id: str, row: Slice) -> None:
-        """Let a slice go that the policy does not have any more: back to idle, it may return."""
-        if surface_of(slice_id) == "following":
+    def _leave(self, slice_id: str, row: Slice, word: SliceReview | None) -> None:
+        """Let a slice go that the policy does not have any more, or that a person froze.
+
+        Back to idle: it may return. Who froze it and why stands in the receipt.
+        """
+        if word is None and surface_of(slice_id) == "following":
             set_checkpoints(self.outlook.policy, row)
-        else:
-            left = self._end(slice_id, row, "withdraw")
-            look_again(row)
-            self._write(GONE, slice_id, row, None, left)
+            return
+        left = self._end(slice_id, row, "withdraw")
+        look_again(row)
+        self._write(FROZEN if word else GONE, slice_id, row, None, left)
+        if word is not None:
+            receipts = self.effects.receipts
+            receipts[-1] = replace(receipts[-1], by=word.by, note=word.note)
 
     def _end(self, slice_id: str, row: Slice, move: SliceMove) -> int:
         """End a slice; return the impressions not shown, which go back to the video's budget."""

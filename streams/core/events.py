@@ -120,6 +120,21 @@ class Review(Struct, frozen=True, tag_field="type", tag="review"):
     note: Text = ""
 
 
+class SliceReview(Struct, frozen=True, tag_field="type", tag="slice"):
+    """A person's word on a whole slice: frozen, nothing is shown in it; else it is open again.
+
+    A freezing always counts, an opening only if it is later, by its own time, than the freezing
+    that it ends: an old one cannot be said again by whoever kept it.
+    """
+
+    id: Id
+    slice: SliceName
+    ts: Millis
+    frozen: bool
+    by: Id
+    note: Text = ""
+
+
 class Interaction(Struct, frozen=True, gc=False, tag_field="type"):
     """What one viewer did with one video, as a member of one slice."""
 
@@ -273,6 +288,12 @@ class SlicePolicy(Struct, frozen=True):
     noise_variance: Variance
     price: Micros
     loadings: tuple[Loading, Loading, Loading] = (0, 0, 0)
+    word: SliceReview | None = None  # the last that a person said of the slice
+
+    @property
+    def is_shut(self) -> bool:
+        """Whether a person froze the slice: then nothing is shown or granted in it."""
+        return self.word is not None and self.word.frozen
 
 
 Evidence = dict[str, Count]

@@ -22,6 +22,7 @@ Reason = Literal[
     "reach_used",  # stop: everyone reachable was reached
     "budget_spent",  # stop: the video's impressions are spent
     "slice_gone",  # stop: the policy in force no longer has the slice
+    "slice_frozen",  # stop: a person froze the slice
     "limited",  # stop: followers only from now on
     "held",  # stop: moderation paused the video
     "takedown",  # stop: moderation ended the video

@@ -18,6 +18,7 @@ WORDS: Final[dict[Reason, str]] = {
     "reach_used": "everyone in reach has seen it",
     "budget_spent": "its impressions for the public are spent",
     "slice_gone": "the policy in force no longer has this slice",
+    "slice_frozen": "a person froze this slice, nothing is shown in it for now",
     "limited": "moderation limits it to followers from now on",
     "held": "moderation paused it",
     "takedown": "moderation took it down",

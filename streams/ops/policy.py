@@ -77,7 +77,7 @@ async def read_history(
         entry = read_entry(record, trust)
         if isinstance(entry, Orders):
             orders = entry
-        elif entry is not None:
+        elif isinstance(entry, KeptPolicy):
             kept[record.key or b""] = entry
         elif record.value is None:
             kept.pop(record.key or b"", None)

@@ -20,6 +20,7 @@ from streams.core.events import (
     PartitionControl,
     Recognition,
     Review,
+    SliceReview,
     Upgrade,
     Upload,
 )
@@ -55,6 +56,15 @@ _DECODERS: Final[dict[str, msgspec.json.Decoder[Any]]] = {
     "recognitions": msgspec.json.Decoder(Recognition),
     "reviews": msgspec.json.Decoder(Review),
 }
+_slice_decoder: Final = msgspec.json.Decoder(SliceReview)
+_SLICE_REVIEW: Final = SliceReview.__struct_config__.tag
+
+
+class _Tagged(msgspec.Struct):
+    type: str = ""
+
+
+_tag_decoder: Final = msgspec.json.Decoder(_Tagged)
 _NUMBERS: Final = frozenset(("ts", "watch_ms", "duration_ms"))
 _QUOTES: Final = {
     kind: 4 + sum(2 if name in _NUMBERS else 4 for name in kind.__struct_fields__)
@@ -157,6 +167,30 @@ def decode_one(
         raise classify(error, value) from None
     require_ids(event)
     return event
+
+
+def decode_review(value: bytes | None, limit: int) -> Review | SliceReview:
+    """Decode one record of `reviews`: a verdict on a video, or a word on a slice.
+
+    `DeadLetter` if it is neither.
+    """
+    if value is not None and len(value) <= limit and _type_of(value) == _SLICE_REVIEW:
+        try:
+            word: SliceReview = decode_leniently(_slice_decoder, value)
+        except PARSER_ERRORS as error:
+            raise classify(error, value) from None
+        require_ids(word)
+        return word
+    review = decode_one("reviews", value, limit)
+    assert isinstance(review, Review), "what else the topic holds is decoded above"
+    return review
+
+
+def _type_of(value: bytes) -> str:
+    try:
+        return _tag_decoder.decode(value).type
+    except PARSER_ERRORS:
+        return ""  # the full decode will say what is wrong with it
 
 
 def decode_interaction(value: bytes) -> InteractionRecord:

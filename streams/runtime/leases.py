@@ -50,6 +50,20 @@ class Candidate(NamedTuple):
     kind: str  # its class
 
 
+class Footing(NamedTuple):
+    """What a policy says of a whole slice: the share of newcomers, and whether it is frozen.
+
+    `fresh_share` (micro-units) of the slots are for newcomers where a lease brings no share of its
+    own. Of a slice that a person froze nothing is leased; slots asked for are counted.
+    """
+
+    fresh_share: int = 0
+    frozen: bool = False
+
+
+OPEN: Final = Footing()
+
+
 class Applied(NamedTuple):
     """What became of entries: how many were newer, and each partition's position before, if any."""
 

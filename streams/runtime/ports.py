@@ -12,7 +12,7 @@ from typing import Final, Literal, NamedTuple, Protocol
 
 from streams.core.serving import Entry
 from streams.core.state import FRESH, Changes, Meta
-from streams.runtime.leases import Applied, Candidate, Lease, PolicyOrder, Slots
+from streams.runtime.leases import OPEN, Applied, Candidate, Footing, Lease, PolicyOrder, Slots
 
 Headers = Sequence[tuple[str, bytes | None]]
 """An ordered list; names may repeat, and a header may have no value.
@@ -393,12 +393,12 @@ class ServingIndex(Protocol):
         """
 
     async def set_prices(
-        self, slice_id: str, order: PolicyOrder, prices: Mapping[str, int], fresh_share: int = 0
+        self, slice_id: str, order: PolicyOrder, prices: Mapping[str, int], footing: Footing = OPEN
     ) -> bool:
-        """Put one price a class in force, 0 for a class without; False if a later order has it.
+        """Put a price a class (0 without) and a footing in force; False if a later order has."""
 
-        And the share of newcomers, for leases that bring none of their own.
-        """
+    async def is_frozen(self, slice_id: str) -> bool:
+        """Tell whether the slice is frozen, by the policy whose prices are in force."""
 
     async def lease(
         self,

@@ -33,6 +33,7 @@ CALLS: dict[str, list[str]] = {
         "policy pin 1.1 --yes",
         "policy freeze prices --yes",
     ],
+    "slice": ["slice list", "slice freeze discover:cars --by a --note b --yes"],
     "review": ["review list", "--debug review list"],
     "counters": ["counters verify", "counters rebuild", "counters rebuild --yes"],
     "record": ["record {tmp}/r --topic interactions --to now"],

@@ -19,7 +19,7 @@ from streams.core.serving import Entry
 from streams.core.units import MICROS
 from streams.embedded import EmbeddedRedis
 from streams.errors import Retry, Unreachable
-from streams.runtime.leases import LEASE_MOST, IndexBounds, Lease
+from streams.runtime.leases import LEASE_MOST, Footing, IndexBounds, Lease
 from streams.runtime.memory.serving import MemoryServingIndex
 from streams.runtime.ports import ServingIndex
 from streams.runtime.redis.serving import RedisServingIndex
@@ -190,7 +190,7 @@ async def test_who_saw_everything_gets_nothing(leases: Leases, index: ServingInd
 async def test_a_newcomer_that_the_viewer_saw_goes_back(
     leases: Leases, index: ServingIndex
 ) -> None:
-    await index.set_prices(CARS, (0, 1), {}, MICROS)
+    await index.set_prices(CARS, (0, 1), {}, Footing(MICROS))
     await tell(index, CARS, entry("new", score=-1, deadline=FAR, due=20), *ladder("a", 3))
     assert videos(await leases.take(CARS, 2, seen=Viewer("new"))) == ["a0"]
     taken = await leases.take(CARS, 2, seen=Viewer())

@@ -18,7 +18,7 @@ from streams.core.serving import Entry
 from streams.core.units import MICROS
 from streams.embedded import EmbeddedRedis
 from streams.embedded.redis import bundled_redis_server
-from streams.runtime.leases import CLASSES, LEASE_MOST, Candidate, IndexBounds, Lease
+from streams.runtime.leases import CLASSES, LEASE_MOST, Candidate, Footing, IndexBounds, Lease
 from streams.runtime.memory.serving import MemoryServingIndex
 from streams.runtime.ports import ServingIndex
 from streams.runtime.redis.serving import ENTRIES_AT_ONCE, RedisServingIndex, keys_of
@@ -529,6 +529,28 @@ async def test_redis_takes_leases_back_that_end_too_far_off(
     await index.close()
 
 
+async def test_a_frozen_slice_shows_nothing_and_counts_who_asked(
+    house: House, index: ServingIndex
+) -> None:
+    newcomer = entry("new", score=-1, deadline=FAR, due=20)
+    await told(index, entry("a"), newcomer)
+    await told(index, entry("a"), slice_id=FANS)
+    (lease,) = await index.lease(CARS, 5, 5)
+    assert not await index.is_frozen(CARS)
+    assert await index.set_prices(CARS, (1, 1), {}, Footing(MICROS, frozen=True))
+    assert [await index.is_frozen(name) for name in (CARS, FANS)] == [True, False]
+    assert await shown(index, 10, 5, fresh_share=None) == []
+    assert await shown(index, 10, 5, fresh_share=MICROS) == []
+    assert list(await index.top(CARS, 9)) == []
+    counted = await index.slots(CARS, 2)
+    assert [sum(one.asked for one in counted), sum(one.rank for one in counted)] == [25, 5]
+    assert await index.give_back(CARS, [lease]) == 5
+    assert not await index.set_prices(CARS, (1, 0), {})
+    assert await index.set_prices(CARS, (1, 2), {})
+    assert await shown(index, 60, 60) == ["a"] * 60
+    assert house.url is None or len(house.keys()) > 0
+
+
 # Newcomers
 
 
@@ -537,7 +559,7 @@ async def test_a_lease_without_a_share_of_its_own_has_that_of_the_policy(
 ) -> None:
     await told(index, entry("best", score=900_000), entry("new", score=-1, deadline=FAR, due=20))
     assert await shown(index, 1, fresh_share=None) == ["best"]
-    await index.set_prices(CARS, (0, 1), {}, 500_000)
+    await index.set_prices(CARS, (0, 1), {}, Footing(500_000))
     assert await shown(index, 2, fresh_share=None) == ["new", "best"]
     assert await shown(index, 2) == ["best"]
 
@@ -666,7 +688,7 @@ steps = st.one_of(
         st.just("set_prices"),
         st.tuples(st.integers(0, 2), st.integers(0, 2)),
         tilts,
-        st.sampled_from([0, 300_000]),
+        st.builds(Footing, st.sampled_from([0, 300_000]), st.booleans()),
     ),
 )
 examples = itertools.count()

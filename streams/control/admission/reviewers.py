@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 from msgspec import Meta, Struct
 
-from streams.core.events import PublicKey, Review
+from streams.core.events import PublicKey, Review, SliceReview
 from streams.core.keys import Trust
 from streams.core.units import ID_MAX
 from streams.errors import DeadLetter, Misconfigured
@@ -39,7 +39,7 @@ class Reviewers(Struct, frozen=True, forbid_unknown_fields=True):
     people: dict[PersonName, Annotated[tuple[PersonKey, ...], Meta(min_length=1)]] = {}
     former: dict[PersonName, Annotated[datetime, Meta(tz=True)]] = {}
 
-    def require(self, review: Review, record: Record, installation: str) -> None:
+    def require(self, review: Review | SliceReview, record: Record, installation: str) -> None:
         """Raise `DeadLetter` unless the verdict counts: signed by whom it says, still one of us."""
         if not self.signed:
             return

@@ -18,7 +18,7 @@ from streams.control.log import ControlLog, Ports
 from streams.control.policy.broadcast import Broadcast
 from streams.control.policy.election import Election
 from streams.control.policy.keeper import Keeper
-from streams.control.policy.succession import successor
+from streams.control.policy.succession import successor, with_words
 from streams.control.policy.table import PolicyTable
 from streams.control.policy.terms import take_term
 from streams.core.events import Policy, number_of, order_of
@@ -176,7 +176,9 @@ class Leader:
         self.broadcast.metrics.policy_number.set(record.seq)
 
     def _wanted(self) -> Policy:
-        return successor(self.files, self._base, self._table.orders, self._table.pinned)
+        table = self._table
+        wanted = successor(self.files, self._base, table.orders, table.pinned)
+        return with_words(wanted, self._base, table.words)
 
     async def _greatest(self) -> Policy | None:
         """Return the greatest policy that anybody wrote, as far as table and partitions tell."""

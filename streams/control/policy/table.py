@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from streams.control.policy.succession import NO_ORDERS
-from streams.core.events import Policy, number_of, order_of
+from streams.core.events import Policy, SliceReview, number_of, order_of
 from streams.core.keys import Trust
 from streams.runtime.installation import (
     RECORD_KEY,
@@ -18,7 +18,7 @@ from streams.settings import Settings
 
 @dataclass(slots=True)
 class PolicyTable:
-    """The greatest policy, what operators want, the policy that they pinned, and when each came.
+    """The greatest policy, what people want, the policy that they pinned, and when each came.
 
     `installation` is the one of the records read so far: its keys tell what is genuine.
     """
@@ -28,6 +28,7 @@ class PolicyTable:
     greatest: Policy | None = None
     orders: Orders = NO_ORDERS
     pinned: Policy | None = None
+    words: dict[str, SliceReview] = field(default_factory=dict)  # people's last ones, by slice
     written: dict[str, int] = field(default_factory=dict)  # policy's number -> ms
     position: int = 0
 
@@ -62,6 +63,8 @@ class PolicyTable:
         entry = read_entry(record, self._trust())
         if isinstance(entry, Orders):
             self.orders = entry
+        elif isinstance(entry, SliceReview):
+            self.words[entry.slice] = entry
         elif entry is not None:
             self.written[number_of(entry.policy)] = entry.written_ms
             if self.greatest is None or order_of(entry.policy) >= order_of(self.greatest):

@@ -15,8 +15,10 @@ from streams.core.units import MICROS
 from streams.runtime.leases import (
     LEASE_LONGEST_S,
     MINUTES,
+    OPEN,
     Applied,
     Candidate,
+    Footing,
     IndexBounds,
     Lease,
     PolicyOrder,
@@ -117,7 +119,7 @@ class _Slice:
         self.removed: Final[dict[str, int]] = {}
         self.at: Final[dict[int, int]] = {}
         self.prices: Mapping[str, int] = {}
-        self.fresh_share = 0
+        self.footing = OPEN
         self.order: PolicyOrder | None = None
         self.ranked: Final[defaultdict[str, _Ordered]] = defaultdict(_Ordered)
         self.fresh: Final = _Ordered()
@@ -165,15 +167,20 @@ class MemoryServingIndex:
         return Applied(written, before)
 
     async def set_prices(
-        self, slice_id: str, order: PolicyOrder, prices: Mapping[str, int], fresh_share: int = 0
+        self, slice_id: str, order: PolicyOrder, prices: Mapping[str, int], footing: Footing = OPEN
     ) -> bool:
-        """Put one price a class and a share of newcomers in force unless a later policy's stand."""
+        """Put prices and a footing in force unless a later policy's stand."""
         require_classes(prices)
         known = self._open(slice_id)
         if known.order is not None and order <= known.order:
             return False
-        known.order, known.prices, known.fresh_share = order, dict(prices), share_of(fresh_share)
+        known.order, known.prices, known.footing = order, dict(prices), footing
         return True
+
+    async def is_frozen(self, slice_id: str) -> bool:
+        """Tell whether the slice is frozen, by the policy whose prices are in force."""
+        known = self._slices.get(slice_id)
+        return known is not None and known.footing.frozen
 
     async def lease(
         self,
@@ -191,9 +198,12 @@ class MemoryServingIndex:
         if known is None or not known.at or not slots or most_each < 1:
             return []
         self._take_back(known)
+        if known.footing.frozen:
+            self._count(known, slots, 0, 0)
+            return []
         added, left_out = self._added(known, tilts), frozenset(without)
         taking = _Taking(known, self._until(), most_each, added, left_out)
-        share = known.fresh_share if fresh_share is None else share_of(fresh_share)
+        share = share_of(known.footing.fresh_share if fresh_share is None else fresh_share)
         known.fresh_due += slots * share
         quota = min(known.fresh_due // MICROS, slots)
         fresh = self._lease_fresh(taking, quota) if share else 0
@@ -226,7 +236,7 @@ class MemoryServingIndex:
         if known is None:
             return []
         self._take_back(known)
-        best = known.ranking(self._added(known, {}))
+        best = () if known.footing.frozen else known.ranking(self._added(known, {}))
         return [
             Candidate(pair.entry.video, net, pair.left, pair.entry.allowance, pair.kind)
             for _, (pair, net) in zip(range(count), best, strict=False)

@@ -237,6 +237,11 @@ local function unpacked(text)
   return text and text ~= '' and cmsgpack.unpack(text) or {}
 end
 
+-- Tell whether a person froze the slice: then nothing is shown, whatever the lists hold.
+local function is_frozen()
+  return redis.call('HGET', PRICES, 'frozen') == '1'
+end
+
 -- Return what is added to the score of each class: its tilt less its price.
 local function added_by_class(tilts)
   local added = {}

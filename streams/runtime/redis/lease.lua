@@ -97,6 +97,10 @@ local function count_slots(fresh, rank)
   redis.call('EXPIRE', SLOTS, SLOTS_KEPT_S)
 end
 
+if is_frozen() then
+  count_slots(0, 0)
+  return out
+end
 local fresh = 0
 if share > 0 then
   local due = tonumber(redis.call('HGET', META, 'fresh') or 0) + slots * share

@@ -15,8 +15,10 @@ from streams.core.serving import Entry
 from streams.runtime.leases import (
     CLASSES,
     MINUTES,
+    OPEN,
     Applied,
     Candidate,
+    Footing,
     IndexBounds,
     Lease,
     PolicyOrder,
@@ -79,13 +81,20 @@ class RedisServingIndex:
         return Applied(written, dict(zip(before[::2], before[1::2], strict=True)))
 
     async def set_prices(
-        self, slice_id: str, order: PolicyOrder, prices: Mapping[str, int], fresh_share: int = 0
+        self, slice_id: str, order: PolicyOrder, prices: Mapping[str, int], footing: Footing = OPEN
     ) -> bool:
-        """Put one price a class and a share of newcomers in force unless a later policy's stand."""
+        """Put prices and a footing in force unless a later policy's stand."""
         require_classes(prices)
-        words: tuple[Word, ...] = (*order, *_flat(prices), "fresh", share_of(fresh_share))
+        words: tuple[Word, ...] = (*order, *_flat(prices), "fresh", share_of(footing.fresh_share))
+        words += ("frozen", int(footing.frozen))
         key = keys_of(slice_id)[_NAMES.index("prices")]
         return bool(await self._eval(_PRICES, [key], words))
+
+    async def is_frozen(self, slice_id: str) -> bool:
+        """Tell whether the slice is frozen, by the policy whose prices are in force."""
+        key = keys_of(slice_id)[_NAMES.index("prices")]
+        with sorted_errors():
+            return bool(await call(self._client, "HGET", key, "frozen") == b"1")
 
     async def lease(
         self,
