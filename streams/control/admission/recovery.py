@@ -112,6 +112,7 @@ class Recovery:
         ordered = sorted(videos)
         for first in range(0, len(ordered), BATCH):
             await self._register.speak(ordered[first : first + BATCH])
+        await self._register.vouch_again()
         await self._ports.dossiers.hold(self._log.name, ends)
         self._register.known.update(ends)
         return len(videos)

@@ -85,6 +85,7 @@ class Register:
         self._dossiers = dossiers
         self._tools = tools
         self._metrics = metrics
+        self._learned: Final[dict[str, SliceReview]] = {}
         self._turn = asyncio.Lock()
 
     async def positions(self) -> Mapping[Place, int]:
@@ -118,9 +119,11 @@ class Register:
     ) -> Collection[str]:
         """Take in the facts of records that are read again, and return their videos; says nothing.
 
-        A record below `lettered` is in the dead letters already.
+        A record below `lettered` is in the dead letters already. The last words on slices are kept
+        for `vouch_again`.
         """
         batch = await self._read(topic, records, whole=False)
+        self._learned.update((word.slice, word) for word in batch.words)
         for event, record in batch.events:
             try:
                 known = batch.known(event.video)
@@ -138,6 +141,12 @@ class Register:
         self.count(topic, "handled", len(batch.events))
         self._tell(topic, batch)
         return batch.dossiers.keys()
+
+    async def vouch_again(self) -> None:
+        """Write the last word on each slice that was learned to the table: one may not be there."""
+        for word in self._learned.values():
+            await self._log.vouch(word)
+        self._learned.clear()
 
     async def speak(self, videos: Sequence[str]) -> None:
         """Say whatever the log lacks of these videos, whose facts are known again."""

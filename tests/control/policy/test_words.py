@@ -122,6 +122,17 @@ async def test_changed_files_another_leader_and_an_empty_redis_leave_a_slice_fro
     assert shut(office) == {FOOTBALL}
 
 
+async def test_a_word_from_before_the_first_control_plane_counts() -> None:
+    office = Office()
+    producer, settings = MemoryProducer(office.world.log), office.world.settings
+    for one in (word(), word(slice_id=MUSIC), word(frozen=False, ts=NOW + 1)):
+        await say(producer, settings, one)
+    process = await Process(office).start()
+    await process.step()
+    await office.count()
+    assert shut(office) == {MUSIC}
+
+
 async def refused(process: Process, **more: Any) -> list[str]:
     await said(process, word(**more))
     return process.office.refused("reviews")
