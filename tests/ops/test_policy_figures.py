@@ -29,6 +29,8 @@ def test_numbers_have_a_half_and_a_unit_and_no_micros() -> None:
     assert shown["discover:football horizon"] == Figure("learned", 400, "impressions")
     assert shown["discover:football taste 1"] == Figure("learned", 0.11, "value per view")
     assert shown["discover:football reach"] == Figure("operators", 5_000, "impressions")
+    assert str(shown["discover:football reach"]) == "5,000 impressions"
+    assert str(shown["weight of like"]) == "0.5 value"
     assert shown["noise cross"] == Figure("learned", 0.15, "share")
 
 

@@ -29,12 +29,21 @@ def successor(
     policy = files if base is None else _with_what_was_learned(files, base, notes)
     if orders.pinned:
         policy = _pinned(files, policy, orders, pinned, notes)
-    if base is not None and base.pinned != policy.pinned:
-        notes.append(f"pinned at {policy.pinned}" if policy.pinned else "pinned no more")
     policy = replace(policy, frozen=tuple(sorted({*files.frozen, *orders.frozen})))
-    if base is not None and base.frozen != policy.frozen:
-        notes.append(f"frozen: {', '.join(policy.frozen) or 'nothing'}")
+    if base is not None and (base.pinned, base.frozen) != (policy.pinned, policy.frozen):
+        notes.append(_held(base, policy, orders))
     return versioned(replace(policy, why="; ".join(notes) or "the files of this control plane"))
+
+
+def _held(base: Policy, policy: Policy, orders: Orders) -> str:
+    """Return in words what is pinned or frozen now, and who wanted it why."""
+    notes = []
+    if base.pinned != policy.pinned:
+        notes.append(f"pinned at {policy.pinned}" if policy.pinned else "pinned no more")
+    if base.frozen != policy.frozen:
+        notes.append(f"frozen: {', '.join(policy.frozen) or 'nothing'}")
+    wish = f" (by {orders.by}{f': {orders.why}' if orders.why else ''})" if orders.by else ""
+    return f"{'; '.join(notes)}{wish}"
 
 
 def _news(files: Policy, base: Policy) -> list[str]:
