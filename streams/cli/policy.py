@@ -65,7 +65,7 @@ def show(settings: Settings, output: str) -> None:
     shown = summary(known.in_force, known.partitions)
     slices = [slice_row(name, spec) for name, spec in known.in_force.slices.items()]
     operators = {
-        name: f"{figure.value:,g} {figure.unit}"
+        name: str(figure)
         for name, figure in figures(known.in_force).items()
         if figure.half == "operators" and not name.endswith(" reach")
     }
@@ -73,8 +73,11 @@ def show(settings: Settings, output: str) -> None:
         emit_object(shown, output)
         click.echo("\nThe operators' half, from the files:")
         emit_object(operators, output)
-        click.echo(f"\nThe learned half (noise cross {known.in_force.noise_cross / 1e6:g}):")
+        click.echo(f"\nThe learned half; noise cross is {known.in_force.noise_cross / 1e6:g}:")
         emit(slices, output)
+        click.echo(
+            "\nvalue per view: mean, price, tastes; squared: spread, noise; impressions: horizon"
+        )
         return
     places = [place_row(each) for each in known.partitions]
     numbers = {name: figure._asdict() for name, figure in figures(known.in_force).items()}

@@ -296,6 +296,8 @@ class SlicePolicy(Struct, frozen=True):
         return self.word is not None and self.word.frozen
 
 
+RULE: Final = 2
+"""Latest version of the rule that this release knows."""
 Evidence = dict[str, Count]
 """How much of what a change stands on: counts by name."""
 
@@ -342,6 +344,7 @@ class Policy(Struct, frozen=True, tag_field="type", tag="policy"):
     by: Name = ""  # the leader that wrote it
     why: Text = ""
     evidence: Evidence = {}  # what was learned stands on so much
+    rule: Annotated[int, Meta(ge=1, le=1_000)] = RULE  # version that decides from here on
 
 
 def order_of(policy: Policy) -> tuple[int, int]:

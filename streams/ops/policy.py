@@ -91,6 +91,7 @@ def summary(policy: Policy, partitions: Collection[PartitionPolicy]) -> dict[str
         "number": number_of(policy),
         "version": policy.version,
         "files": policy.files or None,
+        "rule": policy.rule,
         "by": policy.by or None,
         "why": policy.why or None,
         "evidence": in_words(policy.evidence) or None,

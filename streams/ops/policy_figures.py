@@ -20,6 +20,10 @@ class Figure(NamedTuple):
     value: float
     unit: str
 
+    def __str__(self) -> str:
+        number = f"{self.value:,}" if isinstance(self.value, int) else f"{self.value:g}"
+        return f"{number} {self.unit}"
+
 
 class Difference(NamedTuple):
     """One number that two policies do not agree on; None where a policy has none of it."""

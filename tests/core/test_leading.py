@@ -1,10 +1,11 @@
 """Which policy comes into force: by term, then number, by the log alone."""
 
 import pytest
-from kit.events import FIXED, NOW, policy
+from kit.events import FIXED, NOW, admit, policy
 from kit.folding import Folding, placed
+from kit.keys import TRUST
 
-from streams.core.events import Lead, LogRecord, Policy
+from streams.core.events import RULE, Lead, LogRecord, Policy
 from streams.core.keys import read_trust
 
 
@@ -62,6 +63,21 @@ def test_of_two_leads_of_one_term_the_first_counts() -> None:
     assert done.outcomes["lead", "duplicate"] == 1
     trust = read_trust(done.meta.keys)
     assert (trust.term, trust.lead) == (4, "one")
+
+
+def test_a_policy_says_by_which_rule_it_is_decided() -> None:
+    assert FIXED.rule == RULE
+    opened = folded(numbered(0, 1, rule=1), admit())
+    assert {receipt.rule for receipt in opened.receipts} == {1}
+
+
+def test_the_codec_and_the_fold_come_to_the_same_term() -> None:
+    events = [lead(4, "one"), lead(4, "other"), lead(2), numbered(9, 1), lead(6)]
+    trust = TRUST
+    for place, event in enumerate(events, start=1):
+        trust = trust.after(event)
+        assert folded(*events[:place]).state.trust == trust
+    assert (trust.term, trust.lead) == (6, "lead-6")
 
 
 def test_the_term_survives_a_restart() -> None:

@@ -29,12 +29,14 @@ def test_numbers_have_a_half_and_a_unit_and_no_micros() -> None:
     assert shown["discover:football horizon"] == Figure("learned", 400, "impressions")
     assert shown["discover:football taste 1"] == Figure("learned", 0.11, "value per view")
     assert shown["discover:football reach"] == Figure("operators", 5_000, "impressions")
+    assert str(shown["discover:football reach"]) == "5,000 impressions"
+    assert str(shown["weight of like"]) == "0.5 value"
     assert shown["noise cross"] == Figure("learned", 0.15, "share")
 
 
 def test_every_number_of_a_policy_is_shown() -> None:
     no_numbers = {"id", "ts", "seq", "term", "version", "files", "moved", "frozen", "pinned"}
-    no_numbers |= {"by", "why", "evidence", "weights", "slices", "terms"}
+    no_numbers |= {"by", "why", "evidence", "rule", "weights", "slices", "terms"}
     shown = figures(FIXED)
     for field in set(Policy.__struct_fields__) - no_numbers:
         value = getattr(FIXED, field)

@@ -18,9 +18,10 @@ from streams.control.log import ControlLog, Ports
 from streams.control.policy.broadcast import Broadcast
 from streams.control.policy.election import Election
 from streams.control.policy.keeper import Keeper
-from streams.control.policy.succession import successor, with_words
+from streams.control.policy.succession import successor
 from streams.control.policy.table import PolicyTable
 from streams.control.policy.terms import take_term
+from streams.control.policy.words import with_words
 from streams.core.events import Policy, number_of, order_of
 from streams.core.halves import unplaced
 from streams.errors import Halt, Retry

@@ -4,21 +4,19 @@ The operators' half is that of the files; what was learned stays, unless the wei
 its numbers are the worth of something else. A pinned learned half is that of an earlier policy.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Final
 
 from msgspec.structs import replace
 
 from streams.control.policy.file import versioned
-from streams.core.events import Policy, SliceReview
+from streams.core.events import Policy
 from streams.core.halves import ALL_FAMILIES, differing, in_order, with_learned
 from streams.runtime.policies import Orders
 
 NO_ORDERS: Final = Orders(0, "")
 ROUTINE: Final = "the files of this control plane"
-NOTE_MOST: Final = 300
-WHY_MOST: Final = 2_000
-"""Characters of a policy's `why`, and of what one person said in it."""
+"""Why a policy is there that nothing else led to."""
 
 
 def successor(
@@ -33,37 +31,21 @@ def successor(
     policy = files if base is None else _with_what_was_learned(files, base, notes)
     if orders.pinned:
         policy = _pinned(files, policy, orders, pinned, notes)
-    if base is not None and base.pinned != policy.pinned:
-        notes.append(f"pinned at {policy.pinned}" if policy.pinned else "pinned no more")
     policy = replace(policy, frozen=tuple(sorted({*files.frozen, *orders.frozen})))
-    if base is not None and base.frozen != policy.frozen:
-        notes.append(f"frozen: {', '.join(policy.frozen) or 'nothing'}")
+    if base is not None and (base.pinned, base.frozen) != (policy.pinned, policy.frozen):
+        notes.append(_held(base, policy, orders))
     return versioned(replace(policy, why="; ".join(notes) or ROUTINE))
 
 
-def with_words(policy: Policy, base: Policy | None, words: Mapping[str, SliceReview]) -> Policy:
-    """Return a policy with people's last words on its slices; its `why` says what they changed.
-
-    A word in force goes where the table has none, or one that ends no freezing.
-    """
-    notes, slices = [], {}
-    for name, spec in policy.slices.items():
-        before = None if base is None or name not in base.slices else base.slices[name].word
-        word = _later(before, words.get(name))
-        slices[name] = replace(spec, word=word)
-        if word is not None and word != before:
-            effect = "frozen" if word.frozen else "open again"
-            notes.append(f"{name} {effect}, says {word.by}: {word.note}"[:NOTE_MOST])
-    if slices == policy.slices:
-        return policy
-    why = "; ".join([*notes, *([policy.why] if policy.why != ROUTINE or not notes else [])])
-    return versioned(replace(policy, slices=slices, why=why[:WHY_MOST]))
-
-
-def _later(before: SliceReview | None, word: SliceReview | None) -> SliceReview | None:
-    if before is None or word is None:
-        return word or before
-    return word if word.frozen or word.ts > before.ts else before
+def _held(base: Policy, policy: Policy, orders: Orders) -> str:
+    """Return in words what is pinned or frozen now, and who wanted it why."""
+    notes = []
+    if base.pinned != policy.pinned:
+        notes.append(f"pinned at {policy.pinned}" if policy.pinned else "pinned no more")
+    if base.frozen != policy.frozen:
+        notes.append(f"frozen: {', '.join(policy.frozen) or 'nothing'}")
+    wish = f" (by {orders.by}{f': {orders.why}' if orders.why else ''})" if orders.by else ""
+    return f"{'; '.join(notes)}{wish}"
 
 
 def _news(files: Policy, base: Policy) -> list[str]:

@@ -262,6 +262,7 @@ async def test_orders_that_nobody_in_force_signed_are_none(office: Office) -> No
     frozen = Orders(NOW, "k", frozen=("means",))
     office.world.log.append(orders_record(office.world.settings, frozen, stranger))
     await process.step()
+    await process.step()
     assert {policy.frozen for policy in office.in_force()} == {DRAFT.frozen}
 
 
@@ -470,6 +471,8 @@ async def test_a_policy_that_stood_unseen_in_the_log_is_followed_on(
     await office.count()
     put_by_hand(office, replace(another("unseen"), seq=2))
     process = await Process(office).start()  # all partitions still have its own in force
+    await process.leader.step()
+    assert process.broadcast.waiting == {0, 1}
     await process.step()
     assert "was overtaken in partitions [0, 1]" in caplog.text
     await process.step()

@@ -83,12 +83,12 @@ def test_what_the_files_freeze_has_their_number_again() -> None:
 
 
 def test_what_an_operator_freezes_stays_as_it_is() -> None:
-    after = successor(FILES, learned(), Orders(0, "k", frozen=("prices",)))
+    after = successor(FILES, learned(), Orders(0, "k", frozen=("prices",), why="odd night"))
     assert after.slices == learned().slices
     assert after.frozen == ("prices",)
-    assert after.why == "frozen: prices"
+    assert after.why == "frozen: prices (by k: odd night)"
     again = successor(FILES, after, Orders(0, "k"))
-    assert (again.frozen, again.why) == ((), "frozen: nothing")
+    assert (again.frozen, again.why) == ((), "frozen: nothing (by k)")
 
 
 def test_a_pinned_half_is_that_of_its_policy_and_its_weights_stay_the_files() -> None:
@@ -97,7 +97,7 @@ def test_a_pinned_half_is_that_of_its_policy_and_its_weights_stay_the_files() ->
     assert after.slices == earlier.slices
     assert after.pinned == "1.2"
     assert after.moved == ("means", "horizons", "prices")
-    assert after.why == "pinned at 1.2"
+    assert after.why == "pinned at 1.2 (by k)"
     assert unplaced(successor(FILES, after, Orders(0, "k", pinned="1.2"), earlier)) == unplaced(
         after
     )

@@ -11,7 +11,8 @@ from msgspec import structs
 from streams.control.admission.review import ReviewGate
 from streams.control.admission.reviewers import Reviewers
 from streams.control.moderation import SliceOpinion, in_index, say, slice_review
-from streams.control.policy.succession import successor, with_words
+from streams.control.policy.succession import successor
+from streams.control.policy.words import with_words
 from streams.core.events import Policy, SliceReview
 from streams.errors import Misconfigured
 from streams.ops.slices import words_in_force
