@@ -26,6 +26,9 @@ KEYS = "tests/core/test_keys.py"
 KEY_TESTS = (SIGNING, ROTATION, KEYS)
 LEADER_TESTS = (LEADER, SUCCESSION, KEEPER, LEADING)
 DOSSIERS = "tests/contract/test_dossiers.py"
+REVIEWERS = "tests/control/admission/test_reviewers.py"
+WORDS = "tests/control/policy/test_words.py"
+DISTRIBUTION = "tests/core/test_distribution.py"
 
 PURE = [
     Mutation(
@@ -463,6 +466,78 @@ PURE = [
         DOSSIERS,
         "memory",
     ),
+    Mutation(
+        "where people sign nobody else counts",
+        "control/admission/reviewers.py",
+        "require_signature(record, Trust(installation, keys, upgraded=True), None)",
+        "pass",
+        REVIEWERS,
+        "",
+    ),
+    Mutation(
+        "only people who are named sign",
+        "control/admission/reviewers.py",
+        "if keys is None:\n            raise",
+        "if keys is None:\n            return\n            raise",
+        REVIEWERS,
+        "",
+    ),
+    Mutation(
+        "who left says nothing any more",
+        "control/admission/reviewers.py",
+        "if left is not None and record",
+        "if False and record",
+        REVIEWERS,
+        "",
+    ),
+    Mutation(
+        "words on slices are signed too",
+        "control/admission/register.py",
+        "            tools.gate.reviewers.require(event, record, self._log.installation.id)\n",
+        "            pass\n",
+        WORDS,
+        "",
+    ),
+    Mutation(
+        "an opening ends only an earlier freezing",
+        "control/policy/words.py",
+        "return word if word.frozen or word.ts > before.ts else before",
+        "return word",
+        WORDS,
+        "",
+    ),
+    Mutation(
+        "a freezing always counts",
+        "control/policy/words.py",
+        "word.frozen or word.ts > before.ts",
+        "word.ts > before.ts",
+        WORDS,
+        "",
+    ),
+    Mutation(
+        "words are read again with the topics",
+        "control/admission/recovery.py",
+        "await self._register.vouch_again()",
+        "pass",
+        WORDS,
+        "",
+    ),
+    Mutation(
+        "a frozen slice is let go",
+        "core/distribution.py",
+        "if spec is None or spec.is_shut:",
+        "if spec is None:",
+        DISTRIBUTION,
+        "",
+    ),
+    Mutation(
+        "nothing opens in a frozen slice",
+        "core/outlook.py",
+        "if spec is None or spec.is_shut:",
+        "if spec is None:",
+        DISTRIBUTION,
+        "",
+    ),
 ]
 LUA = [
     Mutation(
@@ -499,7 +574,7 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    "tests", [REGISTER, RECOVERY, DOSSIER, *LEADER_TESTS, LOG, CODEC, *KEY_TESTS]
+    "tests", [REGISTER, RECOVERY, DOSSIER, *LEADER_TESTS, LOG, CODEC, REVIEWERS, WORDS, *KEY_TESTS]
 )
 def test_without_a_mutation_the_copy_is_green(copied: Path, tests: str) -> None:
     assert passes(copied, tests, "", {})

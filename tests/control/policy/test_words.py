@@ -100,7 +100,8 @@ async def test_an_opening_that_is_older_than_the_freezing_opens_nothing(process:
 
 
 async def test_a_freezing_counts_whatever_the_clock_of_who_says_it(process: Process) -> None:
-    await said(process, word(frozen=False, ts=NOW + 3_000_000))
+    await said(process, word(frozen=False, ts=NOW + 200_000))
+    assert process.office.in_force()[0].slices[FOOTBALL].word is not None
     await said(process, word(ts=NOW - 3_000_000))
     assert shut(process.office) == {FOOTBALL}
 
