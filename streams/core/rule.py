@@ -51,7 +51,7 @@ def assess(outlook: Outlook, video: VideoState, slice_id: str, row: Slice) -> As
     fits = video.row.fits
     base = expected(policy, spec, fits.get(slice_id, 0))
     seen = weighed(policy, slice_id, row, fits) if row.views else None
-    sums = sum_factors(policy, video.slices, fits)
+    sums = sum_factors(policy, video)
     posterior = estimate(spec, base, seen, solve(sums))
     price = outlook.price(slice_id, video.row)
     z = (posterior.mean - price) * MICROS // max(posterior.sd, 1)
