@@ -49,7 +49,7 @@ def stage(rig: Rig) -> str:
     """Return where the counters say that the video stands."""
     with redis.Redis.from_url(rig.redis_url) as client:
         rows = [client.hget(f"s:{{{p}}}:v:v1", "video") for p in range(rig.partitions)]
-    found = [orjson.loads(row)[0] for row in rows if row is not None]
+    found = [orjson.loads(row)[1] for row in rows if row is not None]
     return str(found[0]) if found else "unknown"
 
 
