@@ -1,0 +1,124 @@
+"""Inquiries that are asked again and again, once for everybody who looks."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Final
+
+from streams.errors import StreamsError
+
+log = logging.getLogger("streams.page")
+
+REST: Final = 4.0
+"""An inquiry that takes long is asked again only after so many times as long."""
+MOST: Final = 32
+"""Different views at a time; each costs brokers and Redis something."""
+
+Ask = Callable[[], Awaitable[Any]]
+"""An inquiry, whose answer goes to JSON."""
+
+
+class Inquiry:
+    """The latest answer, or why there is none."""
+
+    def __init__(self, ask: Ask, every_s: float) -> None:
+        self.value: Any = None
+        self.why: str | None = "not read yet"
+        self._ask: Final = ask
+        self._every_s: Final = every_s
+        self._number = 0
+        self._news: Final = asyncio.Condition()
+
+    async def run(self) -> None:
+        """Ask for ever."""
+        while True:
+            began = time.monotonic()
+            try:
+                self.value, self.why = await self._ask(), None
+            except StreamsError as error:
+                self.why = str(error)
+            except Exception as error:
+                log.exception("a view cannot be read")
+                self.why = f"{type(error).__name__}: see the page's log"
+            async with self._news:
+                self._number += 1
+                self._news.notify_all()
+            await asyncio.sleep(max(self._every_s, REST * (time.monotonic() - began)))
+
+    async def answers(self) -> AsyncIterator[tuple[Any, str | None]]:
+        """Yield the answer that there is, and each later one; who is slow misses some."""
+        seen = 0
+        while True:
+            async with self._news:
+                await self._news.wait_for(lambda: self._number > seen)  # noqa: B023 - at once
+                seen = self._number
+            yield self.value, self.why
+
+
+@asynccontextmanager
+async def asking(inquiries: Iterable[Inquiry]) -> AsyncIterator[None]:
+    """Ask these inquiries until the end of the block."""
+    tasks = [asyncio.create_task(one.run()) for one in inquiries]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class Crowded(Exception):
+    """Too many different views are looked at."""
+
+
+class Shared:
+    """Views that somebody looks at: each is asked once, and only while somebody looks."""
+
+    def __init__(self, every_s: float) -> None:
+        self._every_s: Final = every_s
+        self._running: Final[dict[tuple[str, str], _Running]] = {}
+
+    @asynccontextmanager
+    async def looking(
+        self, key: tuple[str, str], view: Callable[[], AbstractAsyncContextManager[Ask]]
+    ) -> AsyncIterator[Inquiry]:
+        """Give a view's answers to one more who looks; `Crowded` if it were one too many."""
+        running = self._running.get(key)
+        if running is None:
+            if len(self._running) >= MOST:
+                raise Crowded
+            running = self._running[key] = _Running(view, self._every_s)
+        running.looking += 1
+        try:
+            yield await running.inquiry
+        finally:
+            running.looking -= 1
+            if not running.looking:
+                del self._running[key]
+                await running.stop()
+
+
+class _Running:
+    """One view and its resources, from the first who looks to the last."""
+
+    def __init__(
+        self, view: Callable[[], AbstractAsyncContextManager[Ask]], every_s: float
+    ) -> None:
+        self.looking = 0
+        self.inquiry: Final[asyncio.Future[Inquiry]] = asyncio.get_running_loop().create_future()
+        self._task: Final = asyncio.create_task(self._run(view, every_s))
+
+    async def _run(
+        self, view: Callable[[], AbstractAsyncContextManager[Ask]], every_s: float
+    ) -> None:
+        async with view() as ask:
+            inquiry = Inquiry(ask, every_s)
+            self.inquiry.set_result(inquiry)
+            await inquiry.run()
+
+    async def stop(self) -> None:
+        """End it; a task is used so that one and the same enters and leaves its resources."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
