@@ -79,6 +79,7 @@ class Shared:
     def __init__(self, every_s: float) -> None:
         self._every_s: Final = every_s
         self._running: Final[dict[tuple[str, str], _Running]] = {}
+        self._ending: Final[set[asyncio.Task[None]]] = set()
 
     @asynccontextmanager
     async def looking(
@@ -92,23 +93,36 @@ class Shared:
             running = self._running[key] = _Running(view, self._every_s)
         running.looking += 1
         try:
-            yield await running.inquiry
+            yield await asyncio.shield(running.inquiry)
         finally:
             running.looking -= 1
             if not running.looking:
                 del self._running[key]
-                await running.stop()
+                self._end(running.task)
+
+    async def close(self) -> None:
+        """Return when all that nobody looks at any more has ended."""
+        await asyncio.gather(*self._ending, return_exceptions=True)
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        """End a view in the background: its clients may take seconds to leave."""
+        task.cancel()
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
 
 
 class _Running:
-    """One view and its resources, from the first who looks to the last."""
+    """One view and its resources, from the first who looks to the last.
+
+    One and the same task enters and leaves the resources.
+    """
 
     def __init__(
         self, view: Callable[[], AbstractAsyncContextManager[Ask]], every_s: float
     ) -> None:
         self.looking = 0
         self.inquiry: Final[asyncio.Future[Inquiry]] = asyncio.get_running_loop().create_future()
-        self._task: Final = asyncio.create_task(self._run(view, every_s))
+        self.task: Final = asyncio.create_task(self._run(view, every_s))
 
     async def _run(
         self, view: Callable[[], AbstractAsyncContextManager[Ask]], every_s: float
@@ -117,8 +131,3 @@ class _Running:
             inquiry = Inquiry(ask, every_s)
             self.inquiry.set_result(inquiry)
             await inquiry.run()
-
-    async def stop(self) -> None:
-        """End it; a task is used so that one and the same enters and leaves its resources."""
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)

@@ -65,6 +65,7 @@ class PageServer:
         watch.cancel()
         with suppress(asyncio.CancelledError):
             await watch
+        await self._shared.close()
 
     def _guarded(self) -> Any:  # aiohttp's middlewares are typed by their protocol
         @web.middleware

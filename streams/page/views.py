@@ -125,7 +125,7 @@ async def _video(desk: Desk, video: str) -> AsyncIterator[Ask]:
         settings, store, name = status.settings, status.store, await status.namespace()
         partition = partition_of(video.encode(), settings.partitions)
         outlook = await outlook_in_force(store, name, partition, settings.partitions)
-        counted: dict[str, Any] = {"open": []}
+        counted: dict[str, Any] = {"open": [], "slices": {}}
         with suppress(Halt):  # nothing is counted yet
             counted = await counted_video(store, name, video, settings.partitions)
         return {
@@ -133,7 +133,7 @@ async def _video(desk: Desk, video: str) -> AsyncIterator[Ask]:
             "title": case.upload.title if case and case.upload else None,
             "state": case.state if case else None,
             "counted": {k: v for k, v in counted.items() if k not in ("open", "slices")},
-            "crowds": evidence(counted["open"], receipts),
+            "crowds": evidence(counted, receipts),
             "timeline": _timeline(receipts, [] if outlook is None else [outlook.policy]),
         }
 

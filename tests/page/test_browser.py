@@ -3,10 +3,13 @@
 `STREAMS_TEST_PICTURES=.docs` has the pictures of the README drawn again, of a longer life.
 """
 
+import json
 import os
 import re
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import pytest_asyncio
@@ -226,19 +229,40 @@ async def test_off_loopback_a_token_is_asked_for_once(browser: Browser, town: To
     await page.close()
 
 
+def split(town: Town) -> str:
+    """Return a video of which crowds think differently, else the one that was shown most."""
+    widened, stopped = Counter[str](), Counter[str]()
+    for receipt in map(json.loads, town.world.receipts()):
+        widened[receipt["video"]] += receipt["action"] == "widen"
+        stopped[receipt["video"]] += receipt["reason"] == "index_below_price"
+    worth = {video: min(widened[video], stopped[video]) for video in widened}
+    return max(worth, key=lambda video: (worth[video], video == watched(town)))
+
+
+async def draw(page: Page, url: str, file: Path, *, scheme: Literal["light", "dark"]) -> None:
+    await page.emulate_media(color_scheme=scheme)
+    await page.goto(url)
+    await expect(page.locator(".loading")).to_have_count(0)
+    await page.wait_for_function("document.fonts.ready.then(() => true)")
+    await page.screenshot(path=file)
+
+
 async def test_every_view_is_drawn(page: Page, town: Town, url: str, tmp_path: Path) -> None:
     folder = Path(PICTURES) if PICTURES else tmp_path
-    dark = {"lag", "slice"}
-    for path in (*PATHS, f"video/{watched(town)}"):
+    positions = town.world.log.group("streams", "interactions").positions
+    positions[3] -= min(positions[3], 60)  # what a halted partition looks like after a while
+    await page.set_viewport_size({"width": 1280, "height": 800})
+    for path in PATHS:
         name = path.partition("/")[0] or "status"
-        await page.emulate_media(color_scheme="dark" if name in dark else "light")
-        await page.goto(f"{url}/{path}")
-        await expect(page.locator(".loading")).to_have_count(0)
-        await page.wait_for_function("document.fonts.ready.then(() => true)")
-        await page.screenshot(path=folder / f"page-{name}.png")
+        scheme: Literal["light", "dark"] = "dark" if name in {"lag", "slice"} else "light"
+        await draw(page, f"{url}/{path}", folder / f"page-{name}.png", scheme=scheme)
+    of = f"{url}/video/{split(town)}"
+    await page.set_viewport_size({"width": 1280, "height": 1100})
+    await draw(page, of, folder / "page-video.png", scheme="light")
+    await page.locator(".timeline").scroll_into_view_if_needed()
+    await page.locator("summary").first.click()
+    await page.evaluate("document.querySelector('.timeline').parentElement.scrollIntoView()")
+    await page.screenshot(path=folder / "page-life.png")
     await page.set_viewport_size({"width": 390, "height": 844})
-    await page.emulate_media(color_scheme="light")
-    await page.goto(f"{url}/video/{watched(town)}")
-    await expect(page.locator(".loading")).to_have_count(0)
-    await page.screenshot(path=folder / "page-phone.png")
-    assert len(list(folder.glob("page-*.png"))) == len(PATHS) + 2
+    await draw(page, of, folder / "page-phone.png", scheme="light")
+    assert len(list(folder.glob("page-*.png"))) == len(PATHS) + 3

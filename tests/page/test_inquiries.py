@@ -80,7 +80,30 @@ async def test_a_view_runs_once_however_many_look_and_ends_with_the_last() -> No
         async with shared.looking(("lag", ""), oracle.view) as other:
             assert (await first(other), other is one) == ((1, None), True)
         assert oracle.running == 1
+    await shared.close()
     assert (oracle.running, oracle.asked) == (0, 1)
+
+
+async def test_nobody_waits_for_a_view_that_is_slow_to_end() -> None:
+    leave = asyncio.Event()
+    ended = False
+
+    @asynccontextmanager
+    async def view() -> AsyncIterator[Ask]:
+        nonlocal ended
+        try:
+            yield Oracle().answer
+        finally:
+            await leave.wait()
+            ended = True
+
+    shared = Shared(60)
+    async with shared.looking(("status", ""), view) as inquiry:
+        await first(inquiry)
+    assert not ended
+    leave.set()
+    await shared.close()
+    assert ended
 
 
 async def test_one_view_too_many_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

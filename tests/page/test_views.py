@@ -68,7 +68,7 @@ async def test_the_lag_has_its_history(desk: Desk) -> None:
     told = await answer(desk, "lag")
     worst = told["rows"][0]
     assert (worst["status"], worst["topic"], worst["partition"]) == ("HALTED", "interactions", 3)
-    assert all(row["points"][-1][1] == row["lag"] for row in told["rows"])
+    assert all(row["points"][-1][1] >= row["lag"] for row in told["rows"])  # the worst of a minute
     assert [group["group"] for group in told["groups"]] == ["streams", "streams-control"]
 
 

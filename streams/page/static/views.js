@@ -187,7 +187,7 @@ function video({ answer, at }) {
     ["Crowd", "", (row) => [toSlice(row.slice), h("span", { class: "sub phone-only" }, row.action)]],
     ["Last", "wide-only", (row) => pill(row.action, shade(row.action))],
     ["Worth a view and price", "plot", (row) => interval(row, bounds, ...standing(row))],
-    ["Mean", "number", (row) => value(row.mean)],
+    ["Mean", "number wide-only", (row) => value(row.mean)],
     ["Price", "number wide-only", (row) => value(row.price)],
     ["Views", "number wide-only", (row) => count(row.views)],
     ["Shown", "number wide-only", (row) => `${count(row.impressions)} / ${count(row.allowance)}`],
