@@ -7,7 +7,7 @@ from typing import Final
 
 from aiohttp import web
 
-from streams.client.http_intake import is_loopback
+from streams.client.http_intake import names_loopback
 
 COOKIE: Final = "streams-page"
 TOKEN_CHARACTERS: Final = 32
@@ -45,7 +45,7 @@ class Guard:
 
     def knows_host(self, request: web.Request) -> bool:
         """Tell whether a request names a host that is ours."""
-        return not self.open or is_loopback(request.url.host or "")
+        return not self.open or names_loopback(request)
 
     def passes(self, request: web.Request) -> bool:
         """Tell whether a request may see anything."""

@@ -4,12 +4,16 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any, Final
 
 from streams.errors import StreamsError
 
 log = logging.getLogger("streams.page")
+
+SOON_S: Final = 0.25
+"""The second answer comes after so long, the next ones after twice as long each, up to the pace:
+what is read in the background becomes known meanwhile."""
 
 REST: Final = 4.0
 """An inquiry that takes long is asked again only after so many times as long."""
@@ -33,6 +37,7 @@ class Inquiry:
 
     async def run(self) -> None:
         """Ask for ever."""
+        pause_s = SOON_S / 2
         while True:
             began = time.monotonic()
             try:
@@ -45,7 +50,13 @@ class Inquiry:
             async with self._news:
                 self._number += 1
                 self._news.notify_all()
-            await asyncio.sleep(max(self._every_s, REST * (time.monotonic() - began)))
+            pause_s = min(2 * pause_s, self._every_s)
+            await asyncio.sleep(max(pause_s, REST * (time.monotonic() - began)))
+
+    async def known(self) -> None:
+        """Return once it was asked."""
+        async with self._news:
+            await self._news.wait_for(lambda: self._number > 0)
 
     async def answers(self) -> AsyncIterator[tuple[Any, str | None]]:
         """Yield the answer that there is, and each later one; who is slow misses some."""
@@ -67,6 +78,14 @@ async def asking(inquiries: Iterable[Inquiry]) -> AsyncIterator[None]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def all_known(inquiries: Iterable[Inquiry], patience_s: float) -> None:
+    """Return once each was asked, or after so long."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(patience_s):
+            for one in inquiries:
+                await one.known()
 
 
 class Crowded(Exception):

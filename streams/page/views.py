@@ -24,7 +24,7 @@ from streams.ops.status import SECTIONS, flowing, halts_section, lag_section, wo
 from streams.ops.video import counted_video, outlook_in_force
 from streams.page.desk import Desk
 from streams.page.following import Latest, Whole, follow
-from streams.page.inquiries import Ask, Inquiry, asking
+from streams.page.inquiries import Ask, Inquiry, all_known, asking
 
 FLOW_MINUTES: Final = 30
 LETTERS_SHOWN: Final = 50
@@ -32,6 +32,9 @@ LETTERS_MS: Final = 24 * 60 * MINUTE_MS
 CANDIDATES: Final = 25
 SLOW: Final[Mapping[str, float]] = {"guarantee": 60.0, "waiting": 30.0, "letters": 15.0}
 """Seconds between two readings of what reads much; the other sections are read every five."""
+
+FIRST_S: Final = 1.0
+"""So long the first status waits for what is quickly read."""
 
 View = Callable[[Desk, str], AbstractAsyncContextManager[Ask]]
 """Begins to show something, of a video or a slice; its background work ends with the block."""
@@ -58,6 +61,7 @@ async def _status(desk: Desk, _: str) -> AsyncIterator[Ask]:
         return {**shown, **_lag_sections(desk, unknown), "unknown": unknown}
 
     async with asking(inquiries.values()):
+        await all_known(inquiries.values(), FIRST_S)
         yield read
 
 

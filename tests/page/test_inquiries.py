@@ -8,7 +8,7 @@ import pytest
 
 from streams.errors import Halt
 from streams.page import inquiries
-from streams.page.inquiries import Ask, Crowded, Inquiry, Shared, asking
+from streams.page.inquiries import Ask, Crowded, Inquiry, Shared, all_known, asking
 
 
 class Oracle:
@@ -60,6 +60,17 @@ async def test_why_there_is_no_answer_is_told_and_the_last_one_kept() -> None:
     async with asking([inquiry]):
         told = await anext(one async for one in inquiry.answers() if one[1] is not None)
     assert told == (1, "the broker is away")
+
+
+async def test_what_is_quickly_known_is_waited_for_and_what_is_not_is_left_out() -> None:
+    async def never() -> None:
+        await asyncio.Event().wait()
+
+    quick, slow = Inquiry(Oracle().answer, 60), Inquiry(never, 60)
+    async with asking([quick, slow]):
+        await all_known([quick, slow], 0.05)
+    assert (quick.value, quick.why) == (1, None)
+    assert (slow.value, slow.why) == (None, "not read yet")
 
 
 async def test_a_mistake_of_ours_ends_no_view(caplog: pytest.LogCaptureFixture) -> None:

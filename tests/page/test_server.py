@@ -53,6 +53,7 @@ async def status_of(client: ClientSession, url: str, **headers: str) -> int:
     [
         *[("127.0.0.1:9466", 200), ("localhost", 200), ("[::1]:1", 200)],
         *[("evil.example", 403), ("127.0.0.1.evil.example", 403), ("0.0.0.0", 403)],
+        *[("[", 403), ("127.0.0.1:99999999", 403)],
     ],
 )
 async def test_on_loopback_the_host_must_be_this_machine(
