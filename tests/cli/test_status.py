@@ -1,11 +1,17 @@
-"""`streams status` and `streams slice` over a running pipeline."""
+"""`streams status`, `streams slice` and `streams page` over a running pipeline."""
 
 import json
+import signal
+import subprocess
+import sys
 import time
+import urllib.request
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from kit.rig import Rig
+from kit.servers import lasting_ports
 
 from streams.core.events import Upload
 from streams.runtime.kafka import KafkaProducer
@@ -68,3 +74,32 @@ async def test_a_running_pipeline_on_one_screen(rig: Rig) -> None:
     [policy] = status["policy"]
     assert (policy["partitions"], policy["of"]) == (2, 2)
     assert status["guarantee"]["running"] == 1
+
+    told = page_tells(rig, "status", "lag", "flow", "letters", "halts", "slices", "video/v1")
+    assert {name: one["why"] for name, one in told.items()} == dict.fromkeys(told)
+    assert told["status"]["answer"]["policy"] == status["policy"]
+    lags = {row["topic"] for row in told["lag"]["answer"]["rows"]}
+    assert f"{rig.prefix}interactions" in lags
+    video = told["video/v1"]["answer"]
+    assert (video["title"], video["counted"]["stage"]) == (upload.title, "public")
+    assert "discover:football" in {crowd["slice"] for crowd in video["crowds"]}
+
+
+def page_tells(rig: Rig, *views: str) -> dict[str, dict[str, Any]]:
+    """Return what the page answers of each view."""
+    [port] = lasting_ports(1)
+    command = [sys.executable, "-m", "streams", "page", "--port", str(port)]
+    with subprocess.Popen(
+        command, env=rig.environment(), stderr=subprocess.PIPE, text=True
+    ) as page:
+        assert page.stderr is not None
+        assert "the page is at" in page.stderr.readline()
+        told = {}
+        for view in views:
+            while view not in told or "not read yet" in str(told[view]):
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/{view}") as answer:
+                    told[view] = json.load(answer)
+        page.send_signal(signal.SIGINT)
+        assert page.wait(30) == 0
+        assert "Traceback" not in page.stderr.read()
+    return told
