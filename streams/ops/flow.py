@@ -15,32 +15,31 @@ class FlowMeter:
     transactions are counted too; a partition without a leader counts nothing meanwhile.
     """
 
-    def __init__(self, reader: LogReader, topics: Mapping[str, int], minutes: int) -> None:
-        self._reader: Final = reader
+    def __init__(self, topics: Mapping[str, int], minutes: int) -> None:
         self._topics: Final = topics
         self._minutes: Final = minutes
         self._begins: dict[tuple[str, int], Mapping[int, int]] = {}
 
-    async def look(self, now_ms: int) -> dict[str, list[int]]:
+    async def look(self, reader: LogReader, now_ms: int) -> dict[str, list[int]]:
         """Return the records of each whole minute by topic, the newest minute last."""
         last = now_ms // MINUTE_MS
         wanted = range(last - self._minutes, last + 1)
         self._begins = {key: its for key, its in self._begins.items() if key[1] in wanted}
         for topic in self._topics:
-            await self._learn(topic, [n for n in wanted if (topic, n) not in self._begins])
+            await self._learn(reader, topic, [n for n in wanted if (topic, n) not in self._begins])
         return {
             topic: [self._between(topic, minute) for minute in wanted[:-1]]
             for topic in self._topics
         }
 
-    async def _learn(self, topic: str, minutes: list[int]) -> None:
+    async def _learn(self, reader: LogReader, topic: str, minutes: list[int]) -> None:
         """Ask where these minutes begin; one after the last record begins at the log's end."""
         partitions = range(self._topics[topic])
         if not minutes:
             return
-        ends = await self._reader.offsets(topic, partitions)
+        ends = await reader.offsets(topic, partitions)
         asked = [dict.fromkeys(partitions, minute * MINUTE_MS) for minute in minutes]
-        answers = await asyncio.gather(*(self._reader.offsets_at(topic, times) for times in asked))
+        answers = await asyncio.gather(*(reader.offsets_at(topic, times) for times in asked))
         for minute, begins in zip(minutes, answers, strict=True):
             self._begins[topic, minute] = {
                 partition: ends[partition].end if begin is None else begin

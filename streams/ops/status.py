@@ -110,8 +110,9 @@ async def halts_section(sources: StatusSources) -> Section:
 async def flow_section(sources: StatusSources) -> Section:
     """Return the records of the last whole minute by topic."""
     async with sources.reading() as reader:
-        meter = FlowMeter(reader, await flowing(sources), 1)
-        return {name: last for name, (last,) in (await meter.look(sources.now_ms())).items()}
+        meter = FlowMeter(await flowing(sources), 1)
+        minutes = await meter.look(reader, sources.now_ms())
+    return {topic: last for topic, (last,) in minutes.items()}
 
 
 async def flowing(sources: StatusSources) -> dict[str, int]:

@@ -20,7 +20,14 @@ from streams.ops.lag_text import worst_first
 from streams.ops.lessons import lessons
 from streams.ops.letters_shown import as_row, letter_stats
 from streams.ops.slice import any_outlook, slice_rows, slice_shown
-from streams.ops.status import SECTIONS, flowing, halts_section, lag_section, workers_section
+from streams.ops.status import (
+    SECTIONS,
+    StatusSources,
+    flowing,
+    halts_section,
+    lag_section,
+    workers_section,
+)
 from streams.ops.video import counted_video, outlook_in_force
 from streams.page.desk import Desk
 from streams.page.following import Latest, Whole, follow
@@ -98,15 +105,33 @@ async def _halts(desk: Desk, _: str) -> AsyncIterator[Ask]:
     yield read
 
 
+class _Flow:
+    """The records of each of the latest whole minutes, asked for once a minute."""
+
+    def __init__(self, sources: StatusSources) -> None:
+        self._sources: Final = sources
+        self._meter: FlowMeter | None = None
+        self._minutes: tuple[int, dict[str, list[int]]] = (-1, {})
+
+    async def minutes(self) -> dict[str, list[int]]:
+        """Return the records by topic, the newest minute last."""
+        now_ms = self._sources.now_ms()
+        if self._minutes[0] != now_ms // MINUTE_MS:
+            if self._meter is None:
+                self._meter = FlowMeter(await flowing(self._sources), FLOW_MINUTES)
+            async with self._sources.reading() as reader:
+                counted = await self._meter.look(reader, now_ms)
+            self._minutes = now_ms // MINUTE_MS, counted
+        return self._minutes[1]
+
+
 @asynccontextmanager
 async def _flow(desk: Desk, _: str) -> AsyncIterator[Ask]:
-    sources, latest = desk.sources.status, Latest()
+    sources, latest, flow = desk.sources.status, Latest(), _Flow(desk.sources.status)
     since = sources.now_ms() - FLOW_MINUTES * MINUTE_MS
 
     async def read() -> dict[str, Any]:
-        async with sources.reading() as reader:
-            meter = FlowMeter(reader, await flowing(sources), FLOW_MINUTES)
-            minutes = await meter.look(sources.now_ms())
+        minutes = await flow.minutes()
         receipts = latest.newest_first()
         titles = await desk.titles({receipt.video for receipt in receipts})
         return {

@@ -34,22 +34,25 @@ def written() -> MemoryLog:
 
 
 async def test_whole_minutes_are_counted_over_all_partitions(written: MemoryLog) -> None:
-    meter = FlowMeter(MemoryReader(written), {"a": 2, "b": 1}, 3)
-    assert await meter.look(NOON + 30_000) == {"a": [4, 2, 6], "b": [0, 0, 0]}
+    meter = FlowMeter({"a": 2, "b": 1}, 3)
+    assert await meter.look(MemoryReader(written), NOON + 30_000) == {
+        "a": [4, 2, 6],
+        "b": [0, 0, 0],
+    }
 
 
 async def test_a_further_look_asks_for_the_new_minutes_alone(written: MemoryLog) -> None:
     reader = Counting(written)
-    meter = FlowMeter(reader, {"a": 2}, 3)
-    await meter.look(NOON + 30_000)
+    meter = FlowMeter({"a": 2}, 3)
+    await meter.look(reader, NOON + 30_000)
     before = reader.asked
-    assert await meter.look(NOON + 50_000) == {"a": [4, 2, 6]}
+    assert await meter.look(reader, NOON + 50_000) == {"a": [4, 2, 6]}
     assert reader.asked == before
-    assert await meter.look(NOON + MINUTE_MS) == {"a": [2, 6, 9]}
+    assert await meter.look(reader, NOON + MINUTE_MS) == {"a": [2, 6, 9]}
     assert reader.asked == before + 1
 
 
 async def test_a_partition_without_a_leader_costs_its_own_records(written: MemoryLog) -> None:
     written.leaderless.add(("a", 0))
-    meter = FlowMeter(MemoryReader(written), {"a": 2}, 3)
-    assert await meter.look(NOON) == {"a": [0, 2, 5]}
+    meter = FlowMeter({"a": 2}, 3)
+    assert await meter.look(MemoryReader(written), NOON) == {"a": [0, 2, 5]}

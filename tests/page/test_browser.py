@@ -115,7 +115,7 @@ async def test_a_video_is_found_by_typing_its_id(page: Page, town: Town, url: st
 
 
 def _in_words() -> re.Pattern[str]:
-    return re.compile(r"0\.\d+, between -?0\.\d+ and 0\.\d+; price 0\.\d+: (above|below|not yet)")
+    return re.compile(r"0\.\d+, between -?0\.\d+ and 0\.\d+; price 0\.\d+: (above|below|around)")
 
 
 async def test_what_is_read_keeps_its_place_while_it_is_renewed(
@@ -133,6 +133,19 @@ async def test_what_is_read_keeps_its_place_while_it_is_renewed(
     await expect(told).not_to_have_text(before or "")
     await expect(opened).to_have_count(1)
     await expect(page.locator("summary").last).to_be_focused()
+
+
+async def test_rows_that_are_called_alike_are_all_kept(page: Page, url: str) -> None:
+    await page.goto(url)
+    script = """async () => {
+        const { h, patch } = await import("/static/dom.js");
+        const box = h("div");
+        for (const keys of ["aab", "baa", "aab"]) {
+            patch(box, [...keys].map((key) => h("p", { "data-key": key }, key)));
+        }
+        return box.textContent;
+    }"""
+    assert await page.evaluate(script) == "aab"
 
 
 @pytest.mark.parametrize("path", [*PATHS, "video"])

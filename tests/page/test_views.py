@@ -3,6 +3,8 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from streams.errors import Halt
 from streams.ops.video import counted_video
 from streams.page.desk import Desk
 from streams.page.views import VIEWS
+from streams.runtime.memory import MemoryReader
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 Answer = dict[str, Any]
@@ -82,6 +85,23 @@ async def test_the_flow_has_the_newest_decisions_first(desk: Desk, town: Town) -
     titles = {video: one.upload.title for video, one in town.people.videos.items()}
     assert all(row["title"] == titles[row["video"]] for row in told["latest"])
     assert len(told["minutes"]["interactions"]) == 30
+
+
+async def test_the_flow_asks_for_its_minutes_once_a_minute(desk: Desk, town: Town) -> None:
+    opened = 0
+
+    @asynccontextmanager
+    async def reading() -> AsyncIterator[MemoryReader]:
+        nonlocal opened
+        opened += 1
+        yield MemoryReader(town.world.log)
+
+    status = replace(desk.sources.status, reading=reading)
+    own = Desk(replace(desk.sources, status=status))
+    async with VIEWS["flow"].view(own, "") as ask:
+        first, then = await ask(), await ask()
+    assert first["minutes"] == then["minutes"]
+    assert opened <= 2  # the receipts are followed by another
 
 
 async def test_a_video_has_its_crowds_and_its_life_in_words(desk: Desk, town: Town) -> None:

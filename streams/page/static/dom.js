@@ -42,8 +42,9 @@ export function patch(parent, wanted) {
 function likely(node, next, keyed) {
   const key = node.dataset?.key;
   const old = key ? keyed.get(key) : next;
-  const free = old && (key || !old.dataset?.key);
-  return free && old.nodeName === node.nodeName ? old : null;
+  const free = old && (key || !old.dataset?.key) && old.nodeName === node.nodeName;
+  if (free && key) keyed.delete(key); // two may bear one key: each is kept for one
+  return free ? old : null;
 }
 
 function update(old, node) {

@@ -219,7 +219,7 @@ function legend() {
     h("li", {}, sign(h("rect", { class: "span", x: 1, y: 3, width: 24, height: 8, rx: 4 }), h("circle", { class: "dot", cx: 13, cy: 7, r: 4 })), "mean, and where 95 of 100 worths lie"),
     h("li", {}, sign(h("line", { class: "price", x1: 13, x2: 13, y1: 1, y2: 13 })), "price"),
     h("li", {}, spanning("good"), "above the price"),
-    h("li", {}, spanning("warn"), "not yet sure"),
+    h("li", {}, spanning("warn"), "around the price"),
     h("li", {}, spanning("bad"), "below the price"),
   );
 }

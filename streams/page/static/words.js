@@ -35,5 +35,5 @@ export const shade = (word) => ACTIONS[word] ?? STATUSES[word] ?? "bad";
 export function standing(row) {
   if (row.low >= row.price) return ["good", "above the price"];
   if (row.high < row.price) return ["bad", "below the price"];
-  return ["warn", "not yet sure"];
+  return ["warn", "around the price"];
 }
