@@ -533,7 +533,7 @@ async def test_a_start_reads_from_where_the_dossiers_are_not_from_the_commit(
     await stage.send("uploads", last, upload(last))
     await until(lambda: stage.dossiers.known(last) is not None)
     assert stage.dossiers.known(other) is None
-    assert second.outcomes["uploads", "handled"] == 1
+    await until(lambda: second.outcomes["uploads", "handled"] == 1)
 
 
 async def test_metrics_tell_what_became_of_the_records(stage: Stage) -> None:
