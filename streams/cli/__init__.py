@@ -32,6 +32,7 @@ VERBS: Final[dict[str, str]] = {
     "video": "streams.cli.video:video",
     "slice": "streams.cli.slice:slice_group",
     "review": "streams.cli.review:review",
+    "policy": "streams.cli.policy:policy",
     "guarantee": "streams.cli.guarantee:guarantee",
     "dlq": "streams.cli.dlq:dlq",
     "status": "streams.cli.status:status",

@@ -29,7 +29,7 @@ from streams.core.events import (
 )
 from streams.core.outlook import Outlook
 from streams.core.posterior import solve, sum_factors
-from streams.core.receipts import RULE, Action, Crowd, Effects, Reason, Receipt
+from streams.core.receipts import Action, Crowd, Effects, Reason, Receipt
 from streams.core.rule import (
     FIRST_CHECKPOINT,
     Assessment,
@@ -305,7 +305,7 @@ class Distribution:
             "cause": self.cause.id,
             "ts": self.cause.ts,
             "policy": self.outlook.policy.version,
-            "rule": RULE,
+            "rule": self.outlook.policy.rule,
             "creator": row.creator,
             "band": row.band,
             "commercial": row.commercial,

@@ -26,6 +26,13 @@ CALLS: dict[str, list[str]] = {
     "lag": ["lag list"],
     "dlq": ["dlq list", "dlq stats"],
     "guarantee": ["guarantee"],
+    "policy": [
+        "policy show",
+        "policy history",
+        "policy diff 1.1 1.2",
+        "policy pin 1.1 --yes",
+        "policy freeze prices --yes",
+    ],
     "review": ["review list", "--debug review list"],
     "counters": ["counters verify", "counters rebuild", "counters rebuild --yes"],
     "record": ["record {tmp}/r --topic interactions --to now"],
