@@ -1,93 +1,70 @@
-"""`streams slice`: a person stops everything that is shown in a slice, and opens it again."""
+"""`streams slice`: what each slice may show now."""
 
-import time
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import click
 
-from streams.cli import ConditionNotMet
-from streams.cli.live import check_video, example
-from streams.cli.options import Settings, connection_options, emit, output_option
-from streams.cli.review import person_signer
-from streams.cli.when import now_ms
-from streams.cli.wiring import drivers, namespace, producing, run, storing
-from streams.control.moderation import SliceOpinion, in_index, say, slice_review
-from streams.core.units import is_slice
-from streams.ops.dead_letters import printable
-from streams.ops.slices import words_in_force
+from streams.cli.live import example
+from streams.cli.options import Settings, connection_options, emit, emit_object, output_option
+from streams.cli.slice_words import add_words
+from streams.cli.wiring import Result, drivers, namespace, run, storing
+from streams.core.outlook import Outlook
+from streams.ops.explain import decimal
+from streams.ops.slice import any_outlook, slice_rows, slice_shown
+from streams.runtime.ports import ServingIndex
 
-PATIENCE_S: Final = 30.0
-_EFFECTS: Final = {
-    True: "nothing is shown in it any more, and nothing is granted",
-    False: "it may be shown in again",
-}
+VALUES: Final = ("price", "prior_mean", "score", "net")
 
 
-@click.group("slice", short_help="Freeze a slice, and open it again.")
+@click.group("slice", short_help="Show what each slice may show now; freeze and open one.")
 def slice_group() -> None:
-    """Stop everything that is shown in a slice at once, and open it again."""
-
-
-def _check_slice(_: click.Context, __: click.Parameter, name: str) -> str:
-    if not is_slice(name):
-        raise click.BadParameter("a slice is surface:group, such as discover:cars")
-    return name
+    """Audience slices: their prices, horizons and candidates."""
 
 
 @slice_group.command("list")
 @connection_options("brokers", "redis", "topic_prefix")
 @output_option
-@example("streams slice list --output json")
+@example("streams slice list")
 def list_command(settings: Settings, output: str) -> None:
-    """Print the slices that a person froze or opened again: who, when, and why."""
-    rows = run(_words(settings))
-    for_people = [{**row, "note": printable(row["note"].encode())} for row in rows]
-    emit(for_people if output == "table" else rows, output)
+    """Print the slices of the policy in force; values of the table are decimals per view."""
+
+    async def rows(outlook: Outlook, _: ServingIndex) -> list[dict[str, Any]]:
+        return slice_rows(outlook)
+
+    listed = run(_known(settings, rows))
+    emit(map(_for_people, listed) if output == "table" else listed, output)
 
 
-def _speaking(name: str, *, frozen: bool) -> None:
-    """Add a verb to the group."""
-    signed = "Signed by the key of the file in STREAMS_SIGNING_KEY_FILE, where there is one."
-    help_text = f"Say of slice NAME: {_EFFECTS[frozen]}; with --yes it is sent and waited for."
-
-    @slice_group.command(name, help=f"{help_text}\n\n{signed}")
-    @click.argument("slice_id", metavar="NAME", callback=_check_slice)
-    @connection_options("brokers", "redis", "topic_prefix")
-    @click.option("--by", required=True, callback=check_video, metavar="WHO", help="Who says so.")
-    @click.option("--note", required=True, metavar="TEXT", help="Why.")
-    @click.option("--yes", is_flag=True, help="Do it; without, only say what.")
-    def command(slice_id: str, settings: Settings, by: str, note: str, yes: bool) -> None:
-        opinion = SliceOpinion(slice_id, frozen, by, note)
-        click.echo(f"{name} {slice_id}: {_EFFECTS[frozen]}; by {by}: {printable(note.encode())}")
-        if not yes:
-            click.echo("nothing was said: act with --yes", err=True)
-            return
-        seconds = run(_say(settings, opinion))
-        if seconds is None:
-            raise ConditionNotMet(
-                f"said, and the serving index does not obey after {PATIENCE_S:.0f} s: was it "
-                "refused (`streams dlq list`), do a worker and a control plane run (`streams lag "
-                "list`)?"
-            )
-        click.echo(
-            f"gone from the serving index after {seconds:.1f} s; what feed servers had leased by "
-            "then may be shown for a minute"
-            if frozen
-            else f"open in the serving index after {seconds:.1f} s"
-        )
+@slice_group.command("show")
+@click.argument("slice_id", metavar="SLICE")
+@click.option("--limit", type=click.IntRange(1, 500), default=20, show_default=True, metavar="N")
+@connection_options("brokers", "redis", "topic_prefix")
+@output_option
+@example("streams slice show discover:football")
+def show_command(slice_id: str, limit: int, settings: Settings, output: str) -> None:
+    """Print a slice's price and horizon, and the best candidates, as a lease would take them."""
+    shown = run(
+        _known(settings, lambda outlook, index: slice_shown(index, outlook, slice_id, limit))
+    )
+    if output != "table":
+        emit_object(shown, output)
+        return
+    emit_object(_for_people({k: v for k, v in shown.items() if not isinstance(v, list)}), output)
+    click.echo()
+    emit(map(_for_people, shown["candidates"]), output)
 
 
-_speaking("freeze", frozen=True)
-_speaking("open", frozen=False)
+add_words(slice_group)
 
 
-async def _say(settings: Settings, opinion: SliceOpinion) -> float | None:
-    signer = await person_signer(settings)
-    async with producing(settings.brokers) as producer, drivers(settings).index() as index:
-        await say(producer, settings, slice_review(opinion, now_ms()), signer)
-        return await in_index(index, opinion, time.monotonic, PATIENCE_S)
+async def _known(
+    settings: Settings, work: Callable[[Outlook, ServingIndex], Awaitable[Result]]
+) -> Result:
+    name = await namespace(settings)
+    async with storing(settings.redis) as store, drivers(settings).index() as index:
+        return await work(await any_outlook(store, name, settings), index)
 
 
-async def _words(settings: Settings) -> list[dict[str, Any]]:
-    async with storing(settings.redis) as store:
-        return await words_in_force(store, await namespace(settings), settings.partitions)
+def _for_people(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: decimal(value) if name in VALUES else value for name, value in row.items()}

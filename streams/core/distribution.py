@@ -150,6 +150,7 @@ class Distribution:
 
     def _set_fits(self, fits: dict[str, int]) -> None:
         self.video.row.fits = fits
+        self.video.totals = None
         for row in self.video.slices.values():
             row.weighed = None
 
@@ -196,7 +197,7 @@ class Distribution:
 
     def _crowds(self, slice_ids: Iterable[str]) -> list[Crowd]:
         policy, video = self.outlook.policy, self.video
-        tastes = solve(sum_factors(policy, video.slices, video.row.fits))
+        tastes = solve(sum_factors(policy, video))
         return [
             Crowd(slice_id, said.mean, said.score, allowance_of(policy, video, slice_id))
             for slice_id in slice_ids

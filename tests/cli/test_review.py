@@ -89,7 +89,7 @@ async def test_where_people_sign_their_own_key_freezes_a_slice_and_ends_a_video(
 
     frozen = rig.run("slice", "freeze", FOOTBALL, *SAID, signing_key_file=key)
     assert "gone from the serving index after" in frozen.stdout, frozen.stderr
-    (row,) = json.loads(rig.run("slice", "list", "--output", "json").stdout)
+    (row,) = json.loads(rig.run("slice", "words", "--output", "json").stdout)
     assert (row["slice"], row["state"], row["by"], row["note"]) == (
         *(FOOTBALL, "frozen", "alice", "seen twice"),
     )

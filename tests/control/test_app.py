@@ -531,9 +531,9 @@ async def test_a_start_reads_from_where_the_dossiers_are_not_from_the_commit(
     await stage.dossiers.hold(log, {(stage.settings.topic("uploads"), home): 2})
     second = await stage.plane()
     await stage.send("uploads", last, upload(last))
-    await until(lambda: stage.dossiers.known(last) is not None)
+    await until(lambda: second.outcomes["uploads", "handled"] == 1)
+    assert stage.dossiers.known(last) is not None
     assert stage.dossiers.known(other) is None
-    assert second.outcomes["uploads", "handled"] == 1
 
 
 async def test_metrics_tell_what_became_of_the_records(stage: Stage) -> None:

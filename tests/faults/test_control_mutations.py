@@ -296,7 +296,7 @@ PURE = [
         "record.term > self.term",
         "record.term >= self.term",
         LEADING,
-        "first_counts",
+        "same_term",
     ),
     Mutation(
         "a leader fences every partition with its term",

@@ -15,7 +15,6 @@ from streams.control.log import ControlLog, Ports, now_ms
 from streams.control.metrics import ControlMetrics
 from streams.control.policy.terms import InForce, in_force
 from streams.core.events import EPOCH_MS, Lead, PartitionControl, Policy, number_of, order_of
-from streams.errors import Retry
 from streams.runtime.ports import Clock
 
 log: Final = logging.getLogger("streams.control")
@@ -75,8 +74,8 @@ class Broadcast:
     async def put(self, policy: Policy, by: str) -> Policy:
         """Write a policy to the table and then to every partition; return its record.
 
-        `Retry` if no partition takes it; it is then owed to all of them. Its time is never ahead of
-        the log's.
+        `Retry` if the table does not take it; partitions that do not are owed it. Its time is never
+        ahead of the log's.
         """
         states = await self.states()
         record = self._placed(policy, by, states.values())
@@ -85,8 +84,6 @@ class Broadcast:
         everywhere = range(self._log.partitions)
         self._owed = {each: (*self._leads_owed(each), record) for each in everywhere}
         await self._write_owed()
-        if len(self._owed) == self._log.partitions:
-            raise Retry(f"no partition takes policy {number_of(record)}")
         log.info(
             "policy %s is written to %d partitions as number %s: %s",
             record.version,

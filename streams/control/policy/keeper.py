@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from streams.control.policy.file import versioned
 from streams.core.events import Policy, SlicePolicy
 from streams.core.halves import differing, in_order, with_learned
+from streams.errors import Retry
 from streams.runtime.ports import Clock
 
 log: Final = logging.getLogger("streams.control")
@@ -99,10 +100,16 @@ class Keeper(Generic[E]):
         """Return the policy that should follow, or None and why none should."""
         if policy.pinned:
             return f"its learned half is pinned at {policy.pinned}", None
-        evidence = await self._gather(policy)
-        if evidence is None:
-            return "there is no evidence yet", None
-        proposal = await asyncio.to_thread(self._propose, policy, evidence)
+        try:
+            evidence = await self._gather(policy)
+            if evidence is None:
+                return "there is no evidence yet", None
+            proposal = await asyncio.to_thread(self._propose, policy, evidence)
+        except Retry as error:
+            return f"the evidence does not answer: {error}", None
+        except Exception as error:
+            log.exception("the keeper cannot propose anything")
+            return f"its proposal failed: {error!r}", None
         if proposal is None:
             return "nothing is proposed", None
         wanted = _wanted(policy, proposal)

@@ -63,6 +63,7 @@ class Leader:
         self._name: Final = _name()
         self._base: Policy | None = None  # what every partition has, or is owed
         self._term = 0
+        self._is_begun = False  # what others began is at its end
         self._turn: Final = asyncio.Lock()
 
     @property
@@ -107,7 +108,7 @@ class Leader:
 
     async def repeat(self) -> None:
         """Write the greatest policy again, as it is: a record behind all that was written."""
-        base = self._base or await self._greatest()
+        base = await self._greatest()
         if base is None:
             raise Retry("there is no policy yet, and another control plane leads")
         await self.broadcast.repeat(base)
@@ -129,7 +130,7 @@ class Leader:
             await self.election.stop()  # another control plane may be able to
             raise
         await self.broadcast.begin(lead)
-        self._term = lead.term
+        self._term, self._is_begun = lead.term, False
         self.broadcast.metrics.policy_term.set(lead.term)
         log.info("leads in term %d as %s", lead.term, self._name)
         await self._complete()
@@ -137,22 +138,23 @@ class Leader:
     async def _complete(self) -> None:
         """Put in force everywhere what is the greatest policy, or what should follow on it."""
         base = self._base = await self._greatest()
-        wanted = self._wanted()
+        wanted, states = self._wanted(), await self.broadcast.states()
         if base is None or unplaced(wanted) != unplaced(base):
             await self._put(wanted)
-            return
-        states = await self.broadcast.states()
-        if any(state.policy != base for state in states.values()):
+        elif any(state.policy != base for state in states.values()):
             why = f"policy {number_of(base)}, which not every partition had: {base.why}"
             await self._put(replace(base, why=why))
-            return
-        if number_of(base) not in self._table.written:
-            await self._log.announce(base)
-        self.broadcast.follow(base)
-        for number in self._table.outlived():
-            await self._log.forget(number)
+        else:
+            if number_of(base) not in self._table.written:
+                await self._log.announce(base)
+            self.broadcast.follow(base)
+            await self._forget_old()
+        self._is_begun = True
 
     async def _go_on(self) -> None:
+        """Follow the policy, and write the next one if there is to be one."""
+        if not self._is_begun:
+            await self._complete()
         standing = await self.broadcast.look()
         if standing == "deposed":
             self._rest("another control plane took a later term")
@@ -175,6 +177,11 @@ class Leader:
         record = await self.broadcast.put(policy, self._name)
         self._base = record
         self.broadcast.metrics.policy_number.set(record.seq)
+        await self._forget_old()
+
+    async def _forget_old(self) -> None:
+        for number in self._table.outlived():
+            await self._log.forget(number)
 
     def _wanted(self) -> Policy:
         table = self._table
@@ -202,6 +209,7 @@ class Leader:
             log.warning("leads no more after term %d: %s", self._term, why)
         self._term = 0
         self.broadcast.metrics.policy_term.set(0)
+        self.broadcast.metrics.policy_waiting.set(0)
 
 
 def _name() -> str:

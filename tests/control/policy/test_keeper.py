@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from streams.control.policy.file import versioned
 from streams.control.policy.keeper import Keeper, Proposal
 from streams.core.events import Policy, SlicePolicy
+from streams.errors import Retry
 
 IN_FORCE = replace(FIXED, files="fixed-1")
 
@@ -85,6 +86,33 @@ async def test_it_leaves_the_policy_as_it_is_and_says_why_once(
     (line,) = [record.getMessage() for record in caplog.records]
     assert line.startswith("the keeper leaves the policy as it is: ")
     assert why in line
+
+
+def broken(policy: Policy, evidence: int) -> Proposal:
+    raise ZeroDivisionError(f"{evidence} of {len(policy.slices)}")
+
+
+class Silent(Notebook):
+    async def gather(self, policy: Policy) -> int | None:
+        raise Retry(f"no store for {policy.version}")
+
+
+@pytest.mark.parametrize(
+    ("notebook", "propose", "why"),
+    [
+        (Notebook(5), broken, "its proposal failed: ZeroDivisionError('5 of 6')"),
+        (Silent(5), dearer, "the evidence does not answer: no store for fixed-1"),
+    ],
+)
+async def test_what_fails_moves_nothing_and_is_tried_again(
+    notebook: Notebook, propose: Any, why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    keeper = notebook.keeper(propose)
+    with caplog.at_level(logging.INFO, "streams.control"):
+        assert await keeper.next_policy(IN_FORCE) is None
+    assert why in caplog.text
+    notebook.now = 120
+    assert await keeper.next_policy(IN_FORCE) is None
 
 
 async def test_a_frozen_slice_keeps_its_number_and_the_others_move() -> None:

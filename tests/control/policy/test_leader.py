@@ -525,6 +525,33 @@ async def test_a_partition_that_does_not_answer_keeps_it_from_no_other(office: O
     assert process.broadcast.waiting == set()
 
 
+class TableIsAway(MemoryProducer):
+    """Writes to the log and, until told otherwise, not to the table."""
+
+    away = True
+
+    async def send(self, record: Outgoing) -> Awaitable[None]:
+        if self.away and record.topic == "policies":
+            raise Retry("no table")
+        return await super().send(record)
+
+
+async def test_a_policy_that_the_table_does_not_take_is_not_in_the_log_and_comes_later(
+    office: Office,
+) -> None:
+    producer = TableIsAway(office.world.log)
+    process = Process(office, producer=producer)
+    with pytest.raises(Retry, match="no table"):
+        await process.start()
+    with pytest.raises(Retry, match="no table"):
+        await process.step()
+    assert office.policies() == []
+    producer.away = False
+    await process.step()
+    await process.step()
+    assert numbers(office) == ["1.1", "1.1"]
+
+
 async def test_without_a_worker_it_says_once_that_the_policy_waits(
     office: Office, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -15,7 +15,7 @@ from streams.control.policy.succession import successor
 from streams.control.policy.words import with_words
 from streams.core.events import Policy, SliceReview
 from streams.errors import Misconfigured
-from streams.ops.slices import words_in_force
+from streams.ops.slice_words import words_in_force
 from streams.runtime.leases import Footing
 from streams.runtime.memory import MemoryProducer
 from streams.runtime.memory.serving import MemoryServingIndex
