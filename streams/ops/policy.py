@@ -3,7 +3,6 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-import msgspec
 from msgspec.structs import replace
 
 from streams.core.events import Policy, number_of, order_of
@@ -13,11 +12,10 @@ from streams.errors import Halt
 from streams.ops.explain import moment
 from streams.ops.policy_figures import moved_in_words
 from streams.runtime.installation import Installation, table_records
-from streams.runtime.policies import KeptPolicy, Orders, read_entry
+from streams.runtime.policies import KeptPolicy, Orders, read_entry, stored_policy
 from streams.runtime.ports import LogReader, Store
 from streams.settings import Settings
 
-_decode: Final = msgspec.json.Decoder(Policy).decode
 NO_ORDERS: Final = Orders(0, "")
 
 
@@ -53,7 +51,7 @@ async def read_in_force(store: Store, namespace: str, partitions: int) -> list[P
         if stored is None:
             found.append(PartitionPolicy(partition, None, 0, -1))
             continue
-        policy = _decode(stored.meta.policy) if stored.meta.policy else None
+        policy = stored_policy(stored.meta.policy)
         term = read_trust(stored.meta.keys).term
         found.append(PartitionPolicy(partition, policy, term, stored.watermark))
     return found

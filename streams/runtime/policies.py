@@ -94,5 +94,16 @@ def read_entry(record: Record, trust: Trust) -> KeptPolicy | Orders | SliceRevie
     return KeptPolicy(policy, record.timestamp) if is_its_own else None
 
 
+def stored_policy(raw: bytes) -> Policy | None:
+    """Return the policy that a partition's meta holds.
+
+    None before any, and where it is still one of 0.1.0, which lacks numbers of today.
+    """
+    try:
+        return _decode_policy(raw) if raw else None
+    except msgspec.ValidationError:
+        return None
+
+
 def _signed(settings: Settings, key: bytes, value: bytes, signer: Signer) -> Outgoing:
     return Outgoing(settings.topic(TOPIC), value, key, [signer.header(key, value)], 0)

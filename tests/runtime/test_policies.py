@@ -17,6 +17,7 @@ from streams.runtime.policies import (
     orders_record,
     policy_record,
     read_entry,
+    stored_policy,
 )
 from streams.runtime.ports import Outgoing, Record
 from streams.runtime.signing import Signer
@@ -72,3 +73,11 @@ def test_a_policy_that_is_forgotten_is_a_tombstone_of_its_number() -> None:
     record = written(forgetting_record(SETTINGS, "3.14"))
     assert (record.key, record.value) == (b"3.14", None)
     assert read_entry(record, TRUST) is None
+
+
+def test_a_meta_holds_a_policy_none_or_one_of_before() -> None:
+    assert stored_policy(b"") is None
+    assert stored_policy(msgspec.json.encode(FIXED)) == FIXED
+    older = msgspec.to_builtins(FIXED)
+    del older["noise_cross"]
+    assert stored_policy(msgspec.json.encode(older)) is None

@@ -9,13 +9,12 @@ import secrets
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-import msgspec
-
 from streams.control.log import ControlLog, Ports, now_ms
 from streams.core.events import EPOCH_MS, Lead, Policy, order_of
 from streams.core.keys import NOBODY, Trust, read_trust
 from streams.errors import Halt, Retry
 from streams.runtime.codec import Spelling, decode_log
+from streams.runtime.policies import stored_policy
 from streams.runtime.ports import Record
 from streams.runtime.signing import SIGNATURE
 
@@ -23,7 +22,6 @@ FETCH_MS: Final = 500
 SILENT_TRIES: Final = 20
 ROUNDS: Final = 5
 log: Final = logging.getLogger("streams.control")
-_decode: Final = msgspec.json.Decoder(Policy).decode
 
 
 class InForce(NamedTuple):
@@ -51,8 +49,7 @@ async def in_force(control_log: ControlLog, ports: Ports, partition: int) -> InF
     if stored is None:
         return InForce(None, NOBODY, -1, 0)
     watermark, meta = stored
-    policy = _decode(meta.policy) if meta.policy else None
-    return InForce(policy, read_trust(meta.keys), watermark, meta.event_time)
+    return InForce(stored_policy(meta.policy), read_trust(meta.keys), watermark, meta.event_time)
 
 
 async def take_term(
