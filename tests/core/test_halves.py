@@ -33,8 +33,8 @@ EVERYTHING = {
 }
 
 
-def test_every_number_of_a_slice_is_learned_but_its_reach() -> None:
-    assert set(FAMILIES.values()) == set(SlicePolicy.__struct_fields__) - {"reach"}
+def test_every_number_of_a_slice_is_learned_but_its_reach_and_no_word_of_a_person() -> None:
+    assert set(FAMILIES.values()) == set(SlicePolicy.__struct_fields__) - {"reach", "word"}
 
 
 def test_what_is_learned_is_taken_over_and_the_rest_stays() -> None:
