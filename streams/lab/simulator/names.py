@@ -19,7 +19,7 @@ CONTENDER_NAMES: Final = (
     "joint-learned", "joint-true",
 )  # fmt: skip
 SERVER_NAMES: Final = ("knowing", "leasing", "lagging")
-EXTRA: Final = ("numpy", "matplotlib")
+EXTRA: Final = ("matplotlib",)
 """What the extra `simulate` brings."""
 
 
