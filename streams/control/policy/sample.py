@@ -1,0 +1,95 @@
+"""Brings the keeper's evidence together: rows of a keyed share of the videos, and what feeds lease.
+
+The key decides about each video, alone and for good: nobody who chooses an id knows whether it will
+be learned from, and what is counted of the sample now can be compared with what was counted before.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from streams.control.policy.evidence import Evidence, SlotCount, is_drawn
+from streams.core.counters import VideoState, load_video
+from streams.core.events import Policy
+from streams.errors import Retry
+from streams.runtime.leases import MINUTES, Slots
+from streams.runtime.ports import ServingIndex, Store
+
+ONE_IN: Final = 100
+"""The sample has one video in so many."""
+LEAST_MINUTES: Final = 60
+"""Slots of a shorter time say nothing of a day."""
+
+
+class Sampling:
+    """Reads evidence through the ports of store and serving index, a partition at a time.
+
+    What does not answer is left out: the sample stands for more videos then, and slices whose slots
+    are not known keep their horizons.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        index: ServingIndex,
+        namespace: str,
+        partitions: int,
+        key: bytes,
+    ) -> None:
+        self._store: Final = store
+        self._index: Final = index
+        self._namespace: Final = namespace
+        self._partitions: Final = partitions
+        self._key: Final = key
+
+    async def __call__(self, policy: Policy) -> Evidence:
+        """Return what is known beside the policy in force; `Retry` if no partition answers."""
+        videos: dict[str, VideoState] = {}
+        answered, error = 0, None
+        for partition in range(self._partitions):
+            try:
+                videos |= await self._drawn(partition)
+                answered += 1
+            except Retry as failure:
+                error = failure
+        if error is not None and not answered:
+            raise error
+        one_in = ONE_IN * self._partitions / answered
+        return Evidence(videos, self._key, one_in, await self._slots(policy.slices))
+
+    async def _drawn(self, partition: int) -> Mapping[str, VideoState]:
+        """Return the videos of a partition that are in the sample; damaged rows are not."""
+        if await self._store.meta(partition, self._namespace) is None:
+            return {}
+        rows = await self._store.scan(partition)
+        drawn = {}
+        for video, fields in rows.items():
+            if is_drawn(self._key, b"sample", video, 1 / ONE_IN):
+                try:
+                    drawn[video] = load_video(video, fields)
+                except ValueError:  # this halts the fold, which says so
+                    continue
+        return drawn
+
+    async def _slots(self, slices: Iterable[str]) -> dict[str, SlotCount]:
+        counts = {}
+        for name in slices:
+            try:
+                minutes = await self._index.slots(name, MINUTES)
+            except Retry:
+                continue
+            if (count := slots_a_day(minutes)) is not None:
+                counts[name] = count
+        return counts
+
+
+def slots_a_day(minutes: Sequence[Slots]) -> SlotCount | None:
+    """Return slots a day, from the minutes in which any were asked for; None if those are too few.
+
+    >>> slots_a_day([Slots(0, 10, 4, 1), Slots(119, 50, 30, 5)])
+    SlotCount(wanted=720.0, filled=480.0, last=None)
+    """
+    if not minutes or (span := minutes[-1].minute - minutes[0].minute + 1) < LEAST_MINUTES:
+        return None
+    days = span / MINUTES
+    filled = sum(each.rank + each.fresh for each in minutes)
+    return SlotCount(sum(each.asked for each in minutes) / days, filled / days)
