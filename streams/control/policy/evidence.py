@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -22,27 +22,19 @@ MOST_VALUE: Final = 100
 _HASHES: Final = 1 << 64
 
 
-class SlotCount(NamedTuple):
-    """Slots of a slice that leases asked for and filled, a day, and the net score leased last."""
-
-    wanted: float
-    filled: float
-    last: int | None = None  # score less price, micro-units; None: nothing was leased
-
-
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """What is known when a policy is looked at.
 
-    Each of `videos` stands for `one_in` videos. `slots` has the slices whose leases were counted.
-    `key` decides which videos are sampled and which pairs are held out: nobody who chooses an id
-    may know it.
+    Each of `videos` stands for `one_in` videos. `slots` are those that leases asked for in a day,
+    of the slices where they were counted. `key` decides which videos are sampled and which pairs
+    are held out: nobody who chooses an id may know it.
     """
 
     videos: Mapping[str, VideoState]
     key: bytes
     one_in: float = 1.0
-    slots: Mapping[str, SlotCount] = field(default_factory=dict)
+    slots: Mapping[str, float] = field(default_factory=dict)
 
 
 def is_drawn(key: bytes, purpose: bytes, name: str, share: float) -> bool:

@@ -85,9 +85,11 @@ def propose_horizons(policy: Policy, evidence: Evidence) -> Proposal:
         return Proposal("horizons stay: no slots were counted")
     sampled = open_pairs(policy, evidence.videos.values())
     pairs = {name: max(count, 1) * evidence.one_in for name, count in sampled.items()}
-    slots = {name: count.wanted for name, count in evidence.slots.items()}
-    moved = next_horizons(policy, slots, pairs)
-    counts = {"slots_a_day": round(sum(slots.values())), "open_pairs": sum(sampled.values())}
+    moved = next_horizons(policy, evidence.slots, pairs)
+    counts = {
+        "slots_a_day": round(sum(evidence.slots.values())),
+        "open_pairs": sum(sampled.values()),
+    }
     if not moved:
         return Proposal("horizons stay: they are what a pair can expect", counts)
     slices = {name: replace(policy.slices[name], horizon=each) for name, each in moved.items()}

@@ -7,7 +7,7 @@ be learned from, and what is counted of the sample now can be compared with what
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from streams.control.policy.evidence import Evidence, SlotCount, is_drawn
+from streams.control.policy.evidence import Evidence, is_drawn
 from streams.core.counters import VideoState, load_video
 from streams.core.events import Policy
 from streams.errors import Retry
@@ -70,7 +70,7 @@ class Sampling:
                     continue
         return drawn
 
-    async def _slots(self, slices: Iterable[str]) -> dict[str, SlotCount]:
+    async def _slots(self, slices: Iterable[str]) -> dict[str, float]:
         counts = {}
         for name in slices:
             try:
@@ -82,14 +82,12 @@ class Sampling:
         return counts
 
 
-def slots_a_day(minutes: Sequence[Slots]) -> SlotCount | None:
-    """Return slots a day, from the minutes in which any were asked for; None if those are too few.
+def slots_a_day(minutes: Sequence[Slots]) -> float | None:
+    """Return the slots asked for in a day, from the minutes in which any were; None of too few.
 
     >>> slots_a_day([Slots(0, 10, 4, 1), Slots(119, 50, 30, 5)])
-    SlotCount(wanted=720.0, filled=480.0, last=None)
+    720.0
     """
     if not minutes or (span := minutes[-1].minute - minutes[0].minute + 1) < LEAST_MINUTES:
         return None
-    days = span / MINUTES
-    filled = sum(each.rank + each.fresh for each in minutes)
-    return SlotCount(sum(each.asked for each in minutes) / days, filled / days)
+    return sum(each.asked for each in minutes) * MINUTES / span

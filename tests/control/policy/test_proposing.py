@@ -7,7 +7,7 @@ from kit.events import FOOTBALL, MUSIC, policy
 from kit.evidence import KEY, other_tastes, row_of, video_of, videos_of
 from msgspec.structs import replace
 
-from streams.control.policy.evidence import Evidence, SlotCount
+from streams.control.policy.evidence import Evidence
 from streams.control.policy.judging import Gain, model_of
 from streams.control.policy.proposing import (
     Proposal,
@@ -134,7 +134,7 @@ def test_horizons_without_counted_slots_stay_and_say_so() -> None:
 
 def test_a_horizon_goes_to_what_a_pair_of_the_whole_platform_can_expect() -> None:
     videos = videos_of(policy(), 50, seen=1.0)
-    known = evidence(videos, one_in=100, slots={FOOTBALL: SlotCount(5_000_000.0, 4_000_000.0)})
+    known = evidence(videos, one_in=100, slots={FOOTBALL: 5_000_000.0})
     proposal = propose_horizons(policy(), known)
     assert proposal.slices == {FOOTBALL: replace(policy().slices[FOOTBALL], horizon=500)}
     assert proposal.why == "horizons: 1 rise, 0 fall"
@@ -142,7 +142,7 @@ def test_a_horizon_goes_to_what_a_pair_of_the_whole_platform_can_expect() -> Non
 
 
 def test_a_proposal_has_tastes_and_horizons_and_both_reasons() -> None:
-    slots = {FOOTBALL: SlotCount(5_000_000.0, 4_000_000.0)}
+    slots = {FOOTBALL: 5_000_000.0}
     proposal = propose(policy(), evidence(videos_of(other_tastes(), 300), slots=slots))
     assert proposal.slices[FOOTBALL].horizon != policy().slices[FOOTBALL].horizon
     assert proposal.slices[FOOTBALL].prior_mean != policy().slices[FOOTBALL].prior_mean

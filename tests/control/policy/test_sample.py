@@ -7,7 +7,7 @@ from kit.events import FOOTBALL, MUSIC, policy
 from kit.evidence import KEY, row_of, video_of
 from kit.serving import entry
 
-from streams.control.policy.evidence import SlotCount, is_drawn
+from streams.control.policy.evidence import is_drawn
 from streams.control.policy.sample import LEAST_MINUTES, ONE_IN, Sampling, slots_a_day
 from streams.core.counters import VIDEO_ROW, encode_slice, encode_video
 from streams.errors import Halt, Retry
@@ -96,13 +96,12 @@ async def test_slots_are_those_that_leases_asked_for() -> None:
         now[0] = 60.0 * minute
         await index.lease(FOOTBALL, 20, 5)
     evidence = await sampling(a_store(), index)(policy())
-    count = evidence.slots[FOOTBALL]
-    assert count.wanted == pytest.approx(20 * LEAST_MINUTES * MINUTES / (2 * LEAST_MINUTES - 1))
-    assert count.filled == pytest.approx(count.wanted / 4)
+    expected = 20 * LEAST_MINUTES * MINUTES / (2 * LEAST_MINUTES - 1)
+    assert evidence.slots[FOOTBALL] == pytest.approx(expected)
     assert MUSIC not in evidence.slots
 
 
 def test_less_than_an_hour_says_nothing_of_a_day() -> None:
     assert slots_a_day([]) is None
     assert slots_a_day([Slots(5, 100, 0, 0), Slots(5 + LEAST_MINUTES - 2, 100, 0, 0)]) is None
-    assert slots_a_day([Slots(0, 10, 5, 0), Slots(MINUTES - 1, 10, 0, 5)]) == SlotCount(20.0, 10.0)
+    assert slots_a_day([Slots(0, 10, 5, 0), Slots(MINUTES - 1, 10, 0, 5)]) == 20.0
