@@ -15,7 +15,7 @@ from streams.runtime.leases import MINUTES, Slots
 from streams.runtime.ports import ServingIndex, Store
 
 ONE_IN: Final = 100
-"""The sample has one video in so many."""
+"""The sample has one video in so many; fewer on a platform so small that this is a handful."""
 LEAST_MINUTES: Final = 60
 """Slots of a shorter time say nothing of a day."""
 
@@ -34,12 +34,14 @@ class Sampling:
         namespace: str,
         partitions: int,
         key: bytes,
+        one_in: int = ONE_IN,
     ) -> None:
         self._store: Final = store
         self._index: Final = index
         self._namespace: Final = namespace
         self._partitions: Final = partitions
         self._key: Final = key
+        self._one_in: Final = one_in
 
     async def __call__(self, policy: Policy) -> Evidence:
         """Return what is known beside the policy in force; `Retry` if no partition answers."""
@@ -53,22 +55,23 @@ class Sampling:
                 error = failure
         if error is not None and not answered:
             raise error
-        one_in = ONE_IN * self._partitions / answered
+        one_in = self._one_in * self._partitions / answered
         return Evidence(videos, self._key, one_in, await self._slots(policy.slices))
 
     async def _drawn(self, partition: int) -> Mapping[str, VideoState]:
         """Return the videos of a partition that are in the sample; damaged rows are not."""
         if await self._store.meta(partition, self._namespace) is None:
             return {}
-        rows = await self._store.scan(partition)
         drawn = {}
-        for video, fields in rows.items():
-            if is_drawn(self._key, b"sample", video, 1 / ONE_IN):
-                try:
-                    drawn[video] = load_video(video, fields)
-                except ValueError:  # this halts the fold, which says so
-                    continue
+        for video, fields in (await self._store.scan(partition, self._is_drawn)).items():
+            try:
+                drawn[video] = load_video(video, fields)
+            except ValueError:  # this halts the fold, which says so
+                continue
         return drawn
+
+    def _is_drawn(self, video: str) -> bool:
+        return is_drawn(self._key, b"sample", video, 1 / self._one_in)
 
     async def _slots(self, slices: Iterable[str]) -> dict[str, float]:
         counts = {}

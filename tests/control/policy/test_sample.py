@@ -1,6 +1,6 @@
 """The keeper's evidence, read through the ports: a keyed share, and what does not answer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import pytest
 from kit.events import FOOTBALL, MUSIC, policy
@@ -43,10 +43,12 @@ class Silent(MemoryStore):
         self.partitions.update(a_store().partitions)
         self._silent = silent
 
-    async def scan(self, partition: int) -> Mapping[str, Mapping[str, bytes]]:
+    async def scan(
+        self, partition: int, wanted: Callable[[str], bool] | None = None
+    ) -> Mapping[str, Mapping[str, bytes]]:
         if partition in self._silent:
             raise Retry("no answer")
-        return await super().scan(partition)
+        return await super().scan(partition, wanted)
 
 
 async def test_the_sample_is_the_keyed_share_of_all_partitions() -> None:
@@ -55,6 +57,13 @@ async def test_the_sample_is_the_keyed_share_of_all_partitions() -> None:
     assert evidence.one_in == ONE_IN
     assert evidence.key == KEY
     assert all(state.slices[FOOTBALL].views == 60 for state in evidence.videos.values())
+
+
+async def test_a_small_platform_takes_more_of_its_videos() -> None:
+    index = MemoryServingIndex()
+    evidence = await Sampling(a_store(), index, NS, PARTITIONS, KEY, one_in=10)(policy())
+    assert evidence.videos.keys() > DRAWN
+    assert evidence.one_in == 10
 
 
 async def test_a_partition_that_does_not_answer_is_left_out_and_the_rest_stands_for_more() -> None:
