@@ -6,10 +6,9 @@ from hashlib import blake2b
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 from msgspec.structs import replace
 
-from streams.control.policy.learning import Floats, Seen
+from streams.control.policy.learning import Bools, FactorModel, Floats, Seen
 from streams.core.counters import VideoState
 from streams.core.events import Policy
 from streams.core.posterior import expected, weigh
@@ -21,6 +20,8 @@ MOST_VALUE: Final = 100
 """No view is worth more: the policy's files know no greater value."""
 _HASHES: Final = 1 << 64
 
+Videos = Mapping[str, VideoState]
+
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
@@ -31,7 +32,7 @@ class Evidence:
     are held out: nobody who chooses an id may know it.
     """
 
-    videos: Mapping[str, VideoState]
+    videos: Videos
     key: bytes
     one_in: float = 1.0
     slots: Mapping[str, float] = field(default_factory=dict)
@@ -48,7 +49,7 @@ def is_drawn(key: bytes, purpose: bytes, name: str, share: float) -> bool:
     return int.from_bytes(digest, "big") < share * _HASHES
 
 
-def seen_in(policy: Policy, videos: Mapping[str, VideoState]) -> Seen:
+def seen_in(policy: Policy, videos: Videos) -> Seen:
     """Return what was seen of videos in the slices of a policy, in the order of both.
 
     Means and errors are those that the fold itself would weigh under this policy. A pair that is
@@ -71,15 +72,25 @@ def seen_in(policy: Policy, videos: Mapping[str, VideoState]) -> Seen:
     return Seen(means, errors)
 
 
+def model_of(policy: Policy) -> FactorModel:
+    """Return what a policy expects, in value."""
+    specs = policy.slices.values()
+    return FactorModel(
+        np.array([spec.prior_mean for spec in specs]) / MICROS,
+        np.array([spec.loadings for spec in specs]) / MICROS,
+        np.array([spec.own_variance for spec in specs]) / MICROS,
+    )
+
+
 def held_out(
     key: bytes, videos: Sequence[str], slices: Sequence[str], share: float = HELD_OUT
-) -> npt.NDArray[np.bool_]:
+) -> Bools:
     """Return which pairs are held out: by the key alone, so always the same ones."""
     drawn = [is_drawn(key, b"held out", f"{v} {s}", share) for v in videos for s in slices]
     return np.array(drawn, np.bool_).reshape(len(videos), len(slices))
 
 
-def noises_in(policy: Policy, videos: Mapping[str, VideoState], weight: float) -> Floats:
+def noises_in(policy: Policy, videos: Videos, weight: float) -> Floats:
     """Return the variance of one view's value by slice, the policy's weighing `weight` views.
 
     Pooled within pairs: sum of squares around each pair's mean, over its views less one.

@@ -1,4 +1,4 @@
-"""How well a policy predicts pairs that it did not learn from, and whether another does better.
+"""How well a model predicts pairs that it did not learn from, and whether another does better.
 
 A pair is predicted from the other pairs of its video. The measure is the log of the density that
 was expected where the mean value of the pair's views came to lie: a strictly proper score, best on
@@ -9,12 +9,8 @@ prediction, and estimation, J. American Statistical Association 102).
 from typing import Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from streams.control.policy.evidence import Evidence, seen_in
-from streams.control.policy.learning import Expected, FactorModel, Floats
-from streams.core.events import Policy
-from streams.core.units import MICROS
+from streams.control.policy.learning import Bools, Expected, FactorModel, Floats, Seen
 
 SURE: Final = 2.0
 """A gain counts from so many of its standard errors on."""
@@ -39,7 +35,7 @@ class Gain(NamedTuple):
 
 
 def gain_between(before: Floats, after: Floats) -> Gain:
-    """Return the gain of one policy's `scores` over another's.
+    """Return the gain of one model's `scores` over another's.
 
     Pairs of one video share its tastes: the standard error is that of sums by video.
 
@@ -56,21 +52,10 @@ def gain_between(before: Floats, after: Floats) -> Gain:
     return Gain(mean, float(np.sqrt((by_video**2).sum())) / pairs, pairs)
 
 
-def scores(policy: Policy, evidence: Evidence, held: npt.NDArray[np.bool_]) -> Floats:
+def scores(model: FactorModel, seen: Seen, held: Bools) -> Floats:
     """Return the log score of each pair that was seen and is held out, NaN of the others."""
-    model, seen = model_of(policy), seen_in(policy, evidence.videos)
     means, variances = Expected(model, seen.only(~held)).predicted(model)
     judged = held & np.isfinite(seen.errors)
     variances = np.where(judged, variances + seen.errors, 1.0)
     score = -(np.log(2 * np.pi * variances) + (seen.means - means) ** 2 / variances) / 2
     return np.where(judged, score, np.nan)
-
-
-def model_of(policy: Policy) -> FactorModel:
-    """Return what a policy expects, in value."""
-    specs = policy.slices.values()
-    return FactorModel(
-        np.array([spec.prior_mean for spec in specs]) / MICROS,
-        np.array([spec.loadings for spec in specs]) / MICROS,
-        np.array([spec.own_variance for spec in specs]) / MICROS,
-    )

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from streams.control.policy.factors import FACTORS
 
 Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 
 STEPS: Final = 60
 CLOSE: Final = 1e-5
@@ -66,7 +67,7 @@ class Seen:
         """How many pairs were seen."""
         return int(np.isfinite(self.errors).sum())
 
-    def only(self, which: npt.NDArray[np.bool_]) -> "Seen":
+    def only(self, which: Bools) -> "Seen":
         """Return what was seen of some pairs, the others being missing."""
         return Seen(np.where(which, self.means, 0.0), np.where(which, self.errors, np.inf))
 
@@ -87,17 +88,16 @@ class Expected:
     def __init__(self, model: FactorModel, seen: Seen) -> None:
         self.weights: Final = 1.0 / (model.own + seen.errors)
         loadings = model.loadings
-        squares = (loadings[:, :, None] * loadings[:, None, :]).reshape(len(loadings), -1)
-        inverse = np.eye(FACTORS) + (self.weights @ squares).reshape(-1, FACTORS, FACTORS)
+        sums = self.weights @ _squares(loadings)
+        inverse = np.eye(FACTORS) + sums.reshape(-1, FACTORS, FACTORS)
         pulls = (self.weights * (seen.means - model.means)) @ loadings
         self.seconds: Final = np.linalg.inv(inverse)
         self.means: Final = np.einsum("vij,vj->vi", self.seconds, pulls)
 
     def predicted(self, model: FactorModel) -> tuple[Floats, Floats]:
         """Return mean and variance of every pair's true mean value, as if itself unseen."""
-        loadings = model.loadings
-        common = np.einsum("si,vij,sj->vs", loadings, self.seconds, loadings, optimize=True)
-        return model.means + self.means @ loadings.T, common + model.own
+        common = self.seconds.reshape(-1, FACTORS * FACTORS) @ _squares(model.loadings).T
+        return model.means + self.means @ model.loadings.T, common + model.own
 
 
 class Moments:
@@ -204,6 +204,11 @@ def turned_onto(loadings: Floats, aim: Floats) -> Floats:
         return loadings
     left, _, right = np.linalg.svd(loadings.T @ aim)
     return np.asarray(loadings @ (left @ right))
+
+
+def _squares(loadings: Floats) -> Floats:
+    """Return L L' of each slice, flat."""
+    return np.asarray(loadings[:, :, None] * loadings[:, None, :]).reshape(len(loadings), -1)
 
 
 def _nudged(prior: FactorModel) -> Floats:

@@ -9,17 +9,27 @@ from typing import Final
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 from msgspec.structs import replace
 
-from streams.control.policy.evidence import MOST_VALUE, Evidence, held_out, noises_in, seen_in
+from streams.control.policy.evidence import (
+    MOST_VALUE,
+    Evidence,
+    Videos,
+    held_out,
+    is_drawn,
+    model_of,
+    noises_in,
+    seen_in,
+)
 from streams.control.policy.horizon import next_horizons, open_pairs
-from streams.control.policy.judging import Gain, gain_between, model_of, scores
-from streams.control.policy.learning import FactorModel, Floats, Seen, learn
+from streams.control.policy.judging import Gain, gain_between, scores
+from streams.control.policy.learning import Bools, FactorModel, Floats, Seen, learn
 from streams.core.events import Policy, SlicePolicy
 from streams.core.units import MICROS
 
 LEAST_VIDEOS: Final = 10
+MOST_VIDEOS: Final = 20_000
+"""More teach little, and take their time."""
 LEAST_HELD_OUT: Final = 30
 """With fewer pairs held out nothing can be said of a prediction."""
 LEAST_GAIN: Final = 0.002
@@ -29,7 +39,6 @@ TRUST: Final = (600.0, 200.0, 60.0, 20.0)
 NOISE_WEIGHT: Final = 2_000.0
 """Views that the noise in force weighs beside those of the sample."""
 
-Bools = npt.NDArray[np.bool_]
 SlicePolicies = dict[str, SlicePolicy]
 _decode: Final = msgspec.json.Decoder(SlicePolicies).decode
 
@@ -60,17 +69,17 @@ def propose(policy: Policy, evidence: Evidence) -> Proposal:
 
 def propose_tastes(policy: Policy, evidence: Evidence) -> Proposal:
     """Learn means, loadings, own variances and noises from all pairs but those held out."""
-    videos = evidence.videos
+    videos = _not_too_many(evidence)
     seen = seen_in(policy, videos)
     counts = {"videos": len(videos), "pairs": seen.pairs}
-    if reason := _too_little(policy, evidence, seen.pairs):
+    if reason := _too_little(policy, videos, seen.pairs):
         return Proposal(f"tastes: {reason}", counts)
     held = held_out(evidence.key, [*videos], [*policy.slices])
     known = int((held & np.isfinite(seen.errors)).sum())
     counts |= {"pairs_held_out": known}
     if known < LEAST_HELD_OUT:
         return Proposal(f"tastes: {known} pairs to predict, {LEAST_HELD_OUT} are needed", counts)
-    best = _best(policy, evidence, held, seen)
+    best = _best(policy, videos, held, seen)
     if best is None:
         return Proposal("tastes stay: what is learned is no number, a row is damaged", counts)
     slices, gain = best
@@ -120,22 +129,25 @@ def slices_of(policy: Policy, model: FactorModel, noises: Floats) -> SlicePolici
 
 
 def _best(
-    policy: Policy, evidence: Evidence, held: Bools, seen: Seen
+    policy: Policy, videos: Videos, held: Bools, seen: Seen
 ) -> tuple[SlicePolicies, Gain] | None:
     """Return the candidate whose gain is surely largest; None if one of them is no number.
 
     Candidates differ in how much the numbers in force weigh, each learned from where the last one,
     nearer to those, came to.
     """
-    in_force, before = model_of(policy), scores(policy, evidence, held)
-    noises = noises_in(policy, evidence.videos, NOISE_WEIGHT)
+    in_force, noises = model_of(policy), noises_in(policy, videos, NOISE_WEIGHT)
+    before = scores(in_force, seen, held)
+    weighed: Seen | None = None
     model, candidates = None, []
     for trust in TRUST:
         model = learn(in_force, seen.only(~held), trust, model)
         slices = slices_of(policy, model, noises)
         if slices is None:
             return None
-        after = scores(replace(policy, slices=slices), evidence, held)
+        moved = replace(policy, slices=slices)
+        weighed = weighed or seen_in(moved, videos)  # by the new noises, which all have
+        after = scores(model_of(moved), weighed, held)
         candidates.append((slices, gain_between(before, after)))
     return max(candidates, key=lambda candidate: candidate[1].surely)
 
@@ -160,10 +172,22 @@ def _common(slices: Mapping[str, SlicePolicy]) -> float:
     return common / (common + sum(spec.own_variance for spec in slices.values()))
 
 
-def _too_little(policy: Policy, evidence: Evidence, pairs: int) -> str:
+def _not_too_many(evidence: Evidence) -> Videos:
+    """Return the videos, or `MOST_VIDEOS` of them, about, always the same by their key."""
+    share = MOST_VIDEOS / max(len(evidence.videos), 1)
+    if share >= 1:
+        return evidence.videos
+    return {
+        video: state
+        for video, state in evidence.videos.items()
+        if is_drawn(evidence.key, b"learned from", video, share)
+    }
+
+
+def _too_little(policy: Policy, videos: Videos, pairs: int) -> str:
     """Return why nothing can be learned, "" if something can."""
-    if len(evidence.videos) < LEAST_VIDEOS:
-        return f"{len(evidence.videos)} videos in the sample, {LEAST_VIDEOS} are needed"
+    if len(videos) < LEAST_VIDEOS:
+        return f"{len(videos)} videos in the sample, {LEAST_VIDEOS} are needed"
     if len(policy.slices) < 2:
         return "one slice says nothing of another"
     return "" if pairs else "none of the videos in the sample was seen"

@@ -7,8 +7,8 @@ from kit.events import FOOTBALL, MUSIC, policy
 from kit.evidence import KEY, other_tastes, row_of, video_of, videos_of
 from msgspec.structs import replace
 
-from streams.control.policy.evidence import Evidence
-from streams.control.policy.judging import Gain, model_of
+from streams.control.policy.evidence import Evidence, model_of
+from streams.control.policy.judging import Gain
 from streams.control.policy.proposing import (
     Proposal,
     propose,
