@@ -12,11 +12,13 @@ from streams.core.counters import COUNTERS
 from streams.core.events import (
     ControlRecord,
     InteractionRecord,
+    Lead,
     Like,
     LogRecord,
     Policy,
     Unlike,
     View,
+    order_of,
 )
 from streams.core.partitioner import partition_of
 from streams.core.units import MICROS, SLICES_PER_VIDEO
@@ -37,14 +39,18 @@ class Recount:
         self._any_like: defaultdict[int, set[tuple[str, str]]] = defaultdict(set)
         self._strays: Counter[str] = Counter()  # slices outside the policy, by video
         self._known: Container[str] = ()  # slices of the policy in force
-        self._policy_seq = -1
+        self._policy_order = (-1, -1)
+        self._term = 0
 
     def add(self, event: LogRecord, offset: int) -> None:
         """Count one event."""
         if isinstance(event, Policy):
-            if event.seq > self._policy_seq:
-                self._policy_seq, self._known = event.seq, event.slices
+            order = order_of(event)
+            if event.term >= self._term and order > self._policy_order:
+                self._policy_order, self._known = order, event.slices
             return
+        if isinstance(event, Lead):
+            self._term = max(self._term, event.term)
         if isinstance(event, ControlRecord):
             return
         generation = offset // self._generation_records
