@@ -4,7 +4,6 @@ A change of tastes is proposed only if it predicts pairs better that it did not 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
@@ -23,6 +22,7 @@ from streams.control.policy.evidence import (
 )
 from streams.control.policy.horizon import next_horizons, open_pairs
 from streams.control.policy.judging import Gain, gain_between, scores
+from streams.control.policy.keeper import Proposal
 from streams.control.policy.learning import Bools, FactorModel, Floats, Seen, learn
 from streams.core.events import Policy, SlicePolicy
 from streams.core.units import MICROS
@@ -41,18 +41,6 @@ NOISE_WEIGHT: Final = 2_000.0
 
 SlicePolicies = dict[str, SlicePolicy]
 _decode: Final = msgspec.json.Decoder(SlicePolicies).decode
-
-
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """What should move, and why; nothing should without `slices`.
-
-    `slices` has the numbers of the slices that it names, `evidence` counts of what that stands on.
-    """
-
-    why: str
-    evidence: Mapping[str, int] = field(default_factory=dict)
-    slices: Mapping[str, SlicePolicy] = field(default_factory=dict)
 
 
 def propose(policy: Policy, evidence: Evidence) -> Proposal:

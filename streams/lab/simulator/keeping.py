@@ -14,7 +14,8 @@ from msgspec.structs import replace
 
 from streams.control.policy.evidence import Evidence
 from streams.control.policy.horizon import LIFE_DAYS
-from streams.control.policy.proposing import Proposal, propose
+from streams.control.policy.keeper import Proposal
+from streams.control.policy.proposing import propose
 from streams.core.events import Policy
 from streams.core.units import MICROS
 from streams.lab.simulator.arrays import Ints

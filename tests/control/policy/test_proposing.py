@@ -9,8 +9,8 @@ from msgspec.structs import replace
 
 from streams.control.policy.evidence import Evidence, model_of
 from streams.control.policy.judging import Gain
+from streams.control.policy.keeper import Proposal
 from streams.control.policy.proposing import (
-    Proposal,
     propose,
     propose_horizons,
     propose_tastes,

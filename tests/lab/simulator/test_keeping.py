@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from streams.control.policy.evidence import Evidence
 from streams.control.policy.horizon import LIFE_DAYS
-from streams.control.policy.proposing import Proposal
+from streams.control.policy.keeper import Proposal
 from streams.core.events import Policy
 from streams.core.posterior import solve, sum_factors
 from streams.core.rule import estimate_in
