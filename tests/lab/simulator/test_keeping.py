@@ -70,7 +70,7 @@ def test_what_is_proposed_comes_into_force_everywhere(a_world: BuildWorld) -> No
     for place, name in np.argwhere(kept._allowance > 0).tolist():
         video = world.videos[name]
         state, slice_id = kept._state.videos[video], world.slices[place]
-        tastes = solve(sum_factors(kept.policy, state.slices, state.row.fits))
+        tastes = solve(sum_factors(kept.policy, state))
         score = estimate_in(kept.policy, state, slice_id, tastes).score
         offered = kept._scores[place, name] * MICROS + outlook.price(slice_id, state.row)
         assert offered == pytest.approx(score, abs=10_000)  # small moves are not told
