@@ -365,8 +365,13 @@ class Store(Protocol):
     async def halts(self, partitions: Sequence[int]) -> Mapping[int, HaltNote]:
         """Return the halts noted of these partitions."""
 
-    async def scan(self, partition: int) -> Mapping[str, Mapping[str, bytes]]:
-        """Return every stored video of a partition with its fields (for verification)."""
+    async def scan(
+        self, partition: int, wanted: Callable[[str], bool] | None = None
+    ) -> Mapping[str, Mapping[str, bytes]]:
+        """Return every stored video of a partition with its fields, or every `wanted` one.
+
+        Of the others no more than the name is read.
+        """
 
     async def erase(self, partition: int) -> int:
         """Delete whatever is stored of a partition; return how many keys that were."""

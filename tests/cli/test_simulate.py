@@ -83,7 +83,7 @@ def test_two_hash_seeds_give_the_same_bytes() -> None:
 
 def test_without_the_extra_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(names, "find_spec", lambda _: None)
-    with pytest.raises(Halt, match="numpy and matplotlib: install streams with its extra"):
+    with pytest.raises(Halt, match="needs matplotlib: install streams with its extra"):
         CliRunner().invoke(cli, ["simulate"], catch_exceptions=False, standalone_mode=False)
 
 

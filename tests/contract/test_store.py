@@ -106,6 +106,14 @@ async def test_what_was_flushed_is_read_back_byte_by_byte(world: World) -> None:
     assert await world.store.scan(3) == rows
 
 
+async def test_of_a_scan_only_the_wanted_videos_are_read(world: World) -> None:
+    rows = {f"v{number}": {"video": b"[%d]" % number} for number in range(2_345)}
+    await world.store.flush(0, NS, -1, 0, changes(rows))
+    wanted = {"v7", "v2000"}
+    assert await world.store.scan(0, wanted.__contains__) == {name: rows[name] for name in wanted}
+    assert await world.store.scan(0, lambda _: False) == {}
+
+
 async def test_big_integers_survive(world: World) -> None:
     row = Slice(watch_ms=(1 << 63) + 1, likes=-(1 << 62) - 1, ratio_sq=1 << 100)
     raw = encode_slice(row)

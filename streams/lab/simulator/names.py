@@ -15,11 +15,11 @@ WORLD_NAMES: Final = (
 Regime = Literal["rich", "middle", "scarce", "crowded"]
 REGIME_NAMES: Final[tuple[Regime, ...]] = get_args(Regime)
 CONTENDER_NAMES: Final = (
-    "oracle", "ladder", "peeking-z", "always-widen", "thompson", "rule",
-    "joint-learned", "joint-true",
+    "oracle", "ladder", "peeking-z", "always-widen", "thompson", "rule-apart", "rule",
+    "rule-kept", "rule-priced", "joint-learned", "joint-true",
 )  # fmt: skip
 SERVER_NAMES: Final = ("knowing", "leasing", "lagging")
-EXTRA: Final = ("numpy", "matplotlib")
+EXTRA: Final = ("matplotlib",)
 """What the extra `simulate` brings."""
 
 

@@ -18,7 +18,10 @@ COLOURS: Final = {
     "peeking-z": "#dd8452",
     "always-widen": "#ccb974",
     "thompson": "#64b5cd",
+    "rule-apart": "#8da0cb",
     "rule": "#4c72b0",
+    "rule-kept": "#1b3a6b",
+    "rule-priced": "#8172b3",
     "joint-learned": "#55a868",
     "joint-true": "#2d6a3e",
 }

@@ -1,6 +1,6 @@
 """The port `Store` in memory: what Redis would hold of each partition."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -89,10 +89,12 @@ class MemoryStore:
         """Return the halts noted of these partitions."""
         return {one: self._halts[one] for one in partitions if one in self._halts}
 
-    async def scan(self, partition: int) -> Mapping[str, Mapping[str, bytes]]:
-        """Return every stored video of a partition with its fields."""
+    async def scan(
+        self, partition: int, wanted: Callable[[str], bool] | None = None
+    ) -> Mapping[str, Mapping[str, bytes]]:
+        """Return every stored video of a partition with its fields, or every `wanted` one."""
         rows = self.partitions.get(partition, StoredPartition()).rows
-        return {video: dict(fields) for video, fields in rows.items()}
+        return {v: dict(fields) for v, fields in rows.items() if wanted is None or wanted(v)}
 
     async def erase(self, partition: int) -> int:
         """Delete whatever is stored of a partition; return how many keys that were."""

@@ -5,7 +5,7 @@ hash tag keeps a partition in one slot.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -188,15 +188,18 @@ class RedisStore:
                 if text is not None
             }
 
-    async def scan(self, partition: int) -> Mapping[str, Mapping[str, bytes]]:
-        """Return every stored video of a partition with its fields."""
+    async def scan(
+        self, partition: int, wanted: Callable[[str], bool] | None = None
+    ) -> Mapping[str, Mapping[str, bytes]]:
+        """Return every stored video of a partition with its fields, or every `wanted` one."""
         prefix = video_key(partition, "")
         found: dict[str, Mapping[str, bytes]] = {}
         with sorted_errors(partition):
             async for keys in self._keys(f"{prefix}*"):
-                hashes = await self._hashes(keys)
-                names = (key.decode().removeprefix(prefix) for key in keys)
-                found.update(zip(names, hashes, strict=True))
+                names = [key.decode().removeprefix(prefix) for key in keys]
+                drawn = [name for name in names if wanted is None or wanted(name)]
+                hashes = await self._hashes([f"{prefix}{name}" for name in drawn])
+                found.update(zip(drawn, hashes, strict=True))
         return found
 
     async def erase(self, partition: int) -> int:
