@@ -23,7 +23,10 @@ from streams.control.agents import FaustApp, Handler, new_app
 from streams.control.log import ControlLog, Ports
 from streams.control.metrics import ControlMetrics
 from streams.control.policy.broadcast import Broadcast
+from streams.control.policy.keeper import Keeper
 from streams.control.policy.leader import Leader
+from streams.control.policy.proposing import propose
+from streams.control.policy.sample import Sampling
 from streams.control.rules import file_stamps, load_rules
 from streams.errors import Halt, Retry, StreamsError, Unreachable
 from streams.runtime.codec import ControlTopic
@@ -145,7 +148,8 @@ class ControlPlane:
         broadcast = Broadcast(control_log, self._ports, self._metrics)
         await broadcast.states()
         draft = self._rules.policy.draft
-        self._leader = Leader(self._settings, control_log, self._ports, broadcast, draft)
+        keeper = Keeper(propose, self._sampling(control_log))
+        self._leader = Leader(self._settings, control_log, self._ports, broadcast, draft, keeper)
         self._register = Register(
             self._settings,
             control_log,
@@ -157,6 +161,15 @@ class ControlPlane:
             self._settings, control_log, self._ports, self._register, self._metrics
         )
         self._joined = True
+
+    def _sampling(self, control_log: ControlLog) -> Sampling:
+        """Return what brings the keeper its evidence.
+
+        Which videos are in it only holders of the signing key can tell.
+        """
+        ports, name = self._ports, control_log.namespace
+        key, one_in = self._key.sign(b"the keeper's sample"), self._rules.policy.one_in
+        return Sampling(ports.store, ports.index, name, control_log.partitions, key, one_in)
 
     async def _installation(self) -> Installation:
         found = await read_installation(self._ports.reader, self._settings)

@@ -28,6 +28,7 @@ from streams.runtime.ports import (
     Outgoing,
     Producer,
     Record,
+    ServingIndex,
     Store,
     TopicIdentity,
 )
@@ -49,6 +50,7 @@ class Ports:
     producer: Producer
     dossiers: Dossiers
     store: Store
+    index: ServingIndex
     reader: LogReader
     cluster: Cluster
     background: Background

@@ -32,6 +32,7 @@ from streams.errors import Halt, Retry, Unreachable
 from streams.runtime.codec import decode_log
 from streams.runtime.kafka import KafkaCluster, KafkaProducer, KafkaReader, background
 from streams.runtime.letters import read_letter
+from streams.runtime.memory import MemoryServingIndex
 from streams.runtime.memory.dossiers import MemoryDossiers
 from streams.runtime.memory.store import MemoryStore
 from streams.runtime.namespace import namespace_of
@@ -66,6 +67,7 @@ class Stage:
             changes.get("producer", self.producer),
             changes.get("dossiers", self.dossiers),
             self.store,
+            MemoryServingIndex(),
             self.topics,
             KafkaCluster(self.settings.brokers),
             background,

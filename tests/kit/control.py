@@ -32,6 +32,7 @@ from streams.runtime.memory import (
     MemoryDossiers,
     MemoryProducer,
     MemoryReader,
+    MemoryServingIndex,
 )
 from streams.runtime.ports import Outgoing, Record
 from streams.runtime.signing import Signer, encode
@@ -156,6 +157,7 @@ class Process:
         self.rules = rules
         world = office.world
         given = {"dossiers": office.dossiers, "store": world.store}
+        given |= {"index": MemoryServingIndex()}
         given |= {"producer": MemoryProducer(world.log)}
         given |= {"reader": MemoryReader(world.log), "cluster": MemoryCluster(world.log)}
         given |= {"background": background}

@@ -18,6 +18,7 @@ from msgspec.structs import asdict, replace
 
 from streams.control.figures import micros, ratio_micros
 from streams.control.policy.catalogue import Catalogue
+from streams.control.policy.sample import ONE_IN
 from streams.core.events import BANDS, EPOCH_MS, Policy, Weights
 from streams.core.halves import ALL_FAMILIES, is_freezable, unplaced
 from streams.core.outlook import term_name
@@ -32,13 +33,14 @@ _SMALLEST: Final = Decimal(1) / MICROS
 
 @dataclass(frozen=True, slots=True)
 class PolicyRules:
-    """A policy ready to be broadcast, and the number that only an admission needs.
+    """A policy ready to be broadcast, and the numbers that only admission and keeper need.
 
     `draft` has everything but the place in time: take the records from `record`.
     """
 
     draft: Policy
     guarantee: int
+    one_in: int
 
     @property
     def version(self) -> str:
@@ -59,7 +61,8 @@ class PolicyRules:
         """Build from the parsed content of a file; `where` names it in errors."""
         file = shaped(data, _PolicyFile, where)
         draft = versioned(_valid(_draft(file, catalogue, where), where))
-        return cls(replace(draft, files=draft.version), file.guarantee.impressions)
+        draft = replace(draft, files=draft.version)
+        return cls(draft, file.guarantee.impressions, file.keeper.one_in)
 
 
 def versioned(policy: Policy) -> Policy:
@@ -202,6 +205,7 @@ class _Guarantee(Struct, frozen=True, forbid_unknown_fields=True):
 
 class _Keeper(Struct, frozen=True, forbid_unknown_fields=True):
     frozen: tuple[str, ...] = ()
+    one_in: Annotated[int, Meta(ge=1, le=1_000_000)] = ONE_IN
 
 
 class _PolicyFile(Struct, frozen=True, forbid_unknown_fields=True):

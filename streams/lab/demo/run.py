@@ -233,7 +233,9 @@ async def _set(stack: AsyncExitStack, play: Play, rate: int) -> _Stage:
     stack.push_async_callback(_stop_worker, worker, working)
     dossiers = await stack.enter_async_context(drivers.dossiers())
     member = partial(drivers.member, settings)
-    ports = Ports(producer, dossiers, store, topics, drivers.cluster, drivers.background, member)
+    ports = Ports(
+        producer, dossiers, store, index, topics, drivers.cluster, drivers.background, member
+    )
     control = ControlPlane(settings, play.key, ports, play.folder, metrics=ControlMetrics())
     await control.start()
     stack.push_async_callback(control.stop)
