@@ -19,7 +19,7 @@ from streams.errors import Misconfigured
 from streams.shapes import nearest, problems
 
 Positive = Annotated[int, Meta(ge=1)]
-TOPICS: Final = ("uploads", "recognitions", "reviews", "interactions", "decisions")
+TOPICS: Final = ("uploads", "recognitions", "reviews", "interactions", "decisions", "traffic")
 DEAD_LETTER_SUFFIX: Final = ".dlq"
 SHIPPED: Final = Path(__file__).with_name("config")
 """The configuration that comes with the program; in a checkout a link to its `config/`."""

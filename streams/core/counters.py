@@ -16,6 +16,7 @@ import msgspec
 
 from streams.core.events import Format, Policy
 from streams.core.stages import SliceStage, VideoStage
+from streams.core.traffic import ClassSums
 from streams.core.units import NEVER
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -122,13 +123,15 @@ class Told(NamedTuple):
 
 
 _NO_DUES: Final[dict[str, int]] = {}  # of nearly every video: never changed
+_NO_SUMS: Final[dict[str, ClassSums]] = {}  # of a video that no partition has in memory
 
 
 class VideoState:
     """One video in memory: its own row and its slices' rows.
 
     What feeds were told of it (`told`, and what is `due` to it by slice), and whether it was judged
-    or controlled since: none of this is stored, and nothing that is stored depends on it.
+    or controlled since: none of this is stored, and nothing that is stored depends on it. `traffic`
+    is where its partition sums what happens to videos of its class, by slice.
     """
 
     __slots__ = (
@@ -142,6 +145,7 @@ class VideoState:
         "slices",
         "told",
         "touched",
+        "traffic",
     )
 
     def __init__(self) -> None:
@@ -155,6 +159,7 @@ class VideoState:
         self.controlled = False
         self.told: Told | None = None
         self.due: dict[str, int] = _NO_DUES
+        self.traffic: dict[str, ClassSums] = _NO_SUMS
 
 
 class _StoredSlice(msgspec.Struct, array_like=True):

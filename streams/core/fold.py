@@ -31,13 +31,14 @@ from streams.core.events import (
 from streams.core.receipts import Effects, Refusal
 from streams.core.stages import IllegalMove
 from streams.core.state import PartitionState
+from streams.core.traffic import ClassSums, note_served
 from streams.core.units import MICROS, SLICES_PER_VIDEO, is_slice
 from streams.errors import DeadLetter, RejectReason
 
 _STATES: Final = frozenset((Like, Unlike, Follow, Hide))
 
 
-def fold(  # noqa: C901, PLR0912, PLR0915 - the hot path: a call per event costs a fifth of it
+def fold(
     state: PartitionState,
     events: Sequence[LogRecord],
     offsets: Sequence[int],
@@ -50,8 +51,33 @@ def fold(  # noqa: C901, PLR0912, PLR0915 - the hot path: a call per event costs
     event has exactly one outcome: applied, duplicate, late (applied too, but older than the
     policy's limit) or invalid (rejected). Raises nothing that depends on the input.
     """
-    effects = Effects()
+    effects, traffic = Effects(), state.traffic
+    newest = max([event.ts for event in events], default=0)
+    start, end = 0, len(events)
+    while start < end:
+        stop = min(start + traffic.room(offsets[start], newest), end)
+        if stop - start == end:
+            _fold_run(state, events, offsets, elements, effects)
+        else:
+            part = slice(start, stop)
+            _fold_run(state, events[part], offsets[part], elements[part], effects)
+        if (closed := traffic.read()) is not None:
+            effects.ticks.append(closed)
+        start = stop
+    _tally_applied(effects, events)
+    return effects
+
+
+def _fold_run(  # noqa: C901, PLR0912, PLR0915 - the hot path: a call per event costs a fifth of it
+    state: PartitionState,
+    events: Sequence[LogRecord],
+    offsets: Sequence[int],
+    elements: Sequence[int],
+    effects: Effects,
+) -> None:
+    """Fold events of one tick."""
     window, videos, epoch = state.window, state.videos, state.epoch
+    add_time = state.traffic.times.append
     touch, policy = state.changed.append, state.policy
     current, previous = window.current, window.previous
     newest = state.event_time
@@ -99,6 +125,7 @@ def fold(  # noqa: C901, PLR0912, PLR0915 - the hot path: a call per event costs
             if state.outlook is not None:
                 Distribution(state, state.outlook, video, event, effects).meet(slice_id, row)
         ts = event.ts
+        add_time(ts)
         if ts > newest:
             newest = ts
             late_before = newest - policy.late_after_ms if policy else 0
@@ -107,8 +134,12 @@ def fold(  # noqa: C901, PLR0912, PLR0915 - the hot path: a call per event costs
         if row.epoch != epoch:
             row.epoch = video.touched = epoch
             touch((event.video, video, slice_id, row))
+        sums = video.traffic[slice_id]
         if kind is Impression:
             row.impressions += 1
+            sums.impressions += 1
+            if event.score is not None or event.via is not None:
+                note_served(sums, event, _price(state, video, slice_id))
             if row.impressions < row.check_impressions:
                 continue
         elif kind is View:
@@ -119,18 +150,19 @@ def fold(  # noqa: C901, PLR0912, PLR0915 - the hot path: a call per event costs
             ratio = watched * MICROS // duration if watched < duration else MICROS
             row.ratio_sum += ratio
             row.ratio_sq += ratio * ratio // MICROS
+            sums.views += 1
+            sums.ratio_sum += ratio
             if watched * 100 >= duration * COMPLETE_PERCENT:
                 row.completes += 1
+                sums.completes += 1
             if row.views < row.check_views:
                 continue
         else:
-            _engage(row, kind)
+            _engage(row, sums, kind)
             continue
         if state.outlook is not None:
             Distribution(state, state.outlook, video, event, effects).checkpoint(slice_id, row)
     state.event_time = newest
-    _tally_applied(effects, events)
-    return effects
 
 
 def _settle(state: PartitionState, video: VideoState, event: InteractionRecord) -> str:
@@ -143,14 +175,24 @@ def _settle(state: PartitionState, video: VideoState, event: InteractionRecord) 
     return slice_id
 
 
-def _engage(row: Slice, kind: type) -> None:
+def _price(state: PartitionState, video: VideoState, slice_id: str) -> int | None:
+    """Return what an impression had to be worth; None of a video or slice without a price."""
+    outlook = state.outlook
+    if outlook is None or not video.row.admitted or slice_id not in outlook.policy.slices:
+        return None
+    return outlook.price(slice_id, video.row)
+
+
+def _engage(row: Slice, sums: ClassSums, kind: type) -> None:
     """Count one engagement."""
     row.weighed = None
     if kind is Unlike:
         row.likes -= 1
+        sums.likes -= 1
         return
     counter = f"{EVENT_TYPES[kind]}s"
     setattr(row, counter, getattr(row, counter) + 1)
+    setattr(sums, counter, getattr(sums, counter) + 1)
 
 
 def _control(

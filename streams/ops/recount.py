@@ -10,25 +10,39 @@ from typing import Final
 
 from streams.core.counters import COUNTERS
 from streams.core.events import (
+    Admit,
     ControlRecord,
     InteractionRecord,
     Like,
     LogRecord,
     Policy,
+    Takedown,
     Unlike,
     View,
 )
 from streams.core.partitioner import partition_of
-from streams.core.units import MICROS, SLICES_PER_VIDEO
+from streams.core.units import MICROS, SLICES_PER_VIDEO, is_slice
+from streams.ops.recount_traffic import TrafficRecount
 
 Counts = dict[tuple[str, str], dict[str, int]]  # (video, slice) -> counter -> value
 
 
 class Recount:
-    """The recount of one partition: give it every event of the log in order."""
+    """The recount of one partition: give it every event of the log in order.
 
-    def __init__(self, partition: int, partitions: int, generation_records: int) -> None:
+    `since` is the offset from which on its traffic was counted, None if it was not.
+    """
+
+    def __init__(
+        self,
+        partition: int,
+        partitions: int,
+        generation_records: int,
+        since: int | None = None,
+    ) -> None:
         self.counts: Final[Counts] = {}
+        self.traffic: Final = TrafficRecount(since)
+        self.first: int | None = None  # offset of the first event
         self.partition: Final = partition
         self._partitions = partitions
         self._generation_records = generation_records
@@ -41,11 +55,15 @@ class Recount:
 
     def add(self, event: LogRecord, offset: int) -> None:
         """Count one event."""
+        if self.first is None:
+            self.first = offset
         if isinstance(event, Policy):
             if event.seq > self._policy_seq:
                 self._policy_seq, self._known = event.seq, event.slices
+                self.traffic.put_in_force(event)
             return
         if isinstance(event, ControlRecord):
+            self._hear(event)
             return
         generation = offset // self._generation_records
         self._forget(generation)
@@ -53,13 +71,26 @@ class Recount:
             self._any_like[generation].add((event.viewer, event.video))
         if self._met(event.id, generation):
             return
-        if partition_of(event.video.encode(), self._partitions) != self.partition:
+        if not self._is_here(event.video):
             return
         slice_id = self._counted_in(event, generation)
         if isinstance(event, Unlike) and not self._likes_left(event.video, slice_id):
             return
         if slice_id and self._is_open(event.video, slice_id):
             self._count(event, slice_id)
+            self.traffic.count(event, slice_id, offset)
+
+    def _hear(self, record: ControlRecord) -> None:
+        """Note what a control record says of a video's class."""
+        if not isinstance(record, Admit | Takedown) or not self._is_here(record.video):
+            return
+        if isinstance(record, Takedown):
+            self.traffic.take_down(record)
+        elif all(map(is_slice, record.fits)):
+            self.traffic.admit(record)
+
+    def _is_here(self, video: str) -> bool:
+        return partition_of(video.encode(), self._partitions) == self.partition
 
     def _forget(self, generation: int) -> None:
         """Drop what no longer matters: ids of two generations ago, likes of four."""

@@ -47,7 +47,7 @@ from streams.core.events import (
 )
 from streams.core.receipts import ACTIONS
 from streams.core.rule import assess
-from streams.core.state import DIGEST_MODULUS
+from streams.core.state import DIGEST_MODULUS, TRAFFIC_SALT
 from streams.core.units import SLICES_PER_VIDEO, is_slice
 from streams.core.window import Window
 
@@ -73,6 +73,7 @@ def test_the_log_of_these_tests_holds_what_they_are_about() -> None:
     assert {outcome for _, outcome in WHOLE.outcomes} == {"applied", "duplicate", "late", "invalid"}
     assert LOG[-1].offset > 5 * GENERATION
     assert {type(place.event) for place in LOG} == set(EVENT_TYPES)
+    assert len(WHOLE.ticks) > 5
 
 
 # ---------------------------------------------------------------- the log alone decides
@@ -176,8 +177,8 @@ from hashlib import sha256
 from kit.events import synthetic_log
 from kit.folding import Folding, decoded
 done = Folding(200).fold(decoded(synthetic_log(seed=5, videos=10, events=2_500))).flush()
-receipts, digest, rows = done.bytes()
-text = repr((receipts, digest, sorted((v, sorted(f.items())) for v, f in rows.items())))
+receipts, ticks, digest, rows = done.bytes()
+text = repr((receipts, ticks, digest, sorted((v, sorted(f.items())) for v, f in rows.items())))
 print(sha256(text.encode()).hexdigest())
 """
 
@@ -196,8 +197,8 @@ def test_another_hash_seed_changes_nothing() -> None:
     assert len(printed) == 1
 
 
-def test_the_digest_is_the_sum_over_the_rows_from_scratch() -> None:
-    total = sum(
+def test_the_digest_is_the_sum_over_the_rows_and_the_traffic_from_scratch() -> None:
+    total = row_digest(TRAFFIC_SALT, WHOLE.meta.traffic) + sum(
         row_digest(salt_of(video, field), raw)
         for video, fields in WHOLE.rows.items()
         for field, raw in fields.items()

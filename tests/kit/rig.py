@@ -29,7 +29,7 @@ CONFIG: Final = ROOT / "config"
 PATIENCE_S: Final = 60.0
 SESSION_MS: Final = 3_000
 TABLE: Final = {"cleanup.policy": "compact", "max.message.bytes": "1114112"}
-TOPICS: Final = ("uploads", "recognitions", "reviews", "interactions", "decisions")
+TOPICS: Final = ("uploads", "recognitions", "reviews", "interactions", "decisions", "traffic")
 
 
 class Rig:

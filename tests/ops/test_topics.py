@@ -41,7 +41,7 @@ def actions(
 
 def test_every_topic_has_its_dead_letters_and_none_is_compacted(settings: Settings) -> None:
     *wanted, _ = wanted_topics(settings)
-    names = ["uploads", "recognitions", "reviews", "interactions", "decisions"]
+    names = ["uploads", "recognitions", "reviews", "interactions", "decisions", "traffic"]
     assert [topic.name for topic in wanted] == [
         f"p.{name}{suffix}" for name in names for suffix in ("", ".dlq")
     ]
@@ -72,8 +72,9 @@ def test_one_of_three_replicas_may_be_away(settings: Settings) -> None:
     assert {t.configs["min.insync.replicas"] for t in wanted_topics(settings)} == {"2"}
 
 
-def test_receipts_are_kept_longer_than_the_log(settings: Settings) -> None:
+def test_receipts_and_traffic_are_kept_longer_than_the_log(settings: Settings) -> None:
     kept = {t.name: int(t.configs["retention.ms"]) for t in wanted_topics(settings)[:-1]}
+    assert kept["p.traffic"] == kept["p.decisions"]
     assert kept["p.decisions"] > kept["p.interactions"] == settings.retention_hours * 3_600_000
 
 
@@ -147,9 +148,9 @@ async def changes(cluster: MemoryCluster, settings: Settings) -> list[TopicStep]
 async def test_an_empty_cluster_gets_every_topic_and_progress_is_told(settings: Settings) -> None:
     cluster, heard = MemoryCluster(MemoryLog()), list[int]()
     steps = await changes(cluster, settings)
-    assert await apply_steps(cluster, steps, allow_deleting=False, tell=heard.append) == 11
+    assert await apply_steps(cluster, steps, allow_deleting=False, tell=heard.append) == 13
     assert await changes(cluster, settings) == []
-    assert heard == list(range(1, 12))
+    assert heard == list(range(1, 14))
 
 
 async def test_a_hand_set_retention_is_left_alone_and_the_rest_is_set(
