@@ -77,6 +77,8 @@ class Slice(msgspec.Struct, gc=False):
     digest: int = 0  # of the row as it was last taken for storing; not stored
     salt: int = 0  # of that digest; not stored
     weighed: Weighed | None = None  # what the views say, None once there is more; not stored
+    sums: ClassSums | None = None  # of its class, which it counts in too; not stored
+    hot: list[int] | None = None  # of those sums, `traffic.HOT`; not stored
 
 
 _FIELDS: Final = Slice.__struct_fields__
@@ -123,15 +125,13 @@ class Told(NamedTuple):
 
 
 _NO_DUES: Final[dict[str, int]] = {}  # of nearly every video: never changed
-_NO_SUMS: Final[dict[str, ClassSums]] = {}  # of a video that no partition has in memory
 
 
 class VideoState:
     """One video in memory: its own row and its slices' rows.
 
     What feeds were told of it (`told`, and what is `due` to it by slice), and whether it was judged
-    or controlled since: none of this is stored, and nothing that is stored depends on it. `traffic`
-    is where its partition sums what happens to videos of its class, by slice.
+    or controlled since: none of this is stored, and nothing that is stored depends on it.
     """
 
     __slots__ = (
@@ -145,7 +145,6 @@ class VideoState:
         "slices",
         "told",
         "touched",
-        "traffic",
     )
 
     def __init__(self) -> None:
@@ -159,7 +158,6 @@ class VideoState:
         self.controlled = False
         self.told: Told | None = None
         self.due: dict[str, int] = _NO_DUES
-        self.traffic: dict[str, ClassSums] = _NO_SUMS
 
 
 class _StoredSlice(msgspec.Struct, array_like=True):

@@ -24,7 +24,7 @@ from streams.core.outlook import Outlook
 from streams.core.partitioner import partition_of
 from streams.core.serving import Entry, entries
 from streams.core.ticks import OpenTraffic, read_stored
-from streams.core.traffic import kind_of
+from streams.core.traffic import ClassSums, kind_of
 from streams.core.window import Window
 
 _encode_policy: Final = msgspec.json.Encoder().encode
@@ -138,13 +138,15 @@ class PartitionState:
 
         `ValueError` if a row cannot be read.
         """
-        self.videos[video] = state = load_video(video, fields)
-        self.classify(state)
+        self.videos[video] = load_video(video, fields)
 
-    def classify(self, state: VideoState) -> None:
-        """Sum a video's traffic with that of its class: it was loaded, or admitted."""
-        row = state.row
-        state.traffic = self.traffic.of_kind(kind_of(row.band, row.commercial, row.admitted))
+    def sums_of(self, state: VideoState, slice_id: str, row: Slice) -> ClassSums:
+        """Return what the traffic of a video in a slice is summed in."""
+        if row.sums is None:
+            own = state.row
+            kind = kind_of(own.band, own.commercial, own.admitted)
+            row.sums, row.hot = self.traffic.sums_of(slice_id, kind)
+        return row.sums
 
     def remember(self, event: LogRecord, offset: int) -> None:
         """Take an event at or below the watermark for its id only."""
@@ -165,8 +167,11 @@ class PartitionState:
 
     def set_policy(self, policy: Policy) -> None:
         """Put a policy in force."""
-        self.outlook = Outlook(policy)
-        self.traffic.set_outlook(self.outlook)
+        before, self.outlook = self.policy, Outlook(policy)
+        self.traffic.outlook = self.outlook
+        if before is None or before.slices.keys() != policy.slices.keys():
+            for state in self.videos.values():
+                forget_sums(state)
         self._policy_raw = _encode_policy(policy)
 
     def set_trust(self, trust: Trust) -> None:
@@ -249,6 +254,12 @@ class PartitionState:
         for _, video in leaving:
             del self.videos[video]
         return len(leaving)
+
+
+def forget_sums(state: VideoState) -> None:
+    """Have it asked anew what a video's traffic is summed in: its class changed, or the policy."""
+    for row in state.slices.values():
+        row.sums = row.hot = None
 
 
 def _read_policy(raw: bytes) -> Outlook | None:

@@ -8,19 +8,22 @@ open is stored with the rows, guarded as they are; a tick that closes is a recor
 `traffic`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
 from msgspec.structs import astuple
 
+from streams.core.events import LogRecord
 from streams.core.outlook import Outlook
-from streams.core.traffic import ClassSums, Tick
+from streams.core.traffic import HOT, ClassSums, Tick
 from streams.core.units import surface_of
 
 RUN: Final = 31
 """Events whose median time is one reading of the clock; odd, so that it is one of them."""
 TICK_MS: Final = 60_000
+Place = tuple[int, int]
+"""Offset, and place in the record's array."""
 
 
 class StoredTraffic(NamedTuple):
@@ -51,58 +54,32 @@ def read_stored(raw: bytes) -> StoredTraffic:
     return StoredTraffic(since, tick, times, [ClassSums(*astuple(each)) for each in sums])
 
 
-class ClassTraffic(dict[str, ClassSums]):
-    """The open tick's sums of one class by slice; a slice that is not there yet begins."""
-
-    __slots__ = ("_kind", "_traffic")
-
-    def __init__(self, traffic: "OpenTraffic", kind: str) -> None:
-        self._traffic = traffic
-        self._kind = kind
-
-    def __missing__(self, slice_id: str) -> ClassSums:
-        outlook = self._traffic.outlook
-        if outlook is not None and slice_id in outlook.policy.slices:
-            sums = self[slice_id] = self._traffic.sums_of(slice_id, self._kind)
-            return sums
-        # Anybody may name such slices, and no input may make a tick grow without end.
-        return self._traffic.sums_of(f"{surface_of(slice_id)}:", self._kind)
-
-
 class OpenTraffic:
-    """The clock of one partition and its open tick; owned by one `PartitionState`.
+    """The clock of one partition and its open tick; owned by one `PartitionState`."""
 
-    The fold adds the time of each event that counts to `times`, the open run.
-    """
-
-    __slots__ = ("_by_kind", "_since", "_sums", "outlook", "partition", "tick", "times")
+    __slots__ = ("_hot", "_since", "_sums", "outlook", "partition", "tick", "times")
 
     def __init__(self, partition: int, outlook: Outlook | None, stored: StoredTraffic) -> None:
         self.partition: Final = partition
         self.outlook = outlook
         self.tick = stored.tick
         self._since = stored.since
-        self.times: Final = list(stored.times)
-        self._sums = {(each.slice, each.kind): each for each in stored.sums}
-        self._by_kind: Final[dict[str, ClassTraffic]] = {}
+        self.times: list[int] = list(stored.times)  # of the open run
+        self._hot: Final[dict[tuple[str, str], list[int]]] = {}
+        self._sums: Final = {(each.slice, each.kind): each for each in stored.sums}
 
-    def of_kind(self, kind: str) -> ClassTraffic:
-        """Return the sums of one class; they stay the same object over ticks and policies."""
-        if kind not in self._by_kind:
-            self._by_kind[kind] = ClassTraffic(self, kind)
-        return self._by_kind[kind]
+    def sums_of(self, slice_id: str, kind: str) -> tuple[ClassSums, list[int]]:
+        """Return what an event in a slice counts in: the sums, and those of `HOT` in a list.
 
-    def sums_of(self, slice_id: str, kind: str) -> ClassSums:
-        """Return the sums of one slice and class."""
-        key = (slice_id, kind)
-        if key not in self._sums:
-            self._sums[key] = ClassSums(slice_id, kind)
-        return self._sums[key]
-
-    def set_outlook(self, outlook: Outlook) -> None:
-        """Go by another policy: its slices are those that are summed by name."""
-        self.outlook = outlook
-        self._forget_places()
+        The same objects over ticks, until the policy has other slices.
+        """
+        named = self.outlook is not None and slice_id in self.outlook.policy.slices
+        # Anybody may name other slices, and no input may make a tick grow without end.
+        key = (slice_id if named else f"{surface_of(slice_id)}:", kind)
+        sums = self._sums.get(key)
+        if sums is None:
+            sums = self._sums[key] = ClassSums(*key)
+        return sums, self._hot.setdefault(key, [0] * len(HOT))
 
     def room(self, offset: int, newest: int) -> int:
         """Return how many events may be folded before the clock must be read with `read`.
@@ -116,33 +93,62 @@ class OpenTraffic:
             return 1 << 62
         return RUN - len(self.times)
 
-    def read(self) -> Tick | None:
-        """Read the clock; if it opens a later tick, return the one that this closes, if any."""
-        times = self.times
-        whole = len(times) // RUN * RUN
-        run = times[:whole]
-        del times[:whole]
-        if whole != RUN or (median := sorted(run)[RUN // 2]) < self._end():
+    def read(
+        self,
+        events: Sequence[LogRecord],
+        offsets: Sequence[int],
+        elements: Sequence[int],
+        skipped: Collection[Place],
+    ) -> Tick | None:
+        """Read the clock behind events, of which those at the places `skipped` did not count.
+
+        If it opens a later tick, return the one that this closes, if any.
+        """
+        runs, rest = divmod(len(self.times) + len(events) - len(skipped), RUN)
+        # Of more than one run none can move the clock: `room` would have had it read before.
+        wanted = rest + RUN * (runs == 1)
+        times = self._latest(wanted, events, offsets, elements, skipped)
+        run, self.times = times[: wanted - rest], times[wanted - rest :]
+        if not run or (median := sorted(run)[RUN // 2]) < self._end():
             return None
         closed, self.tick = self.tick, median // TICK_MS
         if not closed:
             return None  # the tick had no number yet: this is it
-        sums = self._sorted()
-        self._sums = {}
-        self._forget_places()
-        return Tick(f"{self.partition}.{closed}", self.partition, closed, tuple(sums))
+        sums = tuple(each.take() for each in self._sorted())
+        return Tick(f"{self.partition}.{closed}", self.partition, closed, sums)
 
     def stored(self) -> bytes:
         """Return what is to be stored with the rows."""
         sums = [astuple(each) for each in self._sorted()]
         return _encode_stored((self._since, self.tick, self.times, sums))
 
+    def _latest(
+        self,
+        count: int,
+        events: Sequence[LogRecord],
+        offsets: Sequence[int],
+        elements: Sequence[int],
+        skipped: Collection[Place],
+    ) -> list[int]:
+        """Return the latest `count` times of the open run and of the events that count."""
+        latest: list[int] = []
+        places = zip(reversed(events), reversed(offsets), reversed(elements), strict=True)
+        while len(latest) < count:
+            event, offset, element = next(places, (None, 0, 0))
+            if event is None:
+                break
+            if (offset, element) not in skipped:
+                latest.append(event.ts)
+        missing = count - len(latest)
+        return self.times[len(self.times) - missing :] + latest[::-1]
+
     def _end(self) -> int:
         return (self.tick + 1) * TICK_MS
 
     def _sorted(self) -> list[ClassSums]:
-        return [sums for _, sums in sorted(self._sums.items())]
-
-    def _forget_places(self) -> None:
-        for places in self._by_kind.values():
-            places.clear()
+        for key, hot in self._hot.items():
+            sums = self._sums[key]
+            for place, name in enumerate(HOT):
+                setattr(sums, name, getattr(sums, name) + hot[place])
+                hot[place] = 0
+        return [sums for _, sums in sorted(self._sums.items()) if not sums.is_empty()]
