@@ -89,6 +89,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The control plane's consumer group."""
         return f"{self.group}-control"
 
+    @property
+    def keeper_group(self) -> str:
+        """The consumer group whose owner of partition 0 leads the control planes."""
+        return f"{self.group}-keeper"
+
     def full_name(self, name: str) -> str:
         """Return the full name of a topic that a person names, without the prefix or with it.
 

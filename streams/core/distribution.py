@@ -29,7 +29,7 @@ from streams.core.events import (
 )
 from streams.core.outlook import Outlook
 from streams.core.posterior import solve, sum_factors
-from streams.core.receipts import RULE, Action, Crowd, Effects, Reason, Receipt
+from streams.core.receipts import Action, Crowd, Effects, Reason, Receipt
 from streams.core.rule import (
     FIRST_CHECKPOINT,
     Assessment,
@@ -148,6 +148,7 @@ class Distribution:
 
     def _set_fits(self, fits: dict[str, int]) -> None:
         self.video.row.fits = fits
+        self.video.totals = None
         for row in self.video.slices.values():
             row.weighed = None
 
@@ -194,7 +195,7 @@ class Distribution:
 
     def _crowds(self, slice_ids: Iterable[str]) -> list[Crowd]:
         policy, video = self.outlook.policy, self.video
-        tastes = solve(sum_factors(policy, video.slices, video.row.fits))
+        tastes = solve(sum_factors(policy, video))
         return [
             Crowd(slice_id, said.mean, said.score, allowance_of(policy, video, slice_id))
             for slice_id in slice_ids
@@ -307,7 +308,7 @@ class Distribution:
             "cause": self.cause.id,
             "ts": self.cause.ts,
             "policy": self.outlook.policy.version,
-            "rule": RULE,
+            "rule": self.outlook.policy.rule,
             "creator": row.creator,
             "band": row.band,
             "commercial": row.commercial,

@@ -26,6 +26,8 @@ Millis = Annotated[
 ]
 """A time in milliseconds since 1970, between 2001-09-09 and 2100-01-01: seconds and microseconds
 given by mistake fall outside."""
+EPOCH_MS: Final = 1_000_000_000_000
+"""The least time that a record may bear; stands in a draft for the time of its broadcast."""
 DurationMs = Annotated[int, Meta(ge=1, le=86_400_000, description="milliseconds")]
 WatchMs = Annotated[int, Meta(ge=0, le=86_400_000, description="milliseconds")]
 Micros = Annotated[int, Meta(ge=-(1 << 53) + 1, lt=1 << 53, description="micro-units")]
@@ -242,6 +244,8 @@ class Weights(Struct, frozen=True, gc=False):
 
 
 Variance = Annotated[int, Meta(ge=1, lt=1 << 40)]
+Term = Annotated[int, Meta(ge=0, lt=1 << 53, description="a leader's term")]
+Name = Annotated[str, Meta(max_length=2 * ID_MAX)]
 Loading = Annotated[int, Meta(ge=-(1 << 24), le=1 << 24)]
 
 
@@ -264,10 +268,17 @@ class SlicePolicy(Struct, frozen=True):
     loadings: tuple[Loading, Loading, Loading] = (0, 0, 0)
 
 
+RULE: Final = 2
+"""Latest version of the rule that this release knows."""
+Evidence = dict[str, Count]
+"""How much of what a change stands on: counts by name."""
+
+
 class Policy(Struct, frozen=True, tag_field="type", tag="policy"):
     """The rule's numbers, in force from its place in the log on; broadcast to every partition.
 
-    `version` is what receipts name; `seq` must rise.
+    `version` is what receipts name. Policies are ordered by (`term`, `seq`): the leader's term, and
+    a number that rises within it. One half is the operators', one is learned: see `core.halves`.
     """
 
     id: Id
@@ -297,6 +308,28 @@ class Policy(Struct, frozen=True, tag_field="type", tag="policy"):
     fresh_share: Ratio  # of the slots, filled by what is owed before anything else
     late_after_ms: Annotated[int, Meta(ge=0, le=10**11)]  # older than this is counted as late
     terms: dict[str, Micros] = {}  # added to the price of a class: `term_name`
+    term: Term = 0  # of the leader that wrote it; 0 before there was any
+    files: Name = ""  # version of the files that the operators' half came from
+    moved: tuple[Name, ...] = ()  # families of numbers that were learned since they were launched
+    frozen: tuple[Name, ...] = ()  # families, or family:slice, that nobody but an operator moves
+    pinned: Name = ""  # place of the policy whose learned half an operator wants to stay
+    by: Name = ""  # the leader that wrote it
+    why: Text = ""
+    evidence: Evidence = {}  # what was learned stands on so much
+    rule: Annotated[int, Meta(ge=1, le=1_000)] = RULE  # version that decides from here on
+
+
+def order_of(policy: Policy) -> tuple[int, int]:
+    """Return what says which of two policies is the later one: term, then number in it."""
+    return policy.term, policy.seq
+
+
+def number_of(policy: Policy) -> str:
+    """Return what people call a policy: its term and its number in it.
+
+    The first policy of term 3 is number `3.1`.
+    """
+    return f"{policy.term}.{policy.seq}"
 
 
 def band_of(followers: int) -> int:
@@ -327,11 +360,24 @@ class Upgrade(Struct, frozen=True, tag_field="type", tag="upgrade"):
     ts: Millis
 
 
+class Lead(Struct, frozen=True, tag_field="type", tag="lead"):
+    """From its place in the log on no policy of an earlier term comes into force.
+
+    A leader takes a term with it: in partition 0, where the first of a term is the only one that
+    counts. Then it stands in every other partition, before any policy of that term.
+    """
+
+    id: Id
+    ts: Millis
+    term: Annotated[int, Meta(ge=1, lt=1 << 53, description="above the greatest term so far")]
+    by: Id
+
+
 InteractionRecord = (
     Impression | View | Like | Unlike | Comment | Share | Follow | Hide | Report | Order
 )
 VideoControl = Admit | Revise | Hold | Release | Takedown
-PartitionControl = Policy | Key | Upgrade
+PartitionControl = Policy | Key | Upgrade | Lead
 """Control records about no video: they have no key, and each partition has its own copy."""
 ControlRecord = VideoControl | PartitionControl
 LogRecord = InteractionRecord | ControlRecord

@@ -70,10 +70,14 @@ class Outlook:
         opened = sorted(filter(_is_worth_it, within), key=_best_first)
         return opened[: self.policy.open_max]
 
-    def _prospect(self, slice_id: str, video: Video) -> Prospect:
+    def hope(self, slice_id: str, video: Video) -> int:
+        """Return the index of a video in a slice before any view, anywhere."""
         spec = self.policy.slices[slice_id]
-        mean = expected(self.policy, spec, video.fits.get(slice_id, 0))
-        score = mean + self._hopes[slice_id]
+        return expected(self.policy, spec, video.fits.get(slice_id, 0)) + self._hopes[slice_id]
+
+    def _prospect(self, slice_id: str, video: Video) -> Prospect:
+        score = self.hope(slice_id, video)
+        mean = score - self._hopes[slice_id]
         return Prospect(slice_id, mean, score, score - self.price(slice_id, video))
 
     def _reachable(self, video: Video) -> Iterator[str]:

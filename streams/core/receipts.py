@@ -10,8 +10,6 @@ from streams.errors import RejectReason
 
 Action = Literal["open", "widen", "keep", "stop"]
 ACTIONS: Final[tuple[Action, ...]] = ("open", "widen", "keep", "stop")
-RULE: Final = 2
-"""Version of the rule that decided."""
 
 Reason = Literal[
     "admitted",  # open: every crowd that the video may reach and that it may be worth it
@@ -60,7 +58,7 @@ class Receipt(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="deci
     cause: str
     ts: int  # milliseconds
     policy: str  # version in force
-    rule: int  # its version
+    rule: int  # version of the rule, as the policy says
     creator: str
     band: int
     commercial: bool

@@ -13,12 +13,14 @@ from streams.core.events import (
     Admit,
     ControlRecord,
     InteractionRecord,
+    Lead,
     Like,
     LogRecord,
     Policy,
     Takedown,
     Unlike,
     View,
+    order_of,
 )
 from streams.core.partitioner import partition_of
 from streams.core.units import MICROS, SLICES_PER_VIDEO, is_slice
@@ -51,17 +53,13 @@ class Recount:
         self._any_like: defaultdict[int, set[tuple[str, str]]] = defaultdict(set)
         self._strays: Counter[str] = Counter()  # slices outside the policy, by video
         self._known: Container[str] = ()  # slices of the policy in force
-        self._policy_seq = -1
+        self._policy_order = (-1, -1)
+        self._term = 0
 
     def add(self, event: LogRecord, offset: int) -> None:
         """Count one event."""
         if self.first is None:
             self.first = offset
-        if isinstance(event, Policy):
-            if event.seq > self._policy_seq:
-                self._policy_seq, self._known = event.seq, event.slices
-                self.traffic.put_in_force(event)
-            return
         if isinstance(event, ControlRecord):
             self._hear(event)
             return
@@ -81,12 +79,17 @@ class Recount:
             self.traffic.count(event, slice_id, offset)
 
     def _hear(self, record: ControlRecord) -> None:
-        """Note what a control record says of a video's class."""
-        if not isinstance(record, Admit | Takedown) or not self._is_here(record.video):
-            return
-        if isinstance(record, Takedown):
+        """Note what a control record changes of what counts where."""
+        if isinstance(record, Policy):
+            order = order_of(record)
+            if record.term >= self._term and order > self._policy_order:
+                self._policy_order, self._known = order, record.slices
+                self.traffic.put_in_force(record)
+        elif isinstance(record, Lead):
+            self._term = max(self._term, record.term)
+        elif isinstance(record, Takedown) and self._is_here(record.video):
             self.traffic.take_down(record)
-        elif all(map(is_slice, record.fits)):
+        elif isinstance(record, Admit) and self._is_here(record.video) and _is_sound(record):
             self.traffic.admit(record)
 
     def _is_here(self, video: str) -> bool:
@@ -176,6 +179,10 @@ class Recount:
             counts["likes"] -= 1
         else:
             counts[f"{kind}s"] += 1
+
+
+def _is_sound(record: Admit) -> bool:
+    return all(map(is_slice, record.fits))
 
 
 def _is_liked(acts: Iterable[str]) -> bool:

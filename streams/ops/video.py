@@ -84,7 +84,7 @@ async def counted_video(
 def open_crowds(outlook: Outlook, state: VideoState) -> list[OpenCrowd]:
     """Return the slices that are open to a video, stored or not, by score."""
     policy, row = outlook.policy, state.row
-    tastes = solve(sum_factors(policy, state.slices, row.fits))
+    tastes = solve(sum_factors(policy, state))
     due = owed(outlook, state)
     opened = []
     for slice_id in _open_slices(outlook, state):

@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
+from streams.core.events import order_of
 from streams.core.outlook import Outlook
 from streams.core.serving import Entry
 from streams.runtime.leases import Applied, PolicyOrder, prices_of
@@ -153,7 +154,7 @@ class Indexing:
     def follow(self, outlook: Outlook | None) -> None:
         """Have the prices of a policy in force, unless a later one's are; None is no policy yet."""
         if outlook is not None:
-            order = (0, outlook.policy.seq)
+            order = order_of(outlook.policy)
             if self._order is None or order > self._order:
                 self.price(order, prices_of(outlook))
 

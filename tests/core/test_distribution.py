@@ -425,9 +425,9 @@ def test_a_revision_of_fits_moves_what_is_expected_from_the_next_judgement_on() 
 
 def test_what_was_seen_is_weighed_anew_after_a_revision_of_fits() -> None:
     done, fits = folded([FIXED, admit(), *shown(10, 6_000)]), {FOOTBALL: MICROS}
-    before = sum_factors(FIXED, done.video().slices, {})
+    before = sum_factors(FIXED, done.video())
     done.fold(placed([revise(fits=fits)], 100))
-    assert sum_factors(FIXED, done.video().slices, fits).b1 < before.b1
+    assert sum_factors(FIXED, done.video()).b1 < before.b1
 
 
 @pytest.mark.parametrize("seq", [1, 2])

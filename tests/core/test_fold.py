@@ -216,7 +216,9 @@ def test_rows_come_back_from_their_bytes_as_they_were() -> None:
     for video, state in WHOLE.state.videos.items():
         again = load_video(video, WHOLE.rows.get(video, {}))
         stored = {
-            name: msgspec.structs.replace(row, epoch=-1, weighed=None, sums=None, hot=None)
+            name: msgspec.structs.replace(
+                row, epoch=-1, weighed=None, summed=None, sums=None, hot=None
+            )
             for name, row in state.slices.items()
         }
         assert again.slices == stored

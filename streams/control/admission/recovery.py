@@ -123,11 +123,12 @@ class Recovery:
         held = kept.positions.get((name, partition), 0)
         start = held if bounds.start <= held <= bounds.end else bounds.start
         reader = self._ports.reader
-        reader.assign({(name, partition): start})
-        while await reader.position(name, partition) < bounds.end:
-            batches = await reader.fetch(FETCH_MS, BATCH)
-            records = [r for r in batches.get((name, partition), ()) if r.offset < bounds.end]
-            videos |= set(await self._register.learn(topic, records, self._handled))
+        async with self._ports.turn:
+            reader.assign({(name, partition): start})
+            while await reader.position(name, partition) < bounds.end:
+                batches = await reader.fetch(FETCH_MS, BATCH)
+                records = [r for r in batches.get((name, partition), ()) if r.offset < bounds.end]
+                videos |= set(await self._register.learn(topic, records, self._handled))
         return videos
 
     def _is_behind(self, place: Place, held: int | None, bounds: Offsets) -> bool:
