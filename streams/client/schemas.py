@@ -14,6 +14,7 @@ import msgspec
 from streams.client.destination import PUBLISHED
 from streams.client.intake import PublicEvent, topic_of
 from streams.core.receipts import Receipt
+from streams.core.traffic import Tick
 from streams.runtime.codec import ARRAY_MAX
 from streams.runtime.headers import PRODUCER
 from streams.settings import Settings
@@ -24,6 +25,12 @@ _KEY: Final[Schema] = {
     "type": "string",
     "description": "The video. Its murmur2 places the record, as Kafka's Java client does.",
 }
+_TICK_KEY: Final[Schema] = {
+    "type": "string",
+    "description": "The partition of the log, which is the record's own partition too.",
+}
+_SENT: Final[Mapping[str, type]] = {"decisions": Receipt, "traffic": Tick}
+"""Topics that producers do not write, and what stands in them."""
 
 
 def json_schema() -> Schema:
@@ -44,9 +51,9 @@ def json_schema() -> Schema:
 def asyncapi(settings: Settings) -> Schema:
     """Return the pipeline as AsyncAPI: what it receives from producers, and what it sends."""
     template = "#/components/schemas/{name}"
-    schemas = _schemas(template, (*get_args(PublicEvent), Receipt))
+    schemas = _schemas(template, (*get_args(PublicEvent), *_SENT.values()))
     channels, operations = {}, {}
-    for topic in (*PUBLISHED, "decisions"):
+    for topic in (*PUBLISHED, *_SENT):
         channels[topic] = _channel(topic, settings.topic(topic))
         operations[topic] = {
             "action": "receive" if topic in PUBLISHED else "send",
@@ -57,7 +64,7 @@ def asyncapi(settings: Settings) -> Schema:
         "info": {
             "title": "streams",
             "version": version("streams"),
-            "description": "Uploads and feedback in, decisions out. JSON in UTF-8.",
+            "description": "Uploads and feedback in, decisions and traffic out. JSON in UTF-8.",
         },
         "defaultContentType": "application/json",
         "channels": channels,
@@ -106,13 +113,14 @@ def _channel(topic: str, name: str) -> Schema:
 
 
 def _message(topic: str, template: str) -> Mapping[str, Any]:
+    key = _TICK_KEY if topic == "traffic" else _KEY
     message: Schema = {
         "name": topic,
         "contentType": "application/json",
-        "bindings": {"kafka": {"key": _KEY, "bindingVersion": "0.5.0"}},
+        "bindings": {"kafka": {"key": key, "bindingVersion": "0.5.0"}},
     }
-    if topic not in PUBLISHED:
-        return message | {"payload": {"$ref": template.format(name=Receipt.__name__)}}
+    if topic in _SENT:
+        return message | {"payload": {"$ref": template.format(name=_SENT[topic].__name__)}}
     name = {"type": "string", "description": "The producer's name, for operators; optional."}
     headers = {"type": "object", "properties": {PRODUCER: name}}
     return message | {"headers": headers, "payload": _record(topic, template)}

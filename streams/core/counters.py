@@ -16,6 +16,7 @@ import msgspec
 
 from streams.core.events import Format, Policy
 from streams.core.stages import SliceStage, VideoStage
+from streams.core.traffic import ClassSums
 from streams.core.units import NEVER
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -95,6 +96,8 @@ class Slice(msgspec.Struct, gc=False):
     salt: int = 0  # of that digest; not stored
     weighed: Weighed | None = None  # what the views say, None once there is more; not stored
     summed: Weighed | None = None  # what the video's totals hold of it; not stored
+    sums: ClassSums | None = None  # of its class, which it counts in too; not stored
+    hot: list[int] | None = None  # of those sums, `traffic.HOT`; not stored
 
 
 _FIELDS: Final = Slice.__struct_fields__

@@ -45,7 +45,7 @@ from streams.core.rule import (
     set_checkpoints,
 )
 from streams.core.stages import SliceMove, VideoMove, move_slice, move_video
-from streams.core.state import PartitionState
+from streams.core.state import PartitionState, forget_sums
 from streams.core.units import NEVER, is_slice, surface_of
 from streams.errors import DeadLetter
 
@@ -132,6 +132,7 @@ class Distribution:
             row.band, row.commercial, row.format = record.band, record.commercial, record.format
             row.creator, row.admitted = record.creator, record.ts
             row.guarantee = 0 if record.limited else record.guarantee
+            forget_sums(self.video)
             self._set_fits(record.fits)
             self._open("admitted")
 
@@ -217,6 +218,7 @@ class Distribution:
         # What was shown beyond the allowance is not to be shown again for it.
         row.allowance = max(row.allowance, row.impressions) + tranche
         row.granted_views = row.views
+        self.partition.sums_of(self.video, slice_id, row).granted += tranche
         if surface_of(slice_id) != "following":
             self.video.row.granted += tranche
             self.partition.touch_video(self.video_id, self.video)
@@ -245,6 +247,7 @@ class Distribution:
         if row.status != HELD:
             left = max(row.allowance - row.impressions, 0)
             row.allowance -= left
+            self.partition.sums_of(self.video, slice_id, row).returned += left
             if surface_of(slice_id) != "following":
                 self.video.row.granted -= left
         self.partition.touch_slice(self.video_id, self.video, slice_id, row)

@@ -56,6 +56,8 @@ Bands 0 to 4 are ordinary people: at least 70 % of public impressions belong to 
 Format = Literal["video", "live"]
 Person = Annotated[str, Meta(max_length=ID_MAX)]
 """Who decided; empty where a rule did."""
+ServedVia = Literal["rank", "fresh", "explore", "bid", "push"]
+"""Why a video was shown: its rank, a first audience owed, chance, a bid, or a push to followers."""
 Dimension = Literal["gender", "age", "expression", "scene", "music", "emotion", "speed", "interest"]
 VerdictWord = Literal["approve", "limit", "reject"]
 
@@ -145,8 +147,14 @@ class Interaction(Struct, frozen=True, gc=False, tag_field="type"):
     ts: Millis
 
 
-class Impression(Interaction, frozen=True, gc=False, tag="impression"):
-    """An exposure started: consumes allowance."""
+class Impression(Interaction, frozen=True, gc=False, omit_defaults=True, tag="impression"):
+    """An exposure started: consumes allowance.
+
+    The feed may say why it showed the video, and the score that it ranked it by (before price).
+    """
+
+    via: ServedVia | None = None
+    score: Micros | None = None
 
 
 class View(Interaction, frozen=True, gc=False, tag="view"):

@@ -6,7 +6,8 @@ not there when its event comes belongs to another partition.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from operator import attrgetter
 from typing import Any, Final
 
 from streams.core.counters import COMPLETE_PERCENT, Slice, VideoState
@@ -34,13 +35,16 @@ from streams.core.events import (
 from streams.core.receipts import Effects, Refusal
 from streams.core.stages import IllegalMove
 from streams.core.state import PartitionState
+from streams.core.ticks import Place
+from streams.core.traffic import ClassSums, note_served
 from streams.core.units import MICROS, SLICES_PER_VIDEO, is_slice
 from streams.errors import DeadLetter, RejectReason
 
+_time: Final = attrgetter("ts")
 _STATES: Final = frozenset((Like, Unlike, Follow, Hide))
 
 
-def fold(  # noqa: C901, PLR0912, PLR0915 - the hot path: a call per event costs a fifth of it
+def fold(
     state: PartitionState,
     events: Sequence[LogRecord],
     offsets: Sequence[int],
@@ -53,8 +57,33 @@ def fold(  # noqa: C901, PLR0912, PLR0915 - the hot path: a call per event costs
     event has exactly one outcome: applied, duplicate, late (applied too, but older than the
     policy's limit) or invalid (rejected). Raises nothing that depends on the input.
     """
-    effects = Effects()
+    effects, traffic = Effects(), state.traffic
+    newest = max(map(_time, events), default=0)
+    start, end = 0, len(events)
+    while start < end:
+        part = slice(start, min(start + traffic.room(offsets[start], newest), end))
+        run = (events, offsets, elements)
+        if (part.start, part.stop) != (0, end):
+            run = (events[part], offsets[part], elements[part])
+        skipped = _fold_run(state, *run, effects)
+        if (closed := traffic.read(*run, skipped)) is not None:
+            effects.ticks.append(closed)
+        start = part.stop
+    _tally_applied(effects, events)
+    return effects
+
+
+def _fold_run(  # noqa: C901, PLR0912, PLR0915 - the hot path: a call per event costs a fifth of it
+    state: PartitionState,
+    events: Sequence[LogRecord],
+    offsets: Sequence[int],
+    elements: Sequence[int],
+    effects: Effects,
+) -> Collection[Place]:
+    """Fold events of one tick; return the places of those that did not count."""
     window, videos, epoch = state.window, state.videos, state.epoch
+    skipped: set[Place] = set()
+    skip = skipped.add
     touch, policy = state.changed.append, state.policy
     current, previous = window.current, window.previous
     newest = state.event_time
@@ -66,6 +95,7 @@ def fold(  # noqa: C901, PLR0912, PLR0915 - the hot path: a call per event costs
             slice_id = event.slice
         except AttributeError:  # no interaction, and rare: cheaper to stumble on than to ask for
             _control(state, event, offset, element, effects)
+            skip((offset, element))
             policy = state.policy
             late_before = newest - policy.late_after_ms if policy else 0
             continue
@@ -78,23 +108,29 @@ def fold(  # noqa: C901, PLR0912, PLR0915 - the hot path: a call per event costs
             if kind is Like:
                 window.repeat(event)
             effects.outcomes[EVENT_TYPES[kind], "duplicate"] += 1
+            skip((offset, element))
             continue
         current.add(key)
-        video = videos.get(event.video)
-        if video is None:
+        try:
+            video = videos[event.video]
+        except KeyError:
             _reject(effects, event, offset, element, "misrouted", "belongs to another partition")
+            skip((offset, element))
             continue
         if kind is not View and kind is not Impression and kind in _STATES:
             slice_id = _settle(state, video, event)
             if not slice_id:
                 effects.outcomes[EVENT_TYPES[kind], "duplicate"] += 1
+                skip((offset, element))
                 continue
-        row = video.slices.get(slice_id)
-        if row is None:
+        try:
+            row = video.slices[slice_id]
+        except KeyError:
             if policy is None or slice_id not in policy.slices:
                 if video.row.strays >= SLICES_PER_VIDEO:
                     full = f"has {SLICES_PER_VIDEO} slices outside the policy already"
                     _reject(effects, event, offset, element, "slice_limit", full)
+                    skip((offset, element))
                     continue
                 video.row.strays += 1
                 state.touch_video(event.video, video)
@@ -110,8 +146,16 @@ def fold(  # noqa: C901, PLR0912, PLR0915 - the hot path: a call per event costs
         if row.epoch != epoch:
             row.epoch = video.touched = epoch
             touch((event.video, video, slice_id, row))
+        hot: Any = row.hot  # of the class: impressions, views, ratio_sum, completes
+        if hot is None:
+            state.sums_of(video, slice_id, row)
+            hot = row.hot
         if kind is Impression:
             row.impressions += 1
+            hot[0] += 1
+            if event.score is not None or event.via is not None:
+                sums = state.sums_of(video, slice_id, row)
+                note_served(sums, event, _price(state, video, slice_id))
             if row.impressions < row.check_impressions:
                 continue
         elif kind is View:
@@ -122,18 +166,20 @@ def fold(  # noqa: C901, PLR0912, PLR0915 - the hot path: a call per event costs
             ratio = watched * MICROS // duration if watched < duration else MICROS
             row.ratio_sum += ratio
             row.ratio_sq += ratio * ratio // MICROS
+            hot[1] += 1
+            hot[2] += ratio
             if watched * 100 >= duration * COMPLETE_PERCENT:
                 row.completes += 1
+                hot[3] += 1
             if row.views < row.check_views:
                 continue
         else:
-            _engage(row, kind)
+            _engage(row, state.sums_of(video, slice_id, row), kind)
             continue
         if state.outlook is not None:
             Distribution(state, state.outlook, video, event, effects).checkpoint(slice_id, row)
     state.event_time = newest
-    _tally_applied(effects, events)
-    return effects
+    return skipped
 
 
 def _settle(state: PartitionState, video: VideoState, event: InteractionRecord) -> str:
@@ -146,14 +192,24 @@ def _settle(state: PartitionState, video: VideoState, event: InteractionRecord) 
     return slice_id
 
 
-def _engage(row: Slice, kind: type) -> None:
+def _price(state: PartitionState, video: VideoState, slice_id: str) -> int | None:
+    """Return what an impression had to be worth; None of a video or slice without a price."""
+    outlook = state.outlook
+    if outlook is None or not video.row.admitted or slice_id not in outlook.policy.slices:
+        return None
+    return outlook.price(slice_id, video.row)
+
+
+def _engage(row: Slice, sums: ClassSums, kind: type) -> None:
     """Count one engagement."""
     row.weighed = None
     if kind is Unlike:
         row.likes -= 1
+        sums.likes -= 1
         return
     counter = f"{EVENT_TYPES[kind]}s"
     setattr(row, counter, getattr(row, counter) + 1)
+    setattr(sums, counter, getattr(sums, counter) + 1)
 
 
 def _control(

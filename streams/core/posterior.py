@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 from streams.core.boundary import psi
 from streams.core.counters import Slice, Totals, VideoState, Weighed
 from streams.core.events import Policy, SlicePolicy, Weights
+from streams.core.traffic import ClassSums
 from streams.core.units import MICROS
 
 UNIT: Final = 10**12
@@ -69,8 +70,8 @@ class Estimate(NamedTuple):
     noise: int
 
 
-def value_of(row: Slice, weights: Weights) -> int:
-    """Return what the feedback of a row was worth to its viewers, summed."""
+def value_of(row: Slice | ClassSums, weights: Weights) -> int:
+    """Return what the feedback of a row, or of a minute's sums, was worth to its viewers."""
     return weights.watch * row.ratio_sum // MICROS + _buttons_value(row, weights)
 
 
@@ -210,7 +211,7 @@ def _add(
     totals.b3 += pull * l3
 
 
-def _buttons_value(row: Slice, weights: Weights) -> int:
+def _buttons_value(row: Slice | ClassSums, weights: Weights) -> int:
     return sum(map(mul, _worths(weights), _counts(row)))
 
 

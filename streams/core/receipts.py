@@ -5,6 +5,7 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
+from streams.core.traffic import Tick
 from streams.errors import RejectReason
 
 Action = Literal["open", "widen", "keep", "stop"]
@@ -101,11 +102,12 @@ Outcome = Literal["applied", "duplicate", "late", "invalid"]
 
 
 class Effects:
-    """What folding a batch asks of the caller: receipts to send, refusals, and tallies."""
+    """What folding a batch asks of the caller: records to send, refusals, and tallies."""
 
-    __slots__ = ("outcomes", "receipts", "rejected")
+    __slots__ = ("outcomes", "receipts", "rejected", "ticks")
 
     def __init__(self) -> None:
         self.receipts: list[Receipt] = []
+        self.ticks: list[Tick] = []  # closed
         self.rejected: list[Refusal] = []
         self.outcomes: Counter[tuple[str, Outcome]] = Counter()  # by event type

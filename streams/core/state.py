@@ -23,6 +23,8 @@ from streams.core.keys import encode as encode_trust
 from streams.core.outlook import Outlook
 from streams.core.partitioner import partition_of
 from streams.core.serving import Entry, entries
+from streams.core.ticks import OpenTraffic, read_stored
+from streams.core.traffic import ClassSums, kind_of
 from streams.core.window import Window
 
 _encode_policy: Final = msgspec.json.Encoder().encode
@@ -30,16 +32,22 @@ _decode_policy: Final = msgspec.json.Decoder(Policy).decode
 
 
 class Meta(NamedTuple):
-    """What a partition stores beside its rows, in one spelling for every driver."""
+    """What a partition stores beside its rows, in one spelling for every driver.
+
+    The digest covers the rows and `traffic`.
+    """
 
     event_time: int  # greatest event time met, ms; 0 before any
-    digest: str  # of all rows, 32 hexadecimal digits
+    digest: str  # 32 hexadecimal digits
     policy: bytes  # JSON of the policy in force, b"" before any
     mark: str = ""  # what tells the record at the watermark from another one, "" if none is kept
     keys: bytes = b""  # JSON of who may sign behind the watermark, b"" before any flush
+    traffic: bytes = b""  # JSON of the open tick and of what its clock goes by, b"" before any
 
 
 FRESH: Final = Meta(0, "0" * 32, b"")
+TRAFFIC_SALT: Final = salt_of("", "traffic")
+"""Of the digest of what is stored as `traffic`; no video has such a name."""
 
 
 class Changes(NamedTuple):
@@ -64,6 +72,7 @@ class PartitionState:
         "_keys_raw",
         "_policy_raw",
         "_telling",
+        "_traffic_digest",
         "_untold",
         "changed",
         "digest",
@@ -72,6 +81,7 @@ class PartitionState:
         "outlook",
         "partition",
         "partitions",
+        "traffic",
         "trust",
         "videos",
         "window",
@@ -96,6 +106,8 @@ class PartitionState:
             raise ValueError("digest: not of 127 bits")
         self._policy_raw = meta.policy
         self.outlook = _read_policy(meta.policy)
+        self.traffic: Final = OpenTraffic(partition, self.outlook, read_stored(meta.traffic))
+        self._traffic_digest = row_digest(TRAFFIC_SALT, meta.traffic)
         self._telling: Final = telling
         self._untold: Final[dict[str, set[str]]] = {}  # fields that changed, by video
         self._keys_raw = meta.keys
@@ -128,6 +140,14 @@ class PartitionState:
         """
         self.videos[video] = load_video(video, fields)
 
+    def sums_of(self, state: VideoState, slice_id: str, row: Slice) -> ClassSums:
+        """Return what the traffic of a video in a slice is summed in."""
+        if row.sums is None:
+            own = state.row
+            kind = kind_of(own.band, own.commercial, own.admitted)
+            row.sums, row.hot = self.traffic.sums_of(slice_id, kind)
+        return row.sums
+
     def remember(self, event: LogRecord, offset: int) -> None:
         """Take an event at or below the watermark for its id only."""
         if not isinstance(event, VideoControl | PartitionControl):
@@ -147,7 +167,11 @@ class PartitionState:
 
     def set_policy(self, policy: Policy) -> None:
         """Put a policy in force."""
-        self.outlook = Outlook(policy)
+        before, self.outlook = self.policy, Outlook(policy)
+        self.traffic.outlook = self.outlook
+        if before is None or before.slices.keys() != policy.slices.keys():
+            for state in self.videos.values():
+                forget_sums(state)
         self._policy_raw = _encode_policy(policy)
 
     def set_trust(self, trust: Trust) -> None:
@@ -183,12 +207,19 @@ class PartitionState:
         if self._telling:
             for video, fields in rows.items():
                 self._untold.setdefault(video, set()).update(fields)
+        traffic = self.traffic.stored()
+        new = row_digest(TRAFFIC_SALT, traffic)
+        digest += new - self._traffic_digest
+        self._traffic_digest = new
         self.digest = digest % DIGEST_MODULUS
         self.changed = []
         epoch = self.epoch
         self.epoch += 1
         told = {} if offset is None else self.take_entries(offset)
-        meta = Meta(self.event_time, f"{self.digest:032x}", self._policy_raw, keys=self._keys_raw)
+        digest_text = f"{self.digest:032x}"
+        meta = Meta(
+            self.event_time, digest_text, self._policy_raw, keys=self._keys_raw, traffic=traffic
+        )
         return Changes(epoch, rows, meta, told)
 
     @property
@@ -232,6 +263,12 @@ class PartitionState:
         for _, video in leaving:
             del self.videos[video]
         return len(leaving)
+
+
+def forget_sums(state: VideoState) -> None:
+    """Have it asked anew what a video's traffic is summed in: its class changed, or the policy."""
+    for row in state.slices.values():
+        row.sums = row.hot = None
 
 
 def _read_policy(raw: bytes) -> Outlook | None:

@@ -10,27 +10,41 @@ from typing import Final
 
 from streams.core.counters import COUNTERS
 from streams.core.events import (
+    Admit,
     ControlRecord,
     InteractionRecord,
     Lead,
     Like,
     LogRecord,
     Policy,
+    Takedown,
     Unlike,
     View,
     order_of,
 )
 from streams.core.partitioner import partition_of
-from streams.core.units import MICROS, SLICES_PER_VIDEO
+from streams.core.units import MICROS, SLICES_PER_VIDEO, is_slice
+from streams.ops.recount_traffic import TrafficRecount
 
 Counts = dict[tuple[str, str], dict[str, int]]  # (video, slice) -> counter -> value
 
 
 class Recount:
-    """The recount of one partition: give it every event of the log in order."""
+    """The recount of one partition: give it every event of the log in order.
 
-    def __init__(self, partition: int, partitions: int, generation_records: int) -> None:
+    `since` is the offset from which on its traffic was counted, None if it was not.
+    """
+
+    def __init__(
+        self,
+        partition: int,
+        partitions: int,
+        generation_records: int,
+        since: int | None = None,
+    ) -> None:
         self.counts: Final[Counts] = {}
+        self.traffic: Final = TrafficRecount(since)
+        self.first: int | None = None  # offset of the first event
         self.partition: Final = partition
         self._partitions = partitions
         self._generation_records = generation_records
@@ -44,14 +58,10 @@ class Recount:
 
     def add(self, event: LogRecord, offset: int) -> None:
         """Count one event."""
-        if isinstance(event, Policy):
-            order = order_of(event)
-            if event.term >= self._term and order > self._policy_order:
-                self._policy_order, self._known = order, event.slices
-            return
-        if isinstance(event, Lead):
-            self._term = max(self._term, event.term)
+        if self.first is None:
+            self.first = offset
         if isinstance(event, ControlRecord):
+            self._hear(event)
             return
         generation = offset // self._generation_records
         self._forget(generation)
@@ -59,13 +69,31 @@ class Recount:
             self._any_like[generation].add((event.viewer, event.video))
         if self._met(event.id, generation):
             return
-        if partition_of(event.video.encode(), self._partitions) != self.partition:
+        if not self._is_here(event.video):
             return
         slice_id = self._counted_in(event, generation)
         if isinstance(event, Unlike) and not self._likes_left(event.video, slice_id):
             return
         if slice_id and self._is_open(event.video, slice_id):
             self._count(event, slice_id)
+            self.traffic.count(event, slice_id, offset)
+
+    def _hear(self, record: ControlRecord) -> None:
+        """Note what a control record changes of what counts where."""
+        if isinstance(record, Policy):
+            order = order_of(record)
+            if record.term >= self._term and order > self._policy_order:
+                self._policy_order, self._known = order, record.slices
+                self.traffic.put_in_force(record)
+        elif isinstance(record, Lead):
+            self._term = max(self._term, record.term)
+        elif isinstance(record, Takedown) and self._is_here(record.video):
+            self.traffic.take_down(record)
+        elif isinstance(record, Admit) and self._is_here(record.video) and _is_sound(record):
+            self.traffic.admit(record)
+
+    def _is_here(self, video: str) -> bool:
+        return partition_of(video.encode(), self._partitions) == self.partition
 
     def _forget(self, generation: int) -> None:
         """Drop what no longer matters: ids of two generations ago, likes of four."""
@@ -151,6 +179,10 @@ class Recount:
             counts["likes"] -= 1
         else:
             counts[f"{kind}s"] += 1
+
+
+def _is_sound(record: Admit) -> bool:
+    return all(map(is_slice, record.fits))
 
 
 def _is_liked(acts: Iterable[str]) -> bool:

@@ -9,6 +9,7 @@ from streams.settings import TOPICS, Settings
 
 RECEIPTS_KEPT_HOURS: Final = 2_160
 """Receipts explain decisions long after the log is gone: 90 days, or the log's own time."""
+KEPT_LONG: Final = ("decisions", "traffic")
 BATCH_OVERHEAD_BYTES: Final = 65_536
 """What a record's headers and batch add to the largest value that is parsed."""
 DELETES: Final = " (deletes records, done with --allow-deleting only)"
@@ -58,7 +59,7 @@ def wanted_topics(settings: Settings) -> list[WantedTopic]:
     for place, name in enumerate(names):
         source = TOPICS[place // 2]
         full = settings.topic(source) if name else settings.dead_letters(source)
-        kept = receipts_ms if name == "decisions" else log_ms
+        kept = receipts_ms if name in KEPT_LONG else log_ms
         configs = _configs(settings, kept)
         topics.append(WantedTopic(full, settings.partitions, settings.replication, configs))
     return [*topics, _table(settings)]

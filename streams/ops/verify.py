@@ -1,17 +1,22 @@
-"""Compares every counter that is stored with a recount of the log, in both directions."""
+"""Compares every counter that is stored with a recount of the log, in both directions.
+
+And every minute of traffic that the topic still holds, with the one that is open.
+"""
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from msgspec import Struct
 
 from streams.core.counters import COUNTERS, VIDEO_ROW, Slice, decode_slice
-from streams.errors import Halt, Retry
+from streams.core.ticks import StoredTraffic, read_stored
+from streams.errors import Halt, Retry, Unreachable
 from streams.ops.recount import Counts, Recount
+from streams.ops.ticks_kept import TickDifference, compare_grants, compare_ticks, read_ticks
 from streams.runtime.codec import Spelling, decode_log
 from streams.runtime.installation import Installation
-from streams.runtime.namespace import corrupt, video_key
-from streams.runtime.ports import LogReader, Offsets, Store, TopicIdentity
+from streams.runtime.namespace import corrupt, meta_key, video_key
+from streams.runtime.ports import LogReader, Offsets, Store, Stored, TopicIdentity
 from streams.settings import Settings
 
 EXAMPLES: Final = 20
@@ -22,7 +27,10 @@ SILENCE_S: Final = 30
 
 
 class CounterDifference(Struct, frozen=True):
-    """One counter that the store and the log tell differently; None: there is none at all."""
+    """One counter that the store and the log tell differently; None: there is none at all.
+
+    Of a minute of traffic `video` is the id of its record, and `slice` slice and class.
+    """
 
     partition: int
     video: str
@@ -35,15 +43,23 @@ class CounterDifference(Struct, frozen=True):
 class Verification(Struct):
     """What was compared and what differed; `examples` holds the first few differences.
 
-    `unanswered` are the partitions that no leader answers for: nothing is known of them.
+    `ticks` are the minutes of traffic among it. `unanswered` are the partitions that no leader
+    answers for: nothing is known of them.
     """
 
     partitions: int = 0
     records: int = 0
+    ticks: int = 0
     checked: int = 0
     differences: int = 0
     unanswered: list[int] = []
     examples: list[CounterDifference] = []
+
+    def add(self, difference: CounterDifference) -> None:
+        """Count a difference; it is an example as long as there are few."""
+        self.differences += 1
+        if len(self.examples) < EXAMPLES:
+            self.examples.append(difference)
 
 
 async def verify(
@@ -67,20 +83,14 @@ async def verify(
         elif await store.meta(partition, namespace) is None:
             _require_empty(partition, known[partition])
         else:
-            watermark, rows = await _quiet_rows(store, partition)
+            quiet = await _quiet(store, partition, namespace)
             bounds = await reader.offsets(identity.topic, [partition])
-            _require_whole(partition, bounds.get(partition, known[partition]), watermark)
-            recount = Recount(partition, identity.partitions, tools.settings.generation_records)
-            before = result.records
+            _require_whole(partition, bounds.get(partition, known[partition]), quiet.watermark)
+            comparison = _Comparison(quiet, partition, identity, reader, tools)
             try:
-                async for records in _read(reader, identity.topic, recount, watermark, tools):
-                    result.records = before + records
-                    tell(result.records)
-            except Retry:
+                await comparison.run(result, tell)
+            except (Retry, Unreachable):
                 result.unanswered.append(partition)
-                continue
-            result.partitions += 1
-            _compare(partition, rows, recount.counts, result)
     return result
 
 
@@ -98,20 +108,68 @@ class Verifier(Struct, frozen=True):
     spelling: Spelling
 
 
-async def _quiet_rows(
-    store: Store, partition: int
-) -> tuple[int, Mapping[str, Mapping[str, bytes]]]:
-    """Return watermark and rows that belong together: nothing was flushed between."""
+class _Quiet(NamedTuple):
+    """What is stored of a partition, all of it at one watermark."""
+
+    watermark: int
+    traffic: StoredTraffic
+    rows: Mapping[str, Mapping[str, bytes]]
+
+
+class _Comparison(NamedTuple):
+    """One partition to compare."""
+
+    quiet: _Quiet
+    partition: int
+    identity: TopicIdentity
+    reader: LogReader
+    tools: Verifier
+
+    async def run(self, result: Verification, tell: Callable[[int], None]) -> None:
+        """Recount and compare; `Retry` or `Unreachable` if something does not answer."""
+        quiet, partition, tools = self.quiet, self.partition, self.tools
+        kept = await read_ticks(self.reader, tools.settings.topic("traffic"), partition)
+        recount = Recount(
+            partition,
+            self.identity.partitions,
+            tools.settings.generation_records,
+            quiet.traffic.since if quiet.traffic.since >= 0 else None,
+        )
+        before = result.records
+        async for records in _read(
+            self.reader, self.identity.topic, recount, quiet.watermark, tools
+        ):
+            result.records = before + records
+            tell(result.records)
+        result.partitions += 1
+        _compare(partition, quiet.rows, recount.counts, result)
+        for checked, differing in compare_ticks(kept, quiet.traffic, recount.traffic):
+            result.ticks += 1
+            result.checked += checked
+            _note(result, partition, differing)
+        if not kept.first and quiet.traffic.since == recount.first:
+            _note(result, partition, compare_grants(kept, quiet.traffic, quiet.rows))
+
+
+async def _quiet(store: Store, partition: int, namespace: str) -> _Quiet:
+    """Return what is stored and belongs together: nothing was flushed between."""
     for _ in range(QUIET_TRIES):
-        before = await store.watermark(partition)
+        before = await store.meta(partition, namespace)
         rows = await store.scan(partition)
-        if before is not None and before == await store.watermark(partition):
-            return before, rows
+        if before is not None and before.watermark == await store.watermark(partition):
+            return _Quiet(before.watermark, _traffic(partition, before), rows)
     raise Halt(
         f"partition {partition} is being written all the time: stop the workers, or their load",
         code="busy",
         partition=partition,
     )
+
+
+def _traffic(partition: int, stored: Stored) -> StoredTraffic:
+    try:
+        return read_stored(stored.meta.traffic)
+    except ValueError as error:
+        raise corrupt(partition, meta_key(partition), str(error)) from None
 
 
 def _require_empty(partition: int, bounds: Offsets) -> None:
@@ -185,9 +243,13 @@ def _compare(
             result.checked += 1
             have, want = ours.get(name), theirs.get(name)
             if have != want and (have or want or key not in found):
-                result.differences += 1
-                if len(result.examples) < EXAMPLES:
-                    result.examples.append(CounterDifference(partition, *key, name, have, want))
+                result.add(CounterDifference(partition, *key, name, have, want))
+
+
+def _note(result: Verification, partition: int, differing: Iterable[TickDifference]) -> None:
+    for each in differing:
+        where = (f"{partition}.{each.tick}", f"{each.slice} {each.kind}", each.name)
+        result.add(CounterDifference(partition, *where, each.stored, each.recounted))
 
 
 def _readable(partition: int, video: str, raw: bytes) -> Slice:

@@ -14,6 +14,7 @@ import msgspec
 from streams.core.events import (
     RULE,
     ControlRecord,
+    Impression,
     InteractionRecord,
     Key,
     Lead,
@@ -69,11 +70,14 @@ class _Tagged(msgspec.Struct):
 
 _tag_decoder: Final = msgspec.json.Decoder(_Tagged)
 _NUMBERS: Final = frozenset(("ts", "watch_ms", "duration_ms"))
+_OPTIONAL: Final = frozenset(("via", "score"))
 _QUOTES: Final = {
-    kind: 4 + sum(2 if name in _NUMBERS else 4 for name in kind.__struct_fields__)
+    kind: 4
+    + sum(2 if name in _NUMBERS else 4 for name in kind.__struct_fields__ if name not in _OPTIONAL)
     for kind in InteractionRecord.__args__
 }
-"""Quotation marks in an interaction's JSON; a field more has more, however it is laid out."""
+"""Quotation marks in an interaction's JSON, those of optional fields apart; a field more has more,
+however it is laid out."""
 _headers: Final = attrgetter("headers")
 _FUTURE: Final[tuple[RejectReason, str]] = (
     "future",
@@ -150,7 +154,12 @@ def decode_log(records: Sequence[Record], trust: Trust | None, spelling: Spellin
             add_event(decoded)
             add_offset(record.offset)
             add_element(0)
-            if value.count(b'"') != quotes_of(kind) and kind in _QUOTES:
+            quotes = value.count(b'"')
+            if (
+                quotes != quotes_of(kind)
+                and kind in _QUOTES
+                and quotes != _QUOTES[kind] + _optional_quotes([decoded])
+            ):
                 unknown += _read_over(out, record, kind)
     return _checked(out)._replace(unknown_fields=unknown, trust=trust or NOBODY)
 
@@ -226,7 +235,7 @@ def _decode_plain(records: Sequence[Record], trust: Trust, limit: int) -> Decode
     latest = min([record.timestamp for record in records]) + FUTURE_MS
     if (
         max([event.ts for event in events]) > latest
-        or sum([value.count(b'"') for value in values]) != quotes
+        or not _is_all_known(sum([value.count(b'"') for value in values]), quotes, events)
         or not _all_valid(events)
     ):
         return None
@@ -244,12 +253,30 @@ def _add_array(out: Decoded, record: Record, events: list[InteractionRecord]) ->
         return _refuse_length(out, record, len(events))
     latest = max([event.ts for event in events])
     quotes = sum([_QUOTES[type(event)] for event in events])
-    if latest > record.timestamp + FUTURE_MS or value.count(b'"') != quotes:
+    if latest > record.timestamp + FUTURE_MS or not _is_all_known(
+        value.count(b'"'), quotes, events
+    ):
         return _add_elements(out, record, split_array(value) or [])
     out.events.extend(events)
     out.offsets.extend([record.offset] * len(events))
     out.elements.extend(range(len(events)))
     return 0
+
+
+def _is_all_known(there: int, quotes: int, events: Sequence[Any]) -> bool:
+    """Tell whether so many quotation marks are those of what was decoded and nothing more."""
+    return there == quotes or there == quotes + _optional_quotes(events)
+
+
+def _optional_quotes(events: Sequence[Any]) -> int:
+    """Return the quotation marks of optional fields, each of them spelled once and not as null."""
+    return sum(
+        [
+            4 * (event.via is not None) + 2 * (event.score is not None)
+            for event in events
+            if type(event) is Impression
+        ]
+    )
 
 
 def _read_over(out: Decoded, record: Record, kind: type) -> int:

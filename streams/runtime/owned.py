@@ -16,6 +16,7 @@ from streams.core.receipts import Refusal
 from streams.core.receipts import encode as encode_receipt
 from streams.core.serving import Entry
 from streams.core.state import Changes, PartitionState
+from streams.core.traffic import encode as encode_tick
 from streams.core.units import surface_of
 from streams.errors import Retry, StreamsError
 from streams.runtime.codec import Decoded, Spelling, decode_log
@@ -251,7 +252,7 @@ class Owned:
         return loaded.videos
 
     def _fold(self, decoded: Decoded, start: int, end: int) -> Sequence[Refusal]:
-        """Fold a run of events, put its receipts into the outbox, and return its refusals."""
+        """Fold a run of events, put what it sends into the outbox, and return its refusals."""
         effects = fold_run(self.state, decoded, start, end)
         topic = self._settings.topic("decisions")
         for receipt in effects.receipts:
@@ -259,6 +260,12 @@ class Owned:
             self._outbox.append(Outgoing(topic, encode_receipt(receipt), key))
             where = surface_of(receipt.slice) if receipt.slice else "all"
             self._metrics.decisions.labels(where, receipt.action).inc()
+        traffic = self._settings.topic("traffic")
+        for tick in effects.ticks:
+            value = encode_tick(tick)
+            self._outbox.append(
+                Outgoing(traffic, value, b"%d" % self.partition, (), self.partition)
+            )
         for (kind, outcome), count in effects.outcomes.items():
             self._metrics.events.labels(self._topic, kind, outcome).inc(count)
         return effects.rejected

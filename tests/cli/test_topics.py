@@ -34,7 +34,9 @@ def test_a_changed_setting_is_applied_to_the_entries_that_differ(where: Where) -
     planned = actions(streams("topics", "plan", "--output", "json", **longer))
     prefix = where["topic_prefix"]
     changed = {name for name, action in planned.items() if action == "change"}
-    assert changed == planned.keys() - {f"{prefix}decisions", f"{prefix}policies"}
+    assert changed == planned.keys() - {
+        f"{prefix}{name}" for name in ("decisions", "traffic", "policies")
+    }
     assert streams("topics", "apply", "--yes", **longer).returncode == 0
     done = streams("topics", "plan", "--output", "json", **longer)
     assert set(actions(done).values()) == {"ok"}

@@ -117,6 +117,13 @@ def test_every_number_says_its_unit() -> None:
     assert not [place for place, schema in found if not schema.get("description")]
 
 
+def test_every_number_of_traffic_says_its_unit() -> None:
+    schemas = ASYNCAPI["components"]["schemas"]
+    found = [one for name in ("Tick", "ClassSums") for one in numbers(schemas[name], name)]
+    assert len(found) > 15
+    assert not [place for place, schema in found if not schema.get("description")]
+
+
 def test_the_asyncapi_document_is_one() -> None:
     schema = json.loads(gzip.decompress((DATA / "asyncapi/3.0.0.json.gz").read_bytes()))
     Draft7Validator(schema).validate(ASYNCAPI)
@@ -126,7 +133,7 @@ def test_the_asyncapi_document_is_one() -> None:
 
 
 def test_every_topic_is_a_channel_with_its_prefix_and_every_reference_leads_somewhere() -> None:
-    assert ASYNCAPI["channels"].keys() == {*PUBLISHED, "decisions"}
+    assert ASYNCAPI["channels"].keys() == {*PUBLISHED, "decisions", "traffic"}
     assert ASYNCAPI["channels"]["uploads"]["address"] == "eu.uploads"
     for reference in references(ASYNCAPI):
         target: Any = ASYNCAPI

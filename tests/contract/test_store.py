@@ -25,6 +25,7 @@ META = Meta(
     '{"version":"p1","title":"短视频"}'.encode(),
     "41:1700000000000:0a1b2c3d",
     b'{"installation":"0123","keys":[],"upgraded":true,"seq":1}',
+    b"[0,28333333,[1700000000000],[]]",
 )
 NS = "cluster/topic/8/1"
 STORES = ["memory", "redis 6.2", pytest.param("redis", marks=pytest.mark.real)]

@@ -20,6 +20,7 @@ DISTRIBUTION = "tests/core/test_distribution.py"
 SERVING = "tests/core/test_serving.py"
 FOLD = "tests/core/test_fold.py"
 STATE = "tests/core/test_state.py"
+TICKS = "tests/core/test_ticks.py"
 COUNTERS = "tests/core/test_counters.py"
 RULES = [
     # what evidence weighs
@@ -110,6 +111,50 @@ RULES = [
         "            pass\n",
         DISTRIBUTION,
         "weighed_anew_after",
+    ),
+    # what is summed minute by minute
+    Mutation(
+        "the clock goes by the median of a run",
+        "core/ticks.py",
+        "sorted(run)[RUN // 2]",
+        "max(run)",
+        TICKS,
+        "fewer_than_half",
+    ),
+    Mutation(
+        "repeats do not move the clock",
+        "core/fold.py",
+        """            effects.outcomes[EVENT_TYPES[kind], "duplicate"] += 1
+            skip((offset, element))
+""",
+        """            effects.outcomes[EVENT_TYPES[kind], "duplicate"] += 1
+""",
+        TICKS,
+        "repeats_and_what",
+    ),
+    Mutation(
+        "slices that anybody may name are summed together",
+        "core/ticks.py",
+        """slice_id if named else f"{surface_of(slice_id)}:\"""",
+        "slice_id",
+        TICKS,
+        "outside_the_policy",
+    ),
+    Mutation(
+        "an admission changes the class",
+        "core/distribution.py",
+        "            forget_sums(self.video)\n",
+        "",
+        TICKS,
+        "before_an_admission",
+    ),
+    Mutation(
+        "the digest covers the traffic",
+        "core/state.py",
+        "        digest += new - self._traffic_digest\n",
+        "",
+        FOLD,
+        "and_the_traffic",
     ),
     # what is open
     Mutation(

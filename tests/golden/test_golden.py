@@ -50,16 +50,17 @@ def read_log(name: str = "log.ndjson") -> list[Logged]:
 
 
 def folds_to(log: list[Logged], batch: int) -> tuple[bytes, bytes]:
-    """What goes into the files: receipts a line each, and a summary of state and refusals."""
+    """What goes into the files: receipts a line each, and a summary of the rest."""
     done, places = Folding(GENERATION), decoded(log)
     for first in range(0, len(places), batch):
         done.fold(places[first : first + batch])
     done.flush()
-    receipts, digest, rows = done.bytes()
+    receipts, ticks, digest, rows = done.bytes()
     refused = Counter(said.reason for said in decode_log(log, TRUST, SPELLING).refusals)
     summary = {
         "digest": digest,
         "event_time": done.meta.event_time,
+        "traffic": [raw.decode() for raw in (*ticks, done.meta.traffic)],
         "rows": sum(map(len, rows.values())),
         "outcomes": {" ".join(key): count for key, count in sorted(done.outcomes.items())},
         "rejected": dict(sorted(Counter(said.reason for said in done.rejected).items())),

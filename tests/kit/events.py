@@ -31,6 +31,7 @@ from streams.core.events import (
     Release,
     Report,
     Revise,
+    ServedVia,
     Share,
     SlicePolicy,
     Takedown,
@@ -157,9 +158,11 @@ def impression(
     viewer: str = "u1",
     slice_id: str = FOOTBALL,
     ts: int = NOW,
+    via: ServedVia | None = None,
+    score: int | None = None,
 ) -> Impression:
     """Return an exposure that started."""
-    return Impression(event_id, video, viewer, slice_id, ts)
+    return Impression(event_id, video, viewer, slice_id, ts, via, score)
 
 
 def view(
@@ -326,6 +329,7 @@ def synthetic_log(
     return list(_Crowd(Random(seed), names, others, partition).log(events))
 
 
+_VIAS: Final[Sequence[ServedVia]] = ("rank", "rank", "fresh", "explore", "push")
 _Button = Like | Unlike | Comment | Share | Follow | Hide | Report | Order
 _BUTTONS: Final[Sequence[type[_Button]]] = (
     *(Like, Like, Like),
@@ -435,7 +439,13 @@ class _Crowd:
             self.waiting.append(View(self._id(), *about, int(share * 12_000), 12_000))
             if self.random.random() < taste.eager:
                 self.waiting += [kind(self._id(), *about) for kind in self._buttons()]
-        return Impression(self._id(), *about)
+        return Impression(self._id(), *about, *self._served())
+
+    def _served(self) -> tuple[ServedVia | None, int | None]:
+        """Say why it was shown and by what score; every fourth feed says nothing."""
+        if self.number % 4 == 0:
+            return None, None
+        return _VIAS[self.number % 5], None if self.number % 7 == 0 else self.number * 997 % 700_000
 
     def _buttons(self) -> list[type[_Button]]:
         pressed = [self.random.choice(_BUTTONS) for _ in range(self.random.randrange(1, 3))]

@@ -17,6 +17,8 @@ from streams.core.fold import fold
 from streams.core.receipts import Outcome, Receipt, Refusal, encode
 from streams.core.serving import Entry
 from streams.core.state import Meta, PartitionState
+from streams.core.traffic import Tick
+from streams.core.traffic import encode as encode_tick
 from streams.core.window import REPLAYED_GENERATIONS
 from streams.runtime.codec import Spelling, decode_log
 
@@ -51,6 +53,7 @@ class Folding:
     partitions: int = 1
     rows: dict[str, dict[str, bytes]] = field(default_factory=dict)
     receipts: list[Receipt] = field(default_factory=list)
+    ticks: list[Tick] = field(default_factory=list)
     rejected: list[Refusal] = field(default_factory=list)
     outcomes: Counter[tuple[str, Outcome]] = field(default_factory=Counter)
     entries: Mapping[str, Sequence[Entry]] = field(default_factory=dict)  # told at the latest flush
@@ -72,6 +75,7 @@ class Folding:
         effects = fold(self.state, events, offsets, [place.element for place in places])
         self.offset = offsets[-1] if offsets else self.offset
         self.receipts += effects.receipts
+        self.ticks += effects.ticks
         self.rejected += effects.rejected
         self.outcomes += effects.outcomes
         return self
@@ -118,9 +122,10 @@ class Folding:
         """Return slice, action and reason of every receipt."""
         return [(said.slice, said.action, said.reason) for said in self.receipts]
 
-    def bytes(self) -> tuple[list[bytes], str, Rows]:
+    def bytes(self) -> tuple[list[bytes], list[bytes], str, Rows]:
         """Return all that must not depend on anything but the log, as it is sent and stored."""
-        return [encode(said) for said in self.receipts], self.meta.digest, self.rows
+        receipts = [encode(said) for said in self.receipts]
+        return receipts, [encode_tick(tick) for tick in self.ticks], self.meta.digest, self.rows
 
 
 def folded(events: Sequence[LogRecord], generation: int = 10_000) -> Folding:

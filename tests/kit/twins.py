@@ -14,6 +14,7 @@ from typing import Any, Final
 from kit.events import Logged
 from kit.keys import INSTALLATION
 from streams.core.state import Meta
+from streams.core.traffic import decode as decode_tick
 from streams.ops.verify import Verification, Verifier, verify
 from streams.runtime.codec import Spelling
 from streams.runtime.installation import Installation
@@ -62,7 +63,7 @@ class World:
         self.partitions: Final = partitions
         self.log: Final = MemoryLog(now_ms=lambda: 1_700_000_000_000)
         self.store = MemoryStore()
-        for topic in (LOG, "decisions", f"{LOG}.dlq"):
+        for topic in (LOG, "decisions", "traffic", f"{LOG}.dlq"):
             self.log.create(topic, partitions)
 
     def put(self, records: Iterable[Logged]) -> None:
@@ -101,6 +102,16 @@ class World:
             assert first.setdefault(key, value) == value, "one id, two decisions"
         return list(first.values())
 
+    def ticks(self) -> list[bytes]:
+        """Return the minutes of traffic, repeats dropped; a repeat must have the same bytes."""
+        first: dict[str, bytes] = {}
+        for record in self.sent("traffic"):
+            value = record.value or b""
+            tick = decode_tick(value)
+            assert (record.key, record.partition) == (b"%d" % tick.partition, tick.partition)
+            assert first.setdefault(tick.id, value) == value, "one id, two minutes"
+        return list(first.values())
+
     def letters(self) -> list[tuple[int, int, str]]:
         """Return offset, element and reason of every refusal, repeats dropped, in order."""
         return sorted({one for letter in self.sent(f"{LOG}.dlq") for one in refusals_in(letter)})
@@ -116,7 +127,7 @@ class World:
     def outcome(self) -> tuple[object, ...]:
         """Return all that must not depend on anything but the log."""
         digests = [self.store.partitions[p].meta.digest for p in sorted(self.store.partitions)]
-        return self.receipts(), self.letters(), digests, self.rows()
+        return self.receipts(), self.ticks(), self.letters(), digests, self.rows()
 
     async def verified(self) -> Verification:
         """Count the log a second time and compare."""

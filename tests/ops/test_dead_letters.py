@@ -11,6 +11,7 @@ from streams.ops.settled import marks
 from streams.runtime.codec import ARRAY_MAX
 from streams.runtime.ports import Outgoing
 from streams.runtime.signing import encode
+from streams.settings import TOPICS
 
 
 @pytest.fixture
@@ -52,11 +53,9 @@ async def test_a_letter_that_a_worker_wrote_twice_is_read_once(post: Post) -> No
 
 
 async def test_letters_of_all_topics_are_read(post: Post) -> None:
-    for topic in ("uploads", "recognitions", "reviews", "interactions", "decisions"):
+    for topic in TOPICS:
         post.refuse(b"{", topic=topic)
-    assert [kept.name.topic for kept in await post.letters()] == [
-        *("uploads", "recognitions", "reviews", "interactions", "decisions")
-    ]
+    assert [kept.name.topic for kept in await post.letters()] == [*TOPICS]
     assert len(await post.letters(topics=("reviews",))) == 1
 
 

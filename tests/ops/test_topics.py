@@ -72,8 +72,9 @@ def test_one_of_three_replicas_may_be_away(settings: Settings) -> None:
     assert {t.configs["min.insync.replicas"] for t in wanted_topics(settings)} == {"2"}
 
 
-def test_receipts_are_kept_longer_than_the_log(settings: Settings) -> None:
+def test_receipts_and_traffic_are_kept_longer_than_the_log(settings: Settings) -> None:
     kept = {t.name: int(t.configs["retention.ms"]) for t in wanted_topics(settings)[:-1]}
+    assert kept["p.traffic"] == kept["p.decisions"]
     assert kept["p.decisions"] > kept["p.interactions"] == settings.retention_hours * 3_600_000
 
 

@@ -14,6 +14,7 @@ from kit.events import (
     Logged,
     admit,
     hold,
+    impression,
     interaction_record,
     like,
     policy,
@@ -38,6 +39,7 @@ from streams.runtime.codec import (
     decode_log,
     decode_one,
 )
+from streams.runtime.ports import Headers
 from streams.runtime.signing import SIGNATURE, Signer, control_record, encode
 
 LIMIT = 1 << 20
@@ -248,6 +250,48 @@ def test_every_unknown_field_is_counted_once(unknown: dict[str, Any]) -> None:
     out = decode(record(msgspec.json.encode({**FIELDS, **unknown})))
     assert out.unknown_fields == len(unknown)
     assert out.events == [view("good")]
+
+
+# ---------------------------------------------------------------- optional fields
+
+
+def served(event_id: str, **fields: Any) -> bytes:
+    """An impression with these fields beside those that it must have."""
+    return encode(impression(event_id))[:-1] + b"," + msgspec.json.encode(fields)[1:]
+
+
+@pytest.mark.parametrize("headers", [[], [("trace", b"1")]], ids=["plain", "with a header"])
+@pytest.mark.parametrize("array", [False, True])
+def test_why_and_by_what_score_an_impression_was_shown_may_be_said(
+    headers: Headers, array: bool
+) -> None:
+    values = [served("a", via="rank", score=-5), served("b", via="push"), served("c", score=7)]
+    values.append(encode(impression("d")))
+    if array:
+        values = [b"[" + b",".join(values) + b"]"]
+    out = decode(*(record(value, n, headers=headers) for n, value in enumerate(values)))
+    assert out.events == [
+        impression("a", via="rank", score=-5),
+        impression("b", via="push"),
+        impression("c", score=7),
+        impression("d"),
+    ]
+    assert (out.refusals, out.unknown_fields) == ([], 0)
+
+
+def test_null_says_nothing_and_a_field_more_is_found_beside_optional_ones() -> None:
+    out = decode(record(served("a", via=None, score=None)))
+    assert (out.events, out.unknown_fields) == ([impression("a")], 0)
+    out = decode(record(served("a", via="rank", colour="red")))
+    assert (out.events, out.unknown_fields) == ([impression("a", via="rank")], 1)
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [({"via": "luck"}, "range"), ({"score": "7"}, "type"), ({"score": 1 << 53}, "range")],
+)
+def test_what_no_feed_can_mean_is_refused(fields: dict[str, Any], reason: RejectReason) -> None:
+    assert [said.reason for said in decode(record(served("a", **fields))).refusals] == [reason]
 
 
 # ---------------------------------------------------------------- signatures

@@ -35,6 +35,7 @@ from kit.twins import LOG, Life, MortalConsumer, World, counted, counted_with_a_
 from streams.core.counters import Slice, decode_slice, encode_slice
 from streams.core.receipts import encode as encode_receipt
 from streams.core.state import FRESH, Changes, PartitionState
+from streams.core.traffic import encode as encode_tick
 from streams.errors import Halt, Retry
 from streams.ops.rebuild import restart_partition
 from streams.runtime.bad_input import PAUSE_S, TRICKLE_RECORDS, TRICKLE_S
@@ -84,6 +85,7 @@ async def test_the_worker_says_and_stores_what_the_fold_alone_does() -> None:
     world = await counted(world_of(LOG_OF_ALL), batch=BATCH)
     reference = Folding(world.settings.generation_records).fold(decoded(LOG_OF_ALL)).flush()
     assert world.receipts() == [encode_receipt(said) for said in reference.receipts]
+    assert world.ticks() == [encode_tick(tick) for tick in reference.ticks] != []
     assert world.rows() == [reference.rows]
     assert world.meta()._replace(mark="") == reference.meta
 
@@ -118,7 +120,7 @@ async def main(batch, dies_at):
         assert await counted_with_a_death(world, dies_at, batch=batch)
     else:
         await counted(world, batch=batch)
-    told = world.receipts(), world.meta(), sorted(map(repr, world.letters()))
+    told = world.receipts(), world.ticks(), world.meta(), sorted(map(repr, world.letters()))
     rows = sorted((v, sorted(f.items())) for r in world.rows() for v, f in r.items())
     print(hashlib.sha256(repr((told, rows)).encode()).hexdigest())
 

@@ -39,7 +39,7 @@ _BATCH: Final = 500  # keys per round trip: a reply stays below a megabyte
 _SCAN: Final = 1_000  # keys that one SCAN step looks at
 _FLUSH_ATTEMPTS: Final = 2
 _LOAD_ATTEMPTS: Final = 5
-_META: Final = ("namespace", "watermark", "event_time", "digest", "policy", "mark", "keys")
+_META: Final = ("namespace", "watermark", *Meta._fields)
 
 _AS_STORED: Final = b"="
 """In place of a policy: the one that is stored; no JSON."""
@@ -98,7 +98,8 @@ class RedisStore:
         """Return watermark and meta of a partition; see the port."""
         with sorted_errors(partition):
             command = ("HMGET", meta_key(partition), *_META)
-            stored, watermark, event_time, digest, policy, mark, keys = await self._run(*command)
+            stored, watermark, *fields = await self._run(*command)
+        event_time, digest, policy, mark, keys, traffic = fields
         if stored is None and watermark is None:
             if await self._flushed_meanwhile(partition):
                 return await self.meta(partition, namespace)
@@ -109,7 +110,8 @@ class RedisStore:
             raise _watermark_missing(partition)
         try:
             text = (mark or b"").decode()
-            meta = Meta(int(event_time), digest.decode(), policy, text, keys or b"")
+            kept = (keys or b"", traffic or b"")
+            meta = Meta(int(event_time), digest.decode(), policy, text, *kept)
             return Stored(int(watermark), meta)
         except ValueError as error:
             raise corrupt(partition, meta_key(partition), str(error)) from None
@@ -152,8 +154,7 @@ class RedisStore:
         keys = [meta_key(partition), *(f"{prefix}{video}" for video in changes.rows)]
         rows = [_flat(row) for row in changes.rows.values()]
         head: tuple[Word, ...] = (len(keys), *keys, namespace, expected, new)
-        tail = (meta.event_time, meta.digest, meta.policy, meta.mark, meta.keys)
-        arguments = (*head, *tail, msgspec.msgpack.encode(rows))
+        arguments = (*head, *meta, msgspec.msgpack.encode(rows))
         task = asyncio.ensure_future(self._flush(partition, namespace, arguments))
         self._flushing.add(task)
         task.add_done_callback(self._flushing.discard)

@@ -1,0 +1,113 @@
+"""Counts the traffic of a log a second time, minute by minute, as simply as it can be said.
+
+As the recount, of which it is a part, it shares nothing with the fold of how events become sums.
+"""
+
+from collections import Counter, defaultdict
+from statistics import median
+from typing import Final
+
+from streams.core.events import Admit, Impression, InteractionRecord, Policy, Takedown, Unlike, View
+from streams.core.traffic import GAP_MICROS, GAPS, GAPS_BELOW, UNKNOWN, ClassSums
+from streams.core.units import MICROS, surface_of
+
+TrafficKey = tuple[str, str, str]
+"""Slice, class, and what is counted there."""
+Sums = Counter[TrafficKey]
+RUN: Final = 31
+
+
+class TrafficRecount:
+    """The minutes of one partition from the offset `since` on (None: nothing of it is counted).
+
+    `ticks` holds them by their number; the open one is the greatest, 0 before there is any.
+    """
+
+    def __init__(self, since: int | None) -> None:
+        self.ticks: Final[defaultdict[int, Sums]] = defaultdict(Counter)
+        self.open = 0
+        self._since = since
+        self._times: list[int] = []
+        self._policy: Policy | None = None
+        self._admitted: dict[str, Admit | None] = {}  # None: taken down before
+
+    def put_in_force(self, policy: Policy) -> None:
+        """Go by another policy."""
+        self._policy = policy
+
+    def admit(self, record: Admit) -> None:
+        """Note the class of a video: that of the first admission, if nothing ended it before."""
+        if self._policy is not None:
+            self._admitted.setdefault(record.video, record)
+
+    def take_down(self, record: Takedown) -> None:
+        """Note that what was not admitted by now never will be."""
+        self._admitted.setdefault(record.video, None)
+
+    def count(self, event: InteractionRecord, slice_id: str, offset: int) -> None:
+        """Count an event that counts in a slice, and let the clock go on."""
+        if self._since is None or offset < self._since:
+            return
+        sums, where = self.ticks[self.open], (self._place(slice_id), self._kind(event.video))
+        kind = type(event).__name__.lower()
+        if isinstance(event, View):
+            watched = min(event.watch_ms, event.duration_ms)
+            sums[*where, "views"] += 1
+            sums[*where, "ratio_sum"] += watched * MICROS // event.duration_ms
+            sums[*where, "completes"] += event.watch_ms * 100 >= event.duration_ms * 95
+        elif isinstance(event, Unlike):
+            sums[*where, "likes"] -= 1
+        else:
+            sums[*where, f"{kind}s"] += 1
+        if isinstance(event, Impression):
+            self._count_served(sums, where, event)
+        self._pass(event.ts)
+
+    def _count_served(self, sums: Sums, where: tuple[str, str], event: Impression) -> None:
+        slice_id, kind = where
+        if event.via:
+            sums[*where, f"via {event.via}"] += 1
+        named = self._policy is not None and slice_id in self._policy.slices
+        if event.score is None or not named or kind == UNKNOWN:
+            return
+        assert self._policy is not None
+        price = self._policy.slices[slice_id].price
+        price += self._policy.terms.get(f"{surface_of(slice_id)}:{kind}", 0)
+        buckets = [low for low in range(1, GAPS) if event.score - price >= _low(low)]
+        sums[*where, f"gap {len(buckets)}"] += 1
+
+    def _place(self, slice_id: str) -> str:
+        named = self._policy is not None and slice_id in self._policy.slices
+        return slice_id if named else f"{surface_of(slice_id)}:"
+
+    def _kind(self, video: str) -> str:
+        admitted = self._admitted.get(video)
+        if admitted is None:
+            return UNKNOWN
+        return f"{admitted.band}c" if admitted.commercial else f"{admitted.band}"
+
+    def _pass(self, ts: int) -> None:
+        self._times.append(ts)
+        if len(self._times) < RUN:
+            return
+        tick = int(median(self._times)) // 60_000
+        self._times.clear()
+        if tick > self.open:
+            if not self.open:
+                self.ticks[tick] = self.ticks.pop(0)
+            self.open = tick
+
+
+def spread_out(sums: ClassSums) -> Sums:
+    """Return what the worker summed of one slice and class, spelled as the recount does."""
+    where = (sums.slice, sums.kind)
+    names = [name for name in ClassSums.__struct_fields__ if type(getattr(sums, name)) is int]
+    spread: Sums = Counter({(*where, name): getattr(sums, name) for name in names})
+    spread.update({(*where, f"via {via}"): count for via, count in sums.via.items()})
+    spread.update({(*where, f"gap {place}"): count for place, count in enumerate(sums.gaps)})
+    return spread
+
+
+def _low(bucket: int) -> int:
+    """Return the least score less price of a bucket but the first."""
+    return (bucket - GAPS_BELOW) * GAP_MICROS
