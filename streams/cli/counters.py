@@ -76,7 +76,7 @@ def rebuild(settings: Settings, partition: int | None, yes: bool) -> None:
 async def _verify(settings: Settings) -> Verification:
     installation = await made_installation(settings)
     identity = await KafkaCluster(settings.brokers).identity(settings.topic("interactions"))
-    namespace = namespace_of(identity, settings, installation.id)
+    namespace = namespace_of(identity, installation.id)
     verifier = Verifier(settings, installation, spelling_of(settings))
     async with reading(settings.brokers) as reader, storing(settings.redis) as store:
         await store.check()
@@ -90,7 +90,7 @@ async def _restart(settings: Settings, partition: int, yes: bool) -> None:
     if not yes:
         click.echo("nothing was done; add --yes to do it")
         return
-    namespace = namespace_of(identity, settings, (await made_installation(settings)).id)
+    namespace = namespace_of(identity, (await made_installation(settings)).id)
     async with storing(settings.redis) as store:
         keys = await restart_partition(store, partition, identity.partitions, namespace)
     click.echo(f"dropped {keys} keys; start the workers, they count it from the log's beginning")

@@ -27,7 +27,12 @@ from streams.control.rules import file_stamps, load_rules
 from streams.errors import Halt, Retry, StreamsError, Unreachable
 from streams.runtime.codec import ControlTopic
 from streams.runtime.installation import TOPIC as POLICIES
-from streams.runtime.installation import read_installation, require_made, signer_of
+from streams.runtime.installation import (
+    read_installation,
+    require_made,
+    require_upgraded,
+    signer_of,
+)
 from streams.runtime.ports import Place, Record
 from streams.runtime.signing import Signer, SigningKey
 from streams.settings import TOPICS as ALL_TOPICS
@@ -150,7 +155,8 @@ class ControlPlane:
     async def _signer(self) -> Signer:
         """Return what signs records here; `Halt` if its key does not count here."""
         found = await read_installation(self._ports.reader, self._settings)
-        return signer_of(require_made(found, self._settings), self._key)
+        made = require_upgraded(require_made(found, self._settings))
+        return signer_of(made, self._key)
 
     # ------------------------------------------------------------------ events
 

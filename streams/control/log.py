@@ -63,7 +63,7 @@ class ControlLog:
     ) -> None:
         self.partitions: Final = identity.partitions
         self.topic: Final = identity.topic
-        self.namespace: Final = namespace_of(identity, settings, signer.installation)
+        self.namespace: Final = namespace_of(identity, signer.installation)
         self.name: Final = _name(identity, signer.installation)
         self.group: Final = group_of(settings)
         self.counted: Final[dict[int, int]] = {}

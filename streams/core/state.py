@@ -17,7 +17,17 @@ from streams.core.counters import (
     row_digest,
     salt_of,
 )
-from streams.core.events import LogRecord, PartitionControl, Policy, VideoControl
+from streams.core.events import (
+    FirstPolicy,
+    FirstRecord,
+    LogRecord,
+    PartitionControl,
+    Policy,
+    VideoControl,
+)
+from streams.core.first_rows import decode_policy as decode_first_policy
+from streams.core.first_rows import encode_first, load_first
+from streams.core.generations import read_generations
 from streams.core.keys import Trust, read_trust
 from streams.core.keys import encode as encode_trust
 from streams.core.outlook import Outlook
@@ -37,6 +47,7 @@ class Meta(NamedTuple):
     policy: bytes  # JSON of the policy in force, b"" before any
     mark: str = ""  # what tells the record at the watermark from another one, "" if none is kept
     keys: bytes = b""  # JSON of who may sign behind the watermark, b"" before any flush
+    generations: bytes = b""  # JSON of `Generations.spans`, b"" before any flush
 
 
 FRESH: Final = Meta(0, "0" * 32, b"")
@@ -55,8 +66,8 @@ class PartitionState:
     """State of one partition's fold; private to its owner, changed only by `core.fold`.
 
     `partitions` is the partition count of the log, `generation_records` the length of a
-    generation of duplicates in offsets. `meta` is what Redis holds at the watermark; `ValueError`
-    if it cannot be read. Without `telling`, nothing is kept for feeds.
+    generation of duplicates in offsets at its beginning. `meta` is what Redis holds at the
+    watermark; `ValueError` if it cannot be read. Without `telling`, nothing is kept for feeds.
     """
 
     __slots__ = (
@@ -69,6 +80,7 @@ class PartitionState:
         "digest",
         "epoch",
         "event_time",
+        "first_policy",
         "outlook",
         "partition",
         "partitions",
@@ -89,20 +101,30 @@ class PartitionState:
         self.partition: Final = partition
         self.partitions: Final = partitions
         self.window: Final = Window(generation_records)
+        self.window.generations = read_generations(meta.generations, generation_records)
         self.videos: Final[dict[str, VideoState]] = {}
         self.event_time = meta.event_time
         self.digest = int(meta.digest, 16)
         if not 0 <= self.digest < DIGEST_MODULUS:
             raise ValueError("digest: not of 127 bits")
         self._policy_raw = meta.policy
-        self.outlook = _read_policy(meta.policy)
         self._telling: Final = telling
         self._untold: Final[dict[str, set[str]]] = {}  # fields that changed, by video
         self._keys_raw = meta.keys
         self.trust = read_trust(meta.keys)
+        upgraded = self.trust.upgraded
+        # in force before the upgrade, and from then on
+        self.first_policy = None if upgraded else _read_first_policy(meta.policy)
+        self.outlook = _read_policy(meta.policy) if upgraded else None
         self.changed: list[tuple[str, VideoState, str, Slice | None]] = []
         self.epoch = 0  # rises with every `take_changes`
         self._flushed = -1  # greatest epoch known to be stored
+
+    @property
+    def version(self) -> str | None:
+        """The version of the policy in force, today's or one of 0.1.0."""
+        policy = self.first_policy or self.policy
+        return policy.version if policy else None
 
     @property
     def policy(self) -> Policy | None:
@@ -114,7 +136,11 @@ class PartitionState:
         try:
             met = {event.video for event in events}  # type: ignore[union-attr]
         except AttributeError:  # a policy or a key is about no video
-            met = {event.video for event in events if not isinstance(event, PartitionControl)}
+            met = {
+                event.video
+                for event in events
+                if not isinstance(event, PartitionControl | FirstPolicy)
+            }
         return sorted(
             video
             for video in met.difference(self.videos)
@@ -126,11 +152,12 @@ class PartitionState:
 
         `ValueError` if a row cannot be read.
         """
-        self.videos[video] = load_video(video, fields)
+        load = load_video if self.trust.upgraded else load_first
+        self.videos[video] = load(video, fields)
 
     def remember(self, event: LogRecord, offset: int) -> None:
         """Take an event at or below the watermark for its id only."""
-        if not isinstance(event, VideoControl | PartitionControl):
+        if not isinstance(event, VideoControl | PartitionControl | FirstRecord):
             self.window.repeats(event, offset)
 
     def touch_slice(self, video: str, state: VideoState, slice_id: str, row: Slice) -> None:
@@ -147,7 +174,12 @@ class PartitionState:
 
     def set_policy(self, policy: Policy) -> None:
         """Put a policy in force."""
-        self.outlook = Outlook(policy)
+        self.outlook, self.first_policy = Outlook(policy), None
+        self._policy_raw = _encode_policy(policy)
+
+    def set_first_policy(self, policy: FirstPolicy) -> None:
+        """Put a policy of 0.1.0 in force, up to the upgrade."""
+        self.first_policy = policy
         self._policy_raw = _encode_policy(policy)
 
     def set_trust(self, trust: Trust) -> None:
@@ -163,15 +195,16 @@ class PartitionState:
         """
         rows: dict[str, dict[str, bytes]] = {}
         digest = self.digest
+        upgraded = self.trust.upgraded
         for video, state, field, row in self.changed:
             if row is None:
-                raw = encode_video(state.row)
+                raw = encode_video(state.row) if upgraded else encode_first(state.row)
                 salt = state.row_salt = state.row_salt or salt_of(video, field)
                 new = row_digest(salt, raw)
                 digest += new - state.row_digest
                 state.row_digest = new
             else:
-                raw = encode_slice(row)
+                raw = encode_slice(row) if upgraded else encode_first(row)
                 salt = row.salt = row.salt or salt_of(video, field)
                 new = row_digest(salt, raw)
                 digest += new - row.digest
@@ -188,7 +221,13 @@ class PartitionState:
         epoch = self.epoch
         self.epoch += 1
         told = {} if offset is None else self._entries(offset)
-        meta = Meta(self.event_time, f"{self.digest:032x}", self._policy_raw, keys=self._keys_raw)
+        meta = Meta(
+            self.event_time,
+            f"{self.digest:032x}",
+            self._policy_raw,
+            keys=self._keys_raw,
+            generations=self.window.generations.encode(),
+        )
         return Changes(epoch, rows, meta, told)
 
     def _entries(self, offset: int) -> dict[str, list[Entry]]:
@@ -223,6 +262,13 @@ class PartitionState:
         for _, video in leaving:
             del self.videos[video]
         return len(leaving)
+
+
+def _read_first_policy(raw: bytes) -> FirstPolicy | None:
+    try:
+        return decode_first_policy(raw) if raw else None
+    except msgspec.DecodeError as error:
+        raise ValueError(f"policy: {error}") from None
 
 
 def _read_policy(raw: bytes) -> Outlook | None:

@@ -53,7 +53,10 @@ async def make_installation(
     topic, partitions = settings.topic("interactions"), range(settings.partitions)
     bounds = require_all(topic, partitions, await reader.offsets(topic, partitions))
     fresh = not any(both.end for both in bounds.values())
-    made = Installation(secrets.token_hex(8), (public,), (public,), fresh)
+    records = settings.generation_records
+    made = Installation(
+        *(secrets.token_hex(8), (public,), (public,), fresh), generation=records, lengthened=records
+    )
     await _write(producer, settings, made)
     return made
 

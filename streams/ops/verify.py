@@ -5,7 +5,8 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from streams.core.counters import COUNTERS, VIDEO_ROW, Slice, decode_slice
+from streams.core.counters import VIDEO_ROW, Slice, decode_slice
+from streams.core.first_rows import decode_first_slice
 from streams.errors import Halt, Retry
 from streams.ops.recount import Counts, Recount
 from streams.runtime.codec import Spelling, decode_log
@@ -70,7 +71,12 @@ async def verify(
             watermark, rows = await _quiet_rows(store, partition)
             bounds = await reader.offsets(identity.topic, [partition])
             _require_whole(partition, bounds.get(partition, known[partition]), watermark)
-            recount = Recount(partition, identity.partitions, tools.settings.generation_records)
+            recount = Recount(
+                partition,
+                identity.partitions,
+                tools.installation.generation_records(tools.settings),
+                first=not tools.installation.trust().upgraded,
+            )
             before = result.records
             try:
                 async for records in _read(reader, identity.topic, recount, watermark, tools):
@@ -80,7 +86,7 @@ async def verify(
                 result.unanswered.append(partition)
                 continue
             result.partitions += 1
-            _compare(partition, rows, recount.counts, result)
+            _compare(rows, recount, result)
     return result
 
 
@@ -166,22 +172,21 @@ async def _read(
 
 
 def _compare(
-    partition: int,
-    stored: Mapping[str, Mapping[str, bytes]],
-    recounted: Counts,
-    result: Verification,
+    stored: Mapping[str, Mapping[str, bytes]], recount: Recount, result: Verification
 ) -> None:
     """Compare both directions: what is stored, and what should be."""
+    partition, recounted = recount.partition, recount.counts
+    decode = decode_first_slice if recount.first else decode_slice
     found: Counts = {}
     for video, fields in stored.items():
         for slice_id, raw in fields.items():
             if slice_id != VIDEO_ROW:
-                row = _readable(partition, video, raw)
-                found[video, slice_id] = {name: getattr(row, name) for name in COUNTERS}
+                row = _readable(decode, partition, video, raw)
+                found[video, slice_id] = {name: getattr(row, name) for name in recount.names}
     for key in _union(found, recounted):
         ours: dict[str, Any] = found.get(key, {})
         theirs: dict[str, Any] = recounted.get(key, {})
-        for name in COUNTERS:
+        for name in recount.names:
             result.checked += 1
             have, want = ours.get(name), theirs.get(name)
             if have != want and (have or want or key not in found):
@@ -190,9 +195,9 @@ def _compare(
                     result.examples.append(CounterDifference(partition, *key, name, have, want))
 
 
-def _readable(partition: int, video: str, raw: bytes) -> Slice:
+def _readable(decode: Callable[[bytes], Slice], partition: int, video: str, raw: bytes) -> Slice:
     try:
-        return decode_slice(raw)
+        return decode(raw)
     except ValueError as error:
         raise corrupt(partition, video_key(partition, video), str(error)) from None
 

@@ -13,12 +13,15 @@ import msgspec
 
 from streams.core.events import (
     ControlRecord,
+    FirstRecord,
+    Generation,
     InteractionRecord,
     Key,
     LogRecord,
     PartitionControl,
     Recognition,
     Review,
+    TopicMove,
     Upgrade,
     Upload,
 )
@@ -55,6 +58,7 @@ _DECODERS: Final[dict[str, msgspec.json.Decoder[Any]]] = {
     "reviews": msgspec.json.Decoder(Review),
 }
 _NUMBERS: Final = frozenset(("ts", "watch_ms", "duration_ms"))
+_ED25519_ONLY: Final = (Generation, Key, TopicMove, Upgrade)
 _QUOTES: Final = {
     kind: 4 + sum(2 if name in _NUMBERS else 4 for name in kind.__struct_fields__)
     for kind in InteractionRecord.__args__
@@ -305,7 +309,7 @@ def _is_signed(headers: Headers) -> bool:
 
 def _open_control(
     record: Record, trust: Trust | None, spelling: Spelling
-) -> tuple[ControlRecord, Trust | None]:
+) -> tuple[ControlRecord | FirstRecord, Trust | None]:
     """Return a control record that somebody in force signed, and who may sign behind it.
 
     Whatever can be wrong with its bytes is found here, before it changes that.
@@ -316,9 +320,10 @@ def _open_control(
     if len(value) > spelling.limit:
         raise _too_large(len(value), spelling.limit)
     scheme = None if trust is None else require_signature(record, trust, spelling.secret)
-    event: ControlRecord = decode_control(_control_decoder, value)
-    if scheme == "hmac" and isinstance(event, Key | Upgrade):
-        raise DeadLetter("signature", "an HMAC changes no keys")
+    upgraded = trust is None or trust.upgraded
+    event = decode_control(_control_decoder, value, upgraded=upgraded)
+    if scheme == "hmac" and isinstance(event, _ED25519_ONLY):
+        raise DeadLetter("signature", "an HMAC changes neither keys nor how is counted")
     require_ids(event)
     if event.ts > record.timestamp + FUTURE_MS:
         raise DeadLetter(*_FUTURE)

@@ -29,7 +29,9 @@ class Installation(msgspec.Struct, frozen=True):
 
     `first` counted from the beginning of the log on. `fresh` is one that never knew the HMACs of
     0.1.0; in another one they are over once every partition has its `upgrade` record (`upgraded`).
-    `pending` is a change of keys that not every partition may have yet.
+    `pending` is a change of keys that not every partition may have yet. `generation` is how many
+    records a generation of duplicates had at the beginning of the log, `lengthened` how many it has
+    in every partition by now, 0 if nobody noted it.
     """
 
     id: str
@@ -39,6 +41,16 @@ class Installation(msgspec.Struct, frozen=True):
     seq: int = 0
     pending: Key | None = None
     upgraded: bool = False
+    generation: int = 0
+    lengthened: int = 0
+
+    def generation_records(self, settings: Settings, *, whole: bool = True) -> int:
+        """Return the length of a generation at the beginning of a partition's log.
+
+        Of a log that lost its beginning, and maybe a lengthening with it, that of today.
+        """
+        begun = self.generation or settings.generation_records
+        return begun if whole else max(begun, self.lengthened)
 
     def trust(self, *, whole: bool = True) -> Trust:
         """Return who may sign at the beginning of a partition's log.
@@ -94,6 +106,17 @@ def require_made(installation: Installation | None, settings: Settings) -> Insta
             f"topic {settings.topic(TOPIC)} holds no installation: nobody knows whose control "
             "records count; run `streams topics apply --yes`",
             code="installation_missing",
+        )
+    return installation
+
+
+def require_upgraded(installation: Installation) -> Installation:
+    """Return the installation; `Halt` while its log is one of 0.1.0: nothing of today counts."""
+    if not (installation.fresh or installation.upgraded):
+        raise Halt(
+            f"installation {installation.id} goes on with a log of 0.1.0 and was not upgraded: run "
+            "`streams counters migrate --yes`",
+            code="not_upgraded",
         )
     return installation
 

@@ -6,20 +6,20 @@ from typing import Final
 
 from streams.errors import Halt
 from streams.runtime.ports import TopicIdentity
-from streams.settings import Settings
 
 SCHEMA: Final = 2
 """Of rows and meta; a worker never writes over those of another."""
 
 
-def namespace_of(identity: TopicIdentity, settings: Settings, installation: str) -> str:
+def namespace_of(identity: TopicIdentity, installation: str) -> str:
     """Return the name of one set of counters, of the installation with this id.
 
-    Keys are not in it: they change by records of the log, which count from their place on.
+    Keys and the length of generations are not in it: they change by records of the log, which
+    count from their place on.
     """
     return (
         f"installation={installation};id={identity.topic_id};partitions={identity.partitions};"
-        f"generation={settings.generation_records};schema={SCHEMA}"
+        f"schema={SCHEMA}"
     )
 
 

@@ -147,7 +147,7 @@ class Worker:
     async def _start(self) -> None:
         await self._store.check()
         identity = await self._consumer.identity()
-        self._namespace = namespace_of(identity, self._settings, self._around.installation.id)
+        self._namespace = namespace_of(identity, self._around.installation.id)
         await self._require_own(identity.partitions)
         self._warn_of_hmacs()
         self._opener = Opening(self._consumer, self._around, self._namespace, identity.partitions)

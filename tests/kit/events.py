@@ -17,6 +17,7 @@ from streams.core.events import (
     Comment,
     ControlRecord,
     Follow,
+    Generation,
     Hide,
     Hold,
     Impression,
@@ -25,6 +26,7 @@ from streams.core.events import (
     Like,
     LogRecord,
     Order,
+    PartitionControl,
     Policy,
     Release,
     Report,
@@ -32,6 +34,7 @@ from streams.core.events import (
     Share,
     SlicePolicy,
     Takedown,
+    TopicMove,
     Unlike,
     Upgrade,
     View,
@@ -401,6 +404,8 @@ class _Crowd:
         yield self._keys(Key("keys-1", self.now, 1, both))
         self.signer = NEXT_SIGNER
         yield self._keys(Key("keys-2", self.now, 2, (NEXT_SIGNER.key.public,)))
+        yield self._keys(Generation("generation-1", self.now, 350))
+        yield self._keys(TopicMove("move-1", self.now, "elsewhere", "here"))
 
     # what a viewer does
 
@@ -502,7 +507,7 @@ class _Crowd:
         out = control_record("interactions", event, self.signer, self.partition)
         return self._logged(out.value, out.key, out.headers)
 
-    def _keys(self, event: Key | Upgrade) -> Logged:
+    def _keys(self, event: PartitionControl) -> Logged:
         out = control_record("interactions", event, self.signer, self.partition)
         self.offset += 1
         return record(

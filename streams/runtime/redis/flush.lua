@@ -3,7 +3,7 @@
 --          slot sends whoever names a key that has left to where it is; undeclared, the script
 --          would write a second hash of that name here, and lose it.
 -- ARGV     namespace, expected watermark, new watermark, event_time, digest, policy, mark, keys,
---          rows as MessagePack: [[field, value, field, value, ...], ...] in the order of KEYS
+--          generations, rows as MessagePack: [[field, value, field, value, ...], ...] in the order of KEYS
 -- Returns  {'ok'} | {'noop'} | {'conflict', stored watermark} | {'namespace', stored namespace}
 --
 -- A script that fails after its first write leaves that write behind. So every key's type is
@@ -31,7 +31,7 @@ if watermark ~= expected or tonumber(new) <= tonumber(watermark) then
   return {'conflict', watermark}
 end
 
-local rows = cmsgpack.unpack(ARGV[9])
+local rows = cmsgpack.unpack(ARGV[10])
 for i = 2, #KEYS do
   redis.call('HLEN', KEYS[i])
 end
@@ -44,5 +44,5 @@ for i = 1, #rows do
 end
 redis.call('HSET', meta, 'namespace', namespace, 'event_time', ARGV[4], 'digest', ARGV[5],
   'policy', ARGV[6], 'mark', ARGV[7], 'keys', ARGV[8],
-  'watermark', new)
+  'generations', ARGV[9], 'watermark', new)
 return {'ok'}

@@ -39,7 +39,16 @@ _BATCH: Final = 500  # keys per round trip: a reply stays below a megabyte
 _SCAN: Final = 1_000  # keys that one SCAN step looks at
 _FLUSH_ATTEMPTS: Final = 2
 _LOAD_ATTEMPTS: Final = 5
-_META: Final = ("namespace", "watermark", "event_time", "digest", "policy", "mark", "keys")
+_META: Final = (
+    "namespace",
+    "watermark",
+    "event_time",
+    "digest",
+    "policy",
+    "mark",
+    "keys",
+    "generations",
+)
 
 _FLUSH: Final = Script("flush.lua")
 
@@ -94,7 +103,8 @@ class RedisStore:
         """Return watermark and meta of a partition; see the port."""
         with sorted_errors(partition):
             command = ("HMGET", meta_key(partition), *_META)
-            stored, watermark, event_time, digest, policy, mark, keys = await self._run(*command)
+            stored, watermark, *parts = await self._run(*command)
+            event_time, digest, policy, mark, keys, generations = parts
         if stored is None and watermark is None:
             if await self._flushed_meanwhile(partition):
                 return await self.meta(partition, namespace)
@@ -105,7 +115,9 @@ class RedisStore:
             raise _watermark_missing(partition)
         try:
             text = (mark or b"").decode()
-            meta = Meta(int(event_time), digest.decode(), policy, text, keys or b"")
+            meta = Meta(
+                int(event_time), digest.decode(), policy, text, keys or b"", generations or b""
+            )
             return Stored(int(watermark), meta)
         except ValueError as error:
             raise corrupt(partition, meta_key(partition), str(error)) from None
@@ -145,7 +157,7 @@ class RedisStore:
         keys = [meta_key(partition), *(f"{prefix}{video}" for video in changes.rows)]
         rows = [_flat(row) for row in changes.rows.values()]
         head: tuple[Word, ...] = (len(keys), *keys, namespace, expected, new)
-        tail = (meta.event_time, meta.digest, meta.policy, meta.mark, meta.keys)
+        tail = (meta.event_time, meta.digest, meta.policy, meta.mark, meta.keys, meta.generations)
         arguments = (*head, *tail, msgspec.msgpack.encode(rows))
         task = asyncio.ensure_future(self._flush(partition, namespace, arguments))
         self._flushing.add(task)
