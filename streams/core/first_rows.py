@@ -4,7 +4,7 @@ What both releases know is inherited; `ratio_sum` and `ratio_sq` of the parent s
 estimated when the row turns.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from operator import attrgetter
 from typing import Any, Final, cast
 
@@ -61,7 +61,7 @@ _VIDEO_FIELDS: Final = (
     "strays",
     "fits",
 )
-_TODAY: Final = b"[%d," % ROW_VERSION
+_TODAY: Final = (b"[%d,[" % ROW_VERSION, b'[%d,"' % ROW_VERSION)
 
 
 class FirstSlice(Slice, gc=False):
@@ -117,6 +117,17 @@ def rows_of(video: VideoState) -> dict[str, FirstSlice]:
 def own_row(video: VideoState) -> FirstVideo:
     """Return the own row of a video that is loaded as 0.1.0 kept it."""
     return cast(FirstVideo, video.row)
+
+
+def are_first(raws: Iterable[bytes]) -> bool:
+    """Tell whether any of these stored rows is one of 0.1.0: it has no version.
+
+    >>> are_first([b'[2,[3,2]]', b'[2,"public"]'])
+    False
+    >>> are_first([b'["public","ordinary"]']), are_first([b"[2,5,9000]"])
+    (True, True)
+    """
+    return any(raw[:4] not in _TODAY for raw in raws)
 
 
 def encode_first(row: Slice | Video) -> bytes:

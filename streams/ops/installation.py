@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from streams.core.events import Key
+from streams.core.events import Generation, Key, PartitionControl
 from streams.errors import Halt, Retry
 from streams.runtime.answers import require_all
 from streams.runtime.installation import Installation, installation_record, read_installation
@@ -57,7 +57,7 @@ async def make_installation(
     made = Installation(
         *(secrets.token_hex(8), (public,), (public,), fresh), generation=records, lengthened=records
     )
-    await _write(producer, settings, made)
+    await write_installation(producer, settings, made)
     return made
 
 
@@ -82,6 +82,61 @@ def without_key(installation: Installation, name: str, own: str) -> tuple[str, .
     if own in gone:
         raise Halt(f"{key_id(own)} signs this: sign the end of a key with another one")
     return tuple(key for key in keys if key not in gone)
+
+
+async def put_everywhere(
+    producer: Producer,
+    topic: str,
+    partitions: Sequence[int],
+    record: PartitionControl,
+    signer: Signer,
+) -> None:
+    """Write a control record to these partitions of a log; returns when all have it.
+
+    `Retry` if one does not take it.
+    """
+    acks = [
+        await producer.send(control_record(topic, record, signer, partition))
+        for partition in partitions
+    ]
+    done = await asyncio.gather(*acks, return_exceptions=True)
+    failed = {
+        partition: error
+        for partition, error in zip(partitions, done, strict=True)
+        if error is not None
+    }
+    if failed:
+        why = next(iter(failed.values()))
+        raise Retry(
+            f"partitions {sorted(failed)} did not take the record {record.id} ({why}): run the "
+            "same command again, it ends what it began"
+        )
+
+
+async def lengthen_generations(
+    producer: Producer,
+    settings: Settings,
+    partitions: int,
+    signer: Signer,
+    installation: Installation,
+    record: Generation,
+) -> Installation:
+    """Make generations longer in every partition; return the installation of then.
+
+    `Halt` if they would not become longer, `Retry` if a partition does not take it: the same call
+    ends it.
+    """
+    begun = installation.generation_records(settings)
+    length = max(begun, installation.lengthened)
+    if record.records <= length:
+        raise Halt(
+            f"a generation has {length:,} records: name more, what was forgotten is not met again"
+        )
+    topic = settings.topic("interactions")
+    await put_everywhere(producer, topic, range(partitions), record, signer)
+    lengthened = replace(installation, generation=begun, lengthened=record.records)
+    await write_installation(producer, settings, lengthened)
+    return lengthened
 
 
 class KeyChanger:
@@ -110,25 +165,16 @@ class KeyChanger:
         seq = installation.seq + 1
         record = Key(f"keys-{seq}", now_ms, seq, tuple(keys))
         announced = replace(installation, pending=record)
-        await _write(self._producer, self._settings, announced)
+        await write_installation(self._producer, self._settings, announced)
         return await self._settle(announced, record)
 
     async def _settle(self, installation: Installation, record: Key) -> Installation:
         """Write a change to every partition, and once all have it, that it is in force."""
         topic = self._settings.topic("interactions")
-        acks = [
-            await self._producer.send(control_record(topic, record, self._signer, partition))
-            for partition in range(self._partitions)
-        ]
-        done = await asyncio.gather(*acks, return_exceptions=True)
-        silent = [partition for partition, error in enumerate(done) if error is not None]
-        if silent:
-            raise Retry(
-                f"partitions {silent} did not take the change of keys ({done[silent[0]]}): "
-                "run the same command again, it ends what it began"
-            )
+        partitions = range(self._partitions)
+        await put_everywhere(self._producer, topic, partitions, record, self._signer)
         settled = replace(installation, keys=record.keys, seq=record.seq, pending=None)
-        await _write(self._producer, self._settings, settled)
+        await write_installation(self._producer, self._settings, settled)
         return settled
 
 
@@ -145,7 +191,10 @@ def _latest(installation: Installation) -> tuple[str, ...]:
     return installation.keys if pending is None else pending.keys
 
 
-async def _write(producer: Producer, settings: Settings, installation: Installation) -> None:
+async def write_installation(
+    producer: Producer, settings: Settings, installation: Installation
+) -> None:
+    """Write which installation this is; returns when that is durable."""
     await (await producer.send(installation_record(settings, installation)))
 
 

@@ -23,6 +23,24 @@ def namespace_of(identity: TopicIdentity, installation: str) -> str:
     )
 
 
+def first_namespace(identity: TopicIdentity, generation_records: int, secret: bytes) -> str:
+    """Return the name that 0.1.0 gave to the counters of this log."""
+    return (
+        f"cluster={identity.cluster_id};topic={identity.topic};id={identity.topic_id};"
+        f"partitions={identity.partitions};generation={generation_records};"
+        f"secret={fingerprint(secret)};schema=1"
+    )
+
+
+def parts_of(namespace: str) -> dict[str, str]:
+    """Return what a namespace names.
+
+    >>> parts_of("id=a;schema=2")
+    {'id': 'a', 'schema': '2'}
+    """
+    return dict(part.partition("=")[::2] for part in namespace.split(";"))
+
+
 def fingerprint(secret: bytes) -> str:
     """Return what tells one secret of 0.1.0 from another and does not give it away."""
     return hmac.new(secret, b"namespace", sha256).hexdigest()[:12]
@@ -35,8 +53,7 @@ def other_namespace(partition: int | None, stored: str, ours: str) -> Halt:
     partition 3: its counters differ in partitions (stored 8, now 12): go back to what they \
 were counted with, use an empty Redis database, or `streams counters rebuild --yes`
     """
-    now = dict(part.partition("=")[::2] for part in ours.split(";"))
-    then = dict(part.partition("=")[::2] for part in stored.split(";"))
+    now, then = parts_of(ours), parts_of(stored)
     differing = ", ".join(
         f"{name} (stored {then.get(name)}, now {value})"
         for name, value in now.items()

@@ -143,6 +143,7 @@ class Opening:
         self._settings: Final = around.settings
         self._metrics: Final = around.metrics
         self._installation: Final = around.installation
+        self._secret: Final = around.secret
         self._namespace: Final = namespace
         self._partitions: Final = partitions
         self._identifying: asyncio.Task[None] | None = None
@@ -209,6 +210,12 @@ class Opening:
                 partition,
                 start.lost[0],
                 start.lost[-1],
+            )
+        if self._secret is None and not state.trust.upgraded:
+            log.warning(
+                "partition %d: this log began under 0.1.0: without STREAMS_SECRET what it signed "
+                "is refused, up to the upgrade record",
+                partition,
             )
         return Opened(state, stored, start.position)
 

@@ -27,7 +27,7 @@ CALLS: dict[str, list[str]] = {
     "dlq": ["dlq list", "dlq stats"],
     "guarantee": ["guarantee"],
     "review": ["review list", "--debug review list"],
-    "counters": ["counters verify", "counters rebuild", "counters rebuild --yes"],
+    "counters": ["counters verify", "counters rebuild", "counters rebuild --yes", "counters move"],
     "record": ["record {tmp}/r --topic interactions --to now"],
     "replay": [f"replay {{tmp}}/r --target fold --redis {URL}"],
     "alerts": ["alerts export"],

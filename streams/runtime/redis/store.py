@@ -21,12 +21,13 @@ from streams.runtime.namespace import (
     rebuild_of,
     video_key,
 )
-from streams.runtime.ports import Conflict, FlushResult, HaltNote, Loaded, Stored
+from streams.runtime.ports import Conflict, FlushResult, HaltNote, Labelled, Loaded, Stored
 from streams.runtime.redis.connection import (
     Script,
     Word,
     call,
     connect,
+    evaluated,
     pipelined,
     sorted_errors,
 )
@@ -51,6 +52,7 @@ _META: Final = (
 )
 
 _FLUSH: Final = Script("flush.lua")
+_RELABEL: Final = Script("relabel.lua")
 
 
 class RedisStore:
@@ -121,6 +123,29 @@ class RedisStore:
             return Stored(int(watermark), meta)
         except ValueError as error:
             raise corrupt(partition, meta_key(partition), str(error)) from None
+
+    async def labelled(self, partition: int) -> Labelled | None:
+        """Return what is stored of a partition, whosever counters they are; see the port."""
+        with sorted_errors(partition):
+            namespace = await self._run("HGET", meta_key(partition), "namespace")
+        if namespace is None:
+            return None
+        name = namespace.decode(errors="replace")
+        stored = await self.meta(partition, name)
+        return None if stored is None else Labelled(name, stored)
+
+    async def relabel(self, partition: int, before: Labelled, after: Labelled) -> bool:
+        """Put other namespace and meta in the place of `before`; see the port."""
+        assert before.stored.watermark == after.stored.watermark, "rows stay, so does their place"
+        expected = (before.namespace, before.stored.watermark, before.stored.meta.digest)
+        fields = {**after.stored.meta._asdict(), "namespace": after.namespace}
+        words = [word for field in fields.items() for word in field]
+        with sorted_errors(partition):
+            keys = [meta_key(partition)]
+            done = await evaluated(
+                self._client, _RELABEL, keys, [*expected, after.namespace, *words]
+            )
+        return bool(done)
 
     async def watermark(self, partition: int) -> int | None:
         """Return the stored watermark alone, None if there is none."""
