@@ -27,6 +27,11 @@ from streams.core.events import (
     PartitionControl,
     Upgrade,
 )
+from streams.core.state import Meta
+from streams.recording.reader import Recording
+from streams.runtime.memory.store import MemoryStore, StoredPartition
+from streams.runtime.namespace import first_namespace
+from streams.runtime.ports import TopicIdentity
 from streams.runtime.signing import SIGNATURE, encode, sign_old
 
 SPEC: Final = FirstSlicePolicy(
@@ -110,3 +115,55 @@ def upgraded_log(events: int = 600) -> list[Logged]:
         for one in synthetic_log(seed=11, videos=10, events=events)
     ]
     return [*log, *control, *later]
+
+
+FIXTURE: Final = Path(__file__).parents[1] / "data" / "first"
+"""An installation that 0.1.0 itself made, of two partitions; see `make.py` there."""
+FIXTURE_GENERATION: Final = 150
+
+
+def fixture_log(partition: int, topic: str = "interactions") -> list[Logged]:
+    """Return what 0.1.0 recorded of a partition."""
+    recording = Recording(FIXTURE / "recording")
+    return [
+        record(
+            each.value,
+            each.offset,
+            each.timestamp,
+            key=each.key,
+            headers=[(name, text or b"") for name, text in each.headers],
+            partition=partition,
+        )
+        for chunk in recording.chunks((topic, partition))
+        for each in chunk
+    ]
+
+
+def fixture_store(identity: TopicIdentity) -> MemoryStore:
+    """Return what 0.1.0 stored, of a topic that is restored under another identity."""
+    store = MemoryStore()
+    for partition in range(2):
+        hashes = fixture_hashes(identity)
+        meta = hashes[f"s:{{{partition}}}:meta"]
+        store.partitions[partition] = StoredPartition(
+            meta["namespace"],
+            int(meta["watermark"]),
+            Meta(int(meta["event_time"]), meta["digest"], meta["policy"].encode(), meta["mark"]),
+            {
+                key.rpartition(":")[2]: {name: text.encode() for name, text in fields.items()}
+                for key, fields in hashes.items()
+                if key.startswith(f"s:{{{partition}}}:v:")
+            },
+        )
+    return store
+
+
+def fixture_hashes(identity: TopicIdentity) -> dict[str, dict[str, str]]:
+    """Return the hashes of Redis by key, as 0.1.0 would have stored them of this topic."""
+    lines = (FIXTURE / "redis.ndjson").read_text("utf-8").splitlines()
+    rows = [row for row in map(json.loads, lines) if "hash" in row]
+    namespace = first_namespace(identity, FIXTURE_GENERATION, SECRET)
+    return {
+        row["key"]: row["hash"] | ({"namespace": namespace} if row["key"].endswith("meta") else {})
+        for row in rows
+    }
