@@ -15,7 +15,7 @@ from streams.embedded import EmbeddedRedis
 from streams.embedded.redis import bundled_redis_server
 from streams.errors import Halt
 from streams.runtime.memory.store import MemoryStore
-from streams.runtime.ports import Conflict, HaltNote, Store
+from streams.runtime.ports import Conflict, HaltNote, Labelled, Store, Stored
 from streams.runtime.redis import RedisStore
 
 BUNDLED = bundled_redis_server()
@@ -25,6 +25,7 @@ META = Meta(
     '{"version":"p1","title":"短视频"}'.encode(),
     "41:1700000000000:0a1b2c3d",
     b'{"installation":"0123","keys":[],"upgraded":true,"seq":1}',
+    b"[[0,100],[300,500]]",
 )
 NS = "cluster/topic/8/1"
 STORES = ["memory", "redis 6.2", pytest.param("redis", marks=pytest.mark.real)]
@@ -235,6 +236,47 @@ async def test_who_asks_while_another_flushes_first_does_not_take_its_rows_for_l
         )
         assert flushed == "ok"
         assert answer in (None, (9, META))
+
+
+async def test_whosever_counters_they_are_is_told(world: World) -> None:
+    assert await world.store.labelled(1) is None
+    await world.store.flush(1, NS, -1, 5, changes({"v1": {"video": b"[]"}}))
+    assert await world.store.labelled(1) == Labelled(NS, Stored(5, META))
+
+
+async def test_other_counters_take_the_place_of_those_that_are_named(world: World) -> None:
+    rows = {"v1": {"video": b"[]"}}
+    await world.store.flush(1, NS, -1, 5, changes(rows))
+    before = Labelled(NS, Stored(5, META))
+    after = Labelled("other/8", Stored(5, META._replace(digest="ab" * 16, keys=b"{}")))
+    for _ in range(2):  # the second time as after a lost reply
+        assert await world.store.relabel(1, before, after)
+        assert await world.rival.labelled(1) == after
+    assert await world.store.scan(1) == rows
+    with pytest.raises(Halt) as halted:
+        await world.rival.flush(1, NS, 5, 9, changes({}))
+    assert halted.value.code == "namespace"
+    assert await world.store.flush(1, "other/8", 5, 9, changes({})) == "ok"
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        Labelled("other", Stored(5, META)),
+        Labelled(NS, Stored(6, META)),
+        Labelled(NS, Stored(5, META._replace(digest="cd" * 16))),
+    ],
+)
+async def test_counters_that_changed_meanwhile_keep_their_name(
+    world: World, stored: Labelled
+) -> None:
+    flushed = Changes(0, {}, stored.stored.meta)
+    await world.store.flush(1, stored.namespace, -1, stored.stored.watermark, flushed)
+    before = Labelled(NS, Stored(5, META))
+    assert not await world.store.relabel(1, before, Labelled("new", Stored(5, META)))
+    assert await world.store.labelled(1) == stored
+    assert not await world.store.relabel(2, before, Labelled("new", Stored(5, META)))
+    assert await world.store.labelled(2) is None
 
 
 async def test_partitions_do_not_see_each_other(world: World) -> None:

@@ -37,7 +37,8 @@ from kit.recordings import record as record_whole
 from kit.twins import LOG, Life, World, counted, counted_with_a_death
 from msgspec.structs import replace
 
-from streams.core.events import ControlRecord, FirstRecord, Key, Upgrade
+from streams.core.counters import VIDEO_ROW, decode_slice
+from streams.core.events import ControlRecord, FirstRecord, Generation, Key, Upgrade
 from streams.core.keys import read_trust
 from streams.core.state import FRESH
 from streams.core.units import SLICES_PER_VIDEO
@@ -201,6 +202,36 @@ async def test_keys_change_under_a_running_worker_without_a_halt() -> None:
     await again.until(made.caught_up)
     await again.stop()
     assert made.letters() == [(4, 0, "signature"), (5, 0, "json")]
+
+
+async def test_generations_become_longer_under_a_running_worker_without_a_halt() -> None:
+    """And the one that comes after it goes by the log, not by its settings."""
+    made = World(generation_records=4)
+    fed = [interaction_record(view(f"e{n}", viewer=f"u{n}"), n) for n in range(9)]
+    made.put(fed)
+    life = await Life(made).start()
+    await life.until(made.caught_up)
+    made.put([signed_record(Generation("generation-1", NOW, 8), 9)])
+    await life.until(made.caught_up)
+    await life.stop()
+    assert (life.worker.halted, made.meta().generations) == ({}, b"[[0,4],[8,8]]")
+    later = World(generation_records=3)
+    later.log, later.store = made.log, made.store
+    again = [interaction_record(view("e8", viewer="u8"), 10), *_others(11, 8)]
+    later.put([*again, interaction_record(view("e8", viewer="u8"), 20)])
+    whole = World(generation_records=4)
+    whole.put(made.log.records(LOG, 0))
+    assert (await counted(later)).rows() == (await counted(whole, batch=1)).rows()
+    [row] = [
+        decode_slice(raw)
+        for name, raw in later.store.partitions[0].rows["v1"].items()
+        if name != VIDEO_ROW
+    ]
+    assert row.views == 17, "9 and 8; both repeats are met"
+
+
+def _others(first: int, count: int) -> list[Logged]:
+    return [interaction_record(view(f"o{n}", viewer=f"o{n}"), first + n) for n in range(count)]
 
 
 async def test_of_a_log_without_its_beginning_the_keys_of_today_count() -> None:
