@@ -153,7 +153,8 @@ class Migration:
 
 async def require_alone(cluster: Cluster, groups: Sequence[str]) -> None:
     """Raise `Halt` if any of these groups has members."""
-    for group in groups:
+    known = await cluster.groups()
+    for group in (each for each in groups if each in known):
         members = await cluster.members(group)
         if members:
             hosts = ", ".join(sorted({member.host for member in members}))
