@@ -20,7 +20,7 @@ from streams.runtime.installation import signer_of
 from streams.runtime.kafka import KafkaCluster
 from streams.runtime.key_files import load_signing_key
 from streams.runtime.namespace import namespace_of
-from streams.runtime.redis import RedisDossiers
+from streams.runtime.redis import RedisDossiers, RedisServingIndex
 from streams.settings import Secret, Settings, given_secret
 
 CONNECTIONS = ("brokers", "redis", "group", "topic_prefix")
@@ -202,6 +202,11 @@ async def _migrate(settings: Settings, secret: Secret, yes: bool, output: str) -
             with Meter("taking over", len(plan), noun="partitions") as meter:
                 record = Upgrade("upgrade-1", now_ms())
                 await migration.take(producer, signer, record, meter.show)
+    index = RedisServingIndex(settings.redis.reveal)
+    try:
+        await index.forget_first()
+    finally:
+        await index.close()
     click.echo("done: start the workers, they turn the rows at the upgrade record", err=True)
 
 

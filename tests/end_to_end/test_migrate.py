@@ -44,6 +44,8 @@ async def test_an_installation_of_0_1_0_goes_on_and_nothing_is_lost(rig: Rig) ->
     assert "add --yes" in planned.stderr
     done = rig.run(*MIGRATE, "--yes")
     assert (done.returncode, done.stderr.count("done")) == (0, 1), done.stderr
+    with redis.Redis.from_url(rig.redis_url) as client:
+        assert not list(client.scan_iter("s:slice:*")), "candidates as 0.1.0 kept them"
     ends = await rig.ends(rig.log)
     rig.assert_exact()
     again = rig.run(*MIGRATE, "--yes")

@@ -138,7 +138,7 @@ async def test_every_counter_of_every_row_goes_on() -> None:
 
 async def test_a_worker_that_counts_the_log_from_its_beginning_stores_the_same_bytes() -> None:
     taken = await counted(await migrated(first()))
-    anew = restored(taken.installation)
+    anew = restored(taken.installation, videos_in_memory=1, flush_rows=1)
     for partition in range(PARTITIONS):
         behind = taken.log.records(LOG, partition)[len(anew.log.records(LOG, partition)) :]
         anew.log.restore(behind)
