@@ -21,6 +21,7 @@ from streams.core.keys import encode
 from streams.errors import Halt
 from streams.ops.installation import put_everywhere, write_installation
 from streams.runtime.installation import Installation
+from streams.runtime.labels import Labelled, LabelStore
 from streams.runtime.namespace import (
     corrupt,
     first_namespace,
@@ -32,9 +33,7 @@ from streams.runtime.namespace import (
 )
 from streams.runtime.ports import (
     Cluster,
-    Labelled,
     Producer,
-    Store,
     Stored,
     TopicIdentity,
 )
@@ -60,7 +59,11 @@ class Migration:
     """Takes the counters of one log over into an installation."""
 
     def __init__(
-        self, store: Store, settings: Settings, identity: TopicIdentity, installation: Installation
+        self,
+        store: LabelStore,
+        settings: Settings,
+        identity: TopicIdentity,
+        installation: Installation,
     ) -> None:
         self.installation = installation
         self._store: Final = store

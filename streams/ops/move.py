@@ -15,15 +15,14 @@ from streams.errors import Halt, Retry
 from streams.ops.installation import put_everywhere
 from streams.runtime.answers import require_all
 from streams.runtime.codec import Spelling, decode_log
+from streams.runtime.labels import Labelled, LabelStore
 from streams.runtime.namespace import namespace_of, other_namespace, parts_of
 from streams.runtime.opening import is_of, mark_of, rewritten, start_of
 from streams.runtime.ports import (
-    Labelled,
     LogReader,
     Offsets,
     Producer,
     Record,
-    Store,
     Stored,
     TopicIdentity,
 )
@@ -47,7 +46,7 @@ class Mover:
 
     def __init__(
         self,
-        store: Store,
+        store: LabelStore,
         reader: LogReader,
         identity: TopicIdentity,
         installation: str,

@@ -292,13 +292,6 @@ class Stored(NamedTuple):
     meta: Meta
 
 
-class Labelled(NamedTuple):
-    """What is stored of a partition, and the namespace that it is stored under."""
-
-    namespace: str
-    stored: Stored
-
-
 class HaltNote(NamedTuple):
     """Why a partition halted, and since when: left for readers, no part of what is counted."""
 
@@ -357,19 +350,6 @@ class Store(Protocol):
         Only if the stored watermark is `expected` (-1: none is stored). `noop` if it is `new`
         already, with the digest of these changes: a retry after a lost reply. May be repeated.
         Raises `Retry` if the store fails for now, `Halt` code `namespace` or `store_corrupt`.
-        """
-
-    async def labelled(self, partition: int) -> Labelled | None:
-        """Return what is stored of a partition, whosever counters they are; None for nothing.
-
-        `Halt` and `Retry` as `meta` has them.
-        """
-
-    async def relabel(self, partition: int, before: Labelled, after: Labelled) -> bool:
-        """Put namespace and meta of `after` in the place of those of `before`; rows stay.
-
-        Whoever still flushes under the old namespace is refused from then on. False, and nothing
-        done, unless namespace, watermark and digest are those of `before`. May be repeated.
         """
 
     async def begin(self, partition: int, namespace: str) -> None:

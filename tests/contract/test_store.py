@@ -14,8 +14,9 @@ from streams.core.state import FRESH, Changes, Meta
 from streams.embedded import EmbeddedRedis
 from streams.embedded.redis import bundled_redis_server
 from streams.errors import Halt
+from streams.runtime.labels import Labelled, LabelStore
 from streams.runtime.memory.store import MemoryStore
-from streams.runtime.ports import Conflict, HaltNote, Labelled, Store, Stored
+from streams.runtime.ports import Conflict, HaltNote, Stored
 from streams.runtime.redis import RedisStore
 
 BUNDLED = bundled_redis_server()
@@ -34,8 +35,8 @@ STORES = ["memory", "redis 6.2", pytest.param("redis", marks=pytest.mark.real)]
 class World(NamedTuple):
     """A store to judge, a second one on the same data, and what only an accident can do to it."""
 
-    store: Store
-    rival: Store
+    store: LabelStore
+    rival: LabelStore
     lose_meta: Callable[[int], None]
     plant_string: Callable[[str], None]
 
@@ -404,7 +405,7 @@ async def test_any_sequence_of_flushes_leaves_what_it_leaves_in_memory(
 
 
 async def outcome(
-    store: Store, partition: int, namespace: str, expected: int, new: int, what: Changes
+    store: LabelStore, partition: int, namespace: str, expected: int, new: int, what: Changes
 ) -> object:
     try:
         return await store.flush(partition, namespace, expected, new, what)

@@ -30,6 +30,7 @@ from streams.runtime.installation import (
     read_installation,
     require_upgraded,
 )
+from streams.runtime.labels import Labelled
 from streams.runtime.memory import (
     MemoryCluster,
     MemoryConsumer,
@@ -37,7 +38,6 @@ from streams.runtime.memory import (
     MemoryReader,
     MemoryStore,
 )
-from streams.runtime.ports import Labelled
 
 PARTITIONS = 2
 WATERMARKS = [

@@ -6,12 +6,12 @@ from typing import Final
 
 from streams.core.state import FRESH, Changes, Meta
 from streams.errors import Halt, Retry
+from streams.runtime.labels import Labelled
 from streams.runtime.namespace import other_namespace
 from streams.runtime.ports import (
     Conflict,
     FlushResult,
     HaltNote,
-    Labelled,
     Loaded,
     Stored,
 )

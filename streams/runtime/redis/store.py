@@ -13,6 +13,7 @@ from redis import exceptions
 
 from streams.core.state import FRESH, Changes, Meta
 from streams.errors import Halt, Retry
+from streams.runtime.labels import Labelled
 from streams.runtime.namespace import (
     corrupt,
     halt_key,
@@ -21,7 +22,7 @@ from streams.runtime.namespace import (
     rebuild_of,
     video_key,
 )
-from streams.runtime.ports import Conflict, FlushResult, HaltNote, Labelled, Loaded, Stored
+from streams.runtime.ports import Conflict, FlushResult, HaltNote, Loaded, Stored
 from streams.runtime.redis.connection import (
     Script,
     Word,
