@@ -20,6 +20,7 @@ from streams.core.events import (
     Impression,
     InteractionRecord,
     Key,
+    Lead,
     Like,
     LogRecord,
     PartitionControl,
@@ -30,6 +31,8 @@ from streams.core.events import (
     Upgrade,
     VideoControl,
     View,
+    number_of,
+    order_of,
 )
 from streams.core.first.fold import fold_first
 from streams.core.first.upgrade import upgrade
@@ -153,7 +156,7 @@ def _fold_until_upgraded(
     effects = Effects()
     start = 0
     for at, event in enumerate(events):
-        if not isinstance(event, Upgrade | Key | Generation | TopicMove):
+        if not isinstance(event, PartitionControl) or isinstance(event, Policy):
             continue
         effects.add(fold_first(state, events[start:at], offsets[start:at], elements[start:at]))
         effects.add(_fold_control(state, event, offsets[at], elements[at]))
@@ -227,30 +230,52 @@ def _control(
 
 
 def _settle_policy(state: PartitionState, record: Policy, effects: Effects) -> None:
-    applied = state.policy.seq if state.policy else -1
-    if _is_new(record, applied, effects):
-        if not all(is_slice(name) for name in record.slices):
-            raise DeadLetter("slice", "policy names a slice that is not surface:group")
-        state.set_policy(record)
+    """Put a policy in force if its place is above that of the one that is, in a term that lasts."""
+    in_force, number = state.policy, number_of(record)
+    if in_force is not None and order_of(record) == order_of(in_force):
+        if record != in_force:
+            raise DeadLetter("stale", f"policy {number} again, with other content")
+        effects.outcomes["policy", "duplicate"] += 1
+        return
+    if record.term < state.trust.term:
+        raise DeadLetter("stale", f"policy {number} of an old leader, in term {state.trust.term}")
+    if in_force is not None and order_of(record) < order_of(in_force):
+        raise DeadLetter("stale", f"policy {number} after {number_of(in_force)}")
+    if not all(is_slice(name) for name in record.slices):
+        raise DeadLetter("slice", "policy names a slice that is not surface:group")
+    state.set_policy(record)
 
 
 def _settle_partition(
     state: PartitionState,
-    record: Key | Upgrade | Generation | TopicMove,
+    record: Key | Upgrade | Lead | Generation | TopicMove,
     offset: int,
     effects: Effects,
 ) -> None:
-    """Apply what changes keys, or how a partition is counted; a move changes nothing."""
-    if isinstance(record, Key):
-        if _is_new(record, state.trust.seq, effects):
-            state.set_trust(state.trust.after(record))
-    elif isinstance(record, Upgrade):
+    """Apply what changes keys, who leads, or how is counted; a move changes nothing."""
+    if isinstance(record, Upgrade):
         if state.trust.upgraded:
             effects.outcomes["upgrade", "duplicate"] += 1
         else:
             upgrade(state, record)
     elif isinstance(record, Generation):
         _lengthen(state, record, offset, effects)
+    elif isinstance(record, Key | Lead):
+        _settle_trust(state, record, effects)
+
+
+def _settle_trust(state: PartitionState, record: Key | Lead, effects: Effects) -> None:
+    """Put keys or a term in force: what the codec went by when it read on."""
+    trust = state.trust
+    if isinstance(record, Key):
+        is_new = _is_new(record, trust.seq, effects)
+    else:
+        is_new = record.term > trust.term
+        if record.term < trust.term or (not is_new and record.id != trust.lead):
+            raise DeadLetter("stale", f"term {record.term}, and {trust.term} is another's already")
+        effects.outcomes["lead", "duplicate"] += not is_new
+    if is_new:
+        state.set_trust(trust.after(record))
 
 
 def _lengthen(state: PartitionState, record: Generation, offset: int, effects: Effects) -> None:
@@ -264,7 +289,7 @@ def _lengthen(state: PartitionState, record: Generation, offset: int, effects: E
         state.window.lengthen(offset, record.records)
 
 
-def _is_new(record: VideoControl | Policy | Key, applied: int, effects: Effects) -> bool:
+def _is_new(record: VideoControl | Key, applied: int, effects: Effects) -> bool:
     """Tell whether the record's `seq` is above the last one applied; lower is a dead letter."""
     if record.seq < applied:
         raise DeadLetter("stale", f"seq {record.seq} after {applied}")

@@ -9,8 +9,6 @@ from streams.errors import RejectReason
 
 Action = Literal["open", "widen", "keep", "stop"]
 ACTIONS: Final[tuple[Action, ...]] = ("open", "widen", "keep", "stop")
-RULE: Final = 2
-"""Version of the rule that decided."""
 
 Reason = Literal[
     "admitted",  # open: every crowd that the video may reach and that it may be worth it
@@ -22,6 +20,7 @@ Reason = Literal[
     "reach_used",  # stop: everyone reachable was reached
     "budget_spent",  # stop: the video's impressions are spent
     "slice_gone",  # stop: the policy in force no longer has the slice
+    "slice_frozen",  # stop: a person froze the slice
     "limited",  # stop: followers only from now on
     "held",  # stop: moderation paused the video
     "takedown",  # stop: moderation ended the video
@@ -59,7 +58,7 @@ class Receipt(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="deci
     cause: str
     ts: int  # milliseconds
     policy: str  # version in force
-    rule: int  # its version
+    rule: int  # version of the rule, as the policy says
     creator: str
     band: int
     commercial: bool
@@ -80,6 +79,8 @@ class Receipt(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="deci
     z: int = 0
     sums: tuple[int, ...] = ()  # factor sums of the video: A by rows of its upper triangle, then b
     crowds: tuple[Crowd, ...] = ()
+    by: str = ""  # the person who decided, empty where the rule did
+    note: str = ""  # why, in their words
 
 
 class FirstReceipt(msgspec.Struct, frozen=True, gc=False):

@@ -24,6 +24,8 @@ from streams.core.units import MICROS, NEVER, surface_of
 FIRST_CHECKPOINT: Final = 10
 """Views before the first judgement, and between judgements until 5 % is more."""
 
+_NOBODY_SAW: Final = Slice()
+
 
 class Assessment(NamedTuple):
     """What the evidence says of one (video, slice) against its price; micro-units."""
@@ -51,7 +53,7 @@ def assess(outlook: Outlook, video: VideoState, slice_id: str, row: Slice) -> As
     fits = video.row.fits
     base = expected(policy, spec, fits.get(slice_id, 0))
     seen = weighed(policy, slice_id, row, fits) if row.views else None
-    sums = sum_factors(policy, video.slices, fits)
+    sums = sum_factors(policy, video)
     posterior = estimate(spec, base, seen, solve(sums))
     price = outlook.price(slice_id, video.row)
     z = (posterior.mean - price) * MICROS // max(posterior.sd, 1)
@@ -84,7 +86,7 @@ def open_slices(outlook: Outlook, video: VideoState) -> list[str]:
 
 def allowance_of(policy: Policy, video: VideoState, slice_id: str) -> int:
     """Return the impressions granted in a slice that is open: a first tranche before any row."""
-    row = video.slices.get(slice_id) or Slice()
+    row = video.slices.get(slice_id, _NOBODY_SAW)
     if row.status != IDLE:
         return row.allowance
     room = room_of(policy, policy.slices[slice_id], slice_id, video.row, row)

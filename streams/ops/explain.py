@@ -5,6 +5,7 @@ from typing import Final
 
 from streams.core.receipts import Crowd, Reason, Receipt
 from streams.core.units import MICROS
+from streams.ops.dead_letters import printable
 from streams.ops.lessons import Lesson
 
 WORDS: Final[dict[Reason, str]] = {
@@ -17,6 +18,7 @@ WORDS: Final[dict[Reason, str]] = {
     "reach_used": "everyone in reach has seen it",
     "budget_spent": "its impressions for the public are spent",
     "slice_gone": "the policy in force no longer has this slice",
+    "slice_frozen": "a person froze this slice, nothing is shown in it for now",
     "limited": "moderation limits it to followers from now on",
     "held": "moderation paused it",
     "takedown": "moderation took it down",
@@ -51,6 +53,8 @@ A mean of 0.32 would have kept it.
         crowds = _count(len(receipt.crowds), "crowd")
         lines = [f"#{receipt.n:,} {receipt.action} {crowds}: {WORDS[receipt.reason]}."]
         lines += map(_crowd, receipt.crowds)
+    if receipt.by:
+        lines.append(f"{receipt.by} said so{_because(receipt.note)}.")
     return "\n   ".join([*lines, _origin(receipt)])
 
 
@@ -110,6 +114,10 @@ def _crowd(crowd: Crowd) -> str:
         f"{crowd.slice}: expected {decimal(crowd.mean)}, score {decimal(crowd.score)}, "
         f"{_count(crowd.allowance, 'impression')} allowed."
     )
+
+
+def _because(note: str) -> str:
+    return f": {printable(note.encode())}" if note else ""
 
 
 def _origin(r: Receipt) -> str:

@@ -11,12 +11,18 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from streams.core.events import Generation, Key, PartitionControl
+from streams.core.events import Generation, Key
 from streams.errors import Halt, Retry
 from streams.runtime.answers import require_all
-from streams.runtime.installation import Installation, installation_record, read_installation
+from streams.runtime.installation import (
+    Installation,
+    installation_record,
+    put_everywhere,
+    read_installation,
+    settle_keys,
+)
 from streams.runtime.ports import LogReader, Producer
-from streams.runtime.signing import Signer, SigningKey, control_record, key_id
+from streams.runtime.signing import Signer, SigningKey, key_id
 from streams.settings import Settings
 
 KEYS_MAX: Final = 8
@@ -84,35 +90,6 @@ def without_key(installation: Installation, name: str, own: str) -> tuple[str, .
     return tuple(key for key in keys if key not in gone)
 
 
-async def put_everywhere(
-    producer: Producer,
-    topic: str,
-    partitions: Sequence[int],
-    record: PartitionControl,
-    signer: Signer,
-) -> None:
-    """Write a control record to these partitions of a log; returns when all have it.
-
-    `Retry` if one does not take it.
-    """
-    acks = [
-        await producer.send(control_record(topic, record, signer, partition))
-        for partition in partitions
-    ]
-    done = await asyncio.gather(*acks, return_exceptions=True)
-    failed = {
-        partition: error
-        for partition, error in zip(partitions, done, strict=True)
-        if error is not None
-    }
-    if failed:
-        why = next(iter(failed.values()))
-        raise Retry(
-            f"partitions {sorted(failed)} did not take the record {record.id} ({why}): run the "
-            "same command again, it ends what it began"
-        )
-
-
 async def lengthen_generations(
     producer: Producer,
     settings: Settings,
@@ -159,23 +136,19 @@ class KeyChanger:
         same call ends it.
         """
         if installation.pending is not None:
-            installation = await self._settle(installation, installation.pending)
+            installation = await self._settle(installation)
         if tuple(keys) == installation.keys:
             return installation
         seq = installation.seq + 1
         record = Key(f"keys-{seq}", now_ms, seq, tuple(keys))
         announced = replace(installation, pending=record)
         await write_installation(self._producer, self._settings, announced)
-        return await self._settle(announced, record)
+        return await self._settle(announced)
 
-    async def _settle(self, installation: Installation, record: Key) -> Installation:
-        """Write a change to every partition, and once all have it, that it is in force."""
-        topic = self._settings.topic("interactions")
-        partitions = range(self._partitions)
-        await put_everywhere(self._producer, topic, partitions, record, self._signer)
-        settled = replace(installation, keys=record.keys, seq=record.seq, pending=None)
-        await write_installation(self._producer, self._settings, settled)
-        return settled
+    async def _settle(self, announced: Installation) -> Installation:
+        return await settle_keys(
+            self._producer, self._settings, self._partitions, self._signer, announced
+        )
 
 
 def _state(public: str, installation: Installation) -> str:

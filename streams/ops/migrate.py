@@ -19,8 +19,8 @@ from streams.core.first_rows import load_first
 from streams.core.generations import Generations
 from streams.core.keys import encode
 from streams.errors import Halt
-from streams.ops.installation import put_everywhere, write_installation
-from streams.runtime.installation import Installation
+from streams.ops.installation import write_installation
+from streams.runtime.installation import Installation, put_everywhere
 from streams.runtime.labels import Labelled, LabelStore
 from streams.runtime.namespace import (
     corrupt,

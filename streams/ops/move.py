@@ -12,9 +12,9 @@ from streams.core.events import TopicMove
 from streams.core.generations import read_generations
 from streams.core.keys import read_trust
 from streams.errors import Halt, Retry
-from streams.ops.installation import put_everywhere
 from streams.runtime.answers import require_all
 from streams.runtime.codec import Spelling, decode_log
+from streams.runtime.installation import put_everywhere
 from streams.runtime.labels import Labelled, LabelStore
 from streams.runtime.namespace import namespace_of, other_namespace, parts_of
 from streams.runtime.opening import is_of, mark_of, rewritten, start_of

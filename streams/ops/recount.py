@@ -15,6 +15,7 @@ from streams.core.events import (
     FirstRecord,
     Generation,
     InteractionRecord,
+    Lead,
     Like,
     LogRecord,
     Policy,
@@ -22,6 +23,7 @@ from streams.core.events import (
     Upgrade,
     View,
     Weights,
+    order_of,
 )
 from streams.core.partitioner import partition_of
 from streams.core.units import MICROS, SLICES_PER_VIDEO
@@ -69,7 +71,8 @@ class Recount:
         self._strays: Counter[str] = Counter()  # slices outside the policy, by video
         self._known: Container[str] = ()  # slices of the policy in force
         self._weights = _WEIGHTS
-        self._policy_seq = -1
+        self._policy_order = (-1, -1)
+        self._term = 0
 
     @property
     def names(self) -> Sequence[str]:
@@ -98,9 +101,13 @@ class Recount:
     def _obey(self, record: ControlRecord | FirstRecord, offset: int) -> None:
         """Take over what a control record changes of the counting."""
         if isinstance(record, Policy | FirstPolicy):
-            if record.seq > self._policy_seq and isinstance(record, FirstPolicy) == self.first:
-                self._policy_seq, self._known = record.seq, record.slices
+            order = (0, record.seq) if isinstance(record, FirstPolicy) else order_of(record)
+            counted = isinstance(record, FirstPolicy) == self.first and order[0] >= self._term
+            if counted and order > self._policy_order:
+                self._policy_order, self._known = order, record.slices
                 self._weights = record.weights
+        elif isinstance(record, Lead):
+            self._term = max(self._term, record.term)
         elif isinstance(record, Upgrade) and self.first:
             self.first = False
             for counts in self.counts.values():

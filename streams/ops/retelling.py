@@ -37,6 +37,12 @@ class _Limit(msgspec.Struct, tag_field="type", tag="policy"):
 
     seq: int
     late_after_ms: int
+    term: int = 0
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """What says which of two is the later one."""
+        return self.term, self.seq
 
 
 _decode: Final = msgspec.json.Decoder(_Limit | Generation).decode
@@ -91,7 +97,7 @@ class Retelling:
         if isinstance(said, Generation):
             if said.records > self._window.generations.records:
                 self._window.lengthen(record.offset, said.records)
-        elif self._policy is None or said.seq > self._policy.seq:
+        elif self._policy is None or said.order > self._policy.order:
             self._policy = said
 
     def _take_event(self, event: InteractionRecord, spot: Spot) -> None:

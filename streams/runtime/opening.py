@@ -70,11 +70,11 @@ def start_of(partition: int, watermark: int, bounds: Offsets, generations: Gener
 
 
 def state_of(
-    partition: int, partitions: int, generation_records: int, meta: Meta
+    partition: int, partitions: int, generation_records: int, meta: Meta, *, telling: bool
 ) -> PartitionState:
     """Return a partition's state as its meta tells it; `Halt` if that cannot be read."""
     try:
-        return PartitionState(partition, partitions, generation_records, meta)
+        return PartitionState(partition, partitions, generation_records, meta, telling=telling)
     except ValueError as error:
         raise corrupt(partition, meta_key(partition), str(error)) from None
 
@@ -146,6 +146,7 @@ class Opening:
         self._secret: Final = around.secret
         self._namespace: Final = namespace
         self._partitions: Final = partitions
+        self._telling: Final = around.indexing is not None
         self._identifying: asyncio.Task[None] | None = None
 
     async def open(self, partition: int) -> Opened:
@@ -200,7 +201,7 @@ class Opening:
         whole = bounds.start == 0
         records = self._installation.generation_records(self._settings, whole=whole)
         meta = self._installation.meta(stored.meta, whole=whole)
-        state = state_of(partition, self._partitions, records, meta)
+        state = state_of(partition, self._partitions, records, meta, telling=self._telling)
         start = start_of(partition, stored.watermark, bounds, state.window.generations)
         if start.lost:
             self._metrics.short_windows.inc()

@@ -28,6 +28,7 @@ WHY: Final[Mapping[Reason, str]] = {
     "reach_used": "everyone has seen it",
     "budget_spent": "its budget is spent",
     "slice_gone": "the crowd is gone",
+    "slice_frozen": "the crowd is frozen",
     "limited": "followers only",
     "held": "paused by moderation",
     "takedown": "taken down",
