@@ -123,7 +123,7 @@ def electing(settings: Settings) -> KafkaConsumer:
 async def namespace(settings: Settings) -> str:
     """Return the name of the counters of this log, by which its partitions' meta is read."""
     identity = await KafkaCluster(settings.brokers).identity(settings.topic("interactions"))
-    return namespace_of(identity, settings, (await made_installation(settings)).id)
+    return namespace_of(identity, (await made_installation(settings)).id)
 
 
 @asynccontextmanager

@@ -31,7 +31,13 @@ from streams.control.rules import file_stamps, load_rules
 from streams.errors import Halt, Retry, StreamsError, Unreachable
 from streams.runtime.codec import ControlTopic
 from streams.runtime.installation import TOPIC as POLICIES
-from streams.runtime.installation import Installation, read_installation, require_made, signer_of
+from streams.runtime.installation import (
+    Installation,
+    read_installation,
+    require_made,
+    require_upgraded,
+    signer_of,
+)
 from streams.runtime.ports import Place, Record
 from streams.runtime.signing import SigningKey
 from streams.settings import TOPICS as ALL_TOPICS
@@ -173,7 +179,7 @@ class ControlPlane:
 
     async def _installation(self) -> Installation:
         found = await read_installation(self._ports.reader, self._settings)
-        return require_made(found, self._settings)
+        return require_upgraded(require_made(found, self._settings))
 
     # ------------------------------------------------------------------ events
 

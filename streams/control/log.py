@@ -12,6 +12,7 @@ from typing import Final
 from streams.control.agents import Background, group_of
 from streams.core.counters import VIDEO_ROW, Video, load_video
 from streams.core.events import PartitionControl, Policy, SliceReview, VideoControl
+from streams.core.first_rows import are_first
 from streams.core.partitioner import partition_of
 from streams.core.receipts import Refusal
 from streams.errors import DeadLetter, Retry
@@ -77,7 +78,7 @@ class ControlLog:
         self.installation: Final = installation
         self.partitions: Final = identity.partitions
         self.topic: Final = identity.topic
-        self.namespace: Final = namespace_of(identity, settings, signer.installation)
+        self.namespace: Final = namespace_of(identity, signer.installation)
         self.name: Final = _name(identity, signer.installation)
         self.group: Final = group_of(settings)
         self.counted: Final[dict[int, int]] = {}
@@ -167,6 +168,11 @@ class ControlLog:
                 f"up to {needed}: waiting for a worker to count it"
             )
         own = {video: fields.get(VIDEO_ROW) for video, fields in loaded.videos.items()}
+        if are_first(raw for raw in own.values() if raw is not None):
+            raise Retry(
+                f"partition {partition} still holds rows of 0.1.0: waiting for a worker to fold "
+                "its upgrade record"
+            )
         return {
             video: load_video(video, {} if raw is None else {VIDEO_ROW: raw}).row
             for video, raw in own.items()

@@ -91,6 +91,7 @@ class Slice(msgspec.Struct, gc=False):
     check_views: int = NEVER  # next checkpoint
     check_impressions: int = NEVER  # the latest tranche is nearly used from here on
     granted_views: int = 0  # views at the latest grant
+    estimated: int = 0  # views whose watched share is estimated: 0.1.0 counted them
     epoch: int = -1  # of the flush that will carry the row; not stored
     digest: int = 0  # of the row as it was last taken for storing; not stored
     salt: int = 0  # of that digest; not stored

@@ -390,7 +390,10 @@ class Key(Struct, frozen=True, tag_field="type", tag="key"):
 
 
 class Upgrade(Struct, frozen=True, tag_field="type", tag="upgrade"):
-    """From its place in the log on no HMAC of 0.1.0 counts."""
+    """Ends the time of 0.1.0 in a partition: see `core.first`.
+
+    From its place in the log on no HMAC counts, and rows and rule are those of today.
+    """
 
     id: Id
     ts: Millis
@@ -409,17 +412,93 @@ class Lead(Struct, frozen=True, tag_field="type", tag="lead"):
     by: Id
 
 
+class Generation(Struct, frozen=True, tag_field="type", tag="generation"):
+    """From the generation of duplicates that is current at its place on, each is so long.
+
+    Only ever longer: what was forgotten is not met again.
+    """
+
+    id: Id
+    ts: Millis
+    records: Annotated[int, Meta(ge=1, lt=1 << 53)]
+
+
+TopicId = Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class TopicMove(Struct, frozen=True, tag_field="type", tag="move"):
+    """The log is kept in another topic from now on, with the same records at the same offsets.
+
+    Changes nothing that is counted; `streams counters move` finds its word in the log before it
+    takes the counters over.
+    """
+
+    id: Id
+    ts: Millis
+    before: TopicId
+    after: TopicId
+
+
+class FirstSlicePolicy(Struct, frozen=True):
+    """A slice in a policy of 0.1.0; `neighbours` maps slices to an affinity in micro-units."""
+
+    reach: Annotated[int, Meta(ge=1, lt=1 << 40)]
+    prior_mean: Micros
+    prior_variance: Variance
+    noise_variance: Variance
+    price: Micros
+    neighbours: dict[SliceName, Ratio] = {}
+
+
+class FirstPolicy(Struct, frozen=True, tag_field="type", tag="policy"):
+    """A policy of 0.1.0: in force up to the `upgrade` record."""
+
+    id: Id
+    ts: Millis
+    seq: Sequence
+    version: Id
+    weights: Weights
+    slices: Annotated[
+        dict[SliceName, FirstSlicePolicy], Meta(min_length=1, max_length=SLICES_PER_VIDEO)
+    ]
+    tranche: Annotated[int, Meta(ge=1, le=1_000_000)]
+    growth: Annotated[int, Meta(ge=2, le=100)]
+    top_stage: Annotated[int, Meta(ge=1, le=20)]
+    budget: Annotated[int, Meta(ge=1, lt=1 << 40)]
+    widen_z: Annotated[int, Meta(ge=0, le=10 * MICROS)]
+    widen_used: Ratio
+    nearly_used: Ratio
+    noise_views: Annotated[int, Meta(ge=1, le=10_000)]
+    noise_floor: Annotated[int, Meta(ge=1, lt=1 << 40)]
+    fit_value: Micros
+    ordinary_subsidy: Micros  # lowers the price for ordinary creators
+    commercial_price: Annotated[int, Meta(ge=0, le=10 * MICROS)]  # factor on the price of ads
+    late_after_ms: Annotated[int, Meta(ge=0, le=10**11)]
+
+
+class FirstAdmit(Control, frozen=True, tag="admit"):
+    """An admission of 0.1.0: `starts` are the first slices."""
+
+    tier: Literal["ordinary", "established"]
+    commercial: bool
+    limited: bool
+    starts: Annotated[list[SliceName], Meta(max_length=64)]
+    fits: Annotated[dict[SliceName, Ratio], Meta(max_length=256)]
+
+
 InteractionRecord = (
     Impression | View | Like | Unlike | Comment | Share | Follow | Hide | Report | Order
 )
 VideoControl = Admit | Revise | Hold | Release | Takedown
-PartitionControl = Policy | Key | Upgrade | Lead
+PartitionControl = Policy | Key | Upgrade | Lead | Generation | TopicMove
 """Control records about no video: they have no key, and each partition has its own copy."""
 ControlRecord = VideoControl | PartitionControl
-LogRecord = InteractionRecord | ControlRecord
+FirstRecord = FirstPolicy | FirstAdmit
+"""Control records that only 0.1.0 wrote; the others look the same today."""
+LogRecord = InteractionRecord | ControlRecord | FirstRecord
 EVENT_TYPES: Final[dict[type, str]] = {
     kind: kind.__struct_config__.tag
-    for kind in (*InteractionRecord.__args__, *ControlRecord.__args__)
+    for kind in (*InteractionRecord.__args__, *ControlRecord.__args__, *FirstRecord.__args__)
 }
 """Name on the wire of every type of the log."""
 CONTROL_TYPES: Final = frozenset(EVENT_TYPES[kind] for kind in ControlRecord.__args__)

@@ -16,6 +16,7 @@ from streams.core.events import (
     EVENT_TYPES,
     ControlRecord,
     Follow,
+    Generation,
     Hide,
     Impression,
     InteractionRecord,
@@ -23,8 +24,10 @@ from streams.core.events import (
     Lead,
     Like,
     LogRecord,
+    PartitionControl,
     Policy,
     Takedown,
+    TopicMove,
     Unlike,
     Upgrade,
     VideoControl,
@@ -32,6 +35,8 @@ from streams.core.events import (
     number_of,
     order_of,
 )
+from streams.core.first.fold import fold_first
+from streams.core.first.upgrade import upgrade
 from streams.core.receipts import Effects, Refusal
 from streams.core.stages import IllegalMove
 from streams.core.state import PartitionState
@@ -57,6 +62,8 @@ def fold(
     event has exactly one outcome: applied, duplicate, late (applied too, but older than the
     policy's limit) or invalid (rejected). Raises nothing that depends on the input.
     """
+    if not state.trust.upgraded:
+        return _fold_until_upgraded(state, events, offsets, elements)
     effects, traffic = Effects(), state.traffic
     newest = max(map(_time, events), default=0)
     start, end = 0, len(events)
@@ -182,6 +189,40 @@ def _fold_run(  # noqa: C901, PLR0912, PLR0915 - the hot path: a call per event 
     return skipped
 
 
+def _fold_until_upgraded(
+    state: PartitionState,
+    events: Sequence[LogRecord],
+    offsets: Sequence[int],
+    elements: Sequence[int],
+) -> Effects:
+    """Fold a log that 0.1.0 began: by its own rule up to the `upgrade` record, if there is one.
+
+    What changes keys and generations does so in either time.
+    """
+    effects = Effects()
+    start = 0
+    for at, event in enumerate(events):
+        if not isinstance(event, PartitionControl) or isinstance(event, Policy):
+            continue
+        effects.add(fold_first(state, events[start:at], offsets[start:at], elements[start:at]))
+        effects.add(_fold_control(state, event, offsets[at], elements[at]))
+        start = at + 1
+        if state.trust.upgraded:
+            effects.add(fold(state, events[start:], offsets[start:], elements[start:]))
+            return effects
+    effects.add(fold_first(state, events[start:], offsets[start:], elements[start:]))
+    return effects
+
+
+def _fold_control(
+    state: PartitionState, record: ControlRecord, offset: int, element: int
+) -> Effects:
+    effects = Effects()
+    _control(state, record, offset, element, effects)
+    _tally_applied(effects, [record])
+    return effects
+
+
 def _settle(state: PartitionState, video: VideoState, event: InteractionRecord) -> str:
     """Return the slice whose counters a like, unlike, follow or hide changes, "" if it none."""
     slice_id = state.window.settle(event)
@@ -224,8 +265,8 @@ def _control(
         if isinstance(record, Policy):
             _settle_policy(state, record, effects)
             return
-        if isinstance(record, Key | Upgrade | Lead):
-            _settle_trust(state, record, effects)
+        if isinstance(record, PartitionControl):
+            _settle_partition(state, record, offset, effects)
             return
         video = state.videos.get(record.video)
         if video is None:
@@ -261,21 +302,47 @@ def _settle_policy(state: PartitionState, record: Policy, effects: Effects) -> N
     state.set_policy(record)
 
 
-def _settle_trust(state: PartitionState, record: Key | Upgrade | Lead, effects: Effects) -> None:
-    """Put keys, an end to HMACs or a term in force: what the codec went by when it read on."""
+def _settle_partition(
+    state: PartitionState,
+    record: Key | Upgrade | Lead | Generation | TopicMove,
+    offset: int,
+    effects: Effects,
+) -> None:
+    """Apply what changes keys, who leads, or how is counted; a move changes nothing."""
+    if isinstance(record, Upgrade):
+        if state.trust.upgraded:
+            effects.outcomes["upgrade", "duplicate"] += 1
+        else:
+            upgrade(state, record)
+    elif isinstance(record, Generation):
+        _lengthen(state, record, offset, effects)
+    elif isinstance(record, Key | Lead):
+        _settle_trust(state, record, effects)
+
+
+def _settle_trust(state: PartitionState, record: Key | Lead, effects: Effects) -> None:
+    """Put keys or a term in force: what the codec went by when it read on."""
     trust = state.trust
     if isinstance(record, Key):
         is_new = _is_new(record, trust.seq, effects)
-    elif isinstance(record, Lead):
+    else:
         is_new = record.term > trust.term
         if record.term < trust.term or (not is_new and record.id != trust.lead):
             raise DeadLetter("stale", f"term {record.term}, and {trust.term} is another's already")
         effects.outcomes["lead", "duplicate"] += not is_new
-    else:
-        is_new = not trust.upgraded
-        effects.outcomes["upgrade", "duplicate"] += not is_new
     if is_new:
         state.set_trust(trust.after(record))
+
+
+def _lengthen(state: PartitionState, record: Generation, offset: int, effects: Effects) -> None:
+    length = state.window.generations.records
+    if record.records < length:
+        message = f"generations of {record.records} records, they have {length} already"
+        raise DeadLetter("stale", message)
+    if record.records == length:
+        effects.outcomes["generation", "duplicate"] += 1
+    else:
+        state.window.lengthen(offset, record.records)
 
 
 def _is_new(record: VideoControl | Key, applied: int, effects: Effects) -> bool:

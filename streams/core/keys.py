@@ -13,9 +13,9 @@ from streams.core.events import Key, Lead, PartitionControl, PublicKey, Upgrade
 class Trust(msgspec.Struct, frozen=True):
     """Whose control records count from one place of a partition's log on.
 
-    `installation` is what every signature is over, beside key and value. Once `upgraded` no HMAC
-    of 0.1.0 counts any more. `seq` is that of the last `key` record applied. `term` is the greatest
-    one that was taken, by the record `lead`.
+    `installation` is what every signature is over, beside key and value. Before it is `upgraded` a
+    partition is folded as 0.1.0 did, and its HMACs count. `seq` is that of the last `key` record
+    applied. `term` is the greatest one that was taken, by the record `lead`.
     """
 
     installation: str = ""
@@ -41,8 +41,10 @@ class Trust(msgspec.Struct, frozen=True):
         return self
 
 
-NOBODY = Trust()
-"""Signs nothing that counts."""
+FIRST = Trust()
+"""Signs nothing but HMACs: of a log of 0.1.0 whose installation is not known."""
+NOBODY = Trust(upgraded=True)
+"""Signs nothing that counts, and knows nothing of 0.1.0."""
 
 encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Trust).decode

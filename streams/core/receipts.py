@@ -84,6 +84,36 @@ class Receipt(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="deci
     note: str = ""  # why, in their words
 
 
+class FirstReceipt(msgspec.Struct, frozen=True, gc=False):
+    """One decision of 0.1.0 about one (video, slice), with what led to it; micro-units."""
+
+    id: str
+    n: int
+    video: str
+    slice: str
+    action: str
+    reason: str
+    cause: str
+    ts: int  # milliseconds
+    policy: str  # version in force
+    stage: int
+    tranche: int
+    allowance: int
+    impressions: int
+    views: int
+    value_sum: int
+    value_sq: int
+    prior_mean: int
+    prior_variance: int
+    noise_variance: int
+    mean: int
+    sd: int
+    index: int
+    price: int
+    z: int
+    reach_left: int  # impressions
+
+
 encode: Final = msgspec.json.Encoder().encode
 """Receipt to bytes: the one spelling that goes on the `decisions` topic."""
 decode: Final = msgspec.json.Decoder(Receipt).decode
@@ -102,12 +132,24 @@ Outcome = Literal["applied", "duplicate", "late", "invalid"]
 
 
 class Effects:
-    """What folding a batch asks of the caller: records to send, refusals, and tallies."""
+    """What folding a batch asks of the caller: records to send, refusals, and tallies.
 
-    __slots__ = ("outcomes", "receipts", "rejected", "ticks")
+    Those of 0.1.0 come before the others: they were decided before the `upgrade` record.
+    """
+
+    __slots__ = ("first_receipts", "outcomes", "receipts", "rejected", "ticks")
 
     def __init__(self) -> None:
+        self.first_receipts: list[FirstReceipt] = []
         self.receipts: list[Receipt] = []
         self.ticks: list[Tick] = []  # closed
         self.rejected: list[Refusal] = []
         self.outcomes: Counter[tuple[str, Outcome]] = Counter()  # by event type
+
+    def add(self, later: "Effects") -> None:
+        """Take in what folding the records behind these asks for."""
+        self.first_receipts += later.first_receipts
+        self.receipts += later.receipts
+        self.rejected += later.rejected
+        self.outcomes += later.outcomes
+        self.ticks += later.ticks

@@ -17,7 +17,17 @@ from streams.core.counters import (
     row_digest,
     salt_of,
 )
-from streams.core.events import LogRecord, PartitionControl, Policy, VideoControl
+from streams.core.events import (
+    FirstPolicy,
+    FirstRecord,
+    LogRecord,
+    PartitionControl,
+    Policy,
+    VideoControl,
+)
+from streams.core.first_rows import decode_policy as decode_first_policy
+from streams.core.first_rows import encode_first, load_first
+from streams.core.generations import read_generations
 from streams.core.keys import Trust, read_trust
 from streams.core.keys import encode as encode_trust
 from streams.core.outlook import Outlook
@@ -43,6 +53,7 @@ class Meta(NamedTuple):
     mark: str = ""  # what tells the record at the watermark from another one, "" if none is kept
     keys: bytes = b""  # JSON of who may sign behind the watermark, b"" before any flush
     traffic: bytes = b""  # JSON of the open tick and of what its clock goes by, b"" before any
+    generations: bytes = b""  # JSON of `Generations.spans`, b"" before any flush
 
 
 FRESH: Final = Meta(0, "0" * 32, b"")
@@ -63,8 +74,8 @@ class PartitionState:
     """State of one partition's fold; private to its owner, changed only by `core.fold`.
 
     `partitions` is the partition count of the log, `generation_records` the length of a
-    generation of duplicates in offsets. `meta` is what Redis holds at the watermark; `ValueError`
-    if it cannot be read. Without `telling`, nothing is kept for feeds.
+    generation of duplicates in offsets at its beginning. `meta` is what Redis holds at the
+    watermark; `ValueError` if it cannot be read. Without `telling`, nothing is kept for feeds.
     """
 
     __slots__ = (
@@ -78,6 +89,7 @@ class PartitionState:
         "digest",
         "epoch",
         "event_time",
+        "first_policy",
         "outlook",
         "partition",
         "partitions",
@@ -99,22 +111,32 @@ class PartitionState:
         self.partition: Final = partition
         self.partitions: Final = partitions
         self.window: Final = Window(generation_records)
+        self.window.generations = read_generations(meta.generations, generation_records)
         self.videos: Final[dict[str, VideoState]] = {}
         self.event_time = meta.event_time
         self.digest = int(meta.digest, 16)
         if not 0 <= self.digest < DIGEST_MODULUS:
             raise ValueError("digest: not of 127 bits")
         self._policy_raw = meta.policy
-        self.outlook = _read_policy(meta.policy)
-        self.traffic: Final = OpenTraffic(partition, self.outlook, read_stored(meta.traffic))
-        self._traffic_digest = row_digest(TRAFFIC_SALT, meta.traffic)
         self._telling: Final = telling
         self._untold: Final[dict[str, set[str]]] = {}  # fields that changed, by video
         self._keys_raw = meta.keys
         self.trust = read_trust(meta.keys)
+        upgraded = self.trust.upgraded
+        # in force before the upgrade, and from then on
+        self.first_policy = None if upgraded else _read_first_policy(meta.policy)
+        self.outlook = _read_policy(meta.policy) if upgraded else None
+        self.traffic: Final = OpenTraffic(partition, self.outlook, read_stored(meta.traffic))
+        self._traffic_digest = row_digest(TRAFFIC_SALT, meta.traffic)
         self.changed: list[tuple[str, VideoState, str, Slice | None]] = []
         self.epoch = 0  # rises with every `take_changes`
         self._flushed = -1  # greatest epoch known to be stored
+
+    @property
+    def version(self) -> str | None:
+        """The version of the policy in force, today's or one of 0.1.0."""
+        policy = self.first_policy or self.policy
+        return policy.version if policy else None
 
     @property
     def policy(self) -> Policy | None:
@@ -126,7 +148,11 @@ class PartitionState:
         try:
             met = {event.video for event in events}  # type: ignore[union-attr]
         except AttributeError:  # a policy or a key is about no video
-            met = {event.video for event in events if not isinstance(event, PartitionControl)}
+            met = {
+                event.video
+                for event in events
+                if not isinstance(event, PartitionControl | FirstPolicy)
+            }
         return sorted(
             video
             for video in met.difference(self.videos)
@@ -138,7 +164,8 @@ class PartitionState:
 
         `ValueError` if a row cannot be read.
         """
-        self.videos[video] = load_video(video, fields)
+        load = load_video if self.trust.upgraded else load_first
+        self.videos[video] = load(video, fields)
 
     def sums_of(self, state: VideoState, slice_id: str, row: Slice) -> ClassSums:
         """Return what the traffic of a video in a slice is summed in."""
@@ -150,7 +177,7 @@ class PartitionState:
 
     def remember(self, event: LogRecord, offset: int) -> None:
         """Take an event at or below the watermark for its id only."""
-        if not isinstance(event, VideoControl | PartitionControl):
+        if not isinstance(event, VideoControl | PartitionControl | FirstRecord):
             self.window.repeats(event, offset)
 
     def touch_slice(self, video: str, state: VideoState, slice_id: str, row: Slice) -> None:
@@ -167,11 +194,16 @@ class PartitionState:
 
     def set_policy(self, policy: Policy) -> None:
         """Put a policy in force."""
-        before, self.outlook = self.policy, Outlook(policy)
+        before, self.outlook, self.first_policy = self.policy, Outlook(policy), None
         self.traffic.outlook = self.outlook
         if before is None or before.slices.keys() != policy.slices.keys():
             for state in self.videos.values():
                 forget_sums(state)
+        self._policy_raw = _encode_policy(policy)
+
+    def set_first_policy(self, policy: FirstPolicy) -> None:
+        """Put a policy of 0.1.0 in force, up to the upgrade."""
+        self.first_policy = policy
         self._policy_raw = _encode_policy(policy)
 
     def set_trust(self, trust: Trust) -> None:
@@ -187,15 +219,16 @@ class PartitionState:
         """
         rows: dict[str, dict[str, bytes]] = {}
         digest = self.digest
+        upgraded = self.trust.upgraded
         for video, state, field, row in self.changed:
             if row is None:
-                raw = encode_video(state.row)
+                raw = encode_video(state.row) if upgraded else encode_first(state.row)
                 salt = state.row_salt = state.row_salt or salt_of(video, field)
                 new = row_digest(salt, raw)
                 digest += new - state.row_digest
                 state.row_digest = new
             else:
-                raw = encode_slice(row)
+                raw = encode_slice(row) if upgraded else encode_first(row)
                 salt = row.salt = row.salt or salt_of(video, field)
                 new = row_digest(salt, raw)
                 digest += new - row.digest
@@ -207,7 +240,7 @@ class PartitionState:
         if self._telling:
             for video, fields in rows.items():
                 self._untold.setdefault(video, set()).update(fields)
-        traffic = self.traffic.stored()
+        traffic = self.traffic.stored() if upgraded else b""
         new = row_digest(TRAFFIC_SALT, traffic)
         digest += new - self._traffic_digest
         self._traffic_digest = new
@@ -216,9 +249,13 @@ class PartitionState:
         epoch = self.epoch
         self.epoch += 1
         told = {} if offset is None else self.take_entries(offset)
-        digest_text = f"{self.digest:032x}"
         meta = Meta(
-            self.event_time, digest_text, self._policy_raw, keys=self._keys_raw, traffic=traffic
+            self.event_time,
+            f"{self.digest:032x}",
+            self._policy_raw,
+            keys=self._keys_raw,
+            traffic=traffic,
+            generations=self.window.generations.encode(),
         )
         return Changes(epoch, rows, meta, told)
 
@@ -269,6 +306,13 @@ def forget_sums(state: VideoState) -> None:
     """Have it asked anew what a video's traffic is summed in: its class changed, or the policy."""
     for row in state.slices.values():
         row.sums = row.hot = None
+
+
+def _read_first_policy(raw: bytes) -> FirstPolicy | None:
+    try:
+        return decode_first_policy(raw) if raw else None
+    except msgspec.DecodeError as error:
+        raise ValueError(f"policy: {error}") from None
 
 
 def _read_policy(raw: bytes) -> Outlook | None:

@@ -1,6 +1,6 @@
 """Duplicates, and likes as states, by generations of offsets.
 
-A generation is a fixed run of offsets (`offset // generation_records`). An id is a duplicate if it
+A generation is a fixed run of offsets (`core.generations`). An id is a duplicate if it
 was met in the current or the previous generation, so the answer depends on the log alone: not on
 batches, clocks or restarts. What is remembered is a pure function of the records of the current
 generation and the `REPLAYED_GENERATIONS` before it, which is how much a restarted worker reads
@@ -16,6 +16,7 @@ the answer open: then the unlike counts nothing.
 from typing import Final
 
 from streams.core.events import Follow, Hide, Interaction, Like, Unlike
+from streams.core.generations import Generations
 
 REPLAYED_GENERATIONS: Final = 3
 """Whole generations before the current one that a restart reads for their ids."""
@@ -53,13 +54,13 @@ class Window:
         "_likes",
         "current",
         "end",
-        "generation_records",
+        "generations",
         "previous",
         "start",
     )
 
     def __init__(self, generation_records: int) -> None:
-        self.generation_records = generation_records
+        self.generations = Generations.of(generation_records)
         self.start = 0  # first offset of the current generation
         self.end = 0  # first offset behind it; 0 before any record
         self.current: set[str] = set()
@@ -69,14 +70,20 @@ class Window:
 
     def turn(self, offset: int) -> None:
         """Make `offset`'s generation the current one; offsets only rise."""
-        generation = offset // self.generation_records
-        start = generation * self.generation_records
-        passed = (start - self.start) // self.generation_records if self.end else 1
+        generations = self.generations
+        start = generations.start(offset)
+        passed = generations.number(start) - generations.number(self.start) if self.end else 1
         self.previous = self.current if self.end and passed == 1 else set()
         self.current = set()
         kept = self._likes[: max(len(self._likes) - passed, 0)]
         self._likes = [*(Likes() for _ in range(len(self._likes) - len(kept))), *kept]
-        self.start, self.end = start, start + self.generation_records
+        self.start, self.end = start, generations.end(start)
+
+    def lengthen(self, offset: int, records: int) -> None:
+        """Give the generation that `offset` is in, and those behind it, so many records."""
+        self.generations = self.generations.lengthened(offset, records)
+        if self.end:
+            self.end = self.generations.end(self.start)
 
     def repeats(self, event: Interaction, offset: int) -> bool:
         """Remember the event, and tell whether it counts nothing.

@@ -240,7 +240,7 @@ class _Trial:
     async def verified(self) -> dict[str, int]:
         """Count the log a second time and compare."""
         identity = await self._cluster.identity(self._topic)
-        namespace = namespace_of(identity, self._settings, self._installation.id)
+        namespace = namespace_of(identity, self._installation.id)
         async with self._drivers.reader() as reader:
             found = await verify(
                 reader,

@@ -142,7 +142,7 @@ async def _check_own_counters(
         identity = await cluster.identity(settings.topic("interactions"))
     except StreamsError as error:
         return failed("counters", error)
-    namespace = namespace_of(identity, settings, installation.id)
+    namespace = namespace_of(identity, installation.id)
     return await check_counters(store, namespace, identity.partitions)
 
 

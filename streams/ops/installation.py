@@ -11,12 +11,13 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from streams.core.events import Key
+from streams.core.events import Generation, Key
 from streams.errors import Halt, Retry
 from streams.runtime.answers import require_all
 from streams.runtime.installation import (
     Installation,
     installation_record,
+    put_everywhere,
     read_installation,
     settle_keys,
 )
@@ -58,8 +59,11 @@ async def make_installation(
     topic, partitions = settings.topic("interactions"), range(settings.partitions)
     bounds = require_all(topic, partitions, await reader.offsets(topic, partitions))
     fresh = not any(both.end for both in bounds.values())
-    made = Installation(secrets.token_hex(8), (public,), (public,), fresh)
-    await _write(producer, settings, made)
+    records = settings.generation_records
+    made = Installation(
+        *(secrets.token_hex(8), (public,), (public,), fresh), generation=records, lengthened=records
+    )
+    await write_installation(producer, settings, made)
     return made
 
 
@@ -84,6 +88,32 @@ def without_key(installation: Installation, name: str, own: str) -> tuple[str, .
     if own in gone:
         raise Halt(f"{key_id(own)} signs this: sign the end of a key with another one")
     return tuple(key for key in keys if key not in gone)
+
+
+async def lengthen_generations(
+    producer: Producer,
+    settings: Settings,
+    partitions: int,
+    signer: Signer,
+    installation: Installation,
+    record: Generation,
+) -> Installation:
+    """Make generations longer in every partition; return the installation of then.
+
+    `Halt` if they would not become longer, `Retry` if a partition does not take it: the same call
+    ends it.
+    """
+    begun = installation.generation_records(settings)
+    length = max(begun, installation.lengthened)
+    if record.records <= length:
+        raise Halt(
+            f"a generation has {length:,} records: name more, what was forgotten is not met again"
+        )
+    topic = settings.topic("interactions")
+    await put_everywhere(producer, topic, range(partitions), record, signer)
+    lengthened = replace(installation, generation=begun, lengthened=record.records)
+    await write_installation(producer, settings, lengthened)
+    return lengthened
 
 
 class KeyChanger:
@@ -112,7 +142,7 @@ class KeyChanger:
         seq = installation.seq + 1
         record = Key(f"keys-{seq}", now_ms, seq, tuple(keys))
         announced = replace(installation, pending=record)
-        await _write(self._producer, self._settings, announced)
+        await write_installation(self._producer, self._settings, announced)
         return await self._settle(announced)
 
     async def _settle(self, announced: Installation) -> Installation:
@@ -134,7 +164,10 @@ def _latest(installation: Installation) -> tuple[str, ...]:
     return installation.keys if pending is None else pending.keys
 
 
-async def _write(producer: Producer, settings: Settings, installation: Installation) -> None:
+async def write_installation(
+    producer: Producer, settings: Settings, installation: Installation
+) -> None:
+    """Write which installation this is; returns when that is durable."""
     await (await producer.send(installation_record(settings, installation)))
 
 

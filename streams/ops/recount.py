@@ -5,13 +5,17 @@ of how events become counters. Deliberately slow and plain: dictionaries, no row
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Sequence
 from typing import Final
 
 from streams.core.counters import COUNTERS
 from streams.core.events import (
     Admit,
     ControlRecord,
+    FirstAdmit,
+    FirstPolicy,
+    FirstRecord,
+    Generation,
     InteractionRecord,
     Lead,
     Like,
@@ -19,20 +23,46 @@ from streams.core.events import (
     Policy,
     Takedown,
     Unlike,
+    Upgrade,
     View,
+    Weights,
     order_of,
 )
 from streams.core.partitioner import partition_of
 from streams.core.units import MICROS, SLICES_PER_VIDEO, is_slice
 from streams.ops.recount_traffic import TrafficRecount
 
+_WEIGHTS: Final = Weights(
+    watch=600_000,
+    complete=100_000,
+    like=500_000,
+    comment=600_000,
+    share=800_000,
+    follow=1_000_000,
+    hide=-1_000_000,
+    report=-2_000_000,
+    order=1_000_000,
+)
+"""In force under 0.1.0 before any policy."""
+_NO_POLICY: Final = (-1, -1)
+_BUTTONS: Final = {
+    "likes": "like",
+    "comments": "comment",
+    "shares": "share",
+    "follows": "follow",
+    "hides": "hide",
+    "reports": "report",
+    "orders": "order",
+}
+_FIRST_COUNTERS: Final = (*COUNTERS[: COUNTERS.index("ratio_sum")], "value_sum", "value_sq")
 Counts = dict[tuple[str, str], dict[str, int]]  # (video, slice) -> counter -> value
 
 
 class Recount:
     """The recount of one partition: give it every event of the log in order.
 
-    `since` is the offset from which on its traffic was counted, None if it was not.
+    `since` is the offset from which on its traffic was counted, None if it was not. `first` while
+    nothing is upgraded yet: counted as 0.1.0 did.
     """
 
     def __init__(
@@ -41,29 +71,39 @@ class Recount:
         partitions: int,
         generation_records: int,
         since: int | None = None,
+        *,
+        first: bool = False,
     ) -> None:
         self.counts: Final[Counts] = {}
         self.traffic: Final = TrafficRecount(since)
-        self.first: int | None = None  # offset of the first event
+        self.begins: int | None = None  # offset of the first event
+        self.first = first
         self.partition: Final = partition
         self._partitions = partitions
-        self._generation_records = generation_records
+        self._lengths = [generation_records]  # of generations, by where they came into force
+        self._bounds = [0]
         self._ids: defaultdict[int, set[str]] = defaultdict(set)  # generation -> what was met
         self._likes: defaultdict[int, dict[tuple[str, str], list[str]]] = defaultdict(dict)
         self._any_like: defaultdict[int, set[tuple[str, str]]] = defaultdict(set)
         self._strays: Counter[str] = Counter()  # slices outside the policy, by video
         self._known: Container[str] = ()  # slices of the policy in force
-        self._policy_order = (-1, -1)
+        self._weights = _WEIGHTS
+        self._policy_order = _NO_POLICY
         self._term = 0
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The counters of a slice, as they are counted by now."""
+        return _FIRST_COUNTERS if self.first else COUNTERS
 
     def add(self, event: LogRecord, offset: int) -> None:
         """Count one event."""
-        if self.first is None:
-            self.first = offset
-        if isinstance(event, ControlRecord):
-            self._hear(event)
+        if self.begins is None:
+            self.begins = offset
+        if isinstance(event, ControlRecord | FirstRecord):
+            self._obey(event, offset)
             return
-        generation = offset // self._generation_records
+        generation = self._generation(offset)
         self._forget(generation)
         if isinstance(event, Like):
             self._any_like[generation].add((event.viewer, event.video))
@@ -78,22 +118,47 @@ class Recount:
             self._count(event, slice_id)
             self.traffic.count(event, slice_id, offset)
 
-    def _hear(self, record: ControlRecord) -> None:
-        """Note what a control record changes of what counts where."""
-        if isinstance(record, Policy):
-            order = order_of(record)
-            if record.term >= self._term and order > self._policy_order:
-                self._policy_order, self._known = order, record.slices
-                self.traffic.put_in_force(record)
-        elif isinstance(record, Lead):
-            self._term = max(self._term, record.term)
-        elif isinstance(record, Takedown) and self._is_here(record.video):
-            self.traffic.take_down(record)
-        elif isinstance(record, Admit) and self._is_here(record.video) and _is_sound(record):
-            self.traffic.admit(record)
-
     def _is_here(self, video: str) -> bool:
         return partition_of(video.encode(), self._partitions) == self.partition
+
+    def _obey(self, record: ControlRecord | FirstRecord, offset: int) -> None:
+        """Take over what a control record changes of the counting."""
+        if isinstance(record, Policy | FirstPolicy):
+            order = (0, record.seq) if isinstance(record, FirstPolicy) else order_of(record)
+            counted = isinstance(record, FirstPolicy) == self.first and order[0] >= self._term
+            if counted and order > self._policy_order:
+                self._policy_order, self._known = order, record.slices
+                self._weights = record.weights
+                if isinstance(record, Policy):
+                    self.traffic.put_in_force(record)
+        elif isinstance(record, Lead):
+            self._term = max(self._term, record.term)
+        elif isinstance(record, Upgrade) and self.first:
+            self.first = False
+            for counts in self.counts.values():
+                _turn(counts, self._weights)
+        elif isinstance(record, Admit | FirstAdmit | Takedown):
+            self._note_class(record)
+        elif isinstance(record, Generation) and record.records > self._lengths[-1]:
+            self._bounds.append(offset - (offset - self._bounds[-1]) % self._lengths[-1])
+            self._lengths.append(record.records)
+
+    def _note_class(self, record: Admit | FirstAdmit | Takedown) -> None:
+        """Note what decides the class of a video's traffic: unknown is one from before."""
+        if not self._is_here(record.video):
+            return
+        if isinstance(record, Admit) and not self.first:
+            if _is_sound(record):
+                self.traffic.admit(record)
+        elif isinstance(record, Takedown) or (self.first and self._policy_order != _NO_POLICY):
+            self.traffic.take_down(record.video)
+
+    def _generation(self, offset: int) -> int:
+        """Return which generation an offset is in, counted from the log's beginning."""
+        whole = 0
+        for at, bound in enumerate(self._bounds[1:]):
+            whole += (bound - self._bounds[at]) // self._lengths[at]
+        return whole + (offset - self._bounds[-1]) // self._lengths[-1]
 
     def _forget(self, generation: int) -> None:
         """Drop what no longer matters: ids of two generations ago, likes of four."""
@@ -165,20 +230,54 @@ class Recount:
         return self._strays[video] <= SLICES_PER_VIDEO
 
     def _count(self, event: InteractionRecord, slice_id: str) -> None:
-        counts = self.counts.setdefault((event.video, slice_id), dict.fromkeys(COUNTERS, 0))
+        counts = self.counts.setdefault((event.video, slice_id), dict.fromkeys(self.names, 0))
         kind = type(event).__name__.lower()
         if isinstance(event, View):
             counts["views"] += 1
             counts["watch_ms"] += event.watch_ms
-            share = min(event.watch_ms, event.duration_ms) * MICROS // event.duration_ms
-            counts["ratio_sum"] += share
-            counts["ratio_sq"] += share * share // MICROS
-            if event.watch_ms * 100 >= event.duration_ms * 95:
-                counts["completes"] += 1
-        elif isinstance(event, Unlike):
-            counts["likes"] -= 1
-        else:
-            counts[f"{kind}s"] += 1
+            complete = event.watch_ms * 100 >= event.duration_ms * 95
+            counts["completes"] += complete
+            if self.first:
+                worth = self._weights.watch * min(event.watch_ms, event.duration_ms)
+                worth = worth // event.duration_ms + complete * self._weights.complete
+                _weigh(counts, worth, 1)
+            else:
+                share = min(event.watch_ms, event.duration_ms) * MICROS // event.duration_ms
+                counts["ratio_sum"] += share
+                counts["ratio_sq"] += share * share // MICROS
+            return
+        step = -1 if isinstance(event, Unlike) else 1
+        name = "like" if isinstance(event, Unlike) else kind
+        counts[f"{name}s"] += step
+        if self.first and kind != "impression":
+            _weigh(counts, getattr(self._weights, name), step)
+
+
+def _weigh(counts: dict[str, int], worth: int, step: int) -> None:
+    """Add what a view or a button was worth under 0.1.0, or take it back."""
+    counts["value_sum"] += step * worth
+    counts["value_sq"] += step * (worth * worth // MICROS)
+
+
+def _turn(counts: dict[str, int], weights: Weights) -> None:
+    """Turn what 0.1.0 counted of one slice, as `core.first.upgrade` says."""
+    views, completes = counts["views"], counts["completes"]
+    worth, squares = counts.pop("value_sum"), MICROS * counts.pop("value_sq")
+    for counter, weight in _BUTTONS.items():
+        each = getattr(weights, weight)
+        worth -= each * counts[counter]
+        squares -= each * each * counts[counter]
+    worth -= weights.complete * completes
+    squares -= (weights.complete + 2 * weights.watch) * weights.complete * completes
+    low, high = 950_000 * completes, MICROS * completes + 950_000 * (views - completes)
+    total = (low + high) // 2
+    if weights.watch:
+        total = sorted((low, worth * MICROS // weights.watch, high))[1]
+    least = total * total // (views * MICROS) if views else 0
+    square = least
+    if weights.watch and views:
+        square = sorted((least, squares * MICROS // weights.watch**2, total))[1]
+    counts.update(ratio_sum=total, ratio_sq=square)
 
 
 def _is_sound(record: Admit) -> bool:

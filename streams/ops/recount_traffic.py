@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from statistics import median
 from typing import Final
 
-from streams.core.events import Admit, Impression, InteractionRecord, Policy, Takedown, Unlike, View
+from streams.core.events import Admit, Impression, InteractionRecord, Policy, Unlike, View
 from streams.core.traffic import GAP_MICROS, GAPS, GAPS_BELOW, UNKNOWN, ClassSums
 from streams.core.units import MICROS, surface_of
 
@@ -40,9 +40,9 @@ class TrafficRecount:
         if self._policy is not None:
             self._admitted.setdefault(record.video, record)
 
-    def take_down(self, record: Takedown) -> None:
-        """Note that what was not admitted by now never will be."""
-        self._admitted.setdefault(record.video, None)
+    def take_down(self, video: str) -> None:
+        """Note that a video that was not admitted by now never will be."""
+        self._admitted.setdefault(video, None)
 
     def count(self, event: InteractionRecord, slice_id: str, offset: int) -> None:
         """Count an event that counts in a slice, and let the clock go on."""

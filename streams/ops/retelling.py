@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
-from streams.core.events import Follow, Hide, InteractionRecord, Like, Policy, Unlike, order_of
+from streams.core.events import Follow, Generation, Hide, InteractionRecord, Like, Unlike
 from streams.core.keys import NOBODY
 from streams.core.partitioner import partition_of
 from streams.core.window import Window
@@ -31,7 +31,21 @@ STATES: Final[Mapping[type, str]] = {
 }
 """Kinds that set a state of viewer and video, and why one of them may count nothing."""
 
-_decode_policy: Final = msgspec.json.Decoder(Policy).decode
+
+class _Limit(msgspec.Struct, tag_field="type", tag="policy"):
+    """What a policy of any release says of late events."""
+
+    seq: int
+    late_after_ms: int
+    term: int = 0
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """What says which of two is the later one."""
+        return self.term, self.seq
+
+
+_decode: Final = msgspec.json.Decoder(_Limit | Generation).decode
 
 
 class Fortune(NamedTuple):
@@ -62,26 +76,29 @@ class Retelling:
         self._window = Window(settings.generation_records)
         self._first = -1  # offset of the one that its repeats repeat
         self._newest = 0
-        self._policy: Policy | None = None
+        self._policy: _Limit | None = None
 
     def take(self, record: Record, *, refused: bool) -> None:
         """Take the next record; `refused` if a letter tells of it."""
         if any(name == SIGNATURE for name, _ in record.headers):
             if not refused:
-                self._take_policy(record.value or b"")
+                self._take_control(record)
             return
         decoded = decode_log([record], NOBODY, Spelling(self._limit))
         for event, element in zip(decoded.events, decoded.elements, strict=True):
             if isinstance(event, InteractionRecord):
                 self._take_event(event, (record.partition, record.offset, element))
 
-    def _take_policy(self, value: bytes) -> None:
+    def _take_control(self, record: Record) -> None:
         try:
-            policy = _decode_policy(value)
+            said = _decode(record.value or b"")
         except PARSER_ERRORS:
             return  # another control record
-        if self._policy is None or order_of(policy) > order_of(self._policy):
-            self._policy = policy
+        if isinstance(said, Generation):
+            if said.records > self._window.generations.records:
+                self._window.lengthen(record.offset, said.records)
+        elif self._policy is None or said.order > self._policy.order:
+            self._policy = said
 
     def _take_event(self, event: InteractionRecord, spot: Spot) -> None:
         ours = event.id == self._id

@@ -8,7 +8,8 @@ from typing import Any, Final, NamedTuple
 
 from msgspec import Struct
 
-from streams.core.counters import COUNTERS, VIDEO_ROW, Slice, decode_slice
+from streams.core.counters import VIDEO_ROW, Slice, decode_slice
+from streams.core.first_rows import decode_first_slice
 from streams.core.ticks import StoredTraffic, read_stored
 from streams.errors import Halt, Retry, Unreachable
 from streams.ops.recount import Counts, Recount
@@ -132,8 +133,9 @@ class _Comparison(NamedTuple):
         recount = Recount(
             partition,
             self.identity.partitions,
-            tools.settings.generation_records,
+            tools.installation.generation_records(tools.settings),
             quiet.traffic.since if quiet.traffic.since >= 0 else None,
+            first=not tools.installation.trust().upgraded,
         )
         before = result.records
         async for records in _read(
@@ -142,12 +144,12 @@ class _Comparison(NamedTuple):
             result.records = before + records
             tell(result.records)
         result.partitions += 1
-        _compare(partition, quiet.rows, recount.counts, result)
+        _compare(quiet.rows, recount, result)
         for checked, differing in compare_ticks(kept, quiet.traffic, recount.traffic):
             result.ticks += 1
             result.checked += checked
             _note(result, partition, differing)
-        if not kept.first and quiet.traffic.since == recount.first:
+        if not kept.first and quiet.traffic.since == recount.begins:
             _note(result, partition, compare_grants(kept, quiet.traffic, quiet.rows))
 
 
@@ -224,22 +226,21 @@ async def _read(
 
 
 def _compare(
-    partition: int,
-    stored: Mapping[str, Mapping[str, bytes]],
-    recounted: Counts,
-    result: Verification,
+    stored: Mapping[str, Mapping[str, bytes]], recount: Recount, result: Verification
 ) -> None:
     """Compare both directions: what is stored, and what should be."""
+    partition, recounted = recount.partition, recount.counts
+    decode = decode_first_slice if recount.first else decode_slice
     found: Counts = {}
     for video, fields in stored.items():
         for slice_id, raw in fields.items():
             if slice_id != VIDEO_ROW:
-                row = _readable(partition, video, raw)
-                found[video, slice_id] = {name: getattr(row, name) for name in COUNTERS}
+                row = _readable(decode, partition, video, raw)
+                found[video, slice_id] = {name: getattr(row, name) for name in recount.names}
     for key in _union(found, recounted):
         ours: dict[str, Any] = found.get(key, {})
         theirs: dict[str, Any] = recounted.get(key, {})
-        for name in COUNTERS:
+        for name in recount.names:
             result.checked += 1
             have, want = ours.get(name), theirs.get(name)
             if have != want and (have or want or key not in found):
@@ -252,9 +253,9 @@ def _note(result: Verification, partition: int, differing: Iterable[TickDifferen
         result.add(CounterDifference(partition, *where, each.stored, each.recounted))
 
 
-def _readable(partition: int, video: str, raw: bytes) -> Slice:
+def _readable(decode: Callable[[bytes], Slice], partition: int, video: str, raw: bytes) -> Slice:
     try:
-        return decode_slice(raw)
+        return decode(raw)
     except ValueError as error:
         raise corrupt(partition, video_key(partition, video), str(error)) from None
 

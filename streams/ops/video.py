@@ -12,6 +12,7 @@ from streams.core.counters import (
     VideoState,
     load_video,
 )
+from streams.core.first_rows import are_first
 from streams.core.outlook import Outlook
 from streams.core.partitioner import partition_of
 from streams.core.posterior import solve, sum_factors
@@ -68,6 +69,11 @@ async def counted_video(
         raise Halt(
             f"nothing is counted for video {video} in partition {partition} of "
             f"{partitions}: nobody has seen it, or no worker runs (`streams lag list`)"
+        )
+    if are_first(fields.values()):
+        raise Halt(
+            f"partition {partition} still holds rows of 0.1.0: they turn when a worker has folded "
+            "its upgrade record (`streams counters migrate` writes it)"
         )
     state = load_video(video, fields)
     opened = [] if outlook is None else open_crowds(outlook, state)

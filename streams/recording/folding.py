@@ -140,7 +140,7 @@ class Folder:
             tally.outcomes["invalid"],
             flusher.folded,
             f"{state.digest:032x}",
-            state.policy.version if state.policy else None,
+            state.version,
             tally.unsigned,
         )
 
@@ -159,13 +159,13 @@ class Folder:
         flusher: "_Flusher",
     ) -> None:
         spelling = Spelling(self._rules.record_bytes, self._rules.secret)
-        decoded = await prepare(state, chunk, spelling, flusher.load)
+        decoded = await prepare(state, chunk, spelling, flusher)
         effects = fold_run(state, decoded, 0, len(decoded.events))
-        for receipt in effects.receipts:
+        for receipt in (*effects.first_receipts, *effects.receipts):
             self._receive(encode(receipt))
         tally.records += len(chunk)
         tally.events += len(decoded.events) + len(decoded.refusals)
-        tally.receipts += len(effects.receipts)
+        tally.receipts += len(effects.first_receipts) + len(effects.receipts)
         tally.outcomes["invalid"] += len(decoded.refusals)
         tally.unsigned += sum(refusal.reason == "signature" for refusal in decoded.refusals)
         for (_, outcome), count in effects.outcomes.items():
@@ -204,6 +204,10 @@ class _Flusher:
         if (-1 if loaded.watermark is None else loaded.watermark) != self._watermark:
             raise self._not_alone()
         return loaded.videos
+
+    async def scan(self) -> Rows:
+        """Return every stored video."""
+        return {} if self._store is None else await self._store.scan(self._state.partition)
 
     async def after(self, chunk: Sequence[Recorded]) -> None:
         """Note that a chunk was folded; flush if it is time."""

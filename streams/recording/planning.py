@@ -65,7 +65,10 @@ async def provenance_of(
     except Retry as error:
         tell(f"{error}; the recording will not say")
         installation = None
-    return Provenance(installation, mark, settings.generation_records)
+    records = settings.generation_records
+    if installation is not None:
+        records = installation.generation_records(settings)
+    return Provenance(installation, mark, records)
 
 
 async def plan_recording(

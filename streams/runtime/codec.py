@@ -14,6 +14,8 @@ import msgspec
 from streams.core.events import (
     RULE,
     ControlRecord,
+    FirstRecord,
+    Generation,
     Impression,
     InteractionRecord,
     Key,
@@ -24,6 +26,7 @@ from streams.core.events import (
     Recognition,
     Review,
     SliceReview,
+    TopicMove,
     Upgrade,
     Upload,
     number_of,
@@ -71,6 +74,7 @@ class _Tagged(msgspec.Struct):
 _tag_decoder: Final = msgspec.json.Decoder(_Tagged)
 _NUMBERS: Final = frozenset(("ts", "watch_ms", "duration_ms"))
 _OPTIONAL: Final = frozenset(("via", "score"))
+_ED25519_ONLY: Final = (Generation, Key, Lead, TopicMove, Upgrade)
 _QUOTES: Final = {
     kind: 4
     + sum(2 if name in _NUMBERS else 4 for name in kind.__struct_fields__ if name not in _OPTIONAL)
@@ -372,7 +376,7 @@ def _is_signed(headers: Headers) -> bool:
 
 def _open_control(
     record: Record, trust: Trust | None, spelling: Spelling
-) -> tuple[ControlRecord, Trust | None]:
+) -> tuple[ControlRecord | FirstRecord, Trust | None]:
     """Return a control record that somebody in force signed, and who may sign behind it.
 
     Whatever can be wrong with its bytes is found here, before it changes that.
@@ -383,9 +387,12 @@ def _open_control(
     if len(value) > spelling.limit:
         raise _too_large(len(value), spelling.limit)
     scheme = None if trust is None else require_signature(record, trust, spelling.secret)
-    event: ControlRecord = decode_control(_control_decoder, value)
-    if scheme == "hmac" and isinstance(event, Key | Upgrade | Lead):
-        raise DeadLetter("signature", "an HMAC changes no keys and takes no term")
+    upgraded = trust is None or trust.upgraded
+    event = decode_control(_control_decoder, value, upgraded=upgraded)
+    if scheme == "hmac" and isinstance(event, _ED25519_ONLY):
+        raise DeadLetter(
+            "signature", "an HMAC changes no keys, takes no term and lengthens nothing"
+        )
     require_ids(event)
     if event.ts > record.timestamp + FUTURE_MS:
         raise DeadLetter(*_FUTURE)

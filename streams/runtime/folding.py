@@ -5,8 +5,8 @@ The worker, a recording's fold and a backtest share it, so they cannot differ in
 become events.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol
 
 from streams.core.fold import fold
 from streams.core.receipts import Effects
@@ -20,29 +20,44 @@ LOAD_VIDEOS: Final = 500
 
 Rows = Mapping[str, Mapping[str, bytes]]
 """Stored rows by video and field."""
-Load = Callable[[Sequence[str]], Awaitable[Rows]]
-"""Returns the stored rows of videos; one that is not stored may be left out."""
+
+
+class RowSource(Protocol):
+    """Where the rows of one partition are stored."""
+
+    async def load(self, videos: Sequence[str]) -> Rows:
+        """Return the stored rows of videos; one that is not stored may be left out."""
+
+    async def scan(self) -> Rows:
+        """Return all that is stored."""
 
 
 async def prepare(
-    state: PartitionState, records: Sequence[Record], spelling: Spelling, load: Load
+    state: PartitionState, records: Sequence[Record], spelling: Spelling, source: RowSource
 ) -> Decoded:
     """Decode records that follow on a state, and bring the videos that they are about into memory.
 
-    `Halt` if what is stored of one cannot be read.
+    All videos, if the partition's upgrade is among the records. `Halt` if what is stored of one
+    cannot be read.
     """
     decoded = decode_log(records, state.trust, spelling)
+    if decoded.trust.upgraded and not state.trust.upgraded:
+        stored = await source.scan()
+        _load(state, stored, sorted(stored.keys() - state.videos.keys()))
     missing = state.missing(decoded.events)
     for at in range(0, len(missing), LOAD_VIDEOS):
         videos = missing[at : at + LOAD_VIDEOS]
-        rows = await load(videos)
-        for video in videos:
-            try:
-                state.load(video, rows.get(video, {}))
-            except ValueError as error:
-                key = video_key(state.partition, video)
-                raise corrupt(state.partition, key, str(error)) from None
+        _load(state, await source.load(videos), videos)
     return decoded
+
+
+def _load(state: PartitionState, rows: Rows, videos: Sequence[str]) -> None:
+    for video in videos:
+        try:
+            state.load(video, rows.get(video, {}))
+        except ValueError as error:
+            key = video_key(state.partition, video)
+            raise corrupt(state.partition, key, str(error)) from None
 
 
 def fold_run(state: PartitionState, decoded: Decoded, start: int, end: int) -> Effects:

@@ -7,13 +7,13 @@ in counters that are yet to be made: that is for operators alone.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 import msgspec
 from msgspec.structs import replace
 
-from streams.core.events import Key, PublicKey
+from streams.core.events import Key, PartitionControl, PublicKey
 from streams.core.keys import Trust, encode
 from streams.core.state import Meta
 from streams.errors import Halt, Retry
@@ -32,7 +32,9 @@ class Installation(msgspec.Struct, frozen=True):
 
     `first` counted from the beginning of the log on. `fresh` is one that never knew the HMACs of
     0.1.0; in another one they are over once every partition has its `upgrade` record (`upgraded`).
-    `pending` is a change of keys that not every partition may have yet.
+    `pending` is a change of keys that not every partition may have yet. `generation` is how many
+    records a generation of duplicates had at the beginning of the log, `lengthened` how many it has
+    in every partition by now, 0 if nobody noted it.
     """
 
     id: str
@@ -42,6 +44,16 @@ class Installation(msgspec.Struct, frozen=True):
     seq: int = 0
     pending: Key | None = None
     upgraded: bool = False
+    generation: int = 0
+    lengthened: int = 0
+
+    def generation_records(self, settings: Settings, *, whole: bool = True) -> int:
+        """Return the length of a generation at the beginning of a partition's log.
+
+        Of a log that lost its beginning, and maybe a lengthening with it, that of today.
+        """
+        begun = self.generation or settings.generation_records
+        return begun if whole else max(begun, self.lengthened)
 
     def trust(self, *, whole: bool = True) -> Trust:
         """Return who may sign at the beginning of a partition's log.
@@ -102,6 +114,35 @@ async def read_installation(reader: LogReader, settings: Settings) -> Installati
     return None if latest is None else decode_installation(settings, latest)
 
 
+async def put_everywhere(
+    producer: Producer,
+    topic: str,
+    partitions: Sequence[int],
+    record: PartitionControl,
+    signer: Signer,
+) -> None:
+    """Write a control record to these partitions of a log; returns when all have it.
+
+    `Retry` if one does not take it.
+    """
+    acks = [
+        await producer.send(control_record(topic, record, signer, partition))
+        for partition in partitions
+    ]
+    done = await asyncio.gather(*acks, return_exceptions=True)
+    failed = {
+        partition: error
+        for partition, error in zip(partitions, done, strict=True)
+        if error is not None
+    }
+    if failed:
+        why = next(iter(failed.values()))
+        raise Retry(
+            f"partitions {sorted(failed)} did not take the record {record.id} ({why}): run the "
+            "same command again, it ends what it began"
+        )
+
+
 async def settle_keys(
     producer: Producer, settings: Settings, partitions: int, signer: Signer, begun: Installation
 ) -> Installation:
@@ -111,17 +152,7 @@ async def settle_keys(
     """
     assert begun.pending is not None
     topic, record = settings.topic("interactions"), begun.pending
-    acks = [
-        await producer.send(control_record(topic, record, signer, partition))
-        for partition in range(partitions)
-    ]
-    done = await asyncio.gather(*acks, return_exceptions=True)
-    silent = [partition for partition, error in enumerate(done) if error is not None]
-    if silent:
-        raise Retry(
-            f"partitions {silent} did not take the change of keys ({done[silent[0]]}): "
-            "run the same command again, it ends what it began"
-        )
+    await put_everywhere(producer, topic, range(partitions), record, signer)
     settled = replace(begun, keys=record.keys, seq=record.seq, pending=None)
     await (await producer.send(installation_record(settings, settled)))
     return settled
@@ -134,6 +165,17 @@ def require_made(installation: Installation | None, settings: Settings) -> Insta
             f"topic {settings.topic(TOPIC)} holds no installation: nobody knows whose control "
             "records count; run `streams topics apply --yes`",
             code="installation_missing",
+        )
+    return installation
+
+
+def require_upgraded(installation: Installation) -> Installation:
+    """Return the installation; `Halt` while its log is one of 0.1.0: nothing of today counts."""
+    if not (installation.fresh or installation.upgraded):
+        raise Halt(
+            f"installation {installation.id} goes on with a log of 0.1.0 and was not upgraded: run "
+            "`streams counters migrate --yes`",
+            code="not_upgraded",
         )
     return installation
 

@@ -6,21 +6,39 @@ from typing import Final
 
 from streams.errors import Halt
 from streams.runtime.ports import TopicIdentity
-from streams.settings import Settings
 
 SCHEMA: Final = 2
 """Of rows and meta; a worker never writes over those of another."""
 
 
-def namespace_of(identity: TopicIdentity, settings: Settings, installation: str) -> str:
+def namespace_of(identity: TopicIdentity, installation: str) -> str:
     """Return the name of one set of counters, of the installation with this id.
 
-    Keys are not in it: they change by records of the log, which count from their place on.
+    Keys and the length of generations are not in it: they change by records of the log, which
+    count from their place on.
     """
     return (
         f"installation={installation};id={identity.topic_id};partitions={identity.partitions};"
-        f"generation={settings.generation_records};schema={SCHEMA}"
+        f"schema={SCHEMA}"
     )
+
+
+def first_namespace(identity: TopicIdentity, generation_records: int, secret: bytes) -> str:
+    """Return the name that 0.1.0 gave to the counters of this log."""
+    return (
+        f"cluster={identity.cluster_id};topic={identity.topic};id={identity.topic_id};"
+        f"partitions={identity.partitions};generation={generation_records};"
+        f"secret={fingerprint(secret)};schema=1"
+    )
+
+
+def parts_of(namespace: str) -> dict[str, str]:
+    """Return what a namespace names.
+
+    >>> parts_of("id=a;schema=2")
+    {'id': 'a', 'schema': '2'}
+    """
+    return dict(part.partition("=")[::2] for part in namespace.split(";"))
 
 
 def fingerprint(secret: bytes) -> str:
@@ -35,8 +53,7 @@ def other_namespace(partition: int | None, stored: str, ours: str) -> Halt:
     partition 3: its counters differ in partitions (stored 8, now 12): go back to what they \
 were counted with, use an empty Redis database, or `streams counters rebuild --yes`
     """
-    now = dict(part.partition("=")[::2] for part in ours.split(";"))
-    then = dict(part.partition("=")[::2] for part in stored.split(";"))
+    now, then = parts_of(ours), parts_of(stored)
     differing = ", ".join(
         f"{name} (stored {then.get(name)}, now {value})"
         for name, value in now.items()

@@ -11,6 +11,7 @@ from itertools import count
 from typing import Final, NamedTuple
 from zlib import crc32
 
+from streams.core.generations import Generations
 from streams.core.state import Meta, PartitionState
 from streams.core.window import REPLAYED_GENERATIONS
 from streams.errors import Halt, Retry
@@ -41,7 +42,7 @@ class Start(NamedTuple):
     lost: range
 
 
-def start_of(partition: int, watermark: int, bounds: Offsets, generation_records: int) -> Start:
+def start_of(partition: int, watermark: int, bounds: Offsets, generations: Generations) -> Start:
     """Return where to read: the watermark + 1, less the generations that are kept for ids.
 
     `watermark` is -1 before any flush. `Halt` if the log lacks what is needed.
@@ -64,8 +65,7 @@ def start_of(partition: int, watermark: int, bounds: Offsets, generation_records
         )
     if watermark < 0:
         return Start(bounds.start, range(0))
-    generation = following // generation_records - REPLAYED_GENERATIONS
-    first = max(generation * generation_records, 0)
+    first = generations.back(following, REPLAYED_GENERATIONS)
     return Start(max(bounds.start, first), range(first, bounds.start))
 
 
@@ -143,6 +143,7 @@ class Opening:
         self._settings: Final = around.settings
         self._metrics: Final = around.metrics
         self._installation: Final = around.installation
+        self._secret: Final = around.secret
         self._namespace: Final = namespace
         self._partitions: Final = partitions
         self._telling: Final = around.indexing is not None
@@ -197,8 +198,11 @@ class Opening:
         if stored is None:
             await self._require_fresh(partition)
         stored = stored or NOTHING_STORED
-        generation = self._settings.generation_records
-        start = start_of(partition, stored.watermark, bounds, generation)
+        whole = bounds.start == 0
+        records = self._installation.generation_records(self._settings, whole=whole)
+        meta = self._installation.meta(stored.meta, whole=whole)
+        state = state_of(partition, self._partitions, records, meta, telling=self._telling)
+        start = start_of(partition, stored.watermark, bounds, state.window.generations)
         if start.lost:
             self._metrics.short_windows.inc()
             log.warning(
@@ -208,8 +212,12 @@ class Opening:
                 start.lost[0],
                 start.lost[-1],
             )
-        meta = self._installation.meta(stored.meta, whole=bounds.start == 0)
-        state = state_of(partition, self._partitions, generation, meta, telling=self._telling)
+        if self._secret is None and not state.trust.upgraded:
+            log.warning(
+                "partition %d: this log began under 0.1.0: without STREAMS_SECRET what it signed "
+                "is refused, up to the upgrade record",
+                partition,
+            )
         return Opened(state, stored, start.position)
 
     async def _require_fresh(self, partition: int) -> None:
@@ -220,6 +228,6 @@ class Opening:
 
     async def _identify(self) -> None:
         identity = await self._consumer.identity()
-        namespace = namespace_of(identity, self._settings, self._installation.id)
+        namespace = namespace_of(identity, self._installation.id)
         if namespace != self._namespace:
             raise other_namespace(None, self._namespace, namespace)

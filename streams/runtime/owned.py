@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, Final
 
-from streams.core.receipts import Refusal
+from streams.core.receipts import FirstReceipt, Receipt, Refusal
 from streams.core.receipts import encode as encode_receipt
 from streams.core.serving import Entry
 from streams.core.state import Changes, PartitionState
@@ -220,7 +220,7 @@ class Owned:
 
     async def _take(self, chunk: Sequence[Record]) -> None:
         """Fold records that were not folded before."""
-        decoded = await prepare(self.state, chunk, self._spelling, self._load)
+        decoded = await prepare(self.state, chunk, self._spelling, self)
         self._metrics.unknown_fields.labels(self._topic).inc(decoded.unknown_fields)
         if decoded.refusals:
             invalid = self._metrics.events.labels(self._topic, "unknown", "invalid")
@@ -239,7 +239,7 @@ class Owned:
             await self._make_room()
         self._intake.judge(self._clock(), len(chunk), refused)
 
-    async def _load(self, videos: Sequence[str]) -> Rows:
+    async def load(self, videos: Sequence[str]) -> Rows:
         """Return stored rows, `Lost` if another watermark holds them; nothing once released."""
         ours = {self.watermark, self._flushing_to}
         loaded = await self._store.load(self.partition, videos)
@@ -251,11 +251,20 @@ class Owned:
         self._metrics.loaded.inc(len(videos))
         return loaded.videos
 
+    async def scan(self) -> Rows:
+        """Return every stored row; nothing once released.
+
+        Those that a flush is just writing are in memory too, which is what counts.
+        """
+        stored = await self._store.scan(self.partition)
+        return {} if self.released else stored
+
     def _fold(self, decoded: Decoded, start: int, end: int) -> Sequence[Refusal]:
         """Fold a run of events, put what it sends into the outbox, and return its refusals."""
         effects = fold_run(self.state, decoded, start, end)
         topic = self._settings.topic("decisions")
-        for receipt in effects.receipts:
+        receipts: list[Receipt | FirstReceipt] = [*effects.first_receipts, *effects.receipts]
+        for receipt in receipts:
             key = receipt.video.encode()
             self._outbox.append(Outgoing(topic, encode_receipt(receipt), key))
             where = surface_of(receipt.slice) if receipt.slice else "all"

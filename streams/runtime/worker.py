@@ -147,20 +147,10 @@ class Worker:
     async def _start(self) -> None:
         await self._store.check()
         identity = await self._consumer.identity()
-        self._namespace = namespace_of(identity, self._settings, self._around.installation.id)
+        self._namespace = namespace_of(identity, self._around.installation.id)
         await self._require_own(identity.partitions)
-        self._warn_of_hmacs()
         self._opener = Opening(self._consumer, self._around, self._namespace, identity.partitions)
         await self._consumer.start(self)
-
-    def _warn_of_hmacs(self) -> None:
-        """Say that records of 0.1.0 may be refused because nobody gave its secret."""
-        installation = self._around.installation
-        if self._around.secret is None and not (installation.fresh or installation.upgraded):
-            log.warning(
-                "this log began under 0.1.0: without STREAMS_SECRET what it signed is refused, up "
-                "to the upgrade record of each partition"
-            )
 
     async def _require_own(self, partitions: int) -> None:
         """Refuse to start beside another namespace's counters; the rest is each partition's own."""

@@ -34,7 +34,7 @@ CALLS: dict[str, list[str]] = {
         "policy freeze prices --yes",
     ],
     "review": ["review list", "--debug review list"],
-    "counters": ["counters verify", "counters rebuild", "counters rebuild --yes"],
+    "counters": ["counters verify", "counters rebuild", "counters rebuild --yes", "counters move"],
     "record": ["record {tmp}/r --topic interactions --to now"],
     "replay": [f"replay {{tmp}}/r --target fold --redis {URL}"],
     "alerts": ["alerts export"],

@@ -37,7 +37,7 @@ def where(brokers: str, fresh_redis_url: str, unique: str) -> Where:
 
     async def write() -> None:
         identity = await KafkaCluster(brokers).identity(settings.topic("interactions"))
-        namespace = namespace_of(identity, settings, INSTALLATION.id)
+        namespace = namespace_of(identity, INSTALLATION.id)
         store = RedisStore(fresh_redis_url)
         await store.flush(PARTITION, namespace, -1, 10, folding.state.take_changes())
         await store.close()

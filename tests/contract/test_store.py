@@ -14,8 +14,9 @@ from streams.core.state import FRESH, Changes, Meta
 from streams.embedded import EmbeddedRedis
 from streams.embedded.redis import bundled_redis_server
 from streams.errors import Halt
+from streams.runtime.labels import Labelled, LabelStore
 from streams.runtime.memory.store import MemoryStore
-from streams.runtime.ports import Conflict, HaltNote, Store
+from streams.runtime.ports import Conflict, HaltNote, Stored
 from streams.runtime.redis import RedisStore
 
 BUNDLED = bundled_redis_server()
@@ -26,6 +27,7 @@ META = Meta(
     "41:1700000000000:0a1b2c3d",
     b'{"installation":"0123","keys":[],"upgraded":true,"seq":1}',
     b"[0,28333333,[1700000000000],[]]",
+    b"[[0,100],[300,500]]",
 )
 NS = "cluster/topic/8/1"
 STORES = ["memory", "redis 6.2", pytest.param("redis", marks=pytest.mark.real)]
@@ -34,8 +36,8 @@ STORES = ["memory", "redis 6.2", pytest.param("redis", marks=pytest.mark.real)]
 class World(NamedTuple):
     """A store to judge, a second one on the same data, and what only an accident can do to it."""
 
-    store: Store
-    rival: Store
+    store: LabelStore
+    rival: LabelStore
     lose_meta: Callable[[int], None]
     plant_string: Callable[[str], None]
 
@@ -246,6 +248,47 @@ async def test_who_asks_while_another_flushes_first_does_not_take_its_rows_for_l
         assert answer in (None, (9, META))
 
 
+async def test_whosever_counters_they_are_is_told(world: World) -> None:
+    assert await world.store.labelled(1) is None
+    await world.store.flush(1, NS, -1, 5, changes({"v1": {"video": b"[]"}}))
+    assert await world.store.labelled(1) == Labelled(NS, Stored(5, META))
+
+
+async def test_other_counters_take_the_place_of_those_that_are_named(world: World) -> None:
+    rows = {"v1": {"video": b"[]"}}
+    await world.store.flush(1, NS, -1, 5, changes(rows))
+    before = Labelled(NS, Stored(5, META))
+    after = Labelled("other/8", Stored(5, META._replace(digest="ab" * 16, keys=b"{}")))
+    for _ in range(2):  # the second time as after a lost reply
+        assert await world.store.relabel(1, before, after)
+        assert await world.rival.labelled(1) == after
+    assert await world.store.scan(1) == rows
+    with pytest.raises(Halt) as halted:
+        await world.rival.flush(1, NS, 5, 9, changes({}))
+    assert halted.value.code == "namespace"
+    assert await world.store.flush(1, "other/8", 5, 9, changes({})) == "ok"
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        Labelled("other", Stored(5, META)),
+        Labelled(NS, Stored(6, META)),
+        Labelled(NS, Stored(5, META._replace(digest="cd" * 16))),
+    ],
+)
+async def test_counters_that_changed_meanwhile_keep_their_name(
+    world: World, stored: Labelled
+) -> None:
+    flushed = Changes(0, {}, stored.stored.meta)
+    await world.store.flush(1, stored.namespace, -1, stored.stored.watermark, flushed)
+    before = Labelled(NS, Stored(5, META))
+    assert not await world.store.relabel(1, before, Labelled("new", Stored(5, META)))
+    assert await world.store.labelled(1) == stored
+    assert not await world.store.relabel(2, before, Labelled("new", Stored(5, META)))
+    assert await world.store.labelled(2) is None
+
+
 async def test_partitions_do_not_see_each_other(world: World) -> None:
     for partition in (1, 11, 111):
         await world.store.flush(partition, NS, -1, partition, changes())
@@ -371,7 +414,7 @@ async def test_any_sequence_of_flushes_leaves_what_it_leaves_in_memory(
 
 
 async def outcome(
-    store: Store, partition: int, namespace: str, expected: int, new: int, what: Changes
+    store: LabelStore, partition: int, namespace: str, expected: int, new: int, what: Changes
 ) -> object:
     try:
         return await store.flush(partition, namespace, expected, new, what)

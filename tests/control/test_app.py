@@ -118,7 +118,7 @@ class Stage:
         """Fold the whole log into the store, as a worker would."""
         topic = self.settings.topic("interactions")
         identity = await KafkaCluster(self.settings.brokers).identity(topic)
-        namespace = namespace_of(identity, self.settings, INSTALLATION.id)
+        namespace = namespace_of(identity, INSTALLATION.id)
         records = await self.records("interactions")
         for partition in range(PARTITIONS):
             own = [record for record in records if record.partition == partition]
@@ -483,7 +483,7 @@ async def test_counters_of_another_installation_refuse_the_start(stage: Stage) -
     identity = await KafkaCluster(stage.settings.brokers).identity(
         stage.settings.topic("interactions")
     )
-    namespace = namespace_of(identity, stage.settings, "fedcba9876543210")
+    namespace = namespace_of(identity, "fedcba9876543210")
     await stage.store.flush(1, namespace, -1, 0, Changes(0, {}, FRESH))
     with pytest.raises(Halt, match="partition 1: its counters differ in installation"):
         await stage.plane()

@@ -108,7 +108,7 @@ def test_stored_fields_only_ever_grow_at_their_ends() -> None:
         *("follows", "hides", "reports", "orders", "ratio_sum", "ratio_sq"),
     ) == COUNTERS
     assert DISTRIBUTION[:5] == ("status", "stage", "allowance", "tranche", "check_views")
-    assert DISTRIBUTION[5:] == ("check_impressions", "granted_views")
+    assert DISTRIBUTION[5:] == ("check_impressions", "granted_views", "estimated")
     assert VIDEO_FIELDS[:4] == ("stage", "band", "commercial", "seq")
 
 

@@ -3,7 +3,7 @@
 import pytest
 from kit.events import FIXED, NOW, takedown, view
 from kit.folding import Folding, placed
-from kit.keys import KEY, META, NEXT_KEY, TRUST
+from kit.keys import KEY, META, NEXT_KEY, OLD_META, TRUST
 
 from streams.core.events import Key, LogRecord, Upgrade
 from streams.core.keys import NOBODY, Trust, read_trust
@@ -23,7 +23,7 @@ def folded(*events: LogRecord) -> Folding:
 
 def test_a_key_record_puts_exactly_its_keys_in_force() -> None:
     done = folded(key(1, NEXT_KEY.public, KEY.public), key(2))
-    assert read_trust(done.meta.keys) == Trust(TRUST.installation, (NEXT_KEY.public,), seq=2)
+    assert read_trust(done.meta.keys) == Trust(TRUST.installation, (NEXT_KEY.public,), True, 2)
     assert done.outcomes == {("key", "applied"): 2}
 
 
@@ -35,8 +35,8 @@ def test_a_key_record_of_the_same_number_is_a_repeat_and_a_lower_one_a_letter() 
 
 
 def test_an_upgrade_stands_in_the_meta_and_a_second_one_is_a_repeat() -> None:
-    assert not read_trust(META.keys).upgraded
-    done = folded(UPGRADE, UPGRADE)
+    assert not read_trust(OLD_META.keys).upgraded
+    done = Folding(meta=OLD_META).fold(placed([UPGRADE, UPGRADE])).flush()
     assert read_trust(done.meta.keys).upgraded
     assert done.outcomes == {("upgrade", "applied"): 1, ("upgrade", "duplicate"): 1}
 

@@ -23,6 +23,8 @@ CODEC = "tests/runtime/test_codec.py"
 SIGNING = "tests/runtime/test_signing.py"
 ROTATION = "tests/runtime/test_rotation.py"
 KEYS = "tests/core/test_keys.py"
+MIGRATE = "tests/ops/test_migrate.py"
+MOVE = "tests/ops/test_move.py"
 KEY_TESTS = (SIGNING, ROTATION, KEYS)
 LEADER_TESTS = (LEADER, SUCCESSION, KEEPER, LEADING)
 DOSSIERS = "tests/contract/test_dossiers.py"
@@ -114,10 +116,66 @@ PURE = [
     Mutation(
         "an HMAC changes no keys",
         "runtime/codec.py",
-        'if scheme == "hmac" and isinstance(event, Key | Upgrade | Lead):',
+        'if scheme == "hmac" and isinstance(event, _ED25519_ONLY):',
         "if False:",
         SIGNING,
         "changes_no_keys",
+    ),
+    Mutation(
+        "what is stored turns at the upgrade, in memory or not",
+        "runtime/folding.py",
+        "stored = await source.scan()",
+        "stored: Rows = {}",
+        MIGRATE,
+        "same_bytes",
+    ),
+    Mutation(
+        "a log of 0.1.0 is folded by its rule",
+        "core/fold.py",
+        "    if not state.trust.upgraded:\n",
+        "    if False:\n",
+        MIGRATE,
+        "recording",
+    ),
+    Mutation(
+        "counters that changed meanwhile are not taken over",
+        "runtime/memory/store.py",
+        "if found is None or not {_label(found)} & {_label(before), _label(after)}:",
+        "if found is None:",
+        MIGRATE,
+        "meanwhile",
+    ),
+    Mutation(
+        "only counters of this log are taken over",
+        "ops/migrate.py",
+        "if stored != expected:",
+        "if False:",
+        MIGRATE,
+        "strangers",
+    ),
+    Mutation(
+        "counters move on a signed word alone",
+        "ops/move.py",
+        "                await self._require_word(partition, before.stored, old)\n",
+        "",
+        MOVE,
+        "retired or another_move",
+    ),
+    Mutation(
+        "counters move to the same log alone",
+        "ops/move.py",
+        "if record.offset == stored.watermark and mark_of(record) == stored.meta.mark:",
+        "if True:",
+        MOVE,
+        "at_the_watermark",
+    ),
+    Mutation(
+        "generations never become shorter",
+        "core/fold.py",
+        "if record.records < length:",
+        "if False:",
+        "tests/core/test_generations.py",
+        "never_become_shorter",
     ),
     Mutation(
         "a change of keys from the future changes none",
@@ -130,8 +188,8 @@ PURE = [
     Mutation(
         "retired keys are not back with a log that lost its beginning",
         "runtime/opening.py",
-        "whole=bounds.start == 0",
-        "whole=True",
+        "whole = bounds.start == 0",
+        "whole = True",
         ROTATION,
         "without_its_beginning",
     ),
@@ -574,7 +632,11 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    "tests", [REGISTER, RECOVERY, DOSSIER, *LEADER_TESTS, LOG, CODEC, REVIEWERS, WORDS, *KEY_TESTS]
+    "tests",
+    [
+        *(REGISTER, RECOVERY, DOSSIER, *LEADER_TESTS, LOG, CODEC, REVIEWERS, WORDS, *KEY_TESTS),
+        *(MIGRATE, MOVE),
+    ],
 )
 def test_without_a_mutation_the_copy_is_green(copied: Path, tests: str) -> None:
     assert passes(copied, tests, "", {})

@@ -24,7 +24,7 @@ PURE = [
     Mutation(
         "reading starts at the stored watermark, not at the Kafka commit",
         "runtime/opening.py",
-        "start_of(partition, stored.watermark, bounds, generation)",
+        "start_of(partition, stored.watermark, bounds, state.window.generations)",
         "Start(await self._consumer.committed(partition) or 0, range(0))",
         select="committed",
     ),

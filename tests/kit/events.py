@@ -17,6 +17,7 @@ from streams.core.events import (
     Comment,
     ControlRecord,
     Follow,
+    Generation,
     Hide,
     Hold,
     Impression,
@@ -35,6 +36,7 @@ from streams.core.events import (
     Share,
     SlicePolicy,
     Takedown,
+    TopicMove,
     Unlike,
     Upgrade,
     View,
@@ -410,6 +412,8 @@ class _Crowd:
         yield self._keys(Key("keys-1", self.now, 1, both))
         self.signer = NEXT_SIGNER
         yield self._keys(Key("keys-2", self.now, 2, (NEXT_SIGNER.key.public,)))
+        yield self._keys(Generation("generation-1", self.now, 350))
+        yield self._keys(TopicMove("move-1", self.now, "elsewhere", "here"))
 
     # what a viewer does
 

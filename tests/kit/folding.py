@@ -12,9 +12,10 @@ from typing import NamedTuple
 from kit.events import Logged
 from kit.keys import META, SPELLING, TRUST
 from streams.core.counters import Slice, Video, VideoState, load_video
-from streams.core.events import LogRecord
+from streams.core.events import LogRecord, Upgrade
 from streams.core.fold import fold
-from streams.core.receipts import Outcome, Receipt, Refusal, encode
+from streams.core.keys import Trust
+from streams.core.receipts import FirstReceipt, Outcome, Receipt, Refusal, encode
 from streams.core.serving import Entry
 from streams.core.state import Meta, PartitionState
 from streams.core.traffic import Tick
@@ -33,9 +34,11 @@ class Placed(NamedTuple):
     element: int = 0
 
 
-def decoded(records: Sequence[Logged], spelling: Spelling = SPELLING) -> list[Placed]:
+def decoded(
+    records: Sequence[Logged], spelling: Spelling = SPELLING, trust: Trust = TRUST
+) -> list[Placed]:
     """Return the events of records that decode, in log order."""
-    out = decode_log(records, TRUST, spelling)
+    out = decode_log(records, trust, spelling)
     return [Placed(*at) for at in zip(out.events, out.offsets, out.elements, strict=True)]
 
 
@@ -52,6 +55,7 @@ class Folding:
     partition: int = 0
     partitions: int = 1
     rows: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    first_receipts: list[FirstReceipt] = field(default_factory=list)
     receipts: list[Receipt] = field(default_factory=list)
     ticks: list[Tick] = field(default_factory=list)
     rejected: list[Refusal] = field(default_factory=list)
@@ -69,11 +73,14 @@ class Folding:
     def fold(self, places: Sequence[Placed]) -> "Folding":
         """Fold one batch."""
         events = [place.event for place in places]
-        for video in self.state.missing(events):
-            self.state.load(video, self.rows.get(video, {}))
+        upgrading = not self.state.trust.upgraded and any(isinstance(e, Upgrade) for e in events)
+        for video in {*self.state.missing(events), *(self.rows if upgrading else ())}:
+            if video not in self.state.videos:
+                self.state.load(video, self.rows.get(video, {}))
         offsets = [place.offset for place in places]
         effects = fold(self.state, events, offsets, [place.element for place in places])
         self.offset = offsets[-1] if offsets else self.offset
+        self.first_receipts += effects.first_receipts
         self.receipts += effects.receipts
         self.ticks += effects.ticks
         self.rejected += effects.rejected
@@ -99,8 +106,8 @@ class Folding:
         """Lose the memory and begin again from what is stored; `before` is the log so far."""
         self.state = self._state()
         if before:
-            generation = before[-1].offset // self.generation
-            first = (generation - REPLAYED_GENERATIONS) * self.generation
+            generations = self.state.window.generations
+            first = generations.back(before[-1].offset, REPLAYED_GENERATIONS)
             for place in before:
                 if place.offset >= first:
                     self.state.remember(place.event, place.offset)
@@ -124,7 +131,7 @@ class Folding:
 
     def bytes(self) -> tuple[list[bytes], list[bytes], str, Rows]:
         """Return all that must not depend on anything but the log, as it is sent and stored."""
-        receipts = [encode(said) for said in self.receipts]
+        receipts = [encode(said) for said in (*self.first_receipts, *self.receipts)]
         return receipts, [encode_tick(tick) for tick in self.ticks], self.meta.digest, self.rows
 
 

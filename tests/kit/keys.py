@@ -7,6 +7,7 @@ from typing import Final
 
 from confluent_kafka import Producer
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from msgspec.structs import replace
 
 from streams.core.keys import Trust, encode
 from streams.core.state import FRESH, Meta
@@ -28,11 +29,14 @@ KEY: Final = key_of(1)
 NEXT_KEY: Final = key_of(2)
 """What synthetic logs sign with in their second half."""
 STRANGER: Final = key_of(3)
-INSTALLATION: Final = Installation("0123456789abcdef", (KEY.public,), (KEY.public,), fresh=False)
-"""One that knew HMACs: they count with `SECRET`, until an `upgrade` record."""
+INSTALLATION: Final = Installation("0123456789abcdef", (KEY.public,), (KEY.public,), fresh=True)
+OLD_INSTALLATION: Final = replace(INSTALLATION, fresh=False)
+"""One whose log 0.1.0 began: HMACs count with `SECRET`, until an `upgrade` record."""
 TRUST: Final[Trust] = INSTALLATION.trust()
+OLD_TRUST: Final[Trust] = OLD_INSTALLATION.trust()
 META: Final[Meta] = FRESH._replace(keys=encode(TRUST))
 """What a partition's fold begins with."""
+OLD_META: Final[Meta] = FRESH._replace(keys=encode(OLD_TRUST))
 SPELLING: Final = Spelling(1 << 20)
 SIGNER: Final = Signer(INSTALLATION.id, KEY)
 NEXT_SIGNER: Final = Signer(INSTALLATION.id, NEXT_KEY)

@@ -18,6 +18,7 @@ from streams.recording.recorder import Recorder
 from streams.recording.replayer import Replayer, Time
 from streams.recording.routing import Options, Target
 from streams.recording.writer import RecordingWriter
+from streams.runtime.installation import Installation
 from streams.runtime.memory import MemoryCluster, MemoryLog, MemoryProducer, MemoryReader
 from streams.runtime.ports import Record
 
@@ -59,7 +60,11 @@ def cluster_of(log: MemoryLog) -> Brokers:
 
 
 async def start_writer(
-    cluster: Brokers, folder: Path, request: Request = UP_TO_NOW, now_ms: int = 0
+    cluster: Brokers,
+    folder: Path,
+    request: Request = UP_TO_NOW,
+    now_ms: int = 0,
+    installation: Installation = INSTALLATION,
 ) -> RecordingWriter:
     """Return a writer of a new recording of this cluster, planned at a time."""
     topics = await plan_recording(cluster, cluster, request, now_ms)
@@ -68,14 +73,19 @@ async def start_writer(
         *(FORMAT_VERSION, folder.name, "2026-01-01T00:00:00+00:00", "1"),
         *(identity.cluster_id, topics),
         until=request.until,
-        installation=INSTALLATION,
+        installation=installation,
     )
     return RecordingWriter(folder, manifest, time.monotonic)
 
 
-async def record(cluster: Brokers, folder: Path, request: Request = UP_TO_NOW) -> Recording:
+async def record(
+    cluster: Brokers,
+    folder: Path,
+    request: Request = UP_TO_NOW,
+    installation: Installation = INSTALLATION,
+) -> Recording:
     """Record a cluster to the end that the request names."""
-    writer = await start_writer(cluster, folder, request)
+    writer = await start_writer(cluster, folder, request, installation=installation)
     assert await Recorder(cluster, writer, now_ms=lambda: 0).run(lambda: False)
     return Recording(folder)
 

@@ -19,8 +19,9 @@ import redis
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from kit.events import Logged
-from kit.keys import announce, key_file
+from kit.keys import INSTALLATION, announce, key_file
 from kit.servers import create_topics
+from streams.runtime.installation import Installation
 from streams.runtime.ports import Record
 from streams.settings import Settings, load_settings
 
@@ -48,7 +49,9 @@ class Rig:
         self.workers: list[WorkerProcess] = []
         self.changes = changes
 
-    def create_topics(self, **configs: Mapping[str, str]) -> None:
+    def create_topics(
+        self, installation: Installation = INSTALLATION, **configs: Mapping[str, str]
+    ) -> None:
         """Create every topic that a worker asks for; `configs` by plain name."""
         usual = {"max.message.bytes": "1114112", "retention.ms": "-1"}
         topics = {
@@ -58,7 +61,7 @@ class Rig:
         }
         create_topics(self.brokers, topics, self.partitions)
         create_topics(self.brokers, {f"{self.prefix}policies": TABLE}, 1)
-        announce(self.brokers, self.settings)
+        announce(self.brokers, self.settings, installation)
 
     @property
     def settings(self) -> Settings:

@@ -73,7 +73,7 @@ class World:
     @property
     def namespace(self) -> str:
         """Namespace of the counters that workers of this world keep."""
-        return namespace_of(self.log.identity(LOG), self.settings, self.installation.id)
+        return namespace_of(self.log.identity(LOG), self.installation.id)
 
     def end(self, partition: int = 0) -> int:
         """Return the offset of a partition's last record, -1 without any."""
@@ -190,7 +190,7 @@ class MortalStore(MemoryStore):
         self._dead = dead
 
     def __getattribute__(self, name: str) -> Any:
-        if name in {"meta", "watermark", "load", "flush", "check"}:
+        if name in {"meta", "watermark", "load", "scan", "flush", "check"}:
             called = getattr(object.__getattribute__(self, "_store"), name)
             dead: Dead = object.__getattribute__(self, "_dead")
             return lambda *arguments: dead.call(called(*arguments))

@@ -6,11 +6,12 @@ from kit.keys import INSTALLATION, KEY, NEXT_KEY, NEXT_SIGNER, STRANGER, TRUST, 
 from kit.twins import settings_of
 from msgspec.structs import replace
 
-from streams.core.events import Key
+from streams.core.events import Generation, Key
 from streams.errors import Halt, Retry
 from streams.ops.installation import (
     KEYS_MAX,
     KeyChanger,
+    lengthen_generations,
     make_installation,
     with_key,
     without_key,
@@ -197,3 +198,51 @@ def test_a_key_that_does_not_count_here_signs_nothing_here() -> None:
     both = replace(INSTALLATION, keys=(KEY.public, NEXT_KEY.public))
     assert signer_of(both, NEXT_KEY) == NEXT_SIGNER
     assert both.trust().installation == TRUST.installation
+
+
+# ---------------------------------------------------------------- generations
+
+
+def longer(records: int) -> Generation:
+    return Generation(f"generation-{records}", NOW, records)
+
+
+async def lengthened(ground: Ground, records: int) -> Installation:
+    now = await ground.installation()
+    signer = signer_of(now, KEY)
+    return await lengthen_generations(ground.producer, SETTINGS, 3, signer, now, longer(records))
+
+
+async def test_generations_become_longer_everywhere_by_a_signed_record(ground: Ground) -> None:
+    made = await ground.make()
+    assert (made.generation, made.lengthened) == (100_000, 100_000)
+    after = await lengthened(ground, 200_000)
+    assert await ground.installation() == after
+    assert after.generation_records(SETTINGS) == 100_000
+    assert after.generation_records(SETTINGS, whole=False) == 200_000
+    for partition in range(3):
+        decoded = decode_log(ground.records(partition), made.trust(), Spelling(1 << 20))
+        assert decoded.events == [longer(200_000)]
+
+
+async def test_generations_do_not_become_shorter(ground: Ground) -> None:
+    await ground.make()
+    await lengthened(ground, 200_000)
+    for records in (1, 100_000, 200_000):
+        with pytest.raises(Halt, match="has 200,000 records"):
+            await lengthened(ground, records)
+
+
+async def test_a_lengthening_that_was_cut_short_is_ended_by_the_same_call(ground: Ground) -> None:
+    made = await ground.make()
+    ground.log.leaderless.add((LOG, 2))
+    with pytest.raises(Retry, match=r"partitions \[2\] did not take"):
+        await lengthened(ground, 200_000)
+    assert await ground.installation() == made
+    ground.log.leaderless.clear()
+    assert (await lengthened(ground, 200_000)).lengthened == 200_000
+
+
+async def test_the_beginning_of_an_installation_whose_length_nobody_noted_is_the_settings() -> None:
+    old = replace(INSTALLATION, generation=0, lengthened=0)
+    assert old.generation_records(SETTINGS) == SETTINGS.generation_records

@@ -7,10 +7,11 @@ import pytest
 from kit.events import FANS, FOOTBALL, MUSIC, NOW, SHENYANG, WEIGHTS, admit
 
 from streams.core.counters import Video
-from streams.core.events import Admit, ControlRecord, Policy
+from streams.core.events import Admit, ControlRecord, FirstAdmit, FirstPolicy, Policy
+from streams.core.first.translation import HORIZON
 from streams.core.outlook import Outlook
 from streams.core.units import MICROS
-from streams.runtime.first_format import HORIZON, decode_control
+from streams.runtime.first_format import decode_control
 
 SLICE = {
     "reach": 5_000,
@@ -131,3 +132,13 @@ def test_a_record_of_today_that_names_an_old_word_is_read_as_it_is() -> None:
     event = read(hold)
     assert getattr(event, "note", "") == 'the "tier"'
     assert read(msgspec.to_builtins(admit())) == admit()
+
+
+def test_before_the_upgrade_a_record_is_what_it_was() -> None:
+    policy, admission = (
+        decode_control(TODAY, msgspec.json.encode(each), upgraded=False) for each in (POLICY, ADMIT)
+    )
+    assert isinstance(policy, FirstPolicy)
+    assert policy.slices[FOOTBALL].neighbours == {MUSIC: 300_000}
+    assert isinstance(admission, FirstAdmit)
+    assert admission.starts == [FANS, SHENYANG, FOOTBALL]

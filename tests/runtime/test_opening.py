@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kit.events import record
 
+from streams.core.generations import Generations
 from streams.core.window import REPLAYED_GENERATIONS
 from streams.errors import Halt
 from streams.runtime.opening import mark_of, start_of
@@ -14,7 +15,7 @@ GENERATION = 10
 
 
 def start(watermark: int, first: int, end: int) -> int:
-    return start_of(0, watermark, Offsets(first, end), GENERATION).position
+    return start_of(0, watermark, Offsets(first, end), Generations.of(GENERATION)).position
 
 
 @pytest.mark.parametrize("first", [0, 17])
@@ -29,10 +30,10 @@ def test_whole_generations_before_the_next_record_are_read_again() -> None:
 
 
 def test_ids_that_retention_took_are_named() -> None:
-    assert start_of(0, 95, Offsets(80, 100), GENERATION).lost == range(
+    assert start_of(0, 95, Offsets(80, 100), Generations.of(GENERATION)).lost == range(
         90 - REPLAYED_GENERATIONS * GENERATION, 80
     )
-    assert not start_of(0, 95, Offsets(10, 100), GENERATION).lost
+    assert not start_of(0, 95, Offsets(10, 100), Generations.of(GENERATION)).lost
 
 
 def test_a_record_that_was_not_counted_and_is_gone_is_a_loss_of_data() -> None:

@@ -19,11 +19,13 @@ from kit.events import (
     signed_record,
     view,
 )
+from kit.first import FIRST_POLICY, first_admit, first_record
 from kit.keys import (
     INSTALLATION,
     KEY,
     NEXT_KEY,
     NEXT_SIGNER,
+    OLD_INSTALLATION,
     SECRET,
     SIGNER,
     SPELLING,
@@ -35,8 +37,8 @@ from kit.recordings import record as record_whole
 from kit.twins import LOG, Life, World, counted, counted_with_a_death
 from msgspec.structs import replace
 
-from streams.core.counters import COUNTERS
-from streams.core.events import ControlRecord, Key, Upgrade
+from streams.core.counters import COUNTERS, VIDEO_ROW, decode_slice
+from streams.core.events import ControlRecord, FirstRecord, Generation, Key, Upgrade
 from streams.core.keys import read_trust
 from streams.core.state import FRESH
 from streams.core.units import SLICES_PER_VIDEO
@@ -46,23 +48,18 @@ from streams.runtime.codec import Spelling
 from streams.runtime.installation import Installation
 from streams.runtime.memory import MemoryLog, MemoryReader
 from streams.runtime.ports import Place, Record
-from streams.runtime.signing import SIGNATURE, Signer, sign_old
+from streams.runtime.signing import Signer
 
 BATCHES = [1, 7, 5_000]
-
-
-def old_record(event: ControlRecord, offset: int) -> Logged:
-    signed = signed_record(event, offset)
-    return signed._replace(headers=[(SIGNATURE, sign_old(SECRET, signed.key, signed.value or b""))])
 
 
 def rotating_log() -> list[Logged]:
     """Return views of a video, held by whoever was, is or never was in force; and other weights."""
     both = (KEY.public, NEXT_KEY.public)
     stranger = Signer(INSTALLATION.id, STRANGER)
-    events: list[tuple[ControlRecord, Signer | None]] = [
-        (FIXED, None),  # of 0.1.0
-        (admit(), SIGNER),
+    events: list[tuple[ControlRecord | FirstRecord, Signer | None]] = [
+        (FIRST_POLICY, None),  # of 0.1.0
+        (first_admit(), None),
         (hold("held-0", seq=2), None),
         (Upgrade("upgrade-1", NOW), SIGNER),
         (hold("held-1", seq=3), None),
@@ -82,7 +79,7 @@ def rotating_log() -> list[Logged]:
     for event, signer in events:
         at = len(log)
         log += [
-            old_record(event, at) if signer is None else signed_record(event, at, signer=signer),
+            first_record(event, at) if signer is None else signed_record(event, at, signer=signer),
             *(one._replace(offset=at + n) for n, one in enumerate(views(at), start=1)),
         ]
     return log
@@ -109,7 +106,7 @@ LETTERS += [(110, 0, "signature"), (120, 0, "stale"), (130, 0, "signature")]
 
 
 def world(**changes: object) -> World:
-    made = World(secret=SECRET, **changes)
+    made = World(secret=SECRET, installation=OLD_INSTALLATION, **changes)
     made.put(rotating_log())
     return made
 
@@ -139,7 +136,7 @@ async def test_a_worker_that_dies_anywhere_finds_the_keys_of_its_watermark() -> 
 async def test_the_recount_goes_by_the_same_keys(batch: int) -> None:
     done = await counted(world())
     reader = SmallReader(done.log, batch)
-    verifier = Verifier(done.settings, INSTALLATION, Spelling(1 << 20, SECRET))
+    verifier = Verifier(done.settings, OLD_INSTALLATION, Spelling(1 << 20, SECRET))
     found = await verify(reader, done.store, done.log.identity(LOG), done.namespace, verifier)
     assert (found.differences, found.checked > 0) == (0, True)
 
@@ -191,7 +188,9 @@ def other_policy() -> ControlRecord:
 
 async def test_a_recording_folds_to_the_bytes_of_the_worker(tmp_path: Path) -> None:
     done = await counted(world())
-    recording = await record_whole(cluster_of(log_with(rotating_log(), 1)), tmp_path / "r")
+    recording = await record_whole(
+        cluster_of(log_with(rotating_log(), 1)), tmp_path / "r", installation=OLD_INSTALLATION
+    )
     receipts: list[bytes] = []
     rules = Rules(done.settings.generation_records, 1 << 20, secret=SECRET)
     folded = await Folder(recording, TOPIC, rules, receipts.append).partition(0)
@@ -204,11 +203,11 @@ async def test_without_the_secret_of_old_its_hmacs_are_letters_and_that_is_said(
 ) -> None:
     await counted(world())
     assert not [line for line in caplog.messages if "without STREAMS_SECRET" in line]
-    made = World()
+    made = World(installation=OLD_INSTALLATION)
     made.put(rotating_log())
     done = await counted(made)
     assert [line for line in caplog.messages if "without STREAMS_SECRET" in line]
-    assert [offset for offset, _, reason in done.letters() if reason == "signature"][:2] == [0, 20]
+    assert [offset for offset, _, reason in done.letters() if reason == "signature"][:2] == [0, 10]
 
 
 async def test_keys_change_under_a_running_worker_without_a_halt() -> None:
@@ -228,6 +227,36 @@ async def test_keys_change_under_a_running_worker_without_a_halt() -> None:
     assert made.letters() == [(4, 0, "signature"), (5, 0, "json")]
 
 
+async def test_generations_become_longer_under_a_running_worker_without_a_halt() -> None:
+    """And the one that comes after it goes by the log, not by its settings."""
+    made = World(generation_records=4)
+    fed = [interaction_record(view(f"e{n}", viewer=f"u{n}"), n) for n in range(9)]
+    made.put(fed)
+    life = await Life(made).start()
+    await life.until(made.caught_up)
+    made.put([signed_record(Generation("generation-1", NOW, 8), 9)])
+    await life.until(made.caught_up)
+    await life.stop()
+    assert (life.worker.halted, made.meta().generations) == ({}, b"[[0,4],[8,8]]")
+    later = World(generation_records=3)
+    later.log, later.store = made.log, made.store
+    again = [interaction_record(view("e8", viewer="u8"), 10), *_others(11, 8)]
+    later.put([*again, interaction_record(view("e8", viewer="u8"), 20)])
+    whole = World(generation_records=4)
+    whole.put(made.log.records(LOG, 0))
+    assert (await counted(later)).rows() == (await counted(whole, batch=1)).rows()
+    [row] = [
+        decode_slice(raw)
+        for name, raw in later.store.partitions[0].rows["v1"].items()
+        if name != VIDEO_ROW
+    ]
+    assert row.views == 17, "9 and 8; both repeats are met"
+
+
+def _others(first: int, count: int) -> list[Logged]:
+    return [interaction_record(view(f"o{n}", viewer=f"o{n}"), first + n) for n in range(count)]
+
+
 async def test_of_a_log_without_its_beginning_the_keys_of_today_count() -> None:
     """What retired the first key may be gone with the beginning: it must not be back."""
     today = Installation(INSTALLATION.id, (KEY.public,), (NEXT_KEY.public,), fresh=True, seq=2)
@@ -239,8 +268,8 @@ async def test_of_a_log_without_its_beginning_the_keys_of_today_count() -> None:
 
 
 def test_of_a_log_without_its_beginning_hmacs_count_only_where_no_upgrade_may_be_gone() -> None:
-    assert not INSTALLATION.trust(whole=False).upgraded
-    upgraded = replace(INSTALLATION, upgraded=True)
+    assert not OLD_INSTALLATION.trust(whole=False).upgraded
+    upgraded = replace(OLD_INSTALLATION, upgraded=True)
     assert upgraded.trust(whole=False).upgraded
     assert not upgraded.trust(whole=True).upgraded, "its record stands in the log"
 

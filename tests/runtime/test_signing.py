@@ -4,11 +4,14 @@ import pickle
 
 import pytest
 from kit.events import FIXED, NOW, Logged, admit, record, signed_record, takedown
+from kit.first import FIRST_POLICY
+from kit.first import first_record as old_record
 from kit.keys import (
     INSTALLATION,
     KEY,
     NEXT_KEY,
     NEXT_SIGNER,
+    OLD_TRUST,
     SECRET,
     SIGNER,
     SPELLING,
@@ -19,19 +22,12 @@ from kit.keys import (
 from streams.core.events import ControlRecord, Key, Upgrade
 from streams.core.keys import NOBODY, Trust
 from streams.runtime.codec import Decoded, Spelling, decode_log
-from streams.runtime.signing import SIGNATURE, Signer, encode, key_id, sign_old
+from streams.runtime.signing import SIGNATURE, Signer, encode, key_id
 
 OLD = Spelling(1 << 20, SECRET)
 ROTATED = Key("keys-1", NOW, 1, (NEXT_KEY.public,))
 BOTH = Key("keys-1", NOW, 1, (KEY.public, NEXT_KEY.public))
 UPGRADE = Upgrade("upgrade-1", NOW)
-
-
-def old_record(event: ControlRecord, offset: int = 0, secret: bytes = SECRET) -> Logged:
-    """Return a control record as 0.1.0 signed it."""
-    signed = signed_record(event, offset)
-    header = (SIGNATURE, sign_old(secret, signed.key, signed.value or b""))
-    return signed._replace(headers=[header])
 
 
 def decode(*records: Logged, trust: Trust = TRUST, spelling: Spelling = SPELLING) -> Decoded:
@@ -156,25 +152,25 @@ def test_unsigned_changes_of_keys_are_letters(event: ControlRecord) -> None:
 
 
 def test_an_hmac_counts_with_the_secret_of_old_until_the_upgrade() -> None:
-    log = [old_record(FIXED), signed_record(UPGRADE, 1), old_record(takedown(), 2)]
-    assert reasons(decode(*log, spelling=OLD)) == [(2, "signature")]
-    assert reasons(decode(*log)) == [(0, "signature"), (2, "signature")]
+    log = [old_record(FIRST_POLICY), signed_record(UPGRADE, 1), old_record(takedown(), 2)]
+    assert reasons(decode(*log, trust=OLD_TRUST, spelling=OLD)) == [(2, "signature")]
+    assert reasons(decode(*log, trust=OLD_TRUST)) == [(0, "signature"), (2, "signature")]
 
 
 def test_ed25519_counts_before_the_upgrade_too() -> None:
-    assert decode(signed_record(FIXED), spelling=OLD).events == [FIXED]
+    assert decode(signed_record(FIXED), trust=OLD_TRUST, spelling=OLD).events == [FIXED]
 
 
 def test_an_hmac_of_another_secret_never_counts() -> None:
     forged = old_record(takedown(), secret=b"somebody else's secret")
-    assert reasons(decode(forged, spelling=OLD)) == [(0, "signature")]
+    assert reasons(decode(forged, trust=OLD_TRUST, spelling=OLD)) == [(0, "signature")]
 
 
 @pytest.mark.parametrize("event", [ROTATED, UPGRADE])
 def test_an_hmac_changes_no_keys(event: ControlRecord) -> None:
-    out = decode(old_record(event), spelling=OLD)
+    out = decode(old_record(event), trust=OLD_TRUST, spelling=OLD)
     assert reasons(out) == [(0, "signature")]
-    assert out.trust == TRUST
+    assert out.trust == OLD_TRUST
 
 
 def test_no_hmac_ever_counts_in_a_fresh_installation() -> None:

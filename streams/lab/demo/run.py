@@ -220,7 +220,7 @@ async def _set(stack: AsyncExitStack, play: Play, rate: int) -> _Stage:
     installation = await make_installation(topics, producer, settings, play.key.public)
     index = await stack.enter_async_context(drivers.index())
     identity = await drivers.cluster.identity(settings.topic("interactions"))
-    name = namespace_of(identity, settings, installation.id)
+    name = namespace_of(identity, installation.id)
     rows = StoredRows(store, name, settings.partitions)
     indexing = Indexing(index, play.metrics, rows.tell)
     around = Surroundings(
@@ -345,7 +345,7 @@ async def _verify(play: Play, stage: _Stage) -> dict[str, Any]:
     """Compare all counters with a recount; `differences` is None where the log is cut short."""
     settings = play.settings
     identity = await play.drivers.cluster.identity(settings.topic("interactions"))
-    namespace = namespace_of(identity, settings, stage.installation.id)
+    namespace = namespace_of(identity, stage.installation.id)
     tools = Verifier(settings, stage.installation, Spelling(settings.record_bytes))
     async with play.drivers.reader() as reader:
         try:

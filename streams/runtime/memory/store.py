@@ -6,6 +6,7 @@ from typing import Final
 
 from streams.core.state import FRESH, Changes, Meta
 from streams.errors import Halt, Retry
+from streams.runtime.labels import Labelled
 from streams.runtime.namespace import other_namespace
 from streams.runtime.ports import (
     Conflict,
@@ -75,6 +76,23 @@ class MemoryStore:
             raise error
         return result
 
+    async def labelled(self, partition: int) -> Labelled | None:
+        """Return what is stored of a partition, whosever counters they are."""
+        stored = self.partitions.get(partition, StoredPartition())
+        if stored.namespace is None:
+            return None
+        return Labelled(stored.namespace, Stored(stored.watermark, stored.meta))
+
+    async def relabel(self, partition: int, before: Labelled, after: Labelled) -> bool:
+        """Put other namespace and meta in the place of `before`; see the port."""
+        assert before.stored.watermark == after.stored.watermark, "rows stay, so does their place"
+        found = await self.labelled(partition)
+        if found is None or not {_label(found)} & {_label(before), _label(after)}:
+            return False
+        stored = self.partitions[partition]
+        stored.namespace, stored.meta = after.namespace, after.stored.meta
+        return True
+
     async def begin(self, partition: int, namespace: str) -> None:
         """Store that nothing of a partition is counted yet; see the port."""
         self.partitions[partition] = StoredPartition(namespace)
@@ -120,6 +138,10 @@ class MemoryStore:
         stored.namespace, stored.watermark, stored.meta = namespace, new, changes.meta
         self.partitions[partition] = stored
         return "ok"
+
+
+def _label(labelled: Labelled) -> tuple[str, int, str]:
+    return labelled.namespace, labelled.stored.watermark, labelled.stored.meta.digest
 
 
 def _require_namespace(stored: str, namespace: str, partition: int) -> None:

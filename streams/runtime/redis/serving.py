@@ -169,6 +169,15 @@ class RedisServingIndex:
         with sorted_errors():
             await call(self._client, "UNLINK", *keys_of(slice_id))
 
+    async def forget_first(self) -> int:
+        """Delete the candidates that 0.1.0 kept; return how many keys that were."""
+        gone = 0
+        with sorted_errors():
+            async for key in self._client.scan_iter("s:slice:*", count=1_000):
+                if not key.startswith(b"s:slice:{"):
+                    gone += await call(self._client, "UNLINK", key)
+        return gone
+
     async def close(self) -> None:
         """Disconnect. Idempotent."""
         await self._client.aclose()

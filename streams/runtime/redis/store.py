@@ -13,6 +13,7 @@ from redis import exceptions
 
 from streams.core.state import FRESH, Changes, Meta
 from streams.errors import Halt, Retry
+from streams.runtime.labels import Labelled
 from streams.runtime.namespace import (
     corrupt,
     halt_key,
@@ -27,6 +28,7 @@ from streams.runtime.redis.connection import (
     Word,
     call,
     connect,
+    evaluated,
     pipelined,
     sorted_errors,
 )
@@ -45,6 +47,7 @@ _AS_STORED: Final = b"="
 """In place of a policy: the one that is stored; no JSON."""
 
 _FLUSH: Final = Script("flush.lua")
+_RELABEL: Final = Script("relabel.lua")
 
 
 class RedisStore:
@@ -99,7 +102,7 @@ class RedisStore:
         with sorted_errors(partition):
             command = ("HMGET", meta_key(partition), *_META)
             stored, watermark, *fields = await self._run(*command)
-        event_time, digest, policy, mark, keys, traffic = fields
+        event_time, digest, policy, mark, keys, traffic, generations = fields
         if stored is None and watermark is None:
             if await self._flushed_meanwhile(partition):
                 return await self.meta(partition, namespace)
@@ -110,11 +113,34 @@ class RedisStore:
             raise _watermark_missing(partition)
         try:
             text = (mark or b"").decode()
-            kept = (keys or b"", traffic or b"")
+            kept = (keys or b"", traffic or b"", generations or b"")
             meta = Meta(int(event_time), digest.decode(), policy, text, *kept)
             return Stored(int(watermark), meta)
         except ValueError as error:
             raise corrupt(partition, meta_key(partition), str(error)) from None
+
+    async def labelled(self, partition: int) -> Labelled | None:
+        """Return what is stored of a partition, whosever counters they are; see the port."""
+        with sorted_errors(partition):
+            namespace = await self._run("HGET", meta_key(partition), "namespace")
+        if namespace is None:
+            return None
+        name = namespace.decode(errors="replace")
+        stored = await self.meta(partition, name)
+        return None if stored is None else Labelled(name, stored)
+
+    async def relabel(self, partition: int, before: Labelled, after: Labelled) -> bool:
+        """Put other namespace and meta in the place of `before`; see the port."""
+        assert before.stored.watermark == after.stored.watermark, "rows stay, so does their place"
+        expected = (before.namespace, before.stored.watermark, before.stored.meta.digest)
+        fields = {**after.stored.meta._asdict(), "namespace": after.namespace}
+        words = [word for field in fields.items() for word in field]
+        with sorted_errors(partition):
+            keys = [meta_key(partition)]
+            done = await evaluated(
+                self._client, _RELABEL, keys, [*expected, after.namespace, *words]
+            )
+        return bool(done)
 
     async def watermark(self, partition: int) -> int | None:
         """Return the stored watermark alone, None if there is none."""
