@@ -28,6 +28,7 @@ from streams.core.events import (
     Weights,
     order_of,
 )
+from streams.core.first.translation import policy_of
 from streams.core.partitioner import partition_of
 from streams.core.units import MICROS, SLICES_PER_VIDEO, is_slice
 from streams.ops.recount_traffic import TrafficRecount
@@ -129,8 +130,8 @@ class Recount:
             if counted and order > self._policy_order:
                 self._policy_order, self._known = order, record.slices
                 self._weights = record.weights
-                if isinstance(record, Policy):
-                    self.traffic.put_in_force(record)
+                policy = policy_of(record) if isinstance(record, FirstPolicy) else record
+                self.traffic.put_in_force(policy)
         elif isinstance(record, Lead):
             self._term = max(self._term, record.term)
         elif isinstance(record, Upgrade) and self.first:

