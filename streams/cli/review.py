@@ -12,7 +12,7 @@ from streams.cli.options import Settings, connection_options, emit, emit_object,
 from streams.cli.when import now_ms
 from streams.cli.wiring import Result, drivers, made_installation, producing, run, storing
 from streams.control.moderation import EFFECTS, Opinion, case_of, in_force, open_cases, say
-from streams.core.events import VerdictWord
+from streams.core.fields import VerdictWord
 from streams.ops.dead_letters import printable
 from streams.ops.explain import moment
 from streams.ops.letters_shown import in_cells

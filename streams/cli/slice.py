@@ -12,7 +12,7 @@ from streams.cli.wiring import Result, drivers, namespace, run, storing
 from streams.core.outlook import Outlook
 from streams.ops.explain import decimal
 from streams.ops.slice import any_outlook, slice_rows, slice_shown
-from streams.runtime.ports import ServingIndex
+from streams.runtime.leases import ServingIndex
 
 VALUES: Final = ("price", "prior_mean", "score", "net")
 

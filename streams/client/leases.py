@@ -14,8 +14,8 @@ from streams.client.publisher import Publisher
 from streams.core.events import Impression
 from streams.core.units import is_slice
 from streams.errors import StreamsError
-from streams.runtime.leases import LEASE_LONGEST_S, Candidate, Lease, Via, slots_of
-from streams.runtime.ports import Clock, ServingIndex
+from streams.runtime.leases import LEASE_LONGEST_S, Candidate, Lease, ServingIndex, Via, slots_of
+from streams.runtime.ports import Clock
 from streams.runtime.redis.serving import TOP_MOST, RedisServingIndex
 
 Seen = Callable[[Sequence[str]], Awaitable[Collection[str]]]

@@ -9,7 +9,7 @@ from streams.client.blocking import BlockingPublisher
 from streams.client.leases import Leased, Leases, Seen, impression
 from streams.client.threads import LoopThread
 from streams.core.events import Impression
-from streams.runtime.ports import ServingIndex
+from streams.runtime.leases import ServingIndex
 
 BlockingSeen = Callable[[Sequence[str]], Collection[str]]
 """Returns those of some videos that a viewer is not to be shown; called on a thread of its own."""

@@ -17,6 +17,7 @@ from streams.core.partitioner import partition_of
 from streams.core.receipts import Refusal
 from streams.errors import DeadLetter, Retry
 from streams.runtime.installation import Installation, settle_keys
+from streams.runtime.leases import ServingIndex
 from streams.runtime.letters import letter_of
 from streams.runtime.namespace import namespace_of
 from streams.runtime.policies import forgetting_record, policy_record, word_record
@@ -29,7 +30,6 @@ from streams.runtime.ports import (
     Outgoing,
     Producer,
     Record,
-    ServingIndex,
     Store,
     TopicIdentity,
 )

@@ -9,11 +9,13 @@ import msgspec
 
 from streams.control.admission.dossier import Dossier, decode
 from streams.core.counters import load_video
-from streams.core.events import Review, SliceReview, VerdictWord
+from streams.core.events import Review, SliceReview
+from streams.core.fields import VerdictWord
 from streams.core.partitioner import partition_of
 from streams.errors import DeadLetter, Halt, Misconfigured
 from streams.runtime.codec import decode_review
-from streams.runtime.ports import Clock, Dossiers, Outgoing, Producer, ServingIndex, Store
+from streams.runtime.leases import ServingIndex
+from streams.runtime.ports import Clock, Dossiers, Outgoing, Producer, Store
 from streams.runtime.signing import Signer, encode
 from streams.settings import Settings
 

@@ -14,7 +14,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from streams.core.events import Format, Policy
+from streams.core.events import Policy
+from streams.core.fields import Format
 from streams.core.stages import SliceStage, VideoStage
 from streams.core.traffic import ClassSums
 from streams.core.units import NEVER

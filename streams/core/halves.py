@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from streams.core.events import EPOCH_MS, Policy
+from streams.core.events import Policy
+from streams.core.fields import EPOCH_MS
 
 FAMILIES: Final[Mapping[str, str]] = MappingProxyType(
     {

@@ -7,7 +7,8 @@ on the log alone, never on where a batch begins.
 
 import msgspec
 
-from streams.core.events import Key, Lead, PartitionControl, PublicKey, Upgrade
+from streams.core.events import Key, Lead, PartitionControl, Upgrade
+from streams.core.fields import PublicKey
 
 
 class Trust(msgspec.Struct, frozen=True):

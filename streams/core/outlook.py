@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from streams.core.counters import Video
-from streams.core.events import BANDS, Policy, SlicePolicy
+from streams.core.events import Policy, SlicePolicy
+from streams.core.fields import BANDS
 from streams.core.posterior import Sums, estimate, expected, solve
 from streams.core.units import surface_of
 

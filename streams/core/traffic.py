@@ -10,7 +10,8 @@ import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from streams.core.events import Count, Impression
+from streams.core.events import Impression
+from streams.core.fields import Count
 
 GAPS: Final = 16
 GAP_MICROS: Final = 20_000

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from streams.control.agents import Background
+from streams.runtime.leases import ServingIndex
 from streams.runtime.ports import (
     BatchSink,
     Cluster,
@@ -13,7 +14,6 @@ from streams.runtime.ports import (
     LogConsumer,
     LogReader,
     Producer,
-    ServingIndex,
     Store,
 )
 from streams.settings import Settings

@@ -26,15 +26,14 @@ from streams.core.events import (
     Tag,
     Unlike,
     Upload,
-    VerdictWord,
     View,
 )
+from streams.core.fields import VerdictWord
 from streams.core.units import SURFACES, surface_of
 from streams.lab.taste import Alike, Fortune, draw_appeals, draw_fortune
 from streams.lab.uploads import DARING, DOUBTFUL, FORBIDDEN, SUBJECTS, draw_upload
 from streams.lab.viewers import BUTTONS, Rates, draw_buttons, draw_watch, rates_at, worth
-from streams.runtime.leases import Lease
-from streams.runtime.ports import ServingIndex
+from streams.runtime.leases import Lease, ServingIndex
 
 CrowdEvent = Upload | Recognition | Review | InteractionRecord
 

@@ -6,8 +6,8 @@ from streams.core.events import SlicePolicy
 from streams.core.outlook import Outlook
 from streams.errors import Halt
 from streams.ops.video import outlook_in_force
-from streams.runtime.leases import prices_of
-from streams.runtime.ports import ServingIndex, Store
+from streams.runtime.leases import ServingIndex, prices_of
+from streams.runtime.ports import Store
 from streams.settings import Settings
 
 SLOTS_MINUTES: Final = 30

@@ -11,7 +11,8 @@ from streams.control.admission.dossier import Dossier, decode
 from streams.errors import Halt, StreamsError
 from streams.ops.lag_collector import LagReport
 from streams.ops.status import StatusSources
-from streams.runtime.ports import Dossiers, ServingIndex
+from streams.runtime.leases import ServingIndex
+from streams.runtime.ports import Dossiers
 
 LOOK_S: Final = 5.0
 """Between two looks at the lag."""

@@ -13,7 +13,8 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from streams.core.events import Key, PartitionControl, PublicKey
+from streams.core.events import Key, PartitionControl
+from streams.core.fields import PublicKey
 from streams.core.keys import Trust, encode
 from streams.core.state import Meta
 from streams.errors import Halt, Retry

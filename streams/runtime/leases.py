@@ -1,9 +1,10 @@
-"""The words of the serving index: classes of videos, leases of impressions, and their bounds."""
+"""The serving index as a port, and its words: classes of videos, leases, and their bounds."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from secrets import token_hex
-from typing import Final, Literal, NamedTuple
+from types import MappingProxyType
+from typing import Final, Literal, NamedTuple, Protocol
 
 from streams.core.counters import Video
 from streams.core.outlook import Outlook
@@ -135,3 +136,67 @@ def require_classes(numbers: Mapping[str, int]) -> None:
     """Raise `ValueError` if something else than a class has a number."""
     if unknown := sorted(numbers.keys() - set(CLASSES)):
         raise ValueError(f"{unknown[0]} is no class: a fan band 0 to {BANDS - 1}, c if commercial")
+
+
+class ServingIndex(Protocol):
+    """What each slice may show now, told by workers and leased by feed servers; a view of the rows.
+
+    Each call is about one slice. It raises `Retry` if the index fails for now and repeats nothing:
+    a lease whose reply was lost comes back by itself.
+    """
+
+    async def apply(
+        self, slice_id: str, partitions_at: Mapping[int, int], entries: Sequence[Entry]
+    ) -> Applied:
+        """Put entries in, then note up to which offset each partition has told everything.
+
+        An entry replaces one of a lower offset only, and settles as many of the pair's oldest
+        leased impressions as more are counted; another one has its pair ranked again as it is
+        known. Positions only rise. May be repeated.
+        """
+
+    async def set_prices(
+        self, slice_id: str, order: PolicyOrder, prices: Mapping[str, int], footing: Footing = OPEN
+    ) -> bool:
+        """Put a price a class (0 without) and a footing in force; False if a later order has."""
+
+    async def is_frozen(self, slice_id: str) -> bool:
+        """Tell whether the slice is frozen, by the policy whose prices are in force."""
+
+    async def lease(
+        self,
+        slice_id: str,
+        count: int,
+        most_each: int,
+        fresh_share: int | None = 0,
+        tilts: Mapping[str, int] = MappingProxyType({}),
+        without: Collection[str] = (),
+    ) -> Sequence[Lease]:
+        """Take impressions for up to `count` slots, at most `most_each` of a video.
+
+        First, for `fresh_share` (micro-units; None: that of the policy) of the slots asked, of
+        pairs that are owed some, by deadline; then by score less price plus the class's tilt, as
+        long as that is not negative. None of the videos `without`. Fewer, or none, where less is
+        left; `count` is cut to `LEASE_MOST`.
+        """
+
+    async def give_back(self, slice_id: str, leases: Sequence[Lease]) -> int:
+        """Return impressions that were not shown; how many of them were still leased."""
+
+    async def top(self, slice_id: str, count: int) -> Sequence[Candidate]:
+        """Return the `count` best candidates as a lease would take them by rank."""
+
+    async def positions(self, slice_id: str) -> Mapping[int, int]:
+        """Return up to which offset each partition has told the slice everything."""
+
+    def pairs(self, slice_id: str) -> AsyncIterator[Sequence[tuple[str, int]]]:
+        """Yield pages of the videos that are not removed, with the offset of each one's entry.
+
+        What changes meanwhile may be missing or come twice, what does not comes once.
+        """
+
+    async def slots(self, slice_id: str, minutes: int) -> Sequence[Slots]:
+        """Return the slots of the latest minutes in which any were asked for, oldest first."""
+
+    async def clear(self, slice_id: str) -> None:
+        """Forget all of a slice: those who told it notice, and tell it again."""

@@ -10,7 +10,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from streams.core.events import Millis, Name, Policy, SliceReview, Text, number_of
+from streams.core.events import Name, Policy, SliceReview, number_of
+from streams.core.fields import Millis, Text
 from streams.core.keys import Trust
 from streams.errors import DeadLetter
 from streams.runtime.installation import TOPIC

@@ -5,14 +5,11 @@ Each has a real driver (`kafka`, `redis`) and an in-memory twin (`memory`); one 
 next offset to read, a *watermark* is the last offset whose result is stored (-1 before any).
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Final, Literal, NamedTuple, Protocol
 
-from streams.core.serving import Entry
 from streams.core.state import FRESH, Changes, Meta
-from streams.runtime.leases import OPEN, Applied, Candidate, Footing, Lease, PolicyOrder, Slots
 
 Headers = Sequence[tuple[str, bytes | None]]
 """An ordered list; names may repeat, and a header may have no value.
@@ -378,70 +375,6 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Disconnect. Idempotent."""
-
-
-class ServingIndex(Protocol):
-    """What each slice may show now, told by workers and leased by feed servers; a view of the rows.
-
-    Each call is about one slice. It raises `Retry` if the index fails for now and repeats nothing:
-    a lease whose reply was lost comes back by itself.
-    """
-
-    async def apply(
-        self, slice_id: str, partitions_at: Mapping[int, int], entries: Sequence[Entry]
-    ) -> Applied:
-        """Put entries in, then note up to which offset each partition has told everything.
-
-        An entry replaces one of a lower offset only, and settles as many of the pair's oldest
-        leased impressions as more are counted; another one has its pair ranked again as it is
-        known. Positions only rise. May be repeated.
-        """
-
-    async def set_prices(
-        self, slice_id: str, order: PolicyOrder, prices: Mapping[str, int], footing: Footing = OPEN
-    ) -> bool:
-        """Put a price a class (0 without) and a footing in force; False if a later order has."""
-
-    async def is_frozen(self, slice_id: str) -> bool:
-        """Tell whether the slice is frozen, by the policy whose prices are in force."""
-
-    async def lease(
-        self,
-        slice_id: str,
-        count: int,
-        most_each: int,
-        fresh_share: int | None = 0,
-        tilts: Mapping[str, int] = MappingProxyType({}),
-        without: Collection[str] = (),
-    ) -> Sequence[Lease]:
-        """Take impressions for up to `count` slots, at most `most_each` of a video.
-
-        First, for `fresh_share` (micro-units; None: that of the policy) of the slots asked, of
-        pairs that are owed some, by deadline; then by score less price plus the class's tilt, as
-        long as that is not negative. None of the videos `without`. Fewer, or none, where less is
-        left; `count` is cut to `LEASE_MOST`.
-        """
-
-    async def give_back(self, slice_id: str, leases: Sequence[Lease]) -> int:
-        """Return impressions that were not shown; how many of them were still leased."""
-
-    async def top(self, slice_id: str, count: int) -> Sequence[Candidate]:
-        """Return the `count` best candidates as a lease would take them by rank."""
-
-    async def positions(self, slice_id: str) -> Mapping[int, int]:
-        """Return up to which offset each partition has told the slice everything."""
-
-    def pairs(self, slice_id: str) -> AsyncIterator[Sequence[tuple[str, int]]]:
-        """Yield pages of the videos that are not removed, with the offset of each one's entry.
-
-        What changes meanwhile may be missing or come twice, what does not comes once.
-        """
-
-    async def slots(self, slice_id: str, minutes: int) -> Sequence[Slots]:
-        """Return the slots of the latest minutes in which any were asked for, oldest first."""
-
-    async def clear(self, slice_id: str) -> None:
-        """Forget all of a slice: those who told it notice, and tell it again."""
 
 
 class DossierChange(NamedTuple):

@@ -15,8 +15,9 @@ from typing import Any, Final, Literal, NamedTuple, TypeVar
 from streams.core.partitioner import partition_of
 from streams.core.serving import Entry
 from streams.errors import StreamsError
+from streams.runtime.leases import ServingIndex
 from streams.runtime.metrics import Metrics
-from streams.runtime.ports import Clock, ServingIndex
+from streams.runtime.ports import Clock
 
 Page = Sequence[tuple[str, Entry]]
 """Slices and entries."""

@@ -21,9 +21,9 @@ from typing import Final
 from streams.core.events import Policy, order_of
 from streams.core.outlook import Outlook
 from streams.core.serving import Entry
-from streams.runtime.leases import Applied, Footing, PolicyOrder, prices_of
+from streams.runtime.leases import Applied, Footing, PolicyOrder, ServingIndex, prices_of
 from streams.runtime.metrics import Metrics
-from streams.runtime.ports import Clock, ServingIndex
+from streams.runtime.ports import Clock
 from streams.runtime.refilling import Cause, Refilling, RowsOf
 
 EVERY_S: Final = 1.0

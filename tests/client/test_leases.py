@@ -19,9 +19,8 @@ from streams.core.serving import Entry
 from streams.core.units import MICROS
 from streams.embedded import EmbeddedRedis
 from streams.errors import Retry, Unreachable
-from streams.runtime.leases import LEASE_MOST, Footing, IndexBounds, Lease
+from streams.runtime.leases import LEASE_MOST, Footing, IndexBounds, Lease, ServingIndex
 from streams.runtime.memory.serving import MemoryServingIndex
-from streams.runtime.ports import ServingIndex
 from streams.runtime.redis.serving import RedisServingIndex
 
 FOOD = "discover:food"

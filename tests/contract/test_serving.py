@@ -18,9 +18,16 @@ from streams.core.serving import Entry
 from streams.core.units import MICROS
 from streams.embedded import EmbeddedRedis
 from streams.embedded.redis import bundled_redis_server
-from streams.runtime.leases import CLASSES, LEASE_MOST, Candidate, Footing, IndexBounds, Lease
+from streams.runtime.leases import (
+    CLASSES,
+    LEASE_MOST,
+    Candidate,
+    Footing,
+    IndexBounds,
+    Lease,
+    ServingIndex,
+)
 from streams.runtime.memory.serving import MemoryServingIndex
-from streams.runtime.ports import ServingIndex
 from streams.runtime.redis.serving import ENTRIES_AT_ONCE, RedisServingIndex, keys_of
 
 BUNDLED = bundled_redis_server()

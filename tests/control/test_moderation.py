@@ -6,7 +6,7 @@ import pytest
 from kit.control import NOW, Office, Process, upload
 
 from streams.control.moderation import EFFECTS, Opinion, case_of, in_force, open_cases, say
-from streams.core.events import VerdictWord
+from streams.core.fields import VerdictWord
 from streams.errors import Halt, Misconfigured
 from streams.runtime.memory import MemoryProducer
 

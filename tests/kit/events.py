@@ -32,7 +32,6 @@ from streams.core.events import (
     Release,
     Report,
     Revise,
-    ServedVia,
     Share,
     SlicePolicy,
     Takedown,
@@ -42,6 +41,7 @@ from streams.core.events import (
     View,
     Weights,
 )
+from streams.core.fields import ServedVia
 from streams.core.outlook import term_name
 from streams.core.partitioner import partition_of
 from streams.core.units import MICROS

@@ -7,8 +7,7 @@ from random import Random
 from typing import Any, Final
 
 from streams.core.serving import Entry
-from streams.runtime.leases import Lease
-from streams.runtime.ports import ServingIndex
+from streams.runtime.leases import Lease, ServingIndex
 
 CARS: Final = "discover:cars"
 FANS: Final = "following:fans"

@@ -28,7 +28,8 @@ from streams.control.admission.taxonomy import (
     tag_weights,
 )
 from streams.control.figures import every
-from streams.core.events import Tag, Upload, VerdictWord
+from streams.core.events import Tag, Upload
+from streams.core.fields import VerdictWord
 from streams.errors import Misconfigured
 from streams.settings import read_toml
 from streams.shapes import shaped

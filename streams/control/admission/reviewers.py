@@ -9,7 +9,8 @@ from typing import Annotated, Final
 
 from msgspec import Meta, Struct
 
-from streams.core.events import PublicKey, Review, SliceReview
+from streams.core.events import Review, SliceReview
+from streams.core.fields import PublicKey
 from streams.core.keys import Trust
 from streams.core.units import ID_MAX
 from streams.errors import DeadLetter, Misconfigured

@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 
 from streams.control.admission.lexicon import Lexicon
 from streams.control.figures import ratio_micros
-from streams.core.events import Dimension
+from streams.core.fields import Dimension
 from streams.errors import Misconfigured
 from streams.settings import read_toml
 from streams.shapes import shaped

@@ -19,7 +19,8 @@ from msgspec.structs import asdict, replace
 from streams.control.figures import micros, ratio_micros
 from streams.control.policy.catalogue import Catalogue
 from streams.control.policy.sample import ONE_IN
-from streams.core.events import BANDS, EPOCH_MS, Policy, Weights
+from streams.core.events import Policy, Weights
+from streams.core.fields import BANDS, EPOCH_MS
 from streams.core.halves import ALL_FAMILIES, is_freezable, unplaced
 from streams.core.outlook import term_name
 from streams.core.units import MICROS, SLICES_PER_VIDEO, SURFACES

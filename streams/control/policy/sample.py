@@ -11,8 +11,8 @@ from streams.control.policy.evidence import Evidence, is_drawn
 from streams.core.counters import VideoState, load_video
 from streams.core.events import Policy
 from streams.errors import Retry
-from streams.runtime.leases import MINUTES, Slots
-from streams.runtime.ports import ServingIndex, Store
+from streams.runtime.leases import MINUTES, ServingIndex, Slots
+from streams.runtime.ports import Store
 
 ONE_IN: Final = 100
 """The sample has one video in so many; fewer on a platform so small that this is a handful."""

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from streams.control.log import ControlLog, Ports, now_ms
-from streams.core.events import EPOCH_MS, Lead, Policy, order_of
+from streams.core.events import Lead, Policy, order_of
+from streams.core.fields import EPOCH_MS
 from streams.core.keys import NOBODY, Trust, read_trust
 from streams.errors import Halt, Retry
 from streams.runtime.codec import Spelling, decode_log

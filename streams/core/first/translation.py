@@ -22,7 +22,6 @@ from statistics import median_low
 from typing import Final
 
 from streams.core.events import (
-    BANDS,
     Admit,
     FirstAdmit,
     FirstPolicy,
@@ -30,6 +29,7 @@ from streams.core.events import (
     Policy,
     SlicePolicy,
 )
+from streams.core.fields import BANDS
 from streams.core.outlook import term_name
 from streams.core.units import MICROS, SURFACES, surface_of
 
