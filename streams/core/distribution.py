@@ -213,6 +213,7 @@ class Distribution:
         # What was shown beyond the allowance is not to be shown again for it.
         row.allowance = max(row.allowance, row.impressions) + tranche
         row.granted_views = row.views
+        row.weighed = None
         if surface_of(slice_id) != "following":
             self.video.row.granted += tranche
             self.partition.touch_video(self.video_id, self.video)
@@ -235,6 +236,7 @@ class Distribution:
         if row.status != HELD:
             left = max(row.allowance - row.impressions, 0)
             row.allowance -= left
+            row.weighed = None
             if surface_of(slice_id) != "following":
                 self.video.row.granted -= left
         self.partition.touch_slice(self.video_id, self.video, slice_id, row)
@@ -268,10 +270,12 @@ class Distribution:
             allowance=row.allowance,
             impressions=row.impressions,
             views=row.views,
+            viewers=row.viewers.bit_count(),
         )
         if assessment is not None:
             counted = replace(
                 counted,
+                weighed=assessment.views,
                 value=assessment.value,
                 base=assessment.base,
                 noise_variance=assessment.estimate.noise,

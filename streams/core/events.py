@@ -234,6 +234,7 @@ class Weights(Struct, frozen=True, gc=False):
 
 
 Variance = Annotated[int, Meta(ge=1, lt=1 << 40)]
+ViewerBits = Annotated[int, Meta(ge=0, le=119)]
 Loading = Annotated[int, Meta(ge=-(1 << 24), le=1 << 24)]
 
 
@@ -289,6 +290,10 @@ class Policy(Struct, frozen=True, tag_field="type", tag="policy"):
     fresh_share: Ratio  # of the slots, filled by what is owed before anything else
     late_after_ms: Annotated[int, Meta(ge=0, le=10**11)]  # older than this is counted as late
     terms: dict[str, Micros] = {}  # added to the price of a class: `term_name`
+    widen_viewers: Annotated[tuple[ViewerBits, ...], Meta(max_length=20)] = ()
+    """Set bits of viewers (`distinct`) that a widening needs, by stage; none beyond."""
+    stop_viewers: ViewerBits = 0  # that a stop on evidence needs
+    annoyed_share: Ratio = MICROS  # of the views: more hides or reports than that weigh nothing
 
 
 def band_of(followers: int) -> int:

@@ -14,8 +14,17 @@ from math import isqrt
 from operator import attrgetter, mul
 from typing import Final, NamedTuple
 
+from msgspec.structs import replace
+
 from streams.core.boundary import psi
 from streams.core.counters import Slice, Weighed
+from streams.core.distinct import (
+    BUTTONS,
+    counts_of,
+    granted_views,
+    weighing_buttons,
+    weighing_views,
+)
 from streams.core.events import Policy, SlicePolicy, Weights
 from streams.core.units import MICROS
 
@@ -70,21 +79,23 @@ class Estimate(NamedTuple):
 
 
 def value_of(row: Slice, weights: Weights) -> int:
-    """Return what the feedback of a row was worth to its viewers, summed."""
-    return weights.watch * row.ratio_sum // MICROS + _buttons_value(row, weights)
+    """Return what the feedback of a row was worth to its viewers, summed, if all of it weighs."""
+    buttons: int = sum(map(mul, _worths(weights), counts_of(row)))
+    return weights.watch * row.ratio_sum // MICROS + buttons
 
 
 def weigh(policy: Policy, spec: SlicePolicy, row: Slice, fit: int) -> Weighed:
-    """Return what the views of one slice say; `row` has at least one.
+    """Return what the views of one slice say, as far as they weigh; `row` has at least one view.
 
     `fit` is how well the video's tags match the slice, micro-units. The noise is the variance of
     one view's value: that of these views, shrunk towards the slice's, which weighs `noise_views`
     views (mean of a scaled inverse chi square, Gelman et al., Bayesian Data Analysis, 2.6).
     """
-    views, weights = row.views, policy.weights
-    buttons = _buttons_value(row, weights)
-    value = weights.watch * row.ratio_sum // MICROS + buttons
-    spread = views * _spread(policy, row, buttons)
+    views, (buttons, apart) = weighing_views(row), _buttons(row, policy)
+    value = policy.weights.watch * row.ratio_sum // MICROS + buttons
+    if views != row.views:
+        value = value * views // row.views
+    spread = views * _spread(policy, row, buttons, apart)
     noise = (policy.noise_views * spec.noise_variance + spread) // (policy.noise_views + views)
     noise = max(noise, policy.noise_floor)
     scale = noise + views * spec.own_variance
@@ -99,11 +110,19 @@ def expected(policy: Policy, spec: SlicePolicy, fit: int) -> int:
 
 
 def weighed(policy: Policy, slice_id: str, row: Slice, fits: Mapping[str, int]) -> Weighed:
-    """Return `weigh` of a row, computed once for what it holds."""
+    """Return `weigh` of a row, computed once for what it holds.
+
+    Where the next impression may let more of its views weigh, that is known for so long only.
+    """
     known = row.weighed
-    if known is None or known.policy is not policy:
-        fit = fits.get(slice_id, 0)
-        known = row.weighed = weigh(policy, policy.slices[slice_id], row, fit)
+    if known is not None and (
+        known.policy is policy or (known.waiting is policy and known.impressions == row.impressions)
+    ):
+        return known
+    known = weigh(policy, policy.slices[slice_id], row, fits.get(slice_id, 0))
+    if known.views not in (row.views, granted_views(row)):
+        known = replace(known, policy=None, waiting=policy, impressions=row.impressions)
+    row.weighed = known
     return known
 
 
@@ -198,39 +217,34 @@ def estimate(spec: SlicePolicy, base: int, seen: Weighed | None, tastes: Posteri
     return Estimate(mean, sd, score, noise)
 
 
-def _buttons_value(row: Slice, weights: Weights) -> int:
-    return sum(map(mul, _worths(weights), _counts(row)))
+def _buttons(row: Slice, policy: Policy) -> tuple[int, int]:
+    """Return what the buttons that weigh are worth, and the variance that they add, per view.
 
-
-def _spread(policy: Policy, row: Slice, buttons: int) -> int:
-    """Return the variance of a view's value among these views; `buttons` is what theirs are worth.
-
-    That of watching, plus w^2 p (1 - p) of each button (pressed by a share p of the views, as if
-    apart from each other), plus twice `noise_cross` times both means: who watches on presses more.
+    That is w^2 p (1 - p) of each one, pressed by a share p of the views, as if apart from each
+    other.
     """
-    weights, views = policy.weights, row.views
+    views = row.views
+    value = spread = 0
+    counts = weighing_buttons(row, policy.annoyed_share)
+    for worth, count in zip(_worths(policy.weights), counts, strict=True):
+        if count:
+            value += worth * count
+            spread += worth * worth // MICROS * count * (views - count)
+    return value, spread // (views * views)
+
+
+def _spread(policy: Policy, row: Slice, buttons: int, apart: int) -> int:
+    """Return the variance of a view's value among these views.
+
+    That of watching, plus that of buttons (`apart`), plus twice `noise_cross` times the means of
+    both (`buttons` is what all are worth): who watches on presses more.
+    """
+    watch, views = policy.weights.watch, row.views
     ratio = row.ratio_sum // views
-    watch = weights.watch
     spread = watch * watch // MICROS * (row.ratio_sq // views - ratio * ratio // MICROS) // MICROS
-    pressed = 0
-    for worth, count in zip(_worths(weights), _counts(row), strict=True):
-        if 0 < count < views:
-            pressed += worth * worth // MICROS * count * (views - count)
     together = watch * ratio // MICROS * (buttons // views) // MICROS
-    spread += pressed // (views * views) + 2 * policy.noise_cross * together // MICROS
-    return max(0, spread)
+    spread += apart + 2 * policy.noise_cross * together // MICROS
+    return max(spread, 0)
 
 
-_BUTTONS: Final = {
-    "complete": "completes",
-    "like": "likes",
-    "comment": "comments",
-    "share": "shares",
-    "follow": "follows",
-    "hide": "hides",
-    "report": "reports",
-    "order": "orders",
-}
-"""Weights of what viewers do beside watching, and their counters."""
-_worths: Final = attrgetter(*_BUTTONS)
-_counts: Final = attrgetter(*_BUTTONS.values())
+_worths: Final = attrgetter(*BUTTONS)

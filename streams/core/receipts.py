@@ -46,7 +46,7 @@ class Receipt(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="deci
     standard deviations (micro-units) the mean lies above the price. One about a whole video has
     an empty `slice`, zeros in its numbers, and its slices in `crowds`, best first.
 
-    Mean, sd and score follow from `base`, `value` over `views`, `noise_variance`, the policy's
+    Mean, sd and score follow from `base`, `value` over `weighed`, `noise_variance`, the policy's
     numbers of the slice, and `sums`: see `core.posterior`.
     """
 
@@ -70,7 +70,7 @@ class Receipt(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="deci
     allowance: int = 0  # impressions granted to (video, slice) so far, this decision included
     impressions: int = 0
     views: int = 0
-    value: int = 0  # of all views, summed
+    value: int = 0  # of the views that weigh, summed
     base: int = 0  # mean before any view
     noise_variance: int = 0
     mean: int = 0
@@ -80,6 +80,8 @@ class Receipt(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="deci
     z: int = 0
     sums: tuple[int, ...] = ()  # factor sums of the video: A by rows of its upper triangle, then b
     crowds: tuple[Crowd, ...] = ()
+    weighed: int = 0  # views that weigh: `value` is theirs
+    viewers: int = 0  # bits that viewers set: never more than there were different ones
 
 
 encode: Final = msgspec.json.Encoder().encode

@@ -29,7 +29,8 @@ class Assessment(NamedTuple):
     """What the evidence says of one (video, slice) against its price; micro-units."""
 
     base: int  # mean before any view
-    value: int  # of all views there, summed
+    views: int  # there that weigh
+    value: int  # of those, summed
     sums: Sums
     estimate: Estimate
     price: int
@@ -55,8 +56,8 @@ def assess(outlook: Outlook, video: VideoState, slice_id: str, row: Slice) -> As
     posterior = estimate(spec, base, seen, solve(sums))
     price = outlook.price(slice_id, video.row)
     z = (posterior.mean - price) * MICROS // max(posterior.sd, 1)
-    value = 0 if seen is None else seen.value
-    return Assessment(base, value, sums, posterior, price, z)
+    views, value = (0, 0) if seen is None else (seen.views, seen.value)
+    return Assessment(base, views, value, sums, posterior, price, z)
 
 
 def estimate_in(policy: Policy, video: VideoState, slice_id: str, tastes: Posterior) -> Estimate:
@@ -97,20 +98,24 @@ def rule(
     """Return what the evidence asks for at a checkpoint of an active slice, None for nothing.
 
     1. stop if the index is below the price (never on `following`: its delivery belongs to the
-       followers, it only stops widening);
-    2. widen if the mean beats the price with the policy's probability, once `widen_used` of the
-       latest tranche was shown: a tranche is there to be learned from;
+       followers, it only stops widening), and wait if too few different viewers say so;
+    2. widen if the mean beats the price with the policy's probability and enough different viewers
+       were there, once `widen_used` of the latest tranche was shown: a tranche is there to be
+       learned from;
     3. keep, once `nearly_used` of the latest tranche was shown and there is new evidence;
     4. stop when reach or budget are used up.
     """
     spec = policy.slices[slice_id]
     delivered = surface_of(slice_id) == "following"
+    viewers = row.viewers.bit_count()
     if assessment.estimate.score < assessment.price and not delivered:
-        return Ruling("stop", "index_below_price", 0)
+        enough = viewers >= policy.stop_viewers
+        return Ruling("stop", "index_below_price", 0) if enough else None
     room = room_of(policy, spec, slice_id, video_row, row)
     used = (row.impressions - row.allowance + row.tranche) * MICROS
     if room:
         beats = assessment.z >= policy.widen_z and row.stage < policy.top_stage
+        beats = beats and viewers >= _widen_viewers(policy, row.stage)
         if beats and used >= row.tranche * policy.widen_used:
             tranche = policy.tranche * policy.growth ** (row.stage + 1)
             return Ruling("widen", "mean_beats_price", min(tranche, room))
@@ -159,6 +164,11 @@ def nearly_used_at(policy: Policy, row: Slice) -> int:
     """Return the impressions from which on the latest tranche counts as nearly used."""
     shown = -(-row.tranche * policy.nearly_used // MICROS)
     return row.allowance - row.tranche + shown
+
+
+def _widen_viewers(policy: Policy, stage: int) -> int:
+    bars = policy.widen_viewers
+    return bars[stage] if stage < len(bars) else 0
 
 
 def _later(count: int) -> int:

@@ -7,10 +7,12 @@ of how events become counters. Deliberately slow and plain: dictionaries, no row
 from collections import Counter, defaultdict
 from collections.abc import Container, Iterable
 from typing import Final
+from zlib import crc32
 
-from streams.core.counters import COUNTERS
+from streams.core.counters import COUNTERS, VIEWERS
 from streams.core.events import (
     ControlRecord,
+    Impression,
     InteractionRecord,
     Like,
     LogRecord,
@@ -22,6 +24,14 @@ from streams.core.partitioner import partition_of
 from streams.core.units import MICROS, SLICES_PER_VIDEO
 
 Counts = dict[tuple[str, str], dict[str, int]]  # (video, slice) -> counter -> value
+COUNTED: Final = (*COUNTERS, *VIEWERS)
+"""All of a row that is the log's alone, whatever any policy decided."""
+FIRSTS: Final = {
+    "comment": "commenters",
+    "share": "sharers",
+    "report": "reporters",
+    "order": "buyers",
+}
 
 
 class Recount:
@@ -56,10 +66,13 @@ class Recount:
         if partition_of(event.video.encode(), self._partitions) != self.partition:
             return
         slice_id = self._counted_in(event, generation)
+        first = self._is_first(event, generation)
         if isinstance(event, Unlike) and not self._likes_left(event.video, slice_id):
             return
         if slice_id and self._is_open(event.video, slice_id):
             self._count(event, slice_id)
+            if first:
+                self.counts[event.video, slice_id][first] += 1
 
     def _forget(self, generation: int) -> None:
         """Drop what no longer matters: ids of two generations ago, likes of four."""
@@ -92,6 +105,14 @@ class Recount:
         if kind == "like":
             return "" if liked else event.slice
         return counted_in
+
+    def _is_first(self, event: InteractionRecord, generation: int) -> str:
+        """Return the counter of viewers that a comment, share, report or order raises, or ""."""
+        kind = type(event).__name__.lower()
+        counter = FIRSTS.get(kind, "")
+        if counter and self._met(f"{kind} {event.viewer} {event.video}", generation):
+            return ""
+        return counter
 
     def _acts(self, pair: tuple[str, str], generation: int) -> list[str]:
         """Return what a viewer did with a video in a generation and the one before it, in order.
@@ -131,7 +152,7 @@ class Recount:
         return self._strays[video] <= SLICES_PER_VIDEO
 
     def _count(self, event: InteractionRecord, slice_id: str) -> None:
-        counts = self.counts.setdefault((event.video, slice_id), dict.fromkeys(COUNTERS, 0))
+        counts = self.counts.setdefault((event.video, slice_id), dict.fromkeys(COUNTED, 0))
         kind = type(event).__name__.lower()
         if isinstance(event, View):
             counts["views"] += 1
@@ -145,6 +166,17 @@ class Recount:
             counts["likes"] -= 1
         else:
             counts[f"{kind}s"] += 1
+            _mark(counts, event)
+
+
+def _mark(counts: dict[str, int], event: InteractionRecord) -> None:
+    """Set the bit of a viewer who was shown the video, and of one of them who presses a button."""
+    code = crc32(event.viewer.encode())
+    seen, pressed = 2 ** (code % 127), 2 ** (code % 53)
+    if isinstance(event, Impression):
+        counts["viewers"] |= seen
+    elif counts["viewers"] & seen:
+        counts["likers" if isinstance(event, Like) else "pressers"] |= pressed
 
 
 def _is_liked(acts: Iterable[str]) -> bool:

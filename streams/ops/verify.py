@@ -5,9 +5,9 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from streams.core.counters import COUNTERS, VIDEO_ROW, Slice, decode_slice
+from streams.core.counters import VIDEO_ROW, Slice, decode_slice
 from streams.errors import Halt, Retry
-from streams.ops.recount import Counts, Recount
+from streams.ops.recount import COUNTED, Counts, Recount
 from streams.runtime.codec import Spelling, decode_log
 from streams.runtime.installation import Installation
 from streams.runtime.namespace import corrupt, video_key
@@ -177,11 +177,11 @@ def _compare(
         for slice_id, raw in fields.items():
             if slice_id != VIDEO_ROW:
                 row = _readable(partition, video, raw)
-                found[video, slice_id] = {name: getattr(row, name) for name in COUNTERS}
+                found[video, slice_id] = {name: getattr(row, name) for name in COUNTED}
     for key in _union(found, recounted):
         ours: dict[str, Any] = found.get(key, {})
         theirs: dict[str, Any] = recounted.get(key, {})
-        for name in COUNTERS:
+        for name in COUNTED:
             result.checked += 1
             have, want = ours.get(name), theirs.get(name)
             if have != want and (have or want or key not in found):

@@ -20,6 +20,7 @@ DISTRIBUTION = "tests/core/test_distribution.py"
 SERVING = "tests/core/test_serving.py"
 FOLD = "tests/core/test_fold.py"
 STATE = "tests/core/test_state.py"
+DISTINCT = "tests/core/test_distinct.py"
 COUNTERS = "tests/core/test_counters.py"
 RULES = [
     # what evidence weighs
@@ -57,9 +58,9 @@ RULES = [
     ),
     Mutation(
         "a flood of comments does not quieten the noise",
-        "core/posterior.py",
-        "if 0 < count < views:",
-        "if count:",
+        "core/distinct.py",
+        "comments if comments <= others else others",
+        "comments",
         POSTERIOR,
         "more_comments_than_views",
     ),
@@ -110,6 +111,111 @@ RULES = [
         "            pass\n",
         DISTRIBUTION,
         "weighed_anew_after",
+    ),
+    # what fakes weigh
+    Mutation(
+        "a widening needs different viewers",
+        "core/rule.py",
+        "beats and viewers >= _widen_viewers(policy, row.stage)",
+        "beats",
+        DISTINCT,
+        "thirty_different",
+    ),
+    Mutation(
+        "a stop needs different viewers",
+        "core/rule.py",
+        "enough = viewers >= policy.stop_viewers",
+        "enough = True",
+        DISTINCT,
+        "fifteen_different",
+    ),
+    Mutation(
+        "a view weighs with its impression only",
+        "core/distinct.py",
+        "count, backing = row.views, row.impressions\n",
+        "count, backing = row.views, NEVER\n",
+        DISTINCT,
+        "full_views_without_impressions or with_its_impression",
+    ),
+    Mutation(
+        "the same viewer again and again leaves nothing to judge",
+        "core/distinct.py",
+        "    if viewers < backing:\n",
+        "    if False:\n",
+        DISTINCT,
+        "empty_views_of_one_viewer or again_and_again",
+    ),
+    Mutation(
+        "views beyond the allowance weigh nothing",
+        "core/distinct.py",
+        "return granted if granted < count else count",
+        "return count",
+        DISTINCT,
+        "beyond_the_allowance",
+    ),
+    Mutation(
+        "who was not shown the video presses in vain",
+        "core/distinct.py",
+        "    if not row.viewers & MARKS[code % VIEWER_BITS]:\n        return\n",
+        "",
+        DISTINCT,
+        "presses_in_vain",
+    ),
+    Mutation(
+        "buttons weigh about once a viewer who presses any",
+        "core/distinct.py",
+        "others = _PRESSED[row.pressers.bit_count()]",
+        "others = views",
+        DISTINCT,
+        "once_a_viewer or who_waits",
+    ),
+    Mutation(
+        "hides and reports weigh up to their share",
+        "core/distinct.py",
+        "annoyed = views * annoyed_share // MICROS",
+        "annoyed = others",
+        DISTINCT,
+        "share_of_the_views",
+    ),
+    Mutation(
+        "a viewer's first comment weighs, the others are counted",
+        "core/fold.py",
+        "first = window.is_first(event)",
+        "first = True",
+        DISTINCT,
+        "viewers_first_weighs",
+    ),
+    Mutation(
+        "a restart remembers who commented",
+        "core/window.py",
+        "                self.is_first(event)\n",
+        "                pass\n",
+        FOLD,
+        "restarts_anywhere",
+    ),
+    Mutation(
+        "ids that count up spread",
+        "core/distinct.py",
+        "VIEWER_BITS: Final = 127",
+        "VIEWER_BITS: Final = 128",
+        DISTINCT,
+        "count_up",
+    ),
+    Mutation(
+        "an impression is weighed anew where views wait for theirs",
+        "core/posterior.py",
+        "known.waiting is policy and known.impressions == row.impressions",
+        "known.waiting is policy",
+        DISTINCT,
+        "weighed_before",
+    ),
+    Mutation(
+        "a grant weighs views of before anew",
+        "core/distribution.py",
+        "        row.granted_views = row.views\n        row.weighed = None\n",
+        "        row.granted_views = row.views\n",
+        DISTINCT,
+        "lets_weigh",
     ),
     # what is open
     Mutation(

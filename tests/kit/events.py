@@ -152,12 +152,12 @@ def impression(
     event_id: str = "e1",
     *,
     video: str = "v1",
-    viewer: str = "u1",
+    viewer: str = "",
     slice_id: str = FOOTBALL,
     ts: int = NOW,
 ) -> Impression:
-    """Return an exposure that started."""
-    return Impression(event_id, video, viewer, slice_id, ts)
+    """Return an exposure that started, to a viewer of its own unless one is named."""
+    return Impression(event_id, video, viewer or f"u-{event_id}"[:64], slice_id, ts)
 
 
 def view(

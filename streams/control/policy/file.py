@@ -18,7 +18,7 @@ from msgspec.structs import asdict, replace
 
 from streams.control.figures import micros, ratio_micros
 from streams.control.policy.catalogue import Catalogue
-from streams.core.events import BANDS, Policy, Weights
+from streams.core.events import BANDS, Policy, ViewerBits, Weights
 from streams.core.outlook import term_name
 from streams.core.units import MICROS, SLICES_PER_VIDEO, SURFACES
 from streams.errors import Misconfigured
@@ -96,6 +96,9 @@ def _draft(file: "_PolicyFile", catalogue: Catalogue, where: str) -> Policy:
         fresh_share=ratio_micros(file.guarantee.fresh_share, f"{where}: guarantee.fresh_share"),
         terms=_terms(file.price, f"{where}: price"),
         late_after_ms=evidence.late_after_hours * _HOUR_MS,
+        widen_viewers=file.viewers.widen,
+        stop_viewers=file.viewers.stop,
+        annoyed_share=ratio_micros(file.viewers.annoyed, f"{where}: viewers.annoyed"),
     )
 
 
@@ -173,6 +176,12 @@ class _Evidence(Struct, frozen=True, forbid_unknown_fields=True):
     late_after_hours: Annotated[int, Meta(ge=0, le=10**11 // _HOUR_MS)]
 
 
+class _Viewers(Struct, frozen=True, forbid_unknown_fields=True):
+    widen: Annotated[tuple[ViewerBits, ...], Meta(max_length=20)]
+    stop: ViewerBits
+    annoyed: Decimal
+
+
 _BandName = Annotated[str, Meta(pattern=r"\A[0-5]\Z", description="a fan band, 0 to 5")]
 
 
@@ -199,5 +208,6 @@ class _PolicyFile(Struct, frozen=True, forbid_unknown_fields=True):
     weights: _Weights
     growth: _Growth
     evidence: _Evidence
+    viewers: _Viewers
     price: _Price
     guarantee: _Guarantee

@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 
 from streams.core.counters import COMPLETE_PERCENT, COUNTERS, STOPPED, Slice
+from streams.core.distinct import press, show
 from streams.core.events import LogRecord
 from streams.core.fold import fold
 from streams.core.receipts import Receipt
@@ -21,7 +22,15 @@ from streams.core.units import MICROS
 from streams.lab.simulator.arrays import Bools, Ints
 from streams.lab.simulator.contenders import StoppedPair
 from streams.lab.simulator.serving import Offer, Question, Servers, beyond
-from streams.lab.simulator.traffic import LIKE, NAMES, VIEW, EventBatch, record_at
+from streams.lab.simulator.traffic import (
+    IMPRESSION,
+    LIKE,
+    NAMES,
+    VIEW,
+    EventBatch,
+    record_at,
+    viewer_of,
+)
 from streams.lab.simulator.world import World
 
 ONE_GENERATION: Final = 1 << 60
@@ -105,6 +114,7 @@ class FoldedRule:
             row = slices[name[place]]
             if _passes(row, total):
                 _add(row, total)
+                _mark(row, batch, (at, end))
             else:
                 self._step(row, batch, sums, (at, end))
 
@@ -114,6 +124,7 @@ class FoldedRule:
         while at < end:
             judged = _checkpoint(row, sums, at, end)
             _add(row, (sums[judged] - sums[at]).tolist())
+            _mark(row, batch, (at, judged))
             if judged < end:
                 self._fold([record_at(self._world, batch, judged)])
             at = judged + 1
@@ -161,8 +172,10 @@ def running_sums(world: World, batch: EventBatch) -> Ints:
     completed = viewed & (batch.watch_ms * 100 >= durations * COMPLETE_PERCENT)
     ratio = viewed * (np.minimum(batch.watch_ms, durations) * MICROS // durations)
     feedback = (*kinds[:LIKE], viewed * batch.watch_ms, completed, *kinds[LIKE:])
+    firsts = [kinds[NAMES.index(name)] for name in ("comment", "share", "report", "order")]
+    columns = (*feedback, ratio, ratio * ratio // MICROS, *firsts)  # nobody does anything twice
     sums = np.zeros((len(batch) + 1, len(COUNTERS)), np.int64)
-    np.cumsum(np.column_stack((*feedback, ratio, ratio * ratio // MICROS)), axis=0, out=sums[1:])
+    np.cumsum(np.column_stack(columns), axis=0, out=sums[1:])
     return sums
 
 
@@ -184,6 +197,17 @@ def _checkpoint(row: Slice, sums: Ints, at: int, end: int) -> int:
         reached = counter[at] + max(bar - count, 1)
         first = min(first, at + int(counter[at + 1 : end + 1].searchsorted(reached)))
     return first
+
+
+def _mark(row: Slice, batch: EventBatch, span: tuple[int, int]) -> None:
+    """Set the bits of the viewers of some events, in order."""
+    first, end = span
+    kinds, serials = batch.kind[first:end].tolist(), batch.serial[first:end].tolist()
+    for kind, serial in zip(kinds, serials, strict=True):
+        if kind == IMPRESSION:
+            show(row, viewer_of(serial))
+        elif kind != VIEW:
+            press(row, viewer_of(serial), like=kind == LIKE)
 
 
 def _add(row: Slice, more: list[int]) -> None:
