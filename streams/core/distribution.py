@@ -21,11 +21,13 @@ from streams.core.counters import (
 from streams.core.events import (
     Admit,
     Hold,
+    Impression,
     InteractionRecord,
     Release,
     Revise,
     Takedown,
     VideoControl,
+    View,
 )
 from streams.core.outlook import Outlook
 from streams.core.posterior import solve, sum_factors
@@ -103,6 +105,8 @@ class Distribution:
             self.meet(slice_id, row)
             return
         self.video.judged = True
+        if isinstance(self.cause, View | Impression):
+            row.late_judgements = 0
         if slice_id not in policy.slices:
             self._leave(slice_id, row)
             return

@@ -245,7 +245,8 @@ class SlicePolicy(Struct, frozen=True):
     squared, `reach` and `horizon` impressions. What a video is worth here is `prior_mean`, the fit
     of its tags, `loadings` times the video's three unknown tastes (each of unit variance), and a
     part of its own with `own_variance`. A pair can expect `horizon` impressions: learning pays for
-    so long.
+    so long. Buttons come up to `delay_ms` later than their view; a younger one counts with
+    `button_mean`, micro-units of value, in place of its buttons.
     """
 
     reach: Annotated[int, Meta(ge=1, lt=1 << 40)]
@@ -255,6 +256,8 @@ class SlicePolicy(Struct, frozen=True):
     noise_variance: Variance
     price: Micros
     loadings: tuple[Loading, Loading, Loading] = (0, 0, 0)
+    button_mean: Micros = 0
+    delay_ms: Annotated[int, Meta(ge=0, le=86_400_000)] = 0
 
 
 class Policy(Struct, frozen=True, tag_field="type", tag="policy"):

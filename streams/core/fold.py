@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 from zlib import crc32
 
-from streams.core.counters import COMPLETE_PERCENT, Slice, VideoState
+from streams.core.counters import ACTIVE, COMPLETE_PERCENT, Slice, VideoState
+from streams.core.delay import is_late, turn
 from streams.core.distinct import MARKS, press
 from streams.core.distribution import Distribution
 from streams.core.events import (
@@ -131,7 +132,10 @@ def fold(  # noqa: C901, PLR0912, PLR0915 - the hot path: a call per event costs
                 continue
         elif kind is View:
             watched, duration = event.watch_ms, event.duration_ms
+            if ts >= row.turn_ms:
+                turn(row, ts, policy.slices.get(slice_id) if policy else None)
             row.views += 1
+            row.young += 1
             row.watch_ms += watched
             row.weighed = None
             ratio = watched * MICROS // duration if watched < duration else MICROS
@@ -142,8 +146,12 @@ def fold(  # noqa: C901, PLR0912, PLR0915 - the hot path: a call per event costs
             if row.views < row.check_views:
                 continue
         else:
+            if ts >= row.turn_ms:
+                turn(row, ts, policy.slices.get(slice_id) if policy else None)
             _engage(row, event, kind, first=first)
-            continue
+            if not is_late(row) or row.status != ACTIVE:
+                continue
+            row.late_judgements += 1
         if state.outlook is not None:
             Distribution(state, state.outlook, video, event, effects).checkpoint(slice_id, row)
     state.event_time = newest

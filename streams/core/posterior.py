@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from streams.core.boundary import psi
 from streams.core.counters import Slice, Weighed
+from streams.core.delay import with_young
 from streams.core.distinct import (
     BUTTONS,
     counts_of,
@@ -92,6 +93,7 @@ def weigh(policy: Policy, spec: SlicePolicy, row: Slice, fit: int) -> Weighed:
     views (mean of a scaled inverse chi square, Gelman et al., Bayesian Data Analysis, 2.6).
     """
     views, (buttons, apart) = weighing_views(row), _buttons(row, policy)
+    buttons = with_young(row, spec, buttons)
     value = policy.weights.watch * row.ratio_sum // MICROS + buttons
     if views != row.views:
         value = value * views // row.views

@@ -143,6 +143,7 @@ def set_checkpoints(policy: Policy, row: Slice) -> None:
     nearly used. Past that, without a view since the grant, at the next view: an allowance is
     topped up on evidence only.
     """
+    row.presses = 0
     row.check_views = _later(row.views)
     row.check_impressions = nearly_used_at(policy, row)
     if row.impressions >= row.check_impressions:

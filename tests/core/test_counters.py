@@ -132,7 +132,10 @@ def test_stored_fields_only_ever_grow_at_their_ends() -> None:
         *("commenters", "sharers", "reporters", "buyers"),
     ) == COUNTERS
     assert DISTRIBUTION[:5] == ("status", "stage", "allowance", "tranche", "check_views")
-    assert DISTRIBUTION[5:] == ("check_impressions", "granted_views")
+    assert DISTRIBUTION[5:10] == (
+        *("check_impressions", "granted_views", "turn_ms", "young", "maturing"),
+    )
+    assert DISTRIBUTION[10:] == ("presses", "late_judgements")
     assert VIEWERS == ("viewers", "likers", "pressers")
     assert VIDEO_FIELDS[:4] == ("stage", "band", "commercial", "seq")
 

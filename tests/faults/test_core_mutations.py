@@ -21,6 +21,7 @@ SERVING = "tests/core/test_serving.py"
 FOLD = "tests/core/test_fold.py"
 STATE = "tests/core/test_state.py"
 DISTINCT = "tests/core/test_distinct.py"
+DELAY = "tests/core/test_delay.py"
 COUNTERS = "tests/core/test_counters.py"
 RULES = [
     # what evidence weighs
@@ -216,6 +217,39 @@ RULES = [
         "        row.granted_views = row.views\n",
         DISTINCT,
         "lets_weigh",
+    ),
+    # what comes late
+    Mutation(
+        "young views count with the mean of buttons",
+        "core/posterior.py",
+        "    buttons = with_young(row, spec, buttons)\n",
+        "",
+        DELAY,
+        "late_likes_carry",
+    ),
+    Mutation(
+        "views grow older by their bucket",
+        "core/delay.py",
+        "row.maturing = row.young if start == row.turn_ms else 0",
+        "row.maturing = 0",
+        DELAY,
+        "previous_bucket",
+    ),
+    Mutation(
+        "late buttons are a reason to judge",
+        "core/fold.py",
+        "if not is_late(row) or row.status != ACTIVE:",
+        "if True:",
+        DELAY,
+        "reason_to_judge",
+    ),
+    Mutation(
+        "buttons ask three times at most",
+        "core/delay.py",
+        "if row.late_judgements >= LATE_JUDGEMENTS:",
+        "if False:",
+        DELAY,
+        "three_times",
     ),
     # what is open
     Mutation(

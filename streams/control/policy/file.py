@@ -26,6 +26,7 @@ from streams.settings import read_toml
 from streams.shapes import shaped
 
 _HOUR_MS: Final = 3_600_000
+_SECOND_MS: Final = 1_000
 _SMALLEST: Final = Decimal(1) / MICROS
 EPOCH_MS: Final = 1_000_000_000_000
 """The least time that a record may bear; stands in a draft for the time of its broadcast."""
@@ -72,13 +73,17 @@ def _draft(file: "_PolicyFile", catalogue: Catalogue, where: str) -> Policy:
         name: _value(value, f"{where}: weights.{name}")
         for name, value in asdict(file.weights).items()
     }
+    button_mean = _value(evidence.button_mean, f"{where}: evidence.button_mean")
     return Policy(
         id="policy",
         ts=EPOCH_MS,
         seq=1,
         version=file.name,
         weights=Weights(**weights),
-        slices={**catalogue.slice_policies(growth.horizon)},
+        slices={
+            name: replace(spec, button_mean=button_mean, delay_ms=evidence.delay_s * _SECOND_MS)
+            for name, spec in catalogue.slice_policies(growth.horizon).items()
+        },
         tranche=growth.tranche,
         growth=growth.factor,
         top_stage=growth.top_stage,
@@ -172,6 +177,8 @@ class _Evidence(Struct, frozen=True, forbid_unknown_fields=True):
     noise_views: Annotated[int, Meta(ge=1, le=10_000)]
     noise_floor: Decimal
     noise_cross: Decimal
+    button_mean: Decimal
+    delay_s: Annotated[int, Meta(ge=0, le=86_400)]
     fit_value: Decimal
     late_after_hours: Annotated[int, Meta(ge=0, le=10**11 // _HOUR_MS)]
 

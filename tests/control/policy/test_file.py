@@ -50,6 +50,7 @@ def test_decimals_become_micro_units_and_hours_milliseconds(
     file["evidence"] |= {"noise_floor": 0.02, "fit_value": 0.3, "late_after_hours": 2}
     file["evidence"]["noise_cross"] = 0.25
     file["guarantee"] |= {"hours": 12, "slices": 4, "fresh_share": 0.03}
+    file["evidence"] |= {"button_mean": 0.11, "delay_s": 25}
     file["viewers"] = {"widen": [20, 40, 60], "stop": 12, "annoyed": 0.04}
     draft = parse(file, catalogue).draft
     assert draft.weights.hide == -1_500_000
@@ -61,6 +62,8 @@ def test_decimals_become_micro_units_and_hours_milliseconds(
     assert draft.fresh_share == 30_000
     assert (draft.widen_viewers, draft.stop_viewers) == ((20, 40, 60), 12)
     assert draft.annoyed_share == 40_000
+    late = {(spec.button_mean, spec.delay_ms) for spec in draft.slices.values()}
+    assert late == {(110_000, 25_000)}
 
 
 def test_a_class_pays_its_band_and_its_commercial_term(
@@ -158,6 +161,8 @@ def test_the_number_of_an_admission_does_not_change_the_version_of_the_rule(
         ),
         ("evidence", "late_after_hours", -1, "write a whole number from 0"),
         ("evidence", "noise_cross", 1.5, "use 0 to 1"),
+        ("evidence", "button_mean", 80_000, "use -100 to 100"),
+        ("evidence", "delay_s", -1, "from 0 to 86400"),
         ("price", "commercial", 101, "use -100 to 100"),
         ("price", "bands", {"6": 0.1}, "a fan band, 0 to 5"),
         ("price", "bands", {"0": 500}, "price.bands.0: 500 is out of range"),
