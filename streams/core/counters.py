@@ -27,6 +27,10 @@ SLICE_STAGES: Final[tuple[SliceStage, ...]] = ("idle", "active", "held", "stoppe
 """`status` of a row is the place in this tuple."""
 IDLE, ACTIVE, HELD, STOPPED = range(4)
 
+STOP_CAUSES: Final = ("", "index_below_price", "reach_used", "budget_spent")
+"""`cause` of a row is the place in this tuple; what evidence did not stop has none."""
+LAPSED: Final = 1
+
 WORD_BITS: Final = 43
 """Bits of a stored number: those of the viewers take three, and every language reads them."""
 _WORD: Final = (1 << WORD_BITS) - 1
@@ -87,6 +91,8 @@ class Slice(msgspec.Struct, gc=False):
     maturing: int = 0  # views in the bucket before
     presses: int = 0  # buttons since the latest judgement
     late_judgements: int = 0  # judgements that buttons asked for, since another one
+    cause: int = 0  # of the stop
+    returns: int = 0  # second chances so far
     viewers: int = 0  # bits set by who was shown it: see `distinct`
     likers: int = 0  # bits set by who liked it
     pressers: int = 0  # bits set by who pressed anything else
@@ -124,6 +130,8 @@ class Video(msgspec.Struct, array_like=True):
     guarantee: int = 0  # public impressions owed from then on
     creator: str = ""
     format: Format = "video"
+    lapsed: int = 0  # slices that are stopped and may come back
+    next_look: int = 0  # views of the video from which on those are looked at again
 
 
 VIDEO_FIELDS: Final = Video.__struct_fields__[1:]

@@ -213,6 +213,12 @@ class Release(Control, frozen=True, tag="release"):
     """End a hold: every held slice goes on where it was."""
 
 
+class Reconsider(Control, frozen=True, tag="reconsider"):
+    """Look again at what evidence stopped, in these slices or, without any, in all of them."""
+
+    slices: Annotated[tuple[SliceName, ...], Meta(max_length=SLICES_PER_VIDEO)] = ()
+
+
 class Takedown(Control, frozen=True, tag="takedown"):
     """Stop every slice at once, for good."""
 
@@ -296,6 +302,8 @@ class Policy(Struct, frozen=True, tag_field="type", tag="policy"):
     widen_viewers: Annotated[tuple[ViewerBits, ...], Meta(max_length=20)] = ()
     """Set bits of viewers (`distinct`) that a widening needs, by stage; none beyond."""
     stop_viewers: ViewerBits = 0  # that a stop on evidence needs
+    return_margin: Annotated[int, Meta(ge=0, lt=1 << 53)] = 20_000
+    """What a stopped slice's index must be above the price to come back, twice that each time."""
     annoyed_share: Ratio = MICROS  # of the views: more hides or reports than that weigh nothing
 
 
@@ -330,7 +338,7 @@ class Upgrade(Struct, frozen=True, tag_field="type", tag="upgrade"):
 InteractionRecord = (
     Impression | View | Like | Unlike | Comment | Share | Follow | Hide | Report | Order
 )
-VideoControl = Admit | Revise | Hold | Release | Takedown
+VideoControl = Admit | Revise | Hold | Release | Reconsider | Takedown
 PartitionControl = Policy | Key | Upgrade
 """Control records about no video: they have no key, and each partition has its own copy."""
 ControlRecord = VideoControl | PartitionControl

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 from zlib import crc32
 
-from streams.core.counters import ACTIVE, COMPLETE_PERCENT, Slice, VideoState
+from streams.core.counters import ACTIVE, COMPLETE_PERCENT, STOPPED, Slice, VideoState
 from streams.core.delay import is_late, turn
 from streams.core.distinct import MARKS, press
 from streams.core.distribution import Distribution
@@ -42,6 +42,7 @@ from streams.core.units import MICROS, SLICES_PER_VIDEO, is_slice
 from streams.errors import DeadLetter, RejectReason
 
 _STATES: Final = frozenset((Like, Unlike, Follow, Hide))
+_JUDGED: Final = frozenset((ACTIVE, STOPPED))
 _FIRSTS: Final[dict[type, str]] = {
     Comment: "commenters",
     Share: "sharers",
@@ -66,7 +67,8 @@ def fold(  # noqa: C901, PLR0912, PLR0915 - the hot path: a call per event costs
     """
     effects = Effects()
     window, videos, epoch = state.window, state.videos, state.epoch
-    touch, policy, marks = state.changed.append, state.policy, MARKS
+    touch, policy = state.changed.append, state.policy
+    marks, judged = MARKS, _JUDGED
     current, previous = window.current, window.previous
     newest = state.event_time
     late_before = newest - policy.late_after_ms if policy else 0
@@ -149,7 +151,7 @@ def fold(  # noqa: C901, PLR0912, PLR0915 - the hot path: a call per event costs
             if ts >= row.turn_ms:
                 turn(row, ts, policy.slices.get(slice_id) if policy else None)
             _engage(row, event, kind, first=first)
-            if not is_late(row) or row.status != ACTIVE:
+            if not is_late(row) or row.status not in judged:
                 continue
             row.late_judgements += 1
         if state.outlook is not None:

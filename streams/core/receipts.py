@@ -16,6 +16,7 @@ Reason = Literal[
     "admitted",  # open: every crowd that the video may reach and that it may be worth it
     "audience_widened",  # open: a limited video may reach the public again
     "released",  # open: a hold ended
+    "reconsidered",  # open: one slice that evidence had stopped is worth it again
     "mean_beats_price",  # widen: the probability reaches the policy's bar
     "allowance_nearly_used",  # keep: worth going on, not yet worth widening
     "index_below_price",  # stop: not worth another impression, learning included

@@ -5,7 +5,8 @@ Reads rows and the policy in force, changes nothing; `distribution` writes what 
 
 from typing import Final, NamedTuple
 
-from streams.core.counters import ACTIVE, HELD, IDLE, STOPPED, Slice, Video, VideoState
+from streams.core.counters import ACTIVE, HELD, IDLE, LAPSED, STOPPED, Slice, Video, VideoState
+from streams.core.distinct import granted_views
 from streams.core.events import Policy, SlicePolicy
 from streams.core.outlook import Outlook
 from streams.core.posterior import (
@@ -23,6 +24,9 @@ from streams.core.units import MICROS, NEVER, surface_of
 
 FIRST_CHECKPOINT: Final = 10
 """Views before the first judgement, and between judgements until 5 % is more."""
+
+
+MOST_RETURNS: Final = 3
 
 
 class Assessment(NamedTuple):
@@ -45,14 +49,19 @@ class Ruling(NamedTuple):
     tranche: int
 
 
-def assess(outlook: Outlook, video: VideoState, slice_id: str, row: Slice) -> Assessment:
-    """Return posterior, index and price of one (video, slice) of the policy."""
+def assess(
+    outlook: Outlook, video: VideoState, slice_id: str, row: Slice, sums: Sums | None = None
+) -> Assessment:
+    """Return posterior, index and price of one (video, slice) of the policy.
+
+    `sums` are the video's, if they are known.
+    """
     policy = outlook.policy
     spec = policy.slices[slice_id]
     fits = video.row.fits
     base = expected(policy, spec, fits.get(slice_id, 0))
     seen = weighed(policy, slice_id, row, fits) if row.views else None
-    sums = sum_factors(policy, video.slices, fits)
+    sums = sums or sum_factors(policy, video.slices, fits)
     posterior = estimate(spec, base, seen, solve(sums))
     price = outlook.price(slice_id, video.row)
     z = (posterior.mean - price) * MICROS // max(posterior.sd, 1)
@@ -126,6 +135,25 @@ def rule(
         reached = max(row.allowance, row.impressions) >= spec.reach
         return Ruling("stop", "reach_used" if reached else "budget_spent", 0)
     return None
+
+
+def comes_back(policy: Policy, row: Slice, assessment: Assessment) -> bool:
+    """Tell whether a slice that evidence stopped gets a second chance.
+
+    Its index lies above the price by a margin that doubles each time, it came back less than
+    `MOST_RETURNS` times, and most of what was granted still weighs: fakes that leave nothing to
+    judge do not bring it back.
+    """
+    if row.cause != LAPSED or row.returns >= MOST_RETURNS:
+        return False
+    margin = policy.return_margin << row.returns
+    weighs = 2 * assessment.views >= min(row.views, granted_views(row))
+    return weighs and assessment.estimate.score >= assessment.price + margin
+
+
+def next_look(views: int) -> int:
+    """Return the views of a video from which on its stopped slices are looked at again."""
+    return _later(views)
 
 
 def room_of(policy: Policy, spec: SlicePolicy, slice_id: str, video_row: Video, row: Slice) -> int:

@@ -11,6 +11,7 @@ WORDS: Final[dict[Reason, str]] = {
     "admitted": "every crowd that may see it and that it may be worth the price for",
     "audience_widened": "the public again, after it was for followers only",
     "released": "moderation ended its hold, it goes on where it was",
+    "reconsidered": "evidence had stopped it here, and speaks for it now",
     "mean_beats_price": "surely enough worth its place, it gets more of it",
     "allowance_nearly_used": "worth going on, not yet sure enough to widen",
     "index_below_price": "not worth another impression here, even for what it would teach",

@@ -49,7 +49,7 @@ def lessons(receipts: Sequence[Receipt], policies: Iterable[Policy]) -> list[Les
     crowds: Sequence[str] = ()
     taught = []
     for receipt in receipts:
-        if receipt.action == "open":
+        if receipt.action == "open" and not receipt.slice:
             crowds = [crowd.slice for crowd in receipt.crowds]
         policy = known.get(receipt.policy)
         taught.append(None if policy is None else lesson_of(receipt, policy, crowds))

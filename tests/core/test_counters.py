@@ -135,7 +135,7 @@ def test_stored_fields_only_ever_grow_at_their_ends() -> None:
     assert DISTRIBUTION[5:10] == (
         *("check_impressions", "granted_views", "turn_ms", "young", "maturing"),
     )
-    assert DISTRIBUTION[10:] == ("presses", "late_judgements")
+    assert DISTRIBUTION[10:] == ("presses", "late_judgements", "cause", "returns")
     assert VIEWERS == ("viewers", "likers", "pressers")
     assert VIDEO_FIELDS[:4] == ("stage", "band", "commercial", "seq")
 

@@ -21,6 +21,7 @@ SERVING = "tests/core/test_serving.py"
 FOLD = "tests/core/test_fold.py"
 STATE = "tests/core/test_state.py"
 DISTINCT = "tests/core/test_distinct.py"
+RETURN = "tests/core/test_second_chance.py"
 DELAY = "tests/core/test_delay.py"
 COUNTERS = "tests/core/test_counters.py"
 RULES = [
@@ -238,7 +239,7 @@ RULES = [
     Mutation(
         "late buttons are a reason to judge",
         "core/fold.py",
-        "if not is_late(row) or row.status != ACTIVE:",
+        "if not is_late(row) or row.status not in judged:",
         "if True:",
         DELAY,
         "reason_to_judge",
@@ -250,6 +251,71 @@ RULES = [
         "if False:",
         DELAY,
         "three_times",
+    ),
+    # what comes back
+    Mutation(
+        "what evidence stopped is looked at by command",
+        "core/distribution.py",
+        "                self._look(record.slices)\n",
+        "                pass\n",
+        RETURN,
+        "when_somebody_asks",
+    ),
+    Mutation(
+        "it is looked at when another crowd widens",
+        "core/distribution.py",
+        '(ruling and ruling.action == "widen")',
+        "False",
+        RETURN,
+        "widening_looks",
+    ),
+    Mutation(
+        "it is looked at once per twentieth of the views",
+        "core/distribution.py",
+        "views >= self.video.row.next_look or",
+        "False or",
+        RETURN,
+        "twentieth",
+    ),
+    Mutation(
+        "the margin doubles with each return",
+        "core/rule.py",
+        "policy.return_margin << row.returns",
+        "0",
+        RETURN,
+        "within_the_margin",
+    ),
+    Mutation(
+        "a slice comes back three times at most",
+        "core/rule.py",
+        "or row.returns >= MOST_RETURNS",
+        "",
+        RETURN,
+        "three_are_the_most",
+    ),
+    Mutation(
+        "only what the index stopped comes back",
+        "core/distribution.py",
+        "if row.cause != LAPSED or not self.outlook.reaches(slice_id, own):",
+        "if row.cause != LAPSED:",
+        RETURN,
+        "moderations_word",
+    ),
+    Mutation(
+        "fakes that leave nothing to judge bring nothing back",
+        "core/rule.py",
+        "return weighs and",
+        "return",
+        RETURN,
+        "fakes_that_leave",
+    ),
+    Mutation(
+        "a slice that came back is told to feeds",
+        "core/distribution.py",
+        "self.video.judged = self.video.controlled = True\n\n    def _admit",
+        "pass\n\n    def _admit",
+        RETURN,
+        "feeds_are_told",
     ),
     # what is open
     Mutation(

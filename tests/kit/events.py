@@ -26,6 +26,7 @@ from streams.core.events import (
     LogRecord,
     Order,
     Policy,
+    Reconsider,
     Release,
     Report,
     Revise,
@@ -231,6 +232,13 @@ def hold(event_id: str = "hold-1", *, video: str = "v1", seq: int = 2) -> Hold:
 def release(event_id: str = "release-1", *, video: str = "v1", seq: int = 3) -> Release:
     """Return the end of a pause."""
     return Release(event_id, video, NOW, seq)
+
+
+def reconsider(
+    event_id: str = "reconsider-1", *, video: str = "v1", seq: int = 2, slices: Sequence[str] = ()
+) -> Reconsider:
+    """Return another look at everything that evidence stopped."""
+    return Reconsider(event_id, video, NOW, seq, tuple(slices))
 
 
 def takedown(event_id: str = "takedown-1", *, video: str = "v1", seq: int = 9) -> Takedown:
@@ -476,6 +484,7 @@ class _Crowd:
                     hold(name, **about),
                     release(name, **about),
                     release(name, **about),
+                    reconsider(name, **about),
                     revise(name, limited=True, **about),
                     revise(name, limited=False, **about),
                     revise(name, fits={COOKING: 900_000}, **about),

@@ -103,6 +103,9 @@ def _draft(file: "_PolicyFile", catalogue: Catalogue, where: str) -> Policy:
         late_after_ms=evidence.late_after_hours * _HOUR_MS,
         widen_viewers=file.viewers.widen,
         stop_viewers=file.viewers.stop,
+        return_margin=_value(
+            growth.return_margin, f"{where}: growth.return_margin", least=Decimal(0)
+        ),
         annoyed_share=ratio_micros(file.viewers.annoyed, f"{where}: viewers.annoyed"),
     )
 
@@ -171,6 +174,7 @@ class _Growth(Struct, frozen=True, forbid_unknown_fields=True):
     widen_probability: Decimal
     widen_used: Decimal
     nearly_used: Decimal
+    return_margin: Decimal
 
 
 class _Evidence(Struct, frozen=True, forbid_unknown_fields=True):

@@ -51,6 +51,7 @@ def test_decimals_become_micro_units_and_hours_milliseconds(
     file["evidence"]["noise_cross"] = 0.25
     file["guarantee"] |= {"hours": 12, "slices": 4, "fresh_share": 0.03}
     file["evidence"] |= {"button_mean": 0.11, "delay_s": 25}
+    file["growth"]["return_margin"] = 0.05
     file["viewers"] = {"widen": [20, 40, 60], "stop": 12, "annoyed": 0.04}
     draft = parse(file, catalogue).draft
     assert draft.weights.hide == -1_500_000
@@ -62,6 +63,7 @@ def test_decimals_become_micro_units_and_hours_milliseconds(
     assert draft.fresh_share == 30_000
     assert (draft.widen_viewers, draft.stop_viewers) == ((20, 40, 60), 12)
     assert draft.annoyed_share == 40_000
+    assert draft.return_margin == 50_000
     late = {(spec.button_mean, spec.delay_ms) for spec in draft.slices.values()}
     assert late == {(110_000, 25_000)}
 
@@ -151,6 +153,7 @@ def test_the_number_of_an_admission_does_not_change_the_version_of_the_rule(
         ("growth", "widen_used", 1.5, "use 0 to 1"),
         ("growth", "nearly_used", 0.1234567, "six decimals"),
         ("growth", "tranches", 5, "growth.tranches is not known: did you mean tranche?"),
+        ("growth", "return_margin", -0.1, "use 0 to 100"),
         ("weights", "like", 500_000, "use -100 to 100"),
         ("weights", "superlike", 1, "weights.superlike is not known"),
         (
