@@ -19,7 +19,7 @@ from streams.errors import Misconfigured
 from streams.shapes import nearest, problems
 
 Positive = Annotated[int, Meta(ge=1)]
-TOPICS: Final = ("uploads", "recognitions", "reviews", "interactions", "decisions")
+TOPICS: Final = ("uploads", "recognitions", "reviews", "interactions", "decisions", "traffic")
 DEAD_LETTER_SUFFIX: Final = ".dlq"
 SHIPPED: Final = Path(__file__).with_name("config")
 """The configuration that comes with the program; in a checkout a link to its `config/`."""
@@ -88,6 +88,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def control_group(self) -> str:
         """The control plane's consumer group."""
         return f"{self.group}-control"
+
+    @property
+    def keeper_group(self) -> str:
+        """The consumer group whose owner of partition 0 leads the control planes."""
+        return f"{self.group}-keeper"
 
     def full_name(self, name: str) -> str:
         """Return the full name of a topic that a person names, without the prefix or with it.

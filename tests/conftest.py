@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 import redis
 from hypothesis import HealthCheck, settings
+from kit.browser import missing_for_browser
 from kit.jars import missing_for_kafka
 from kit.servers import kafka_server, missing_for_redis, redis_server
 
@@ -65,16 +66,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip a `real` test where a server cannot run, naming what to install; in CI, fail it."""
-    if item.get_closest_marker("real") and (missing := _missing()):
+    """Skip a test whose server or browser cannot run, saying what to install; in CI, fail it."""
+    missing = _missing() if item.get_closest_marker("real") else None
+    if item.get_closest_marker("browser"):
+        missing = missing_for_browser()
+    if missing:
         if _in_ci():
-            pytest.fail(f"CI must run every real test: {missing}", pytrace=False)
+            pytest.fail(f"CI must run every test: {missing}", pytrace=False)
         pytest.skip(missing)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Remember each `real` test that was skipped for whatever reason."""
-    if report.skipped and "real" in report.keywords and not hasattr(report, "wasxfail"):
+    """Remember each `real` or `browser` test that was skipped for whatever reason."""
+    if (
+        report.skipped
+        and {"real", "browser"} & set(report.keywords)
+        and not hasattr(report, "wasxfail")
+    ):
         _skipped.append(report.nodeid)
 
 
@@ -85,18 +93,20 @@ def pytest_collectreport(report: pytest.CollectReport) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fail a CI session in which a `real` test was skipped."""
+    """Fail a CI session in which one of them was skipped."""
     if _skipped and _in_ci():
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Name the `real` tests that did not run."""
+    """Name those that did not run."""
     if _skipped:
-        terminalreporter.section("real tests that were skipped", red=_in_ci(), yellow=True)
+        terminalreporter.section(
+            "tests of servers and the browser that were skipped", red=_in_ci(), yellow=True
+        )
         for nodeid in _skipped:
             terminalreporter.line(nodeid)
-        terminalreporter.line(_missing() or "they skipped themselves")
+        terminalreporter.line(_missing() or missing_for_browser() or "they skipped themselves")
 
 
 def _missing() -> str | None:

@@ -12,6 +12,7 @@ import sys
 from typing import Any, Final
 
 import click
+from click.shell_completion import CompletionItem
 
 from streams.errors import Halt, Misconfigured, StreamsError, Unreachable
 from streams.settings import exposed_key_file, unknown_variables
@@ -29,16 +30,23 @@ VERBS: Final[dict[str, str]] = {
     "schema": "streams.cli.schema:schema",
     "decisions": "streams.cli.decisions:decisions",
     "video": "streams.cli.video:video",
+    "slice": "streams.cli.slice:slice_group",
     "review": "streams.cli.review:review",
+    "policy": "streams.cli.policy:policy",
     "guarantee": "streams.cli.guarantee:guarantee",
     "dlq": "streams.cli.dlq:dlq",
+    "status": "streams.cli.status:status",
+    "page": "streams.cli.page:page",
     "lag": "streams.cli.lag:lag",
+    "group": "streams.cli.group:group",
     "alerts": "streams.cli.alerts:alerts",
+    "dashboards": "streams.cli.dashboards:dashboards",
     "counters": "streams.cli.counters:counters",
     "record": "streams.cli.record:record",
     "replay": "streams.cli.replay:replay",
     "simulate": "streams.cli.simulate:simulate",
     "bench": "streams.cli.bench:bench",
+    "completion": "streams.cli.completion:completion",
 }
 """Verb -> module:command."""
 _FULL: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO))
@@ -67,6 +75,11 @@ class Verbs(click.Group):
         command = getattr(importlib.import_module(module), name)
         assert isinstance(command, click.Command)
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete verbs by their table: a key press imports none of them."""
+        verbs = [CompletionItem(verb) for verb in VERBS if verb.startswith(incomplete)]
+        return [*verbs, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a verb, after a word on variables that look misspelt and on an exposed key.

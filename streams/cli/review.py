@@ -10,13 +10,15 @@ from streams.cli import ConditionNotMet
 from streams.cli.live import check_video, example
 from streams.cli.options import Settings, connection_options, emit, emit_object, output_option
 from streams.cli.when import now_ms
-from streams.cli.wiring import Result, drivers, producing, run, storing
+from streams.cli.wiring import Result, drivers, made_installation, producing, run, storing
 from streams.control.moderation import EFFECTS, Opinion, case_of, in_force, open_cases, say
 from streams.core.events import VerdictWord
 from streams.ops.dead_letters import printable
 from streams.ops.explain import moment
 from streams.ops.letters_shown import in_cells
+from streams.runtime.key_files import given_signing_key
 from streams.runtime.ports import Dossiers
+from streams.runtime.signing import Signer
 
 PATIENCE_S: Final = 30.0
 
@@ -50,8 +52,10 @@ def show_command(video: str, settings: Settings, output: str) -> None:
 
 def speaking(group: click.Group, name: str, word: VerdictWord) -> None:
     """Add the verb of a verdict to a group."""
+    signed = "Signed by the key of the file in STREAMS_SIGNING_KEY_FILE, where there is one."
+    help_text = f"Say that {EFFECTS[word][1]}; with --yes it is sent and waited for.\n\n{signed}"
 
-    @group.command(name, help=f"Say that {EFFECTS[word][1]}; with --yes it is sent and waited for.")
+    @group.command(name, help=help_text)
     @click.argument("video", callback=check_video)
     @connection_options("brokers", "redis", "topic_prefix")
     @click.option("--by", required=True, callback=check_video, metavar="NAME", help="Who says so.")
@@ -67,7 +71,8 @@ def speaking(group: click.Group, name: str, word: VerdictWord) -> None:
         if seconds is None:
             raise ConditionNotMet(
                 f"said, and not in force after {PATIENCE_S:.0f} s: is the video's upload known "
-                "(`streams review show`), do a worker and a control plane run (`streams lag list`)?"
+                "(`streams review show`), was the verdict refused (`streams dlq list`), do a "
+                "worker and a control plane run (`streams lag list`)?"
             )
         click.echo(f"in force after {seconds:.1f} s")
 
@@ -78,9 +83,16 @@ speaking(review, "reject", "reject")
 
 
 async def _say(settings: Settings, opinion: Opinion) -> float | None:
+    signer = await person_signer(settings)
     async with producing(settings.brokers) as producer, storing(settings.redis) as store:
-        await say(producer, settings, opinion.review(now_ms()))
+        await say(producer, settings, opinion.review(now_ms()), signer)
         return await in_force(store, opinion, settings.partitions, time.monotonic, PATIENCE_S)
+
+
+async def person_signer(settings: Settings) -> Signer | None:
+    """Return what signs for the person at this terminal; None if they have no key."""
+    key = given_signing_key()
+    return None if key is None else Signer((await made_installation(settings)).id, key)
 
 
 async def _known(settings: Settings, work: Callable[[Dossiers], Awaitable[Result]]) -> Result:

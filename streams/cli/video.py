@@ -16,11 +16,13 @@ from streams.cli.options import (
     print_table,
 )
 from streams.cli.review import speaking
-from streams.cli.wiring import namespace, run, storing
+from streams.cli.wiring import drivers, namespace, run, storing
+from streams.control.moderation import verdict_on
 from streams.core.events import Policy
 from streams.core.partitioner import partition_of
 from streams.core.receipts import Receipt, encode
 from streams.errors import StreamsError
+from streams.ops.dead_letters import printable
 from streams.ops.decisions import receipts_about
 from streams.ops.explain import explain
 from streams.ops.lessons import lessons
@@ -48,8 +50,12 @@ def show_command(video_id: str, settings: Settings, output: str) -> None:
     of the table are decimals per view; JSON has micro-units.
     """
     counted = run(_load(settings, video_id))
+    verdict = counted["verdict"]
     if output == "table":
         emit_object(in_short(counted), output)
+        if verdict:
+            words = (verdict["verdict"], verdict["by"], printable(verdict["note"].encode()))
+            click.echo("{} by {}: {}".format(*words))
         click.echo()
         emit(open_table(counted["open"]), output)
         for heads, rows in slice_tables(counted["slices"]):
@@ -90,7 +96,10 @@ speaking(video, "takedown", "reject")
 
 async def _load(settings: Settings, video_id: str) -> dict[str, Any]:
     async with storing(settings.redis) as store:
-        return await counted_video(store, await namespace(settings), video_id, settings.partitions)
+        where = (await namespace(settings), video_id, settings.partitions)
+        counted = await counted_video(store, *where)
+    async with drivers(settings).dossiers() as dossiers:
+        return counted | {"verdict": await verdict_on(dossiers, video_id)}
 
 
 async def _receipts(settings: Settings, video_id: str) -> list[Receipt]:

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import uvloop
 
+from streams.control.policy.election import TOPIC as ELECTED_BY
 from streams.errors import StreamsError
 from streams.lab.drivers import Drivers
 from streams.ops.groups import LagQuery, require_groups
@@ -87,6 +88,7 @@ def drivers(settings: Settings) -> Drivers:
     return Drivers(
         KafkaCluster(settings.brokers),
         consuming,
+        electing,
         lambda: producing(settings.brokers),
         lambda: reading(settings.brokers),
         lambda: storing(settings.redis),
@@ -104,6 +106,17 @@ def consuming(settings: Settings) -> KafkaConsumer:
         settings.group,
         settings.session_timeout_ms,
         settings.client("worker"),
+    )
+
+
+def electing(settings: Settings) -> KafkaConsumer:
+    """Return a member of the keeper's group, from which one control plane is to lead."""
+    return KafkaConsumer(
+        settings.brokers,
+        settings.topic(ELECTED_BY),
+        settings.keeper_group,
+        settings.session_timeout_ms,
+        settings.client("control"),
     )
 
 

@@ -5,6 +5,7 @@ import errno
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +16,7 @@ from streams.cli.logs import log_options
 from streams.cli.options import connection_options
 from streams.cli.wiring import (
     consuming,
+    electing,
     made_installation,
     namespace,
     producing,
@@ -173,7 +175,8 @@ async def _start_control(
     store = await stack.enter_async_context(storing(settings.redis))
     reader = await stack.enter_async_context(reading(settings.brokers))
     cluster = KafkaCluster(settings.brokers)
-    ports = Ports(producer, dossiers, store, reader, cluster, background)
+    member = partial(electing, settings)
+    ports = Ports(producer, dossiers, store, reader, cluster, background, member)
     control_metrics = ControlMetrics(metrics.registry)
     control = ControlPlane(settings, key, ports, folder, metrics=control_metrics)
     await control.start()

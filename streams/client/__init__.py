@@ -1,7 +1,11 @@
-"""For producers: events checked, placed and published.
+"""For producers and feed servers: events checked, placed and published; impressions leased.
 
-Imports neither Faust, uvloop, click nor rich: an application may embed it.
+Imports neither Faust, uvloop, click nor rich: an application may embed it. What feed servers use
+needs a client of Redis too, which is imported with its first use: extra `[feed]`.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
 
 from streams.client.blocking import BlockingPublisher, NoRoom
 from streams.client.intake import EventRefused, PublicEvent
@@ -24,6 +28,11 @@ from streams.core.events import (
     Upload,
     View,
 )
+
+if TYPE_CHECKING:
+    from streams.client.leases import Leased as Leased
+    from streams.client.leases import Leases as Leases
+    from streams.client.leases_blocking import BlockingLeases as BlockingLeases
 
 __all__ = [
     "BlockingPublisher",
@@ -49,3 +58,19 @@ __all__ = [
     "Upload",
     "View",
 ]
+
+_FEED: Final = {
+    "Leases": "streams.client.leases",
+    "Leased": "streams.client.leases",
+    "BlockingLeases": "streams.client.leases_blocking",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import what feed servers use, when it is first asked for."""
+    if name not in _FEED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return getattr(import_module(_FEED[name]), name)
+    except ModuleNotFoundError as error:
+        raise ImportError(f"{name} needs the extra [feed]: {error}") from error

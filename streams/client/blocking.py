@@ -2,13 +2,13 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from streams.client.intake import PublicEvent, Taken
 from streams.client.outbox import Limits
 from streams.client.publisher import Publisher
+from streams.client.threads import LoopThread
 from streams.errors import Retry
 
 WAITING_MAX: Final = 10_000
@@ -29,8 +29,7 @@ class BlockingPublisher:
         self, brokers: str, name: str, *, topic_prefix: str = "", limits: Limits | None = None
     ) -> None:
         self._publisher = Publisher(brokers, name, topic_prefix=topic_prefix, limits=limits)
-        self._loop: asyncio.AbstractEventLoop
-        self._thread = threading.Thread(target=self._run, name=f"publisher {name}", daemon=True)
+        self._thread = LoopThread("publisher", f"publisher {name}")
         self._change = threading.Condition()
         self._waiting: list[Taken] = []
         self._brought = self._moved = 0
@@ -52,12 +51,11 @@ class BlockingPublisher:
 
     def start(self) -> None:
         """Connect; `Unreachable` if no broker answers, `Halt` if there is no topic."""
-        self._loop = asyncio.new_event_loop()
         self._thread.start()
         try:
-            self._call(self._publisher.start)
+            self._thread.call(self._publisher.start())
         except BaseException:
-            self._end()
+            self._thread.end()
             raise
 
     def put(self, *events: PublicEvent, timeout_s: float = 30.0) -> None:
@@ -70,46 +68,38 @@ class BlockingPublisher:
         with self._change:
             if self._closed:
                 raise RuntimeError("the publisher is closed")
-            self._require_thread()
+            loop = self._thread.require()
             if not self._change.wait_for(lambda: len(self._waiting) < WAITING_MAX, timeout_s):
                 raise NoRoom(f"{WAITING_MAX:,} events wait to be written: brokers are slow or away")
             self._waiting += checked
             self._brought += len(checked)
             if self._idle:
                 self._idle = False
-                self._loop.call_soon_threadsafe(self._begin)
+                loop.call_soon_threadsafe(self._begin)
 
     def flush(self) -> None:
         """Return when every event that was put is written; `NotPublished` if one was given up."""
         with self._change:
             goal = self._brought
             self._change.wait_for(lambda: self._moved >= goal)
-        self._call(self._publisher.flush)
+        self._thread.call(self._publisher.flush())
 
     def close(self) -> None:
         """Flush and disconnect; `NotPublished` as in `flush`. Idempotent."""
         with self._change:
-            if self._closed or not self._thread.is_alive():
+            if self._closed or not self._thread.runs:
                 return
             self._closed = True
         try:
             self.flush()
         finally:
             try:
-                self._call(self._publisher.close)
+                self._thread.call(self._publisher.close())
             finally:
-                self._end()
-
-    def _call(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        self._require_thread()
-        asyncio.run_coroutine_threadsafe(work(), self._loop).result()
-
-    def _require_thread(self) -> None:
-        if not self._thread.is_alive():
-            raise RuntimeError("the publisher is not started, or closed, or of another process")
+                self._thread.end()
 
     def _begin(self) -> None:
-        self._moving = self._loop.create_task(self._move())
+        self._moving = asyncio.ensure_future(self._move())
 
     async def _move(self) -> None:
         """Hand what waits to the publisher, until nothing does."""
@@ -126,14 +116,3 @@ class BlockingPublisher:
             self._idle = not batch
             self._change.notify_all()
         return batch
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        try:
-            self._loop.run_forever()
-        finally:
-            self._loop.close()
-
-    def _end(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()

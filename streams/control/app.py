@@ -23,13 +23,14 @@ from streams.control.agents import FaustApp, Handler, new_app
 from streams.control.log import ControlLog, Ports
 from streams.control.metrics import ControlMetrics
 from streams.control.policy.broadcast import Broadcast
+from streams.control.policy.leader import Leader
 from streams.control.rules import file_stamps, load_rules
 from streams.errors import Halt, Retry, StreamsError, Unreachable
 from streams.runtime.codec import ControlTopic
 from streams.runtime.installation import TOPIC as POLICIES
-from streams.runtime.installation import read_installation, require_made, signer_of
+from streams.runtime.installation import Installation, read_installation, require_made, signer_of
 from streams.runtime.ports import Place, Record
-from streams.runtime.signing import Signer, SigningKey
+from streams.runtime.signing import SigningKey
 from streams.settings import TOPICS as ALL_TOPICS
 from streams.settings import Settings
 
@@ -70,13 +71,13 @@ class ControlPlane:
         self._files = file_stamps(folder)
         self._rules = load_rules(folder)
         self._stopping = asyncio.Event()
-        self._behind = self._followed = False
+        self._behind = self._followed = self._joined = False
         self._app: FaustApp | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def policy_version(self) -> str:
-        """Version of the policy that this control plane broadcast last."""
+        """Version of the policy that the files of this control plane make."""
         return self._rules.policy.version
 
     @property
@@ -94,8 +95,14 @@ class ControlPlane:
         """
         await self._join()
         self._behind = await self._recovery.look()
-        await self._broadcast.put(self._rules.policy, anew=self._behind)
-        self._followed = self._behind
+        try:
+            await self._leader.start()
+            if self._behind:
+                await self._leader.repeat()
+            self._followed = self._behind
+        except Exception:
+            await self.stop()
+            raise
         try:
             if not self._behind:
                 await self._start_app()
@@ -106,7 +113,7 @@ class ControlPlane:
             "supervisor": self._keep_running(),
             "files": self._every(self._poll_s, self._reload, "the rules in force stay"),
             "policy": self._every(
-                min(self._poll_s, 1.0), self._broadcast.look, "what is in force is not known"
+                min(self._poll_s, 1.0), self._leader.step, "what is in force is not known"
             ),
             "audit": self._every(AUDIT_S, self._audit, "the dossiers are not compared"),
         }
@@ -124,17 +131,21 @@ class ControlPlane:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._stop_app()
+        leaving = [self._leader.stop()] if self._joined else []
+        await asyncio.gather(self._stop_app(), *leaving)
 
     async def _join(self) -> None:
         """Find out which log this is, and refuse to start on one that does not fit."""
         await self._ports.store.check()
         identity = await self._ports.cluster.identity(self._settings.topic("interactions"))
         require_equal_partitions(await self._ports.cluster.describe(), self._settings)
-        signer = await self._signer()
-        control_log = ControlLog(self._settings, signer, self._ports, identity)
-        self._broadcast = Broadcast(control_log, self._ports, self._metrics)
-        await self._broadcast.check()
+        installation = await self._installation()
+        signer = signer_of(installation, self._key)
+        control_log = ControlLog(self._settings, signer, self._ports, identity, installation)
+        broadcast = Broadcast(control_log, self._ports, self._metrics)
+        await broadcast.states()
+        draft = self._rules.policy.draft
+        self._leader = Leader(self._settings, control_log, self._ports, broadcast, draft)
         self._register = Register(
             self._settings,
             control_log,
@@ -145,12 +156,11 @@ class ControlPlane:
         self._recovery = Recovery(
             self._settings, control_log, self._ports, self._register, self._metrics
         )
-        self._log = control_log
+        self._joined = True
 
-    async def _signer(self) -> Signer:
-        """Return what signs records here; `Halt` if its key does not count here."""
+    async def _installation(self) -> Installation:
         found = await read_installation(self._ports.reader, self._settings)
-        return signer_of(require_made(found, self._settings), self._key)
+        return require_made(found, self._settings)
 
     # ------------------------------------------------------------------ events
 
@@ -207,7 +217,7 @@ class ControlPlane:
         """Read again what the dossiers lost, as often as it takes."""
         if await self._recovery.look():
             if not self._followed:  # a record behind all that must be counted, once
-                await self._broadcast.put(self._rules.policy, anew=True)
+                await self._leader.repeat()
                 self._followed = True
             await self._recovery.run()
         self._behind = self._followed = False
@@ -236,7 +246,7 @@ class ControlPlane:
         if rules.policy.version != self._rules.policy.version:
             # first the policy: an admission may name a slice that only the new one has
             try:
-                await self._broadcast.put(rules.policy)
+                await self._leader.put_files(rules.policy.draft)
             except StreamsError:
                 self._files = ()  # looked at again
                 raise

@@ -3,24 +3,27 @@
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import zip_longest
 from typing import Final
 
 from streams.control.agents import Background, group_of
 from streams.core.counters import VIDEO_ROW, Video, load_video
-from streams.core.events import Policy, VideoControl
+from streams.core.events import PartitionControl, Policy, SliceReview, VideoControl
 from streams.core.partitioner import partition_of
 from streams.core.receipts import Refusal
 from streams.errors import DeadLetter, Retry
+from streams.runtime.installation import Installation, settle_keys
 from streams.runtime.letters import letter_of
 from streams.runtime.namespace import namespace_of
+from streams.runtime.policies import forgetting_record, policy_record, word_record
 from streams.runtime.ports import (
     Cluster,
     Dossiers,
     Loaded,
+    LogConsumer,
     LogReader,
     Outgoing,
     Producer,
@@ -39,7 +42,8 @@ _AT_ONCE: Final = 16
 class Ports:
     """What the control plane works with, all started and stopped by whoever made them.
 
-    `reader` is used by the control plane alone: it has one position a partition.
+    `reader` is used by the control plane alone: it has one position a partition, and what assigns
+    it takes its `turn`. `member` makes a member of the keeper's group.
     """
 
     producer: Producer
@@ -48,6 +52,8 @@ class Ports:
     reader: LogReader
     cluster: Cluster
     background: Background
+    member: Callable[[], LogConsumer]
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class ControlLog:
@@ -59,8 +65,14 @@ class ControlLog:
     """
 
     def __init__(
-        self, settings: Settings, signer: Signer, ports: Ports, identity: TopicIdentity
+        self,
+        settings: Settings,
+        signer: Signer,
+        ports: Ports,
+        identity: TopicIdentity,
+        installation: Installation,
     ) -> None:
+        self.installation: Final = installation
         self.partitions: Final = identity.partitions
         self.topic: Final = identity.topic
         self.namespace: Final = namespace_of(identity, settings, signer.installation)
@@ -85,20 +97,44 @@ class ControlLog:
             ]
             await asyncio.gather(*acks)
 
-    async def say_policy(self, record: Policy, partitions: Iterable[int]) -> dict[int, Retry]:
-        """Write a policy to partitions, side by side; return why some did not take it."""
+    async def say_each(self, runs: Mapping[int, Sequence[PartitionControl]]) -> Mapping[int, Retry]:
+        """Write records to partitions, side by side; return those that did not take all, and why.
 
-        async def write(partition: int) -> Retry | None:
-            signed = control_record(self.topic, record, self._signer, partition)
+        Within a partition a record follows the acknowledgement of the one before.
+        """
+
+        async def write(partition: int, run: Sequence[PartitionControl]) -> Retry | None:
             try:
-                await self._write(signed)
+                for record in run:
+                    await self._write(control_record(self.topic, record, self._signer, partition))
             except Retry as error:
                 return error
             return None
 
-        places = list(partitions)
-        errors = await asyncio.gather(*map(write, places))
-        return {place: error for place, error in zip(places, errors, strict=True) if error}
+        errors = await asyncio.gather(*(write(*each) for each in runs.items()))
+        return {place: error for place, error in zip(runs, errors, strict=True) if error}
+
+    @property
+    def public(self) -> str:
+        """The public half of the key that signs here."""
+        return self._signer.key.public
+
+    async def announce(self, policy: Policy) -> None:
+        """Write a policy to the table; returns when it is durable there."""
+        await self._write(policy_record(self._settings, policy, self._signer))
+
+    async def vouch(self, word: SliceReview) -> None:
+        """Write what a person said of a slice to the table, where the leader finds it."""
+        await self._write(word_record(self._settings, word, self._signer))
+
+    async def end_key_change(self, begun: Installation) -> Installation:
+        """End a change of keys that was cut short; `Retry` if a partition does not take it."""
+        producer, settings = self._ports.producer, self._settings
+        return await settle_keys(producer, settings, self.partitions, self._signer, begun)
+
+    async def forget(self, number: str) -> None:
+        """Take a policy out of the table."""
+        await self._write(forgetting_record(self._settings, number))
 
     async def refuse(self, record: Record, letter: DeadLetter) -> None:
         """Write a record to the dead letters; returns when they have it."""

@@ -3,7 +3,8 @@
 `streams_control_events_total{topic, outcome}`, `streams_control_letters_total{topic, reason}`,
 `streams_control_early_verdicts_total`, `streams_control_conflicts_total`,
 `streams_control_rollbacks_total`, `streams_control_recovering`,
-`streams_control_policy_number`, `streams_control_policy_waiting_partitions`.
+`streams_control_policy_number`, `streams_control_policy_term`,
+`streams_control_policy_conflicts_total`, `streams_control_policy_waiting_partitions`.
 """
 
 from typing import Final
@@ -50,7 +51,18 @@ class ControlMetrics:
         )
         self.policy_number: Final = Gauge(
             "streams_control_policy_number",
-            "`seq` of the policy that this control plane wrote last or found in force.",
+            "Number, within its term, of the policy that this control plane goes by as the leader.",
+            registry=registry,
+        )
+        self.policy_term: Final = Gauge(
+            "streams_control_policy_term",
+            "Term that this control plane leads in, 0 while it does not lead.",
+            registry=registry,
+        )
+        self.policy_conflicts: Final = Counter(
+            "streams_control_policy_conflicts",
+            "Partitions found with another policy of the same term and number: somebody else wrote "
+            "in this leader's name.",
             registry=registry,
         )
         self.policy_waiting: Final = Gauge(

@@ -1,4 +1,4 @@
-"""What people say of videos: which ones wait for them, and how a verdict takes effect."""
+"""What people say of videos and slices: what waits for them, and how their word takes effect."""
 
 import asyncio
 import secrets
@@ -9,12 +9,12 @@ import msgspec
 
 from streams.control.admission.dossier import Dossier, decode
 from streams.core.counters import load_video
-from streams.core.events import Review, VerdictWord
+from streams.core.events import Review, SliceReview, VerdictWord
 from streams.core.partitioner import partition_of
 from streams.errors import DeadLetter, Halt, Misconfigured
-from streams.runtime.codec import decode_one
-from streams.runtime.ports import Clock, Dossiers, Outgoing, Producer, Store
-from streams.runtime.signing import encode
+from streams.runtime.codec import decode_review
+from streams.runtime.ports import Clock, Dossiers, Outgoing, Producer, ServingIndex, Store
+from streams.runtime.signing import Signer, encode
 from streams.settings import Settings
 
 POLL_S: Final = 0.05
@@ -41,13 +41,19 @@ class Opinion(NamedTuple):
 
         `Misconfigured` if the control plane would refuse it.
         """
-        name = f"{self.by[:24]}-{secrets.token_hex(8)}"
+        name = _event_id(self.by)
         event = Review(name, self.video, now_ms, self.word, self.by, self.note)
-        try:
-            decode_one("reviews", encode(event), 1 << 20)
-        except DeadLetter as letter:
-            raise Misconfigured(f"the verdict would be refused: {letter}") from None
+        _require(event)
         return event
+
+
+class SliceOpinion(NamedTuple):
+    """A person's word on a slice: whether it shall be frozen, who speaks and why."""
+
+    slice: str
+    frozen: bool
+    by: str
+    note: str
 
 
 async def open_cases(
@@ -68,6 +74,13 @@ async def open_cases(
     return sorted(rows, key=lambda row: (row["since"], row["video"]))
 
 
+async def verdict_on(dossiers: Dossiers, video: str) -> dict[str, Any] | None:
+    """Return the verdict of a person on a video, None if nobody gave one."""
+    document = (await dossiers.read("", [video])).documents.get(video)
+    verdict = None if document is None else _decoded(video, document).verdict
+    return None if verdict is None else msgspec.to_builtins(verdict)
+
+
 async def case_of(dossiers: Dossiers, video: str, now_ms: int) -> dict[str, Any]:
     """Return all that a moderator should know of a video; `Halt` if nothing is known."""
     document = (await dossiers.read("", [video])).documents.get(video)
@@ -80,10 +93,37 @@ async def case_of(dossiers: Dossiers, video: str, now_ms: int) -> dict[str, Any]
     return {**_row(case, now_ms), **{name: known[name] for name in ("upload", "heard", "verdict")}}
 
 
-async def say(producer: Producer, settings: Settings, review: Review) -> None:
-    """Write a verdict; returns when it is durable."""
-    record = Outgoing(settings.topic("reviews"), encode(review), review.video.encode())
-    await (await producer.send(record))
+def slice_review(opinion: SliceOpinion, now_ms: int) -> SliceReview:
+    """Return the event; `Misconfigured` if the control plane would refuse it."""
+    name = _event_id(opinion.by)
+    event = SliceReview(name, opinion.slice, now_ms, opinion.frozen, opinion.by, opinion.note)
+    _require(event)
+    return event
+
+
+async def say(
+    producer: Producer,
+    settings: Settings,
+    review: Review | SliceReview,
+    signer: Signer | None = None,
+) -> None:
+    """Write what a person says, signed by their own key where one is given; until it is durable."""
+    about = review.slice if isinstance(review, SliceReview) else review.video
+    key, value = about.encode(), encode(review)
+    headers = () if signer is None else (signer.header(key, value),)
+    await (await producer.send(Outgoing(settings.topic("reviews"), value, key, headers)))
+
+
+async def in_index(
+    index: ServingIndex, opinion: SliceOpinion, clock: Clock, patience_s: float
+) -> float | None:
+    """Return after how many seconds the serving index obeys, None if it does not in time."""
+    began = clock()
+    while (passed := clock() - began) <= patience_s:
+        if await index.is_frozen(opinion.slice) == opinion.frozen:
+            return passed
+        await asyncio.sleep(POLL_S)
+    return None
 
 
 async def in_force(
@@ -99,6 +139,18 @@ async def in_force(
             return passed
         await asyncio.sleep(POLL_S)
     return None
+
+
+def _event_id(by: str) -> str:
+    """Return an id that begins with who speaks, so that receipts name them as cause."""
+    return f"{by[:24]}-{secrets.token_hex(8)}"
+
+
+def _require(event: Review | SliceReview) -> None:
+    try:
+        decode_review(encode(event), 1 << 20)
+    except DeadLetter as letter:
+        raise Misconfigured(f"the verdict would be refused: {letter}") from None
 
 
 def _decoded(video: str, document: bytes) -> Dossier:

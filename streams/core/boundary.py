@@ -9,10 +9,7 @@ from typing import Final
 
 from streams.core.units import MICROS
 
-_LN_SCALE = 10**12
-_MICROS_BITS = MICROS.bit_length()
-_LN_2 = 693_147_180_560  # ln 2 at _LN_SCALE
-_LN_16_PI = 3_917_318  # ln(16 pi), micro-units
+_LN_16_PI: Final = 3_917_318  # ln(16 pi), micro-units
 
 
 def psi(s: int) -> int:
@@ -37,34 +34,40 @@ def psi(s: int) -> int:
 def ln(x: int) -> int:
     """Return the natural logarithm of a positive `x`, rounded down.
 
-    ln x = k ln 2 + ln c + 2 atanh((m - c) / (m + c)) with x = m 2**k, 1 <= m < 2, and c the
-    multiple of 1/32 below m.
+    ln x = k ln 2 + ln c + ln(1 + d) with x = m 2**k, 1 <= m < 2, c the multiple of 1/1024 below m,
+    and d = (m - c) / c, so small that two terms of its series do.
 
     >>> ln(1_000_000), ln(2_718_282), ln(15_000_000), ln(500_000)
     (0, 1000000, 2708050, -693148)
     """
-    k = x.bit_length() - _MICROS_BITS
-    m = x * _LN_SCALE // MICROS
-    m = m >> k if k >= 0 else m << -k
-    if m < _LN_SCALE:
-        k, m = k - 1, 2 * m
-    step = m // _STEP - _STEPS
-    return (k * _LN_2 + _LN_OF_STEPS[step] + _atanh_of(m, _LN_SCALE + step * _STEP)) // _LN_MICROS
+    return (_ln(x) - _LN_MICROS) * MICROS >> _BITS
 
 
-def _atanh_of(m: int, c: int) -> int:
-    """Return 2 atanh((m - c) / (m + c)), which is ln(m / c), by its series."""
-    t = (m - c) * _LN_SCALE // (m + c)
-    square = t * t // _LN_SCALE
-    total, power, odd = 0, t, 1
-    while power:
-        total += power // odd
-        power = power * square // _LN_SCALE
+def _ln(x: int) -> int:
+    """Return the logarithm of a positive integer at a scale of 2**_BITS."""
+    k = x.bit_length() - 1
+    m = x << _BITS - k if k <= _BITS else x >> k - _BITS
+    step = (m >> _BITS - _STEP_BITS) - _STEPS
+    c = _STEPS + step << _BITS - _STEP_BITS
+    d = (m - c << _BITS) // c
+    return k * _LN_2 + _LN_OF_STEPS[step] + d - (d * d >> _BITS + 1)
+
+
+def _twice_atanh(part: int, whole: int) -> int:
+    """Return 2 atanh(part / whole) by its series, at a scale of 2**_BITS."""
+    t = (part << _BITS) // whole
+    square = t * t >> _BITS
+    total, odd = 0, 1
+    while t:
+        total += t // odd
+        t = t * square >> _BITS
         odd += 2
     return 2 * total
 
 
-_STEPS: Final = 32
-_STEP: Final = _LN_SCALE // _STEPS
-_LN_OF_STEPS: Final = [_atanh_of(_LN_SCALE + step * _STEP, _LN_SCALE) for step in range(_STEPS)]
-_LN_MICROS: Final = _LN_SCALE // MICROS
+_BITS: Final = 48
+_STEP_BITS: Final = 10
+_STEPS: Final = 1 << _STEP_BITS
+_LN_2: Final = _twice_atanh(1, 3)  # ln((1 + t) / (1 - t)) = 2 atanh t
+_LN_OF_STEPS: Final = [_twice_atanh(step, 2 * _STEPS + step) for step in range(_STEPS)]
+_LN_MICROS: Final = _ln(MICROS)

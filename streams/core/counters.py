@@ -52,8 +52,27 @@ class Weighed(msgspec.Struct, frozen=True, gc=False):
     scale: int  # noise + views x own variance
     weight: int  # views / scale, in 10^-12
     pull: int  # weight x (value per view - expectation before any view)
+    hoped: int = 0  # of the value, for buttons that are still to come
     waiting: Policy | None = None
     impressions: int = 0
+
+
+class Totals(msgspec.Struct, gc=False):
+    """Factor sums of a video under one policy, before they are rounded; see `posterior.Sums`.
+
+    Each of its slices' `summed` says what is in them of it.
+    """
+
+    policy: Policy
+    a11: int = 0
+    a12: int = 0
+    a13: int = 0
+    a22: int = 0
+    a23: int = 0
+    a33: int = 0
+    b1: int = 0
+    b2: int = 0
+    b3: int = 0
 
 
 class Slice(msgspec.Struct, gc=False):
@@ -100,6 +119,7 @@ class Slice(msgspec.Struct, gc=False):
     digest: int = 0  # of the row as it was last taken for storing; not stored
     salt: int = 0  # of that digest; not stored
     weighed: Weighed | None = None  # what the views say, None once there is more; not stored
+    summed: Weighed | None = None  # what the video's totals hold of it; not stored
 
 
 _FIELDS: Final = Slice.__struct_fields__
@@ -156,8 +176,9 @@ _NO_DUES: Final[dict[str, int]] = {}  # of nearly every video: never changed
 class VideoState:
     """One video in memory: its own row and its slices' rows.
 
-    What feeds were told of it (`told`, and what is `due` to it by slice), and whether it was judged
-    or controlled since: none of this is stored, and nothing that is stored depends on it.
+    What feeds were told of it (`told`, and what is `due` to it by slice), whether it was judged or
+    controlled since, and the `totals` of its evidence: none of this is stored, and nothing that is
+    stored depends on it.
     """
 
     __slots__ = (
@@ -170,6 +191,7 @@ class VideoState:
         "row_salt",
         "slices",
         "told",
+        "totals",
         "touched",
     )
 
@@ -183,6 +205,7 @@ class VideoState:
         self.judged = False
         self.controlled = False
         self.told: Told | None = None
+        self.totals: Totals | None = None
         self.due: dict[str, int] = _NO_DUES
 
 

@@ -29,13 +29,14 @@ from streams.core.events import (
     Reconsider,
     Release,
     Revise,
+    SliceReview,
     Takedown,
     VideoControl,
     View,
 )
 from streams.core.outlook import Outlook
 from streams.core.posterior import Sums, solve, sum_factors
-from streams.core.receipts import RULE, Action, Crowd, Effects, Reason, Receipt
+from streams.core.receipts import Action, Crowd, Effects, Reason, Receipt
 from streams.core.rule import (
     FIRST_CHECKPOINT,
     Assessment,
@@ -57,6 +58,7 @@ from streams.core.units import NEVER, is_slice, surface_of
 from streams.errors import DeadLetter
 
 GONE: Final = Ruling("stop", "slice_gone", 0)
+FROZEN: Final = Ruling("stop", "slice_frozen", 0)
 
 
 class Distribution:
@@ -119,8 +121,9 @@ class Distribution:
         self.video.judged = True
         if isinstance(self.cause, View | Impression):
             row.late_judgements = 0
-        if slice_id not in policy.slices:
-            self._leave(slice_id, row)
+        spec = policy.slices.get(slice_id)
+        if spec is None or spec.is_shut:
+            self._leave(slice_id, row, None if spec is None else spec.word)
             return
         assessment = assess(self.outlook, self.video, slice_id, row)
         ruling = rule(policy, slice_id, self.video.row, row, assessment)
@@ -147,7 +150,7 @@ class Distribution:
         rows, own = self.video.slices, self.video.row
         own.next_look = next_look(sum([row.views for row in rows.values()]))
         self.partition.touch_video(self.video_id, self.video)
-        sums = sum_factors(self.outlook.policy, rows, own.fits)
+        sums = sum_factors(self.outlook.policy, self.video)
         for name, row in sorted(rows.items()):
             if row.status == STOPPED and (not slices or name in slices):
                 self._reconsider(name, row, sums)
@@ -196,6 +199,7 @@ class Distribution:
 
     def _set_fits(self, fits: dict[str, int]) -> None:
         self.video.row.fits = fits
+        self.video.totals = None
         for row in self.video.slices.values():
             row.weighed = None
 
@@ -242,7 +246,7 @@ class Distribution:
 
     def _crowds(self, slice_ids: Iterable[str]) -> list[Crowd]:
         policy, video = self.outlook.policy, self.video
-        tastes = solve(sum_factors(policy, video.slices, video.row.fits))
+        tastes = solve(sum_factors(policy, video))
         return [
             Crowd(slice_id, said.mean, said.score, allowance_of(policy, video, slice_id))
             for slice_id in slice_ids
@@ -268,14 +272,20 @@ class Distribution:
             self.partition.touch_video(self.video_id, self.video)
         set_checkpoints(self.outlook.policy, row)
 
-    def _leave(self, slice_id: str, row: Slice) -> None:
-        """Let a slice go that the policy does not have any more: back to idle, it may return."""
-        if surface_of(slice_id) == "following":
+    def _leave(self, slice_id: str, row: Slice, word: SliceReview | None) -> None:
+        """Let a slice go that the policy does not have any more, or that a person froze.
+
+        Back to idle: it may return. Who froze it and why stands in the receipt.
+        """
+        if word is None and surface_of(slice_id) == "following":
             set_checkpoints(self.outlook.policy, row)
-        else:
-            left = self._end(slice_id, row, "withdraw")
-            look_again(row)
-            self._write(GONE, slice_id, row, None, left)
+            return
+        left = self._end(slice_id, row, "withdraw")
+        look_again(row)
+        self._write(FROZEN if word else GONE, slice_id, row, None, left)
+        if word is not None:
+            receipts = self.effects.receipts
+            receipts[-1] = replace(receipts[-1], by=word.by, note=word.note)
 
     def _end(self, slice_id: str, row: Slice, move: SliceMove) -> int:
         """End a slice; return the impressions not shown, which go back to the video's budget."""
@@ -327,6 +337,7 @@ class Distribution:
                 counted,
                 weighed=assessment.views,
                 value=assessment.value,
+                hoped=assessment.hoped,
                 base=assessment.base,
                 noise_variance=assessment.estimate.noise,
                 mean=assessment.estimate.mean,
@@ -340,9 +351,10 @@ class Distribution:
         self.partition.touch_slice(self.video_id, self.video, slice_id, row)
 
     def _write_all(self, action: Action, reason: Reason, crowds: Iterable[Crowd]) -> None:
-        """Write one receipt about the whole video."""
-        receipt = Receipt(**self._head("", action, reason), crowds=tuple(crowds))
-        self.effects.receipts.append(receipt)
+        """Write one receipt about the whole video, with the person whose verdict led to it."""
+        head, cause = self._head("", action, reason), self.cause
+        by, note = (cause.by, cause.note) if isinstance(cause, VideoControl) else ("", "")
+        self.effects.receipts.append(Receipt(**head, crowds=tuple(crowds), by=by, note=note))
 
     def _head(self, slice_id: str, action: Action, reason: Reason) -> dict[str, Any]:
         row = self.video.row
@@ -358,7 +370,7 @@ class Distribution:
             "cause": self.cause.id,
             "ts": self.cause.ts,
             "policy": self.outlook.policy.version,
-            "rule": RULE,
+            "rule": self.outlook.policy.rule,
             "creator": row.creator,
             "band": row.band,
             "commercial": row.commercial,

@@ -26,6 +26,8 @@ Millis = Annotated[
 ]
 """A time in milliseconds since 1970, between 2001-09-09 and 2100-01-01: seconds and microseconds
 given by mistake fall outside."""
+EPOCH_MS: Final = 1_000_000_000_000
+"""The least time that a record may bear; stands in a draft for the time of its broadcast."""
 DurationMs = Annotated[int, Meta(ge=1, le=86_400_000, description="milliseconds")]
 WatchMs = Annotated[int, Meta(ge=0, le=86_400_000, description="milliseconds")]
 Micros = Annotated[int, Meta(ge=-(1 << 53) + 1, lt=1 << 53, description="micro-units")]
@@ -52,6 +54,8 @@ Band = Annotated[int, Meta(ge=0, lt=BANDS)]
 Bands 0 to 4 are ordinary people: at least 70 % of public impressions belong to them.
 """
 Format = Literal["video", "live"]
+Person = Annotated[str, Meta(max_length=ID_MAX)]
+"""Who decided; empty where a rule did."""
 Dimension = Literal["gender", "age", "expression", "scene", "music", "emotion", "speed", "interest"]
 VerdictWord = Literal["approve", "limit", "reject"]
 
@@ -116,6 +120,21 @@ class Review(Struct, frozen=True, tag_field="type", tag="review"):
     note: Text = ""
 
 
+class SliceReview(Struct, frozen=True, tag_field="type", tag="slice"):
+    """A person's word on a whole slice: frozen, nothing is shown in it; else it is open again.
+
+    A freezing always counts, an opening only if it is later, by its own time, than the freezing
+    that it ends: an old one cannot be said again by whoever kept it.
+    """
+
+    id: Id
+    slice: SliceName
+    ts: Millis
+    frozen: bool
+    by: Id
+    note: Text = ""
+
+
 class Interaction(Struct, frozen=True, gc=False, tag_field="type"):
     """What one viewer did with one video, as a member of one slice."""
 
@@ -170,7 +189,11 @@ class Order(Interaction, frozen=True, gc=False, tag="order"):
 
 
 class Control(Struct, frozen=True, tag_field="type"):
-    """A signed word of the control plane; `seq` rises per video."""
+    """A signed word of the control plane; `seq` rises per video.
+
+    Each kind ends with the person whose verdict led to it (`by`, empty if none did) and why
+    (`note`).
+    """
 
     id: Id
     video: Id
@@ -194,6 +217,8 @@ class Admit(Control, frozen=True, tag="admit"):
     advertiser: Annotated[str, Meta(max_length=ID_MAX)] = ""
     format: Format = "video"
     guarantee: Annotated[int, Meta(ge=0, le=10_000)] = 0
+    by: Person = ""
+    note: Text = ""
 
 
 class Revise(Control, frozen=True, tag="revise"):
@@ -201,28 +226,37 @@ class Revise(Control, frozen=True, tag="revise"):
 
     fits: Annotated[dict[SliceName, Ratio], Meta(max_length=256)] | None = None
     limited: bool | None = None
+    by: Person = ""
+    note: Text = ""
 
 
 class Hold(Control, frozen=True, tag="hold"):
     """Pause every slice until a release."""
 
     note: Text = ""
+    by: Person = ""
 
 
 class Release(Control, frozen=True, tag="release"):
     """End a hold: every held slice goes on where it was."""
+
+    by: Person = ""
+    note: Text = ""
 
 
 class Reconsider(Control, frozen=True, tag="reconsider"):
     """Look again at what evidence stopped, in these slices or, without any, in all of them."""
 
     slices: Annotated[tuple[SliceName, ...], Meta(max_length=SLICES_PER_VIDEO)] = ()
+    by: Person = ""
+    note: Text = ""
 
 
 class Takedown(Control, frozen=True, tag="takedown"):
     """Stop every slice at once, for good."""
 
     note: Text = ""
+    by: Person = ""
 
 
 class Weights(Struct, frozen=True, gc=False):
@@ -241,6 +275,8 @@ class Weights(Struct, frozen=True, gc=False):
 
 Variance = Annotated[int, Meta(ge=1, lt=1 << 40)]
 ViewerBits = Annotated[int, Meta(ge=0, le=119)]
+Term = Annotated[int, Meta(ge=0, lt=1 << 53, description="a leader's term")]
+Name = Annotated[str, Meta(max_length=2 * ID_MAX)]
 Loading = Annotated[int, Meta(ge=-(1 << 24), le=1 << 24)]
 
 
@@ -264,12 +300,25 @@ class SlicePolicy(Struct, frozen=True):
     loadings: tuple[Loading, Loading, Loading] = (0, 0, 0)
     button_mean: Micros = 0
     delay_ms: Annotated[int, Meta(ge=0, le=86_400_000)] = 0
+    word: SliceReview | None = None  # the last that a person said of the slice
+
+    @property
+    def is_shut(self) -> bool:
+        """Whether a person froze the slice: then nothing is shown or granted in it."""
+        return self.word is not None and self.word.frozen
+
+
+RULE: Final = 2
+"""Latest version of the rule that this release knows."""
+Evidence = dict[str, Count]
+"""How much of what a change stands on: counts by name."""
 
 
 class Policy(Struct, frozen=True, tag_field="type", tag="policy"):
     """The rule's numbers, in force from its place in the log on; broadcast to every partition.
 
-    `version` is what receipts name; `seq` must rise.
+    `version` is what receipts name. Policies are ordered by (`term`, `seq`): the leader's term, and
+    a number that rises within it. One half is the operators', one is learned: see `core.halves`.
     """
 
     id: Id
@@ -305,6 +354,28 @@ class Policy(Struct, frozen=True, tag_field="type", tag="policy"):
     return_margin: Annotated[int, Meta(ge=0, lt=1 << 53)] = 20_000
     """What a stopped slice's index must be above the price to come back, twice that each time."""
     annoyed_share: Ratio = MICROS  # of the views: more hides or reports than that weigh nothing
+    term: Term = 0  # of the leader that wrote it; 0 before there was any
+    files: Name = ""  # version of the files that the operators' half came from
+    moved: tuple[Name, ...] = ()  # families of numbers that were learned since they were launched
+    frozen: tuple[Name, ...] = ()  # families, or family:slice, that nobody but an operator moves
+    pinned: Name = ""  # place of the policy whose learned half an operator wants to stay
+    by: Name = ""  # the leader that wrote it
+    why: Text = ""
+    evidence: Evidence = {}  # what was learned stands on so much
+    rule: Annotated[int, Meta(ge=1, le=1_000)] = RULE  # version that decides from here on
+
+
+def order_of(policy: Policy) -> tuple[int, int]:
+    """Return what says which of two policies is the later one: term, then number in it."""
+    return policy.term, policy.seq
+
+
+def number_of(policy: Policy) -> str:
+    """Return what people call a policy: its term and its number in it.
+
+    The first policy of term 3 is number `3.1`.
+    """
+    return f"{policy.term}.{policy.seq}"
 
 
 def band_of(followers: int) -> int:
@@ -335,11 +406,24 @@ class Upgrade(Struct, frozen=True, tag_field="type", tag="upgrade"):
     ts: Millis
 
 
+class Lead(Struct, frozen=True, tag_field="type", tag="lead"):
+    """From its place in the log on no policy of an earlier term comes into force.
+
+    A leader takes a term with it: in partition 0, where the first of a term is the only one that
+    counts. Then it stands in every other partition, before any policy of that term.
+    """
+
+    id: Id
+    ts: Millis
+    term: Annotated[int, Meta(ge=1, lt=1 << 53, description="above the greatest term so far")]
+    by: Id
+
+
 InteractionRecord = (
     Impression | View | Like | Unlike | Comment | Share | Follow | Hide | Report | Order
 )
 VideoControl = Admit | Revise | Hold | Release | Reconsider | Takedown
-PartitionControl = Policy | Key | Upgrade
+PartitionControl = Policy | Key | Upgrade | Lead
 """Control records about no video: they have no key, and each partition has its own copy."""
 ControlRecord = VideoControl | PartitionControl
 LogRecord = InteractionRecord | ControlRecord

@@ -23,6 +23,7 @@ from streams.core.events import (
     Impression,
     InteractionRecord,
     Key,
+    Lead,
     Like,
     LogRecord,
     Order,
@@ -34,6 +35,8 @@ from streams.core.events import (
     Upgrade,
     VideoControl,
     View,
+    number_of,
+    order_of,
 )
 from streams.core.receipts import Effects, Refusal
 from streams.core.stages import IllegalMove
@@ -196,8 +199,8 @@ def _control(
         if isinstance(record, Policy):
             _settle_policy(state, record, effects)
             return
-        if isinstance(record, Key | Upgrade):
-            _settle_keys(state, record, effects)
+        if isinstance(record, Key | Upgrade | Lead):
+            _settle_trust(state, record, effects)
             return
         video = state.videos.get(record.video)
         if video is None:
@@ -217,25 +220,40 @@ def _control(
 
 
 def _settle_policy(state: PartitionState, record: Policy, effects: Effects) -> None:
-    applied = state.policy.seq if state.policy else -1
-    if _is_new(record, applied, effects):
-        if not all(is_slice(name) for name in record.slices):
-            raise DeadLetter("slice", "policy names a slice that is not surface:group")
-        state.set_policy(record)
+    """Put a policy in force if its place is above that of the one that is, in a term that lasts."""
+    in_force, number = state.policy, number_of(record)
+    if in_force is not None and order_of(record) == order_of(in_force):
+        if record != in_force:
+            raise DeadLetter("stale", f"policy {number} again, with other content")
+        effects.outcomes["policy", "duplicate"] += 1
+        return
+    if record.term < state.trust.term:
+        raise DeadLetter("stale", f"policy {number} of an old leader, in term {state.trust.term}")
+    if in_force is not None and order_of(record) < order_of(in_force):
+        raise DeadLetter("stale", f"policy {number} after {number_of(in_force)}")
+    if not all(is_slice(name) for name in record.slices):
+        raise DeadLetter("slice", "policy names a slice that is not surface:group")
+    state.set_policy(record)
 
 
-def _settle_keys(state: PartitionState, record: Key | Upgrade, effects: Effects) -> None:
-    """Put keys in force, or an end to HMACs: what the codec went by when it read on."""
+def _settle_trust(state: PartitionState, record: Key | Upgrade | Lead, effects: Effects) -> None:
+    """Put keys, an end to HMACs or a term in force: what the codec went by when it read on."""
+    trust = state.trust
     if isinstance(record, Key):
-        is_new = _is_new(record, state.trust.seq, effects)
+        is_new = _is_new(record, trust.seq, effects)
+    elif isinstance(record, Lead):
+        is_new = record.term > trust.term
+        if record.term < trust.term or (not is_new and record.id != trust.lead):
+            raise DeadLetter("stale", f"term {record.term}, and {trust.term} is another's already")
+        effects.outcomes["lead", "duplicate"] += not is_new
     else:
-        is_new = not state.trust.upgraded
+        is_new = not trust.upgraded
         effects.outcomes["upgrade", "duplicate"] += not is_new
     if is_new:
-        state.set_trust(state.trust.after(record))
+        state.set_trust(trust.after(record))
 
 
-def _is_new(record: VideoControl | Policy | Key, applied: int, effects: Effects) -> bool:
+def _is_new(record: VideoControl | Key, applied: int, effects: Effects) -> bool:
     """Tell whether the record's `seq` is above the last one applied; lower is a dead letter."""
     if record.seq < applied:
         raise DeadLetter("stale", f"seq {record.seq} after {applied}")

@@ -1,26 +1,29 @@
-"""Who may sign in a partition: public keys in force from one place of its log to the next.
+"""Who may sign in a partition, and who leads: keys and term in force from one place to the next.
 
-The keys change only by records of the log itself, by one pure function: the codec asks it while it
+They change only by records of the log itself, by one pure function: the codec asks it while it
 decodes, the fold keeps what it says in the partition's meta. So whether a signature counts depends
 on the log alone, never on where a batch begins.
 """
 
 import msgspec
 
-from streams.core.events import Key, PartitionControl, PublicKey, Upgrade
+from streams.core.events import Key, Lead, PartitionControl, PublicKey, Upgrade
 
 
 class Trust(msgspec.Struct, frozen=True):
     """Whose control records count from one place of a partition's log on.
 
     `installation` is what every signature is over, beside key and value. Once `upgraded` no HMAC
-    of 0.1.0 counts any more. `seq` is that of the last `key` record applied.
+    of 0.1.0 counts any more. `seq` is that of the last `key` record applied. `term` is the greatest
+    one that was taken, by the record `lead`.
     """
 
     installation: str = ""
     keys: tuple[PublicKey, ...] = ()
     upgraded: bool = False
     seq: int = 0
+    term: int = 0
+    lead: str = ""
 
     def after(self, record: PartitionControl) -> "Trust":
         """Return who may sign behind a record that counts.
@@ -33,6 +36,8 @@ class Trust(msgspec.Struct, frozen=True):
             return msgspec.structs.replace(self, upgraded=True)
         if isinstance(record, Key) and record.seq > self.seq:
             return msgspec.structs.replace(self, keys=record.keys, seq=record.seq)
+        if isinstance(record, Lead) and record.term > self.term:
+            return msgspec.structs.replace(self, term=record.term, lead=record.id)
         return self
 
 

@@ -33,7 +33,11 @@ class Outlook:
         self._prices: Final = {
             name: _prices(policy, name, spec) for name, spec in policy.slices.items()
         }
-        self._public: Final = [name for name in policy.slices if surface_of(name) == "discover"]
+        self._public: Final = [
+            name
+            for name, spec in policy.slices.items()
+            if surface_of(name) == "discover" and not spec.is_shut
+        ]
 
     def price(self, slice_id: str, video: Video) -> int:
         """Return what an impression of this video must be worth in a slice of the policy.
@@ -43,8 +47,12 @@ class Outlook:
         return self._prices[slice_id][2 * video.band + video.commercial]
 
     def reaches(self, slice_id: str, video: Video) -> bool:
-        """Tell whether a video may be shown in a slice at all: where its stage and place let it."""
-        if slice_id not in self.policy.slices:
+        """Tell whether a video may be shown in a slice at all: where its stage and place let it.
+
+        Nothing may be where a person froze the slice.
+        """
+        spec = self.policy.slices.get(slice_id)
+        if spec is None or spec.is_shut:
             return False
         surface = surface_of(slice_id)
         if surface == "following":
@@ -70,10 +78,14 @@ class Outlook:
         opened = sorted(filter(_is_worth_it, within), key=_best_first)
         return opened[: self.policy.open_max]
 
-    def _prospect(self, slice_id: str, video: Video) -> Prospect:
+    def hope(self, slice_id: str, video: Video) -> int:
+        """Return the index of a video in a slice before any view, anywhere."""
         spec = self.policy.slices[slice_id]
-        mean = expected(self.policy, spec, video.fits.get(slice_id, 0))
-        score = mean + self._hopes[slice_id]
+        return expected(self.policy, spec, video.fits.get(slice_id, 0)) + self._hopes[slice_id]
+
+    def _prospect(self, slice_id: str, video: Video) -> Prospect:
+        score = self.hope(slice_id, video)
+        mean = score - self._hopes[slice_id]
         return Prospect(slice_id, mean, score, score - self.price(slice_id, video))
 
     def _reachable(self, video: Video) -> Iterator[str]:

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 from msgspec.structs import replace
 
 from streams.core.boundary import psi
-from streams.core.counters import Slice, Weighed
+from streams.core.counters import Slice, Totals, VideoState, Weighed
 from streams.core.delay import with_young
 from streams.core.distinct import (
     BUTTONS,
@@ -93,17 +93,19 @@ def weigh(policy: Policy, spec: SlicePolicy, row: Slice, fit: int) -> Weighed:
     views (mean of a scaled inverse chi square, Gelman et al., Bayesian Data Analysis, 2.6).
     """
     views, (buttons, apart) = weighing_views(row), _buttons(row, policy)
-    buttons = with_young(row, spec, buttons)
+    hoped = with_young(row, spec, buttons) - buttons
+    buttons += hoped
     value = policy.weights.watch * row.ratio_sum // MICROS + buttons
     if views != row.views:
         value = value * views // row.views
+        hoped = hoped * views // row.views
     spread = views * _spread(policy, row, buttons, apart)
     noise = (policy.noise_views * spec.noise_variance + spread) // (policy.noise_views + views)
     noise = max(noise, policy.noise_floor)
     scale = noise + views * spec.own_variance
     weight = views * UNIT // scale
     pull = UNIT * (value - views * expected(policy, spec, fit)) // scale
-    return Weighed(policy, views, value, noise, scale, weight, pull)
+    return Weighed(policy, views, value, noise, scale, weight, pull, hoped)
 
 
 def expected(policy: Policy, spec: SlicePolicy, fit: int) -> int:
@@ -128,39 +130,35 @@ def weighed(policy: Policy, slice_id: str, row: Slice, fits: Mapping[str, int]) 
     return known
 
 
-def sum_factors(policy: Policy, slices: Mapping[str, Slice], fits: Mapping[str, int]) -> Sums:
-    """Return the factor sums of a video over all its slices with views; their order is nothing."""
-    a11 = a12 = a13 = a22 = a23 = a33 = b1 = b2 = b3 = 0
-    specs = policy.slices
-    for slice_id, row in slices.items():
-        if not row.views or slice_id not in specs:
-            continue
-        l1, l2, l3 = specs[slice_id].loadings
-        known = row.weighed
-        if known is None or known.policy is not policy:
-            known = weighed(policy, slice_id, row, fits)
-        w, pull = known.weight, known.pull
-        w1 = w * l1
-        w2 = w * l2
-        a11 += w1 * l1
-        a12 += w1 * l2
-        a13 += w1 * l3
-        a22 += w2 * l2
-        a23 += w2 * l3
-        a33 += w * l3 * l3
-        b1 += pull * l1
-        b2 += pull * l2
-        b3 += pull * l3
+def sum_factors(policy: Policy, video: VideoState) -> Sums:
+    """Return the factor sums of a video over all its slices with views; their order is nothing.
+
+    Only what changed since the last time is summed anew: integers forget nothing and gain nothing.
+    """
+    totals = video.totals
+    if totals is None or totals.policy is not policy:
+        totals = video.totals = Totals(policy)
+        for row in video.slices.values():
+            row.summed = None
+    for slice_id, row in video.slices.items():
+        known, before = row.weighed, row.summed
+        if (
+            (known is None or known is not before or known.policy is None)
+            and row.views
+            and slice_id in policy.slices
+        ):
+            row.summed = known = weighed(policy, slice_id, row, video.row.fits)
+            _add(totals, policy.slices[slice_id].loadings, known, before)
     return Sums(
-        UNIT + a11 // MICROS,
-        a12 // MICROS,
-        a13 // MICROS,
-        UNIT + a22 // MICROS,
-        a23 // MICROS,
-        UNIT + a33 // MICROS,
-        b1 // MICROS,
-        b2 // MICROS,
-        b3 // MICROS,
+        UNIT + totals.a11 // MICROS,
+        totals.a12 // MICROS,
+        totals.a13 // MICROS,
+        UNIT + totals.a22 // MICROS,
+        totals.a23 // MICROS,
+        UNIT + totals.a33 // MICROS,
+        totals.b1 // MICROS,
+        totals.b2 // MICROS,
+        totals.b3 // MICROS,
     )
 
 
@@ -202,11 +200,10 @@ def estimate(spec: SlicePolicy, base: int, seen: Weighed | None, tastes: Posteri
     here: in millionths, that of a thousand views would be a few units.
     """
     l1, l2, l3 = spec.loadings
-    det = tastes.det
-    shift = (l1 * tastes.g1 + l2 * tastes.g2 + l3 * tastes.g3) // det
-    c1 = l1 * tastes.c11 + 2 * (l2 * tastes.c12 + l3 * tastes.c13)
-    common = l1 * c1 + l2 * (l2 * tastes.c22 + 2 * l3 * tastes.c23) + l3 * l3 * tastes.c33
-    common = common * UNIT // det
+    c11, c12, c13, c22, c23, c33, det, g1, g2, g3 = tastes
+    shift = (l1 * g1 + l2 * g2 + l3 * g3) // det
+    c1 = l1 * c11 + 2 * (l2 * c12 + l3 * c13)
+    common = (l1 * c1 + l2 * (l2 * c22 + 2 * l3 * c23) + l3 * l3 * c33) * UNIT // det
     mean, own = base + shift, spec.own_variance
     if seen is None:
         noise, variance = spec.noise_variance, own * MICROS + common
@@ -219,20 +216,37 @@ def estimate(spec: SlicePolicy, base: int, seen: Weighed | None, tastes: Posteri
     return Estimate(mean, sd, score, noise)
 
 
+def _add(
+    totals: Totals, loadings: tuple[int, int, int], known: Weighed, before: Weighed | None
+) -> None:
+    """Put what a slice says in the place of what it said before."""
+    w, pull = known.weight, known.pull
+    if before is not None:
+        w -= before.weight
+        pull -= before.pull
+    l1, l2, l3 = loadings
+    w1, w2 = w * l1, w * l2
+    totals.a11 += w1 * l1
+    totals.a12 += w1 * l2
+    totals.a13 += w1 * l3
+    totals.a22 += w2 * l2
+    totals.a23 += w2 * l3
+    totals.a33 += w * l3 * l3
+    totals.b1 += pull * l1
+    totals.b2 += pull * l2
+    totals.b3 += pull * l3
+
+
 def _buttons(row: Slice, policy: Policy) -> tuple[int, int]:
     """Return what the buttons that weigh are worth, and the variance that they add, per view.
 
     That is w^2 p (1 - p) of each one, pressed by a share p of the views, as if apart from each
     other.
     """
-    views = row.views
-    value = spread = 0
-    counts = weighing_buttons(row, policy.annoyed_share)
-    for worth, count in zip(_worths(policy.weights), counts, strict=True):
-        if count:
-            value += worth * count
-            spread += worth * worth // MICROS * count * (views - count)
-    return value, spread // (views * views)
+    views, worths = row.views, _worths(policy.weights)
+    worth = tuple(map(mul, worths, weighing_buttons(row, policy.annoyed_share)))
+    spread: int = views * sum(map(mul, worths, worth)) - sum(map(mul, worth, worth))
+    return sum(worth), spread // (MICROS * views * views)
 
 
 def _spread(policy: Policy, row: Slice, buttons: int, apart: int) -> int:

@@ -9,8 +9,6 @@ from streams.errors import RejectReason
 
 Action = Literal["open", "widen", "keep", "stop"]
 ACTIONS: Final[tuple[Action, ...]] = ("open", "widen", "keep", "stop")
-RULE: Final = 2
-"""Version of the rule that decided."""
 
 Reason = Literal[
     "admitted",  # open: every crowd that the video may reach and that it may be worth it
@@ -23,6 +21,7 @@ Reason = Literal[
     "reach_used",  # stop: everyone reachable was reached
     "budget_spent",  # stop: the video's impressions are spent
     "slice_gone",  # stop: the policy in force no longer has the slice
+    "slice_frozen",  # stop: a person froze the slice
     "limited",  # stop: followers only from now on
     "held",  # stop: moderation paused the video
     "takedown",  # stop: moderation ended the video
@@ -60,7 +59,7 @@ class Receipt(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="deci
     cause: str
     ts: int  # milliseconds
     policy: str  # version in force
-    rule: int  # its version
+    rule: int  # version of the rule, as the policy says
     creator: str
     band: int
     commercial: bool
@@ -82,7 +81,10 @@ class Receipt(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="deci
     sums: tuple[int, ...] = ()  # factor sums of the video: A by rows of its upper triangle, then b
     crowds: tuple[Crowd, ...] = ()
     weighed: int = 0  # views that weigh: `value` is theirs
+    hoped: int = 0  # of `value`, for buttons still to come: `z` leaves it out
     viewers: int = 0  # bits that viewers set: never more than there were different ones
+    by: str = ""  # the person who decided, empty where the rule did
+    note: str = ""  # why, in their words
 
 
 encode: Final = msgspec.json.Encoder().encode

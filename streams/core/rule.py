@@ -25,6 +25,8 @@ from streams.core.units import MICROS, NEVER, surface_of
 FIRST_CHECKPOINT: Final = 10
 """Views before the first judgement, and between judgements until 5 % is more."""
 
+_NOBODY_SAW: Final = Slice()
+
 
 MOST_RETURNS: Final = 3
 
@@ -35,10 +37,11 @@ class Assessment(NamedTuple):
     base: int  # mean before any view
     views: int  # there that weigh
     value: int  # of those, summed
+    hoped: int  # of that, for buttons that are still to come
     sums: Sums
     estimate: Estimate
     price: int
-    z: int  # posterior standard deviations of the mean above the price
+    z: int  # posterior standard deviations of the mean above the price, without what is hoped for
 
 
 class Ruling(NamedTuple):
@@ -61,12 +64,17 @@ def assess(
     fits = video.row.fits
     base = expected(policy, spec, fits.get(slice_id, 0))
     seen = weighed(policy, slice_id, row, fits) if row.views else None
-    sums = sums or sum_factors(policy, video.slices, fits)
+    sums = sums or sum_factors(policy, video)
     posterior = estimate(spec, base, seen, solve(sums))
     price = outlook.price(slice_id, video.row)
-    z = (posterior.mean - price) * MICROS // max(posterior.sd, 1)
-    views, value = (0, 0) if seen is None else (seen.views, seen.value)
-    return Assessment(base, views, value, sums, posterior, price, z)
+    views = value = hoped = 0
+    mean = posterior.mean
+    if seen is not None:
+        views, value, hoped = seen.views, seen.value, seen.hoped
+        if hoped:  # it keeps a slice from being stopped, and buys no widening
+            mean -= spec.own_variance * hoped // seen.scale
+    z = (mean - price) * MICROS // max(posterior.sd, 1)
+    return Assessment(base, views, value, hoped, sums, posterior, price, z)
 
 
 def estimate_in(policy: Policy, video: VideoState, slice_id: str, tastes: Posterior) -> Estimate:
@@ -94,7 +102,7 @@ def open_slices(outlook: Outlook, video: VideoState) -> list[str]:
 
 def allowance_of(policy: Policy, video: VideoState, slice_id: str) -> int:
     """Return the impressions granted in a slice that is open: a first tranche before any row."""
-    row = video.slices.get(slice_id) or Slice()
+    row = video.slices.get(slice_id, _NOBODY_SAW)
     if row.status != IDLE:
         return row.allowance
     room = room_of(policy, policy.slices[slice_id], slice_id, video.row, row)

@@ -179,7 +179,9 @@ def _touched_only(
 
 def _scores(outlook: Outlook, state: VideoState, slice_ids: Iterable[str]) -> dict[str, int]:
     policy = outlook.policy
-    tastes = solve(sum_factors(policy, state.slices, state.row.fits))
+    if not _views(state):
+        return {slice_id: outlook.hope(slice_id, state.row) for slice_id in slice_ids}
+    tastes = solve(sum_factors(policy, state))
     return {
         slice_id: max(min(estimate_in(policy, state, slice_id, tastes).score, _MOST), -_MOST)
         for slice_id in slice_ids

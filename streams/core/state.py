@@ -159,7 +159,7 @@ class PartitionState:
         """Return what changed since the last call and begin the next epoch.
 
         The caller stores it and then says so with `stored`. With the offset of the last record
-        folded, also what feeds are to be told since they were last: about once a second will do.
+        folded, also what feeds are to be told since they were last (`take_entries`).
         """
         rows: dict[str, dict[str, bytes]] = {}
         digest = self.digest
@@ -187,12 +187,21 @@ class PartitionState:
         self.changed = []
         epoch = self.epoch
         self.epoch += 1
-        told = {} if offset is None else self._entries(offset)
+        told = {} if offset is None else self.take_entries(offset)
         meta = Meta(self.event_time, f"{self.digest:032x}", self._policy_raw, keys=self._keys_raw)
         return Changes(epoch, rows, meta, told)
 
-    def _entries(self, offset: int) -> dict[str, list[Entry]]:
-        """Return what feeds are to be told of the videos that changed since the last time."""
+    @property
+    def untold(self) -> bool:
+        """Whether feeds are to be told anything since they were last."""
+        return bool(self._untold)
+
+    def take_entries(self, offset: int) -> dict[str, list[Entry]]:
+        """Return what feeds are to be told of the videos that changed since the last time.
+
+        About once a second will do. `offset` is that of the last record folded; all that changed
+        must be stored, or be on its way with this.
+        """
         untold, outlook = dict(self._untold), self.outlook
         self._untold.clear()
         if outlook is None:

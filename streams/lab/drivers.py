@@ -27,11 +27,13 @@ class BatchProducer(Producer, BatchSink, Protocol):
 class Drivers:
     """Makers of ports; what a context manager gives is started, and stopped behind the block.
 
-    The `settings` of `consumer` say which topic it reads, and in which group.
+    The `settings` of `consumer` say which topic it reads, and in which group; a `member` is in the
+    keeper's group.
     """
 
     cluster: Cluster
     consumer: Callable[[Settings], LogConsumer]
+    member: Callable[[Settings], LogConsumer]
     producer: Callable[[], AbstractAsyncContextManager[BatchProducer]]
     reader: Callable[[], AbstractAsyncContextManager[LogReader]]
     store: Callable[[], AbstractAsyncContextManager[Store]]

@@ -204,6 +204,15 @@ ALERTS: Final = (
         "{{ $labels.instance }} rests {{ $value }} partitions of bad records: mend their producer",
         lasts="1m",
     ),
+    Alert(
+        "StreamsPolicyConflict",
+        "streams_control_policy_conflicts_total",
+        ">",
+        0,
+        "somebody else wrote a policy in the name of the leader {{ $labels.instance }}: who holds "
+        "its key? `streams policy history` shows what the leader wrote",
+        over="10m",
+    ),
 )
 """Every rule that is exported."""
 

@@ -5,6 +5,7 @@ from typing import Final
 
 from streams.core.receipts import Crowd, Reason, Receipt
 from streams.core.units import MICROS
+from streams.ops.dead_letters import printable
 from streams.ops.lessons import Lesson
 
 WORDS: Final[dict[Reason, str]] = {
@@ -18,6 +19,7 @@ WORDS: Final[dict[Reason, str]] = {
     "reach_used": "everyone in reach has seen it",
     "budget_spent": "its impressions for the public are spent",
     "slice_gone": "the policy in force no longer has this slice",
+    "slice_frozen": "a person froze this slice, nothing is shown in it for now",
     "limited": "moderation limits it to followers from now on",
     "held": "moderation paused it",
     "takedown": "moderation took it down",
@@ -54,6 +56,8 @@ different viewers.
         crowds = _count(len(receipt.crowds), "crowd")
         lines = [f"#{receipt.n:,} {receipt.action} {crowds}: {WORDS[receipt.reason]}."]
         lines += map(_crowd, receipt.crowds)
+    if receipt.by:
+        lines.append(f"{receipt.by} said so{_because(receipt.note)}.")
     return "\n   ".join([*lines, _origin(receipt)])
 
 
@@ -73,6 +77,11 @@ def _judgement(r: Receipt, lesson: Lesson | None) -> list[str]:
         f"a view is {decimal(r.noise_variance)}."
     )
     lines = [belief]
+    if r.hoped:
+        lines.append(
+            f"{decimal(r.hoped)} of that worth is hoped for: buttons come later than views; "
+            "it widens nothing."
+        )
     if lesson is not None and lesson.after != lesson.before:
         lines.append(
             "What other crowds think of it moved the expectation here from "
@@ -115,6 +124,10 @@ def _crowd(crowd: Crowd) -> str:
         f"{crowd.slice}: expected {decimal(crowd.mean)}, score {decimal(crowd.score)}, "
         f"{_count(crowd.allowance, 'impression')} allowed."
     )
+
+
+def _because(note: str) -> str:
+    return f": {printable(note.encode())}" if note else ""
 
 
 def _origin(r: Receipt) -> str:

@@ -14,9 +14,14 @@ from msgspec.structs import replace
 from streams.core.events import Key
 from streams.errors import Halt, Retry
 from streams.runtime.answers import require_all
-from streams.runtime.installation import Installation, installation_record, read_installation
+from streams.runtime.installation import (
+    Installation,
+    installation_record,
+    read_installation,
+    settle_keys,
+)
 from streams.runtime.ports import LogReader, Producer
-from streams.runtime.signing import Signer, SigningKey, control_record, key_id
+from streams.runtime.signing import Signer, SigningKey, key_id
 from streams.settings import Settings
 
 KEYS_MAX: Final = 8
@@ -101,32 +106,19 @@ class KeyChanger:
         same call ends it.
         """
         if installation.pending is not None:
-            installation = await self._settle(installation, installation.pending)
+            installation = await self._settle(installation)
         if tuple(keys) == installation.keys:
             return installation
         seq = installation.seq + 1
         record = Key(f"keys-{seq}", now_ms, seq, tuple(keys))
         announced = replace(installation, pending=record)
         await _write(self._producer, self._settings, announced)
-        return await self._settle(announced, record)
+        return await self._settle(announced)
 
-    async def _settle(self, installation: Installation, record: Key) -> Installation:
-        """Write a change to every partition, and once all have it, that it is in force."""
-        topic = self._settings.topic("interactions")
-        acks = [
-            await self._producer.send(control_record(topic, record, self._signer, partition))
-            for partition in range(self._partitions)
-        ]
-        done = await asyncio.gather(*acks, return_exceptions=True)
-        silent = [partition for partition, error in enumerate(done) if error is not None]
-        if silent:
-            raise Retry(
-                f"partitions {silent} did not take the change of keys ({done[silent[0]]}): "
-                "run the same command again, it ends what it began"
-            )
-        settled = replace(installation, keys=record.keys, seq=record.seq, pending=None)
-        await _write(self._producer, self._settings, settled)
-        return settled
+    async def _settle(self, announced: Installation) -> Installation:
+        return await settle_keys(
+            self._producer, self._settings, self._partitions, self._signer, announced
+        )
 
 
 def _state(public: str, installation: Installation) -> str:

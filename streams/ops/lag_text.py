@@ -21,7 +21,7 @@ def watched_rows(
             **row.as_row(),
             "history": sparkline(collector.points(row), now_ms, span_ms),
         }
-        for row in sorted(report.rows, key=_worst_first)
+        for row in sorted(report.rows, key=worst_first)
     ]
 
 
@@ -49,5 +49,6 @@ def _number(value: float | None, form: str, unit: str, before: str = "") -> str:
     return "" if value is None else f"{before}{value:{form}}{unit}"
 
 
-def _worst_first(row: Lag) -> tuple[Any, ...]:
+def worst_first(row: Lag) -> tuple[Any, ...]:
+    """Return what orders rows: by status, then by lag."""
     return STATUSES.index(row.status), -(row.lag or 0), row.group, row.place

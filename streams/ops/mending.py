@@ -196,7 +196,7 @@ def _bar(kept: KeptLetter, held: HeldRecord) -> tuple[str, str] | None:
     """Return why nothing of a letter may be sent, None if it may."""
     if kept.name.topic not in REDRIVEN:
         return "receipt", "receipts are written by the workers alone"
-    if any(name == SIGNATURE for name, _ in held.headers):
+    if kept.name.topic not in _CONTROL and any(name == SIGNATURE for name, _ in held.headers):
         return "control", "the control plane says its own records again"
     if (rounds := rounds_of(held.headers)) >= MOST_ROUNDS:
         return "rounds", f"it was sent again {rounds} times already"

@@ -14,11 +14,13 @@ from streams.core.events import (
     ControlRecord,
     Impression,
     InteractionRecord,
+    Lead,
     Like,
     LogRecord,
     Policy,
     Unlike,
     View,
+    order_of,
 )
 from streams.core.partitioner import partition_of
 from streams.core.units import MICROS, SLICES_PER_VIDEO
@@ -47,14 +49,18 @@ class Recount:
         self._any_like: defaultdict[int, set[tuple[str, str]]] = defaultdict(set)
         self._strays: Counter[str] = Counter()  # slices outside the policy, by video
         self._known: Container[str] = ()  # slices of the policy in force
-        self._policy_seq = -1
+        self._policy_order = (-1, -1)
+        self._term = 0
 
     def add(self, event: LogRecord, offset: int) -> None:
         """Count one event."""
         if isinstance(event, Policy):
-            if event.seq > self._policy_seq:
-                self._policy_seq, self._known = event.seq, event.slices
+            order = order_of(event)
+            if event.term >= self._term and order > self._policy_order:
+                self._policy_order, self._known = order, event.slices
             return
+        if isinstance(event, Lead):
+            self._term = max(self._term, event.term)
         if isinstance(event, ControlRecord):
             return
         generation = offset // self._generation_records
@@ -70,9 +76,7 @@ class Recount:
         if isinstance(event, Unlike) and not self._likes_left(event.video, slice_id):
             return
         if slice_id and self._is_open(event.video, slice_id):
-            self._count(event, slice_id)
-            if first:
-                self.counts[event.video, slice_id][first] += 1
+            self._count(event, slice_id, first)
 
     def _forget(self, generation: int) -> None:
         """Drop what no longer matters: ids of two generations ago, likes of four."""
@@ -151,9 +155,11 @@ class Recount:
         self._strays[video] += 1
         return self._strays[video] <= SLICES_PER_VIDEO
 
-    def _count(self, event: InteractionRecord, slice_id: str) -> None:
+    def _count(self, event: InteractionRecord, slice_id: str, first: str) -> None:
         counts = self.counts.setdefault((event.video, slice_id), dict.fromkeys(COUNTED, 0))
         kind = type(event).__name__.lower()
+        if first:
+            counts[first] += 1
         if isinstance(event, View):
             counts["views"] += 1
             counts["watch_ms"] += event.watch_ms

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
-from streams.core.events import Follow, Hide, InteractionRecord, Like, Policy, Unlike
+from streams.core.events import Follow, Hide, InteractionRecord, Like, Policy, Unlike, order_of
 from streams.core.keys import NOBODY
 from streams.core.partitioner import partition_of
 from streams.core.window import Window
@@ -80,7 +80,7 @@ class Retelling:
             policy = _decode_policy(value)
         except PARSER_ERRORS:
             return  # another control record
-        if self._policy is None or policy.seq > self._policy.seq:
+        if self._policy is None or order_of(policy) > order_of(self._policy):
             self._policy = policy
 
     def _take_event(self, event: InteractionRecord, spot: Spot) -> None:

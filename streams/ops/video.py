@@ -85,7 +85,7 @@ async def counted_video(
 def open_crowds(outlook: Outlook, state: VideoState) -> list[OpenCrowd]:
     """Return the slices that are open to a video, stored or not, by score."""
     policy, row = outlook.policy, state.row
-    tastes = solve(sum_factors(policy, state.slices, row.fits))
+    tastes = solve(sum_factors(policy, state))
     due = owed(outlook, state)
     opened = []
     for slice_id in _open_slices(outlook, state):
@@ -117,7 +117,7 @@ def in_short(counted: Mapping[str, Any]) -> dict[str, Any]:
     """Return a video's own fields for people: its fits as decimals, without its slices."""
     fits = sorted(counted["fits"].items())
     words = ", ".join(f"{name} {decimal(fit)}" for name, fit in fits if fit)
-    tables = ("slices", "open")
+    tables = ("slices", "open", "verdict")
     return {name: value for name, value in counted.items() if name not in tables} | {"fits": words}
 
 

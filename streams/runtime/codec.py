@@ -12,20 +12,25 @@ from typing import Any, Final, Literal, NamedTuple
 import msgspec
 
 from streams.core.events import (
+    RULE,
     ControlRecord,
     InteractionRecord,
     Key,
+    Lead,
     LogRecord,
     PartitionControl,
+    Policy,
     Recognition,
     Review,
+    SliceReview,
     Upgrade,
     Upload,
+    number_of,
 )
 from streams.core.keys import NOBODY, Trust
 from streams.core.receipts import Refusal
 from streams.core.units import ID_ALPHABET, is_slice
-from streams.errors import DeadLetter, RejectReason
+from streams.errors import DeadLetter, Halt, RejectReason
 from streams.runtime.first_format import decode_control
 from streams.runtime.headers import require_names
 from streams.runtime.lenient import decode_leniently
@@ -54,6 +59,15 @@ _DECODERS: Final[dict[str, msgspec.json.Decoder[Any]]] = {
     "recognitions": msgspec.json.Decoder(Recognition),
     "reviews": msgspec.json.Decoder(Review),
 }
+_slice_decoder: Final = msgspec.json.Decoder(SliceReview)
+_SLICE_REVIEW: Final = SliceReview.__struct_config__.tag
+
+
+class _Tagged(msgspec.Struct):
+    type: str = ""
+
+
+_tag_decoder: Final = msgspec.json.Decoder(_Tagged)
 _NUMBERS: Final = frozenset(("ts", "watch_ms", "duration_ms"))
 _QUOTES: Final = {
     kind: 4 + sum(2 if name in _NUMBERS else 4 for name in kind.__struct_fields__)
@@ -95,10 +109,12 @@ def spelling_of(settings: Settings) -> Spelling:
 
 
 def decode_log(records: Sequence[Record], trust: Trust | None, spelling: Spelling) -> Decoded:
-    """Decode records of one partition of the log; refuses, never raises, whatever the bytes.
+    """Decode records of one partition of the log; refuses, whatever the bytes.
 
-    `trust` says who may sign at the first of them; what they change of it counts from their place
-    on. None: signatures are not looked at, for whoever needs no control records.
+    Raises but one thing, `Halt` at a policy whose rule this release does not know: another release
+    has to go on from here. `trust` says who may sign at the first of them; what they change of it
+    counts from their place on. None: signatures are not looked at, for whoever needs no control
+    records.
     """
     limit = spelling.limit
     plain = _decode_plain(records, trust or NOBODY, limit)
@@ -156,6 +172,30 @@ def decode_one(
         raise classify(error, value) from None
     require_ids(event)
     return event
+
+
+def decode_review(value: bytes | None, limit: int) -> Review | SliceReview:
+    """Decode one record of `reviews`: a verdict on a video, or a word on a slice.
+
+    `DeadLetter` if it is neither.
+    """
+    if value is not None and len(value) <= limit and _type_of(value) == _SLICE_REVIEW:
+        try:
+            word: SliceReview = decode_leniently(_slice_decoder, value)
+        except PARSER_ERRORS as error:
+            raise classify(error, value) from None
+        require_ids(word)
+        return word
+    review = decode_one("reviews", value, limit)
+    assert isinstance(review, Review), "what else the topic holds is decoded above"
+    return review
+
+
+def _type_of(value: bytes) -> str:
+    try:
+        return _tag_decoder.decode(value).type
+    except PARSER_ERRORS:
+        return ""  # the full decode will say what is wrong with it
 
 
 def decode_interaction(value: bytes) -> InteractionRecord:
@@ -317,11 +357,18 @@ def _open_control(
         raise _too_large(len(value), spelling.limit)
     scheme = None if trust is None else require_signature(record, trust, spelling.secret)
     event: ControlRecord = decode_control(_control_decoder, value)
-    if scheme == "hmac" and isinstance(event, Key | Upgrade):
-        raise DeadLetter("signature", "an HMAC changes no keys")
+    if scheme == "hmac" and isinstance(event, Key | Upgrade | Lead):
+        raise DeadLetter("signature", "an HMAC changes no keys and takes no term")
     require_ids(event)
     if event.ts > record.timestamp + FUTURE_MS:
         raise DeadLetter(*_FUTURE)
+    if trust is not None and isinstance(event, Policy) and event.rule > RULE:
+        raise Halt(
+            f"{record.topic}[{record.partition}]: policy {number_of(event)} decides by rule "
+            f"{event.rule}, this release knows rules up to {RULE}: upgrade it",
+            code="rule",
+            partition=record.partition,
+        )
     if trust is not None and isinstance(event, PartitionControl):
         trust = trust.after(event)
     return event, trust

@@ -6,16 +6,19 @@ more than this record and holds no secret. Whoever may write to `policies` decid
 in counters that are yet to be made: that is for operators alone.
 """
 
+import asyncio
+from collections.abc import AsyncIterator
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from streams.core.events import Key, PublicKey
 from streams.core.keys import Trust, encode
 from streams.core.state import Meta
 from streams.errors import Halt, Retry
-from streams.runtime.ports import LogReader, Outgoing
-from streams.runtime.signing import Signer, SigningKey, key_id
+from streams.runtime.ports import LogReader, Outgoing, Producer, Record
+from streams.runtime.signing import Signer, SigningKey, control_record, key_id
 from streams.settings import SIGNING_KEY_FILE, Settings
 
 TOPIC: Final = "policies"
@@ -64,27 +67,64 @@ def installation_record(settings: Settings, installation: Installation) -> Outgo
     return Outgoing(settings.topic(TOPIC), _encode(installation), RECORD_KEY, partition=0)
 
 
-async def read_installation(reader: LogReader, settings: Settings) -> Installation | None:
-    """Return the installation of these settings, None if none was made.
+async def table_records(
+    reader: LogReader, settings: Settings, start: int = 0
+) -> AsyncIterator[Record]:
+    """Yield what stands in the topic `policies` from an offset on, in the order it was written.
 
-    `Retry` if the topic does not answer, `Halt` if what stands there is none.
+    The last record of a key is the one that counts. `Retry` if the topic does not answer.
     """
     topic = settings.topic(TOPIC)
+    silence = Retry(f"{topic} does not answer: it is not known whose keys count")
     bounds = (await reader.offsets(topic, [0])).get(0)
     if bounds is None:
-        raise Retry(f"{topic} does not answer: it is not known whose keys count")
-    latest: bytes | None = None
-    reader.assign({(topic, 0): bounds.start})
+        raise silence
+    reader.assign({(topic, 0): min(max(start, bounds.start), bounds.end)})
     silent = 0
     while await reader.position(topic, 0) < bounds.end:
         batches = await reader.fetch(FETCH_MS, 1_000)
         silent = 0 if batches else silent + 1
         if silent > SILENT_TRIES:
-            raise Retry(f"{topic} does not answer: it is not known whose keys count")
+            raise silence
         for record in batches.get((topic, 0), ()):
-            latest = record.value if record.key == RECORD_KEY else latest
+            yield record
     reader.assign({})  # nothing is read on in the background
-    return None if latest is None else _read(topic, latest)
+
+
+async def read_installation(reader: LogReader, settings: Settings) -> Installation | None:
+    """Return the installation of these settings, None if none was made.
+
+    `Retry` if the topic does not answer, `Halt` if what stands there is none.
+    """
+    latest: bytes | None = None
+    async for record in table_records(reader, settings):
+        latest = record.value if record.key == RECORD_KEY else latest
+    return None if latest is None else decode_installation(settings, latest)
+
+
+async def settle_keys(
+    producer: Producer, settings: Settings, partitions: int, signer: Signer, begun: Installation
+) -> Installation:
+    """End the change of keys that is pending: in every partition, then say that it is in force.
+
+    `Retry` if a partition does not take it.
+    """
+    assert begun.pending is not None
+    topic, record = settings.topic("interactions"), begun.pending
+    acks = [
+        await producer.send(control_record(topic, record, signer, partition))
+        for partition in range(partitions)
+    ]
+    done = await asyncio.gather(*acks, return_exceptions=True)
+    silent = [partition for partition, error in enumerate(done) if error is not None]
+    if silent:
+        raise Retry(
+            f"partitions {silent} did not take the change of keys ({done[silent[0]]}): "
+            "run the same command again, it ends what it began"
+        )
+    settled = replace(begun, keys=record.keys, seq=record.seq, pending=None)
+    await (await producer.send(installation_record(settings, settled)))
+    return settled
 
 
 def require_made(installation: Installation | None, settings: Settings) -> Installation:
@@ -111,7 +151,9 @@ def signer_of(installation: Installation, key: SigningKey) -> Signer:
     return Signer(installation.id, key)
 
 
-def _read(topic: str, value: bytes) -> Installation:
+def decode_installation(settings: Settings, value: bytes) -> Installation:
+    """Return what the record `installation` says; `Halt` if it is none."""
+    topic = settings.topic(TOPIC)
     try:
         return _decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

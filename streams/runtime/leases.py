@@ -20,6 +20,8 @@ CLASSES: Final = tuple(f"{band}{mark}" for band in range(BANDS) for mark in ("",
 """Every class: the fan band of the creator, and `c` behind it for a commercial video."""
 LEASE_MOST: Final = 500
 """Slots that one lease may fill: what asks for more gets so many."""
+LEASE_LONGEST_S: Final = 60
+"""A lease stands no longer, so nothing is lost for longer with who leased it."""
 MINUTES: Final = 1_440
 """Minutes whose slots are kept: a day."""
 
@@ -48,6 +50,20 @@ class Candidate(NamedTuple):
     kind: str  # its class
 
 
+class Footing(NamedTuple):
+    """What a policy says of a whole slice: the share of newcomers, and whether it is frozen.
+
+    `fresh_share` (micro-units) of the slots are for newcomers where a lease brings no share of its
+    own. Of a slice that a person froze nothing is leased; slots asked for are counted.
+    """
+
+    fresh_share: int = 0
+    frozen: bool = False
+
+
+OPEN: Final = Footing()
+
+
 class Applied(NamedTuple):
     """What became of entries: how many were newer, and each partition's position before, if any."""
 
@@ -68,12 +84,12 @@ class Slots(NamedTuple):
 class IndexBounds:
     """How long the index remembers and how much it holds.
 
-    A lease that is not settled comes back after `lease_s`; a removed pair keeps its offset for
-    `removed_s`; `ranked` pairs of a slice and class stand in its list, and as many in `fresh`.
-    `key` decides between equal scores, for a slice that has no such key yet.
+    A lease that is not settled comes back after `lease_s`, `LEASE_LONGEST_S` at most; a removed
+    pair keeps its offset for `removed_s`; `ranked` pairs of a slice and class stand in its list,
+    and as many in `fresh`. `key` decides between equal scores, for a slice without such a key.
     """
 
-    lease_s: int = 60
+    lease_s: int = LEASE_LONGEST_S
     removed_s: int = 3_600
     ranked: int = 10_000
     key: str = ""

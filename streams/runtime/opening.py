@@ -70,11 +70,11 @@ def start_of(partition: int, watermark: int, bounds: Offsets, generation_records
 
 
 def state_of(
-    partition: int, partitions: int, generation_records: int, meta: Meta
+    partition: int, partitions: int, generation_records: int, meta: Meta, *, telling: bool
 ) -> PartitionState:
     """Return a partition's state as its meta tells it; `Halt` if that cannot be read."""
     try:
-        return PartitionState(partition, partitions, generation_records, meta)
+        return PartitionState(partition, partitions, generation_records, meta, telling=telling)
     except ValueError as error:
         raise corrupt(partition, meta_key(partition), str(error)) from None
 
@@ -145,6 +145,7 @@ class Opening:
         self._installation: Final = around.installation
         self._namespace: Final = namespace
         self._partitions: Final = partitions
+        self._telling: Final = around.indexing is not None
         self._identifying: asyncio.Task[None] | None = None
 
     async def open(self, partition: int) -> Opened:
@@ -208,7 +209,7 @@ class Opening:
                 start.lost[-1],
             )
         meta = self._installation.meta(stored.meta, whole=bounds.start == 0)
-        state = state_of(partition, self._partitions, generation, meta)
+        state = state_of(partition, self._partitions, generation, meta, telling=self._telling)
         return Opened(state, stored, start.position)
 
     async def _require_fresh(self, partition: int) -> None:

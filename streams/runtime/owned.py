@@ -8,12 +8,13 @@ takes is taken at once, so reading and folding go on while it is under way.
 import asyncio
 import logging
 from bisect import bisect_left
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, Final
 
 from streams.core.receipts import Refusal
 from streams.core.receipts import encode as encode_receipt
+from streams.core.serving import Entry
 from streams.core.state import Changes, PartitionState
 from streams.core.units import surface_of
 from streams.errors import Retry, StreamsError
@@ -26,6 +27,8 @@ from streams.runtime.surroundings import Surroundings
 
 CHUNK_RECORDS: Final = 1_000
 CHUNK_BYTES: Final = 256 << 10
+TELL_S: Final = 0.5
+"""Between what a partition has to tell feeds: they are told once a second."""
 BACKOFF_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 log: Final = logging.getLogger("streams.worker")
 
@@ -57,6 +60,7 @@ class Owned:
         self.backlog: Final[list[Record]] = []  # read, not folded
         self.flushing: asyncio.Task[None] | None = None
         self.flushed_at = 0.0
+        self._told_at = float("-inf")
         self.released = False
         self._unfinished = False
         self._flushing_to = watermark
@@ -123,25 +127,30 @@ class Owned:
         full = len(self.state.changed) >= self._settings.flush_rows
         if self._unfinished:
             return
+        now = self._clock()
+        telling = self._indexing is not None and now - self._told_at >= TELL_S
         if self.flushing is None and self.folded > self.watermark and (full or due):
-            self.flushed_at = self._clock()
+            self.flushed_at = now
             # Taken at once: what is folded from here on is the next flush's.
             outbox, self._outbox = self._outbox, []
             self._flushing_to = self.folded
             self._unfinished = True  # until it is done: without these rows no later one is whole
-            changes = self.state.take_changes(self.folded)
+            changes = self.state.take_changes(self.folded if telling else None)
             if self._last is not None:
                 changes = changes._replace(meta=changes.meta._replace(mark=mark_of(self._last)))
-            flush = self._flush(self.folded, outbox, changes)
+            flush = self._flush(self.folded, outbox, changes, telling=telling)
             self.flushing = asyncio.create_task(flush, name=f"flush-{self.partition}")
+        elif telling:
+            self._tell_rest()
 
     async def settle(self) -> None:
-        """Flush until everything folded is stored."""
+        """Flush until everything folded is stored, and have feeds told of it."""
         while True:
             if self.flushing is not None:
                 await asyncio.wait([self.flushing])
                 self._reap()
             if self.folded <= self.watermark or self._unfinished:
+                self._tell_rest()
                 return
             self.flush_soon(due=True)
 
@@ -263,7 +272,9 @@ class Owned:
             if self.flushing is None:
                 return
 
-    async def _flush(self, upto: int, outbox: Sequence[Outgoing], changes: Changes) -> None:
+    async def _flush(
+        self, upto: int, outbox: Sequence[Outgoing], changes: Changes, *, telling: bool
+    ) -> None:
         """Store what was folded up to an offset; `Lost`, or `Halt` if it can't ever be stored."""
         with self._metrics.flushes.time():
             await self._until_done(self._acknowledge, outbox)
@@ -273,8 +284,19 @@ class Owned:
         assert self.watermark < upto <= self.folded, "watermark <= folded"
         self.watermark = upto
         self.state.stored(changes.epoch)
+        if telling:
+            self._tell(upto, changes.entries)
+
+    def _tell_rest(self) -> None:
+        """Have feeds told of what was stored since they were told, if all that is folded is."""
+        if self.state.untold and self.folded == self.watermark:
+            self._tell(self.watermark, self.state.take_entries(self.watermark))
+
+    def _tell(self, upto: int, entries: Mapping[str, Sequence[Entry]]) -> None:
+        """Have feeds told of what is stored up to an offset."""
         if self._indexing is not None:
-            self._indexing.take(self.partition, upto, changes.entries)
+            self._told_at = self._clock()
+            self._indexing.take(self.partition, upto, entries)
             self._indexing.follow(self.state.outlook)
 
     async def _acknowledge(self, outbox: Sequence[Outgoing]) -> None:

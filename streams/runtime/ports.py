@@ -5,14 +5,14 @@ Each has a real driver (`kafka`, `redis`) and an in-memory twin (`memory`); one 
 next offset to read, a *watermark* is the last offset whose result is stored (-1 before any).
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Literal, NamedTuple, Protocol
 
 from streams.core.serving import Entry
 from streams.core.state import FRESH, Changes, Meta
-from streams.runtime.leases import Applied, Candidate, Lease, PolicyOrder, Slots
+from streams.runtime.leases import OPEN, Applied, Candidate, Footing, Lease, PolicyOrder, Slots
 
 Headers = Sequence[tuple[str, bytes | None]]
 """An ordered list; names may repeat, and a header may have no value.
@@ -393,23 +393,28 @@ class ServingIndex(Protocol):
         """
 
     async def set_prices(
-        self, slice_id: str, order: PolicyOrder, prices: Mapping[str, int]
+        self, slice_id: str, order: PolicyOrder, prices: Mapping[str, int], footing: Footing = OPEN
     ) -> bool:
-        """Put one price a class in force, 0 for a class without; False if a later order has it."""
+        """Put a price a class (0 without) and a footing in force; False if a later order has."""
+
+    async def is_frozen(self, slice_id: str) -> bool:
+        """Tell whether the slice is frozen, by the policy whose prices are in force."""
 
     async def lease(
         self,
         slice_id: str,
         count: int,
         most_each: int,
-        fresh_share: int = 0,
+        fresh_share: int | None = 0,
         tilts: Mapping[str, int] = MappingProxyType({}),
+        without: Collection[str] = (),
     ) -> Sequence[Lease]:
         """Take impressions for up to `count` slots, at most `most_each` of a video.
 
-        First, for `fresh_share` (micro-units) of the slots asked, of pairs that are owed some, by
-        deadline; then by score less price plus the class's tilt, as long as that is not negative.
-        Fewer, or none, where less is left; `count` is cut to `LEASE_MOST`.
+        First, for `fresh_share` (micro-units; None: that of the policy) of the slots asked, of
+        pairs that are owed some, by deadline; then by score less price plus the class's tilt, as
+        long as that is not negative. None of the videos `without`. Fewer, or none, where less is
+        left; `count` is cut to `LEASE_MOST`.
         """
 
     async def give_back(self, slice_id: str, leases: Sequence[Lease]) -> int:

@@ -18,9 +18,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
+from streams.core.events import Policy, order_of
 from streams.core.outlook import Outlook
 from streams.core.serving import Entry
-from streams.runtime.leases import Applied, PolicyOrder, prices_of
+from streams.runtime.leases import Applied, Footing, PolicyOrder, prices_of
 from streams.runtime.metrics import Metrics
 from streams.runtime.ports import Clock, ServingIndex
 from streams.runtime.refilling import Cause, Refilling, RowsOf
@@ -114,6 +115,8 @@ class Indexing:
         self._owned: Final[dict[int, _Partition]] = {}
         self._lines: Final[defaultdict[str, _Line]] = defaultdict(_Line)
         self._prices: Mapping[str, Mapping[str, int]] = {}
+        self._fresh_share = 0
+        self._frozen: frozenset[str] = frozenset()
         self._order: PolicyOrder | None = None
         self._partitions = 0
         self._behind: Final[set[str]] = set()  # slices whose last call failed
@@ -143,19 +146,33 @@ class Indexing:
         for slice_id, some in entries.items():
             self._lines[slice_id].add(partition, some, now)
 
-    def price(self, order: PolicyOrder, prices: Mapping[str, Mapping[str, int]]) -> None:
+    def price(
+        self, order: PolicyOrder, prices: Mapping[str, Mapping[str, int]], fresh_share: int = 0
+    ) -> None:
         """Have a policy's prices in force, by slice and class, unless a later one's are."""
         if self._order is None or order > self._order:
-            self._order, self._prices = order, prices
+            self._order, self._prices, self._fresh_share = order, prices, fresh_share
             for slice_id in prices:
                 self._lines[slice_id].priced = None
 
     def follow(self, outlook: Outlook | None) -> None:
         """Have the prices of a policy in force, unless a later one's are; None is no policy yet."""
         if outlook is not None:
-            order = (0, outlook.policy.seq)
+            order = order_of(outlook.policy)
             if self._order is None or order > self._order:
-                self.price(order, prices_of(outlook))
+                self._freeze(outlook.policy)
+                self.price(order, prices_of(outlook), outlook.policy.fresh_share)
+
+    def _freeze(self, policy: Policy) -> None:
+        """Take up which slices are frozen; what is open again is filled from the rows.
+
+        While a slice is frozen, nothing is told of it.
+        """
+        frozen = frozenset(name for name, spec in policy.slices.items() if spec.is_shut)
+        if self._frozen - frozen:
+            for owned in self._owned.values():
+                owned.cause = owned.cause or "opened"
+        self._frozen = frozen
 
     def fill(self) -> None:
         """Fill everything again from the rows."""
@@ -253,8 +270,9 @@ class Indexing:
 
     async def _price(self, slice_id: str, line: _Line) -> None:
         if self._order is not None and slice_id in self._prices and line.priced != self._order:
-            order = self._order
-            await self._index.set_prices(slice_id, order, self._prices[slice_id])
+            order, prices = self._order, self._prices[slice_id]
+            footing = Footing(self._fresh_share, slice_id in self._frozen)
+            await self._index.set_prices(slice_id, order, prices, footing)
             line.priced = order
 
     async def _compare(

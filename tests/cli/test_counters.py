@@ -41,9 +41,9 @@ def change(rig: Rig, place: int, by: int) -> None:
     """Change one number of one stored row, as no worker would."""
     with redis.Redis.from_url(rig.redis_url) as client:
         row: Any = client.hget(*ROW)
-        numbers = json.loads(row)
-        numbers[place] += by
-        client.hset(*ROW, json.dumps(numbers, separators=(",", ":")))
+        stored = json.loads(row)
+        stored[1][place] += by
+        client.hset(*ROW, json.dumps(stored, separators=(",", ":")))
 
 
 async def test_exact_counters_are_exit_code_0(rig: Rig) -> None:

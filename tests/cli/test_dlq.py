@@ -7,6 +7,7 @@ import pytest
 from confluent_kafka import Producer
 from kit.command import Done, Where, streams
 from kit.events import NOW, record, view
+from kit.keys import SPELLING, TRUST
 from kit.servers import create_topics
 
 from streams.core.partitioner import partition_of
@@ -30,7 +31,7 @@ def where(brokers: str, unique: str) -> Where:
     for offset, value in enumerate([b"[" + encode(view("e1")) + b"," + STRANGE + b"]", b"{"]):
         headers = [("x-producer", b"android")]
         bad = record(value, offset, headers=headers, partition=HOME, topic=f"{unique}.interactions")
-        letter = letter_of(bad, decode_log([bad], b"", 1 << 20).refusals, "decode", "g", 1 << 20)
+        letter = letter_of(bad, decode_log([bad], TRUST, SPELLING).refusals, "decode", "g", 1 << 20)
         written = list(letter.headers)
         producer.produce(letter.topic, value, key=b"v1", partition=HOME, headers=written)
     assert producer.flush(30) == 0

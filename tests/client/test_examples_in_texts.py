@@ -10,13 +10,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from kit.events import FOOTBALL
 from kit.jars import cache_folder
 from kit.servers import create_topic
+from kit.serving import entry
 
 from streams.client.intake import take_event
 from streams.core.partitioner import partition_of
 from streams.runtime.kafka import KafkaReader
 from streams.runtime.ports import Record
+from streams.runtime.redis import RedisServingIndex
+from streams.runtime.redis.serving import keys_of
 
 pytestmark = pytest.mark.real
 ROOT = Path(__file__).parents[2]
@@ -31,9 +35,13 @@ def blocks(text: str, language: str) -> list[str]:
     return [code for name, code in found if name == language]
 
 
-def here(code: str, brokers: str, prefix: str) -> str:
-    """Return an example for our broker, and for topics of our own."""
-    code = code.replace("kafka:9092", brokers).replace('"interactions"', f'"{prefix}interactions"')
+def here(code: str, brokers: str, prefix: str, redis_url: str = "") -> str:
+    """Return an example for our broker and Redis, and for topics of our own."""
+    code = (
+        code.replace("redis://redis:6379/0", redis_url)
+        .replace("kafka:9092", brokers)
+        .replace('"interactions"', f'"{prefix}interactions"')
+    )
     code = code.replace("-t interactions", f"-t {prefix}interactions")
     return re.sub(r'(Publisher\("[^"]*", "[^"]*")', rf'\1, topic_prefix="{prefix}"', code)
 
@@ -46,7 +54,17 @@ def prefix(brokers: str, unique: str) -> str:
     return f"{unique}."
 
 
-def run(*command: str | Path, folder: Path, **environment: str) -> None:
+@pytest.fixture
+async def offered(fresh_redis_url: str) -> str:
+    """The address of a Redis whose serving index offers three videos of football."""
+    index = RedisServingIndex(fresh_redis_url)
+    videos = [entry(f"v-{number}", score=1_000 * number) for number in (41, 42, 43)]
+    await index.apply(FOOTBALL, {0: 1}, videos)
+    await index.close()
+    return fresh_redis_url
+
+
+def run(*command: str | Path, folder: Path, **environment: str) -> str:
     done = subprocess.run(
         command,
         cwd=folder,
@@ -57,6 +75,7 @@ def run(*command: str | Path, folder: Path, **environment: str) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout[-2_000:] + done.stderr[-2_000:]
+    return done.stdout
 
 
 async def records_of(brokers: str, topic: str) -> Sequence[Record]:
@@ -84,10 +103,11 @@ async def require_well_placed(brokers: str, prefix: str) -> None:
 
 
 @pytest.mark.parametrize("number", range(len(blocks("README.md", "python"))))
-async def test_the_readme_publishes(brokers: str, prefix: str, tmp_path: Path, number: int) -> None:
-    (tmp_path / "example.py").write_text(
-        here(blocks("README.md", "python")[number], brokers, prefix), "utf-8"
-    )
+async def test_the_readme_publishes(
+    brokers: str, prefix: str, offered: str, tmp_path: Path, number: int
+) -> None:
+    code = here(blocks("README.md", "python")[number], brokers, prefix, offered)
+    (tmp_path / "example.py").write_text(code, "utf-8")
     run(sys.executable, "example.py", folder=tmp_path, PYTHONPATH=str(ROOT))
     records = await records_of(brokers, f"{prefix}interactions")
     records = [*records, *await records_of(brokers, f"{prefix}uploads")]
@@ -97,6 +117,28 @@ async def test_the_readme_publishes(brokers: str, prefix: str, tmp_path: Path, n
         for event in value if isinstance(value, list) else [value]:
             take_event(json.dumps(event).encode(), record.timestamp, 1 << 20)
         assert [name for name, _ in record.headers] == ["x-producer"]
+
+
+@pytest.mark.skipif(shutil.which("redis-cli") is None, reason="install redis-cli")
+async def test_any_client_leases_as_the_text_says(offered: str, tmp_path: Path) -> None:
+    (code,) = blocks(".docs/feed.md", "sh")
+    scripts = ROOT / "streams/runtime/redis"
+    answer = run("bash", "-euc", code, folder=tmp_path, SCRIPTS=str(scripts), REDIS=offered)
+    words = answer.split()
+    assert [words[:4], words[5:9]] == [
+        ["v-43", "1", "43000", "rank"],
+        ["v-42", "1", "42000", "rank"],
+    ]
+    index = RedisServingIndex(offered)
+    assert [one.left for one in await index.top(FOOTBALL, 3)] == [59, 59, 60]
+    assert [(one.asked, one.rank) for one in await index.slots(FOOTBALL, 5)] == [(2, 2)]
+    await index.close()
+
+
+def test_the_text_names_the_keys_that_the_scripts_have() -> None:
+    (code,) = blocks(".docs/feed.md", "sh")
+    names = re.findall(r"[a-z]+(?::[0-5]c?)?", code[code.index(" in ") + 4 : code.index("; do")])
+    assert [f"s:slice:{{{FOOTBALL}}}:{name}" for name in names] == keys_of(FOOTBALL)
 
 
 CLIENTS = {

@@ -201,6 +201,7 @@ async def test_bad_events_are_named_by_line_and_element_the_first_ten_of_all(sit
         ({"Content_Type": "application/x-ndjson; charset=utf-8"}, 202),
         ({"Content_Encoding": "gzip"}, 415),
         ({"Host": "evil.example:9465"}, 403),
+        ({"Host": "localhost:99999999"}, 403),
         ({"Host": "localhost:9465"}, 202),
     ],
 )

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import pytest
 import redis
 from hypothesis import HealthCheck, given, settings
@@ -17,10 +18,10 @@ from streams.core.serving import Entry
 from streams.core.units import MICROS
 from streams.embedded import EmbeddedRedis
 from streams.embedded.redis import bundled_redis_server
-from streams.runtime.leases import CLASSES, LEASE_MOST, Candidate, IndexBounds, Lease
+from streams.runtime.leases import CLASSES, LEASE_MOST, Candidate, Footing, IndexBounds, Lease
 from streams.runtime.memory.serving import MemoryServingIndex
 from streams.runtime.ports import ServingIndex
-from streams.runtime.redis.serving import ENTRIES_AT_ONCE, RedisServingIndex
+from streams.runtime.redis.serving import ENTRIES_AT_ONCE, RedisServingIndex, keys_of
 
 BUNDLED = bundled_redis_server()
 DRIVERS = ["memory", "redis 6.2", pytest.param("redis", marks=pytest.mark.real)]
@@ -470,7 +471,97 @@ async def test_leases_outlive_a_removal(index: ServingIndex) -> None:
     assert await left_of(index) == 60 - 10
 
 
+async def test_what_is_left_out_is_neither_leased_nor_lost(index: ServingIndex) -> None:
+    newcomer = entry("new", score=-1, deadline=FAR, due=20)
+    await told(index, entry("a", score=3), entry("b", score=2), entry("c", score=1), newcomer)
+    leases = await index.lease(CARS, 4, 1, MICROS, without=["a", "new", "nobody"])
+    assert [one.video for one in leases] == ["b", "c"]
+    assert (await left_of(index, "a"), await left_of(index, "b")) == (60, 59)
+    assert await shown(index, 9, fresh_share=MICROS) == ["new", "a", "b", "c"]
+
+
+async def test_no_lease_is_longer_than_the_longest(house: House) -> None:
+    index = house.index(lease_s=10**6)
+    await told(index, entry())
+    (lease,) = await index.lease(CARS, 1, 1)
+    (other,) = await house.index().lease(CARS, 1, 1) if house.url else (lease,)
+    assert other.until - lease.until in {0, 1}
+
+
+async def test_a_clock_set_forward_brings_leases_back_early() -> None:
+    house = House(None)
+    index = house.index()
+    await told(index, entry())
+    await index.lease(CARS, 5, 5)
+    house.now += 3_600
+    assert await left_of(index) == 60
+
+
+async def test_a_clock_set_back_brings_leases_back_at_once() -> None:
+    house = House(None)
+    index = house.index()
+    await told(index, entry())
+    (lease,) = await index.lease(CARS, 5, 5)
+    house.now -= 3_600
+    assert await left_of(index) == 60
+    assert await index.give_back(CARS, [lease]) == 0
+    await index.lease(CARS, 7, 7)
+    assert await left_of(index) == 53
+
+
+@pytest.mark.parametrize("driver", DRIVERS[1:])
+async def test_redis_takes_leases_back_that_end_too_far_off(
+    driver: str, request: pytest.FixtureRequest
+) -> None:
+    name = "redis_url" if driver == "redis" else "oldest_redis_url"
+    url: str = request.getfixturevalue(name)
+    index = RedisServingIndex(url)
+    await index.clear(CARS)
+    await told(index, entry(allowance=20))
+    (lease,) = await index.lease(CARS, 5, 5)
+    with redis.Redis.from_url(url) as client:  # as if the clock had been ten minutes ahead
+        (raw,) = client.hvals(keys_of(CARS)[0])
+        pair = msgspec.msgpack.decode(raw)
+        pair[pair.index(lease.until)] += 600
+        client.hset(keys_of(CARS)[0], "v1", msgspec.msgpack.encode(pair))
+        client.zadd(keys_of(CARS)[1], {"v1": lease.until + 600})
+    assert await left_of(index) == 20
+    await index.close()
+
+
+async def test_a_frozen_slice_shows_nothing_and_counts_who_asked(
+    house: House, index: ServingIndex
+) -> None:
+    newcomer = entry("new", score=-1, deadline=FAR, due=20)
+    await told(index, entry("a"), newcomer)
+    await told(index, entry("a"), slice_id=FANS)
+    (lease,) = await index.lease(CARS, 5, 5)
+    assert not await index.is_frozen(CARS)
+    assert await index.set_prices(CARS, (1, 1), {}, Footing(MICROS, frozen=True))
+    assert [await index.is_frozen(name) for name in (CARS, FANS)] == [True, False]
+    assert await shown(index, 10, 5, fresh_share=None) == []
+    assert await shown(index, 10, 5, fresh_share=MICROS) == []
+    assert list(await index.top(CARS, 9)) == []
+    counted = await index.slots(CARS, 2)
+    assert [sum(one.asked for one in counted), sum(one.rank for one in counted)] == [25, 5]
+    assert await index.give_back(CARS, [lease]) == 5
+    assert not await index.set_prices(CARS, (1, 0), {})
+    assert await index.set_prices(CARS, (1, 2), {})
+    assert await shown(index, 60, 60) == ["a"] * 60
+    assert house.url is None or len(house.keys()) > 0
+
+
 # Newcomers
+
+
+async def test_a_lease_without_a_share_of_its_own_has_that_of_the_policy(
+    index: ServingIndex,
+) -> None:
+    await told(index, entry("best", score=900_000), entry("new", score=-1, deadline=FAR, due=20))
+    assert await shown(index, 1, fresh_share=None) == ["best"]
+    await index.set_prices(CARS, (0, 1), {}, Footing(500_000))
+    assert await shown(index, 2, fresh_share=None) == ["new", "best"]
+    assert await shown(index, 2) == ["best"]
 
 
 async def test_small_leases_give_newcomers_their_share(index: ServingIndex) -> None:
@@ -588,11 +679,17 @@ steps = st.one_of(
         st.just("lease"),
         st.integers(-1, 12),
         st.integers(0, 5),
-        st.integers(-1, MICROS + 1),
+        st.none() | st.integers(-1, MICROS + 1),
         tilts,
+        st.lists(st.sampled_from(VIDEOS), max_size=2),
     ),
     st.tuples(st.just("give_back"), st.integers(0, 9), st.integers(-1, 9)),
-    st.tuples(st.just("set_prices"), st.tuples(st.integers(0, 2), st.integers(0, 2)), tilts),
+    st.tuples(
+        st.just("set_prices"),
+        st.tuples(st.integers(0, 2), st.integers(0, 2)),
+        tilts,
+        st.builds(Footing, st.sampled_from([0, 300_000]), st.booleans()),
+    ),
 )
 examples = itertools.count()
 
@@ -604,7 +701,7 @@ examples = itertools.count()
 async def test_whatever_happens_the_twin_does_the_same(
     house: House, story: Sequence[tuple[Any, ...]]
 ) -> None:
-    bounds = {"key": "k", "ranked": 3, "lease_s": 600}
+    bounds = {"key": "k", "ranked": 3, "lease_s": 60}
     slice_id = f"discover:s{next(examples)}"
     both = (house.index(**bounds), MemoryServingIndex(bounds=IndexBounds(**bounds)))
     leases: tuple[list[Lease], list[Lease]] = ([], [])

@@ -85,6 +85,17 @@ def test_views_without_their_likes_do_not_stop_what_late_likes_carry() -> None:
     assert {action for _, action, _ in run(PATIENT).told()} == {"open", "keep", "widen"}
 
 
+def test_what_is_only_hoped_for_widens_nothing() -> None:
+    """Poor without buttons, good with the mean of them; none ever comes."""
+    done = folded([PATIENT, admit(), *watched(170, 5_000, START)])
+    assert {action for _, action, _ in done.told()} == {"open", "keep"}
+    kept = done.receipts[-1]
+    assert kept.hoped == 80_000 * kept.weighed
+    own, noise = SPEC.own_variance, kept.noise_variance
+    hoped = own * kept.hoped // (noise + kept.weighed * own)
+    assert kept.z == (kept.mean - hoped - kept.price) * 1_000_000 // kept.sd
+
+
 def test_late_buttons_are_a_reason_to_judge_what_is_used_up() -> None:
     done = folded([PATIENT, admit(), *watched(100, 4_100, START)])
     before = len(done.receipts)

@@ -25,7 +25,7 @@ from kit.events import (
 from kit.folding import Folding, folded, placed
 
 from streams.core.counters import ACTIVE, HELD, IDLE, STOPPED
-from streams.core.events import Admit, LogRecord, Policy
+from streams.core.events import Admit, LogRecord, Policy, SliceReview
 from streams.core.posterior import sum_factors
 from streams.core.receipts import Receipt
 from streams.core.units import MICROS, SURFACES, surface_of
@@ -282,6 +282,54 @@ def test_a_slice_that_came_back_is_judged_again() -> None:
     assert (FOOTBALL, "widen", "mean_beats_price") in done.told()[2:]
 
 
+# ---------------------------------------------------------------- a person freezes a slice
+
+
+def frozen(seq: int, *slices: str, shut: bool = True) -> Policy:
+    """Return a policy that bears a person's word on some slices."""
+    specs = {
+        name: msgspec.structs.replace(
+            FIXED.slices[name], word=SliceReview("w1", name, FIXED.ts, shut, "alice", "a riot")
+        )
+        for name in slices
+    }
+    return policy(seq=seq, version=f"words-{seq}", slices={**FIXED.slices, **specs})
+
+
+@pytest.mark.parametrize("slice_id", [FOOTBALL, FANS])
+def test_a_frozen_slice_goes_to_idle_and_the_receipt_says_who_froze_it(slice_id: str) -> None:
+    first, later = shown(5, slice_id=slice_id), shown(20, slice_id=slice_id, first=5)
+    done = folded([FIXED, ADMIT, *first, frozen(2, slice_id), *later])
+    assert done.told()[1:] == [(slice_id, "stop", "slice_frozen")]
+    receipt = done.receipts[-1]
+    assert (receipt.by, receipt.note, receipt.policy) == ("alice", "a riot", "words-2")
+    row = done.row(slice_id)
+    assert (row.status, row.views, row.allowance) == (IDLE, 25, receipt.impressions)
+    assert receipt.returned > 0
+
+
+def test_nothing_opens_in_a_frozen_slice() -> None:
+    done = folded([frozen(1, FOOTBALL), admit(), *shown(20)])
+    assert FOOTBALL not in {crowd.slice for crowd in done.receipts[0].crowds}
+    assert done.row(FOOTBALL).status == IDLE
+    assert done.row(FOOTBALL).views == 20
+    assert len(done.receipts) == 1
+
+
+def test_a_slice_that_is_open_again_goes_on_with_what_was_seen() -> None:
+    done = folded([FIXED, admit(), *shown(5), frozen(2, FOOTBALL), *shown(20, first=5)])
+    again = frozen(3, FOOTBALL, shut=False)
+    done.fold(placed([again, *shown(40, first=25)], 1_000))
+    assert done.row(FOOTBALL).status == ACTIVE
+    assert (FOOTBALL, "widen", "mean_beats_price") in done.told()[2:]
+
+
+def test_a_held_video_that_is_released_stays_out_of_a_frozen_slice() -> None:
+    later = [frozen(2, FOOTBALL), release(), *shown(20, first=5)]
+    done = folded([FIXED, admit(), *shown(5), hold(), *later])
+    assert done.row(FOOTBALL).status == IDLE
+
+
 def test_a_crowd_too_dear_at_the_admission_opens_when_its_price_falls() -> None:
     dear = msgspec.structs.replace(FIXED.slices[FOOTBALL], price=900_000)
     costly = policy(slices={**FIXED.slices, FOOTBALL: dear})
@@ -425,9 +473,9 @@ def test_a_revision_of_fits_moves_what_is_expected_from_the_next_judgement_on() 
 
 def test_what_was_seen_is_weighed_anew_after_a_revision_of_fits() -> None:
     done, fits = folded([FIXED, admit(), *shown(10, 6_000)]), {FOOTBALL: MICROS}
-    before = sum_factors(FIXED, done.video().slices, {})
+    before = sum_factors(FIXED, done.video())
     done.fold(placed([revise(fits=fits)], 100))
-    assert sum_factors(FIXED, done.video().slices, fits).b1 < before.b1
+    assert sum_factors(FIXED, done.video()).b1 < before.b1
 
 
 @pytest.mark.parametrize("seq", [1, 2])

@@ -1,6 +1,7 @@
 import math
 import statistics
 from collections import Counter
+from collections.abc import Mapping
 from random import Random
 
 import msgspec
@@ -82,10 +83,16 @@ def seen(views: int, mean: int) -> Slice:
     return honest(views=views, ratio_sum=watched, ratio_sq=watched // 2, follows=follows)
 
 
-def judged(slices: dict[str, Slice], slice_id: str = FOOTBALL, by: Policy = FIXED) -> Estimate:
+def video_of(slices: Mapping[str, Slice], fits: dict[str, int] | None = None) -> VideoState:
     video = VideoState()
     video.slices.update(slices)
-    return estimate_in(by, video, slice_id, solve(sum_factors(by, slices, {})))
+    video.row.fits = fits or {}
+    return video
+
+
+def judged(slices: dict[str, Slice], slice_id: str = FOOTBALL, by: Policy = FIXED) -> Estimate:
+    video = video_of(slices)
+    return estimate_in(by, video, slice_id, solve(sum_factors(by, video)))
 
 
 # ---------------------------------------------------------------- a plain reference
@@ -133,9 +140,8 @@ def test_it_is_dense_kriging_in_a_thousand_worlds(hundred: int) -> None:
     for seed in range(100 * hundred, 100 * hundred + 100):
         by, met, fits = random_world(seed)
         mean, sd = kriged(by, met, fits)
-        tastes = solve(sum_factors(by, met, fits))
-        video = VideoState()
-        video.slices, video.row.fits = met, fits
+        video = video_of(met, fits)
+        tastes = solve(sum_factors(by, video))
         of_slices = [estimate_in(by, video, name, tastes) for name in by.slices]
         assert [each.mean for each in of_slices] == pytest.approx(mean, abs=2), seed
         assert [each.sd for each in of_slices] == pytest.approx(sd, abs=2), seed
@@ -159,7 +165,19 @@ def test_the_order_of_slices_does_not_matter(seed: int, chance: Random) -> None:
     names = list(met)
     chance.shuffle(names)
     again = {name: met[name] for name in names}
-    assert sum_factors(by, again, fits) == sum_factors(by, met, fits)
+    assert sum_factors(by, video_of(again, fits)) == sum_factors(by, video_of(met, fits))
+
+
+@given(st.integers(0, 999), st.randoms(use_true_random=False))
+def test_sums_that_follow_changes_are_those_from_the_beginning(seed: int, chance: Random) -> None:
+    by, met, fits = random_world(seed)
+    other, video = msgspec.structs.replace(by, noise_views=by.noise_views + 1), video_of(met, fits)
+    for _ in range(5):
+        used = chance.choice([by, other])
+        for row in chance.sample(list(met.values()), len(met) // 2):
+            row.views, row.likes, row.weighed = row.views + 1, row.likes + 1, None
+        copies = {name: msgspec.structs.replace(row, weighed=None) for name, row in met.items()}
+        assert sum_factors(used, video) == sum_factors(used, video_of(copies, fits))
 
 
 # ---------------------------------------------------------------- what one crowd says of another
@@ -181,7 +199,7 @@ def test_a_success_raises_what_is_expected_of_crowds_of_the_same_taste() -> None
 def test_a_video_that_does_as_expected_teaches_the_other_crowds_no_shift() -> None:
     fits = {FOOTBALL: 400_000}
     row = seen(1_000, 350_000 + 20_000)
-    sums = sum_factors(FIXED, {FOOTBALL: row}, fits)
+    sums = sum_factors(FIXED, video_of({FOOTBALL: row}, fits))
     assert sums.b1 == pytest.approx(0, abs=1e-6 * UNIT)
 
 
@@ -190,11 +208,11 @@ def test_one_crowd_of_the_same_taste_leaves_less_doubt_about_the_other() -> None
 
 
 def test_views_of_a_slice_outside_the_policy_say_nothing() -> None:
-    assert sum_factors(FIXED, {"discover:gone": seen(100, 800_000)}, {}) == Sums()
+    assert sum_factors(FIXED, video_of({"discover:gone": seen(100, 800_000)})) == Sums()
 
 
 def test_impressions_alone_say_nothing() -> None:
-    assert sum_factors(FIXED, {FOOTBALL: Slice(impressions=500)}, {}) == Sums()
+    assert sum_factors(FIXED, video_of({FOOTBALL: Slice(impressions=500)})) == Sums()
 
 
 @given(rows, st.integers(1, 10**6))

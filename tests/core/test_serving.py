@@ -128,7 +128,7 @@ def test_small_moves_do_not_add_up_unsaid() -> None:
 
 def score_now(feeds: Feeds, slice_id: str) -> int:
     video = feeds.done.video()
-    tastes = solve(sum_factors(FIXED, video.slices, video.row.fits))
+    tastes = solve(sum_factors(FIXED, video))
     return estimate_in(FIXED, video, slice_id, tastes).score
 
 

@@ -4,11 +4,11 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
-import orjson
 import pytest
 import redis
 from kit.rig import Rig
 
+from streams.core.counters import decode_video
 from streams.core.events import Review, Upload
 from streams.runtime.kafka import KafkaProducer
 from streams.runtime.ports import Outgoing
@@ -49,8 +49,7 @@ def stage(rig: Rig) -> str:
     """Return where the counters say that the video stands."""
     with redis.Redis.from_url(rig.redis_url) as client:
         rows = [client.hget(f"s:{{{p}}}:v:v1", "video") for p in range(rig.partitions)]
-    found = [orjson.loads(row)[0] for row in rows if row is not None]
-    return str(found[0]) if found else "unknown"
+    return next((decode_video(row).stage for row in rows if row is not None), "unknown")
 
 
 async def becomes(rig: Rig, wanted: str) -> None:

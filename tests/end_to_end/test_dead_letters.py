@@ -8,6 +8,7 @@ from random import Random
 
 import pytest
 from kit.events import FOOTBALL, Logged, record, videos_of, view
+from kit.keys import SPELLING, TRUST
 from kit.rig import Feed, Rig
 
 from streams.core.counters import COUNTERS, VIDEO_ROW, decode_slice
@@ -50,7 +51,7 @@ def counted(records: list[Logged]) -> Counts:
     counts: Counts = {}
     for partition in range(PARTITIONS):
         recount = Recount(partition, PARTITIONS, 100_000)
-        decoded = decode_log([r for r in records if r.partition == partition], b"", 1 << 20)
+        decoded = decode_log([r for r in records if r.partition == partition], TRUST, SPELLING)
         assert not decoded.refusals
         for event, offset in zip(decoded.events, decoded.offsets, strict=True):
             recount.add(event, offset)

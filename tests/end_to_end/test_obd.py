@@ -18,7 +18,7 @@ def rig(brokers: str, fresh_redis_url: str, unique: str) -> Iterator[Rig]:
     made.stop()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 async def test_a_public_log_is_counted_exactly_and_every_decision_is_explained(rig: Rig) -> None:
     assert rig.run("topics", "apply", "--yes").returncode == 0
     worker = rig.worker(only=None)

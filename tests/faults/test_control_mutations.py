@@ -13,7 +13,10 @@ from kit.mutations import Mutation, copy_of_project, passes, turns_red
 REGISTER = "tests/control/admission/test_register.py"
 RECOVERY = "tests/control/admission/test_recovery.py"
 DOSSIER = "tests/control/admission/test_dossier.py"
-BROADCAST = "tests/control/policy/test_broadcast.py"
+LEADER = "tests/control/policy/test_leader.py"
+SUCCESSION = "tests/control/policy/test_succession.py"
+KEEPER = "tests/control/policy/test_keeper.py"
+LEADING = "tests/core/test_leading.py"
 LOG = "tests/control/test_log.py"
 APP = "tests/control/test_app.py"
 CODEC = "tests/runtime/test_codec.py"
@@ -21,7 +24,11 @@ SIGNING = "tests/runtime/test_signing.py"
 ROTATION = "tests/runtime/test_rotation.py"
 KEYS = "tests/core/test_keys.py"
 KEY_TESTS = (SIGNING, ROTATION, KEYS)
+LEADER_TESTS = (LEADER, SUCCESSION, KEEPER, LEADING)
 DOSSIERS = "tests/contract/test_dossiers.py"
+REVIEWERS = "tests/control/admission/test_reviewers.py"
+WORDS = "tests/control/policy/test_words.py"
+DISTRIBUTION = "tests/core/test_distribution.py"
 
 PURE = [
     Mutation(
@@ -107,7 +114,7 @@ PURE = [
     Mutation(
         "an HMAC changes no keys",
         "runtime/codec.py",
-        'if scheme == "hmac" and isinstance(event, Key | Upgrade):',
+        'if scheme == "hmac" and isinstance(event, Key | Upgrade | Lead):',
         "if False:",
         SIGNING,
         "changes_no_keys",
@@ -268,44 +275,164 @@ PURE = [
         "numbers",
     ),
     Mutation(
-        "only a higher number can put a policy in force",
-        "control/policy/broadcast.py",
-        "self._seq = max(self._seq, *(state.seq for state in states)) + 1",
-        "self._seq = self._seq + 1",
-        BROADCAST,
-        "overtaken or clock",
+        "an old leader is refused where the new one wrote no policy",
+        "core/fold.py",
+        "if record.term < state.trust.term:",
+        "if False:",
+        LEADING,
+        "old_leader",
     ),
     Mutation(
-        "a policy's time is no host's clock",
-        "control/policy/broadcast.py",
-        "min(latest, now_ms())",
-        "now_ms()",
-        BROADCAST,
-        "host",
+        "the same number with other content is stale",
+        "core/fold.py",
+        "        if record != in_force:\n",
+        "        if False:\n",
+        LEADING,
+        "other_content",
     ),
     Mutation(
-        "a start with unchanged files writes nothing",
+        "the first of two leads of one term counts",
+        "core/keys.py",
+        "record.term > self.term",
+        "record.term >= self.term",
+        LEADING,
+        "same_term",
+    ),
+    Mutation(
+        "a leader fences every partition with its term",
         "control/policy/broadcast.py",
-        "if anew or any(state.version != policy.version for state in states.values()):",
-        "if True:",
-        BROADCAST,
-        "unchanged",
+        "dict.fromkeys(range(1, self._log.partitions), (lead,))",
+        "{}",
+        LEADER,
+        "before_any_policy",
+    ),
+    Mutation(
+        "the first record of a term wins",
+        "control/policy/terms.py",
+        "if trust.lead == lead.id:",
+        "if trust.term == term:",
+        LEADER,
+        "first_in_the_log",
+    ),
+    Mutation(
+        "a term that nobody counted is known from the log",
+        "control/policy/terms.py",
+        "        trust = await behind.read()\n        for",
+        "        trust = first.trust\n        for",
+        LEADER,
+        "nobody_counted_yet",
+    ),
+    Mutation(
+        "a policy is announced before the log has it",
+        "control/policy/broadcast.py",
+        "        await self._log.announce(record)\n",
+        "",
+        LEADER,
+        "dead_leader_learned",
+    ),
+    Mutation(
+        "what not every partition had is brought to its end",
+        "control/policy/leader.py",
+        "if any(state.policy != base for state in states.values()):",
+        "if False:",
+        LEADER,
+        "dead_leader_learned",
+    ),
+    Mutation(
+        "a half-done change of keys is ended",
+        "control/policy/leader.py",
+        "if begun.pending is not None:",
+        "if False:",
+        LEADER,
+        "half_done",
+    ),
+    Mutation(
+        "a leader of an ended term rests",
+        "control/policy/broadcast.py",
+        "if any(state.term > self._term for state in states.values()):",
+        "if False:",
+        LEADER,
+        "slept",
+    ),
+    Mutation(
+        "what was overtaken is written again",
+        "control/policy/leader.py",
+        'if standing == "overtaken":',
+        "if False:",
+        LEADER,
+        "unseen",
     ),
     Mutation(
         "a policy is in force only where no other one can follow unseen",
         "control/policy/broadcast.py",
-        "if state.version == policy.version and self._is_last(state, self.waiting[partition]):",
-        "if state.version == policy.version:",
-        BROADCAST,
+        "if state.trust.term < self._term:",
+        "if False:",
+        LEADER,
         "unseen",
     ),
     Mutation(
-        "what was overtaken is written again",
+        "a policy's time is no host's clock",
         "control/policy/broadcast.py",
-        "return state.version != version and state.seq >= (self._written or 0)",
-        "return False",
-        BROADCAST,
-        "overtaken",
+        "ts = min(latest, now_ms())",
+        "ts = now_ms()",
+        LEADER,
+        "host",
+    ),
+    Mutation(
+        "a start with unchanged files writes nothing",
+        "control/policy/leader.py",
+        "if base is None or unplaced(wanted) != unplaced(base):",
+        "if True:",
+        LEADER,
+        "unchanged",
+    ),
+    Mutation(
+        "orders are signed by a key in force",
+        "runtime/policies.py",
+        "        require_signature(record, trust, None)\n",
+        "",
+        LEADER,
+        "nobody_in_force_signed",
+    ),
+    Mutation(
+        "whose key counts no more does not lead",
+        "control/policy/leader.py",
+        "if self._log.public not in self._table.installation.keys:",
+        "if False:",
+        LEADER,
+        "counts_no_more",
+    ),
+    Mutation(
+        "changed files leave what was learned",
+        "control/policy/succession.py",
+        "    return replace(with_learned(files, base, moved, files.frozen), moved=moved)\n",
+        "    return files\n",
+        SUCCESSION,
+        "learned",
+    ),
+    Mutation(
+        "other weights reset what was learned",
+        "control/policy/succession.py",
+        "if base.weights != files.weights and base.moved:",
+        "if False:",
+        SUCCESSION,
+        "other_weights",
+    ),
+    Mutation(
+        "what is frozen stays",
+        "control/policy/keeper.py",
+        "moved = with_learned(policy, wanted, frozen=policy.frozen)",
+        "moved = with_learned(policy, wanted)",
+        KEEPER,
+        "frozen",
+    ),
+    Mutation(
+        "a pinned half is not moved",
+        "control/policy/keeper.py",
+        "if policy.pinned:",
+        "if False:",
+        KEEPER,
+        "why_once",
     ),
     Mutation(
         "topics of another partition count refuse the start",
@@ -318,7 +445,7 @@ PURE = [
     Mutation(
         "counters of another installation refuse the start",
         "control/app.py",
-        "        await self._broadcast.check()\n",
+        "        await broadcast.states()\n",
         "",
         APP,
         "another_installation and embedded",
@@ -338,6 +465,78 @@ PURE = [
         "if False:",
         DOSSIERS,
         "memory",
+    ),
+    Mutation(
+        "where people sign nobody else counts",
+        "control/admission/reviewers.py",
+        "require_signature(record, Trust(installation, keys, upgraded=True), None)",
+        "pass",
+        REVIEWERS,
+        "",
+    ),
+    Mutation(
+        "only people who are named sign",
+        "control/admission/reviewers.py",
+        "if keys is None:\n            raise",
+        "if keys is None:\n            return\n            raise",
+        REVIEWERS,
+        "",
+    ),
+    Mutation(
+        "who left says nothing any more",
+        "control/admission/reviewers.py",
+        "if left is not None and record",
+        "if False and record",
+        REVIEWERS,
+        "",
+    ),
+    Mutation(
+        "words on slices are signed too",
+        "control/admission/register.py",
+        "            tools.gate.reviewers.require(event, record, self._log.installation.id)\n",
+        "            pass\n",
+        WORDS,
+        "",
+    ),
+    Mutation(
+        "an opening ends only an earlier freezing",
+        "control/policy/words.py",
+        "return word if word.frozen or word.ts > before.ts else before",
+        "return word",
+        WORDS,
+        "",
+    ),
+    Mutation(
+        "a freezing always counts",
+        "control/policy/words.py",
+        "word.frozen or word.ts > before.ts",
+        "word.ts > before.ts",
+        WORDS,
+        "",
+    ),
+    Mutation(
+        "words are read again with the topics",
+        "control/admission/recovery.py",
+        "await self._register.vouch_again()",
+        "pass",
+        WORDS,
+        "",
+    ),
+    Mutation(
+        "a frozen slice is let go",
+        "core/distribution.py",
+        "if spec is None or spec.is_shut:",
+        "if spec is None:",
+        DISTRIBUTION,
+        "",
+    ),
+    Mutation(
+        "nothing opens in a frozen slice",
+        "core/outlook.py",
+        "if spec is None or spec.is_shut:",
+        "if spec is None:",
+        DISTRIBUTION,
+        "",
     ),
 ]
 LUA = [
@@ -374,7 +573,9 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy_of_project(tmp_path_factory.mktemp("mutated"))
 
 
-@pytest.mark.parametrize("tests", [REGISTER, RECOVERY, DOSSIER, BROADCAST, LOG, CODEC, *KEY_TESTS])
+@pytest.mark.parametrize(
+    "tests", [REGISTER, RECOVERY, DOSSIER, *LEADER_TESTS, LOG, CODEC, REVIEWERS, WORDS, *KEY_TESTS]
+)
 def test_without_a_mutation_the_copy_is_green(copied: Path, tests: str) -> None:
     assert passes(copied, tests, "", {})
 

@@ -252,6 +252,14 @@ RULES = [
         DELAY,
         "three_times",
     ),
+    Mutation(
+        "what is only hoped for widens nothing",
+        "core/rule.py",
+        "        if hoped:  # it",
+        "        if False:  # it",
+        DELAY,
+        "only_hoped",
+    ),
     # what comes back
     Mutation(
         "what evidence stopped is looked at by command",

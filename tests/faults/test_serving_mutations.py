@@ -13,6 +13,8 @@ pytestmark = pytest.mark.slow
 CONTRACT = "tests/contract/test_serving.py"
 OVERSHOOT = "tests/contract/test_overshoot.py"
 INDEXING = "tests/runtime/test_serving.py"
+LEASES = "tests/client/test_leases.py"
+WITHOUT_REDIS = "not real and not redis"
 TWIN = "runtime/memory/serving.py"
 MEMORY = "memory"
 SCRIPTS = "redis and not 6.2 and not twin_does"
@@ -178,6 +180,70 @@ PURE = [
         INDEXING,
         "",
     ),
+    Mutation(
+        "a clock set back brings leases back",
+        "runtime/memory/serving.py",
+        "if now < known.looked_at:",
+        "if False:",
+        CONTRACT,
+        "clock_set_back",
+    ),
+    Mutation(
+        "what is left out is not leased",
+        "runtime/memory/serving.py",
+        "if count <= 0 or video in self.left_out:",
+        "if count <= 0:",
+        CONTRACT,
+        MEMORY,
+    ),
+    Mutation(
+        "of a frozen slice nothing is leased",
+        "runtime/memory/serving.py",
+        "if known.footing.frozen:",
+        "if False:",
+        CONTRACT,
+        MEMORY,
+    ),
+    Mutation(
+        "what is open again is filled from the rows",
+        "runtime/serving.py",
+        'owned.cause = owned.cause or "opened"',
+        "pass",
+        INDEXING,
+        "",
+    ),
+    Mutation(
+        "what other slices show is left out",
+        "client/leases_plan.py",
+        "for video, at in homes.items() if at != place",
+        "for video, at in homes.items() if False",
+        LEASES,
+        WITHOUT_REDIS,
+    ),
+    Mutation(
+        "as many are looked at as a viewer needs",
+        "client/leases.py",
+        "if depth >= TOP_MOST:",
+        "if True:",
+        LEASES,
+        WITHOUT_REDIS,
+    ),
+    Mutation(
+        "what one slice gave goes back when another fails",
+        "client/leases.py",
+        "with suppress(StreamsError):\n                await self.give_back(*taken)",
+        "pass",
+        LEASES,
+        WITHOUT_REDIS,
+    ),
+    Mutation(
+        "what a viewer saw goes back",
+        "client/leases.py",
+        "if others:",
+        "if False:",
+        LEASES,
+        WITHOUT_REDIS,
+    ),
 ]
 LUA = [
     Mutation(
@@ -319,7 +385,7 @@ LUA = [
     Mutation(
         "a lease that came back is not given back",
         "runtime/redis/give_back.lua",
-        "if pair and until_s > now then",
+        "if pair and not is_over(until_s) then",
         "if pair then",
         CONTRACT,
         SCRIPTS,
@@ -348,6 +414,54 @@ LUA = [
         CONTRACT,
         SCRIPTS,
     ),
+    Mutation(
+        "a lease too far off is over (script)",
+        "runtime/redis/index.lua",
+        "until_s <= now or until_s > furthest",
+        "until_s <= now",
+        CONTRACT,
+        SCRIPTS,
+    ),
+    Mutation(
+        "of a frozen slice nothing is leased (script)",
+        "runtime/redis/lease.lua",
+        "if is_frozen() then",
+        "if false then",
+        CONTRACT,
+        SCRIPTS,
+    ),
+    Mutation(
+        "of a frozen slice nothing is shown (script)",
+        "runtime/redis/top.lua",
+        "is_frozen() and 0 or",
+        "",
+        CONTRACT,
+        SCRIPTS,
+    ),
+    Mutation(
+        "what is left out is not leased (script)",
+        "runtime/redis/lease.lua",
+        "if not left_out[video] then",
+        "if true then",
+        CONTRACT,
+        SCRIPTS,
+    ),
+    Mutation(
+        "a newcomer that is left out is not leased (script)",
+        "runtime/redis/lease.lua",
+        " and not left_out[page[i]] then",
+        " then",
+        CONTRACT,
+        SCRIPTS,
+    ),
+    Mutation(
+        "no lease is longer than the longest (script)",
+        "runtime/redis/lease.lua",
+        "math.min(tonumber(ARGV[2]), LEASE_LONGEST)",
+        "tonumber(ARGV[2])",
+        CONTRACT,
+        SCRIPTS,
+    ),
 ]
 
 
@@ -357,7 +471,9 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy_of_project(tmp_path_factory.mktemp("mutated"))
 
 
-@pytest.mark.parametrize(("tests", "select"), [(CONTRACT, MEMORY), (INDEXING, "")])
+@pytest.mark.parametrize(
+    ("tests", "select"), [(CONTRACT, MEMORY), (INDEXING, ""), (LEASES, WITHOUT_REDIS)]
+)
 def test_without_a_mutation_the_copy_is_green(copied: Path, tests: str, select: str) -> None:
     assert passes(copied, tests, select, {})
 

@@ -5,6 +5,8 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final
 
+import msgspec
+
 from kit.keys import INSTALLATION, SIGNER, SPELLING
 from kit.twins import CONFIG, LOG, World, counted
 from streams.control.admission import dossier
@@ -14,14 +16,19 @@ from streams.control.admission.register import TOPICS, Register
 from streams.control.log import ControlLog, Ports
 from streams.control.metrics import ControlMetrics
 from streams.control.policy.broadcast import Broadcast
+from streams.control.policy.keeper import Keeper
+from streams.control.policy.leader import Leader
 from streams.control.rules import RulesInForce, load_rules
 from streams.core.counters import VIDEO_ROW, Video, load_video
 from streams.core.events import ControlRecord, Policy, Recognition, Review, Upload
+from streams.core.keys import Trust, read_trust
 from streams.core.partitioner import partition_of
 from streams.runtime.codec import ControlTopic, decode_log
+from streams.runtime.installation import installation_record
 from streams.runtime.kafka import background
 from streams.runtime.memory import (
     MemoryCluster,
+    MemoryConsumer,
     MemoryDossiers,
     MemoryProducer,
     MemoryReader,
@@ -56,16 +63,23 @@ class Office:
         self.world: Final = World(partitions)
         self.dossiers = MemoryDossiers()
         self._groups = itertools.count()
-        for topic in TOPICS:
+        for topic in (*TOPICS, "traffic"):
             self.world.log.create(topic, partitions)
             self.world.log.create(f"{topic}.dlq", partitions)
+        self.world.log.create("policies", 1)
+        self.world.log.append(installation_record(self.world.settings, INSTALLATION))
 
-    def bring(self, *events: Upload | Recognition | Review, partition: int | None = None) -> None:
+    def bring(
+        self,
+        *events: Upload | Recognition | Review,
+        partition: int | None = None,
+        signer: Signer | None = None,
+    ) -> None:
         """Write events to their topics, where murmur2 or `partition` puts them."""
         for event in events:
-            key = event.video.encode()
-            topic = _TOPIC[type(event)]
-            self.world.log.append(Outgoing(topic, encode(event), key, partition=partition))
+            key, value = event.video.encode(), encode(event)
+            headers = [] if signer is None else [signer.header(key, value)]
+            self.world.log.append(Outgoing(_TOPIC[type(event)], value, key, headers, partition))
 
     def said(self, video: str = "v1") -> list[str]:
         """Return the kinds of a video's records in the log, in order, whoever signed them."""
@@ -82,6 +96,15 @@ class Office:
     def policies(self) -> list[Policy]:
         """Return the policies in the log, partition by partition."""
         return [one for one in self.controls() if isinstance(one, Policy)]
+
+    def in_force(self) -> list[Policy]:
+        """Return the policy that each partition has in force."""
+        metas = [self.world.meta(each).policy for each in range(self.world.partitions)]
+        return [msgspec.json.decode(raw, type=Policy) for raw in metas]
+
+    def trust(self, partition: int) -> Trust:
+        """Return who may sign and lead in a partition, as it is counted."""
+        return read_trust(self.world.meta(partition).keys)
 
     def row(self, video: str = "v1") -> Video:
         """Return what the counters know of a video."""
@@ -119,33 +142,60 @@ def dict_of(record: Record) -> dict[str, Any]:
 class Process:
     """One control plane: its parts as `ControlPlane` joins them, and what it read so far."""
 
-    def __init__(self, office: Office, *, signer: Signer = SIGNER, **ports: Any) -> None:
+    def __init__(
+        self,
+        office: Office,
+        *,
+        signer: Signer = SIGNER,
+        rules: RulesInForce = RULES,
+        files: Policy | None = None,
+        keeper: Keeper[Any] | None = None,
+        **ports: Any,
+    ) -> None:
         self.office: Final = office
+        self.rules = rules
         world = office.world
         given = {"dossiers": office.dossiers, "store": world.store}
         given |= {"producer": MemoryProducer(world.log)}
         given |= {"reader": MemoryReader(world.log), "cluster": MemoryCluster(world.log)}
         given |= {"background": background}
+        group = world.settings.keeper_group
+        given |= {"member": lambda: MemoryConsumer(world.log, "traffic", group)}
         self.ports = Ports(**(given | ports))
         identity = world.log.identity(LOG)
-        self.log = ControlLog(world.settings, signer, self.ports, identity)
+        self.log = ControlLog(world.settings, signer, self.ports, identity, INSTALLATION)
         self.metrics = ControlMetrics()
         self.register = Register(
-            world.settings, self.log, self.ports.dossiers, lambda: RULES.tools, self.metrics
+            world.settings, self.log, self.ports.dossiers, lambda: self.rules.tools, self.metrics
         )
         self.recovery = Recovery(world.settings, self.log, self.ports, self.register, self.metrics)
         self.now_s = 0.0
         self.broadcast = Broadcast(self.log, self.ports, self.metrics, lambda: self.now_s)
+        self.files = RULES.policy.draft if files is None else files
+        self.leader = Leader(
+            world.settings, self.log, self.ports, self.broadcast, self.files, keeper
+        )
 
     async def start(self) -> "Process":
         """Start in order; what has to be read again is learned once a worker counted the log."""
-        await self.broadcast.check()
+        await self.broadcast.states()
         behind = await self.recovery.look()
-        await self.broadcast.put(RULES.policy, anew=behind)
+        await self.leader.start()
         if behind:
+            await self.leader.repeat()
             await self.office.count()
             await self.recovery.run()
         return self
+
+    async def step(self, seconds: float = 1.0) -> None:
+        """Let time pass, a worker count the log, and the leader take its turn."""
+        self.now_s += seconds
+        await self.office.count()
+        await self.leader.step()
+
+    async def die(self) -> None:
+        """End without another word; the group notices."""
+        await self.leader.stop()
 
     async def work(self) -> None:
         """Handle all that the topics hold behind the stored positions, and commit it."""

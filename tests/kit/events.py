@@ -22,9 +22,11 @@ from streams.core.events import (
     Impression,
     InteractionRecord,
     Key,
+    Lead,
     Like,
     LogRecord,
     Order,
+    PartitionControl,
     Policy,
     Reconsider,
     Release,
@@ -322,9 +324,10 @@ def synthetic_log(
 
     Impressions, their views some time later or never, engagement; single objects and arrays;
     admissions before and after the first feedback; a second policy with a slice less and other
-    weights, then the first one's numbers again; holds, releases, takedowns; repeats, late events,
-    offsets that no record has; and a few of every kind of bad input, good neighbours beside bad
-    elements included. The same arguments give the same bytes.
+    weights, then a leader with the first one's numbers again, and an old leader's word; holds,
+    releases, takedowns; repeats, late events, offsets that no record has; and a few of every kind
+    of bad input, good neighbours beside bad elements included. The same arguments give the same
+    bytes.
     """
     names = videos_of(partition, partitions, videos)
     others = [] if partitions == 1 else videos_of((partition + 1) % partitions, partitions, 3)
@@ -389,7 +392,9 @@ class _Crowd:
                 )
             if self.number >= last:
                 last = events + 1
-                yield self._signed(policy(id="policy-3", seq=3, version="fixed-3", ts=self.now))
+                yield self._keys(Lead("lead-1", self.now, 1, "leader-1"))
+                yield self._keys(policy(id="policy-9", seq=9, version="fixed-9"))  # an old leader's
+                yield self._signed(policy(id="policy-3", term=1, version="fixed-3", ts=self.now))
             chance = self.random.random()
             if waiting and chance < 0.05:
                 yield self._admit(waiting.pop(0))
@@ -511,7 +516,7 @@ class _Crowd:
         out = control_record("interactions", event, self.signer, self.partition)
         return self._logged(out.value, out.key, out.headers)
 
-    def _keys(self, event: Key | Upgrade) -> Logged:
+    def _keys(self, event: PartitionControl) -> Logged:
         out = control_record("interactions", event, self.signer, self.partition)
         self.offset += 1
         return record(

@@ -29,7 +29,7 @@ CONFIG: Final = ROOT / "config"
 PATIENCE_S: Final = 60.0
 SESSION_MS: Final = 3_000
 TABLE: Final = {"cleanup.policy": "compact", "max.message.bytes": "1114112"}
-TOPICS: Final = ("uploads", "recognitions", "reviews", "interactions", "decisions")
+TOPICS: Final = ("uploads", "recognitions", "reviews", "interactions", "decisions", "traffic")
 
 
 class Rig:
@@ -197,12 +197,12 @@ class Rig:
             await client.stop()
         return found
 
-    async def receipts(self) -> dict[bytes, list[bytes]]:
+    async def receipts(self) -> dict[str, list[bytes]]:
         """Return the spellings of each decision by id: one each, if all is well."""
-        told: dict[bytes, list[bytes]] = {}
+        told: dict[str, list[bytes]] = {}
         for record in await self.read(self.decisions):
             value = record.value or b""
-            spellings = told.setdefault(value.split(b",")[0], [])
+            spellings = told.setdefault(json.loads(value)["id"], [])
             if value not in spellings:
                 spellings.append(value)
         return told

@@ -5,7 +5,8 @@ from typing import Any
 
 from rich.console import Console, RenderableType
 
-from streams.core.receipts import RULE, Action, Crowd, Reason, Receipt
+from streams.core.events import RULE
+from streams.core.receipts import Action, Crowd, Reason, Receipt
 from streams.lab.story import Story
 
 TITLES = {f"square-dance-{n}": "周末足球赛,最后一分钟点球:我们舞队的新广场舞" for n in range(60)}

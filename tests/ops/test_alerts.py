@@ -6,12 +6,16 @@ from copy import deepcopy
 import pytest
 import yaml
 from kit.command import streams
+from kit.control import RULES, Office, Process
 from kit.events import impression, record, synthetic_log
+from kit.keys import SIGNER
 from kit.lagging import LaggingGroup, looked
 from kit.twins import LOG, Life, World
+from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Sample
 
+from streams.control.metrics import ControlMetrics
 from streams.errors import Halt, Retry
 from streams.ops.alerts import ALERTS, Alert
 from streams.ops.lag_metrics import LagMetrics
@@ -20,7 +24,7 @@ from streams.runtime.dependencies import Dependency
 from streams.runtime.memory import MemoryCluster, MemoryStore
 from streams.runtime.metrics import Metrics
 from streams.runtime.ports import HaltNote, Place
-from streams.runtime.signing import encode
+from streams.runtime.signing import control_record, encode
 
 EVENTS = synthetic_log(seed=11, videos=8, events=300)
 Scrape = Sequence[Sample]
@@ -232,6 +236,19 @@ async def counting(
     return before, now
 
 
+async def other_policy_of_its_number() -> tuple[Scrape, Scrape]:
+    office = Office()
+    process = await Process(office).start()
+    await process.step()
+    conflicts = process.metrics.policy_conflicts
+    before = [sample for family in conflicts.collect() for sample in family.samples]
+    forged = replace(RULES.policy.draft, term=1, seq=2, tranche=7)
+    office.world.log.append(control_record(LOG, forged, SIGNER, 1))
+    await process.leader.put_files(replace(RULES.policy.draft, tranche=8))
+    await process.step()
+    return before, [sample for family in conflicts.collect() for sample in family.samples]
+
+
 def value(life: Life, name: str) -> float:
     scrape = scraped(life.metrics.registry)
     return sum(sample.value for sample in scrape if sample.name == name)
@@ -256,6 +273,7 @@ STATES: dict[str, State] = {
     "StreamsRedisUnsafe": redis_unsafe,
     "StreamsBadInput": some_bad,
     "StreamsPartitionsPaused": many_bad,
+    "StreamsPolicyConflict": other_policy_of_its_number,
 }
 
 
@@ -292,7 +310,9 @@ async def test_no_alert_fires_while_all_is_well() -> None:
 
 
 def test_every_metric_of_an_alert_exists_with_the_labels_that_it_names() -> None:
-    families = [*Metrics().registry.collect(), *LagMetrics("c").registry.collect()]
+    metrics = Metrics()
+    ControlMetrics(metrics.registry)
+    families = [*metrics.registry.collect(), *LagMetrics("c").registry.collect()]
     names = {family.name for family in families}
     assert {alert.metric.removesuffix("_total") for alert in ALERTS} <= names
 

@@ -103,6 +103,15 @@ def test_a_slice_that_left_the_policy_is_told_without_a_judgement() -> None:
     assert "45 given back" in text
 
 
+def test_who_decided_and_why_is_told_where_a_person_did() -> None:
+    frozen = receipt("stop", reason="slice_frozen", sums=(), by="alice", note="a riot\x1b[2J")
+    assert "a person froze this slice" in explain(frozen)
+    assert "\n   alice said so: a riot" in explain(frozen)
+    assert "\x1b" not in explain(frozen)
+    assert "said so." in explain(receipt("stop", slice="", reason="takedown", by="bob"))
+    assert "said so" not in explain(receipt("stop"))
+
+
 def test_every_reason_has_its_words() -> None:
     assert WORDS.keys() == set(get_args(Reason))
 

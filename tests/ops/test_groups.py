@@ -1,10 +1,24 @@
+import re
+
 import pytest
+from kit.twins import CONFIG
 
 from streams.errors import Halt, Retry
-from streams.ops.groups import GroupPlaces, LagQuery, require_groups, survey_groups
+from streams.ops.groups import (
+    GroupPlaces,
+    LagQuery,
+    group_rows,
+    member_rows,
+    places_of,
+    refuse_seek,
+    require_groups,
+    snapshot,
+    survey_groups,
+)
 from streams.runtime.memory import MemoryCluster
 from streams.runtime.memory.log import MemoryLog
 from streams.runtime.ports import GroupMember, Place
+from streams.settings import load_settings
 
 
 class Stuck(MemoryCluster):
@@ -90,3 +104,56 @@ async def test_a_topic_that_a_member_reads_is_shown_before_its_first_commit(
 
 def test_a_group_without_a_member_owns_nothing() -> None:
     assert GroupPlaces({("t", 0): 3}).owner(("t", 0)) is None
+
+
+async def test_a_row_tells_of_each_group_who_is_in_it_and_where_it_committed(
+    filled: MemoryLog,
+) -> None:
+    rows = group_rows(await survey_groups(Joined(filled), LagQuery()))
+    assert [(row["group"], row["members"], row["hosts"]) for row in rows] == [
+        ("a-group", 0, ""),
+        ("b-group", 1, "10.0.0.7"),
+    ]
+    assert [(row["topics"], row["partitions"], row["committed"]) for row in rows] == [
+        ("a.one, t", 5, 2),
+        ("b.one, t", 5, 1),
+    ]
+
+
+async def test_the_members_of_a_group_are_shown_and_what_nobody_has(filled: MemoryLog) -> None:
+    rows = member_rows(await places_of(Joined(filled), "b-group"))
+    assert [tuple(row.values()) for row in rows] == [
+        ("worker", "10.0.0.7", "t", "1"),
+        (None, None, "b.one", "0-1"),
+        (None, None, "t", "0, 2"),
+    ]
+
+
+def test_a_member_without_partitions_is_shown_too() -> None:
+    [row] = member_rows(GroupPlaces({}, [GroupMember("idle", "h", frozenset())]))
+    assert (row["member"], row["partitions"]) == ("idle", "")
+
+
+async def test_a_snapshot_has_a_line_for_each_committed_position(shared: MemoryCluster) -> None:
+    assert snapshot(await places_of(shared, "a-group")) == "a.one,1,7\nt,0,3\n"
+
+
+async def test_a_group_that_does_not_exist_is_not_shown_as_an_empty_one(
+    shared: MemoryCluster,
+) -> None:
+    with pytest.raises(Halt, match="no consumer group nobody"):
+        await places_of(shared, "nobody")
+
+
+@pytest.mark.parametrize(
+    ("group", "way"),
+    [
+        ("p.streams", "`streams counters rebuild`"),
+        ("p.streams-control", "reads again by itself"),
+        ("billing", "--group billing --reset-offsets --from-file"),
+    ],
+)
+def test_no_group_is_moved_and_what_does_it_is_told(group: str, way: str) -> None:
+    settings = load_settings(CONFIG, {"topic_prefix": "p."}, {})
+    with pytest.raises(Halt, match=re.escape(way)):
+        refuse_seek(settings, group)

@@ -42,7 +42,7 @@ def latest(folding: Folding, slice_id: str) -> Receipt:
 def expected_in(folding: Folding, slice_id: str) -> int:
     """Return what the fold expects of a crowd now."""
     video = folding.state.videos["v1"]
-    tastes = solve(sum_factors(FIXED, video.slices, video.row.fits))
+    tastes = solve(sum_factors(FIXED, video))
     return estimate_in(FIXED, video, slice_id, tastes).mean
 
 

@@ -133,6 +133,15 @@ async def test_a_verdict_is_sent_again_under_the_key_of_its_video(post: Post) ->
     assert spared(await mend(post, patch=future, rekey=True)) == [(0, "future")]
 
 
+async def test_a_verdict_that_a_person_signed_is_sent_again_as_it_was(post: Post) -> None:
+    value = encode(VERDICT)
+    signed = [SIGNER.header(b"v1", value)]
+    refusal = Refusal(0, 0, "signature", "by: nobody")  # before anybody wrote them into review.toml
+    post.refuse(value, [refusal], topic="reviews", key=b"v1", headers=signed)
+    [job] = (await mend(post)).sent
+    assert (job.record.value, next(iter(job.record.headers))) == (value, signed[0])
+
+
 async def test_a_bad_header_is_mended_by_the_letter_and_its_whole_array_is_sent(post: Post) -> None:
     both = encode([view("e1"), view("e2")])
     post.refuse(both, [Refusal(0, 0, "header", "m")], headers=[("caf\udce9", b"1")])

@@ -41,7 +41,7 @@ def actions(
 
 def test_every_topic_has_its_dead_letters_and_none_is_compacted(settings: Settings) -> None:
     *wanted, _ = wanted_topics(settings)
-    names = ["uploads", "recognitions", "reviews", "interactions", "decisions"]
+    names = ["uploads", "recognitions", "reviews", "interactions", "decisions", "traffic"]
     assert [topic.name for topic in wanted] == [
         f"p.{name}{suffix}" for name in names for suffix in ("", ".dlq")
     ]
@@ -147,9 +147,9 @@ async def changes(cluster: MemoryCluster, settings: Settings) -> list[TopicStep]
 async def test_an_empty_cluster_gets_every_topic_and_progress_is_told(settings: Settings) -> None:
     cluster, heard = MemoryCluster(MemoryLog()), list[int]()
     steps = await changes(cluster, settings)
-    assert await apply_steps(cluster, steps, allow_deleting=False, tell=heard.append) == 11
+    assert await apply_steps(cluster, steps, allow_deleting=False, tell=heard.append) == 13
     assert await changes(cluster, settings) == []
-    assert heard == list(range(1, 12))
+    assert heard == list(range(1, 14))
 
 
 async def test_a_hand_set_retention_is_left_alone_and_the_rest_is_set(

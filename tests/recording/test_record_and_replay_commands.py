@@ -126,7 +126,7 @@ def test_fold_prints_receipts_on_stdout_and_digests_on_stderr(
     receipts = [orjson.loads(line) for line in ran.out.splitlines()]
     assert ran.code == 0
     assert len(receipts) > 50
-    assert all({"id", "action", "cause", "index"} <= receipt.keys() for receipt in receipts)
+    assert all({"id", "type", "rule", "action", "cause"} <= receipt.keys() for receipt in receipts)
     rows = orjson.loads(streams("replay", folder, "--target", "fold", "--output", "json").out)
     assert sum(row["receipts"] for row in rows) == len(receipts)
     for row in rows:

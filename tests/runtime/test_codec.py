@@ -16,6 +16,7 @@ from kit.events import (
     hold,
     interaction_record,
     like,
+    policy,
     record,
     records_of,
     signed_record,
@@ -26,7 +27,7 @@ from kit.events import (
 from kit.keys import INSTALLATION, SIGNER, STRANGER, TRUST
 
 from streams.core.events import LogRecord, View
-from streams.errors import REJECT_REASONS, DeadLetter, RejectReason
+from streams.errors import REJECT_REASONS, DeadLetter, Halt, RejectReason
 from streams.runtime.codec import (
     ARRAY_MAX,
     FUTURE_MS,
@@ -485,3 +486,21 @@ def test_a_log_of_every_type_decodes_in_its_order() -> None:
     out = decode(*records_of(events))
     assert out.events == events
     assert out.offsets == [0, 1, 2, 3, 4]
+
+
+# ---------------------------------------------------------------- a later release
+
+
+def test_a_policy_of_a_rule_that_this_release_does_not_know_halts() -> None:
+    later = signed_record(policy(rule=3), 7)
+    with pytest.raises(Halt, match="rule 3, this release knows rules up to 2: upgrade it") as halt:
+        decode(interaction_record(view()), later)
+    assert (halt.value.code, halt.value.partition) == ("rule", 0)
+
+
+def test_one_that_nobody_in_force_signed_halts_nobody() -> None:
+    stranger = Signer(INSTALLATION.id, STRANGER)
+    (refusal,) = decode(signed_record(policy(rule=3), signer=stranger)).refusals
+    assert refusal.reason == "signature"
+    record = signed_record(policy(rule=3))
+    assert decode_log([record], None, Spelling(LIMIT)).refusals == []

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
+from aiokafka.consumer.subscription_state import SubscriptionState
 from aiokafka.errors import CorruptRecordException
 
 from streams.errors import Halt, Retry
@@ -27,6 +28,8 @@ class Library:
     """
 
     def __init__(self) -> None:
+        self._coordinator = self
+        self._subscription = SubscriptionState()
         self.positions: dict[int, int] = {}
         self.first: dict[int, int] = {}
         self.corrupt: set[int] = set()
@@ -39,6 +42,8 @@ class Library:
     def resume(self, *at: TopicPartition) -> None: ...
 
     async def stop(self) -> None: ...
+
+    def check_errors(self) -> None: ...
 
     async def getmany(self, *at: TopicPartition, **_: Any) -> Mapping[Any, Sequence[Record]]:
         batches: dict[TopicPartition, Sequence[Record]] = {}
@@ -125,3 +130,13 @@ async def test_a_paused_partition_is_not_asked_for(
     assert offsets(await consumer.fetch(0, 100)) == {1: [*range(10)]}
     consumer.resume([0])
     assert offsets(await consumer.fetch(0, 100)) == {0: [*range(10)]}
+
+
+async def test_a_member_without_partitions_is_not_taken_for_idle(
+    library: Library, consumer: KafkaConsumer
+) -> None:
+    """The client leaves the group for good when nobody asked it for five minutes."""
+    subscription = library._subscription
+    subscription._last_fetch_ended -= 600
+    assert await consumer.fetch(0, 100) == {}
+    assert subscription.fetcher_idle_time < 300

@@ -49,6 +49,34 @@ def calls(admin: redis.Redis, command: str) -> int:
     return int(admin.info("commandstats").get(f"cmdstat_{command}", {"calls": 0})["calls"])
 
 
+# A policy is stored when it changed
+
+
+def under(policy: bytes) -> Changes:
+    return Changes(0, {}, FRESH._replace(policy=policy))
+
+
+async def test_a_policy_that_stays_is_written_once(store: RedisStore, admin: redis.Redis) -> None:
+    await store.flush(0, NS, -1, 9, under(b"{1}"))
+    first = calls(admin, "hset")
+    assert await store.flush(0, NS, 9, 19, under(b"{1}")) == "ok"
+    assert calls(admin, "hset") == first + 1, "the meta alone"
+    assert await store.flush(0, NS, 19, 29, under(b"{2}")) == "ok"
+    assert calls(admin, "hset") == first + 3
+    assert await store.meta(0, NS) == (29, under(b"{2}").meta)
+
+
+async def test_a_policy_that_another_owner_changed_is_written_again(
+    store: RedisStore, server: EmbeddedRedis
+) -> None:
+    other = RedisStore(server.url)
+    await store.flush(0, NS, -1, 9, under(b"{1}"))
+    await other.flush(0, NS, 9, 19, under(b"{2}"))
+    await store.flush(0, NS, 19, 29, under(b"{1}"))
+    assert await store.meta(0, NS) == (29, under(b"{1}").meta)
+    await other.close()
+
+
 # Settings that cannot be trusted
 
 

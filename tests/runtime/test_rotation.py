@@ -35,6 +35,7 @@ from kit.recordings import record as record_whole
 from kit.twins import LOG, Life, World, counted, counted_with_a_death
 from msgspec.structs import replace
 
+from streams.core.counters import COUNTERS
 from streams.core.events import ControlRecord, Key, Upgrade
 from streams.core.keys import read_trust
 from streams.core.state import FRESH
@@ -143,14 +144,30 @@ async def test_the_recount_goes_by_the_same_keys(batch: int) -> None:
     assert (found.differences, found.checked > 0) == (0, True)
 
 
+async def test_the_recount_goes_by_a_key_that_came_on_the_way() -> None:
+    """A policy that the new key signed lacks a crowd, which is a stray too many from there on."""
+    made = World()
+    made.put(
+        [
+            signed_record(FIXED),
+            signed_record(Key("keys-1", NOW, 1, (NEXT_KEY.public,)), 1),
+            signed_record(other_policy(), 2, signer=NEXT_SIGNER),
+            *strays_and_football(3),
+        ]
+    )
+    done = await counted(made)
+    verifier = Verifier(done.settings, INSTALLATION, SPELLING)
+    reader = SmallReader(done.log, 1)
+    found = await verify(reader, done.store, done.log.identity(LOG), done.namespace, verifier)
+    assert (found.differences, found.checked) == (0, SLICES_PER_VIDEO * len(COUNTERS))
+
+
 async def test_the_recount_sees_a_policy_that_did_not_count() -> None:
     """A second policy lacks a crowd; signed by nobody, it must make that crowd no stray."""
     fewer = Signer(INSTALLATION.id, STRANGER)
     made = World()
     made.put([signed_record(FIXED), signed_record(other_policy(), 1, signer=fewer)])
-    strays = [impression(f"s{n}", slice_id=f"discover:x{n}") for n in range(SLICES_PER_VIDEO)]
-    fed = [*strays, impression("last", slice_id=FOOTBALL)]
-    made.put([interaction_record(event, offset) for offset, event in enumerate(fed, start=2)])
+    made.put(strays_and_football(2))
     done = await counted(made)
     assert await done.is_exact()
     trusting = Installation(INSTALLATION.id, (KEY.public, STRANGER.public), (), fresh=True)
@@ -158,6 +175,13 @@ async def test_the_recount_sees_a_policy_that_did_not_count() -> None:
     reader, identity = MemoryReader(done.log), done.log.identity(LOG)
     found = await verify(reader, done.store, identity, done.namespace, verifier)
     assert found.differences > 0
+
+
+def strays_and_football(offset: int) -> Sequence[Logged]:
+    """Return as many strays as a video may have, and a view of football behind them."""
+    strays = [impression(f"s{n}", slice_id=f"discover:x{n}") for n in range(SLICES_PER_VIDEO)]
+    fed = [*strays, impression("last", slice_id=FOOTBALL)]
+    return [interaction_record(event, at) for at, event in enumerate(fed, start=offset)]
 
 
 def other_policy() -> ControlRecord:

@@ -7,15 +7,18 @@ from typing import Any
 
 import pytest
 from kit.events import FIXED, FOOTBALL, policy, synthetic_log
-from kit.serving import CARS, FANS, entry
+from kit.serving import CARS, FANS, FAR, entry
 from kit.twins import Life, World, counted
+from msgspec.structs import replace
 
+from streams.core.events import Policy, SliceReview
 from streams.core.outlook import Outlook
 from streams.core.partitioner import partition_of
 from streams.core.serving import Entry
+from streams.core.units import MICROS
 from streams.errors import Retry
 from streams.runtime import refilling, serving
-from streams.runtime.leases import Applied
+from streams.runtime.leases import OPEN, Applied, Footing
 from streams.runtime.memory.serving import MemoryServingIndex
 from streams.runtime.metrics import Metrics
 from streams.runtime.refilling import Page
@@ -45,10 +48,14 @@ class BrittleIndex(MemoryServingIndex):
         return await super().apply(slice_id, partitions_at, entries)
 
     async def set_prices(
-        self, slice_id: str, order: tuple[int, int], prices: Mapping[str, int]
+        self,
+        slice_id: str,
+        order: tuple[int, int],
+        prices: Mapping[str, int],
+        footing: Footing = OPEN,
     ) -> bool:
         self.priced.append(slice_id)
-        return await super().set_prices(slice_id, order, prices)
+        return await super().set_prices(slice_id, order, prices, footing)
 
 
 class Desk:
@@ -493,6 +500,44 @@ async def test_the_prices_of_a_policy_are_followed_and_an_earlier_one_s_are_not(
     desk.take(0, 8, entry("v1", 8, price + 9_000), dear, slice_id=FOOTBALL)
     await desk.turn(3)
     assert await desk.shown(FOOTBALL) == {"v2": 10_000, "v1": 2_000}
+
+
+async def test_the_share_of_newcomers_is_that_of_the_policy_in_force(desk: Desk) -> None:
+    desk.indexing.open(0, PARTITIONS, 7)
+    desk.indexing.follow(Outlook(policy(fresh_share=MICROS)))
+    newcomer = entry("new", 8, -1, deadline=FAR, due=20)
+    desk.take(0, 8, entry("best", 8, MICROS), newcomer, slice_id=FOOTBALL)
+    await desk.turn(3)
+    (lease,) = await desk.index.lease(FOOTBALL, 1, 1, None)
+    assert (lease.video, lease.via) == ("new", "fresh")
+
+
+def words(seq: int, *frozen: str) -> Policy:
+    """Return a policy in which these slices are frozen."""
+    slices = {
+        name: replace(spec, word=SliceReview("w1", name, 10**12, name in frozen, "alice", "why"))
+        for name, spec in FIXED.slices.items()
+    }
+    return policy(seq=seq, slices=slices)
+
+
+async def test_a_slice_is_frozen_at_once_and_filled_again_when_it_is_open(desk: Desk) -> None:
+    desk.rows[0] = [[(FOOTBALL, entry("v1", 8, MICROS))]]
+    desk.indexing.open(0, PARTITIONS, 7)
+    desk.indexing.follow(Outlook(words(1)))
+    await desk.turn()
+    assert await desk.shown(FOOTBALL)
+    desk.indexing.follow(Outlook(words(2, FOOTBALL)))
+    await desk.turn()
+    assert await desk.index.is_frozen(FOOTBALL)
+    assert await desk.shown(FOOTBALL) == {}
+    desk.take(0, 9, entry("v1", 9, None), slice_id=FOOTBALL)  # the fold lets it go meanwhile
+    await desk.turn()
+    desk.rows[0] = [[(FOOTBALL, entry("v1", 10, MICROS))]]
+    desk.indexing.follow(Outlook(words(3)))
+    await desk.turn(3)
+    assert not await desk.index.is_frozen(FOOTBALL)
+    assert await desk.shown(FOOTBALL)
 
 
 # In a worker

@@ -15,6 +15,7 @@ import msgspec
 import pytest
 from kit.events import (
     FIXED,
+    FOOTBALL,
     Logged,
     admit,
     impression,
@@ -22,6 +23,7 @@ from kit.events import (
     like,
     record,
     records_of,
+    signed_record,
     synthetic_log,
     videos_of,
     view,
@@ -30,7 +32,7 @@ from kit.folding import Folding, decoded
 from kit.keys import INSTALLATION
 from kit.twins import LOG, Life, MortalConsumer, World, counted, counted_with_a_death, settings_of
 
-from streams.core.counters import Slice, encode_slice
+from streams.core.counters import Slice, decode_slice, encode_slice
 from streams.core.receipts import encode as encode_receipt
 from streams.core.state import FRESH, Changes, PartitionState
 from streams.errors import Halt, Retry
@@ -1084,6 +1086,28 @@ async def test_a_topic_made_again_while_the_worker_runs_is_not_counted_on_top(
     assert {halt.code for halt in life.worker.halted.values()} == {"namespace"}
     assert msgspec.msgpack.encode(world.rows()) == before
     assert len([line for line in caplog.messages if "HALTED" in line]) == 2
+
+
+@pytest.mark.parametrize("batch", [1, 3, 5_000])
+async def test_a_policy_of_a_later_release_halts_and_that_release_goes_on(
+    batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What stood before it in its batch is counted once, whoever counts it."""
+    world = World()
+    views = [interaction_record(view(f"e{n}", viewer=f"u{n}"), n) for n in range(1, 9)]
+    later = signed_record(msgspec.structs.replace(FIXED, id="p2", seq=2, rule=3), 9)
+    world.put([signed_record(FIXED), *views, later])
+    world.put([interaction_record(view(f"f{n}", viewer=f"w{n}"), n) for n in range(10, 14)])
+    life = await Life(world, batch=batch).start()
+    await life.until(lambda: life.worker.halted)
+    assert life.worker.halted[0].code == "rule"
+    await life.stop()
+    assert world.watermark() < 9
+    monkeypatch.setattr("streams.runtime.codec.RULE", 3)
+    await counted(world)
+    assert await world.is_exact()
+    (row,) = [decode_slice(fields[FOOTBALL]) for fields in world.rows()[0].values()]
+    assert row.views == 12
 
 
 def test_the_namespace_changes_with_whatever_makes_counters_incomparable() -> None:

@@ -377,9 +377,13 @@ def _changes(
 def _records(
     dossier: Dossier, steps: Sequence[ControlStep], cause: str, now_ms: int
 ) -> Iterator[VideoControl]:
+    verdict = dossier.verdict
     for step in steps:
         named = _control_id(step.word, cause)
-        yield step.kind(id=named, video=dossier.video, ts=now_ms, seq=0, **step.fields)
+        fields: dict[str, Any] = {"id": named, "video": dossier.video, "ts": now_ms}
+        if verdict is not None and step.word != "refit":  # fits follow from tags, not from people
+            fields |= {"by": verdict.by, "note": verdict.note}
+        yield step.kind(**fields, seq=0, **step.fields)
 
 
 def _control_id(word: str, cause: str) -> str:

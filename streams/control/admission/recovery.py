@@ -112,6 +112,7 @@ class Recovery:
         ordered = sorted(videos)
         for first in range(0, len(ordered), BATCH):
             await self._register.speak(ordered[first : first + BATCH])
+        await self._register.vouch_again()
         await self._ports.dossiers.hold(self._log.name, ends)
         self._register.known.update(ends)
         return len(videos)
@@ -123,11 +124,12 @@ class Recovery:
         held = kept.positions.get((name, partition), 0)
         start = held if bounds.start <= held <= bounds.end else bounds.start
         reader = self._ports.reader
-        reader.assign({(name, partition): start})
-        while await reader.position(name, partition) < bounds.end:
-            batches = await reader.fetch(FETCH_MS, BATCH)
-            records = [r for r in batches.get((name, partition), ()) if r.offset < bounds.end]
-            videos |= set(await self._register.learn(topic, records, self._handled))
+        async with self._ports.turn:
+            reader.assign({(name, partition): start})
+            while await reader.position(name, partition) < bounds.end:
+                batches = await reader.fetch(FETCH_MS, BATCH)
+                records = [r for r in batches.get((name, partition), ()) if r.offset < bounds.end]
+                videos |= set(await self._register.learn(topic, records, self._handled))
         return videos
 
     def _is_behind(self, place: Place, held: int | None, bounds: Offsets) -> bool:

@@ -17,10 +17,10 @@ from streams.control.admission.dossier import Dossier, Event, Logged, Tools
 from streams.control.log import ControlLog, now_ms
 from streams.control.metrics import ControlMetrics
 from streams.core.counters import Video
-from streams.core.events import Review
+from streams.core.events import Review, SliceReview
 from streams.core.partitioner import partition_of
 from streams.errors import DeadLetter, Retry
-from streams.runtime.codec import FUTURE_MS, ControlTopic, decode_one
+from streams.runtime.codec import FUTURE_MS, ControlTopic, decode_one, decode_review
 from streams.runtime.headers import require_names
 from streams.runtime.ports import DossierChange, Dossiers, Kept, Move, Place, Record
 from streams.settings import Settings
@@ -37,7 +37,7 @@ class FellBack(Exception):
 
 @dataclass(slots=True)
 class _Batch:
-    """Events of one topic in order, and what became of them.
+    """Events of one topic in order, words on slices apart, and what became of them.
 
     `stored` are documents as they were read and `before` the dossiers in them, `logged` is what
     the log knows, `dossiers` what they become; `failure` is that of an event which must come
@@ -45,6 +45,7 @@ class _Batch:
     """
 
     events: list[tuple[Event, Record]] = field(default_factory=list)
+    words: list[SliceReview] = field(default_factory=list)
     refused: list[tuple[Record, DeadLetter]] = field(default_factory=list)
     stored: Mapping[str, bytes] = field(default_factory=dict)
     before: dict[str, Dossier | None] = field(default_factory=dict)
@@ -84,6 +85,7 @@ class Register:
         self._dossiers = dossiers
         self._tools = tools
         self._metrics = metrics
+        self._learned: Final[dict[str, SliceReview]] = {}
         self._turn = asyncio.Lock()
 
     async def positions(self) -> Mapping[Place, int]:
@@ -106,8 +108,10 @@ class Register:
                 await self._store(batch, {})
                 raise batch.failure
             await self._refuse(batch)
+            for word in batch.words:
+                await self._log.vouch(word)
             await self._store(batch, self._moves(records))
-        self.count(topic, "handled", len(batch.events))
+        self.count(topic, "handled", len(batch.events) + len(batch.words))
         self._tell(topic, batch)
 
     async def learn(
@@ -115,9 +119,11 @@ class Register:
     ) -> Collection[str]:
         """Take in the facts of records that are read again, and return their videos; says nothing.
 
-        A record below `lettered` is in the dead letters already.
+        A record below `lettered` is in the dead letters already. The last words on slices are kept
+        for `vouch_again`.
         """
         batch = await self._read(topic, records, whole=False)
+        self._learned.update((word.slice, word) for word in batch.words)
         for event, record in batch.events:
             try:
                 known = batch.known(event.video)
@@ -135,6 +141,12 @@ class Register:
         self.count(topic, "handled", len(batch.events))
         self._tell(topic, batch)
         return batch.dossiers.keys()
+
+    async def vouch_again(self) -> None:
+        """Write the last word on each slice that was learned to the table: one may not be there."""
+        for word in self._learned.values():
+            await self._log.vouch(word)
+        self._learned.clear()
 
     async def speak(self, videos: Sequence[str]) -> None:
         """Say whatever the log lacks of these videos, whose facts are known again."""
@@ -172,7 +184,11 @@ class Register:
         batch = _Batch()
         for record in records:
             try:
-                batch.events.append((self._decode(topic, record), record))
+                event = self._decode(topic, record)
+                if isinstance(event, SliceReview):
+                    batch.words.append(event)
+                else:
+                    batch.events.append((event, record))
             except DeadLetter as letter:
                 batch.refused.append((record, letter))
         kept = await self._kept(batch.videos())
@@ -200,10 +216,19 @@ class Register:
                 batch.failure = ValueError(f"the dossier of {video} cannot be read: {error}")
         batch.events = [one for one in batch.events if one[0].video not in unreadable]
 
-    def _decode(self, topic: ControlTopic, record: Record) -> Event:
+    def _decode(self, topic: ControlTopic, record: Record) -> Event | SliceReview:
         require_names(record.headers)
-        event = decode_one(topic, record.value, self._settings.record_bytes)
-        _check_place(event, record, self._log.partitions)
+        limit, tools = self._settings.record_bytes, self._tools()
+        event: Event | SliceReview
+        if topic == "reviews":
+            event = decode_review(record.value, limit)
+            _check_place(event, record, self._log.partitions)
+            tools.gate.reviewers.require(event, record, self._log.installation.id)
+        else:
+            event = decode_one(topic, record.value, limit)
+            _check_place(event, record, self._log.partitions)
+        if isinstance(event, SliceReview) and event.slice not in tools.catalogue.slices:
+            raise DeadLetter("slice", "slice: the catalogue of slices.toml has no such slice")
         return event
 
     def _advance(self, batch: _Batch) -> None:
@@ -296,9 +321,10 @@ def _changes(stored: Mapping[str, bytes], changed: Mapping[str, Dossier]) -> lis
     ]
 
 
-def _check_place(event: Event, record: Record, partitions: int) -> None:
+def _check_place(event: Event | SliceReview, record: Record, partitions: int) -> None:
     """Refuse an event that another control plane might handle too, or one from the future."""
-    if record.key != event.video.encode():
+    about = event.slice if isinstance(event, SliceReview) else event.video
+    if record.key != about.encode():
         raise DeadLetter("misrouted", "the record's key is not its video")
     home = partition_of(record.key, partitions)
     if record.partition != home:

@@ -2,7 +2,8 @@
 
 The rules of `config/review.toml` are tried from top to bottom; the first whose conditions all
 hold decides. A rule that says `wait`, and a video that no rule fits, wait for a verdict on the
-topic `reviews`. The gate is pure: same video, same tags, same answer.
+topic `reviews`, of those whom `[reviews]` there names. The gate is pure: same video, same tags,
+same answer.
 """
 
 from collections import Counter
@@ -16,6 +17,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from msgspec import Meta, Struct
 
 from streams.control.admission.lexicon import Lexicon
+from streams.control.admission.reviewers import ANYBODY, Reviewers, checked
 from streams.control.admission.taxonomy import (
     DIMENSIONS,
     MetadataTest,
@@ -51,8 +53,9 @@ class ReviewGate:
     Verdict(verdict='limit', rule='ads', reason='an ad')
     """
 
-    def __init__(self, rules: Iterable["Rule"]) -> None:
+    def __init__(self, rules: Iterable["Rule"], reviewers: Reviewers = ANYBODY) -> None:
         self.rules: Final = tuple(rules)
+        self.reviewers: Final = reviewers
 
     def decide(self, upload: Upload, tags: Sequence[Tag]) -> Verdict | None:
         """Return the verdict, or None when the video waits for one on `reviews`."""
@@ -78,14 +81,15 @@ class ReviewGate:
     def parse(cls, data: Mapping[str, object], *, known: Iterable[TagKey], where: str) -> Self:
         """Build from the parsed content of a file; `known` are the tags that rules may name."""
         known = [*known, *(TagKey(dimension, "*") for dimension in DIMENSIONS)]
+        file = shaped(data, _RulesFile, where)
         rules = every(
             partial(_rule, raw, known, f"{where}: rule {raw.get('name', f'number {place}')}")
-            for place, raw in enumerate(shaped(data, _RulesFile, where).rule, start=1)
+            for place, raw in enumerate(file.rule, start=1)
         )
         for name, times in Counter(rule.name for rule in rules).items():
             if times > 1:
                 raise Misconfigured(f"{where}: rule {name}: declared twice: rename or remove one")
-        return cls(rules)
+        return cls(rules, checked(file.reviews, where))
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +155,7 @@ class Bounds(Struct, frozen=True, forbid_unknown_fields=True):
 class _RulesFile(Struct, frozen=True, forbid_unknown_fields=True):
     # each rule is checked on its own, so that an error can name it
     rule: Annotated[tuple[dict[str, Any], ...], Meta(min_length=1)]
+    reviews: Reviewers = ANYBODY
 
 
 _NAME: Final = Meta(

@@ -18,7 +18,8 @@ from msgspec.structs import asdict, replace
 
 from streams.control.figures import micros, ratio_micros
 from streams.control.policy.catalogue import Catalogue
-from streams.core.events import BANDS, Policy, ViewerBits, Weights
+from streams.core.events import BANDS, EPOCH_MS, Policy, ViewerBits, Weights
+from streams.core.halves import ALL_FAMILIES, is_freezable, unplaced
 from streams.core.outlook import term_name
 from streams.core.units import MICROS, SLICES_PER_VIDEO, SURFACES
 from streams.errors import Misconfigured
@@ -28,8 +29,6 @@ from streams.shapes import shaped
 _HOUR_MS: Final = 3_600_000
 _SECOND_MS: Final = 1_000
 _SMALLEST: Final = Decimal(1) / MICROS
-EPOCH_MS: Final = 1_000_000_000_000
-"""The least time that a record may bear; stands in a draft for the time of its broadcast."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,7 @@ class PolicyRules:
         return self.draft.version
 
     def record(self, seq: int, now_ms: int) -> Policy:
-        """Return the record of one broadcast; `seq` must rise from one to the next."""
+        """Return the record of one broadcast before any leader; `seq` must rise."""
         return replace(self.draft, id=f"policy-{seq}", seq=seq, ts=now_ms)
 
     @classmethod
@@ -60,11 +59,15 @@ class PolicyRules:
     def parse(cls, data: Mapping[str, object], catalogue: Catalogue, where: str) -> Self:
         """Build from the parsed content of a file; `where` names it in errors."""
         file = shaped(data, _PolicyFile, where)
-        draft = _valid(_draft(file, catalogue, where), where)
-        return cls(
-            draft=replace(draft, version=f"{file.name}-{_fingerprint(draft)}"),
-            guarantee=file.guarantee.impressions,
-        )
+        draft = versioned(_valid(_draft(file, catalogue, where), where))
+        return cls(replace(draft, files=draft.version), file.guarantee.impressions)
+
+
+def versioned(policy: Policy) -> Policy:
+    """Return a policy whose version is the name of its files and a hash of what it decides by."""
+    name = policy.files.rpartition("-")[0] or policy.version  # a draft has but a name
+    bare = replace(unplaced(policy), version=name, files="", moved=(), frozen=(), pinned="")
+    return replace(policy, version=f"{name}-{_fingerprint(bare)}")
 
 
 def _draft(file: "_PolicyFile", catalogue: Catalogue, where: str) -> Policy:
@@ -107,7 +110,16 @@ def _draft(file: "_PolicyFile", catalogue: Catalogue, where: str) -> Policy:
             growth.return_margin, f"{where}: growth.return_margin", least=Decimal(0)
         ),
         annoyed_share=ratio_micros(file.viewers.annoyed, f"{where}: viewers.annoyed"),
+        frozen=_frozen(file.keeper.frozen, catalogue, f"{where}: keeper.frozen"),
     )
+
+
+def _frozen(names: tuple[str, ...], catalogue: Catalogue, where: str) -> tuple[str, ...]:
+    for name in names:
+        if not is_freezable(name, catalogue.slices):
+            families = ", ".join(ALL_FAMILIES)
+            raise Misconfigured(f"{where}: {name} is none of {families}, nor family:slice of one")
+    return tuple(sorted(set(names)))
 
 
 def _valid(draft: Policy, where: str) -> Policy:
@@ -208,6 +220,10 @@ class _Guarantee(Struct, frozen=True, forbid_unknown_fields=True):
     fresh_share: Decimal
 
 
+class _Keeper(Struct, frozen=True, forbid_unknown_fields=True):
+    frozen: tuple[str, ...] = ()
+
+
 class _PolicyFile(Struct, frozen=True, forbid_unknown_fields=True):
     name: Annotated[
         str,
@@ -222,3 +238,4 @@ class _PolicyFile(Struct, frozen=True, forbid_unknown_fields=True):
     viewers: _Viewers
     price: _Price
     guarantee: _Guarantee
+    keeper: _Keeper = _Keeper()

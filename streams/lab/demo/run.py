@@ -6,6 +6,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -231,7 +232,8 @@ async def _set(stack: AsyncExitStack, play: Play, rate: int) -> _Stage:
     working.add_done_callback(lambda _: play.stopping.set())
     stack.push_async_callback(_stop_worker, worker, working)
     dossiers = await stack.enter_async_context(drivers.dossiers())
-    ports = Ports(producer, dossiers, store, topics, drivers.cluster, drivers.background)
+    member = partial(drivers.member, settings)
+    ports = Ports(producer, dossiers, store, topics, drivers.cluster, drivers.background, member)
     control = ControlPlane(settings, play.key, ports, play.folder, metrics=ControlMetrics())
     await control.start()
     stack.push_async_callback(control.stop)

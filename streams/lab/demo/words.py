@@ -29,6 +29,7 @@ WHY: Final[Mapping[Reason, str]] = {
     "budget_spent": "its budget is spent",
     "reconsidered": "a second chance",
     "slice_gone": "the crowd is gone",
+    "slice_frozen": "the crowd is frozen",
     "limited": "followers only",
     "held": "paused by moderation",
     "takedown": "taken down",

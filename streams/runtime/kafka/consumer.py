@@ -105,7 +105,9 @@ class KafkaConsumer:
                 if not ready:
                     # What failed in the group waits here to be taken; until then nothing goes on.
                     self._client._coordinator.check_errors()  # noqa: SLF001 - `getmany` does it too
-                    await asyncio.sleep(timeout_ms / 1000)
+                    # Who asks for nothing within five minutes is taken out of the group.
+                    with self._client._subscription.fetch_context():  # noqa: SLF001 - as `getmany`
+                        await asyncio.sleep(timeout_ms / 1000)
                     return {}
                 batches = await self._client.getmany(
                     *ready, timeout_ms=timeout_ms, max_records=max_records

@@ -3,19 +3,22 @@
 import time
 from bisect import bisect_left, insort
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha1
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from types import MappingProxyType
 from typing import Final
 
 from streams.core.serving import Entry
 from streams.core.units import MICROS
 from streams.runtime.leases import (
+    LEASE_LONGEST_S,
     MINUTES,
+    OPEN,
     Applied,
     Candidate,
+    Footing,
     IndexBounds,
     Lease,
     PolicyOrder,
@@ -66,6 +69,11 @@ class _Pair:
             if not self.leases[0][1]:
                 del self.leases[0]
 
+    def drop(self, is_over: Callable[[int], bool]) -> None:
+        """Take the leases off that are over."""
+        self.leased -= sum(count for until, count in self.leases if is_over(until))
+        self.leases = [lease for lease in self.leases if not is_over(lease[0])]
+
     def give_back(self, count: int, until: int) -> None:
         """Take a lease off where it stands, and what was settled of it meanwhile off another."""
         for lease in self.leases:
@@ -107,9 +115,11 @@ class _Slice:
         self.key: Final = key
         self.pairs: Final[dict[str, _Pair]] = {}
         self.late: Final[list[tuple[int, str]]] = []  # a heap of until and video
+        self.looked_at = 0  # when leases were taken back last
         self.removed: Final[dict[str, int]] = {}
         self.at: Final[dict[int, int]] = {}
         self.prices: Mapping[str, int] = {}
+        self.footing = OPEN
         self.order: PolicyOrder | None = None
         self.ranked: Final[defaultdict[str, _Ordered]] = defaultdict(_Ordered)
         self.fresh: Final = _Ordered()
@@ -157,23 +167,29 @@ class MemoryServingIndex:
         return Applied(written, before)
 
     async def set_prices(
-        self, slice_id: str, order: PolicyOrder, prices: Mapping[str, int]
+        self, slice_id: str, order: PolicyOrder, prices: Mapping[str, int], footing: Footing = OPEN
     ) -> bool:
-        """Put one price a class in force unless a later policy's stand."""
+        """Put prices and a footing in force unless a later policy's stand."""
         require_classes(prices)
         known = self._open(slice_id)
         if known.order is not None and order <= known.order:
             return False
-        known.order, known.prices = order, dict(prices)
+        known.order, known.prices, known.footing = order, dict(prices), footing
         return True
+
+    async def is_frozen(self, slice_id: str) -> bool:
+        """Tell whether the slice is frozen, by the policy whose prices are in force."""
+        known = self._slices.get(slice_id)
+        return known is not None and known.footing.frozen
 
     async def lease(
         self,
         slice_id: str,
         count: int,
         most_each: int,
-        fresh_share: int = 0,
+        fresh_share: int | None = 0,
         tilts: Mapping[str, int] = MappingProxyType({}),
+        without: Collection[str] = (),
     ) -> Sequence[Lease]:
         """Take impressions for up to `count` slots, at most `most_each` of a video."""
         require_classes(tilts)
@@ -182,10 +198,15 @@ class MemoryServingIndex:
         if known is None or not known.at or not slots or most_each < 1:
             return []
         self._take_back(known)
-        taking = _Taking(known, self._until(), most_each, self._added(known, tilts))
-        known.fresh_due += slots * share_of(fresh_share)
+        if known.footing.frozen:
+            self._count(known, slots, 0, 0)
+            return []
+        added, left_out = self._added(known, tilts), frozenset(without)
+        taking = _Taking(known, self._until(), most_each, added, left_out)
+        share = share_of(known.footing.fresh_share if fresh_share is None else fresh_share)
+        known.fresh_due += slots * share
         quota = min(known.fresh_due // MICROS, slots)
-        fresh = self._lease_fresh(taking, quota) if fresh_share > 0 else 0
+        fresh = self._lease_fresh(taking, quota) if share else 0
         known.fresh_due %= MICROS
         rank = self._lease_ranked(taking, slots - fresh)
         self._count(known, slots, rank, fresh)
@@ -201,7 +222,8 @@ class MemoryServingIndex:
         self._take_back(known)
         for lease in leases:
             pair = known.pairs.get(lease.video)
-            if pair is not None and lease.impressions > 0 and lease.until > self._clock():
+            over = self._is_over(lease.until)
+            if pair is not None and lease.impressions > 0 and not over:
                 count = min(lease.impressions, pair.leased)
                 pair.give_back(count, lease.until)
                 returned += count
@@ -214,7 +236,7 @@ class MemoryServingIndex:
         if known is None:
             return []
         self._take_back(known)
-        best = known.ranking(self._added(known, {}))
+        best = () if known.footing.frozen else known.ranking(self._added(known, {}))
         return [
             Candidate(pair.entry.video, net, pair.left, pair.entry.allowance, pair.kind)
             for _, (pair, net) in zip(range(count), best, strict=False)
@@ -297,10 +319,14 @@ class MemoryServingIndex:
 
     def _take_back(self, known: _Slice) -> None:
         now = int(self._clock())
+        if now < known.looked_at:  # the clock was set back
+            known.late[:] = [(now if self._is_over(at) else at, video) for at, video in known.late]
+            heapify(known.late)
+        known.looked_at = now
         while known.late and known.late[0][0] <= now:
             pair = known.pairs.get(heappop(known.late)[1])
             if pair is not None:
-                pair.settle(sum(count for until, count in pair.leases if until <= now))
+                pair.drop(self._is_over)
                 self._sort(known, pair)
 
     def _lease_fresh(self, taking: "_Taking", quota: int) -> int:
@@ -344,7 +370,12 @@ class MemoryServingIndex:
         )
 
     def _until(self) -> int:
-        return int(self._clock()) + self._bounds.lease_s + 1
+        return int(self._clock()) + min(self._bounds.lease_s, LEASE_LONGEST_S) + 1
+
+    def _is_over(self, until: int) -> bool:
+        """Tell whether a lease came back; one too far off is of before the clock was set back."""
+        now = int(self._clock())
+        return until <= now or until > now + LEASE_LONGEST_S + 1
 
     def _now_ms(self) -> int:
         return int(self._clock() * 1000)
@@ -358,6 +389,7 @@ class _Taking:
     until: int
     each: int
     added: Mapping[str, int]
+    left_out: frozenset[str]
     leases: list[Lease] = field(default_factory=list)
     taken: dict[str, int] = field(default_factory=dict)
 
@@ -365,7 +397,7 @@ class _Taking:
         """Lease up to `wanted` impressions of a pair; return how many."""
         video = pair.entry.video
         count = min(wanted, self.each - self.taken.get(video, 0))
-        if count <= 0:
+        if count <= 0 or video in self.left_out:
             return 0
         pair.leased += count
         if pair.leases and pair.leases[-1][0] == self.until:

@@ -2,7 +2,8 @@
 -- KEYS     s:{p}:meta, then s:{p}:v:<video> of each row. All are declared: a cluster that moves a
 --          slot sends whoever names a key that has left to where it is; undeclared, the script
 --          would write a second hash of that name here, and lose it.
--- ARGV     namespace, expected watermark, new watermark, event_time, digest, policy, mark, keys,
+-- ARGV     namespace, expected watermark, new watermark, event_time, digest, policy ('=' for the one
+--          that is stored), mark, keys,
 --          rows as MessagePack: [[field, value, field, value, ...], ...] in the order of KEYS
 -- Returns  {'ok'} | {'noop'} | {'conflict', stored watermark} | {'namespace', stored namespace}
 --
@@ -42,7 +43,10 @@ for i = 1, #rows do
     redis.call('HSET', key, unpack(fields, first, math.min(first + limit - 1, #fields)))
   end
 end
+if ARGV[6] ~= '=' then -- that is the one that is stored
+  redis.call('HSET', meta, 'policy', ARGV[6])
+end
 redis.call('HSET', meta, 'namespace', namespace, 'event_time', ARGV[4], 'digest', ARGV[5],
-  'policy', ARGV[6], 'mark', ARGV[7], 'keys', ARGV[8],
+  'mark', ARGV[7], 'keys', ARGV[8],
   'watermark', new)
 return {'ok'}

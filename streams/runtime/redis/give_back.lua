@@ -26,7 +26,7 @@ for i = 2, #ARGV, 3 do
   local video, count, until_s = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
   fetch({video})
   local pair = known[video]
-  if pair and until_s > now then
+  if pair and not is_over(until_s) then
     count = math.min(count, pair[LEASED])
     return_some(pair, count, until_s)
     changed[video] = true

@@ -18,6 +18,7 @@ for i = 1, #CLASSES do
 end
 local TIE_LENGTH = 8
 local AT_ONCE = 4000 -- values of one command: Lua's unpack overflows its stack near 8,000
+local LEASE_LONGEST = 60 -- seconds that a lease stands
 local most = tonumber(ARGV[1])
 local clock = redis.call('TIME')
 local now = tonumber(clock[1])
@@ -87,19 +88,39 @@ local function settle(pair, count)
   end
 end
 
+-- A lease whose end is further off than any lease is long was made before the clock was set back.
+local furthest = now + LEASE_LONGEST + 1
+local function is_over(until_s)
+  return until_s <= now or until_s > furthest
+end
+
+local function drop_over(pair)
+  local kept, length = FIRST, #pair
+  for at = FIRST, length, 2 do
+    if is_over(pair[at]) then
+      pair[LEASED] = pair[LEASED] - pair[at + 1]
+    else
+      pair[kept], pair[kept + 1] = pair[at], pair[at + 1]
+      kept = kept + 2
+    end
+  end
+  for at = length, kept, -1 do
+    pair[at] = nil
+  end
+end
+
 -- Leases that nobody settled in time come back, so many videos a call.
 local function take_back()
   local late = redis.call('ZRANGEBYSCORE', LEASES, '-inf', now, 'LIMIT', 0, 100)
+  local ahead = redis.call('ZRANGEBYSCORE', LEASES, '(' .. furthest, '+inf', 'LIMIT', 0, 100)
+  for i = 1, #ahead do
+    late[#late + 1] = ahead[i]
+  end
   fetch(late)
   for i = 1, #late do
     local pair = known[late[i]]
     if pair then
-      local count, at = 0, FIRST
-      while pair[at] and pair[at] <= now do
-        count = count + pair[at + 1]
-        at = at + 2
-      end
-      settle(pair, count)
+      drop_over(pair)
       changed[late[i]] = true
     else
       redis.call('ZREM', LEASES, late[i])
@@ -209,6 +230,16 @@ local function ranking(added, wanted)
     settle_on(best)
     return video, net
   end
+end
+
+-- What a caller has nothing to say of may be left empty; otherwise it is MessagePack.
+local function unpacked(text)
+  return text and text ~= '' and cmsgpack.unpack(text) or {}
+end
+
+-- Tell whether a person froze the slice: then nothing is shown, whatever the lists hold.
+local function is_frozen()
+  return redis.call('HGET', PRICES, 'frozen') == '1'
 end
 
 -- Return what is added to the score of each class: its tilt less its price.

@@ -1,12 +1,19 @@
 -- Take impressions for a feed server.
 -- ARGV     most, seconds until a lease comes back, slots, most of one video, share of `fresh` in
---          millionths, tilts as MessagePack: [class, tilt, ...]
+--          millionths ('' for that of the policy), tilts as MessagePack: [class, tilt, ...], videos
+--          that are left out as MessagePack: [video, ...]; '' for none of either
 -- Returns  video, impressions, net score, 'rank' or 'fresh', until, and so on
 if redis.call('EXISTS', AT) == 0 then
   return {} -- nobody ever told of this slice: no key is made for a name that somebody invented
 end
-local lease_s, slots, each = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local share, added = tonumber(ARGV[5]), added_by_class(cmsgpack.unpack(ARGV[6]))
+local lease_s = math.min(tonumber(ARGV[2]), LEASE_LONGEST)
+local slots, each = tonumber(ARGV[3]), tonumber(ARGV[4])
+local share = tonumber(ARGV[5] ~= '' and ARGV[5] or redis.call('HGET', PRICES, 'fresh') or 0)
+local added = added_by_class(unpacked(ARGV[6]))
+local left_out = {}
+for _, video in ipairs(unpacked(ARGV[7])) do
+  left_out[video] = true
+end
 local until_s = now + lease_s + 1 -- of the whole second, so that those of one stand together
 local FRESH_PAGE, FRESH_MOST = 8, 200
 local MINUTES, SLOTS_KEPT_S = 1440, 172800
@@ -49,7 +56,7 @@ local function lease_fresh(quota)
     fetch(page)
     for i = 1, #page do
       local pair = known[page[i]]
-      if given < quota and owed(pair) > 0 then
+      if given < quota and owed(pair) > 0 and not left_out[page[i]] then
         local net = pair[SCORE] + added[pair[KIND]]
         given = given + take(page[i], pair, math.min(owed(pair), quota - given), net, 'fresh')
       elseif owed(pair) == 0 then
@@ -67,9 +74,11 @@ local function lease_ranked(wanted)
     if not video then
       break
     end
-    fetch({video})
-    local pair = known[video]
-    given = given + take(video, pair, math.min(left(pair), wanted - given), net, 'rank')
+    if not left_out[video] then
+      fetch({video})
+      local pair = known[video]
+      given = given + take(video, pair, math.min(left(pair), wanted - given), net, 'rank')
+    end
   end
   return given
 end
@@ -88,6 +97,10 @@ local function count_slots(fresh, rank)
   redis.call('EXPIRE', SLOTS, SLOTS_KEPT_S)
 end
 
+if is_frozen() then
+  count_slots(0, 0)
+  return out
+end
 local fresh = 0
 if share > 0 then
   local due = tonumber(redis.call('HGET', META, 'fresh') or 0) + slots * share

@@ -1,6 +1,7 @@
 -- Put the prices of a slice in force unless a later policy's stand.
 -- KEYS     prices (hash)
--- ARGV     term, n, then class and price, and so on
+-- ARGV     term, n, then class and price, and so on; there too stand `fresh` and the share of
+--          newcomers, in millionths of the slots, and `frozen` and whether nothing is shown, 1 or 0
 -- Returns  1 if they are in force now, else 0
 local stored = redis.call('HMGET', KEYS[1], 'term', 'n')
 local term, n = tonumber(ARGV[1]), tonumber(ARGV[2])

@@ -5,7 +5,7 @@ Keys of a slice: `s:slice:{<slice>}:` and then `entries`, `leases`, `removed`, `
 slot.
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, cast
 
@@ -15,8 +15,10 @@ from streams.core.serving import Entry
 from streams.runtime.leases import (
     CLASSES,
     MINUTES,
+    OPEN,
     Applied,
     Candidate,
+    Footing,
     IndexBounds,
     Lease,
     PolicyOrder,
@@ -79,29 +81,38 @@ class RedisServingIndex:
         return Applied(written, dict(zip(before[::2], before[1::2], strict=True)))
 
     async def set_prices(
-        self, slice_id: str, order: PolicyOrder, prices: Mapping[str, int]
+        self, slice_id: str, order: PolicyOrder, prices: Mapping[str, int], footing: Footing = OPEN
     ) -> bool:
-        """Put one price a class in force unless a later policy's stand."""
+        """Put prices and a footing in force unless a later policy's stand."""
         require_classes(prices)
-        words: tuple[Word, ...] = (*order, *_flat(prices))
+        words: tuple[Word, ...] = (*order, *_flat(prices), "fresh", share_of(footing.fresh_share))
+        words += ("frozen", int(footing.frozen))
         key = keys_of(slice_id)[_NAMES.index("prices")]
         return bool(await self._eval(_PRICES, [key], words))
+
+    async def is_frozen(self, slice_id: str) -> bool:
+        """Tell whether the slice is frozen, by the policy whose prices are in force."""
+        key = keys_of(slice_id)[_NAMES.index("prices")]
+        with sorted_errors():
+            return bool(await call(self._client, "HGET", key, "frozen") == b"1")
 
     async def lease(
         self,
         slice_id: str,
         count: int,
         most_each: int,
-        fresh_share: int = 0,
+        fresh_share: int | None = 0,
         tilts: Mapping[str, int] = MappingProxyType({}),
+        without: Collection[str] = (),
     ) -> Sequence[Lease]:
         """Take impressions for up to `count` slots, at most `most_each` of a video."""
         require_classes(tilts)
         slots = slots_of(count)
         if not slots or most_each < 1:
             return []
-        words = (self._bounds.lease_s, slots, min(most_each, slots), share_of(fresh_share))
-        leased = await self._run(_LEASE, slice_id, *words, _pack(_flat(tilts)))
+        share = "" if fresh_share is None else share_of(fresh_share)
+        words = (self._bounds.lease_s, slots, min(most_each, slots), share, _packed(_flat(tilts)))
+        leased = await self._run(_LEASE, slice_id, *words, _packed(list(without)))
         return [
             Lease(video.decode(), impressions, net, via.decode(), until)
             for video, impressions, net, via, until in _in_rows(leased, 5)
@@ -180,6 +191,11 @@ def _words(entry: Entry) -> tuple[object, ...]:
     score = False if entry.score is None else entry.score
     numbers = (entry.allowance, entry.impressions)
     return (entry.video, entry.offset, score, *numbers, class_of(entry), entry.deadline, entry.due)
+
+
+def _packed(words: list[Any]) -> bytes:
+    """Return words as a script takes them; nothing for none."""
+    return _pack(words) if words else b""
 
 
 def _flat(pairs: Mapping[Any, Any]) -> list[Any]:

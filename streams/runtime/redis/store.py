@@ -41,6 +41,9 @@ _FLUSH_ATTEMPTS: Final = 2
 _LOAD_ATTEMPTS: Final = 5
 _META: Final = ("namespace", "watermark", "event_time", "digest", "policy", "mark", "keys")
 
+_AS_STORED: Final = b"="
+"""In place of a policy: the one that is stored; no JSON."""
+
 _FLUSH: Final = Script("flush.lua")
 
 
@@ -53,6 +56,7 @@ class RedisStore:
     def __init__(self, url: str, *, timeout_s: float = 5.0) -> None:
         self._client: Final = connect(url, timeout_s)
         self._flushing: Final[set[asyncio.Task[FlushResult]]] = set()
+        self._policies: Final[dict[int, tuple[int, bytes]]] = {}  # at the watermark last flushed
 
     async def check(self) -> None:
         """Raise `Halt` if Redis is too old or may evict, `Unreachable` if it does not answer."""
@@ -138,9 +142,12 @@ class RedisStore:
     ) -> FlushResult:
         """Write rows, meta and watermark, all or nothing; see the port.
 
-        Whoever awaits this may be cancelled: the call on its way still ends by itself.
+        Whoever awaits this may be cancelled: the call on its way still ends by itself. A policy
+        that the flush before this one stored is not sent again: it is larger than most flushes.
         """
         meta = changes.meta
+        if self._policies.get(partition) == (expected, meta.policy):
+            meta = meta._replace(policy=_AS_STORED)
         prefix = video_key(partition, "")
         keys = [meta_key(partition), *(f"{prefix}{video}" for video in changes.rows)]
         rows = [_flat(row) for row in changes.rows.values()]
@@ -150,7 +157,10 @@ class RedisStore:
         task = asyncio.ensure_future(self._flush(partition, namespace, arguments))
         self._flushing.add(task)
         task.add_done_callback(self._flushing.discard)
-        return await asyncio.shield(task)
+        result = await asyncio.shield(task)
+        if result in {"ok", "noop"}:
+            self._policies[partition] = (new, changes.meta.policy)
+        return result
 
     async def begin(self, partition: int, namespace: str) -> None:
         """Store that nothing of a partition is counted yet; see the port."""

@@ -1,7 +1,7 @@
 -- Return the best pairs of a slice.
 -- ARGV     most, how many
 -- Returns  video, net score, left, allowance, class, and so on
-local out, count = {}, tonumber(ARGV[2])
+local out, count = {}, is_frozen() and 0 or tonumber(ARGV[2])
 local next_best = ranking(added_by_class({}), count)
 while #out < 5 * count do
   local video, net = next_best()

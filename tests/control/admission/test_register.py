@@ -130,7 +130,7 @@ async def test_what_others_store_while_positions_are_read_is_not_taken_for_lost(
     process = await Process(office, dossiers=dossiers).start()
     office.bring(upload(), partition=elsewhere("v1"))
     (record,) = office.world.log.records("uploads", elsewhere("v1"))
-    dossiers.meanwhile = partial(process.register.hold, [record])
+    dossiers.meanwhile = partial(process.register.handle, "uploads", [record])
     before = await process.register.positions()
     after = await process.register.positions()
     assert after["uploads", record.partition] > before.get(("uploads", record.partition), 0)

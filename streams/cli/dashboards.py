@@ -1,0 +1,23 @@
+"""`streams dashboards`: a board for Grafana."""
+
+import json
+
+import click
+
+from streams.cli.live import example
+from streams.ops.board import as_board
+
+
+@click.group(short_help="A Grafana board for those who watch over it.")
+def dashboards() -> None:
+    """Print a board for those who watch over it."""
+
+
+@dashboards.command()
+@example("streams dashboards export > streams.json")
+def export() -> None:
+    """Print a Grafana board over the workers' /metrics and those of `lag watch`, to be imported.
+
+    It asks for the Prometheus to read from when it is imported.
+    """
+    click.echo(json.dumps(as_board(), ensure_ascii=False, indent=2))
