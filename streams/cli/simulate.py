@@ -82,7 +82,11 @@ def _attack(config: Path, output: str) -> None:
     from streams.lab.simulator.attack import STOPPING, WIDENING, cost_of  # noqa: PLC0415
 
     policy = load_platform(config).policy
-    rows = [cost_of(policy, attack)._asdict() for attack in (*WIDENING, *STOPPING)]
+    rows = [
+        cost_of(policy, attack, alone=alone)._asdict()
+        for alone in (False, True)
+        for attack in (*WIDENING, *STOPPING)
+    ]
     if output == "table":
         rows = [{name: "-" if v is None else v for name, v in row.items()} for row in rows]
     emit(rows, output)

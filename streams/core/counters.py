@@ -1,9 +1,9 @@
 """Exact feedback counters: one row per (video, slice), one row per video, and their spelling.
 
 A slice's row is stored as a JSON array: its version, the counters in the order of `COUNTERS`, and
-what distribution keeps in the order of `DISTRIBUTION`, which is left out while it has its defaults.
-Both lists only ever grow at their ends: a row that is shorter has the defaults there. The video's
-own row is an array of its version and `VIDEO_FIELDS`.
+what distribution keeps in the order of `DISTRIBUTION`, and bits of who was there (`VIEWERS`); what
+has its defaults is left out at the end. All lists only ever grow at their ends: a row that is
+shorter has the defaults there. The video's own row is an array of its version and `VIDEO_FIELDS`.
 """
 
 from array import array
@@ -29,6 +29,14 @@ SLICE_STAGES: Final[tuple[SliceStage, ...]] = ("idle", "active", "held", "stoppe
 """`status` of a row is the place in this tuple."""
 IDLE, ACTIVE, HELD, STOPPED = range(4)
 
+STOP_CAUSES: Final = ("", "index_below_price", "reach_used", "budget_spent")
+"""`cause` of a row is the place in this tuple; what evidence did not stop has none."""
+LAPSED: Final = 1
+
+WORD_BITS: Final = 43
+"""Bits of a stored number: those of the viewers take three, and every language reads them."""
+_WORD: Final = (1 << WORD_BITS) - 1
+
 COMPLETE_PERCENT: Final = 95
 """A view that watched this share of the video counts as complete."""
 
@@ -39,13 +47,16 @@ ROW_VERSION: Final = 2
 class Weighed(msgspec.Struct, frozen=True, gc=False):
     """What the views of one (video, slice) say under one policy; see `posterior.weigh`."""
 
-    policy: Policy
-    views: int
-    value: int  # of all of them, micro-units
+    policy: Policy | None  # None: by `waiting`, until another impression
+    views: int  # that weigh: see `distinct`
+    value: int  # of those, micro-units
     noise: int  # variance of one view, micro-units
     scale: int  # noise + views x own variance
     weight: int  # views / scale, in 10^-12
     pull: int  # weight x (value per view - expectation before any view)
+    hoped: int = 0  # of the value, for buttons that are still to come
+    waiting: Policy | None = None
+    impressions: int = 0
 
 
 class Totals(msgspec.Struct, gc=False):
@@ -85,6 +96,10 @@ class Slice(msgspec.Struct, gc=False):
     orders: int = 0
     ratio_sum: int = 0  # watched share of each view, at most 1, micro-units
     ratio_sq: int = 0  # each share squared, // MICROS
+    commenters: int = 0  # comments, each viewer's first of this video in the window of duplicates
+    sharers: int = 0  # as `commenters`
+    reporters: int = 0
+    buyers: int = 0
     status: int = IDLE
     stage: int = 0  # times widened
     allowance: int = 0  # impressions granted
@@ -92,6 +107,16 @@ class Slice(msgspec.Struct, gc=False):
     check_views: int = NEVER  # next checkpoint
     check_impressions: int = NEVER  # the latest tranche is nearly used from here on
     granted_views: int = 0  # views at the latest grant
+    turn_ms: int = 0  # end of the current bucket of delay, event time: see `delay`
+    young: int = 0  # views in it
+    maturing: int = 0  # views in the bucket before
+    presses: int = 0  # buttons since the latest judgement
+    late_judgements: int = 0  # judgements that buttons asked for, since another one
+    cause: int = 0  # of the stop
+    returns: int = 0  # second chances so far
+    viewers: int = 0  # bits set by who was shown it: see `distinct`
+    likers: int = 0  # bits set by who liked it
+    pressers: int = 0  # bits set by who pressed anything else
     estimated: int = 0  # views whose watched share is estimated: 0.1.0 counted them
     epoch: int = -1  # of the flush that will carry the row; not stored
     digest: int = 0  # of the row as it was last taken for storing; not stored
@@ -105,7 +130,10 @@ class Slice(msgspec.Struct, gc=False):
 _FIELDS: Final = Slice.__struct_fields__
 COUNTERS: Final = _FIELDS[: _FIELDS.index("status")]
 """The fields that are feedback alone."""
-DISTRIBUTION: Final = _FIELDS[_FIELDS.index("status") : _FIELDS.index("epoch")]
+DISTRIBUTION: Final = _FIELDS[_FIELDS.index("status") : _FIELDS.index("viewers")]
+VIEWERS: Final = _FIELDS[_FIELDS.index("viewers") : _FIELDS.index("epoch")]
+"""The fields that are bits of viewers, the log's alone as the counters are."""
+_BITS: Final = ("viewers, low", "viewers, middle", "viewers, high", "likers", "pressers")
 _counters: Final = attrgetter(*COUNTERS)
 _distribution: Final = attrgetter(*DISTRIBUTION)
 _UNTOUCHED: Final = _distribution(Slice())
@@ -127,6 +155,8 @@ class Video(msgspec.Struct, array_like=True):
     guarantee: int = 0  # public impressions owed from then on
     creator: str = ""
     format: Format = "video"
+    lapsed: int = 0  # slices that are stopped and may come back
+    next_look: int = 0  # views of the video from which on those are looked at again
 
 
 VIDEO_FIELDS: Final = Video.__struct_fields__[1:]
@@ -188,6 +218,7 @@ class _StoredSlice(msgspec.Struct, array_like=True):
     version: int
     counters: list[int]
     kept: list[int] = []
+    bits: list[int] = []
 
 
 _decode_slice: Final = msgspec.json.Decoder(_StoredSlice).decode
@@ -197,9 +228,13 @@ def encode_slice(row: Slice) -> bytes:
     """Return the stored spelling of a slice's row.
 
     >>> encode_slice(Slice(impressions=3, views=2))
-    b'[2,[3,2,0,0,0,0,0,0,0,0,0,0,0]]'
+    b'[2,[3,2,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]]'
     """
-    kept = _distribution(row)
+    kept, viewers = _distribution(row), row.viewers
+    if viewers:
+        words = (viewers & _WORD, viewers >> WORD_BITS & _WORD, viewers >> 2 * WORD_BITS)
+        bits = (*words, row.likers, row.pressers)
+        return _encode((ROW_VERSION, _counters(row), () if kept == _UNTOUCHED else kept, bits))
     if kept == _UNTOUCHED:
         return _encode((ROW_VERSION, _counters(row)))
     return _encode((ROW_VERSION, _counters(row), kept))
@@ -211,12 +246,16 @@ def decode_slice(raw: bytes) -> Slice:
         stored = _decode_slice(raw)
         _require(stored.version, stored.counters, COUNTERS)
         _require(stored.version, stored.kept, DISTRIBUTION)
+        _require(stored.version, stored.bits, _BITS)
     except msgspec.DecodeError as error:
         raise ValueError(str(error)) from None
     row = Slice()
     for names, values in ((COUNTERS, stored.counters), (DISTRIBUTION, stored.kept)):
         for name, value in zip(names, values, strict=False):
             setattr(row, name, value)
+    if stored.bits:
+        low, middle, high, row.likers, row.pressers = stored.bits + [0] * (5 - len(stored.bits))
+        row.viewers = low | middle << WORD_BITS | high << 2 * WORD_BITS
     return row
 
 

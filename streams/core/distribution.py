@@ -5,7 +5,7 @@ shown the video there. The row begins with that impression, and then its tranche
 video's budget.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -14,22 +14,28 @@ from streams.core.counters import (
     ACTIVE,
     HELD,
     IDLE,
+    LAPSED,
     SLICE_STAGES,
+    STOP_CAUSES,
+    STOPPED,
     Slice,
     VideoState,
 )
 from streams.core.events import (
     Admit,
     Hold,
+    Impression,
     InteractionRecord,
+    Reconsider,
     Release,
     Revise,
     SliceReview,
     Takedown,
     VideoControl,
+    View,
 )
 from streams.core.outlook import Outlook
-from streams.core.posterior import solve, sum_factors
+from streams.core.posterior import Sums, solve, sum_factors
 from streams.core.receipts import Action, Crowd, Effects, Reason, Receipt
 from streams.core.rule import (
     FIRST_CHECKPOINT,
@@ -37,8 +43,10 @@ from streams.core.rule import (
     Ruling,
     allowance_of,
     assess,
+    comes_back,
     estimate_in,
     look_again,
+    next_look,
     open_slices,
     room_of,
     rule,
@@ -85,6 +93,8 @@ class Distribution:
             case Release():
                 if self._move_video("release"):
                     self._open("released")
+            case Reconsider():
+                self._look(record.slices)
             case Takedown():
                 self._close("takedown", "takedown", move="stop", stages=(ACTIVE, HELD))
         self.video.row.seq = record.seq
@@ -104,7 +114,13 @@ class Distribution:
         if row.status == IDLE:
             self.meet(slice_id, row)
             return
+        if row.status == STOPPED:
+            row.presses = 0
+            self._reconsider(slice_id, row, None)
+            return
         self.video.judged = True
+        if isinstance(self.cause, View | Impression):
+            row.late_judgements = 0
         spec = policy.slices.get(slice_id)
         if spec is None or spec.is_shut:
             self._leave(slice_id, row, None if spec is None else spec.word)
@@ -115,6 +131,8 @@ class Distribution:
             set_checkpoints(policy, row)
         elif ruling.action == "stop":
             left = self._end(slice_id, row, "stop")
+            row.cause = STOP_CAUSES.index(ruling.reason)
+            self.video.row.lapsed += row.cause == LAPSED
             self._write(ruling, slice_id, row, assessment, left)
         else:
             if ruling.action == "widen":
@@ -122,6 +140,37 @@ class Distribution:
                 row.stage += 1
             self._grant(slice_id, row, ruling.tranche)
             self._write(ruling, slice_id, row, assessment)
+        if self.video.row.lapsed and (ruling is None or ruling.action != "stop"):
+            views = sum([each.views for each in self.video.slices.values()])
+            if views >= self.video.row.next_look or (ruling and ruling.action == "widen"):
+                self._look(())
+
+    def _look(self, slices: Collection[str]) -> None:
+        """Look again at what evidence stopped, in these slices or, without any, in all."""
+        rows, own = self.video.slices, self.video.row
+        own.next_look = next_look(sum([row.views for row in rows.values()]))
+        self.partition.touch_video(self.video_id, self.video)
+        sums = sum_factors(self.outlook.policy, self.video)
+        for name, row in sorted(rows.items()):
+            if row.status == STOPPED and (not slices or name in slices):
+                self._reconsider(name, row, sums)
+
+    def _reconsider(self, slice_id: str, row: Slice, sums: Sums | None) -> None:
+        """Open a stopped slice again if it is worth it by now, where it once began."""
+        policy, own = self.outlook.policy, self.video.row
+        if row.cause != LAPSED or not self.outlook.reaches(slice_id, own):
+            return
+        assessment = assess(self.outlook, self.video, slice_id, row, sums)
+        room = room_of(policy, policy.slices[slice_id], slice_id, own, row)
+        if not room or not comes_back(policy, row, assessment):
+            return
+        self._move(row, "start")
+        row.stage, row.cause, row.late_judgements = 0, 0, 0
+        row.returns += 1
+        own.lapsed -= 1
+        self._grant(slice_id, row, min(policy.tranche, room))
+        self._write(Ruling("open", "reconsidered", row.tranche), slice_id, row, assessment)
+        self.video.judged = self.video.controlled = True
 
     def _admit(self, record: Admit) -> None:
         _require_slices(record.fits)
@@ -219,6 +268,7 @@ class Distribution:
         row.allowance = max(row.allowance, row.impressions) + tranche
         row.granted_views = row.views
         self.partition.sums_of(self.video, slice_id, row).granted += tranche
+        row.weighed = None
         if surface_of(slice_id) != "following":
             self.video.row.granted += tranche
             self.partition.touch_video(self.video_id, self.video)
@@ -243,11 +293,13 @@ class Distribution:
         """End a slice; return the impressions not shown, which go back to the video's budget."""
         self._move(row, move)
         row.check_views = row.check_impressions = NEVER
+        row.presses = row.late_judgements = 0
         left = 0
         if row.status != HELD:
             left = max(row.allowance - row.impressions, 0)
             row.allowance -= left
             self.partition.sums_of(self.video, slice_id, row).returned += left
+            row.weighed = None
             if surface_of(slice_id) != "following":
                 self.video.row.granted -= left
         self.partition.touch_slice(self.video_id, self.video, slice_id, row)
@@ -281,11 +333,14 @@ class Distribution:
             allowance=row.allowance,
             impressions=row.impressions,
             views=row.views,
+            viewers=row.viewers.bit_count(),
         )
         if assessment is not None:
             counted = replace(
                 counted,
+                weighed=assessment.views,
                 value=assessment.value,
+                hoped=assessment.hoped,
                 base=assessment.base,
                 noise_variance=assessment.estimate.noise,
                 mean=assessment.estimate.mean,

@@ -221,6 +221,14 @@ class Release(Control, frozen=True, tag="release"):
     note: Text = ""
 
 
+class Reconsider(Control, frozen=True, tag="reconsider"):
+    """Look again at what evidence stopped, in these slices or, without any, in all of them."""
+
+    slices: Annotated[tuple[SliceName, ...], Meta(max_length=SLICES_PER_VIDEO)] = ()
+    by: Person = ""
+    note: Text = ""
+
+
 class Takedown(Control, frozen=True, tag="takedown"):
     """Stop every slice at once, for good."""
 
@@ -243,6 +251,7 @@ class Weights(Struct, frozen=True, gc=False):
 
 
 Variance = Annotated[int, Meta(ge=1, lt=1 << 40)]
+ViewerBits = Annotated[int, Meta(ge=0, le=119)]
 Term = Annotated[int, Meta(ge=0, lt=1 << 53, description="a leader's term")]
 Name = Annotated[str, Meta(max_length=2 * ID_MAX)]
 Loading = Annotated[int, Meta(ge=-(1 << 24), le=1 << 24)]
@@ -255,7 +264,8 @@ class SlicePolicy(Struct, frozen=True):
     squared, `reach` and `horizon` impressions. What a video is worth here is `prior_mean`, the fit
     of its tags, `loadings` times the video's three unknown tastes (each of unit variance), and a
     part of its own with `own_variance`. A pair can expect `horizon` impressions: learning pays for
-    so long.
+    so long. Buttons come up to `delay_ms` later than their view; a younger one counts with
+    `button_mean`, micro-units of value, in place of its buttons.
     """
 
     reach: Annotated[int, Meta(ge=1, lt=1 << 40)]
@@ -265,6 +275,8 @@ class SlicePolicy(Struct, frozen=True):
     noise_variance: Variance
     price: Micros
     loadings: tuple[Loading, Loading, Loading] = (0, 0, 0)
+    button_mean: Micros = 0
+    delay_ms: Annotated[int, Meta(ge=0, le=86_400_000)] = 0
     word: SliceReview | None = None  # the last that a person said of the slice
 
     @property
@@ -313,6 +325,12 @@ class Policy(Struct, frozen=True, tag_field="type", tag="policy"):
     fresh_share: Ratio  # of the slots, filled by what is owed before anything else
     late_after_ms: Annotated[int, Meta(ge=0, le=10**11)]  # older than this is counted as late
     terms: dict[str, Micros] = {}  # added to the price of a class: `term_name`
+    widen_viewers: Annotated[tuple[ViewerBits, ...], Meta(max_length=20)] = ()
+    """Set bits of viewers (`distinct`) that a widening needs, by stage; none beyond."""
+    stop_viewers: ViewerBits = 0  # that a stop on evidence needs
+    return_margin: Annotated[int, Meta(ge=0, lt=1 << 53)] = 20_000
+    """What a stopped slice's index must be above the price to come back, twice that each time."""
+    annoyed_share: Ratio = MICROS  # of the views: more hides or reports than that weigh nothing
     term: Term = 0  # of the leader that wrote it; 0 before there was any
     files: Name = ""  # version of the files that the operators' half came from
     moved: tuple[Name, ...] = ()  # families of numbers that were learned since they were launched
@@ -458,7 +476,7 @@ class FirstAdmit(Control, frozen=True, tag="admit"):
 InteractionRecord = (
     Impression | View | Like | Unlike | Comment | Share | Follow | Hide | Report | Order
 )
-VideoControl = Admit | Revise | Hold | Release | Takedown
+VideoControl = Admit | Revise | Hold | Release | Reconsider | Takedown
 PartitionControl = Policy | Key | Upgrade | Lead | Generation | TopicMove
 """Control records about no video: they have no key, and each partition has its own copy."""
 ControlRecord = VideoControl | PartitionControl

@@ -9,11 +9,15 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from operator import attrgetter
 from typing import Any, Final
+from zlib import crc32
 
-from streams.core.counters import COMPLETE_PERCENT, Slice, VideoState
+from streams.core.counters import ACTIVE, COMPLETE_PERCENT, STOPPED, Slice, VideoState
+from streams.core.delay import is_late, turn
+from streams.core.distinct import MARKS, press
 from streams.core.distribution import Distribution
 from streams.core.events import (
     EVENT_TYPES,
+    Comment,
     ControlRecord,
     Follow,
     Generation,
@@ -24,8 +28,11 @@ from streams.core.events import (
     Lead,
     Like,
     LogRecord,
+    Order,
     PartitionControl,
     Policy,
+    Report,
+    Share,
     Takedown,
     TopicMove,
     Unlike,
@@ -47,6 +54,14 @@ from streams.errors import DeadLetter, RejectReason
 
 _time: Final = attrgetter("ts")
 _STATES: Final = frozenset((Like, Unlike, Follow, Hide))
+_JUDGED: Final = frozenset((ACTIVE, STOPPED))
+_FIRSTS: Final[dict[type, str]] = {
+    Comment: "commenters",
+    Share: "sharers",
+    Report: "reporters",
+    Order: "buyers",
+}
+"""Counted each time, and once more for the first of a viewer: only that one weighs."""
 
 
 def fold(
@@ -92,6 +107,7 @@ def _fold_run(  # noqa: C901, PLR0912, PLR0915 - the hot path: a call per event 
     skipped: set[Place] = set()
     skip = skipped.add
     touch, policy = state.changed.append, state.policy
+    marks, judged = MARKS, _JUDGED
     current, previous = window.current, window.previous
     newest = state.event_time
     late_before = newest - policy.late_after_ms if policy else 0
@@ -124,12 +140,16 @@ def _fold_run(  # noqa: C901, PLR0912, PLR0915 - the hot path: a call per event 
             _reject(effects, event, offset, element, "misrouted", "belongs to another partition")
             skip((offset, element))
             continue
-        if kind is not View and kind is not Impression and kind in _STATES:
-            slice_id = _settle(state, video, event)
-            if not slice_id:
-                effects.outcomes[EVENT_TYPES[kind], "duplicate"] += 1
-                skip((offset, element))
-                continue
+        first = False
+        if kind is not View and kind is not Impression:
+            if kind in _STATES:
+                slice_id = _settle(state, video, event)
+                if not slice_id:
+                    effects.outcomes[EVENT_TYPES[kind], "duplicate"] += 1
+                    skip((offset, element))
+                    continue
+            else:
+                first = window.is_first(event)
         try:
             row = video.slices[slice_id]
         except KeyError:
@@ -159,6 +179,7 @@ def _fold_run(  # noqa: C901, PLR0912, PLR0915 - the hot path: a call per event 
             hot = row.hot
         if kind is Impression:
             row.impressions += 1
+            row.viewers |= marks[crc32(event.viewer.encode()) % 127]
             hot[0] += 1
             if event.score is not None or event.via is not None:
                 sums = state.sums_of(video, slice_id, row)
@@ -167,7 +188,10 @@ def _fold_run(  # noqa: C901, PLR0912, PLR0915 - the hot path: a call per event 
                 continue
         elif kind is View:
             watched, duration = event.watch_ms, event.duration_ms
+            if ts >= row.turn_ms:
+                turn(row, ts, policy.slices.get(slice_id) if policy else None)
             row.views += 1
+            row.young += 1
             row.watch_ms += watched
             row.weighed = None
             ratio = watched * MICROS // duration if watched < duration else MICROS
@@ -181,8 +205,12 @@ def _fold_run(  # noqa: C901, PLR0912, PLR0915 - the hot path: a call per event 
             if row.views < row.check_views:
                 continue
         else:
-            _engage(row, state.sums_of(video, slice_id, row), kind)
-            continue
+            if ts >= row.turn_ms:
+                turn(row, ts, policy.slices.get(slice_id) if policy else None)
+            _engage(row, state.sums_of(video, slice_id, row), event, first=first)
+            if not is_late(row) or row.status not in judged:
+                continue
+            row.late_judgements += 1
         if state.outlook is not None:
             Distribution(state, state.outlook, video, event, effects).checkpoint(slice_id, row)
     state.event_time = newest
@@ -241,8 +269,9 @@ def _price(state: PartitionState, video: VideoState, slice_id: str) -> int | Non
     return outlook.price(slice_id, video.row)
 
 
-def _engage(row: Slice, sums: ClassSums, kind: type) -> None:
+def _engage(row: Slice, sums: ClassSums, event: InteractionRecord, *, first: bool) -> None:
     """Count one engagement."""
+    kind = type(event)
     row.weighed = None
     if kind is Unlike:
         row.likes -= 1
@@ -251,6 +280,9 @@ def _engage(row: Slice, sums: ClassSums, kind: type) -> None:
     counter = f"{EVENT_TYPES[kind]}s"
     setattr(row, counter, getattr(row, counter) + 1)
     setattr(sums, counter, getattr(sums, counter) + 1)
+    if first:
+        setattr(row, _FIRSTS[kind], getattr(row, _FIRSTS[kind]) + 1)
+    press(row, event.viewer, like=kind is Like)
 
 
 def _control(

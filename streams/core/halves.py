@@ -21,6 +21,8 @@ FAMILIES: Final[Mapping[str, str]] = MappingProxyType(
         "noises": "noise_variance",
         "horizons": "horizon",
         "prices": "price",
+        "buttons": "button_mean",
+        "delays": "delay_ms",
     }
 )
 """Families of one number a slice, and what `SlicePolicy` calls it."""

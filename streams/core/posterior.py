@@ -14,8 +14,18 @@ from math import isqrt
 from operator import attrgetter, mul
 from typing import Final, NamedTuple
 
+from msgspec.structs import replace
+
 from streams.core.boundary import psi
 from streams.core.counters import Slice, Totals, VideoState, Weighed
+from streams.core.delay import with_young
+from streams.core.distinct import (
+    BUTTONS,
+    counts_of,
+    granted_views,
+    weighing_buttons,
+    weighing_views,
+)
 from streams.core.events import Policy, SlicePolicy, Weights
 from streams.core.traffic import ClassSums
 from streams.core.units import MICROS
@@ -71,27 +81,35 @@ class Estimate(NamedTuple):
 
 
 def value_of(row: Slice | ClassSums, weights: Weights) -> int:
-    """Return what the feedback of a row, or of a minute's sums, was worth to its viewers."""
-    return weights.watch * row.ratio_sum // MICROS + _buttons_value(row, weights)
+    """Return what feedback was worth to its viewers, summed, if all of it weighs.
+
+    That of a row, or of a minute's sums.
+    """
+    buttons: int = sum(map(mul, _worths(weights), counts_of(row)))
+    return weights.watch * row.ratio_sum // MICROS + buttons
 
 
 def weigh(policy: Policy, spec: SlicePolicy, row: Slice, fit: int) -> Weighed:
-    """Return what the views of one slice say; `row` has at least one.
+    """Return what the views of one slice say, as far as they weigh; `row` has at least one view.
 
     `fit` is how well the video's tags match the slice, micro-units. The noise is the variance of
     one view's value: that of these views, shrunk towards the slice's, which weighs `noise_views`
     views (mean of a scaled inverse chi square, Gelman et al., Bayesian Data Analysis, 2.6).
     """
-    views = row.views
-    buttons = _buttons_value(row, policy.weights)
+    views, (buttons, apart) = weighing_views(row), _buttons(row, policy)
+    hoped = with_young(row, spec, buttons) - buttons
+    buttons += hoped
     value = policy.weights.watch * row.ratio_sum // MICROS + buttons
-    spread = views * _spread(policy, row, buttons)
+    if views != row.views:
+        value = value * views // row.views
+        hoped = hoped * views // row.views
+    spread = views * _spread(policy, row, buttons, apart)
     noise = (policy.noise_views * spec.noise_variance + spread) // (policy.noise_views + views)
     noise = max(noise, policy.noise_floor)
     scale = noise + views * spec.own_variance
     weight = views * UNIT // scale
     pull = UNIT * (value - views * expected(policy, spec, fit)) // scale
-    return Weighed(policy, views, value, noise, scale, weight, pull)
+    return Weighed(policy, views, value, noise, scale, weight, pull, hoped)
 
 
 def expected(policy: Policy, spec: SlicePolicy, fit: int) -> int:
@@ -100,11 +118,19 @@ def expected(policy: Policy, spec: SlicePolicy, fit: int) -> int:
 
 
 def weighed(policy: Policy, slice_id: str, row: Slice, fits: Mapping[str, int]) -> Weighed:
-    """Return `weigh` of a row, computed once for what it holds."""
+    """Return `weigh` of a row, computed once for what it holds.
+
+    Where the next impression may let more of its views weigh, that is known for so long only.
+    """
     known = row.weighed
-    if known is None or known.policy is not policy:
-        fit = fits.get(slice_id, 0)
-        known = row.weighed = weigh(policy, policy.slices[slice_id], row, fit)
+    if known is not None and (
+        known.policy is policy or (known.waiting is policy and known.impressions == row.impressions)
+    ):
+        return known
+    known = weigh(policy, policy.slices[slice_id], row, fits.get(slice_id, 0))
+    if known.views not in (row.views, granted_views(row)):
+        known = replace(known, policy=None, waiting=policy, impressions=row.impressions)
+    row.weighed = known
     return known
 
 
@@ -120,7 +146,11 @@ def sum_factors(policy: Policy, video: VideoState) -> Sums:
             row.summed = None
     for slice_id, row in video.slices.items():
         known, before = row.weighed, row.summed
-        if (known is None or known is not before) and row.views and slice_id in policy.slices:
+        if (
+            (known is None or known is not before or known.policy is None)
+            and row.views
+            and slice_id in policy.slices
+        ):
             row.summed = known = weighed(policy, slice_id, row, video.row.fits)
             _add(totals, policy.slices[slice_id].loadings, known, before)
     return Sums(
@@ -211,40 +241,30 @@ def _add(
     totals.b3 += pull * l3
 
 
-def _buttons_value(row: Slice | ClassSums, weights: Weights) -> int:
-    return sum(map(mul, _worths(weights), _counts(row)))
+def _buttons(row: Slice, policy: Policy) -> tuple[int, int]:
+    """Return what the buttons that weigh are worth, and the variance that they add, per view.
 
-
-def _spread(policy: Policy, row: Slice, buttons: int) -> int:
-    """Return the variance of a view's value among these views; `buttons` is what theirs are worth.
-
-    That of watching, plus w^2 p (1 - p) of each button (pressed by a share p of the views, as if
-    apart from each other), plus twice `noise_cross` times both means: who watches on presses more.
+    That is w^2 p (1 - p) of each one, pressed by a share p of the views, as if apart from each
+    other.
     """
-    weights, views = policy.weights, row.views
+    views, worths = row.views, _worths(policy.weights)
+    worth = tuple(map(mul, worths, weighing_buttons(row, policy.annoyed_share)))
+    spread: int = views * sum(map(mul, worths, worth)) - sum(map(mul, worth, worth))
+    return sum(worth), spread // (MICROS * views * views)
+
+
+def _spread(policy: Policy, row: Slice, buttons: int, apart: int) -> int:
+    """Return the variance of a view's value among these views.
+
+    That of watching, plus that of buttons (`apart`), plus twice `noise_cross` times the means of
+    both (`buttons` is what all are worth): who watches on presses more.
+    """
+    watch, views = policy.weights.watch, row.views
     ratio = row.ratio_sum // views
-    watch = weights.watch
     spread = watch * watch // MICROS * (row.ratio_sq // views - ratio * ratio // MICROS) // MICROS
-    worths, counts = _worths(weights), _counts(row)
-    if max(counts) > views:
-        counts = tuple([min(count, views) for count in counts])
-    worth = tuple(map(mul, worths, counts))
-    pressed: int = views * sum(map(mul, worths, worth)) - sum(map(mul, worth, worth))
     together = watch * ratio // MICROS * (buttons // views) // MICROS
-    spread += pressed // (MICROS * views * views) + 2 * policy.noise_cross * together // MICROS
-    return max(0, spread)
+    spread += apart + 2 * policy.noise_cross * together // MICROS
+    return max(spread, 0)
 
 
-_BUTTONS: Final = {
-    "complete": "completes",
-    "like": "likes",
-    "comment": "comments",
-    "share": "shares",
-    "follow": "follows",
-    "hide": "hides",
-    "report": "reports",
-    "order": "orders",
-}
-"""Weights of what viewers do beside watching, and their counters."""
-_worths: Final = attrgetter(*_BUTTONS)
-_counts: Final = attrgetter(*_BUTTONS.values())
+_worths: Final = attrgetter(*BUTTONS)

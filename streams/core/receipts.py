@@ -15,6 +15,7 @@ Reason = Literal[
     "admitted",  # open: every crowd that the video may reach and that it may be worth it
     "audience_widened",  # open: a limited video may reach the public again
     "released",  # open: a hold ended
+    "reconsidered",  # open: one slice that evidence had stopped is worth it again
     "mean_beats_price",  # widen: the probability reaches the policy's bar
     "allowance_nearly_used",  # keep: worth going on, not yet worth widening
     "index_below_price",  # stop: not worth another impression, learning included
@@ -46,7 +47,7 @@ class Receipt(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="deci
     standard deviations (micro-units) the mean lies above the price. One about a whole video has
     an empty `slice`, zeros in its numbers, and its slices in `crowds`, best first.
 
-    Mean, sd and score follow from `base`, `value` over `views`, `noise_variance`, the policy's
+    Mean, sd and score follow from `base`, `value` over `weighed`, `noise_variance`, the policy's
     numbers of the slice, and `sums`: see `core.posterior`.
     """
 
@@ -70,7 +71,7 @@ class Receipt(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="deci
     allowance: int = 0  # impressions granted to (video, slice) so far, this decision included
     impressions: int = 0
     views: int = 0
-    value: int = 0  # of all views, summed
+    value: int = 0  # of the views that weigh, summed
     base: int = 0  # mean before any view
     noise_variance: int = 0
     mean: int = 0
@@ -80,6 +81,9 @@ class Receipt(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="deci
     z: int = 0
     sums: tuple[int, ...] = ()  # factor sums of the video: A by rows of its upper triangle, then b
     crowds: tuple[Crowd, ...] = ()
+    weighed: int = 0  # views that weigh: `value` is theirs
+    hoped: int = 0  # of `value`, for buttons still to come: `z` leaves it out
+    viewers: int = 0  # bits that viewers set: never more than there were different ones
     by: str = ""  # the person who decided, empty where the rule did
     note: str = ""  # why, in their words
 

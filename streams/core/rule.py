@@ -5,7 +5,8 @@ Reads rows and the policy in force, changes nothing; `distribution` writes what 
 
 from typing import Final, NamedTuple
 
-from streams.core.counters import ACTIVE, HELD, IDLE, STOPPED, Slice, Video, VideoState
+from streams.core.counters import ACTIVE, HELD, IDLE, LAPSED, STOPPED, Slice, Video, VideoState
+from streams.core.distinct import granted_views
 from streams.core.events import Policy, SlicePolicy
 from streams.core.outlook import Outlook
 from streams.core.posterior import (
@@ -27,15 +28,20 @@ FIRST_CHECKPOINT: Final = 10
 _NOBODY_SAW: Final = Slice()
 
 
+MOST_RETURNS: Final = 3
+
+
 class Assessment(NamedTuple):
     """What the evidence says of one (video, slice) against its price; micro-units."""
 
     base: int  # mean before any view
-    value: int  # of all views there, summed
+    views: int  # there that weigh
+    value: int  # of those, summed
+    hoped: int  # of that, for buttons that are still to come
     sums: Sums
     estimate: Estimate
     price: int
-    z: int  # posterior standard deviations of the mean above the price
+    z: int  # posterior standard deviations of the mean above the price, without what is hoped for
 
 
 class Ruling(NamedTuple):
@@ -46,19 +52,29 @@ class Ruling(NamedTuple):
     tranche: int
 
 
-def assess(outlook: Outlook, video: VideoState, slice_id: str, row: Slice) -> Assessment:
-    """Return posterior, index and price of one (video, slice) of the policy."""
+def assess(
+    outlook: Outlook, video: VideoState, slice_id: str, row: Slice, sums: Sums | None = None
+) -> Assessment:
+    """Return posterior, index and price of one (video, slice) of the policy.
+
+    `sums` are the video's, if they are known.
+    """
     policy = outlook.policy
     spec = policy.slices[slice_id]
     fits = video.row.fits
     base = expected(policy, spec, fits.get(slice_id, 0))
     seen = weighed(policy, slice_id, row, fits) if row.views else None
-    sums = sum_factors(policy, video)
+    sums = sums or sum_factors(policy, video)
     posterior = estimate(spec, base, seen, solve(sums))
     price = outlook.price(slice_id, video.row)
-    z = (posterior.mean - price) * MICROS // max(posterior.sd, 1)
-    value = 0 if seen is None else seen.value
-    return Assessment(base, value, sums, posterior, price, z)
+    views = value = hoped = 0
+    mean = posterior.mean
+    if seen is not None:
+        views, value, hoped = seen.views, seen.value, seen.hoped
+        if hoped:  # it keeps a slice from being stopped, and buys no widening
+            mean -= spec.own_variance * hoped // seen.scale
+    z = (mean - price) * MICROS // max(posterior.sd, 1)
+    return Assessment(base, views, value, hoped, sums, posterior, price, z)
 
 
 def estimate_in(policy: Policy, video: VideoState, slice_id: str, tastes: Posterior) -> Estimate:
@@ -99,20 +115,24 @@ def rule(
     """Return what the evidence asks for at a checkpoint of an active slice, None for nothing.
 
     1. stop if the index is below the price (never on `following`: its delivery belongs to the
-       followers, it only stops widening);
-    2. widen if the mean beats the price with the policy's probability, once `widen_used` of the
-       latest tranche was shown: a tranche is there to be learned from;
+       followers, it only stops widening), and wait if too few different viewers say so;
+    2. widen if the mean beats the price with the policy's probability and enough different viewers
+       were there, once `widen_used` of the latest tranche was shown: a tranche is there to be
+       learned from;
     3. keep, once `nearly_used` of the latest tranche was shown and there is new evidence;
     4. stop when reach or budget are used up.
     """
     spec = policy.slices[slice_id]
     delivered = surface_of(slice_id) == "following"
+    viewers = row.viewers.bit_count()
     if assessment.estimate.score < assessment.price and not delivered:
-        return Ruling("stop", "index_below_price", 0)
+        enough = viewers >= policy.stop_viewers
+        return Ruling("stop", "index_below_price", 0) if enough else None
     room = room_of(policy, spec, slice_id, video_row, row)
     used = (row.impressions - row.allowance + row.tranche) * MICROS
     if room:
         beats = assessment.z >= policy.widen_z and row.stage < policy.top_stage
+        beats = beats and viewers >= _widen_viewers(policy, row.stage)
         if beats and used >= row.tranche * policy.widen_used:
             tranche = policy.tranche * policy.growth ** (row.stage + 1)
             return Ruling("widen", "mean_beats_price", min(tranche, room))
@@ -123,6 +143,25 @@ def rule(
         reached = max(row.allowance, row.impressions) >= spec.reach
         return Ruling("stop", "reach_used" if reached else "budget_spent", 0)
     return None
+
+
+def comes_back(policy: Policy, row: Slice, assessment: Assessment) -> bool:
+    """Tell whether a slice that evidence stopped gets a second chance.
+
+    Its index lies above the price by a margin that doubles each time, it came back less than
+    `MOST_RETURNS` times, and most of what was granted still weighs: fakes that leave nothing to
+    judge do not bring it back.
+    """
+    if row.cause != LAPSED or row.returns >= MOST_RETURNS:
+        return False
+    margin = policy.return_margin << row.returns
+    weighs = 2 * assessment.views >= min(row.views, granted_views(row))
+    return weighs and assessment.estimate.score >= assessment.price + margin
+
+
+def next_look(views: int) -> int:
+    """Return the views of a video from which on its stopped slices are looked at again."""
+    return _later(views)
 
 
 def room_of(policy: Policy, spec: SlicePolicy, slice_id: str, video_row: Video, row: Slice) -> int:
@@ -140,6 +179,7 @@ def set_checkpoints(policy: Policy, row: Slice) -> None:
     nearly used. Past that, without a view since the grant, at the next view: an allowance is
     topped up on evidence only.
     """
+    row.presses = 0
     row.check_views = _later(row.views)
     row.check_impressions = nearly_used_at(policy, row)
     if row.impressions >= row.check_impressions:
@@ -161,6 +201,11 @@ def nearly_used_at(policy: Policy, row: Slice) -> int:
     """Return the impressions from which on the latest tranche counts as nearly used."""
     shown = -(-row.tranche * policy.nearly_used // MICROS)
     return row.allowance - row.tranche + shown
+
+
+def _widen_viewers(policy: Policy, stage: int) -> int:
+    bars = policy.widen_viewers
+    return bars[stage] if stage < len(bars) else 0
 
 
 def _later(count: int) -> int:

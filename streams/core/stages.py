@@ -6,7 +6,8 @@ takedown by nature (late tags, a hold, a second takedown) stand in the table and
 
 Video:   unknown --admit--> public or limited; both --hold--> held_*, --release--> back;
          every state --takedown--> removed, for good.
-Slice:   idle --start--> active --stop--> stopped; active --hold--> held --release--> active;
+Slice:   idle --start--> active --stop--> stopped; stopped --start--> active, where evidence stopped
+         it and speaks for it now; active --hold--> held --release--> active;
          active or held --withdraw--> idle (the audience shrank: it may be started again).
 """
 
@@ -64,6 +65,7 @@ SLICE_MOVES: Final[dict[tuple[SliceStage, SliceMove], SliceStage]] = {
     ("active", "stop"): "stopped",
     ("active", "hold"): "held",
     ("active", "withdraw"): "idle",
+    ("stopped", "start"): "active",  # a second chance
     ("held", "release"): "active",
     ("held", "stop"): "stopped",
     ("held", "withdraw"): "idle",

@@ -15,7 +15,18 @@ the answer open: then the unlike counts nothing.
 
 from typing import Final
 
-from streams.core.events import Follow, Hide, Interaction, Like, Unlike
+from streams.core.events import (
+    EVENT_TYPES,
+    Comment,
+    Follow,
+    Hide,
+    Interaction,
+    Like,
+    Order,
+    Report,
+    Share,
+    Unlike,
+)
 from streams.core.generations import Generations
 
 REPLAYED_GENERATIONS: Final = 3
@@ -117,8 +128,15 @@ class Window:
                 return "" if self._met(f"follow {event.viewer} {event.video}") else event.slice
             case Hide():
                 return "" if self._met(f"hide {event.viewer} {event.video}") else event.slice
+            case Comment() | Share() | Report() | Order():
+                self.is_first(event)
+                return event.slice
             case _:
                 return event.slice
+
+    def is_first(self, event: Comment | Share | Report | Order) -> bool:
+        """Tell whether it is its viewer's first of its kind with this video; remember that."""
+        return not self._met(f"{EVENT_TYPES[type(event)]} {event.viewer} {event.video}")
 
     def _met(self, key: str) -> bool:
         met = key in self.current or key in self.previous

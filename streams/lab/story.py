@@ -94,7 +94,7 @@ class Story:
         self.actions[receipt.action] += 1
         self.reasons[receipt.reason] += 1
         self.latest.appendleft(receipt)
-        if receipt.action == "open":
+        if receipt.action == "open":  # one that came back names no crowds
             self.opened += len(receipt.crowds)
         elif receipt.reason == "index_below_price":
             self.stopped.append(receipt)

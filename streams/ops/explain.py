@@ -12,6 +12,7 @@ WORDS: Final[dict[Reason, str]] = {
     "admitted": "every crowd that may see it and that it may be worth the price for",
     "audience_widened": "the public again, after it was for followers only",
     "released": "moderation ended its hold, it goes on where it was",
+    "reconsidered": "evidence had stopped it here, and speaks for it now",
     "mean_beats_price": "surely enough worth its place, it gets more of it",
     "allowance_nearly_used": "worth going on, not yet sure enough to widen",
     "index_below_price": "not worth another impression here, even for what it would teach",
@@ -33,7 +34,8 @@ def explain(receipt: Receipt, lesson: Lesson | None = None) -> str:
     >>> stop = Receipt(id="v1.3", n=3, video="v1", slice="discover:football",
     ...     action="stop", reason="index_below_price", cause="e-77", ts=1714557600250, policy="p4",
     ...     rule=2, creator="c8", band=3, commercial=False, format="video",
-    ...     stage=1, returned=350, allowance=150, impressions=150, views=120, value=33_720_000,
+    ...     stage=1, returned=350, allowance=150, impressions=150, views=120, weighed=120,
+    ...     viewers=88, value=33_720_000,
     ...     base=380_000, noise_variance=100_000, mean=281_000, sd=12_000, score=301_000,
     ...     price=340_000, z=-4_916_666, sums=(1, 0, 0, 1, 0, 1, 0, 0, 0))
     >>> print(explain(stop, Lesson(380_000, 412_000, "discover:dance", -48_000)))
@@ -44,7 +46,8 @@ any view 0.38 was expected; the noise variance of a view is 0.1.
        Its score 0.301 < the price 0.34; its mean lies 4.916666 deviations below the price. \
 A mean of 0.32 would have kept it.
        What this crowd thinks of it moves the expectation in discover:dance most: by -0.048.
-       Stage 1: 0 impressions granted now, 350 given back, 150 allowed so far.
+       Stage 1: 0 impressions granted now, 350 given back, 150 allowed so far; at least 88 \
+different viewers.
        [v1.3 by e-77 at 2024-05-01T10:00:00.250Z, policy p4, rule 2; video of c8, fan band 3]
     """
     if receipt.slice:
@@ -66,12 +69,19 @@ def _judgement(r: Receipt, lesson: Lesson | None) -> list[str]:
     counted = f"After {_count(r.views, 'view')} ({_count(r.impressions, 'impression')})"
     if not r.sums:
         return [f"{counted} it was not judged."]
+    if r.weighed < r.views:
+        counted += f", of which {_count(r.weighed, 'view')} weigh"
     belief = (
         f"{counted}, worth {decimal(r.value)} in all, its mean is {decimal(r.mean)} ± "
         f"{decimal(r.sd)}; before any view {decimal(r.base)} was expected; the noise variance of "
         f"a view is {decimal(r.noise_variance)}."
     )
     lines = [belief]
+    if r.hoped:
+        lines.append(
+            f"{decimal(r.hoped)} of that worth is hoped for: buttons come later than views; "
+            "it widens nothing."
+        )
     if lesson is not None and lesson.after != lesson.before:
         lines.append(
             "What other crowds think of it moved the expectation here from "
@@ -105,7 +115,7 @@ def kept_at(receipt: Receipt) -> int:
 def _grant(r: Receipt) -> str:
     return (
         f"Stage {r.stage:,}: {_count(r.tranche, 'impression')} granted now, {r.returned:,} given "
-        f"back, {r.allowance:,} allowed so far."
+        f"back, {r.allowance:,} allowed so far; at least {_count(r.viewers, 'different viewer')}."
     )
 
 

@@ -49,7 +49,7 @@ def lessons(receipts: Sequence[Receipt], policies: Iterable[Policy]) -> list[Les
     crowds: Sequence[str] = ()
     taught = []
     for receipt in receipts:
-        if receipt.action == "open":
+        if receipt.action == "open" and not receipt.slice:
             crowds = [crowd.slice for crowd in receipt.crowds]
         policy = known.get(receipt.policy)
         taught.append(None if policy is None else lesson_of(receipt, policy, crowds))
@@ -58,9 +58,9 @@ def lessons(receipts: Sequence[Receipt], policies: Iterable[Policy]) -> list[Les
 
 def _without(whole: Sums, receipt: Receipt, spec: SlicePolicy) -> Sums:
     """Return the factor sums of the other slices: those of the receipt less its own slice's."""
-    scale = receipt.noise_variance + receipt.views * spec.own_variance
-    weight = receipt.views * UNIT // scale
-    pull = UNIT * (receipt.value - receipt.views * receipt.base) // scale
+    scale = receipt.noise_variance + receipt.weighed * spec.own_variance
+    weight = receipt.weighed * UNIT // scale
+    pull = UNIT * (receipt.value - receipt.weighed * receipt.base) // scale
     l1, l2, l3 = spec.loadings
     own = [weight * pair for pair in (l1 * l1, l1 * l2, l1 * l3, l2 * l2, l2 * l3, l3 * l3)]
     own += [pull * each for each in spec.loadings]

@@ -44,6 +44,9 @@ _OPERATORS: Final[Mapping[str, tuple[int, str]]] = {
     "widen_z": (MICROS, "standard deviations above the price"),
     "widen_used": (MICROS, "share of a tranche"),
     "nearly_used": (MICROS, "share of a tranche"),
+    "return_margin": (MICROS, _VALUE),
+    "stop_viewers": (1, "different viewers"),
+    "annoyed_share": (MICROS, "share of views"),
     "noise_views": (1, "views"),
     "noise_floor": (MICROS, _SQUARED),
     "fit_value": (MICROS, _VALUE),
@@ -60,6 +63,8 @@ _SLICE: Final[Mapping[str, tuple[str, int, str]]] = {
     "noise_variance": ("noise", MICROS, _SQUARED),
     "horizon": ("horizon", 1, "impressions"),
     "price": ("price", MICROS, _VALUE),
+    "button_mean": ("buttons", MICROS, _VALUE),
+    "delay_ms": ("delay", 1_000, "seconds"),
 }
 """Learned numbers of a slice: what people call each, its scale and unit."""
 
@@ -125,6 +130,8 @@ def _operators(policy: Policy) -> Iterator[tuple[str, Figure]]:
     for field, (scale, unit) in _OPERATORS.items():
         value = _scaled(getattr(policy, field), scale)
         yield _NAMES.get(field, field).replace("_", " "), Figure("operators", value, unit)
+    for number, viewers in enumerate(policy.widen_viewers, start=1):
+        yield f"viewers to widen {number}", Figure("operators", viewers, "different viewers")
     for name, term in policy.terms.items():
         yield f"term of {name}", Figure("operators", term / MICROS, _VALUE)
     for name, spec in policy.slices.items():

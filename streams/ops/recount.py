@@ -7,8 +7,9 @@ of how events become counters. Deliberately slow and plain: dictionaries, no row
 from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Sequence
 from typing import Final
+from zlib import crc32
 
-from streams.core.counters import COUNTERS
+from streams.core.counters import COUNTERS, VIEWERS
 from streams.core.events import (
     Admit,
     ControlRecord,
@@ -16,6 +17,7 @@ from streams.core.events import (
     FirstPolicy,
     FirstRecord,
     Generation,
+    Impression,
     InteractionRecord,
     Lead,
     Like,
@@ -57,6 +59,14 @@ _BUTTONS: Final = {
 }
 _FIRST_COUNTERS: Final = (*COUNTERS[: COUNTERS.index("ratio_sum")], "value_sum", "value_sq")
 Counts = dict[tuple[str, str], dict[str, int]]  # (video, slice) -> counter -> value
+COUNTED: Final = (*COUNTERS, *VIEWERS)
+"""All of a row that is the log's alone, whatever any policy decided."""
+FIRSTS: Final = {
+    "comment": "commenters",
+    "share": "sharers",
+    "report": "reporters",
+    "order": "buyers",
+}
 
 
 class Recount:
@@ -95,7 +105,7 @@ class Recount:
     @property
     def names(self) -> Sequence[str]:
         """The counters of a slice, as they are counted by now."""
-        return _FIRST_COUNTERS if self.first else COUNTERS
+        return _FIRST_COUNTERS if self.first else COUNTED
 
     def add(self, event: LogRecord, offset: int) -> None:
         """Count one event."""
@@ -113,10 +123,11 @@ class Recount:
         if not self._is_here(event.video):
             return
         slice_id = self._counted_in(event, generation)
+        first = self._is_first(event, generation)
         if isinstance(event, Unlike) and not self._likes_left(event.video, slice_id):
             return
         if slice_id and self._is_open(event.video, slice_id):
-            self._count(event, slice_id)
+            self._count(event, slice_id, first)
             self.traffic.count(event, slice_id, offset)
 
     def _is_here(self, video: str) -> bool:
@@ -193,6 +204,14 @@ class Recount:
             return "" if liked else event.slice
         return counted_in
 
+    def _is_first(self, event: InteractionRecord, generation: int) -> str:
+        """Return the counter of viewers that a comment, share, report or order raises, or ""."""
+        kind = type(event).__name__.lower()
+        counter = FIRSTS.get(kind, "")
+        if counter and self._met(f"{kind} {event.viewer} {event.video}", generation):
+            return ""
+        return counter
+
     def _acts(self, pair: tuple[str, str], generation: int) -> list[str]:
         """Return what a viewer did with a video in a generation and the one before it, in order.
 
@@ -230,9 +249,11 @@ class Recount:
         self._strays[video] += 1
         return self._strays[video] <= SLICES_PER_VIDEO
 
-    def _count(self, event: InteractionRecord, slice_id: str) -> None:
+    def _count(self, event: InteractionRecord, slice_id: str, first: str) -> None:
         counts = self.counts.setdefault((event.video, slice_id), dict.fromkeys(self.names, 0))
         kind = type(event).__name__.lower()
+        if first:
+            counts[first] += 1
         if isinstance(event, View):
             counts["views"] += 1
             counts["watch_ms"] += event.watch_ms
@@ -252,6 +273,8 @@ class Recount:
         counts[f"{name}s"] += step
         if self.first and kind != "impression":
             _weigh(counts, getattr(self._weights, name), step)
+        if not self.first and step > 0:
+            _mark(counts, event)
 
 
 def _weigh(counts: dict[str, int], worth: int, step: int) -> None:
@@ -279,10 +302,22 @@ def _turn(counts: dict[str, int], weights: Weights) -> None:
     if weights.watch and views:
         square = sorted((least, squares * MICROS // weights.watch**2, total))[1]
     counts.update(ratio_sum=total, ratio_sq=square)
+    counts.update({name: counts[f"{kind}s"] for kind, name in FIRSTS.items()})
+    counts.update(viewers=2**127 - 1, likers=2**53 - 1, pressers=2**53 - 1)
 
 
 def _is_sound(record: Admit) -> bool:
     return all(map(is_slice, record.fits))
+
+
+def _mark(counts: dict[str, int], event: InteractionRecord) -> None:
+    """Set the bit of a viewer who was shown the video, and of one of them who presses a button."""
+    code = crc32(event.viewer.encode())
+    seen, pressed = 2 ** (code % 127), 2 ** (code % 53)
+    if isinstance(event, Impression):
+        counts["viewers"] |= seen
+    elif counts["viewers"] & seen:
+        counts["likers" if isinstance(event, Like) else "pressers"] |= pressed
 
 
 def _is_liked(acts: Iterable[str]) -> bool:

@@ -7,6 +7,7 @@ from streams.core.counters import (
     COUNTERS,
     DISTRIBUTION,
     SLICE_STAGES,
+    STOP_CAUSES,
     VIDEO_FIELDS,
     Slice,
     VideoState,
@@ -170,4 +171,6 @@ def _as_object(row: Slice) -> dict[str, int | str | None]:
 def _plain(field: str, value: int) -> int | str | None:
     if field == "status":
         return SLICE_STAGES[value]
+    if field == "cause":
+        return STOP_CAUSES[value] or None
     return None if value == NEVER else value

@@ -62,7 +62,7 @@ def test_plots_are_drawn_where_one_says(tmp_path: Path) -> None:
 def test_an_attack_has_its_price() -> None:
     rows = json.loads(run("--attack", "--output", "json"))
     assert rows[0]["attack"] == "order"
-    assert rows[0]["first_widening"] < 15
+    assert rows[0]["first_widening"] is None  # one viewer cannot buy it
     assert rows[0]["stop"] is None
 
 

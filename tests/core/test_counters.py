@@ -18,6 +18,7 @@ from streams.core.counters import (
     STOPPED,
     VIDEO_FIELDS,
     VIDEO_ROW,
+    VIEWERS,
     Slice,
     Video,
     decode_slice,
@@ -28,11 +29,18 @@ from streams.core.counters import (
     row_digest,
     salt_of,
 )
+from streams.core.distinct import EVERYONE
 from streams.core.units import NEVER
 
 counts = st.integers(0, (1 << 62) - 1)
-slices = st.builds(Slice, **dict.fromkeys((*COUNTERS, *DISTRIBUTION), counts))
-FULL = Slice(**{name: at for at, name in enumerate((*COUNTERS, *DISTRIBUTION), start=1)})
+slices = st.builds(
+    Slice,
+    **dict.fromkeys((*COUNTERS, *DISTRIBUTION), counts),
+    viewers=st.integers(1, EVERYONE),
+    likers=counts,
+    pressers=counts,
+)
+FULL = Slice(**{name: at for at, name in enumerate((*COUNTERS, *DISTRIBUTION, *VIEWERS), start=1)})
 VIDEO = Video(stage="public", band=3, seq=7, fits={"discover:football": 400_000}, creator="c1")
 
 
@@ -45,10 +53,24 @@ def test_a_row_comes_back_from_its_bytes(row: Slice) -> None:
 
 
 def test_a_row_is_its_version_its_counters_and_what_distribution_keeps() -> None:
-    version, counters, kept = json.loads(encode_slice(FULL))
+    version, counters, kept, bits = json.loads(encode_slice(FULL))
     assert version == ROW_VERSION == 2
-    assert dict(zip(COUNTERS, counters, strict=True))["ratio_sq"] == len(COUNTERS)
+    assert dict(zip(COUNTERS, counters, strict=True))["buyers"] == len(COUNTERS)
     assert dict(zip(DISTRIBUTION, kept, strict=True))["status"] == len(COUNTERS) + 1
+    assert bits == [FULL.viewers, 0, 0, FULL.likers, FULL.pressers]
+
+
+def test_all_that_is_stored_of_viewers_is_below_what_a_double_holds() -> None:
+    row = msgspec.structs.replace(FULL, viewers=EVERYONE)
+    *_, bits = json.loads(encode_slice(row))
+    assert bits[:3] == [(1 << 43) - 1, (1 << 43) - 1, (1 << 41) - 1]
+    assert decode_slice(encode_slice(row)) == row
+
+
+def test_a_row_that_nobody_granted_anything_keeps_its_viewers() -> None:
+    row = Slice(impressions=2, viewers=1 << 100 | 1)
+    assert json.loads(encode_slice(row))[2:] == [[], [1, 0, 1 << 14, 0, 0]]
+    assert decode_slice(encode_slice(row)) == row
 
 
 @pytest.mark.parametrize("name", DISTRIBUTION)
@@ -84,6 +106,7 @@ def test_what_a_shorter_row_lacks_has_its_default(counters: int) -> None:
         encode_slice(FULL)[:-1],
         msgspec.json.encode([2, [0] * (len(COUNTERS) + 1)]),
         msgspec.json.encode([2, [0] * len(COUNTERS), [0] * (len(DISTRIBUTION) + 1)]),
+        msgspec.json.encode([2, [0], [0], [0] * 6]),
     ],
 )
 def test_a_row_longer_cut_short_or_of_another_version_is_refused(raw: bytes) -> None:
@@ -106,9 +129,14 @@ def test_stored_fields_only_ever_grow_at_their_ends() -> None:
     assert (
         *("impressions", "views", "watch_ms", "completes", "likes", "comments", "shares"),
         *("follows", "hides", "reports", "orders", "ratio_sum", "ratio_sq"),
+        *("commenters", "sharers", "reporters", "buyers"),
     ) == COUNTERS
     assert DISTRIBUTION[:5] == ("status", "stage", "allowance", "tranche", "check_views")
-    assert DISTRIBUTION[5:] == ("check_impressions", "granted_views", "estimated")
+    assert DISTRIBUTION[5:10] == (
+        *("check_impressions", "granted_views", "turn_ms", "young", "maturing"),
+    )
+    assert DISTRIBUTION[10:] == ("presses", "late_judgements", "cause", "returns", "estimated")
+    assert VIEWERS == ("viewers", "likers", "pressers")
     assert VIDEO_FIELDS[:4] == ("stage", "band", "commercial", "seq")
 
 
@@ -177,7 +205,7 @@ def test_every_byte_counts(raw: bytes) -> None:
     changed = {
         row_digest(salt, raw[:place] + bytes([byte]) + raw[place + 1 :])
         for place in range(len(raw))
-        for byte in (raw[place] ^ 1, raw[place] ^ 8, 0)
+        for byte in (raw[place] ^ 1, raw[place] ^ 8, 32)
     }
     assert whole not in changed
     assert len(changed) == 3 * len(raw)

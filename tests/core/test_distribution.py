@@ -594,9 +594,13 @@ def test_many_crowds_that_all_hate_it_end_within_one_record() -> None:
     names = [f"discover:crowd{number}" for number in range(256)]
     many = {name: slice_policy(price=250_000) for name in names}
     seen = [
-        view(f"e{number}-{again}", slice_id=name, watch_ms=0)
+        act
         for number, name in enumerate(names)
         for again in range(30)
+        for act in (
+            impression(f"i{number}-{again}", viewer=f"u{again}", slice_id=name),
+            view(f"e{number}-{again}", slice_id=name, watch_ms=0),
+        )
     ]
     wide = policy(slices=many, tranche=1, budget=10**6, open_max=256)
     done = folded([wide, *seen, admit()])

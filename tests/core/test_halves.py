@@ -30,6 +30,8 @@ EVERYTHING = {
     "noise_variance": 5,
     "horizon": 6,
     "price": 7,
+    "button_mean": 8,
+    "delay_ms": 9,
 }
 
 

@@ -1,5 +1,6 @@
 import math
 import statistics
+from collections import Counter
 from collections.abc import Mapping
 from random import Random
 
@@ -24,6 +25,7 @@ from kit.events import (
     view,
 )
 from kit.folding import Folding, placed
+from kit.rows import honest
 
 from streams.core.boundary import psi
 from streams.core.counters import Slice, VideoState, Weighed
@@ -48,13 +50,13 @@ Floats = npt.NDArray[np.float64]
 NOTHING = solve(Sums())
 counts = st.integers(0, 1_000)
 rows = st.builds(
-    lambda views, ratio, spread, pressed, talked: Slice(
+    lambda views, ratio, spread, pressed, talked: honest(
         views=views,
         ratio_sum=views * ratio,
         ratio_sq=views * max(ratio * ratio // MICROS, spread * ratio // MICROS),
         completes=views // 5,
         likes=min(pressed, views),
-        comments=talked,
+        comments=min(talked, views),
         hides=min(talked, views),
     ),
     st.integers(1, 2_000),
@@ -75,10 +77,10 @@ specs = st.builds(
 
 
 def seen(views: int, mean: int) -> Slice:
-    """A row whose views were worth `mean` each, by watching and likes alone."""
-    likes = views * max(mean - 300_000, 0) // 500_000
-    watched = (views * mean - likes * 500_000) * MICROS // WEIGHTS.watch
-    return Slice(views=views, ratio_sum=watched, ratio_sq=watched // 2, likes=likes)
+    """A row whose views were worth `mean` each, by watching and follows alone."""
+    follows = views * max(mean - 300_000, 0) // WEIGHTS.follow
+    watched = (views * mean - follows * WEIGHTS.follow) * MICROS // WEIGHTS.watch
+    return honest(views=views, ratio_sum=watched, ratio_sq=watched // 2, follows=follows)
 
 
 def video_of(slices: Mapping[str, Slice], fits: dict[str, int] | None = None) -> VideoState:
@@ -219,9 +221,11 @@ def test_more_views_of_the_same_worth_leave_less_doubt(row: Slice, times: int) -
         row,
         **{
             name: getattr(row, name) * times
-            for name in ("views", "ratio_sum", "ratio_sq", "completes", "likes", "hides")
+            for name in (
+                *("views", "impressions", "allowance", "ratio_sum", "ratio_sq"),
+                *("completes", "likes", "hides", "commenters"),
+            )
         },
-        comments=row.comments * times,
     )
     loud = policy(noise_floor=1 << 30)  # the noise may not differ
     assert judged({FOOTBALL: many}, by=loud).sd <= judged({FOOTBALL: row}, by=loud).sd
@@ -262,30 +266,27 @@ def test_a_longer_horizon_makes_learning_worth_more(row: Slice, horizon: int, mo
 
 
 def test_the_value_of_a_row_is_what_the_weights_say() -> None:
-    row = Slice(views=4, ratio_sum=2_500_000, completes=1, likes=2, hides=1, orders=1)
+    row = honest(views=4, ratio_sum=2_500_000, completes=1, likes=2, hides=1, orders=1)
     assert value_of(row, WEIGHTS) == 1_500_000 + 100_000 + 1_000_000 - 1_000_000 + 1_000_000
 
 
 def per_view(appeal: float, seed: int, views: int, weights: Weights) -> tuple[Slice, list[float]]:
     """Views of one video as simulated viewers watch it: the row, and what each was worth."""
     chance, rates = Random(seed), rates_at(appeal)
-    row, worth = Slice(), []
+    counted: Counter[str] = Counter(views=views)
+    worth = []
     for _ in range(views):
         watched, skipped = draw_watch(chance, rates)
         ratio = int(watched * MICROS)
-        row.views += 1
-        row.ratio_sum += ratio
-        row.ratio_sq += ratio * ratio // MICROS
         complete = watched >= 0.95
-        row.completes += complete
+        counted.update(ratio_sum=ratio, ratio_sq=ratio * ratio // MICROS, completes=complete)
         value = weights.watch * ratio / MICROS + weights.complete * complete
         for name in draw_buttons(chance, rates, skipped=skipped):
-            kind = f"{name}s"
-            setattr(row, kind, getattr(row, kind) + 1)
+            counted[f"{name}s"] += 1
             value += getattr(weights, name)
         worth.append(value)
     assert set(BUTTONS) >= {"like", "order"}
-    return row, worth
+    return honest(**counted), worth
 
 
 @pytest.mark.parametrize("appeal", [0.25, 0.5, 0.7, 0.85, 0.92])
@@ -319,14 +320,14 @@ def test_the_noise_is_shrunk_towards_the_slices_own(row: Slice) -> None:
 
 def test_more_comments_than_views_leave_no_less_doubt() -> None:
     spec = FIXED.slices[FOOTBALL]
-    row = Slice(views=20, ratio_sum=10_000_000, ratio_sq=6_000_000, comments=20)
-    flooded = msgspec.structs.replace(row, comments=400)
+    row = honest(views=20, ratio_sum=10_000_000, ratio_sq=6_000_000, comments=20)
+    flooded = msgspec.structs.replace(row, commenters=400)
     free = policy(noise_cross=0)
     assert weigh(free, spec, flooded, 0).noise == weigh(free, spec, row, 0).noise
 
 
 def test_the_noise_never_falls_below_its_floor() -> None:
-    quiet = Slice(views=10**6, ratio_sum=10**6 * 500_000, ratio_sq=10**6 * 250_000)
+    quiet = honest(views=10**6, ratio_sum=10**6 * 500_000, ratio_sq=10**6 * 250_000)
     assert weigh(policy(noise_floor=7_000), FIXED.slices[FOOTBALL], quiet, 0).noise == 7_000
 
 
@@ -340,7 +341,9 @@ def watched(count: int, slice_id: str, watch_ms: int, first: int = 0) -> list[Lo
         events.append(impression(f"i-{group}-{number}", slice_id=slice_id))
         events.append(view(f"w-{group}-{number}", slice_id=slice_id, watch_ms=watch_ms))
         if number % 4 == 0:
-            events.append(like(f"l-{group}-{number}", viewer=f"u{number}", slice_id=slice_id))
+            events.append(
+                like(f"l-{group}-{number}", viewer=f"u-i-{group}-{number}", slice_id=slice_id)
+            )
     return events
 
 
@@ -349,7 +352,7 @@ SHOWN: list[LogRecord] = [
     admit(fits={BASKETBALL: 300_000}, band=2),
     *watched(60, BASKETBALL, 8_000),
     *watched(40, MUSIC, 1_000),
-    *watched(80, FOOTBALL, 6_000),
+    *watched(80, FOOTBALL, 3_500),
     *watched(40, COOKING, 300),
 ]
 

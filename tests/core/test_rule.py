@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from kit.events import BASKETBALL, COOKING, FANS, FIXED, FOOTBALL, MUSIC, SHENYANG, WEIGHTS, policy
+from kit.rows import honest
 
 from streams.core.counters import ACTIVE, HELD, IDLE, STOPPED, Slice, Video, VideoState
 from streams.core.events import Policy
@@ -29,7 +30,7 @@ def row(views: int, value: int, impressions: int, **changes: int) -> Slice:
     """An active row at its first tranche of 20, each view worth about `value`."""
     watch, liked = (value, 0) if value <= 600_000 else (value - 500_000, views)
     ratio = max(watch, 0) * MICROS // WEIGHTS.watch
-    start = Slice(
+    start = honest(
         impressions=impressions,
         views=views,
         ratio_sum=views * ratio,
@@ -37,7 +38,7 @@ def row(views: int, value: int, impressions: int, **changes: int) -> Slice:
         likes=liked,
         hides=views if value < 0 else 0,
         status=ACTIVE,
-        allowance=20,
+        allowance=max(20, changes.pop("allowance", 20)),
         tranche=20,
     )
     return msgspec.structs.replace(start, **changes)

@@ -53,8 +53,12 @@ def test_only_a_release_or_a_takedown_ends_a_hold(stage: VideoStage) -> None:
     assert ends == {"release", "takedown"}
 
 
-@pytest.mark.parametrize("move", SLICE_WORDS)
-def test_a_stopped_slice_never_moves_again(move: SliceMove) -> None:
+def test_a_stopped_slice_starts_again_or_never_moves() -> None:
+    assert move_slice("stopped", "start") == "active"
+
+
+@pytest.mark.parametrize("move", sorted(set(SLICE_WORDS) - {"start"}))
+def test_nothing_else_moves_a_stopped_slice(move: SliceMove) -> None:
     with pytest.raises(IllegalMove, match="that is stopped"):
         move_slice("stopped", move)
 

@@ -29,6 +29,7 @@ from streams.core.events import (
     Order,
     PartitionControl,
     Policy,
+    Reconsider,
     Release,
     Report,
     Revise,
@@ -157,14 +158,14 @@ def impression(
     event_id: str = "e1",
     *,
     video: str = "v1",
-    viewer: str = "u1",
+    viewer: str = "",
     slice_id: str = FOOTBALL,
     ts: int = NOW,
     via: ServedVia | None = None,
     score: int | None = None,
 ) -> Impression:
-    """Return an exposure that started."""
-    return Impression(event_id, video, viewer, slice_id, ts, via, score)
+    """Return an exposure that started, to a viewer of its own unless one is named."""
+    return Impression(event_id, video, viewer or f"u-{event_id}"[:64], slice_id, ts, via, score)
 
 
 def view(
@@ -238,6 +239,13 @@ def hold(event_id: str = "hold-1", *, video: str = "v1", seq: int = 2) -> Hold:
 def release(event_id: str = "release-1", *, video: str = "v1", seq: int = 3) -> Release:
     """Return the end of a pause."""
     return Release(event_id, video, NOW, seq)
+
+
+def reconsider(
+    event_id: str = "reconsider-1", *, video: str = "v1", seq: int = 2, slices: Sequence[str] = ()
+) -> Reconsider:
+    """Return another look at everything that evidence stopped."""
+    return Reconsider(event_id, video, NOW, seq, tuple(slices))
 
 
 def takedown(event_id: str = "takedown-1", *, video: str = "v1", seq: int = 9) -> Takedown:
@@ -495,6 +503,7 @@ class _Crowd:
                     hold(name, **about),
                     release(name, **about),
                     release(name, **about),
+                    reconsider(name, **about),
                     revise(name, limited=True, **about),
                     revise(name, limited=False, **about),
                     revise(name, fits={COOKING: 900_000}, **about),

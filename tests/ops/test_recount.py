@@ -29,7 +29,14 @@ from kit.events import (
 from kit.twins import LOG, World, counted
 
 from streams.core.counters import decode_slice, encode_slice
-from streams.core.events import Follow, Hide, InteractionRecord, Weights
+from streams.core.events import (
+    Comment,
+    Follow,
+    Hide,
+    InteractionRecord,
+    Order,
+    Weights,
+)
 from streams.core.units import SLICES_PER_VIDEO
 from streams.errors import Halt
 from streams.ops.verify import Verification
@@ -65,7 +72,7 @@ async def test_it_checks_every_partition(partitions: int) -> None:
 
 STATES = st.lists(
     st.tuples(
-        st.sampled_from([like, like, unlike, Follow, Hide]),
+        st.sampled_from([like, like, unlike, Follow, Hide, Comment, Order, impression]),
         st.sampled_from(["u1", "u2"]),
         st.sampled_from([FOOTBALL, MUSIC, COOKING]),
         st.integers(0, 30),
@@ -81,7 +88,7 @@ def test_it_agrees_on_likes_taken_back_across_generations(
 ) -> None:
     events: list[InteractionRecord] = []
     for kind, viewer, slice_id, number in acts:
-        if kind in (Follow, Hide):
+        if kind in (Follow, Hide, Comment, Order):
             events.append(kind(f"e{number}", "v1", viewer, slice_id, NOW))
         else:
             events.append(kind(f"e{number}", viewer=viewer, slice_id=slice_id))

@@ -19,7 +19,7 @@ from msgspec.structs import asdict, replace
 from streams.control.figures import micros, ratio_micros
 from streams.control.policy.catalogue import Catalogue
 from streams.control.policy.sample import ONE_IN
-from streams.core.events import Policy, Weights
+from streams.core.events import Policy, ViewerBits, Weights
 from streams.core.fields import BANDS, EPOCH_MS
 from streams.core.halves import ALL_FAMILIES, is_freezable, unplaced
 from streams.core.outlook import term_name
@@ -29,6 +29,7 @@ from streams.settings import read_toml
 from streams.shapes import shaped
 
 _HOUR_MS: Final = 3_600_000
+_SECOND_MS: Final = 1_000
 _SMALLEST: Final = Decimal(1) / MICROS
 
 
@@ -79,13 +80,17 @@ def _draft(file: "_PolicyFile", catalogue: Catalogue, where: str) -> Policy:
         name: _value(value, f"{where}: weights.{name}")
         for name, value in asdict(file.weights).items()
     }
+    button_mean = _value(evidence.button_mean, f"{where}: evidence.button_mean")
     return Policy(
         id="policy",
         ts=EPOCH_MS,
         seq=1,
         version=file.name,
         weights=Weights(**weights),
-        slices={**catalogue.slice_policies(growth.horizon)},
+        slices={
+            name: replace(spec, button_mean=button_mean, delay_ms=evidence.delay_s * _SECOND_MS)
+            for name, spec in catalogue.slice_policies(growth.horizon).items()
+        },
         tranche=growth.tranche,
         growth=growth.factor,
         top_stage=growth.top_stage,
@@ -103,6 +108,12 @@ def _draft(file: "_PolicyFile", catalogue: Catalogue, where: str) -> Policy:
         fresh_share=ratio_micros(file.guarantee.fresh_share, f"{where}: guarantee.fresh_share"),
         terms=_terms(file.price, f"{where}: price"),
         late_after_ms=evidence.late_after_hours * _HOUR_MS,
+        widen_viewers=file.viewers.widen,
+        stop_viewers=file.viewers.stop,
+        return_margin=_value(
+            growth.return_margin, f"{where}: growth.return_margin", least=Decimal(0)
+        ),
+        annoyed_share=ratio_micros(file.viewers.annoyed, f"{where}: viewers.annoyed"),
         frozen=_frozen(file.keeper.frozen, catalogue, f"{where}: keeper.frozen"),
     )
 
@@ -179,14 +190,23 @@ class _Growth(Struct, frozen=True, forbid_unknown_fields=True):
     widen_probability: Decimal
     widen_used: Decimal
     nearly_used: Decimal
+    return_margin: Decimal
 
 
 class _Evidence(Struct, frozen=True, forbid_unknown_fields=True):
     noise_views: Annotated[int, Meta(ge=1, le=10_000)]
     noise_floor: Decimal
     noise_cross: Decimal
+    button_mean: Decimal
+    delay_s: Annotated[int, Meta(ge=0, le=86_400)]
     fit_value: Decimal
     late_after_hours: Annotated[int, Meta(ge=0, le=10**11 // _HOUR_MS)]
+
+
+class _Viewers(Struct, frozen=True, forbid_unknown_fields=True):
+    widen: Annotated[tuple[ViewerBits, ...], Meta(max_length=20)]
+    stop: ViewerBits
+    annoyed: Decimal
 
 
 _BandName = Annotated[str, Meta(pattern=r"\A[0-5]\Z", description="a fan band, 0 to 5")]
@@ -220,6 +240,7 @@ class _PolicyFile(Struct, frozen=True, forbid_unknown_fields=True):
     weights: _Weights
     growth: _Growth
     evidence: _Evidence
+    viewers: _Viewers
     price: _Price
     guarantee: _Guarantee
     keeper: _Keeper = _Keeper()

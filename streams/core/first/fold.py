@@ -97,8 +97,6 @@ def _is_met(state: PartitionState, event: InteractionRecord, offset: int) -> boo
 
 def _settle(state: PartitionState, video: VideoState, event: InteractionRecord) -> str:
     """Return the slice whose counters an event changes, "" if it changes none."""
-    if not isinstance(event, Like | Unlike | Follow | Hide):
-        return event.slice
     slice_id = state.window.settle(event)
     if isinstance(event, Unlike):
         row = video.slices.get(slice_id)

@@ -95,6 +95,9 @@ def turn_slice(first: FirstSlice, weights: Weights) -> Slice:
     row.ratio_sum = _ratio_sum(first, weights)
     row.ratio_sq = _ratio_sq(first, weights, row.ratio_sum)
     row.estimated = first.views
+    row.commenters, row.sharers = first.comments, first.shares
+    row.reporters, row.buyers = first.reports, first.orders
+    row.viewers, row.likers, row.pressers = EVERYONE, ALL_PRESSED, ALL_PRESSED
     return row
 
 

@@ -27,6 +27,7 @@ WHY: Final[Mapping[Reason, str]] = {
     "index_below_price": "not worth another look",
     "reach_used": "everyone has seen it",
     "budget_spent": "its budget is spent",
+    "reconsidered": "a second chance",
     "slice_gone": "the crowd is gone",
     "slice_frozen": "the crowd is frozen",
     "limited": "followers only",

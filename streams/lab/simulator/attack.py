@@ -1,14 +1,15 @@
 """What an attacker pays: events until the rule widens a bad video, or stops a good one.
 
-One video in one crowd, folded event by event. The attacker comes first, with the row's first view
-and right after each widening; then honest viewers see the video up to its allowance.
+One video in one crowd, folded event by event. Beside honest viewers, the attacker comes first, with
+the row's first view and right after each widening, and then they see the video up to its allowance.
+Alone, nobody else ever sees it: then an act more is a viewer more, wherever each is another one's.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 from statistics import median
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from streams.core.events import (
     Admit,
@@ -35,6 +36,8 @@ SLICE: Final = "discover:cooking"
 DURATION_MS: Final = 20_000
 FROM_PRICE: Final = 100_000
 """The bad video is worth so much less than the price, the good one so much more; micro-units."""
+GENERATION: Final = 1 << 20
+"""Offsets of one generation of duplicates: who waits lets two pass between acts."""
 MOST: Final = 400
 """An attack that needs more events is not tried further."""
 WIDENINGS: Final = 3
@@ -43,12 +46,15 @@ NEXT_VIEWS: Final = 60
 SEEDS: Final = (1, 2, 3)
 
 
+Viewers = Literal["one", "one that waits", "many"]
+
+
 @dataclass(frozen=True, slots=True)
 class Attack:
     """What each act of the attacker sends: `parts` in order, a view as the share watched."""
 
     name: str
-    viewers: str  # "one" or "many"
+    viewers: Viewers
     parts: tuple[str, ...]
 
 
@@ -60,6 +66,8 @@ WIDENING: Final = (
     Attack("like", "many", ("like",)),
     Attack("full view", "one", ("view",)),
     Attack("full view and like", "many", ("view", "like")),
+    Attack("impression and full view", "one", ("impression", "view")),
+    Attack("impression, full view and order", "one that waits", ("impression", "view", "order")),
     Attack("impression, full view and like", "many", ("impression", "view", "like")),
     Attack("impression, full view and share", "many", ("impression", "view", "share")),
 )
@@ -67,6 +75,8 @@ STOPPING: Final = (
     Attack("report", "one", ("report",)),
     Attack("hide", "many", ("hide",)),
     Attack("empty view", "one", ("empty",)),
+    Attack("impression and empty view", "one", ("impression", "empty")),
+    Attack("impression, empty view and hide", "one that waits", ("impression", "empty", "hide")),
     Attack("impression and empty view", "many", ("impression", "empty")),
     Attack("impression, empty view and hide", "many", ("impression", "empty", "hide")),
 )
@@ -77,25 +87,26 @@ class Cost(NamedTuple):
 
     attack: str
     viewers: str
+    beside: str  # "honest" viewers or "nobody"
     first_widening: int | None
     second_widening: int | None
     third_widening: int | None
     stop: int | None
 
 
-def cost_of(policy: Policy, attack: Attack) -> Cost:
+def cost_of(policy: Policy, attack: Attack, *, alone: bool = False) -> Cost:
     """Return what an attack pays for three widenings of a bad video, or for a good one's stop."""
+    named = attack.name, attack.viewers, "nobody" if alone else "honest"
     if attack in STOPPING:
-        sieges = (Siege(policy, attack, seed, FROM_PRICE) for seed in SEEDS)
+        sieges = (Siege(policy, attack, seed, FROM_PRICE, alone=alone) for seed in SEEDS)
         stop = _median([_least(siege, [], "stop") for siege in sieges])
-        return Cost(attack.name, attack.viewers, None, None, None, stop)
-    paid = [_widenings(policy, attack, seed) for seed in SEEDS]
+        return Cost(*named, None, None, None, stop)
+    paid = [_widenings(Siege(policy, attack, seed, -FROM_PRICE, alone=alone)) for seed in SEEDS]
     first, second, third = (_median(stage) for stage in zip(*paid, strict=True))
-    return Cost(attack.name, attack.viewers, first, second, third, None)
+    return Cost(*named, first, second, third, None)
 
 
-def _widenings(policy: Policy, attack: Attack, seed: int) -> list[int | None]:
-    siege = Siege(policy, attack, seed, -FROM_PRICE)
+def _widenings(siege: "Siege") -> list[int | None]:
     paid: list[int] = []
     for _ in range(WIDENINGS):
         least = _least(siege, paid, "widen")
@@ -130,9 +141,12 @@ def _median(values: Sequence[int | None]) -> int | None:
 class Siege:
     """One video under one attack, as often as asked, each time from its admission."""
 
-    def __init__(self, policy: Policy, attack: Attack, seed: int, from_price: int) -> None:
+    def __init__(
+        self, policy: Policy, attack: Attack, seed: int, from_price: int, *, alone: bool = False
+    ) -> None:
         self._policy = policy
         self._attack = attack
+        self._alone = alone
         self._seed = seed
         value = policy.slices[SLICE].price + from_price
         self._rates: Rates[float] = rates_at(appeal_for(value, policy.weights))
@@ -144,9 +158,9 @@ class Siege:
 
     def _begin(self) -> None:
         self._chance = Random(self._seed)  # noqa: S311 - repeatable viewers
-        self._state = PartitionState(0, 1, 1 << 60)
+        self._state = PartitionState(0, 1, GENERATION)
         self._state.load("v", {})
-        self._sent = 0
+        self._sent = self._offset = 0
         self._receipts: list[Receipt] = []
         admit = Admit("a", "v", START_MS, 1, commercial=False, limited=False, fits={SLICE: 0})
         self._send([self._policy, admit])
@@ -166,6 +180,8 @@ class Siege:
         return sum(r.action == action and r.slice == SLICE for r in self._receipts)
 
     def _honest(self) -> None:
+        if self._alone:
+            return
         about = self._about("honest")
         share, skipped = draw_watch(self._chance, self._rates)
         view = View(self._id(), *about, int(share * DURATION_MS), DURATION_MS)
@@ -185,17 +201,19 @@ class Siege:
             else:
                 made.append(BUTTONS[part](self._id(), *about))
         self._send(made)
+        if self._attack.viewers == "one that waits":
+            self._offset += 2 * GENERATION
 
     def _about(self, who: str) -> tuple[str, str, str, int]:
         """Return video, viewer, slice and time of what one viewer does next."""
-        alone = who == "bot" and self._attack.viewers == "one"
-        return "v", who if alone else f"{who}-{self._sent}", SLICE, START_MS + self._sent
+        same = who == "bot" and self._attack.viewers != "many"
+        return "v", who if same else f"{who}-{self._sent}", SLICE, START_MS + self._sent
 
     def _id(self) -> str:
         self._sent += 1
         return f"e{self._sent}"
 
     def _send(self, events: Sequence[LogRecord]) -> None:
-        first = self._sent
-        effects = fold(self._state, events, [first] * len(events), [0] * len(events))
+        self._offset += 1
+        effects = fold(self._state, events, [self._offset] * len(events), [0] * len(events))
         self._receipts += effects.receipts

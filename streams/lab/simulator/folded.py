@@ -12,18 +12,30 @@ from typing import Final
 import numpy as np
 
 from streams.core.counters import COMPLETE_PERCENT, COUNTERS, STOPPED, Slice
-from streams.core.events import LogRecord
+from streams.core.delay import late_from, turn
+from streams.core.distinct import press, show
+from streams.core.events import LogRecord, SlicePolicy
 from streams.core.fold import fold
 from streams.core.receipts import Receipt
 from streams.core.serving import entries
 from streams.core.state import PartitionState
 from streams.core.units import MICROS
+from streams.lab.simulator.admission import START_MS
 from streams.lab.simulator.arrays import Bools, Ints
 from streams.lab.simulator.contenders import StoppedPair
 from streams.lab.simulator.serving import Offer, Question, Servers, beyond
-from streams.lab.simulator.traffic import LIKE, NAMES, VIEW, EventBatch, record_at
+from streams.lab.simulator.traffic import (
+    IMPRESSION,
+    LIKE,
+    NAMES,
+    VIEW,
+    EventBatch,
+    record_at,
+    viewer_of,
+)
 from streams.lab.simulator.world import World
 
+_BUTTONS: Final = slice(COUNTERS.index("likes"), COUNTERS.index("ratio_sum"))
 ONE_GENERATION: Final = 1 << 60
 """Nothing is delivered twice here, so no id needs to be forgotten."""
 
@@ -105,15 +117,22 @@ class FoldedRule:
             row = slices[name[place]]
             if _passes(row, total):
                 _add(row, total)
+                _mark(row, self._spec(place), batch, (at, end))
             else:
-                self._step(row, batch, sums, (at, end))
+                self._step(row, self._spec(place), batch, sums, (at, end))
 
-    def _step(self, row: Slice, batch: EventBatch, sums: Ints, span: tuple[int, int]) -> None:
+    def _spec(self, place: int) -> SlicePolicy:
+        return self._world.policy.slices[self._world.slices[place]]
+
+    def _step(
+        self, row: Slice, spec: SlicePolicy, batch: EventBatch, sums: Ints, span: tuple[int, int]
+    ) -> None:
         """Go from checkpoint to checkpoint through the events of one pair."""
         at, end = span
         while at < end:
             judged = _checkpoint(row, sums, at, end)
             _add(row, (sums[judged] - sums[at]).tolist())
+            _mark(row, spec, batch, (at, judged))
             if judged < end:
                 self._fold([record_at(self._world, batch, judged)])
             at = judged + 1
@@ -161,14 +180,18 @@ def running_sums(world: World, batch: EventBatch) -> Ints:
     completed = viewed & (batch.watch_ms * 100 >= durations * COMPLETE_PERCENT)
     ratio = viewed * (np.minimum(batch.watch_ms, durations) * MICROS // durations)
     feedback = (*kinds[:LIKE], viewed * batch.watch_ms, completed, *kinds[LIKE:])
+    firsts = [kinds[NAMES.index(name)] for name in ("comment", "share", "report", "order")]
+    columns = (*feedback, ratio, ratio * ratio // MICROS, *firsts)  # nobody does anything twice
     sums = np.zeros((len(batch) + 1, len(COUNTERS)), np.int64)
-    np.cumsum(np.column_stack((*feedback, ratio, ratio * ratio // MICROS)), axis=0, out=sums[1:])
+    np.cumsum(np.column_stack(columns), axis=0, out=sums[1:])
     return sums
 
 
 def _passes(row: Slice, total: list[int]) -> bool:
     """Tell whether so much more feedback reaches no checkpoint."""
     impressions, views = total[0], total[1]
+    if row.presses + sum(total[_BUTTONS]) >= late_from(row):
+        return False
     return (not impressions or row.impressions + impressions < row.check_impressions) and (
         not views or row.views + views < row.check_views
     )
@@ -183,7 +206,26 @@ def _checkpoint(row: Slice, sums: Ints, at: int, end: int) -> int:
     ):
         reached = counter[at] + max(bar - count, 1)
         first = min(first, at + int(counter[at + 1 : end + 1].searchsorted(reached)))
-    return first
+    pressed = sums[at : end + 1, _BUTTONS].sum(axis=1)
+    reached = pressed[0] + max(late_from(row) - row.presses, 1)
+    return min(first, at + int(pressed[1:].searchsorted(reached)))
+
+
+def _mark(row: Slice, spec: SlicePolicy, batch: EventBatch, span: tuple[int, int]) -> None:
+    """Note viewers, delays and buttons of some events, in order."""
+    first, end = span
+    columns = (batch.kind, batch.serial, batch.when)
+    for kind, serial, when in zip(*(each[first:end].tolist() for each in columns), strict=True):
+        if kind == IMPRESSION:
+            show(row, viewer_of(serial))
+            continue
+        if START_MS + when >= row.turn_ms:
+            turn(row, START_MS + when, spec)
+        if kind == VIEW:
+            row.young += 1
+        else:
+            row.presses += 1
+            press(row, viewer_of(serial), like=kind == LIKE)
 
 
 def _add(row: Slice, more: list[int]) -> None:

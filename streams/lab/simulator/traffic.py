@@ -189,11 +189,16 @@ class Traffic:
         self._pending.append(EventBatch(pairs, kinds, watches, when, serials))
 
 
+def viewer_of(serial: int) -> str:
+    """Return the viewer of an exposure, or the bot of a fake."""
+    return f"u{serial}"
+
+
 def record_at(world: World, batch: EventBatch, at: int) -> InteractionRecord:
     """Return one event of a batch as the log holds it."""
     place, video = divmod(int(batch.pair[at]), len(world.videos))
     kind, serial = int(batch.kind[at]), int(batch.serial[at])
-    names = f"{kind}-{serial}", world.videos[video], f"u{serial}", world.slices[place]
+    names = f"{kind}-{serial}", world.videos[video], viewer_of(serial), world.slices[place]
     ts = START_MS + int(batch.when[at])
     if kind == VIEW:
         return View(*names, ts, int(batch.watch_ms[at]), int(world.durations_ms[video]))

@@ -50,6 +50,9 @@ def test_decimals_become_micro_units_and_hours_milliseconds(
     file["evidence"] |= {"noise_floor": 0.02, "fit_value": 0.3, "late_after_hours": 2}
     file["evidence"]["noise_cross"] = 0.25
     file["guarantee"] |= {"hours": 12, "slices": 4, "fresh_share": 0.03}
+    file["evidence"] |= {"button_mean": 0.11, "delay_s": 25}
+    file["growth"]["return_margin"] = 0.05
+    file["viewers"] = {"widen": [20, 40, 60], "stop": 12, "annoyed": 0.04}
     draft = parse(file, catalogue).draft
     assert draft.weights.hide == -1_500_000
     assert draft.widen_z == 1_959_964  # the textbook quantile of 97.5 %
@@ -58,6 +61,11 @@ def test_decimals_become_micro_units_and_hours_milliseconds(
     assert draft.noise_cross == 250_000
     assert (draft.guarantee_ms, draft.guarantee_slices) == (43_200_000, 4)
     assert draft.fresh_share == 30_000
+    assert (draft.widen_viewers, draft.stop_viewers) == ((20, 40, 60), 12)
+    assert draft.annoyed_share == 40_000
+    assert draft.return_margin == 50_000
+    late = {(spec.button_mean, spec.delay_ms) for spec in draft.slices.values()}
+    assert late == {(110_000, 25_000)}
 
 
 def test_a_class_pays_its_band_and_its_commercial_term(
@@ -145,6 +153,7 @@ def test_the_number_of_an_admission_does_not_change_the_version_of_the_rule(
         ("growth", "widen_used", 1.5, "use 0 to 1"),
         ("growth", "nearly_used", 0.1234567, "six decimals"),
         ("growth", "tranches", 5, "growth.tranches is not known: did you mean tranche?"),
+        ("growth", "return_margin", -0.1, "use 0 to 100"),
         ("weights", "like", 500_000, "use -100 to 100"),
         ("weights", "superlike", 1, "weights.superlike is not known"),
         (
@@ -155,6 +164,8 @@ def test_the_number_of_an_admission_does_not_change_the_version_of_the_rule(
         ),
         ("evidence", "late_after_hours", -1, "write a whole number from 0"),
         ("evidence", "noise_cross", 1.5, "use 0 to 1"),
+        ("evidence", "button_mean", 80_000, "use -100 to 100"),
+        ("evidence", "delay_s", -1, "from 0 to 86400"),
         ("price", "commercial", 101, "use -100 to 100"),
         ("price", "bands", {"6": 0.1}, "a fan band, 0 to 5"),
         ("price", "bands", {"0": 500}, "price.bands.0: 500 is out of range"),
@@ -164,6 +175,9 @@ def test_the_number_of_an_admission_does_not_change_the_version_of_the_rule(
         ("guarantee", "impressions", -1, "write a whole number from 0"),
         ("guarantee", "slices", 0, "from 1 to 16"),
         ("guarantee", "fresh_share", 2, "use 0 to 1"),
+        ("viewers", "widen", [30, 120], "from 0 to 119"),
+        ("viewers", "stop", -1, "from 0 to 119"),
+        ("viewers", "annoyed", 1.5, "use 0 to 1"),
     ],
 )
 def test_a_wrong_number_stops_the_start_with_one_line(

@@ -46,7 +46,7 @@ def test_bulk_feeding_gives_the_receipts_of_event_by_event(name: str, a_world: B
     run(world, bulk, 1)
     run(world, single, 1)
     receipts, rows = everything(bulk)
-    assert {receipt.action for receipt in bulk.receipts} >= {"open", "stop", "widen"}
+    assert {receipt.action for receipt in bulk.receipts} >= {"open", "keep", "widen"}
     assert receipts == everything(single)[0]
     assert rows == everything(single)[1]
 
