@@ -151,8 +151,10 @@ def sum_factors(policy: Policy, video: VideoState) -> Sums:
             and row.views
             and slice_id in policy.slices
         ):
-            row.summed = known = weighed(policy, slice_id, row, video.row.fits)
-            _add(totals, policy.slices[slice_id].loadings, known, before)
+            known = weighed(policy, slice_id, row, video.row.fits)
+            if known is not before:
+                row.summed = known
+                _add(totals, policy.slices[slice_id].loadings, known, before)
     return Sums(
         UNIT + totals.a11 // MICROS,
         totals.a12 // MICROS,

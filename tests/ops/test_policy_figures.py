@@ -40,8 +40,9 @@ def test_every_number_of_a_policy_is_shown() -> None:
     shown = figures(FIXED)
     for field in set(Policy.__struct_fields__) - no_numbers:
         value = getattr(FIXED, field)
-        assert differences(FIXED, replace(FIXED, **{field: value + 1})), field
-    assert len(shown) == 9 + 16 + len(FIXED.terms) + len(FIXED.slices) * 9
+        more = (*value, 30) if isinstance(value, tuple) else value + 1
+        assert differences(FIXED, replace(FIXED, **{field: more})), field
+    assert len(shown) == 9 + 19 + len(FIXED.terms) + len(FIXED.slices) * 11
 
 
 def test_a_slice_is_a_row() -> None:
@@ -52,6 +53,8 @@ def test_a_slice_is_a_row() -> None:
         "noise": 0.1,
         "horizon": 400,
         "price": 0.33,
+        "buttons": 0.0,
+        "delay": 0.0,
         "tastes": "0.11 0.02 0",
     }
 
