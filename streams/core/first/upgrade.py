@@ -19,7 +19,9 @@ at most that much; and ratio_sum^2 / n <= ratio_sq <= ratio_sum. A policy that g
 worth says nothing of it: then the middle of what is possible stands for the sum, and the least for
 the squares. `estimated` tells how many views of a row are of this kind.
 
-Everything else is taken as it stands: counters, and what was granted and decided.
+Who the viewers were is not known: all bits of viewers are set, so nothing is clipped, and each
+comment, share, report and order counts as its viewer's first. Everything else is taken as it
+stands: counters, and what was granted and decided.
 """
 
 from typing import Final
@@ -33,6 +35,7 @@ from streams.core.counters import (
     Video,
     VideoState,
 )
+from streams.core.distinct import ALL_PRESSED, EVERYONE
 from streams.core.events import Upgrade, Weights
 from streams.core.first.translation import band_of_tier, named_fits, policy_of
 from streams.core.first_rows import DEFAULT_WEIGHTS, FirstSlice, FirstVideo, own_row, rows_of
