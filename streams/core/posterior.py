@@ -85,7 +85,8 @@ def value_of(row: Slice | ClassSums, weights: Weights) -> int:
 
     That of a row, or of a minute's sums.
     """
-    buttons: int = sum(map(mul, _worths(weights), counts_of(row)))
+    counts = counts_of(row) if isinstance(row, Slice) else _pressed_in(row)
+    buttons: int = sum(map(mul, _worths(weights), counts))
     return weights.watch * row.ratio_sum // MICROS + buttons
 
 
@@ -270,3 +271,5 @@ def _spread(policy: Policy, row: Slice, buttons: int, apart: int) -> int:
 
 
 _worths: Final = attrgetter(*BUTTONS)
+_pressed_in: Final = attrgetter("completes", *(f"{name}s" for name in BUTTONS if name != "complete"))
+"""What of a minute is worth something besides watching."""

@@ -252,7 +252,7 @@ class Recount:
     def _count(self, event: InteractionRecord, slice_id: str, first: str) -> None:
         counts = self.counts.setdefault((event.video, slice_id), dict.fromkeys(self.names, 0))
         kind = type(event).__name__.lower()
-        if first:
+        if first and not self.first:
             counts[first] += 1
         if isinstance(event, View):
             counts["views"] += 1
