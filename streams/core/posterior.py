@@ -271,5 +271,5 @@ def _spread(policy: Policy, row: Slice, buttons: int, apart: int) -> int:
 
 
 _worths: Final = attrgetter(*BUTTONS)
-_pressed_in: Final = attrgetter("completes", *(f"{name}s" for name in BUTTONS if name != "complete"))
+_pressed_in: Final = attrgetter(*(f"{name}s" for name in BUTTONS))
 """What of a minute is worth something besides watching."""

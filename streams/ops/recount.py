@@ -303,7 +303,8 @@ def _turn(counts: dict[str, int], weights: Weights) -> None:
         square = sorted((least, squares * MICROS // weights.watch**2, total))[1]
     counts.update(ratio_sum=total, ratio_sq=square)
     counts.update({name: counts[f"{kind}s"] for kind, name in FIRSTS.items()})
-    counts.update(viewers=2**127 - 1, likers=2**53 - 1, pressers=2**53 - 1)
+    every = (2**127 - 1, 2**53 - 1, 2**53 - 1) if any(counts.values()) else (0, 0, 0)
+    counts.update(zip(VIEWERS, every, strict=True))
 
 
 def _is_sound(record: Admit) -> bool:

@@ -19,8 +19,8 @@ at most that much; and ratio_sum^2 / n <= ratio_sq <= ratio_sum. A policy that g
 worth says nothing of it: then the middle of what is possible stands for the sum, and the least for
 the squares. `estimated` tells how many views of a row are of this kind.
 
-Who the viewers were is not known: all bits of viewers are set, so nothing is clipped, and each
-comment, share, report and order counts as its viewer's first. Everything else is taken as it
+Who the viewers were is not known: where there was any, all bits of viewers are set, so nothing is
+clipped, and each comment, share, report and order counts as its viewer's first. Everything else is taken as it
 stands: counters, and what was granted and decided.
 """
 
@@ -100,7 +100,8 @@ def turn_slice(first: FirstSlice, weights: Weights) -> Slice:
     row.estimated = first.views
     row.commenters, row.sharers = first.comments, first.shares
     row.reporters, row.buyers = first.reports, first.orders
-    row.viewers, row.likers, row.pressers = EVERYONE, ALL_PRESSED, ALL_PRESSED
+    if any(getattr(first, name) for name in COUNTERS):
+        row.viewers, row.likers, row.pressers = EVERYONE, ALL_PRESSED, ALL_PRESSED
     return row
 
 
