@@ -20,8 +20,8 @@ worth says nothing of it: then the middle of what is possible stands for the sum
 the squares. `estimated` tells how many views of a row are of this kind.
 
 Who the viewers were is not known: where there was any, all bits of viewers are set, so nothing is
-clipped, and each comment, share, report and order counts as its viewer's first. Everything else is taken as it
-stands: counters, and what was granted and decided.
+clipped, and each comment, share, report and order counts as its viewer's first. Everything else is
+taken as it stands: counters, and what was granted and decided.
 """
 
 from typing import Final
