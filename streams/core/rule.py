@@ -23,7 +23,9 @@ from streams.core.receipts import Action, Reason
 from streams.core.units import MICROS, NEVER, surface_of
 
 FIRST_CHECKPOINT: Final = 10
-"""Views before the first judgement, and between judgements until 5 % is more."""
+"""Views, or impressions, before the first judgement."""
+STEP_CHECKPOINT: Final = 15
+"""More of them before the next ones, until a quarter is more."""
 
 _NOBODY_SAW: Final = Slice()
 
@@ -161,7 +163,7 @@ def comes_back(policy: Policy, row: Slice, assessment: Assessment) -> bool:
 
 def next_look(views: int) -> int:
     """Return the views of a video from which on its stopped slices are looked at again."""
-    return _later(views)
+    return views + max(FIRST_CHECKPOINT, views // 20)
 
 
 def room_of(policy: Policy, spec: SlicePolicy, slice_id: str, video_row: Video, row: Slice) -> int:
@@ -175,9 +177,9 @@ def room_of(policy: Policy, spec: SlicePolicy, slice_id: str, video_row: Video, 
 def set_checkpoints(policy: Policy, row: Slice) -> None:
     """Set where an active slice is judged next.
 
-    By views at 10, 20, 30, ... and then every 5 %; by impressions when the latest tranche is
-    nearly used. Past that, without a view since the grant, at the next view: an allowance is
-    topped up on evidence only.
+    By views at 10, 25, 40, 55, 70 and then with every quarter more; by impressions when the latest
+    tranche is nearly used. Past that, without a view since the grant, at the next view: an
+    allowance is topped up on evidence only.
     """
     row.presses = 0
     row.check_views = _later(row.views)
@@ -209,4 +211,6 @@ def _widen_viewers(policy: Policy, stage: int) -> int:
 
 
 def _later(count: int) -> int:
-    return count + max(FIRST_CHECKPOINT, count // 20)
+    if count < FIRST_CHECKPOINT:
+        return FIRST_CHECKPOINT
+    return count + max(STEP_CHECKPOINT, count // 4)

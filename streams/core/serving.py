@@ -14,9 +14,9 @@ from streams.core.units import surface_of
 STEP: Final = 10_000
 """The score of a slice that nothing happened in is said again when it moved by so much
 (micro-units of value)."""
-GROWN: Final = 5
-GROWN_VIEWS: Final = 30
-"""All slices of a video are looked at again after a fifth more views, at least so many."""
+GROWN: Final = 3
+GROWN_VIEWS: Final = 60
+"""All slices of a video are looked at again after a third more views, at least so many."""
 _MOST: Final = (1 << 31) - 1
 _SHOWN: Final = frozenset((IDLE, ACTIVE))
 

@@ -111,7 +111,7 @@ def test_buttons_ask_three_times_at_most() -> None:
     row = done.row(FOOTBALL)
     done.fold(placed(liked(range(100), START + 9_000), 500))
     assert row.late_judgements == LATE_JUDGEMENTS
-    done.fold(placed(watched(10, 4_500, START + 9_500, 50), 900))
+    done.fold(placed(watched(20, 4_500, START + 9_500, 50), 900))
     assert row.late_judgements == 0
 
 

@@ -110,7 +110,7 @@ def test_a_judgement_tells_its_own_slice_at_once() -> None:
 def test_what_one_crowd_thinks_is_told_of_the_crowds_whose_score_it_moves_and_no_others() -> None:
     feeds = Feeds(OPEN)
     before = dict(feeds.known)
-    feeds.fold(*shown(40, LOVED, FOOTBALL))
+    feeds.fold(*shown(70, LOVED, FOOTBALL))
     assert {FOOTBALL, BASKETBALL, MUSIC} <= set(feeds.latest)
     assert not {SHENYANG, FANS} & set(feeds.latest)  # they share no taste with football
     for name in (BASKETBALL, MUSIC):
@@ -119,7 +119,7 @@ def test_what_one_crowd_thinks_is_told_of_the_crowds_whose_score_it_moves_and_no
 
 def test_small_moves_do_not_add_up_unsaid() -> None:
     feeds, first = Feeds(OPEN), 0
-    for number, views in enumerate((40, 40, 40, 50, 60, 70, 90, 110)):
+    for number, views in enumerate((70, 60, 60, 70, 90, 120, 160, 210)):
         feeds.fold(*shown(views, 6_000 + 250 * number, FOOTBALL, first))
         first += views
         for name, entry in feeds.known.items():
