@@ -15,7 +15,7 @@ from kit.servers import lasting_ports
     ("text", "words"),
     [
         (None, "cannot be read"),
-        ("short", "holds fewer than 32 characters"),
+        (b"short", "holds fewer than 32 characters"),
         (b"\xff" * 40, "UTF-8"),
     ],
 )
