@@ -6,6 +6,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from kit.events import NOW, policy
+from kit.rows import honest
 from streams.core.counters import ACTIVE, Slice, Video, VideoState
 from streams.core.events import Policy
 from streams.core.units import MICROS
@@ -16,7 +17,7 @@ KEY: Final = b"nobody knows this"
 def row_of(mean: float, views: int = 60, allowance: int = 80) -> Slice:
     """Return a row whose views are worth `mean` each, by watching alone, a third of them none."""
     share = round(mean / 0.6 * MICROS)
-    return Slice(
+    return honest(
         impressions=views,
         views=views,
         ratio_sum=share * views,

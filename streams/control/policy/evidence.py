@@ -52,8 +52,8 @@ def is_drawn(key: bytes, purpose: bytes, name: str, share: float) -> bool:
 def seen_in(policy: Policy, videos: Videos) -> Seen:
     """Return what was seen of videos in the slices of a policy, in the order of both.
 
-    Means and errors are those that the fold itself would weigh under this policy. A pair that is
-    worth more than anything can be is taken as unseen.
+    Means and errors are those that the fold itself would weigh under this policy. A pair of which
+    nothing weighs, or that is worth more than anything can be, is taken as unseen.
     """
     slices = {name: place for place, name in enumerate(policy.slices)}
     means = np.zeros((len(videos), len(slices)))
@@ -64,6 +64,8 @@ def seen_in(policy: Policy, videos: Videos) -> Seen:
                 continue
             spec, fit = policy.slices[name], state.row.fits.get(name, 0)
             weighed = weigh(policy, spec, row, fit)
+            if not weighed.views:
+                continue  # nothing of it weighs
             tagged = expected(policy, spec, fit) - spec.prior_mean
             mean = (weighed.value / weighed.views - tagged) / MICROS
             if abs(mean) < MOST_VALUE:

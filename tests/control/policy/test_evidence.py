@@ -3,6 +3,7 @@
 import pytest
 from kit.events import FOOTBALL, MUSIC, policy
 from kit.evidence import KEY, row_of, video_of
+from kit.rows import honest
 from msgspec.structs import replace
 
 from streams.control.policy.evidence import held_out, is_drawn, noises_in, seen_in
@@ -29,7 +30,7 @@ def test_rows_without_views_and_slices_that_left_the_policy_are_unseen() -> None
 
 
 def test_a_pair_worth_more_than_anything_can_be_is_unseen() -> None:
-    rows = {FOOTBALL: Slice(views=1, comments=10**9), MUSIC: row_of(0.3)}
+    rows = {FOOTBALL: honest(views=1, ratio_sum=10**15), MUSIC: row_of(0.3)}
     assert seen_in(policy(), {"v1": video_of(rows)}).pairs == 1
 
 
@@ -56,7 +57,7 @@ def test_a_fifth_of_the_pairs_is_held_out_whatever_else_is_there() -> None:
 
 def test_noise_is_pooled_within_pairs_and_stays_near_that_in_force_without_many() -> None:
     shares = (0.2, 0.4)  # half of the views each: a spread of 0.6 x 0.1 around the mean
-    row = Slice(
+    row = honest(
         views=1_000,
         ratio_sum=round(sum(shares) / 2 * MICROS) * 1_000,
         ratio_sq=round(sum(each * each for each in shares) / 2 * MICROS) * 1_000,

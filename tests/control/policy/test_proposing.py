@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from kit.events import FOOTBALL, MUSIC, policy
 from kit.evidence import KEY, other_tastes, row_of, video_of, videos_of
+from kit.rows import honest
 from msgspec.structs import replace
 
 from streams.control.policy.evidence import Evidence, model_of
@@ -74,7 +75,7 @@ def in_one_slice() -> dict[str, VideoState]:
 
 
 def constant() -> dict[str, VideoState]:
-    rows = {name: Slice(views=20, impressions=20) for name in policy().slices}
+    rows = {name: honest(views=20) for name in policy().slices}
     return {f"v{n}": video_of(dict(rows)) for n in range(20)}
 
 
@@ -111,7 +112,7 @@ def test_what_is_odd_gives_numbers_that_a_policy_may_have_or_none(
 
 
 @pytest.mark.parametrize(
-    "damaged", [Slice(views=10**15, ratio_sum=1), Slice(views=1, likes=10**30)]
+    "damaged", [honest(views=10**15, ratio_sum=1), honest(views=1, likes=10**30)]
 )
 def test_a_damaged_row_proposes_nothing_impossible(damaged: Slice) -> None:
     videos = videos_of(other_tastes(), 100) | {"bad": video_of({FOOTBALL: damaged})}
