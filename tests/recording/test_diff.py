@@ -31,7 +31,7 @@ def whole(log: Sequence[Logged]) -> Any:
 def test_equal_runs_have_no_difference(whole: Run) -> None:
     compared = compare_runs(whole, dict(reversed(whole.items())))
     assert compared == (len(whole), len(whole), 0, None)
-    assert len(whole) > 50
+    assert len(whole) > 40
 
 
 def test_repeats_are_dropped_by_id(whole: Run) -> None:
@@ -43,7 +43,13 @@ def test_a_lost_record_is_told_from_other_counts(log: Sequence[Logged], whole: R
     lost = [r for n, r in enumerate(log) if 500 < n < 700 and b'"view"' in (r.value or b"")]
     compared = compare_runs(whole, run([r for r in log if r not in lost]))
     assert compared.first is not None
-    assert compared.first.why.startswith(("other feedback was counted", "another event led here"))
+    assert compared.first.why.startswith(
+        (
+            "other feedback was counted",
+            "another event led here",
+            "its crowds were expected otherwise",
+        )
+    )
     assert compared.differing > 1
 
 

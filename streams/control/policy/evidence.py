@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from streams.control.policy.learning import Bools, FactorModel, Floats, Seen
 from streams.core.counters import VideoState
+from streams.core.distinct import weighing_views
 from streams.core.events import Policy
 from streams.core.posterior import expected, weigh
 from streams.core.units import MICROS
@@ -105,7 +106,7 @@ def noises_in(policy: Policy, videos: Videos, weight: float) -> Floats:
     freedom = np.full(len(slices), weight)
     for state in videos.values():
         for name, row in state.slices.items():
-            if name in slices and row.views > 1:
+            if name in slices and row.views > 1 and weighing_views(row):
                 noise = weigh(alone, policy.slices[name], row, 0).noise
                 squares[slices[name]] += row.views * noise
                 freedom[slices[name]] += row.views - 1

@@ -94,5 +94,11 @@ def test_stopped_pairs_are_those_of_the_rows(a_world: BuildWorld) -> None:
     world = a_world()
     rule = FoldedRule(world, KnowingServers())
     course = run(world, rule, 1)
-    pairs = {stop.pair for stop in rule.stops}
-    assert pairs == set(np.flatnonzero(course.stopped.ravel()).tolist())
+    videos, standing = list(world.videos), set()
+    for receipt in rule.receipts:
+        if receipt.reason == "reconsidered":
+            standing.discard((receipt.slice, receipt.video))
+        elif receipt.action == "stop":
+            standing.add((receipt.slice, receipt.video))
+    found = zip(*np.nonzero(course.stopped), strict=True)
+    assert standing == {(world.slices[place], videos[video]) for place, video in found}
