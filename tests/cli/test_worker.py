@@ -178,14 +178,18 @@ async def test_another_installation_than_that_of_the_counters_is_refused(rig: Ri
 
 
 @pytest.mark.real
-async def test_counters_of_other_rules_for_duplicates_are_refused(rig: Rig) -> None:
+async def test_the_stored_length_of_generations_counts_whatever_the_settings_say(rig: Rig) -> None:
     rig.create_topics()
     async with Feed(rig) as feed:
         await feed.send(records_of([view("e1")]))
-    worker = rig.worker()
-    await rig.caught_up()
-    assert await worker.terminate() == 0
-    one_line(rig.run(*START, generation_records=77), 1)
+        worker = rig.worker()
+        await rig.caught_up()
+        assert await worker.terminate() == 0
+        again = rig.worker(generation_records=77)
+        await feed.send(records_of([view("e2")]))
+        await rig.caught_up()
+    assert await again.terminate() == 0
+    rig.assert_exact()
 
 
 @pytest.mark.real

@@ -5,7 +5,7 @@ import signal
 from collections.abc import Iterator
 
 import pytest
-from kit.events import synthetic_log
+from kit.events import Logged, records_of, videos_of, view
 from kit.rig import Feed, Rig
 from kit.servers import KafkaServer, kafka_server
 
@@ -26,11 +26,18 @@ def rig(server: KafkaServer, fresh_redis_url: str, unique: str) -> Iterator[Rig]
     made.stop()
 
 
+def views(first: int) -> list[Logged]:
+    """Return feedback alone: other control records than the worker's own would lead."""
+    names = videos_of(0, 2, 4)
+    numbers = range(first, first + 200)
+    return records_of([view(f"e{number}", video=names[number % 4]) for number in numbers])
+
+
 async def running(rig: Rig, **changes: object) -> None:
     """Start both halves of a worker and let them count something."""
     worker = rig.worker(only=None, **changes)
     async with Feed(rig) as feed:
-        await feed.send(synthetic_log(1, 4, 200, 0, 2))
+        await feed.send(views(0))
     await rig.caught_up()
     await worker.says("feedback and control running")
 
@@ -49,7 +56,7 @@ async def test_a_broker_that_is_away_for_a_while_is_two_lines(
     await worker.says("Kafka answers again, after")
     assert len(during) == 1, during
     async with Feed(rig) as feed:
-        await feed.send(synthetic_log(2, 4, 200, 1, 2))
+        await feed.send(views(200))
     await rig.caught_up()
     assert "Traceback" not in worker.said()
     assert await worker.terminate() == 0
