@@ -11,8 +11,8 @@ from kit.events import FOOTBALL, Logged, record, videos_of, view
 from kit.keys import SPELLING, TRUST
 from kit.rig import Feed, Rig
 
-from streams.core.counters import COUNTERS, VIDEO_ROW, decode_slice
-from streams.ops.recount import Counts, Recount
+from streams.core.counters import VIDEO_ROW, decode_slice
+from streams.ops.recount import COUNTED, Counts, Recount
 from streams.runtime.codec import decode_log
 from streams.runtime.letters import read_letter
 from streams.runtime.redis import RedisStore
@@ -68,7 +68,7 @@ async def stored(rig: Rig) -> Counts:
             for slice_id, raw in fields.items():
                 if slice_id != VIDEO_ROW:
                     row = decode_slice(raw)
-                    counts[video, slice_id] = {name: getattr(row, name) for name in COUNTERS}
+                    counts[video, slice_id] = {name: getattr(row, name) for name in COUNTED}
     await store.close()
     return counts
 

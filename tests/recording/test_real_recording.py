@@ -16,8 +16,10 @@ import pytest
 import redis
 from confluent_kafka.admin import AdminClient, NewPartitions
 from kit.events import NOW, encode, synthetic_log, view
+from kit.keys import announce
 from kit.recordings import everything, seen
-from kit.servers import create_topic, delete_topic
+from kit.rig import TABLE
+from kit.servers import create_topic, create_topics, delete_topic
 
 from streams.recording.damage import quick, thorough
 from streams.recording.manifest import MANIFEST
@@ -25,6 +27,7 @@ from streams.recording.reader import Recording
 from streams.recording.routing import TRACE
 from streams.runtime.kafka import KafkaProducer, KafkaReader
 from streams.runtime.ports import Outgoing, Record
+from streams.settings import load_settings
 
 pytestmark = pytest.mark.real
 CONFIG = Path(__file__).parents[2] / "config"
@@ -124,8 +127,10 @@ def verified(folder: Path) -> int:
 
 
 async def test_a_replay_into_a_fresh_topic_is_byte_equal_and_so_are_its_receipts(
-    streams: Streams, unique: str, tmp_path: Path
+    streams: Streams, brokers: str, unique: str, tmp_path: Path
 ) -> None:
+    create_topics(brokers, {f"{unique}policies": TABLE}, 1)
+    announce(brokers, load_settings(CONFIG, {"topic_prefix": unique}, {}))
     await streams.write(busy(2_000))
     streams.run("record", tmp_path / "one", "--topic", streams.topic, "--to", "now")
     assert verified(tmp_path / "one") == len(await streams.read(streams.topic))
