@@ -247,11 +247,16 @@ class Distribution:
 
     def _crowds(self, slice_ids: Iterable[str]) -> list[Crowd]:
         policy, video = self.outlook.policy, self.video
-        tastes = solve(sum_factors(policy, video))
+        if any(row.views for row in video.slices.values()):
+            tastes = solve(sum_factors(policy, video))
+            found = {name: estimate_in(policy, video, name, tastes) for name in slice_ids}
+            said = {name: (each.mean, each.score) for name, each in found.items()}
+        else:  # the same numbers, sooner
+            before = [self.outlook.before_any_view(name, video.row) for name in slice_ids]
+            said = {each.slice: (each.mean, each.score) for each in before}
         return [
-            Crowd(slice_id, said.mean, said.score, allowance_of(policy, video, slice_id))
-            for slice_id in slice_ids
-            for said in (estimate_in(policy, video, slice_id, tastes),)
+            Crowd(slice_id, mean, score, allowance_of(policy, video, slice_id))
+            for slice_id, (mean, score) in said.items()
         ]
 
     def _activate(self, slice_id: str, row: Slice) -> None:

@@ -70,12 +70,12 @@ class Outlook:
             return None
         if len(self.policy.slices) > self.policy.open_max:
             return next((each for each in self.prospects(video) if each.slice == slice_id), None)
-        found = self._prospect(slice_id, video)
+        found = self.before_any_view(slice_id, video)
         return found if _is_worth_it(found) else None
 
     def prospects(self, video: Video) -> list[Prospect]:
         """Return all slices that are open to a video, best first."""
-        within = [self._prospect(slice_id, video) for slice_id in self._reachable(video)]
+        within = [self.before_any_view(slice_id, video) for slice_id in self._reachable(video)]
         opened = sorted(filter(_is_worth_it, within), key=_best_first)
         return opened[: self.policy.open_max]
 
@@ -84,7 +84,8 @@ class Outlook:
         spec = self.policy.slices[slice_id]
         return expected(self.policy, spec, video.fits.get(slice_id, 0)) + self._hopes[slice_id]
 
-    def _prospect(self, slice_id: str, video: Video) -> Prospect:
+    def before_any_view(self, slice_id: str, video: Video) -> Prospect:
+        """Return what a video may expect in a slice of the policy, open to it or not."""
         score = self.hope(slice_id, video)
         mean = score - self._hopes[slice_id]
         return Prospect(slice_id, mean, score, score - self.price(slice_id, video))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from kit.rig import Rig, WorkerProcess
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.slow]
 
 
 @pytest.fixture
