@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 from aiohttp import web
 
+from streams.cli.http import serve
 from streams.cli.interrupts import stop_on_signals
 from streams.cli.live import example
 from streams.cli.options import Settings, connection_options
@@ -14,7 +15,7 @@ from streams.cli.wiring import producing, run
 from streams.client.destination import writable
 from streams.client.http_intake import PATH, HttpIntake, is_loopback
 from streams.client.producers import Tokens, hash_of, new_token, require_name
-from streams.errors import Halt, Misconfigured
+from streams.errors import Misconfigured
 
 STOP_S = 10.0
 """Longest time that requests under way may take after Ctrl-C."""
@@ -77,14 +78,11 @@ async def _serve(settings: Settings, tokens: Tokens, host: str, port: int) -> No
         runner = web.AppRunner(
             server.application(), access_log=None, auto_decompress=False, shutdown_timeout=STOP_S
         )
-        await runner.setup()
-        site = web.TCPSite(runner, host, port)
         try:
-            await site.start()
-            click.echo(f"taking events at {site.name}{PATH}; Ctrl-C ends", err=True)
-            await stop.wait()
-        except OSError as error:
-            raise Halt(f"cannot listen at {host}:{port}: {error.strerror}; see --port") from None
+            await serve(runner, host, port, stop, _tell)
         finally:
-            await runner.cleanup()
             await server.close()
+
+
+def _tell(address: str) -> None:
+    click.echo(f"taking events at {address}{PATH}; Ctrl-C ends", err=True)

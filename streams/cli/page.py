@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 from aiohttp import web
 
+from streams.cli.http import serve
 from streams.cli.interrupts import stop_on_signals
 from streams.cli.live import example
 from streams.cli.options import Settings, connection_options
@@ -13,7 +14,7 @@ from streams.cli.status import asking
 from streams.cli.wiring import drivers, run
 from streams.client.http_intake import is_loopback
 from streams.client.producers import new_token
-from streams.errors import Halt, Misconfigured
+from streams.errors import Misconfigured
 from streams.page.desk import Desk, PageSources
 from streams.page.guard import TOKEN_CHARACTERS, Guard
 from streams.page.server import PageServer
@@ -70,13 +71,8 @@ async def _serve(settings: Settings, guard: Guard, host: str, port: int) -> None
         desk = Desk(PageSources(status, dossiers, index))
         server = PageServer(desk, guard)
         runner = web.AppRunner(server.application(), access_log=None, shutdown_timeout=STOP_S)
-        await runner.setup()
-        site = web.TCPSite(runner, host, port)
-        try:
-            await site.start()
-            click.echo(f"the page is at {site.name}; Ctrl-C ends", err=True)
-            await stop.wait()
-        except OSError as error:
-            raise Halt(f"cannot listen at {host}:{port}: {error.strerror}; see --port") from None
-        finally:
-            await runner.cleanup()
+        await serve(runner, host, port, stop, _tell)
+
+
+def _tell(address: str) -> None:
+    click.echo(f"the page is at {address}; Ctrl-C ends", err=True)

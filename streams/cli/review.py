@@ -1,14 +1,22 @@
 """`streams review` and `streams video takedown`: what waits for people, and what they say."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any, Final
 
 import click
 
 from streams.cli import ConditionNotMet
 from streams.cli.live import check_video, example
-from streams.cli.options import Settings, connection_options, emit, emit_object, output_option
+from streams.cli.options import (
+    Command,
+    Settings,
+    connection_options,
+    emit,
+    emit_object,
+    output_option,
+)
 from streams.cli.when import now_ms
 from streams.cli.wiring import Result, drivers, made_installation, producing, run, storing
 from streams.control.moderation import EFFECTS, Opinion, case_of, in_force, open_cases, say
@@ -50,6 +58,44 @@ def show_command(video: str, settings: Settings, output: str) -> None:
     emit_object(in_cells(_for_people(row)) if output == "table" else row, output)
 
 
+def opinion_options(metavar: str) -> Callable[[Command], Command]:
+    """Return the options of a verb by which a person says something; `metavar` is who does."""
+    options = (
+        click.option(
+            "--by", required=True, callback=check_video, metavar=metavar, help="Who says so."
+        ),
+        click.option("--note", required=True, metavar="TEXT", help="Why."),
+        click.option("--yes", is_flag=True, help="Do it; without, only say what."),
+    )
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def spoken(
+    effect: str,
+    by: str,
+    note: str,
+    send: Callable[[], Coroutine[Any, Any, float | None]] | None,
+    why: str,
+) -> float | None:
+    """Say a word and wait; return the seconds until it is obeyed, None without `send`.
+
+    `ConditionNotMet` with `why` if it is not obeyed in time.
+    """
+    click.echo(f"{effect}; by {by}: {printable(note.encode())}")
+    if send is None:
+        click.echo("nothing was said: act with --yes", err=True)
+        return None
+    if (seconds := run(send())) is None:
+        raise ConditionNotMet(why)
+    return seconds
+
+
 def speaking(group: click.Group, name: str, word: VerdictWord) -> None:
     """Add the verb of a verdict to a group."""
     signed = "Signed by the key of the file in STREAMS_SIGNING_KEY_FILE, where there is one."
@@ -58,23 +104,20 @@ def speaking(group: click.Group, name: str, word: VerdictWord) -> None:
     @group.command(name, help=help_text)
     @click.argument("video", callback=check_video)
     @connection_options("brokers", "redis", "topic_prefix")
-    @click.option("--by", required=True, callback=check_video, metavar="NAME", help="Who says so.")
-    @click.option("--note", required=True, metavar="TEXT", help="Why.")
-    @click.option("--yes", is_flag=True, help="Do it; without, only say what.")
+    @opinion_options("NAME")
     def command(video: str, settings: Settings, by: str, note: str, yes: bool) -> None:
         opinion = Opinion(video, word, by, note)
-        click.echo(f"{word} {video}: {EFFECTS[word][1]}; by {by}: {printable(note.encode())}")
-        if not yes:
-            click.echo("nothing was said: act with --yes", err=True)
-            return
-        seconds = run(_say(settings, opinion))
-        if seconds is None:
-            raise ConditionNotMet(
-                f"said, and not in force after {PATIENCE_S:.0f} s: is the video's upload known "
-                "(`streams review show`), was the verdict refused (`streams dlq list`), do a "
-                "worker and a control plane run (`streams lag list`)?"
-            )
-        click.echo(f"in force after {seconds:.1f} s")
+        seconds = spoken(
+            f"{word} {video}: {EFFECTS[word][1]}",
+            by,
+            note,
+            partial(_say, settings, opinion) if yes else None,
+            f"said, and not in force after {PATIENCE_S:.0f} s: is the video's upload known "
+            "(`streams review show`), was the verdict refused (`streams dlq list`), do a "
+            "worker and a control plane run (`streams lag list`)?",
+        )
+        if seconds is not None:
+            click.echo(f"in force after {seconds:.1f} s")
 
 
 speaking(review, "approve", "approve")

@@ -1,14 +1,14 @@
 """`streams slice freeze|open|words`: a person stops all that a slice shows, and opens it again."""
 
 import time
+from functools import partial
 from typing import Any, Final
 
 import click
 
-from streams.cli import ConditionNotMet
-from streams.cli.live import check_video, example
+from streams.cli.live import example
 from streams.cli.options import Settings, connection_options, emit, output_option
-from streams.cli.review import person_signer
+from streams.cli.review import opinion_options, person_signer, spoken
 from streams.cli.when import now_ms
 from streams.cli.wiring import drivers, namespace, producing, run, storing
 from streams.control.moderation import SliceOpinion, in_index, say, slice_review
@@ -55,22 +55,20 @@ def _speaking(group: click.Group, name: str, *, frozen: bool) -> None:
     @group.command(name, help=f"{help_text}\n\n{signed}")
     @click.argument("slice_id", metavar="NAME", callback=_check_slice)
     @connection_options("brokers", "redis", "topic_prefix")
-    @click.option("--by", required=True, callback=check_video, metavar="WHO", help="Who says so.")
-    @click.option("--note", required=True, metavar="TEXT", help="Why.")
-    @click.option("--yes", is_flag=True, help="Do it; without, only say what.")
+    @opinion_options("WHO")
     def command(slice_id: str, settings: Settings, by: str, note: str, yes: bool) -> None:
         opinion = SliceOpinion(slice_id, frozen, by, note)
-        click.echo(f"{name} {slice_id}: {_EFFECTS[frozen]}; by {by}: {printable(note.encode())}")
-        if not yes:
-            click.echo("nothing was said: act with --yes", err=True)
-            return
-        seconds = run(_say(settings, opinion))
+        seconds = spoken(
+            f"{name} {slice_id}: {_EFFECTS[frozen]}",
+            by,
+            note,
+            partial(_say, settings, opinion) if yes else None,
+            f"said, and the serving index does not obey after {PATIENCE_S:.0f} s: was it "
+            "refused (`streams dlq list`), do a worker and a control plane run (`streams lag "
+            "list`)?",
+        )
         if seconds is None:
-            raise ConditionNotMet(
-                f"said, and the serving index does not obey after {PATIENCE_S:.0f} s: was it "
-                "refused (`streams dlq list`), do a worker and a control plane run (`streams lag "
-                "list`)?"
-            )
+            return
         click.echo(
             f"gone from the serving index after {seconds:.1f} s; what feed servers had leased by "
             "then may be shown for a minute"

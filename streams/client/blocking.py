@@ -2,13 +2,12 @@
 
 import asyncio
 import threading
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from streams.client.intake import PublicEvent, Taken
 from streams.client.outbox import Limits
 from streams.client.publisher import Publisher
-from streams.client.threads import LoopThread
+from streams.client.threads import Blocking, LoopThread
 from streams.errors import Retry
 
 WAITING_MAX: Final = 10_000
@@ -19,7 +18,7 @@ class NoRoom(Retry):
     """Events were not taken: brokers are slow or away, and as many as memory allows wait."""
 
 
-class BlockingPublisher:
+class BlockingPublisher(Blocking):
     """A `Publisher` on a thread of its own; every method may be called from any thread.
 
     Make it in the process that uses it: threads do not survive a fork.
@@ -36,18 +35,6 @@ class BlockingPublisher:
         self._moving: asyncio.Task[None] | None = None
         self._idle = True
         self._closed = False
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def start(self) -> None:
         """Connect; `Unreachable` if no broker answers, `Halt` if there is no topic."""

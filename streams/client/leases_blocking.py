@@ -2,12 +2,10 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Sequence
-from types import TracebackType
-from typing import Self
 
 from streams.client.blocking import BlockingPublisher
 from streams.client.leases import Leased, Leases, Seen, impression
-from streams.client.threads import LoopThread
+from streams.client.threads import Blocking, LoopThread
 from streams.core.events import Impression
 from streams.runtime.leases import ServingIndex
 
@@ -15,7 +13,7 @@ BlockingSeen = Callable[[Sequence[str]], Collection[str]]
 """Returns those of some videos that a viewer is not to be shown; called on a thread of its own."""
 
 
-class BlockingLeases:
+class BlockingLeases(Blocking):
     """`Leases` on a thread of its own; every method may be called from any thread.
 
     Make it in the process that uses it: threads do not survive a fork.
@@ -31,18 +29,6 @@ class BlockingLeases:
         self._leases = Leases(redis, timeout_s=timeout_s)
         self._publisher = publisher
         self._thread = LoopThread("leases", "leases")
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def start(self) -> None:
         """Start the thread; connects with the first call."""

@@ -2,8 +2,10 @@
 
 import asyncio
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from types import TracebackType
+from typing import Any, Self, TypeVar
 
 Result = TypeVar("Result")
 
@@ -55,3 +57,27 @@ class LoopThread:
             self._loop.run_forever()
         finally:
             self._loop.close()
+
+
+class Blocking(ABC):
+    """What is started and closed by `with`."""
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @abstractmethod
+    def start(self) -> None:
+        """Start the thread, and connect."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Disconnect, and end the thread. Idempotent."""

@@ -7,7 +7,7 @@ shorter has the defaults there. The video's own row is an array of its version a
 """
 
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from operator import attrgetter
 from typing import Final, NamedTuple
@@ -213,6 +213,11 @@ class VideoState:
         self.totals: Totals | None = None
         self.due: dict[str, int] = _NO_DUES
 
+    @property
+    def views(self) -> int:
+        """Views in all its slices."""
+        return sum([row.views for row in self.slices.values()])
+
 
 class _StoredSlice(msgspec.Struct, array_like=True):
     version: int
@@ -279,15 +284,25 @@ def load_video(video: str, fields: Mapping[str, bytes]) -> VideoState:
 
     `ValueError` names the field that cannot be read.
     """
-    state = VideoState()
+    return load_rows(VideoState(), video, fields, decode_video, decode_slice)
+
+
+def load_rows(
+    state: VideoState,
+    video: str,
+    fields: Mapping[str, bytes],
+    decode_own: Callable[[bytes], Video],
+    decode_row: Callable[[bytes], Slice],
+) -> VideoState:
+    """Fill a fresh state with what a video's hash holds, read by these decoders, and return it."""
     for field, raw in fields.items():
         salt = salt_of(video, field)
         try:
             if field == VIDEO_ROW:
-                state.row, state.row_salt = decode_video(raw), salt
+                state.row, state.row_salt = decode_own(raw), salt
                 state.row_digest = row_digest(salt, raw)
             else:
-                state.slices[field] = row = decode_slice(raw)
+                state.slices[field] = row = decode_row(raw)
                 row.salt, row.digest = salt, row_digest(salt, raw)
         except ValueError as error:
             raise ValueError(f"field {field}: {error}") from None

@@ -28,6 +28,7 @@ far too many of them (20 bits of 30 viewers); its remainder spreads them as chan
 EVERYONE: Final = (1 << VIEWER_BITS) - 1
 """All bits are set: too many viewers to be counted, so nothing is clipped."""
 ALL_PRESSED: Final = (1 << BUTTON_BITS) - 1
+"""So many viewers pressed something that nobody counts them."""
 BUTTONS: Final = {
     "complete": "completes",
     "like": "likes",

@@ -141,14 +141,14 @@ class Distribution:
             self._grant(slice_id, row, ruling.tranche)
             self._write(ruling, slice_id, row, assessment)
         if self.video.row.lapsed and (ruling is None or ruling.action != "stop"):
-            views = sum([each.views for each in self.video.slices.values()])
+            views = self.video.views
             if views >= self.video.row.next_look or (ruling and ruling.action == "widen"):
                 self._look(())
 
     def _look(self, slices: Collection[str]) -> None:
         """Look again at what evidence stopped, in these slices or, without any, in all."""
         rows, own = self.video.slices, self.video.row
-        own.next_look = next_look(sum([row.views for row in rows.values()]))
+        own.next_look = next_look(self.video.views)
         self.partition.touch_video(self.video_id, self.video)
         sums = sum_factors(self.outlook.policy, self.video)
         for name, row in sorted(rows.items()):
@@ -247,7 +247,7 @@ class Distribution:
 
     def _crowds(self, slice_ids: Iterable[str]) -> list[Crowd]:
         policy, video = self.outlook.policy, self.video
-        if any(row.views for row in video.slices.values()):
+        if video.views:
             tastes = solve(sum_factors(policy, video))
             found = {name: estimate_in(policy, video, name, tastes) for name in slice_ids}
             said = {name: (each.mean, each.score) for name, each in found.items()}

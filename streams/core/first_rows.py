@@ -10,16 +10,7 @@ from typing import Any, Final, cast
 
 import msgspec
 
-from streams.core.counters import (
-    COUNTERS,
-    ROW_VERSION,
-    VIDEO_ROW,
-    Slice,
-    Video,
-    VideoState,
-    row_digest,
-    salt_of,
-)
+from streams.core.counters import COUNTERS, ROW_VERSION, Slice, Video, VideoState, load_rows
 from streams.core.events import FirstPolicy, Weights
 from streams.core.units import MICROS
 
@@ -157,18 +148,7 @@ def load_first(video: str, fields: Mapping[str, bytes]) -> VideoState:
     """Return the state that a video's hash holds, as `counters.load_video` does."""
     state = VideoState()
     state.row = FirstVideo()
-    for field, raw in fields.items():
-        salt = salt_of(video, field)
-        try:
-            if field == VIDEO_ROW:
-                state.row, state.row_salt = decode_first_video(raw), salt
-                state.row_digest = row_digest(salt, raw)
-            else:
-                state.slices[field] = row = decode_first_slice(raw)
-                row.salt, row.digest = salt, row_digest(salt, raw)
-        except ValueError as error:
-            raise ValueError(f"field {field}: {error}") from None
-    return state
+    return load_rows(state, video, fields, decode_first_video, decode_first_slice)
 
 
 def _read(decode: Callable[[bytes], Any], raw: bytes) -> Any:

@@ -21,13 +21,11 @@ from streams.core.counters import Slice, Totals, VideoState, Weighed
 from streams.core.delay import with_young
 from streams.core.distinct import (
     BUTTONS,
-    counts_of,
     granted_views,
     weighing_buttons,
     weighing_views,
 )
-from streams.core.events import Policy, SlicePolicy, Weights
-from streams.core.traffic import ClassSums
+from streams.core.events import Policy, SlicePolicy
 from streams.core.units import MICROS
 
 UNIT: Final = 10**12
@@ -78,16 +76,6 @@ class Estimate(NamedTuple):
     sd: int
     score: int  # the index
     noise: int
-
-
-def value_of(row: Slice | ClassSums, weights: Weights) -> int:
-    """Return what feedback was worth to its viewers, summed, if all of it weighs.
-
-    That of a row, or of a minute's sums.
-    """
-    counts = counts_of(row) if isinstance(row, Slice) else _pressed_in(row)
-    buttons: int = sum(map(mul, _worths(weights), counts))
-    return weights.watch * row.ratio_sum // MICROS + buttons
 
 
 def weigh(policy: Policy, spec: SlicePolicy, row: Slice, fit: int) -> Weighed:
@@ -271,5 +259,3 @@ def _spread(policy: Policy, row: Slice, buttons: int, apart: int) -> int:
 
 
 _worths: Final = attrgetter(*BUTTONS)
-_pressed_in: Final = attrgetter(*(f"{name}s" for name in BUTTONS))
-"""What of a minute is worth something besides watching."""

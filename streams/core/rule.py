@@ -26,11 +26,9 @@ FIRST_CHECKPOINT: Final = 10
 """Views, or impressions, before the first judgement."""
 STEP_CHECKPOINT: Final = 15
 """More of them before the next ones, until a quarter is more."""
-
-_NOBODY_SAW: Final = Slice()
-
-
 MOST_RETURNS: Final = 3
+"""Second chances of one slice."""
+_NOBODY_SAW: Final = Slice()
 
 
 class Assessment(NamedTuple):

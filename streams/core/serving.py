@@ -130,11 +130,7 @@ def _grew(outlook: Outlook, state: VideoState) -> bool:
     told = state.told
     if told is None or told.outlook is not outlook:
         return True
-    return _views(state) >= told.views + max(told.views // GROWN, GROWN_VIEWS)
-
-
-def _views(state: VideoState) -> int:
-    return sum([row.views for row in state.slices.values()])
+    return state.views >= told.views + max(told.views // GROWN, GROWN_VIEWS)
 
 
 def _scored_again(
@@ -155,7 +151,7 @@ def _scored_again(
         else:
             now[slice_id] = known  # small moves must not add up unsaid
     gone = {*told, *touched}.difference(now)
-    state.told = Told(outlook, _views(state), tuple(now), array("i", now.values()))
+    state.told = Told(outlook, state.views, tuple(now), array("i", now.values()))
     return scores, sorted(gone)
 
 
@@ -179,7 +175,7 @@ def _touched_only(
 
 def _scores(outlook: Outlook, state: VideoState, slice_ids: Iterable[str]) -> dict[str, int]:
     policy = outlook.policy
-    if not _views(state):
+    if not state.views:
         return {slice_id: outlook.hope(slice_id, state.row) for slice_id in slice_ids}
     tastes = solve(sum_factors(policy, state))
     return {

@@ -21,7 +21,7 @@ from streams.core.keys import encode
 from streams.errors import Halt
 from streams.ops.installation import write_installation
 from streams.runtime.installation import Installation, put_everywhere
-from streams.runtime.labels import Labelled, LabelStore
+from streams.runtime.labels import Labelled, LabelStore, take_over
 from streams.runtime.namespace import (
     corrupt,
     first_namespace,
@@ -126,13 +126,7 @@ class Migration:
             generations=Generations.of(records).encode(),
         )
         after = Labelled(self._namespace, Stored(before.stored.watermark, meta))
-        if not await self._store.relabel(partition, before, after):
-            raise Halt(
-                f"partition {partition} was written meanwhile: stop every worker of 0.1.0, then "
-                "run the same command again",
-                code="busy",
-                partition=partition,
-            )
+        await take_over(self._store, partition, before, after, "every worker of 0.1.0")
 
     def _require_first(self, partition: int, stored: str, secret: bytes) -> None:
         """Raise `Halt` unless a partition is one that 0.1.0 counted of this log."""

@@ -15,7 +15,7 @@ from streams.errors import Halt, Retry
 from streams.runtime.answers import require_all
 from streams.runtime.codec import Spelling, decode_log
 from streams.runtime.installation import put_everywhere
-from streams.runtime.labels import Labelled, LabelStore
+from streams.runtime.labels import Labelled, LabelStore, take_over
 from streams.runtime.namespace import namespace_of, other_namespace, parts_of
 from streams.runtime.opening import is_of, mark_of, rewritten, start_of
 from streams.runtime.ports import (
@@ -97,13 +97,7 @@ class Mover:
                 await put_everywhere(producer, self._identity.topic, [partition], record, signer)
                 await self._require_word(partition, before.stored, old)
             after = Labelled(self._namespace, before.stored)
-            if not await self._store.relabel(partition, before, after):
-                raise Halt(
-                    f"partition {partition} was written meanwhile: stop every worker, then run the "
-                    "same command again",
-                    code="busy",
-                    partition=partition,
-                )
+            await take_over(self._store, partition, before, after, "every worker")
             moved += 1
         return moved
 

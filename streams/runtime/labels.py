@@ -2,6 +2,7 @@
 
 from typing import NamedTuple, Protocol
 
+from streams.errors import Halt
 from streams.runtime.ports import Store, Stored
 
 
@@ -27,3 +28,16 @@ class LabelStore(Store, Protocol):
         Whoever still flushes under the old namespace is refused from then on. False, and nothing
         done, unless namespace, watermark and digest are those of `before`. May be repeated.
         """
+
+
+async def take_over(
+    store: LabelStore, partition: int, before: Labelled, after: Labelled, workers: str
+) -> None:
+    """Relabel a partition; `Halt` if it was written meanwhile, by one of these `workers`."""
+    if not await store.relabel(partition, before, after):
+        raise Halt(
+            f"partition {partition} was written meanwhile: stop {workers}, then run the same "
+            "command again",
+            code="busy",
+            partition=partition,
+        )

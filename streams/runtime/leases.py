@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Final, Literal, NamedTuple, Protocol
 
 from streams.core.counters import Video
+from streams.core.fields import BANDS
 from streams.core.outlook import Outlook
 from streams.core.serving import Entry
 from streams.core.units import MICROS
@@ -16,7 +17,6 @@ Via = Literal["rank", "fresh"]
 PolicyOrder = tuple[int, int]
 """Which of two policies is the later one: term, then number."""
 
-BANDS: Final = 6
 CLASSES: Final = tuple(f"{band}{mark}" for band in range(BANDS) for mark in ("", "c"))
 """Every class: the fan band of the creator, and `c` behind it for a commercial video."""
 LEASE_MOST: Final = 500

@@ -25,7 +25,7 @@ from kit.events import (
     view,
 )
 from kit.folding import Folding, placed
-from kit.rows import honest
+from kit.rows import honest, value_of
 
 from streams.core.boundary import psi
 from streams.core.counters import Slice, VideoState, Weighed
@@ -39,7 +39,6 @@ from streams.core.posterior import (
     expected,
     solve,
     sum_factors,
-    value_of,
     weigh,
 )
 from streams.core.rule import assess, estimate_in

@@ -5,8 +5,8 @@ import json
 import pytest
 from kit.events import FOOTBALL, WEIGHTS, impression, like, unlike, view
 from kit.folding import folded, placed
+from kit.rows import value_of
 
-from streams.core.posterior import value_of
 from streams.core.ticks import read_stored
 from streams.core.traffic import GAP_MICROS, GAPS, ClassSums, Tick, decode, encode, note_served
 

@@ -1,12 +1,14 @@
 """Rows of feedback as honest viewers leave them."""
 
+from operator import attrgetter, mul
 from typing import Any, Final
 
 from streams.core.counters import Slice
-from streams.core.distinct import BUTTON_BITS, EVERYONE
+from streams.core.distinct import ALL_PRESSED, BUTTONS, EVERYONE, counts_of
+from streams.core.events import Weights
+from streams.core.traffic import ClassSums
+from streams.core.units import MICROS
 
-ANYBODY: Final = (1 << BUTTON_BITS) - 1
-"""So many viewers pressed something that nobody counts them."""
 FIRSTS: Final = {
     "comments": "commenters",
     "shares": "sharers",
@@ -25,5 +27,20 @@ def honest(**numbers: Any) -> Slice:
     numbers.setdefault("allowance", numbers["impressions"])
     for counter, first in FIRSTS.items():
         numbers.setdefault(first, numbers.get(counter, 0))
-    everyone = {"viewers": EVERYONE, "likers": ANYBODY, "pressers": ANYBODY}
+    everyone = {"viewers": EVERYONE, "likers": ALL_PRESSED, "pressers": ALL_PRESSED}
     return Slice(**(everyone | numbers))
+
+
+def value_of(row: Slice | ClassSums, weights: Weights) -> int:
+    """Return what feedback was worth to its viewers, summed, if all of it weighs.
+
+    That of a row, or of a minute's sums.
+    """
+    counts = counts_of(row) if isinstance(row, Slice) else _pressed_in(row)
+    buttons: int = sum(map(mul, _worths(weights), counts))
+    return weights.watch * row.ratio_sum // MICROS + buttons
+
+
+_worths: Final = attrgetter(*BUTTONS)
+_pressed_in: Final = attrgetter(*(f"{name}s" for name in BUTTONS))
+"""What of a minute is worth something besides watching."""

@@ -10,6 +10,7 @@ from statistics import fmean
 
 import msgspec
 import pytest
+from kit.rows import value_of
 
 from streams.control.admission import dossier
 from streams.control.admission.dossier import Dossier, Logged, Tools
@@ -29,7 +30,6 @@ from streams.core.events import (
 )
 from streams.core.fold import fold
 from streams.core.outlook import Outlook
-from streams.core.posterior import value_of
 from streams.core.receipts import ACTIONS, Receipt
 from streams.core.state import PartitionState
 from streams.core.units import MICROS

@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from kit.rows import value_of
 
 from streams.core.counters import Slice
-from streams.core.posterior import value_of
 from streams.core.units import MICROS
 from streams.lab.simulator.folded import running_sums
 from streams.lab.simulator.traffic import (
