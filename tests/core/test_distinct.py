@@ -22,7 +22,7 @@ from streams.core.distinct import (
     weighing_views,
 )
 from streams.core.events import Comment, Follow, Hide, LogRecord, Order, Report, Share
-from streams.core.posterior import weigh
+from streams.core.posterior import weigh, weighed
 from streams.core.rule import assess
 from streams.core.units import MICROS, NEVER
 
@@ -162,6 +162,16 @@ def test_a_grant_lets_weigh_what_was_seen_before_it() -> None:
     assert weighing() == 0  # nobody was to be shown it
     done.fold(placed([admit()], 1_000))
     assert weighing() == 40
+
+
+def test_a_further_grant_lets_weigh_what_lay_beyond_the_one_before() -> None:
+    done = folded([GUARDED, admit(), *watched(12, GOOD, "early")])
+    row = done.row(FOOTBALL)
+    row.allowance = 5  # as if the others had been shown beyond it
+    done.fold(placed(watched(13, GOOD, "later"), 1_000))
+    assert row.allowance > row.views == 25
+    assert weigh(GUARDED, GUARDED.slices[FOOTBALL], row, 0).views == 25
+    assert weighed(GUARDED, FOOTBALL, row, {}).views == 25
 
 
 # ---------------------------------------------------------------- buttons

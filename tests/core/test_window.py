@@ -267,3 +267,9 @@ def test_a_follow_is_no_hide_and_an_id_is_no_state() -> None:
     about = ("v1", "u1", FOOTBALL, NOW)
     events = [Follow("e1", *about), Hide("e2", *about), Follow("e3", *about), Hide("e4", *about)]
     assert counts(Window(10), events) == ["follow", "hide", "", ""]
+
+
+def test_a_window_that_is_filled_again_knows_whose_comment_was_the_first() -> None:
+    window, later = Window(100), Comment("e2", "v1", "a", FOOTBALL, NOW)
+    assert not window.repeats(Comment("e1", "v1", "a", FOOTBALL, NOW), 0)
+    assert not window.is_first(later)

@@ -21,6 +21,7 @@ SERVING = "tests/core/test_serving.py"
 FOLD = "tests/core/test_fold.py"
 STATE = "tests/core/test_state.py"
 TICKS = "tests/core/test_ticks.py"
+WINDOW = "tests/core/test_window.py"
 DISTINCT = "tests/core/test_distinct.py"
 RETURN = "tests/core/test_second_chance.py"
 DELAY = "tests/core/test_delay.py"
@@ -38,8 +39,8 @@ RULES = [
     Mutation(
         "one crowd teaches another by the loadings",
         "core/posterior.py",
-        "        l1, l2, l3 = specs[slice_id].loadings\n",
-        "        l1 = l2 = l3 = 0\n",
+        "    l1, l2, l3 = loadings\n",
+        "    l1 = l2 = l3 = 0\n",
         POSTERIOR,
         "raises_what_is_expected",
     ),
@@ -86,8 +87,8 @@ RULES = [
     Mutation(
         "what a row says is weighed anew after a like",
         "core/fold.py",
-        '    """Count one engagement."""\n    row.weighed = None\n',
-        '    """Count one engagement."""\n',
+        "    kind = type(event)\n    row.weighed = None\n",
+        "    kind = type(event)\n",
         FOLD,
         "weighed_anew",
     ),
@@ -102,8 +103,8 @@ RULES = [
     Mutation(
         "what a row says is weighed anew under another policy",
         "core/posterior.py",
-        "known is None or known.policy is not policy",
-        "known is None",
+        "        known.policy is policy or (known",
+        "        known.policy is not None or (known",
         POSTERIOR,
         "revalues_old_evidence",
     ),
@@ -237,8 +238,8 @@ RULES = [
         "core/window.py",
         "                self.is_first(event)\n",
         "                pass\n",
-        FOLD,
-        "restarts_anywhere",
+        WINDOW,
+        "filled_again",
     ),
     Mutation(
         "ids that count up spread",
@@ -259,17 +260,17 @@ RULES = [
     Mutation(
         "a grant weighs views of before anew",
         "core/distribution.py",
-        "        row.granted_views = row.views\n        row.weighed = None\n",
-        "        row.granted_views = row.views\n",
+        ".granted += tranche\n        row.weighed = None\n",
+        ".granted += tranche\n",
         DISTINCT,
-        "lets_weigh",
+        "further_grant",
     ),
     # what comes late
     Mutation(
         "young views count with the mean of buttons",
         "core/posterior.py",
-        "    buttons = with_young(row, spec, buttons)\n",
-        "",
+        "    hoped = with_young(row, spec, buttons) - buttons\n",
+        "    hoped = 0\n",
         DELAY,
         "late_likes_carry",
     ),
