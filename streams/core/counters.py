@@ -139,6 +139,17 @@ _distribution: Final = attrgetter(*DISTRIBUTION)
 _UNTOUCHED: Final = _distribution(Slice())
 
 
+class Reported(msgspec.Struct, array_like=True):
+    """How reports of a video add up against its impressions: see `reports`."""
+
+    sum: int = 0  # micro-reports
+    impressions: int = 0  # of the video, at its latest report
+    reporters: int = 0  # bits set by who reported it since the sum was 0
+    since: int = 0  # ms; moderation was asked then and has not answered, 0 if it is not asked
+    looked: int = 0  # ms, of the latest verdict that let the video be shown
+    verdicts: int = 0  # of that kind
+
+
 class Video(msgspec.Struct, array_like=True):
     """What moderation and admission said of a video."""
 
@@ -157,6 +168,7 @@ class Video(msgspec.Struct, array_like=True):
     format: Format = "video"
     lapsed: int = 0  # slices that are stopped and may come back
     next_look: int = 0  # views of the video from which on those are looked at again
+    reported: Reported | None = None  # None while nothing was
 
 
 VIDEO_FIELDS: Final = Video.__struct_fields__[1:]

@@ -229,6 +229,17 @@ class Reconsider(Control, frozen=True, tag="reconsider"):
     note: Text = ""
 
 
+class Clear(Control, frozen=True, tag="clear"):
+    """A person looked at the video and lets it be shown: what was reported before is settled.
+
+    `looked` is the time of their verdict; an earlier one changes nothing.
+    """
+
+    looked: Millis
+    by: Person = ""
+    note: Text = ""
+
+
 class Takedown(Control, frozen=True, tag="takedown"):
     """Stop every slice at once, for good."""
 
@@ -251,6 +262,7 @@ class Weights(Struct, frozen=True, gc=False):
 
 
 Variance = Annotated[int, Meta(ge=1, lt=1 << 40)]
+Micro = Annotated[int, Meta(ge=0, lt=1 << 40, description="micro-units, never below 0")]
 ViewerBits = Annotated[int, Meta(ge=0, le=119)]
 Term = Annotated[int, Meta(ge=0, lt=1 << 53, description="a leader's term")]
 Name = Annotated[str, Meta(max_length=2 * ID_MAX)]
@@ -340,6 +352,10 @@ class Policy(Struct, frozen=True, tag_field="type", tag="policy"):
     why: Text = ""
     evidence: Evidence = {}  # what was learned stands on so much
     rule: Annotated[int, Meta(ge=1, le=1_000)] = RULE  # version that decides from here on
+    report_drain: Micro = 0  # that an impression takes off the reports of a video: see `reports`
+    report_bar: Micro = (
+        0  # reports above which a person looks at a video again; 0: nobody ever does
+    )
 
 
 def order_of(policy: Policy) -> tuple[int, int]:
@@ -476,7 +492,7 @@ class FirstAdmit(Control, frozen=True, tag="admit"):
 InteractionRecord = (
     Impression | View | Like | Unlike | Comment | Share | Follow | Hide | Report | Order
 )
-VideoControl = Admit | Revise | Hold | Release | Reconsider | Takedown
+VideoControl = Admit | Revise | Hold | Release | Reconsider | Clear | Takedown
 PartitionControl = Policy | Key | Upgrade | Lead | Generation | TopicMove
 """Control records about no video: they have no key, and each partition has its own copy."""
 ControlRecord = VideoControl | PartitionControl

@@ -208,6 +208,8 @@ def _fold_run(  # noqa: C901, PLR0912, PLR0915 - the hot path: a call per event 
             if ts >= row.turn_ms:
                 turn(row, ts, policy.slices.get(slice_id) if policy else None)
             _engage(row, state.sums_of(video, slice_id, row), event, first=first)
+            if first and kind is Report and state.outlook is not None:
+                Distribution(state, state.outlook, video, event, effects).hear(row, event.viewer)
             if not is_late(row) or row.status not in judged:
                 continue
             row.late_judgements += 1

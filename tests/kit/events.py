@@ -14,6 +14,7 @@ import msgspec
 from kit.keys import NEXT_SIGNER, SIGNER
 from streams.core.events import (
     Admit,
+    Clear,
     Comment,
     ControlRecord,
     Follow,
@@ -139,6 +140,8 @@ FIXED: Final = Policy(
     fresh_share=20_000,
     late_after_ms=HOUR_MS,
     terms=TERMS,
+    report_drain=20_000,
+    report_bar=2_000_000,
 )
 """Six slices on all three surfaces, tranches of 20: small logs reach every kind of decision.
 
@@ -246,6 +249,13 @@ def reconsider(
 ) -> Reconsider:
     """Return another look at everything that evidence stopped."""
     return Reconsider(event_id, video, NOW, seq, tuple(slices))
+
+
+def clear(
+    event_id: str = "clear-1", *, video: str = "v1", seq: int = 2, looked: int = NOW, **more: Any
+) -> Clear:
+    """Return a person's word that the video may go on being shown."""
+    return Clear(event_id, video, NOW, seq, looked, **more)
 
 
 def takedown(event_id: str = "takedown-1", *, video: str = "v1", seq: int = 9) -> Takedown:
@@ -502,7 +512,7 @@ class _Crowd:
                 [
                     hold(name, **about),
                     release(name, **about),
-                    release(name, **about),
+                    clear(name, looked=self.now, **about),
                     reconsider(name, **about),
                     revise(name, limited=True, **about),
                     revise(name, limited=False, **about),

@@ -20,6 +20,7 @@ from streams.core.serving import Entry
 from streams.core.state import Meta, PartitionState
 from streams.core.traffic import Tick
 from streams.core.traffic import encode as encode_tick
+from streams.core.waiting import Waiting
 from streams.core.window import REPLAYED_GENERATIONS
 from streams.runtime.codec import Spelling, decode_log
 
@@ -58,6 +59,7 @@ class Folding:
     first_receipts: list[FirstReceipt] = field(default_factory=list)
     receipts: list[Receipt] = field(default_factory=list)
     ticks: list[Tick] = field(default_factory=list)
+    waiting: list[tuple[str, Waiting | None]] = field(default_factory=list)
     rejected: list[Refusal] = field(default_factory=list)
     outcomes: Counter[tuple[str, Outcome]] = field(default_factory=Counter)
     entries: Mapping[str, Sequence[Entry]] = field(default_factory=dict)  # told at the latest flush
@@ -83,6 +85,7 @@ class Folding:
         self.first_receipts += effects.first_receipts
         self.receipts += effects.receipts
         self.ticks += effects.ticks
+        self.waiting += effects.waiting
         self.rejected += effects.rejected
         self.outcomes += effects.outcomes
         return self
