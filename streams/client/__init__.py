@@ -21,13 +21,13 @@ from streams.core.events import (
     Order,
     Recognition,
     Report,
-    Review,
     Share,
     Tag,
     Unlike,
     Upload,
     View,
 )
+from streams.core.words import Review
 
 if TYPE_CHECKING:
     from streams.client.leases import Leased as Leased

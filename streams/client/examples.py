@@ -13,13 +13,13 @@ from streams.core.events import (
     Order,
     Recognition,
     Report,
-    Review,
     Share,
     Tag,
     Unlike,
     Upload,
     View,
 )
+from streams.core.words import Review
 
 _TS: Final = 1_714_557_600_000  # 2024-05-01T10:00:00Z
 _VIDEO: Final = "example-video"

@@ -31,7 +31,6 @@ from streams.core.events import (
     Reconsider,
     Release,
     Revise,
-    SliceReview,
     Takedown,
     VideoControl,
     View,
@@ -58,6 +57,7 @@ from streams.core.rule import (
 from streams.core.stages import SliceMove, VideoMove, move_slice, move_video
 from streams.core.state import PartitionState, forget_sums
 from streams.core.units import NEVER, is_slice, surface_of
+from streams.core.words import SliceReview
 from streams.errors import DeadLetter
 
 GONE: Final = Ruling("stop", "slice_gone", 0)
@@ -163,13 +163,13 @@ class Distribution:
         reported = own.reported
         if reported is not None and is_too_much(reported, policy):
             reported.since = self.cause.ts
-            self._write_review("reported", ())
+            self._write_review("reported")
             self.effects.waiting.append((self.video_id, waiting_of(self.effects.receipts[-1])))
 
     def _let_through(self, record: Clear) -> None:
         """Settle what was reported: a person lets the video be shown."""
         if settle(self.video.row, record.looked):
-            self._write_review("let_through", ())
+            self._write_review("let_through")
             self._end_review()
 
     def _end_review(self) -> None:
@@ -185,7 +185,7 @@ class Distribution:
         names = [name for name in record.slices or rows if name in rows]
         stopped = [name for name in sorted(set(names)) if rows[name].status == STOPPED]
         known = [name for name in stopped if name in self.outlook.policy.slices]
-        self._write_review("look_again", self._crowds(known))
+        self._write_all("review", "look_again", self._crowds(known))
         self._look(record.slices)
 
     def _look(self, slices: Collection[str]) -> None:
@@ -407,9 +407,9 @@ class Distribution:
         receipts = self.effects.receipts
         receipts[-1] = replace(receipts[-1], by=by, note=note)
 
-    def _write_review(self, reason: Reason, crowds: Iterable[Crowd]) -> None:
-        """Write a receipt about the whole video that moves nothing: it tells people, or by whom."""
-        self._write_all("review", reason, crowds)
+    def _write_review(self, reason: Reason) -> None:
+        """Write a receipt about what was reported; it moves nothing."""
+        self._write_all("review", reason, ())
         video, receipts = self.video, self.effects.receipts
         reported = video.row.reported or Reported()
         receipts[-1] = replace(

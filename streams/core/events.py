@@ -25,10 +25,10 @@ from streams.core.fields import (
     ServedVia,
     SliceName,
     Text,
-    VerdictWord,
     WatchMs,
 )
 from streams.core.units import ID_MAX, MICROS, SLICES_PER_VIDEO
+from streams.core.words import SliceReview
 
 
 class Music(Struct, frozen=True, gc=False):
@@ -78,32 +78,6 @@ class Recognition(Struct, frozen=True, tag_field="type", tag="recognition"):
     ts: Millis
     source: Id
     tags: Annotated[tuple[Tag, ...], Meta(max_length=200)]
-
-
-class Review(Struct, frozen=True, tag_field="type", tag="review"):
-    """A moderator's verdict: approve, limit (followers only) or reject (taken down)."""
-
-    id: Id
-    video: Id
-    ts: Millis
-    verdict: VerdictWord
-    by: Id
-    note: Text = ""
-
-
-class SliceReview(Struct, frozen=True, tag_field="type", tag="slice"):
-    """A person's word on a whole slice: frozen, nothing is shown in it; else it is open again.
-
-    A freezing always counts, an opening only if it is later, by its own time, than the freezing
-    that it ends: an old one cannot be said again by whoever kept it.
-    """
-
-    id: Id
-    slice: SliceName
-    ts: Millis
-    frozen: bool
-    by: Id
-    note: Text = ""
 
 
 class Interaction(Struct, frozen=True, gc=False, tag_field="type"):

@@ -5,6 +5,7 @@ from typing import Final, Literal, NamedTuple
 
 from streams.runtime.installation import TOPIC as TABLE
 from streams.runtime.ports import Cluster
+from streams.runtime.waiting import TOPIC as WAITING
 from streams.settings import TOPICS, Settings
 
 RECEIPTS_KEPT_HOURS: Final = 2_160
@@ -51,7 +52,7 @@ class TopicStep(NamedTuple):
 
 
 def wanted_topics(settings: Settings) -> list[WantedTopic]:
-    """Return every topic and its dead letters, each a log; `policies` alone is a table."""
+    """Return every topic and its dead letters, each a log, and the tables."""
     log_ms = settings.retention_hours * _HOUR_MS
     receipts_ms = max(log_ms, RECEIPTS_KEPT_HOURS * _HOUR_MS)
     names = [name for topic in TOPICS for name in (topic, None)]
@@ -62,7 +63,7 @@ def wanted_topics(settings: Settings) -> list[WantedTopic]:
         kept = receipts_ms if name in KEPT_LONG else log_ms
         configs = _configs(settings, kept)
         topics.append(WantedTopic(full, settings.partitions, settings.replication, configs))
-    return [*topics, _table(settings)]
+    return [*topics, _table(settings, WAITING, settings.partitions), _table(settings, TABLE, 1)]
 
 
 async def compare_topics(cluster: Cluster, settings: Settings) -> list[TopicStep]:
@@ -120,11 +121,11 @@ async def _act(cluster: Cluster, step: TopicStep, configs: Mapping[str, str]) ->
     return False
 
 
-def _table(settings: Settings) -> WantedTopic:
-    """Return the topic that keeps the last record of each key: which installation this is."""
+def _table(settings: Settings, name: str, partitions: int) -> WantedTopic:
+    """Return a topic that keeps the last record of each key."""
     configs = {**_configs(settings, 0), "cleanup.policy": "compact"}
     del configs["retention.ms"]
-    return WantedTopic(settings.topic(TABLE), 1, settings.replication, configs)
+    return WantedTopic(settings.topic(name), partitions, settings.replication, configs)
 
 
 def _configs(settings: Settings, kept_ms: int) -> dict[str, str]:

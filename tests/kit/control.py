@@ -20,9 +20,16 @@ from streams.control.policy.keeper import Keeper
 from streams.control.policy.leader import Leader
 from streams.control.rules import RulesInForce, load_rules
 from streams.core.counters import VIDEO_ROW, Video, load_video
-from streams.core.events import ControlRecord, Policy, Recognition, Review, Upload
+from streams.core.events import (
+    ControlRecord,
+    Policy,
+    Recognition,
+    Upload,
+)
 from streams.core.keys import Trust, read_trust
 from streams.core.partitioner import partition_of
+from streams.core.words import Review
+from streams.ops.waiting import waiting_rows
 from streams.runtime.codec import ControlTopic, decode_log
 from streams.runtime.installation import installation_record
 from streams.runtime.kafka import background
@@ -117,6 +124,11 @@ class Office:
         """Return a video's dossier as it is stored."""
         document = self.dossiers.documents.get(video)
         return None if document is None else dossier.decode(document)
+
+    async def waiting(self) -> list[tuple[str, str]]:
+        """Return video and cause of all that waits, the longest first."""
+        rows = await waiting_rows(MemoryReader(self.world.log), self.world.settings, NOW)
+        return [(row["video"], row["cause"]) for row in rows]
 
     def refused(self, topic: str) -> list[str]:
         """Return the reasons of a topic's dead letters."""

@@ -245,10 +245,15 @@ def release(event_id: str = "release-1", *, video: str = "v1", seq: int = 3) -> 
 
 
 def reconsider(
-    event_id: str = "reconsider-1", *, video: str = "v1", seq: int = 2, slices: Sequence[str] = ()
+    event_id: str = "reconsider-1",
+    *,
+    video: str = "v1",
+    seq: int = 2,
+    slices: Sequence[str] = (),
+    **more: Any,
 ) -> Reconsider:
     """Return another look at everything that evidence stopped."""
-    return Reconsider(event_id, video, NOW, seq, tuple(slices))
+    return Reconsider(event_id, video, NOW, seq, tuple(slices), **more)
 
 
 def clear(

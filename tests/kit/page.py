@@ -1,14 +1,13 @@
 """The page over a town in memory, served on loopback for as long as a block lasts."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Final
 
 from aiohttp import web
 
 from kit.control import upload
 from kit.town import Town
-from streams.control.moderation import open_cases
 from streams.ops.groups import LagQuery
 from streams.ops.lag_collector import LagCollector, LagSources
 from streams.ops.status import StatusSources
@@ -49,9 +48,6 @@ def status_sources(town: Town) -> StatusSources:
     async def namespace() -> str:
         return world.namespace
 
-    async def waiting() -> Sequence[Mapping[str, Any]]:
-        return await open_cases(town.office.dossiers, town.now_ms)
-
     return StatusSources(
         settings,
         cluster,
@@ -59,7 +55,6 @@ def status_sources(town: Town) -> StatusSources:
         LagCollector(sources, LagQuery.of(settings, (), None, whole=False)),
         reading,
         namespace,
-        waiting,
         lambda: town.now_ms,
     )
 

@@ -60,6 +60,7 @@ class Rig:
             for end in ("", ".dlq")
         }
         create_topics(self.brokers, topics, self.partitions)
+        create_topics(self.brokers, {f"{self.prefix}waiting": TABLE}, self.partitions)
         create_topics(self.brokers, {f"{self.prefix}policies": TABLE}, 1)
         announce(self.brokers, self.settings, installation)
 

@@ -24,7 +24,6 @@ from streams.core.events import (
     InteractionRecord,
     LogRecord,
     Recognition,
-    Review,
     Upload,
     View,
 )
@@ -33,6 +32,7 @@ from streams.core.outlook import Outlook
 from streams.core.receipts import ACTIONS, Receipt
 from streams.core.state import PartitionState
 from streams.core.units import MICROS
+from streams.core.words import Review
 from streams.lab.people import SENT_TWICE, VIEW_LOST, CrowdEvent, People
 from streams.lab.viewers import rates_at, worth
 from streams.runtime.leases import IndexBounds, prices_of

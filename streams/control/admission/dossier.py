@@ -33,10 +33,11 @@ from streams.control.policy.catalogue import Catalogue
 from streams.core.counters import Video
 from streams.core.events import (
     Admit,
+    Clear,
     Hold,
     Recognition,
+    Reconsider,
     Release,
-    Review,
     Revise,
     Tag,
     Takedown,
@@ -46,12 +47,14 @@ from streams.core.events import (
 )
 from streams.core.stages import VideoStage
 from streams.core.units import ID_MAX
+from streams.core.waiting import Waiting
+from streams.core.words import Review, SecondLook
 from streams.errors import DeadLetter
 
 SOURCES_MAX: Final = 64
 """A video keeps the words of at most this many recognisers, so that no input grows it for ever."""
 
-Event = Upload | Recognition | Review
+Event = Upload | Recognition | Review | SecondLook
 Audience = Literal["nobody", "followers", "public"]
 Word = Literal["approve", "limit", "reject", "wait"]
 _AUDIENCE: Final[dict[Word, Audience]] = {
@@ -87,12 +90,17 @@ class Heard(Struct, frozen=True):
 
 
 class Announced(Struct, frozen=True):
-    """What the log was told of a video: the last audience, whether it is held, and its fits."""
+    """What the log was told of a video: the last audience, whether it is held, and its fits.
+
+    `looked` and `second_look` are the times (ms) of the last words of people that it has.
+    """
 
     audience: Audience = "nobody"  # nobody: never admitted
     held: bool = False
     ended: bool = False
     fits: dict[str, int] = {}
+    looked: int = 0
+    second_look: int = 0
 
 
 _ANNOUNCED: Final[dict[VideoStage, Announced]] = {
@@ -117,7 +125,7 @@ class Dossier(Struct, frozen=True):
     """Everything the control plane knows of one video; stored as JSON.
 
     `seq` is that of the latest control record, `unsent` the records not known to be in the log,
-    `log` names the log that was told.
+    `log` names the log that was told, `listed` is what the topic `waiting` has of it.
     """
 
     video: str
@@ -129,6 +137,36 @@ class Dossier(Struct, frozen=True):
     seq: int = 0
     unsent: tuple[VideoControl, ...] = ()
     log: str = ""
+    second_look: SecondLook | None = None
+    listed: Waiting | None = None
+
+    @property
+    def waiting(self) -> Waiting | None:
+        """What the topic `waiting` has to have of it: nothing where no person is asked."""
+        upload, ruling = self.upload, self.ruling
+        if upload is None or ruling is None or self.verdict or self.state != "waiting":
+            return None
+        since = self.listed.since if self.listed else max(upload.ts, *self._heard_at())
+        about = (upload.creator, ruling.rule, upload.title)
+        return Waiting(self.video, "gate", since, ruling.reason, *about)
+
+    def _heard_at(self) -> Iterator[int]:
+        yield 0
+        yield from (heard.ts for heard in self.heard.values())
+
+    @property
+    def relists(self) -> bool:
+        """Whether the topic `waiting` is to be told: always when a person's verdict takes effect.
+
+        What it has may be from a time that no dossier remembers.
+        """
+        answered = self.verdict is not None and bool(self.unsent)
+        return answered or self.waiting != self.listed
+
+    @property
+    def owes(self) -> bool:
+        """Whether the log or the topic `waiting` is to be told something."""
+        return bool(self.unsent) or self.relists
 
     @property
     def state(self) -> str:
@@ -167,7 +205,8 @@ def as_logged(dossier: Dossier | None, video: str, logged: Logged) -> Dossier:
     row = logged.row
     if known.log == logged.log and known.seq >= row.seq:
         return known
-    announced = replace(_ANNOUNCED[row.stage], fits=row.fits)
+    looked = max(row.admitted, row.reported.looked if row.reported else 0)
+    announced = replace(_ANNOUNCED[row.stage], fits=row.fits, looked=looked)
     return replace(
         known, announced=announced, seq=max(known.seq, row.seq), unsent=(), log=logged.log
     )
@@ -187,7 +226,7 @@ def advance(
     same dossier. Raises `DeadLetter` for a recogniser too many. `now_ms` becomes the records' time.
     """
     after = learn(as_logged(dossier, event.video, logged), event, tools)
-    if after is dossier and not after.unsent:
+    if after is dossier and not after.owes:
         return after
     return speak(after, event.id, now_ms, tools)
 
@@ -210,18 +249,19 @@ def speak(dossier: Dossier, cause: str, now_ms: int, tools: Tools) -> Dossier:
 
 
 def latest(dossier: Dossier) -> tuple[str, int]:
-    """Return id and time of the latest upload or verdict, of nothing if there is neither.
+    """Return id and time of the latest upload or word of a person, of nothing if there is none.
 
-    Without either there is nothing to say that would bear them.
+    Without any there is nothing to say that would bear them.
     """
-    known = [(event.ts, event.id) for event in (dossier.upload, dossier.verdict) if event]
+    words = (dossier.upload, dossier.verdict, dossier.second_look)
+    known = [(event.ts, event.id) for event in words if event]
     ts, name = max(known, default=(0, ""))
     return name, ts
 
 
 def settled(dossier: Dossier) -> Dossier:
-    """Return the dossier after all its records are acknowledged."""
-    return replace(dossier, unsent=())
+    """Return the dossier after all that it owed is acknowledged."""
+    return replace(dossier, unsent=(), listed=dossier.waiting)
 
 
 # ---------------------------------------------------------------------------- facts
@@ -240,6 +280,11 @@ def _learn(dossier: Dossier, event: Event, tools: Tools) -> Dossier:
             if known is not None and _weight(known) >= _weight(event):
                 return dossier
             return replace(dossier, verdict=event)
+        case SecondLook():
+            last = dossier.second_look
+            if last is not None and (last.ts, last.id) >= (event.ts, event.id):
+                return dossier
+            return replace(dossier, second_look=event)
 
 
 def _learn_upload(dossier: Dossier, upload: Upload, tools: Tools) -> Dossier:
@@ -330,15 +375,35 @@ def _steps(dossier: Dossier, tools: Tools) -> tuple[Announced, list[ControlStep]
     fits: dict[str, int] = dict(announced.fits)
     if upload is not None:
         fits = {name: fit for name, fit in matches if fit}
+    looked, second_look = _words_of_people(dossier)
     if announced.audience == "nobody":
         assert upload is not None
         admission = _admission(upload, wanted, tools) | {"fits": fits}
-        return Announced(wanted, fits=fits), [ControlStep(Admit, "admit", admission)]
+        first = Announced(wanted, fits=fits, looked=looked, second_look=second_look)
+        return first, [ControlStep(Admit, "admit", admission)]
     now = wanted if wanted != "nobody" else announced.audience
     held = wanted == "nobody"
-    return Announced(now, held=held, fits=fits), list(
-        _changes(announced, now, held=held, fits=fits)
-    )
+    steps = [*_changes(announced, now, held=held, fits=fits), *_words(dossier)]
+    looked, second_look = max(looked, announced.looked), max(second_look, announced.second_look)
+    return Announced(now, held, False, fits, looked, second_look), steps
+
+
+def _words_of_people(dossier: Dossier) -> tuple[int, int]:
+    """Return the times of the last verdict and the last word to look again, 0 without any."""
+    verdict, second_look = dossier.verdict, dossier.second_look
+    return verdict.ts if verdict else 0, second_look.ts if second_look else 0
+
+
+def _words(dossier: Dossier) -> Iterator[ControlStep]:
+    """Yield what people said of an admitted video and the log was not told: it goes on as it is."""
+    announced, second_look = dossier.announced, dossier.second_look
+    looked, again = _words_of_people(dossier)
+    if looked > announced.looked:
+        yield ControlStep(Clear, "clear", {"looked": looked})
+    if second_look is not None and again > announced.second_look:
+        by, note = second_look.by, second_look.note
+        fields = {"slices": second_look.slices, "by": by, "note": note}
+        yield ControlStep(Reconsider, "reconsider", fields)
 
 
 def _admission(upload: Upload, audience: Audience, tools: Tools) -> dict[str, Any]:
@@ -374,6 +439,10 @@ def _changes(
         yield ControlStep(Revise, "widen", {"limited": False})
 
 
+_WITHOUT_VERDICT: Final = frozenset(("refit", "reconsider"))
+"""Steps that follow from tags, or from another word."""
+
+
 def _records(
     dossier: Dossier, steps: Sequence[ControlStep], cause: str, now_ms: int
 ) -> Iterator[VideoControl]:
@@ -381,7 +450,7 @@ def _records(
     for step in steps:
         named = _control_id(step.word, cause)
         fields: dict[str, Any] = {"id": named, "video": dossier.video, "ts": now_ms}
-        if verdict is not None and step.word != "refit":  # fits follow from tags, not from people
+        if verdict is not None and step.word not in _WITHOUT_VERDICT:
             fields |= {"by": verdict.by, "note": verdict.note}
         yield step.kind(**fields, seq=0, **step.fields)
 

@@ -17,8 +17,8 @@ from streams.control.admission.dossier import Dossier, Event, Logged, Tools
 from streams.control.log import ControlLog, now_ms
 from streams.control.metrics import ControlMetrics
 from streams.core.counters import Video
-from streams.core.events import Review, SliceReview
 from streams.core.partitioner import partition_of
+from streams.core.words import Review, SliceReview
 from streams.errors import DeadLetter, Retry
 from streams.runtime.codec import FUTURE_MS, ControlTopic, decode_one, decode_review
 from streams.runtime.headers import require_names
@@ -157,8 +157,21 @@ class Register:
             known = batch.before[video] = dossier.decode(document)
             cause, latest = dossier.latest(known)
             after = dossier.speak(known, cause, min(latest, now_ms()), self._tools())
-            batch.dossiers[video] = after if after.unsent else known
+            batch.dossiers[video] = after if after.owes else known
         await self._store(batch, {})
+
+    async def list_all(self) -> None:
+        """Write what waits to the topic `waiting` if nothing ever stood there.
+
+        It is new then, or was made again, and the dossiers are older.
+        """
+        if await self._log.has_listed():
+            return
+        async for documents in self._dossiers.scan():
+            known = {video: dossier.decode(document) for video, document in documents.items()}
+            waiting = {video: now.waiting for video, now in known.items()}
+            await self._log.list_waiting({video: one for video, one in waiting.items() if one})
+        await self._log.note_listed()
 
     def count(self, topic: str, outcome: Outcome, number: int = 1) -> None:
         """Note what became of so many records of a topic."""
@@ -251,12 +264,14 @@ class Register:
     async def _store(self, batch: _Batch, moves: Mapping[Place, Move]) -> None:
         """Store what is to be said, say it, store that it was said and up to where all is done."""
         changed = batch.changed()
-        speaking = {video: now for video, now in changed.items() if now.unsent}
+        speaking = {video: now for video, now in changed.items() if now.owes}
         changes = _changes(batch.stored, changed)
         if speaking:
             still = {place: move._replace(now=move.known) for place, move in moves.items()}
             await self._put(changes, still)
             await self._log.say(now.unsent for now in speaking.values())
+            waiting = {video: now.waiting for video, now in speaking.items() if now.relists}
+            await self._log.list_waiting(waiting)
             changes = [
                 DossierChange(video, dossier.encode(now), dossier.encode(dossier.settled(now)))
                 for video, now in speaking.items()

@@ -154,7 +154,7 @@ function flow({ answer, at }) {
     ["At", "number wide-only", (row) => clock(row.ts, at)],
   ];
   const topics = Object.entries(answer.minutes);
-  const actions = ["open", "widen", "keep", "stop"].map((action) => [action, answer.actions[action] ?? 0]);
+  const actions = ["open", "widen", "keep", "stop", "review"].map((action) => [action, answer.actions[action] ?? 0]);
   return [
     h(
       "div",
