@@ -12,6 +12,7 @@ from streams.cli.when import now_ms
 from streams.cli.wiring import made_installation, namespace, producing, reading, run, storing
 from streams.core.events import Policy
 from streams.errors import Halt
+from streams.ops.learned import learned_last, learned_lines
 from streams.ops.policy import (
     PartitionPolicy,
     PolicyHistory,
@@ -60,9 +61,13 @@ def policy() -> None:
 @output_option
 @example("streams policy show --output json")
 def show(settings: Settings, output: str) -> None:
-    """Show the policy in force, both halves, who wrote it and why, and where it is in force."""
+    """Show the policy in force, both halves, who wrote it and why, and where it is in force.
+
+    Then what the keeper learned last: what moved, on how much evidence, and by how much that
+    predicts better what it did not learn from.
+    """
     known = run(_known(settings))
-    shown = summary(known.in_force, known.partitions)
+    shown, learned = summary(known.in_force, known.partitions), learned_last(known.history)
     slices = [slice_row(name, spec) for name, spec in known.in_force.slices.items()]
     operators = {
         name: str(figure)
@@ -78,8 +83,11 @@ def show(settings: Settings, output: str) -> None:
         click.echo(
             "\nvalue per view: mean, price, tastes; squared: spread, noise; impressions: horizon"
         )
+        click.echo()
+        click.echo("\n".join(learned_lines(learned)))
         return
     places = [place_row(each) for each in known.partitions]
+    shown["learned_last"] = None if learned is None else learned.as_object()
     numbers = {name: figure._asdict() for name, figure in figures(known.in_force).items()}
     emit_object({**shown, "numbers": numbers, "by_partition": places}, output)
 

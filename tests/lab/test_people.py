@@ -175,9 +175,10 @@ def test_allowances_that_do_not_grow_end_the_impressions() -> None:
     assert len(full) > 20
 
 
-def test_all_four_actions_are_taken_within_half_a_minute() -> None:
+def test_every_action_is_taken_within_half_a_minute() -> None:
     actions = Counter(receipt.action for receipt in half_a_minute().receipts)
     assert set(actions) == set(ACTIONS)
+    assert actions.pop("review") > 0
     assert min(actions.values()) >= 15
 
 
