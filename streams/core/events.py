@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 
 from streams.core.fields import (
     BANDS,
+    Amount,
     Band,
     Count,
     Dimension,
@@ -119,11 +120,14 @@ class Interaction(Struct, frozen=True, gc=False, tag_field="type"):
 class Impression(Interaction, frozen=True, gc=False, omit_defaults=True, tag="impression"):
     """An exposure started: consumes allowance.
 
-    The feed may say why it showed the video, and the score that it ranked it by (before price).
+    The feed may say why it showed the video, the score that it ranked it by (before price), to whom
+    and for how much.
     """
 
     via: ServedVia | None = None
     score: Micros | None = None
+    follower: bool = False  # whether the viewer follows the creator
+    amount: Amount = 0  # paid by the advertiser
 
 
 class View(Interaction, frozen=True, gc=False, tag="view"):
@@ -161,8 +165,30 @@ class Report(Interaction, frozen=True, gc=False, tag="report"):
     """The viewer reports the video."""
 
 
-class Order(Interaction, frozen=True, gc=False, tag="order"):
+class Order(Interaction, frozen=True, gc=False, omit_defaults=True, tag="order"):
     """The viewer bought what the video shows."""
+
+    amount: Amount = 0
+
+
+class Profile(Interaction, frozen=True, gc=False, tag="profile"):
+    """The viewer looked at who made the video; worth nothing to any decision."""
+
+
+class Unfollow(Interaction, frozen=True, gc=False, tag="unfollow"):
+    """The viewer follows the creator no more; worth nothing to any decision."""
+
+
+class Gift(Interaction, frozen=True, gc=False, tag="gift"):
+    """The viewer gave the creator something; worth nothing to any decision."""
+
+    amount: Amount
+
+
+class Stay(Interaction, frozen=True, gc=False, tag="stay"):
+    """The viewer stayed in a live room beyond the view; worth nothing to any decision."""
+
+    stay_ms: WatchMs
 
 
 class Control(Struct, frozen=True, tag_field="type"):
@@ -473,8 +499,20 @@ class FirstAdmit(Control, frozen=True, tag="admit"):
     fits: Annotated[dict[SliceName, Ratio], Meta(max_length=256)]
 
 
+Weightless = Profile | Unfollow | Gift | Stay
+"""What viewers do that is counted and weighs nothing; 0.1.0 knew none of it."""
 InteractionRecord = (
-    Impression | View | Like | Unlike | Comment | Share | Follow | Hide | Report | Order
+    Impression
+    | View
+    | Like
+    | Unlike
+    | Comment
+    | Share
+    | Follow
+    | Hide
+    | Report
+    | Order
+    | Weightless
 )
 VideoControl = Admit | Revise | Hold | Release | Reconsider | Takedown
 PartitionControl = Policy | Key | Upgrade | Lead | Generation | TopicMove

@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from streams.core.events import Impression
-from streams.core.fields import Count
+from streams.core.fields import Amount, Count
 
 GAPS: Final = 16
 GAP_MICROS: Final = 20_000
@@ -59,6 +59,15 @@ class ClassSums(Struct, gc=False, omit_defaults=True):
     returned: Granted = 0
     via: dict[str, Count] = {}
     gaps: Gaps = []
+    profiles: Count = 0
+    unfollows: Count = 0
+    gifts: Count = 0
+    stays: Count = 0
+    stay_ms: Count = 0
+    follower_impressions: Count = 0
+    order_amount: Amount = 0
+    gift_amount: Amount = 0
+    spend: Amount = 0
 
     def is_empty(self) -> bool:
         """Tell whether nothing is counted."""
@@ -83,7 +92,9 @@ class ClassSums(Struct, gc=False, omit_defaults=True):
             self.gaps = [one + more for one, more in both]
 
 
-SUMS: Final = ClassSums.__struct_fields__[2:-2]
+SUMS: Final = tuple(
+    name for name in ClassSums.__struct_fields__ if name not in {"slice", "kind", "via", "gaps"}
+)
 """The fields that are one number."""
 HOT: Final = ("impressions", "views", "ratio_sum", "completes")
 """Of those, the ones that nearly every event moves: counted in a list, which costs a fifth of a
@@ -120,7 +131,7 @@ def kind_of(band: int, commercial: bool, admitted: int) -> str:
 
 
 def note_served(sums: ClassSums, event: Impression, price: int | None) -> None:
-    """Note why an impression was shown, and how far its score was above the price, if there is one.
+    """Note why an impression was shown, to whom, for how much, and how far above its price.
 
     >>> sums = ClassSums("discover:cars", "0")
     >>> event = Impression("e1", "v1", "u1", "discover:cars", 1_700_000_000_000, "rank", 390_000)
@@ -128,6 +139,8 @@ def note_served(sums: ClassSums, event: Impression, price: int | None) -> None:
     >>> sums.via, sums.gaps.index(1)
     ({'rank': 1}, 7)
     """
+    sums.follower_impressions += event.follower
+    sums.spend += event.amount
     if event.via is not None:
         sums.via[event.via] = sums.via.get(event.via, 0) + 1
     if event.score is not None and price is not None:

@@ -18,6 +18,7 @@ from streams.core.events import (
     ControlRecord,
     Follow,
     Generation,
+    Gift,
     Hide,
     Hold,
     Impression,
@@ -29,14 +30,17 @@ from streams.core.events import (
     Order,
     PartitionControl,
     Policy,
+    Profile,
     Reconsider,
     Release,
     Report,
     Revise,
     Share,
     SlicePolicy,
+    Stay,
     Takedown,
     TopicMove,
+    Unfollow,
     Unlike,
     Upgrade,
     View,
@@ -163,9 +167,11 @@ def impression(
     ts: int = NOW,
     via: ServedVia | None = None,
     score: int | None = None,
+    **more: Any,
 ) -> Impression:
     """Return an exposure that started, to a viewer of its own unless one is named."""
-    return Impression(event_id, video, viewer or f"u-{event_id}"[:64], slice_id, ts, via, score)
+    viewer = viewer or f"u-{event_id}"[:64]
+    return Impression(event_id, video, viewer, slice_id, ts, via, score, **more)
 
 
 def view(
@@ -412,6 +418,8 @@ class _Crowd:
                 yield self._array()
             else:
                 yield self._record(self._next())
+                if self.offset % 25 == 0:
+                    yield self._record(self._weightless())
 
     def _rotation(self) -> Iterator[Logged]:
         """Bring another key into force, sign with it, and take the first one out."""
@@ -436,6 +444,12 @@ class _Crowd:
             event = self._exposure()
         self.sent.append(event)
         return event
+
+    def _weightless(self) -> InteractionRecord:
+        about = (f"w{self.offset}", self.names[0], f"u{self.offset % 60}", FOOTBALL, self.now)
+        kinds = (Profile, Unfollow, Gift, Stay)
+        kind = kinds[self.offset // 25 % len(kinds)]
+        return kind(*about, self.offset) if kind in (Gift, Stay) else kind(*about)
 
     def _exposure(self) -> InteractionRecord:
         slices = sorted(FIXED.slices)

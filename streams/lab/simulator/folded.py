@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from streams.core.counters import COMPLETE_PERCENT, COUNTERS, STOPPED, Slice
+from streams.core.counters import COMPLETE_PERCENT, EVIDENCE, STOPPED, Slice
 from streams.core.delay import late_from, turn
 from streams.core.distinct import press, show
 from streams.core.events import LogRecord, SlicePolicy
@@ -35,7 +35,7 @@ from streams.lab.simulator.traffic import (
 )
 from streams.lab.simulator.world import World
 
-_BUTTONS: Final = slice(COUNTERS.index("likes"), COUNTERS.index("ratio_sum"))
+_BUTTONS: Final = slice(EVIDENCE.index("likes"), EVIDENCE.index("ratio_sum"))
 ONE_GENERATION: Final = 1 << 60
 """Nothing is delivered twice here, so no id needs to be forgotten."""
 
@@ -173,7 +173,7 @@ class FoldedRule:
 
 
 def running_sums(world: World, batch: EventBatch) -> Ints:
-    """Return what the events before each place add to `COUNTERS`, one column a counter."""
+    """Return what the events before each place add to `EVIDENCE`, one column a counter."""
     kinds = np.arange(len(NAMES))[:, None] == batch.kind
     durations = world.durations_ms[batch.pair % len(world.videos)]
     viewed = kinds[VIEW]
@@ -182,7 +182,7 @@ def running_sums(world: World, batch: EventBatch) -> Ints:
     feedback = (*kinds[:LIKE], viewed * batch.watch_ms, completed, *kinds[LIKE:])
     firsts = [kinds[NAMES.index(name)] for name in ("comment", "share", "report", "order")]
     columns = (*feedback, ratio, ratio * ratio // MICROS, *firsts)  # nobody does anything twice
-    sums = np.zeros((len(batch) + 1, len(COUNTERS)), np.int64)
+    sums = np.zeros((len(batch) + 1, len(EVIDENCE)), np.int64)
     np.cumsum(np.column_stack(columns), axis=0, out=sums[1:])
     return sums
 
@@ -230,6 +230,6 @@ def _mark(row: Slice, spec: SlicePolicy, batch: EventBatch, span: tuple[int, int
 
 def _add(row: Slice, more: list[int]) -> None:
     row.weighed = None
-    for name, count in zip(COUNTERS, more, strict=True):
+    for name, count in zip(EVIDENCE, more, strict=True):
         if count:
             setattr(row, name, getattr(row, name) + count)
