@@ -66,15 +66,7 @@ class Totals(msgspec.Struct, gc=False):
     """
 
     policy: Policy
-    a11: int = 0
-    a12: int = 0
-    a13: int = 0
-    a22: int = 0
-    a23: int = 0
-    a33: int = 0
-    b1: int = 0
-    b2: int = 0
-    b3: int = 0
+    sums: tuple[int, int, int, int, int, int, int, int, int] = (0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
 class Slice(msgspec.Struct, gc=False):

@@ -5,7 +5,7 @@ shown the video there. The row begins with that impression, and then its tranche
 video's budget.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -245,13 +245,16 @@ class Distribution:
         if closed:
             self._write_all("stop", reason, closed)
 
-    def _crowds(self, slice_ids: Iterable[str]) -> list[Crowd]:
+    def _crowds(self, slice_ids: Iterable[str]) -> Sequence[Crowd]:
         policy, video = self.outlook.policy, self.video
+        outset = self.outlook.outset(video.row)
+        if not video.slices and policy.tranche <= policy.budget - video.row.granted:
+            return outset.crowds  # the same, sooner
         if video.views:
             tastes = solve(sum_factors(policy, video))
             found = {name: estimate_in(policy, video, name, tastes) for name in slice_ids}
             said = {name: (each.mean, each.score) for name, each in found.items()}
-        else:  # the same numbers, sooner
+        else:
             before = [self.outlook.before_any_view(name, video.row) for name in slice_ids]
             said = {each.slice: (each.mean, each.score) for each in before}
         return [

@@ -108,6 +108,7 @@ def _fold_run(  # noqa: C901, PLR0912, PLR0915 - the hot path: a call per event 
 ) -> Collection[Place]:
     """Fold events of one tick; return the places of those that did not count."""
     window, videos, epoch = state.window, state.videos, state.epoch
+    window_end = window.end
     skipped: set[Place] = set()
     skip = skipped.add
     touch, policy = state.changed.append, state.policy
@@ -125,10 +126,11 @@ def _fold_run(  # noqa: C901, PLR0912, PLR0915 - the hot path: a call per event 
             skip((offset, element))
             policy = state.policy
             late_before = newest - policy.late_after_ms if policy else 0
+            window_end = window.end
             continue
-        if offset >= window.end:
+        if offset >= window_end:
             window.turn(offset)
-            current, previous = window.current, window.previous
+            current, previous, window_end = window.current, window.previous, window.end
         key = event.id
         if key in current or key in previous:
             current.add(key)

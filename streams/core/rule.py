@@ -90,12 +90,10 @@ def open_slices(outlook: Outlook, video: VideoState) -> list[str]:
 
     Then those where its own views keep it, although nobody would begin there at today's price.
     """
-    rows = video.slices
-    opened = [
-        each.slice
-        for each in outlook.prospects(video.row)
-        if each.slice not in rows or rows[each.slice].status != STOPPED
-    ]
+    rows, outset = video.slices, outlook.outset(video.row).slices
+    if not rows:
+        return list(outset)
+    opened = [name for name in outset if name not in rows or rows[name].status != STOPPED]
     kept = {name for name, row in rows.items() if row.status in {ACTIVE, HELD}}.difference(opened)
     return opened + sorted(name for name in kept if outlook.reaches(name, video.row))
 
@@ -166,10 +164,12 @@ def next_look(views: int) -> int:
 
 def room_of(policy: Policy, spec: SlicePolicy, slice_id: str, video_row: Video, row: Slice) -> int:
     """Return how many impressions can still be granted: reach left, and budget on the public."""
-    room = spec.reach - max(row.allowance, row.impressions)
-    if surface_of(slice_id) != "following":
-        room = min(room, policy.budget - video_row.granted)
-    return max(room, 0)
+    granted, shown = row.allowance, row.impressions
+    room = spec.reach - (max(granted, shown))
+    left = policy.budget - video_row.granted
+    if left < room and surface_of(slice_id) != "following":
+        room = left
+    return max(0, room)
 
 
 def set_checkpoints(policy: Policy, row: Slice) -> None:

@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from streams.core.events import Impression
-from streams.core.fields import Amount, Count
+from streams.core.fields import BANDS, Amount, Count
 
 GAPS: Final = 16
 GAP_MICROS: Final = 20_000
@@ -100,6 +100,7 @@ HOT: Final = ("impressions", "views", "ratio_sum", "completes")
 """Of those, the ones that nearly every event moves: counted in a list, which costs a fifth of a
 field of a struct, and added now and then."""
 _numbers: Final = attrgetter(*SUMS)
+_KINDS: Final = tuple(f"{band}{mark}" for band in range(BANDS) for mark in ("", "c"))
 
 
 class Tick(Struct, frozen=True, tag_field="type", tag="traffic"):
@@ -125,9 +126,7 @@ def kind_of(band: int, commercial: bool, admitted: int) -> str:
     >>> kind_of(3, True, 1_700_000_000_000), kind_of(0, False, 0)
     ('3c', 'unknown')
     """
-    if not admitted:
-        return UNKNOWN
-    return f"{band}{'c' if commercial else ''}"
+    return _KINDS[2 * band + commercial] if admitted else UNKNOWN
 
 
 def note_served(sums: ClassSums, event: Impression, price: int | None) -> None:
