@@ -34,6 +34,7 @@ from streams.core.events import (
     VideoControl,
     View,
 )
+from streams.core.exploration import draw, drawable
 from streams.core.outlook import Outlook
 from streams.core.posterior import Sums, solve, sum_factors
 from streams.core.receipts import Action, Crowd, Effects, Reason, Receipt
@@ -356,13 +357,32 @@ class Distribution:
                 sums=assessment.sums,
             )
         self.effects.receipts.append(counted)
+        if ruling.action == "widen":
+            self._explore(())
         self.partition.touch_slice(self.video_id, self.video, slice_id, row)
 
-    def _write_all(self, action: Action, reason: Reason, crowds: Iterable[Crowd]) -> None:
+    def _write_all(self, action: Action, reason: Reason, crowds: Collection[Crowd]) -> None:
         """Write one receipt about the whole video, with the person whose verdict led to it."""
         head, cause = self._head("", action, reason), self.cause
         by, note = (cause.by, cause.note) if isinstance(cause, VideoControl) else ("", "")
         self.effects.receipts.append(Receipt(**head, crowds=tuple(crowds), by=by, note=note))
+        if action == "open" and reason != "released":
+            self._explore([each.slice for each in crowds])
+
+    def _explore(self, opened: Collection[str]) -> None:
+        """Have chance say which slice is tried, if any; the receipt just written says so.
+
+        Of those that are `opened` or, without any, of all that are open.
+        """
+        policy, video, receipts = self.outlook.policy, self.video, self.effects.receipts
+        if not policy.explore_probability:
+            return
+        opened = opened or open_slices(self.outlook, video)
+        among = [name for name in drawable(video, opened) if allowance_of(policy, video, name)]
+        drawn = draw(policy, receipts[-1].id, among)
+        if drawn.slice:
+            video.row.drawn[drawn.slice] = allowance_of(policy, video, drawn.slice)
+        receipts[-1] = replace(receipts[-1], draw=drawn)
 
     def _head(self, slice_id: str, action: Action, reason: Reason) -> dict[str, Any]:
         row = self.video.row
