@@ -139,6 +139,16 @@ _distribution: Final = attrgetter(*DISTRIBUTION)
 _UNTOUCHED: Final = _distribution(Slice())
 
 
+class Trial(NamedTuple):
+    """What chance has shown in one slice: impressions up to `upto`, of which `hoped` is expected.
+
+    Until it was shown and weighed; `hoped` is micro-units of value per view.
+    """
+
+    upto: int
+    hoped: int
+
+
 class Video(msgspec.Struct, array_like=True):
     """What moderation and admission said of a video."""
 
@@ -157,7 +167,7 @@ class Video(msgspec.Struct, array_like=True):
     format: Format = "video"
     lapsed: int = 0  # slices that are stopped and may come back
     next_look: int = 0  # views of the video from which on those are looked at again
-    drawn: dict[str, int] = {}  # slice -> impressions up to which chance has it shown there
+    trials: dict[str, Trial] = {}  # by slice that chance drew
 
 
 VIDEO_FIELDS: Final = Video.__struct_fields__[1:]

@@ -44,7 +44,7 @@ def drawable(video: VideoState, opened: Collection[str]) -> list[str]:
 
     None that was drawn before.
     """
-    rows, drawn = video.slices, video.row.drawn
+    rows, drawn = video.slices, video.row.trials
     return sorted(
         name
         for name in opened
@@ -54,19 +54,19 @@ def drawable(video: VideoState, opened: Collection[str]) -> list[str]:
 
 def is_tried(video: Video, slice_id: str, row: Slice) -> bool:
     """Tell whether a slice was drawn and its first tranche is still to be shown."""
-    return row.impressions < video.drawn.get(slice_id, 0)
+    trial = video.trials.get(slice_id)
+    return trial is not None and row.impressions < trial.upto
 
 
 def tried(video: VideoState) -> Iterator[tuple[str, int]]:
     """Yield the slices that were drawn and what is still to be shown of their first tranches."""
     if video.row.stage != "public":
         return
-    for slice_id, upto in video.row.drawn.items():
+    for slice_id, trial in video.row.trials.items():
         row = video.slices.get(slice_id)
-        if row is None or row.status != HELD:
-            shown = row.impressions if row else 0
-            if shown < upto:
-                yield slice_id, upto - shown
+        left = trial.upto - (row.impressions if row else 0)
+        if left > 0 and (row is None or row.status != HELD):
+            yield slice_id, left
 
 
 def _was_shown(rows: Mapping[str, Slice], slice_id: str) -> bool:

@@ -27,11 +27,13 @@ from kit.events import (
 from kit.folding import Folding, placed
 from msgspec.structs import replace
 
-from streams.core.counters import ACTIVE, STOPPED
+from streams.core.counters import ACTIVE, STOPPED, Trial
 from streams.core.events import LogRecord, Policy
 from streams.core.exploration import draw
 from streams.core.receipts import Draw, Receipt, encode
 from streams.core.serving import Entry
+from streams.core.ticks import read_stored
+from streams.core.traffic import ClassSums
 from streams.core.units import MICROS
 
 PUBLIC = [BASKETBALL, COOKING, FOOTBALL, MUSIC, SHENYANG]
@@ -89,7 +91,7 @@ def test_without_a_probability_nothing_is_drawn_and_no_receipt_speaks_of_it() ->
         encode(each) for each in fresh(*events, under=FIXED).receipts
     ]
     assert all(b"draw" not in encode(each) for each in off.receipts)
-    assert off.own().drawn == {}
+    assert off.own().trials == {}
 
 
 def test_a_receipt_that_draws_says_so_also_when_nothing_was_drawn() -> None:
@@ -240,10 +242,29 @@ def test_a_drawn_crowd_that_is_stopped_afterwards_is_due_no_more() -> None:
     assert entries(done)[MUSIC] == Entry(video, done.offset, None)
 
 
+def summed(done: Folding) -> ClassSums:
+    """What the open tick sums, of one slice and class."""
+    (sums,) = read_stored(done.flush().meta.traffic).sums
+    return sums
+
+
+def test_traffic_sums_what_was_expected_of_a_drawn_tranche_and_what_came_of_it() -> None:
+    video = video_that_draws(MUSIC)
+    done = fresh(admit(video=video, fits=PLACES), *shown(video, 19, 5_000, MUSIC))
+    assert summed(done).trials == 0
+    done.fold(placed(shown(video, 20, 5_000, MUSIC, 19), 100))
+    sums = summed(done)
+    assert (sums.trials, sums.hoped, sums.found) == (1, 350_000, 300_000)
+    assert sums.apart == 50_000**2 // MICROS
+    assert done.own(video).trials == {}
+    done.fold(placed(shown(video, 20, 5_000, MUSIC, 40), 200))
+    assert summed(done).trials == 1
+
+
 def test_what_was_drawn_is_stored() -> None:
     video = video_that_draws(MUSIC)
     done = fresh(admit(video=video, fits=PLACES)).flush()
-    assert done.evict().own(video).drawn == {MUSIC: 20}
+    assert done.evict().own(video).trials == {MUSIC: Trial(20, 350_000)}
 
 
 def test_batches_and_evictions_change_nothing() -> None:

@@ -31,10 +31,11 @@ class PricedRule(KeptRule):
 
     def choose(self, question: Question) -> Ints:
         """Show what is open and worth its price; note what was leased last."""
+        tried = self.tried.copy()
         counts = super().choose(question)
         self._asked += question.slots
         self._filled += counts.sum(axis=1)
-        least = np.where(counts > 0, self._scores, np.inf).min(axis=1)
+        least = np.where(counts > self.tried - tried, self._scores, np.inf).min(axis=1)
         self._last = np.where(np.isfinite(least), least, self._last)
         return counts
 
