@@ -97,9 +97,7 @@ class ClassSums(Struct, gc=False, omit_defaults=True):
             self.gaps = [one + more for one, more in both]
 
 
-SUMS: Final = tuple(
-    name for name in ClassSums.__struct_fields__ if name not in {"slice", "kind", "via", "gaps"}
-)
+SUMS: Final = tuple(name for name in ClassSums.__struct_fields__[2:] if name not in {"via", "gaps"})
 """The fields that are one number."""
 HOT: Final = ("impressions", "views", "ratio_sum", "completes")
 """Of those, the ones that nearly every event moves: counted in a list, which costs a fifth of a
