@@ -35,6 +35,9 @@ _CONTENDERS: Final = click.Choice(CONTENDER_NAMES)
     "--curves", "task", flag_value="curves", help="The rule's value over each number of the policy."
 )
 @click.option(
+    "--prices", "task", flag_value="prices", help="What prices that move gain over frozen ones."
+)
+@click.option(
     "--attack", "task", flag_value="attack", help="What an attacker pays for widenings and a stop."
 )
 @click.option(
@@ -84,6 +87,8 @@ def simulate(
         _attack(config, output)
     elif task == "curves":
         _curves(config, output, Choice(**choice), plots)
+    elif task == "prices":
+        _prices(config, output, Choice(**choice), plots)
     elif task == "explore":
         _explore(config, output, Choice(**choice))
     else:
@@ -137,6 +142,20 @@ def _curves(config: Path, output: str, choice: Choice, plots: Path | None) -> No
         from streams.lab.simulator.plots import draw_curves  # noqa: PLC0415
 
         click.echo(f"drew {draw_curves(points, plots)}", err=True)
+
+
+def _prices(config: Path, output: str, choice: Choice, plots: Path | None) -> None:
+    from streams.lab.simulator import comparing, price_steps  # noqa: PLC0415 - needs the extra
+
+    cells = cells_of(replace(choice, worlds=choice.worlds or price_steps.WORLDS), config)
+    at_once = choice.processes or min(os.cpu_count() or 1, len(cells))
+    runs = [one for each in comparing.on_cores(price_steps.sample, cells, at_once) for one in each]
+    points = price_steps.points(runs)
+    emit([price_steps.as_fields(point) for point in points], output)
+    if plots:
+        from streams.lab.simulator.plots import draw_prices  # noqa: PLC0415
+
+        click.echo(f"drew {draw_prices(points, plots)}", err=True)
 
 
 def _explore(config: Path, output: str, choice: Choice) -> None:
