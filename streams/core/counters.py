@@ -143,6 +143,16 @@ _distribution: Final = attrgetter(*DISTRIBUTION)
 _UNTOUCHED: Final = _distribution(Slice())
 
 
+class Trial(NamedTuple):
+    """What chance has shown in one slice: impressions up to `upto`, of which `hoped` is expected.
+
+    Until it was shown and weighed; `hoped` is micro-units of value per view.
+    """
+
+    upto: int
+    hoped: int
+
+
 class Video(msgspec.Struct, array_like=True):
     """What moderation and admission said of a video."""
 
@@ -161,6 +171,7 @@ class Video(msgspec.Struct, array_like=True):
     format: Format = "video"
     lapsed: int = 0  # slices that are stopped and may come back
     next_look: int = 0  # views of the video from which on those are looked at again
+    trials: dict[str, Trial] = {}  # by slice that chance drew
 
 
 VIDEO_FIELDS: Final = Video.__struct_fields__[1:]
@@ -179,15 +190,15 @@ class Told(NamedTuple):
     scores: "array[int]"
 
 
-_NO_DUES: Final[dict[str, int]] = {}  # of nearly every video: never changed
+_NO_DUES: Final[dict[str, tuple[int, int]]] = {}  # of nearly every video: never changed
 
 
 class VideoState:
     """One video in memory: its own row and its slices' rows.
 
-    What feeds were told of it (`told`, and what is `due` to it by slice), whether it was judged or
-    controlled since, and the `totals` of its evidence: none of this is stored, and nothing that is
-    stored depends on it.
+    What feeds were told of it (`told`, and by slice until when how much is `due` to it), whether it
+    was judged or controlled since, and the `totals` of its evidence: none of this is stored, and
+    nothing that is stored depends on it.
     """
 
     __slots__ = (
@@ -215,7 +226,7 @@ class VideoState:
         self.controlled = False
         self.told: Told | None = None
         self.totals: Totals | None = None
-        self.due: dict[str, int] = _NO_DUES
+        self.due: dict[str, tuple[int, int]] = _NO_DUES
 
     @property
     def views(self) -> int:

@@ -278,6 +278,7 @@ class Weights(Struct, frozen=True, gc=False):
 
 Variance = Annotated[int, Meta(ge=1, lt=1 << 40)]
 ViewerBits = Annotated[int, Meta(ge=0, le=119)]
+DrawChance = Annotated[int, Meta(ge=0, le=MICROS // 2, description="micro-units, at most a half")]
 Term = Annotated[int, Meta(ge=0, lt=1 << 53, description="a leader's term")]
 Name = Annotated[str, Meta(max_length=2 * ID_MAX)]
 Loading = Annotated[int, Meta(ge=-(1 << 24), le=1 << 24)]
@@ -366,6 +367,8 @@ class Policy(Struct, frozen=True, tag_field="type", tag="policy"):
     why: Text = ""
     evidence: Evidence = {}  # what was learned stands on so much
     rule: Annotated[int, Meta(ge=1, le=1_000)] = RULE  # version that decides from here on
+    explore_probability: DrawChance = 0  # of a draw, where a video opens or widens
+    explore_key: Name = ""  # what draws; not empty where anything may be drawn
 
 
 def order_of(policy: Policy) -> tuple[int, int]:

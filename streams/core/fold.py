@@ -356,6 +356,8 @@ def _settle_policy(state: PartitionState, record: Policy, effects: Effects) -> N
         raise DeadLetter("stale", f"policy {number} after {number_of(in_force)}")
     if not all(is_slice(name) for name in record.slices):
         raise DeadLetter("slice", "policy names a slice that is not surface:group")
+    if record.explore_probability and not record.explore_key:
+        raise DeadLetter("missing", f"policy {number} draws by chance and has no key to draw by")
     state.set_policy(record)
 
 

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from streams.core.events import Impression
 from streams.core.fields import BANDS, Amount, Count
+from streams.core.units import MICROS
 
 GAPS: Final = 16
 GAP_MICROS: Final = 20_000
@@ -24,6 +25,7 @@ UNKNOWN: Final = "unknown"
 Change = Annotated[int, Meta(description="a count, less what was taken back")]
 Granted = Annotated[int, Meta(description="impressions")]
 Ratios = Annotated[int, Meta(description="watched share of each view, summed, micro-units")]
+Value = Annotated[int, Meta(description="micro-units of value, apart: squared")]
 Gaps = Annotated[
     list[Count],
     Meta(
@@ -39,7 +41,8 @@ class ClassSums(Struct, gc=False, omit_defaults=True):
     `kind` is the class: the fan band, and `c` behind it for a commercial video, or `unknown`.
     A slice without a group (`discover:`) sums those that the policy in force does not have.
     `granted` impressions were allowed, `returned` of earlier ones given back; `via` counts the
-    impressions that say why they were shown.
+    impressions that say why they were shown. Of so many `trials`, tranches that chance drew and
+    that were shown, `hoped` was expected of a view and `found`, summed, and squared `apart`.
     """
 
     slice: str
@@ -68,6 +71,17 @@ class ClassSums(Struct, gc=False, omit_defaults=True):
     order_amount: Amount = 0
     gift_amount: Amount = 0
     spend: Amount = 0
+    trials: Count = 0
+    hoped: Value = 0
+    found: Value = 0
+    apart: Value = 0
+
+    def note_trial(self, hoped: int, found: int) -> None:
+        """Note what was expected of a view in a drawn tranche, and what its views were worth."""
+        self.trials += 1
+        self.hoped += hoped
+        self.found += found
+        self.apart += (found - hoped) ** 2 // MICROS
 
     def is_empty(self) -> bool:
         """Tell whether nothing is counted."""
@@ -92,9 +106,7 @@ class ClassSums(Struct, gc=False, omit_defaults=True):
             self.gaps = [one + more for one, more in both]
 
 
-SUMS: Final = tuple(
-    name for name in ClassSums.__struct_fields__ if name not in {"slice", "kind", "via", "gaps"}
-)
+SUMS: Final = tuple(name for name in ClassSums.__struct_fields__[2:] if name not in {"via", "gaps"})
 """The fields that are one number."""
 HOT: Final = ("impressions", "views", "ratio_sum", "completes")
 """Of those, the ones that nearly every event moves: counted in a list, which costs a fifth of a

@@ -50,7 +50,7 @@ from streams.core.events import (
     View,
     Weightless,
 )
-from streams.core.receipts import ACTIONS
+from streams.core.receipts import ACTIONS, Draw
 from streams.core.rule import assess
 from streams.core.state import DIGEST_MODULUS, TRAFFIC_SALT
 from streams.core.units import SLICES_PER_VIDEO, is_slice
@@ -81,6 +81,8 @@ def test_the_log_of_these_tests_holds_what_they_are_about() -> None:
         kind for kind in EVENT_TYPES if kind not in FirstRecord.__args__
     }
     assert len(WHOLE.ticks) > 5
+    draws = [each.draw for each in WHOLE.receipts if isinstance(each.draw, Draw)]
+    assert {bool(each.slice) for each in draws if each.among} == {True, False}
 
 
 # ---------------------------------------------------------------- the log alone decides

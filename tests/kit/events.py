@@ -150,6 +150,10 @@ Football and basketball share a taste, cooking and music another; nearby and fol
 """
 
 
+DRAWING: Final[Mapping[str, Any]] = {"explore_probability": 500_000, "explore_key": "chance"}
+"""What a policy says that often has chance draw a crowd."""
+
+
 def policy(**changes: Any) -> Policy:
     """Return the fixed policy with some fields changed."""
     return msgspec.structs.replace(FIXED, **changes)
@@ -334,11 +338,11 @@ def synthetic_log(
     """Return one partition's log of about `events` events: everything that a real one holds.
 
     Impressions, their views some time later or never, engagement; single objects and arrays;
-    admissions before and after the first feedback; a second policy with a slice less and other
-    weights, then a leader with the first one's numbers again, and an old leader's word; holds,
-    releases, takedowns; repeats, late events, offsets that no record has; and a few of every kind
-    of bad input, good neighbours beside bad elements included. The same arguments give the same
-    bytes.
+    admissions before and after the first feedback; policies that draw; a second one with a slice
+    less and other weights, then a leader with the first one's numbers again, and an old leader's
+    word; holds, releases, takedowns; repeats, late events, offsets that no record has; and a few of
+    every kind of bad input, good neighbours beside bad elements included. The same arguments give
+    the same bytes.
     """
     names = videos_of(partition, partitions, videos)
     others = [] if partitions == 1 else videos_of((partition + 1) % partitions, partitions, 3)
@@ -380,7 +384,7 @@ class _Crowd:
 
     def log(self, events: int) -> Iterator[Logged]:
         yield self._keys(Upgrade("upgrade-1", NOW))
-        yield self._signed(FIXED)
+        yield self._signed(policy(**DRAWING))
         waiting = list(self.names[: max(len(self.names) - 1, 1)])  # the last is never admitted
         half, last = events // 2, events * 4 // 5
         while self.number < events:
@@ -400,13 +404,15 @@ class _Crowd:
                         ts=self.now,
                         slices=dearer,
                         weights=msgspec.structs.replace(WEIGHTS, like=450_000, hide=-900_000),
+                        **DRAWING,
                     )
                 )
             if self.number >= last:
                 last = events + 1
                 yield self._keys(Lead("lead-1", self.now, 1, "leader-1"))
                 yield self._keys(policy(id="policy-9", seq=9, version="fixed-9"))  # an old leader's
-                yield self._signed(policy(id="policy-3", term=1, version="fixed-3", ts=self.now))
+                ours = policy(id="policy-3", term=1, version="fixed-3", ts=self.now, **DRAWING)
+                yield self._signed(ours)
             chance = self.random.random()
             if waiting and chance < 0.05:
                 yield self._admit(waiting.pop(0))

@@ -23,7 +23,7 @@ from streams.core.units import MICROS
 from streams.lab.simulator.admission import START_MS
 from streams.lab.simulator.arrays import Bools, Ints
 from streams.lab.simulator.contenders import StoppedPair
-from streams.lab.simulator.serving import Offer, Question, Servers, beyond
+from streams.lab.simulator.serving import Offer, Question, Servers, beyond, by_rank
 from streams.lab.simulator.traffic import (
     IMPRESSION,
     LIKE,
@@ -43,7 +43,8 @@ ONE_GENERATION: Final = 1 << 60
 class FoldedRule:
     """The rule itself. Servers rank by score less price, up to the allowance, as feeds do.
 
-    `receipts` has all of them in order.
+    `receipts` has all of them in order; `tried` what was shown because chance drew it, of each pair
+    in all.
     """
 
     def __init__(self, world: World, servers: Servers, *, bulk: bool = True) -> None:
@@ -51,6 +52,7 @@ class FoldedRule:
         self.decisions = 0
         self.overdrawn = 0
         self.receipts: list[Receipt] = []
+        self.tried = np.zeros(world.shape, np.int64)
         self._world = world
         self._servers = servers
         self._bulk = bulk
@@ -58,8 +60,11 @@ class FoldedRule:
         self._slices = {name: place for place, name in enumerate(world.slices)}
         self._scores = np.full(world.shape, -np.inf)
         self._allowance = np.zeros(world.shape, np.int64)
+        self._first = np.zeros(world.shape, np.int64)  # up to where chance has it shown first
+        self._fresh_due = np.zeros(len(world.slices), np.int64)  # slots, in millionths
         self._tick = 0
         self._offset = 0
+        self._share = world.policy.fresh_share
         self._state = PartitionState(0, 1, ONE_GENERATION)
         self._fold([world.policy])
 
@@ -70,10 +75,21 @@ class FoldedRule:
         self._offer({video: []})
 
     def choose(self, question: Question) -> Ints:
-        """Show what is open and worth its price."""
+        """Show what chance drew, and then what is open and worth its price."""
+        tried = self._try(question)
+        self.tried += tried
+        question = question.less(tried)
         offer = Offer(self._scores.copy(), self._allowance.copy())
         counts = self._servers.serve(offer, question)
         self.overdrawn += beyond(counts, offer, question)
+        return counts + tried
+
+    def _try(self, question: Question) -> Ints:
+        """Fill the slots of newcomers with what chance drew, as leases do."""
+        self._fresh_due += question.slots * self._share
+        left = np.minimum(np.maximum(self._first - question.shown, 0), question.room)
+        counts = by_rank(np.zeros(left.shape), left, self._fresh_due // MICROS)
+        self._fresh_due %= MICROS  # what nobody is owed is not saved up
         return counts
 
     def learn(self, batch: EventBatch, tick: int) -> None:
@@ -164,6 +180,8 @@ class FoldedRule:
                 continue
             for slice_id, entry in entries(outlook, name, state, slices, self._offset):
                 place = self._slices[slice_id], video
+                drawn = entry.due and not entry.deadline
+                self._first[place] = entry.impressions + entry.due if drawn else 0
                 if entry.score is None:
                     self._scores[place], self._allowance[place] = -np.inf, 0
                     continue
