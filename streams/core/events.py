@@ -119,11 +119,13 @@ class Interaction(Struct, frozen=True, gc=False, tag_field="type"):
 class Impression(Interaction, frozen=True, gc=False, omit_defaults=True, tag="impression"):
     """An exposure started: consumes allowance.
 
-    The feed may say why it showed the video, and the score that it ranked it by (before price).
+    The feed may say why it showed the video, the score that it ranked it by (before price), and the
+    number of the `mix` that it went by.
     """
 
     via: ServedVia | None = None
     score: Micros | None = None
+    mix: Sequence | None = None
 
 
 class View(Interaction, frozen=True, gc=False, tag="view"):
@@ -340,6 +342,8 @@ class Policy(Struct, frozen=True, tag_field="type", tag="policy"):
     why: Text = ""
     evidence: Evidence = {}  # what was learned stands on so much
     rule: Annotated[int, Meta(ge=1, le=1_000)] = RULE  # version that decides from here on
+    leans: dict[str, Micros] = {}
+    """Taken off the price of a class (`term_name`): what holding the shares cost it for hours."""
 
 
 def order_of(policy: Policy) -> tuple[int, int]:

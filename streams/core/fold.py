@@ -181,9 +181,9 @@ def _fold_run(  # noqa: C901, PLR0912, PLR0915 - the hot path: a call per event 
             row.impressions += 1
             row.viewers |= marks[crc32(event.viewer.encode()) % 127]
             hot[0] += 1
-            if event.score is not None or event.via is not None:
+            if event.score is not None or event.via is not None or event.mix is not None:
                 sums = state.sums_of(video, slice_id, row)
-                note_served(sums, event, _price(state, video, slice_id))
+                note_served(sums, event, _price(state, video, slice_id), state.traffic.tick)
             if row.impressions < row.check_impressions:
                 continue
         elif kind is View:

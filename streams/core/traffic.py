@@ -20,6 +20,8 @@ GAPS_BELOW: Final = 4
 """Buckets below a score that equals the price."""
 UNKNOWN: Final = "unknown"
 """The class of videos that nobody admitted yet."""
+MIX_TICKS: Final = 5
+"""A `mix` is of a minute: what is further from the open tick is an old one, or none."""
 
 Change = Annotated[int, Meta(description="a count, less what was taken back")]
 Granted = Annotated[int, Meta(description="impressions")]
@@ -39,7 +41,8 @@ class ClassSums(Struct, gc=False, omit_defaults=True):
     `kind` is the class: the fan band, and `c` behind it for a commercial video, or `unknown`.
     A slice without a group (`discover:`) sums those that the policy in force does not have.
     `granted` impressions were allowed, `returned` of earlier ones given back; `via` counts the
-    impressions that say why they were shown.
+    impressions that say why they were shown, `steered` those that went by a `mix` of the latest
+    minutes.
     """
 
     slice: str
@@ -59,6 +62,7 @@ class ClassSums(Struct, gc=False, omit_defaults=True):
     returned: Granted = 0
     via: dict[str, Count] = {}
     gaps: Gaps = []
+    steered: Count = 0
 
     def is_empty(self) -> bool:
         """Tell whether nothing is counted."""
@@ -83,7 +87,7 @@ class ClassSums(Struct, gc=False, omit_defaults=True):
             self.gaps = [one + more for one, more in both]
 
 
-SUMS: Final = ClassSums.__struct_fields__[2:-2]
+SUMS: Final = tuple(name for name in ClassSums.__struct_fields__[2:] if name not in {"via", "gaps"})
 """The fields that are one number."""
 HOT: Final = ("impressions", "views", "ratio_sum", "completes")
 """Of those, the ones that nearly every event moves: counted in a list, which costs a fifth of a
@@ -119,15 +123,19 @@ def kind_of(band: int, commercial: bool, admitted: int) -> str:
     return f"{band}{'c' if commercial else ''}"
 
 
-def note_served(sums: ClassSums, event: Impression, price: int | None) -> None:
+def note_served(sums: ClassSums, event: Impression, price: int | None, tick: int) -> None:
     """Note why an impression was shown, and how far its score was above the price, if there is one.
 
+    `tick` is the open one.
+
     >>> sums = ClassSums("discover:cars", "0")
-    >>> event = Impression("e1", "v1", "u1", "discover:cars", 1_700_000_000_000, "rank", 390_000)
-    >>> note_served(sums, event, price=330_000)
-    >>> sums.via, sums.gaps.index(1)
-    ({'rank': 1}, 7)
+    >>> event = Impression("e1", "v1", "u1", "discover:cars", 1_700_000_000_000, "rank", 390_000, 9)
+    >>> note_served(sums, event, price=330_000, tick=12)
+    >>> sums.via, sums.gaps.index(1), sums.steered
+    ({'rank': 1}, 7, 1)
     """
+    if event.mix is not None and abs(tick - event.mix) <= MIX_TICKS:
+        sums.steered += 1
     if event.via is not None:
         sums.via[event.via] = sums.via.get(event.via, 0) + 1
     if event.score is not None and price is not None:

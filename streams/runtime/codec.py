@@ -73,7 +73,7 @@ class _Tagged(msgspec.Struct):
 
 _tag_decoder: Final = msgspec.json.Decoder(_Tagged)
 _NUMBERS: Final = frozenset(("ts", "watch_ms", "duration_ms"))
-_OPTIONAL: Final = frozenset(("via", "score"))
+_OPTIONAL: Final = frozenset(("via", "score", "mix"))
 _ED25519_ONLY: Final = (Generation, Key, Lead, TopicMove, Upgrade)
 _QUOTES: Final = {
     kind: 4
@@ -276,7 +276,7 @@ def _optional_quotes(events: Sequence[Any]) -> int:
     """Return the quotation marks of optional fields, each of them spelled once and not as null."""
     return sum(
         [
-            4 * (event.via is not None) + 2 * (event.score is not None)
+            4 * (event.via is not None) + 2 * ((event.score is not None) + (event.mix is not None))
             for event in events
             if type(event) is Impression
         ]

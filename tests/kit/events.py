@@ -163,9 +163,12 @@ def impression(
     ts: int = NOW,
     via: ServedVia | None = None,
     score: int | None = None,
+    mix: int | None = None,
 ) -> Impression:
     """Return an exposure that started, to a viewer of its own unless one is named."""
-    return Impression(event_id, video, viewer or f"u-{event_id}"[:64], slice_id, ts, via, score)
+    return Impression(
+        event_id, video, viewer or f"u-{event_id}"[:64], slice_id, ts, via, score, mix
+    )
 
 
 def view(
