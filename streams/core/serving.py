@@ -25,7 +25,8 @@ class Entry(NamedTuple):
     """What is said of one (video, slice).
 
     `offset` is that of the record up to which its partition was folded. `due` public impressions
-    are owed to the video here until `deadline` (ms since 1970); 0 if none are.
+    are owed to the video here until `deadline` (ms since 1970); 0 if none are. Those of a draw have
+    no deadline (0), and come before all others.
     """
 
     video: str
