@@ -14,6 +14,7 @@ from msgspec import Meta, Struct
 from streams.core.events import Name, Term
 from streams.core.fields import Count, Micros, Millis, Ratio, Sequence, SliceName
 from streams.core.keys import Trust
+from streams.core.shares import PromiseName
 from streams.core.units import MICROS, SLICES_PER_VIDEO
 from streams.errors import DeadLetter, Retry
 from streams.runtime.ports import LogReader, Outgoing, Record
@@ -36,7 +37,6 @@ BEGIN: Final = -1
 FETCH_MS: Final = 500
 SILENT_TRIES: Final = 20
 
-PromiseName = Literal["private", "ordinary", "commercial"]
 Shortness = Literal["", "supply", "bound", "surfaces", "unmeasured", "yields"]
 """Why a share is not held: its class has too little to show, the tilt is at its bound, feeds do not
 blend surfaces, too little of the traffic is known, or what comes before it is short itself."""

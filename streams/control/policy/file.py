@@ -19,7 +19,7 @@ from msgspec.structs import asdict, replace
 from streams.control.figures import micros, ratio_micros
 from streams.control.policy.catalogue import Catalogue
 from streams.control.policy.sample import ONE_IN
-from streams.control.shares.bars import ShareRules, SharesTable, share_rules
+from streams.control.shares.rules import ShareRules, SharesTable, share_rules
 from streams.core.events import Policy, ViewerBits, Weights
 from streams.core.fields import BANDS, EPOCH_MS
 from streams.core.halves import ALL_FAMILIES, is_freezable, unplaced

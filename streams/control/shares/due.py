@@ -2,7 +2,7 @@
 
 from typing import Final, NamedTuple
 
-from streams.control.shares.bars import DUE_MOST
+from streams.control.shares.rules import DUE_MOST
 from streams.runtime.leases import Newcomers
 
 AHEAD: Final = 1_200_000

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from streams.control.shares.bars import Bar
+from streams.core.shares import Bar
 from streams.core.traffic import GAP_MICROS, GAPS, ClassSums
 from streams.core.units import MICROS
 

@@ -6,8 +6,9 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Gauge
 
+from streams.core.shares import PromiseName
 from streams.core.units import MICROS
-from streams.runtime.mixes import Mix, PromiseName
+from streams.runtime.mixes import Mix
 
 
 class ShareMetrics:

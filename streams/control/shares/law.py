@@ -17,7 +17,8 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from streams.control.shares.bars import Bar, ShareRules
+from streams.control.shares.rules import ShareRules
+from streams.core.shares import Bar
 from streams.core.units import MICROS
 from streams.runtime.mixes import Promise
 
@@ -94,8 +95,7 @@ def with_gain(promise: Promise, gain: int) -> Promise:
 
 def is_missing(bar: Bar, promise: Promise) -> bool:
     """Tell whether the last tick was so far off the target that it counts."""
-    off = promise.share - bar.target if bar.ceiling else bar.target - promise.share
-    return off > DEAD_BAND
+    return bar.off(promise.share) > DEAD_BAND
 
 
 def is_out_of_reach(bar: Bar, promise: Promise, rules: ShareRules) -> bool:

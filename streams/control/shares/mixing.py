@@ -16,11 +16,12 @@ from streams.control.log import ControlLog, Ports, now_ms
 from streams.control.metrics import ControlMetrics
 from streams.control.policy.file import versioned
 from streams.control.shares import steering
-from streams.control.shares.bars import Bar, ShareRules
 from streams.control.shares.due import DueShare, due_share
+from streams.control.shares.rules import ShareRules
 from streams.control.shares.traffic import TrafficTail
 from streams.core.events import Policy
 from streams.core.halves import differing, in_order, with_learned
+from streams.core.shares import Bar
 from streams.core.traffic_view import unsteered
 from streams.core.units import surface_of
 from streams.errors import Retry
@@ -186,7 +187,7 @@ class Mixing:
         return supply
 
     async def _left(self, bar: Bar, policy: Policy, enough: int) -> int:
-        tilts = {kind: LIFT if steering.raises(bar, kind) else -LIFT for kind in CLASSES}
+        tilts = {kind: LIFT if bar.raises(kind) else -LIFT for kind in CLASSES}
         left = 0
         for name in policy.slices:
             if left < enough and (surface_of(name) == "following") == (bar.name == "private"):

@@ -9,10 +9,11 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from streams.control.shares.bars import COMMERCIAL, ORDINARY, Bar, ShareRules
 from streams.control.shares.gain import estimate_gain
 from streams.control.shares.law import advance, is_missing, is_out_of_reach, with_gain
+from streams.control.shares.rules import ShareRules
 from streams.core.events import Weights
+from streams.core.shares import ORDINARY, Bar, is_commercial
 from streams.core.traffic import ClassSums
 from streams.core.units import MICROS, SURFACES
 from streams.runtime.leases import CLASSES
@@ -79,11 +80,6 @@ def judged(
     return tuple(after)
 
 
-def raises(bar: Bar, kind: str) -> bool:
-    """Tell whether more impressions of a class help a promise."""
-    return bar.name == "private" or kind in (ORDINARY if not bar.ceiling else OTHERS)
-
-
 def tilts_of(promises: Promises, leans: Mapping[str, int]) -> dict[str, int]:
     """Return what is added to each class, beside what the policy's prices lean by."""
     wanted = _by_class({promise.name: promise.tilt for promise in promises})
@@ -121,9 +117,6 @@ def worth_of(weights: Weights, sums: Sums) -> int:
         for name in ("like", "comment", "share", "follow", "hide", "report", "order"):
             total += getattr(weights, name) * getattr(each, f"{name}s")
     return max(total, 0)
-
-
-OTHERS: Final = frozenset(CLASSES) - COMMERCIAL
 
 
 def _each(rules: ShareRules, promises: Promises) -> Iterator[tuple[Bar, Promise]]:
@@ -166,7 +159,7 @@ def _by_class(tilts: Mapping[str, int]) -> dict[str, int]:
                 tilt = tilts.get("private", 0)
             else:
                 tilt = tilts.get("ordinary", 0) if kind in ORDINARY else 0
-                tilt -= tilts.get("commercial", 0) if kind in COMMERCIAL else 0
+                tilt -= tilts.get("commercial", 0) if is_commercial(kind) else 0
             if tilt:
                 by_class[f"{surface}:{kind}"] = tilt
     return by_class

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.control.shares.bars import DUE_MOST
 from streams.control.shares.due import DueShare, due_share
+from streams.control.shares.rules import DUE_MOST
 from streams.runtime.leases import Newcomers
 
 HOUR_MS = 3_600_000

@@ -5,8 +5,8 @@ from random import Random
 
 import pytest
 
-from streams.control.shares.bars import Bar
 from streams.control.shares.gain import estimate_gain
+from streams.core.shares import Bar
 from streams.core.traffic import GAP_MICROS, GAPS, GAPS_BELOW, ClassSums
 from streams.core.units import MICROS
 

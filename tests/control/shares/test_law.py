@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from streams.control.shares.bars import MARGIN, Bar, ShareRules
 from streams.control.shares.law import (
     DEAD_BAND,
     LOOP,
@@ -20,11 +19,13 @@ from streams.control.shares.law import (
     tilt_of,
     with_gain,
 )
+from streams.control.shares.rules import ShareRules
+from streams.core.shares import MARGIN, Bar
 from streams.core.units import MICROS
 from streams.runtime.mixes import Promise, Shortness
 
 FLOOR = Bar("ordinary", 700_000)
-CEILING = Bar("commercial", 150_000, ceiling=True)
+CEILING = Bar("commercial", 150_000)
 RULES = ShareRules((FLOOR, CEILING), 100_000, 50_000, gain=3 * MICROS, feeds="blend")
 NOTHING_OWED = Promise("ordinary", 700_000)
 OF = 100_000

@@ -5,10 +5,9 @@ from kit.control import RULES
 from kit.events import WEIGHTS
 from msgspec.structs import replace
 
-from streams.control.shares.bars import COMMERCIAL, ORDINARY, ShareRules
+from streams.control.shares.rules import ShareRules
 from streams.control.shares.steering import (
     LEAN_STEP,
-    OTHERS,
     SUPPLY_PART,
     Promises,
     begin,
@@ -16,12 +15,12 @@ from streams.control.shares.steering import (
     leans_of,
     missing,
     private_slots,
-    raises,
     take_gains,
     take_tick,
     tilts_of,
     worth_of,
 )
+from streams.core.shares import ORDINARY
 from streams.core.traffic import ClassSums
 from streams.core.units import MICROS
 from streams.runtime.leases import CLASSES
@@ -85,7 +84,9 @@ def test_followed_creators_are_raised_where_feeds_blend_surfaces() -> None:
 def test_adverts_are_lowered_whoever_made_them() -> None:
     promises = after(ads=28, ordinary=71)
     tilts = tilts_of(promises, {})
-    assert set(tilts) == {f"{on}:{kind}" for on in ("discover", "nearby") for kind in COMMERCIAL}
+    assert set(tilts) == {
+        f"{on}:{kind}" for on in ("discover", "nearby") for kind in CLASSES if kind.endswith("c")
+    }
     assert max(tilts.values()) < 0
 
 
@@ -157,12 +158,6 @@ def test_ordinary_people_yield_while_followers_are_short_at_the_bound() -> None:
     found = named(after(private=0, ordinary=60))
     assert (found["private"].short, found["ordinary"].short) == ("bound", "yields")
     assert named(after(private=0, ordinary=80, ads=18))["commercial"].short == ""
-
-
-def test_what_raises_a_share() -> None:
-    bars = {bar.name: bar for bar in SHARES.bars}
-    raised = {name: {k for k in CLASSES if raises(bar, k)} for name, bar in bars.items()}
-    assert raised == {"private": set(CLASSES), "ordinary": ORDINARY, "commercial": OTHERS}
 
 
 def test_gains_follow_the_scores() -> None:

@@ -9,23 +9,7 @@ from kit.twins import CONFIG
 
 from streams.control.policy.catalogue import Catalogue
 from streams.control.policy.file import PolicyRules
-from streams.control.shares.bars import Bar
-from streams.core.traffic import UNKNOWN, ClassSums
-from streams.core.units import MICROS
 from streams.errors import Misconfigured
-
-PRIVATE, ORDINARY, COMMERCIAL = RULES.policy.shares.bars
-SHOWN = {
-    ("following:fans", "0"): 300,
-    ("following:fans", "5c"): 10,
-    ("discover:cars", "0"): 40,
-    ("discover:cars", "4"): 60,
-    ("nearby:xian", "2"): 20,
-    ("discover:cars", "5"): 50,
-    ("discover:cars", "0c"): 30,
-    ("discover:", UNKNOWN): 5,
-}
-SUMS = {key: ClassSums(*key, impressions=count) for key, count in SHOWN.items()}
 
 
 @pytest.fixture(scope="module")
@@ -47,30 +31,6 @@ def test_the_shipped_promises_come_in_the_order_in_which_they_count() -> None:
         ("commercial", 150_000, True),
     ]
     assert (rules.tilt_max, rules.term_max, rules.gain) == (100_000, 50_000, 3_000_000)
-
-
-def test_loops_aim_a_point_inside_of_what_is_promised() -> None:
-    assert [bar.target for bar in RULES.policy.shares.bars] == [310_000, 710_000, 140_000]
-
-
-def test_private_is_of_all_impressions() -> None:
-    assert PRIVATE.count(SUMS) == (310, 515)
-
-
-def test_ordinary_is_of_the_public_ones_where_adverts_and_unknown_ones_count_as_others() -> None:
-    assert ORDINARY.count(SUMS) == (120, 205)
-
-
-def test_commercial_is_of_the_public_ones_too() -> None:
-    assert COMMERCIAL.count(SUMS) == (30, 205)
-    assert COMMERCIAL.share(SUMS) == 30 * MICROS // 205
-    assert COMMERCIAL.share({}) is None
-
-
-def test_a_floor_of_nothing_and_a_ceiling_of_all_promise_nothing() -> None:
-    assert [Bar("ordinary", bound).is_on for bound in (0, 1)] == [False, True]
-    ceilings = [Bar("commercial", bound, ceiling=True) for bound in (MICROS, MICROS - 1, 0)]
-    assert [bar.is_on for bar in ceilings] == [False, True, True]
 
 
 @pytest.mark.parametrize(
