@@ -26,6 +26,7 @@ CALLS: dict[str, list[str]] = {
     "lag": ["lag list"],
     "dlq": ["dlq list", "dlq stats"],
     "guarantee": ["guarantee"],
+    "shares": ["shares"],
     "policy": [
         "policy show",
         "policy history",

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from streams.core.shares import PromiseName
 from streams.core.units import MICROS
 from streams.runtime.mixes import Mix
+from streams.runtime.ports import Clock
 
 
 class ShareMetrics:
@@ -19,7 +20,10 @@ class ShareMetrics:
     `streams_mix_age_seconds{leader}`, `streams_mix_unsteered_ratio{leader}`.
     """
 
-    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+    def __init__(
+        self, registry: CollectorRegistry | None = None, clock: Clock = time.monotonic
+    ) -> None:
+        self._clock: Final = clock
         self._share: Final = Gauge(
             "streams_floor_share_ratio",
             "Share of the latest five minutes' impressions, of the floors private and ordinary and "
@@ -68,8 +72,8 @@ class ShareMetrics:
             self._tilt.labels(promise.name).set(promise.tilt / MICROS)
             if promise.short:
                 self._short.labels(promise.name, promise.short).set(1)
-        written = time.monotonic()
-        self._age.labels(mix.by).set_function(lambda: time.monotonic() - written)
+        written = self._clock()
+        self._age.labels(mix.by).set_function(lambda: self._clock() - written)
         self._unsteered.labels(mix.by).set(unsteered / MICROS)
 
     def clear(self) -> None:
