@@ -186,6 +186,7 @@ async def test_what_a_feed_takes_goes_by_the_mix_and_says_so(town: Town) -> None
     assert taken == [
         *(("people", 600_000, SEQ), ("friend", 600_000, SEQ), ("famous", 550_000, SEQ))
     ]
+    assert {one.video for one in await leases.take([CARS, FANS], 2)} == {"people", "friend"}
     (best,) = await leases.take(CARS, 1)
     assert (best.video, best.score, best.net) == ("people", 500_000, 600_000)
 
