@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
 from streams.runtime.installation import TOPIC as TABLE
+from streams.runtime.mixes import TOPIC as MIX
 from streams.runtime.ports import Cluster
 from streams.settings import TOPICS, Settings
 
@@ -51,7 +52,7 @@ class TopicStep(NamedTuple):
 
 
 def wanted_topics(settings: Settings) -> list[WantedTopic]:
-    """Return every topic and its dead letters, each a log; `policies` alone is a table."""
+    """Return every topic and its dead letters, each a log; `policies` and `mix` are tables."""
     log_ms = settings.retention_hours * _HOUR_MS
     receipts_ms = max(log_ms, RECEIPTS_KEPT_HOURS * _HOUR_MS)
     names = [name for topic in TOPICS for name in (topic, None)]
@@ -62,7 +63,9 @@ def wanted_topics(settings: Settings) -> list[WantedTopic]:
         kept = receipts_ms if name in KEPT_LONG else log_ms
         configs = _configs(settings, kept)
         topics.append(WantedTopic(full, settings.partitions, settings.replication, configs))
-    return [*topics, _table(settings)]
+    mix = _table(settings, MIX)
+    hourly = {**mix.configs, "segment.ms": str(_HOUR_MS)}  # only closed segments are compacted
+    return [*topics, _table(settings, TABLE), mix._replace(configs=hourly)]
 
 
 async def compare_topics(cluster: Cluster, settings: Settings) -> list[TopicStep]:
@@ -120,11 +123,11 @@ async def _act(cluster: Cluster, step: TopicStep, configs: Mapping[str, str]) ->
     return False
 
 
-def _table(settings: Settings) -> WantedTopic:
-    """Return the topic that keeps the last record of each key: which installation this is."""
+def _table(settings: Settings, name: str) -> WantedTopic:
+    """Return a topic that keeps the last record of each key."""
     configs = {**_configs(settings, 0), "cleanup.policy": "compact"}
     del configs["retention.ms"]
-    return WantedTopic(settings.topic(TABLE), 1, settings.replication, configs)
+    return WantedTopic(settings.topic(name), 1, settings.replication, configs)
 
 
 def _configs(settings: Settings, kept_ms: int) -> dict[str, str]:

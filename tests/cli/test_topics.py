@@ -35,7 +35,7 @@ def test_a_changed_setting_is_applied_to_the_entries_that_differ(where: Where) -
     prefix = where["topic_prefix"]
     changed = {name for name, action in planned.items() if action == "change"}
     assert changed == planned.keys() - {
-        f"{prefix}{name}" for name in ("decisions", "traffic", "policies")
+        f"{prefix}{name}" for name in ("decisions", "traffic", "policies", "mix")
     }
     assert streams("topics", "apply", "--yes", **longer).returncode == 0
     done = streams("topics", "plan", "--output", "json", **longer)

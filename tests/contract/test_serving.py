@@ -21,10 +21,12 @@ from streams.embedded.redis import bundled_redis_server
 from streams.runtime.leases import (
     CLASSES,
     LEASE_MOST,
+    NEWCOMERS_MOST,
     Candidate,
     Footing,
     IndexBounds,
     Lease,
+    Newcomers,
     ServingIndex,
 )
 from streams.runtime.memory.serving import MemoryServingIndex
@@ -280,7 +282,10 @@ async def test_classes_are_merged_by_score_less_price_plus_tilt(index: ServingIn
     assert [(one.video, one.net) for one in leases] == [
         *(("d", 410_000), ("a", 400_000), ("c", 350_000), ("b", 250_000))
     ]
-    tilted = await index.lease(CARS, 4, 1, 0, {"1": 200_000, "5": -20_000})
+    tilts = {"1": 200_000, "5": -20_000}
+    best = [(one.video, one.net) for one in await index.top(CARS, 4, tilts)]
+    tilted = await index.lease(CARS, 4, 1, 0, tilts)
+    assert [(one.video, one.net) for one in tilted] == best
     assert [(one.video, one.net) for one in tilted] == [
         *(("b", 450_000), ("a", 400_000), ("d", 390_000), ("c", 350_000))
     ]
@@ -291,6 +296,7 @@ async def test_what_is_below_its_price_is_not_shown(index: ServingIndex) -> None
     await index.set_prices(CARS, (0, 1), {"0": 300_000})
     assert await shown(index, 4) == ["a"]
     assert [one.video for one in await index.top(CARS, 9)] == ["a"]
+    assert [one.video for one in await index.top(CARS, 9, {"0": 1})] == ["a", "b"]
     assert await shown(index, 4, tilts={"0": 1}) == ["a", "b"]
 
 
@@ -643,6 +649,19 @@ async def test_who_missed_the_deadline_does_not_stand_before_the_others(
     await told(index, entry("missed", score=-1, deadline=1, due=20))
     await told(index, entry("new", score=-1, deadline=FAR, due=20))
     assert await shown(index, 2, fresh_share=MICROS) == ["new"]
+
+
+async def test_what_newcomers_are_owed_is_told_by_deadline(index: ServingIndex) -> None:
+    assert await index.newcomers(CARS) == Newcomers(0)
+    await told(index, entry("late", score=1, deadline=FAR + 2, due=7))
+    await told(index, entry("soon", score=1, deadline=FAR, due=2))
+    await told(index, entry("nothing", score=1))
+    owed = await index.newcomers(CARS)
+    assert (owed.pairs, [*owed.dues]) == (2, [(FAR, 2), (FAR + 2, 7)])
+    many = [entry(f"v{n}", score=1, deadline=FAR, due=1) for n in range(NEWCOMERS_MOST)]
+    await told(index, *many)
+    owed = await index.newcomers(CARS)
+    assert (owed.pairs, len(owed.dues)) == (NEWCOMERS_MOST + 2, NEWCOMERS_MOST)
 
 
 async def test_a_share_that_nobody_was_owed_is_not_saved_up(index: ServingIndex) -> None:

@@ -60,7 +60,9 @@ class Rig:
             for end in ("", ".dlq")
         }
         create_topics(self.brokers, topics, self.partitions)
-        create_topics(self.brokers, {f"{self.prefix}policies": TABLE}, 1)
+        create_topics(
+            self.brokers, {f"{self.prefix}{name}": TABLE for name in ("policies", "mix")}, 1
+        )
         announce(self.brokers, self.settings, installation)
 
     @property
