@@ -28,6 +28,7 @@ from streams.control.policy.leader import Leader
 from streams.control.policy.proposing import propose
 from streams.control.policy.sample import Sampling
 from streams.control.rules import file_stamps, load_rules
+from streams.control.shares.mixing import Mixing
 from streams.errors import Halt, Retry, StreamsError, Unreachable
 from streams.runtime.codec import ControlTopic
 from streams.runtime.installation import TOPIC as POLICIES
@@ -38,6 +39,7 @@ from streams.runtime.installation import (
     require_upgraded,
     signer_of,
 )
+from streams.runtime.mixes import TOPIC as MIX
 from streams.runtime.ports import Place, Record
 from streams.runtime.signing import SigningKey
 from streams.runtime.waiting import TOPIC as WAITING
@@ -125,6 +127,7 @@ class ControlPlane:
             "policy": self._every(
                 min(self._poll_s, 1.0), self._leader.step, "what is in force is not known"
             ),
+            "mix": self._every(min(self._poll_s, 1.0), self._mix, "the shares are not steered"),
             "audit": self._every(AUDIT_S, self._audit, "the dossiers are not compared"),
         }
         self._tasks = [
@@ -156,7 +159,15 @@ class ControlPlane:
         await broadcast.states()
         draft = self._rules.policy.draft
         keeper = Keeper(propose, self._sampling(control_log))
-        self._leader = Leader(self._settings, control_log, self._ports, broadcast, draft, keeper)
+        self._mixing = Mixing(
+            self._settings,
+            control_log,
+            self._ports,
+            lambda: self._rules.policy.shares,
+            self._metrics,
+        )
+        movers = keeper, self._mixing
+        self._leader = Leader(self._settings, control_log, self._ports, broadcast, draft, movers)
         self._register = Register(
             self._settings,
             control_log,
@@ -244,6 +255,14 @@ class ControlPlane:
 
     # ------------------------------------------------------------------ policy
 
+    async def _mix(self) -> None:
+        """Steer the shares while this control plane leads."""
+        led = self._leader.led
+        if led is None:
+            self._mixing.rest()
+        else:
+            await self._mixing.step(led.term, led.policy, led.by)
+
     async def _every(
         self, seconds: float, work: Callable[[], Awaitable[None]], failed: str
     ) -> None:
@@ -321,14 +340,15 @@ def require_equal_partitions(existing: Mapping[str, int], settings: Settings) ->
     A video has one partition number in all of them: only so is each of its events handled by one.
     """
     wanted = existing[settings.topic("interactions")]
-    for topic in map(settings.topic, (*ALL_TOPICS, WAITING, POLICIES)):
+    tables = {settings.topic(name) for name in (POLICIES, MIX)}
+    for topic in (*map(settings.topic, (*ALL_TOPICS, WAITING)), *sorted(tables)):
         if topic not in existing:
             raise Halt(
                 f"topic {topic} does not exist at {settings.brokers}: "
                 "run `streams topics apply --yes`",
                 code="topic_missing",
             )
-        if existing[topic] != wanted and topic != settings.topic(POLICIES):
+        if existing[topic] != wanted and topic not in tables:
             raise Halt(
                 f"topic {topic} has {existing[topic]} partitions and the log has {wanted}: make it "
                 "again with as many, or use another --topic-prefix",

@@ -42,6 +42,14 @@ class Crowd(msgspec.Struct, frozen=True, gc=False, array_like=True):
     allowance: int  # impressions
 
 
+class Draw(msgspec.Struct, frozen=True, gc=False):
+    """What chance said where a receipt opens or widens: see `exploration`."""
+
+    probability: int  # of any draw, micro-units
+    among: int  # public slices that were open and that nobody was shown the video in
+    slice: str  # the drawn one of them, empty where none was
+
+
 class ReportSum(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """How reports of a video add up when a receipt is about its review: see `core.reports`."""
 
@@ -101,6 +109,7 @@ class Receipt(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="deci
     loadings: tuple[int, ...] = ()  # how the slice shares each of the video's tastes
     own_variance: int = 0  # of what is the slice's alone
     horizon: int = 0  # impressions that the score counts on
+    draw: Draw | msgspec.UnsetType = msgspec.UNSET  # left out where nothing is ever drawn
     reports: ReportSum | msgspec.UnsetType = msgspec.UNSET  # of a review, by what was reported
 
 

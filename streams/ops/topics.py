@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
 from streams.runtime.installation import TOPIC as TABLE
+from streams.runtime.mixes import TOPIC as MIX
 from streams.runtime.ports import Cluster
 from streams.runtime.waiting import TOPIC as WAITING
 from streams.settings import TOPICS, Settings
@@ -63,7 +64,10 @@ def wanted_topics(settings: Settings) -> list[WantedTopic]:
         kept = receipts_ms if name in KEPT_LONG else log_ms
         configs = _configs(settings, kept)
         topics.append(WantedTopic(full, settings.partitions, settings.replication, configs))
-    return [*topics, _table(settings, WAITING, settings.partitions), _table(settings, TABLE, 1)]
+    mix = _table(settings, MIX, 1)
+    hourly = {**mix.configs, "segment.ms": str(_HOUR_MS)}  # only closed segments are compacted
+    waiting = _table(settings, WAITING, settings.partitions)
+    return [*topics, waiting, _table(settings, TABLE, 1), mix._replace(configs=hourly)]
 
 
 async def compare_topics(cluster: Cluster, settings: Settings) -> list[TopicStep]:

@@ -42,6 +42,7 @@ SLOW: Final[Mapping[str, float]] = {
     "guarantee": 60.0,
     "waiting": 30.0,
     "letters": 15.0,
+    "shares": 30.0,
     "learned": 60.0,
 }
 """Seconds between two readings of what reads much; the other sections are read every five."""

@@ -26,6 +26,7 @@ CALLS: dict[str, list[str]] = {
     "lag": ["lag list"],
     "dlq": ["dlq list", "dlq stats"],
     "guarantee": ["guarantee"],
+    "shares": ["shares"],
     "policy": [
         "policy show",
         "policy history",
@@ -58,7 +59,8 @@ CALLS: dict[str, list[str]] = {
 def where(brokers: str, unique: str) -> Where:
     for name in TOPICS:
         create_topic(brokers, f"{unique}.{name}", 2)
-    create_topic(brokers, f"{unique}.policies", 1, {"cleanup.policy": "compact"})
+    for name in ("policies", "mix"):
+        create_topic(brokers, f"{unique}.{name}", 1, {"cleanup.policy": "compact"})
     announce(brokers, load_settings(CONFIG, {"topic_prefix": f"{unique}."}, {}))
     return {"brokers": brokers, "topic_prefix": f"{unique}.", "partitions": 2, "redis": URL}
 

@@ -26,12 +26,12 @@ from streams.control.metrics import ControlMetrics
 from streams.core.events import (
     Admit,
     ControlRecord,
-    Lead,
     Policy,
     Takedown,
     Upload,
 )
 from streams.core.fold import fold
+from streams.core.partition_control import Lead
 from streams.core.partitioner import partition_of
 from streams.core.state import FRESH, Changes, PartitionState
 from streams.core.words import Review
@@ -186,11 +186,14 @@ class BrittleDossiers(MemoryDossiers):
         return None if document is None else dossier.decode(document)
 
 
+TABLES = ("policies", "mix")
+
+
 def topics_of(prefix: str) -> dict[str, int]:
     """Return the partition count of every topic under a prefix."""
     names = [f"{prefix}.{name}{end}" for name in TOPICS for end in ("", ".dlq")]
     names.append(f"{prefix}.waiting")
-    return dict.fromkeys(names, PARTITIONS) | {f"{prefix}.policies": 1}
+    return dict.fromkeys(names, PARTITIONS) | {f"{prefix}.{name}": 1 for name in TABLES}
 
 
 def settings_of(prefix: str) -> Settings:
@@ -209,7 +212,7 @@ def broker(request: pytest.FixtureRequest, unique: str) -> Iterator[str]:
     brokers: str = request.getfixturevalue("brokers")
     create_topics(brokers, {name: {} for name in names}, PARTITIONS)
     create_topics(brokers, {f"{unique}.waiting": {"cleanup.policy": "compact"}}, PARTITIONS)
-    create_topics(brokers, {f"{unique}.policies": {"cleanup.policy": "compact"}})
+    create_topics(brokers, {f"{unique}.{name}": {"cleanup.policy": "compact"} for name in TABLES})
     announce(brokers, settings_of(unique))
     yield brokers
 

@@ -12,9 +12,12 @@ from typing import NamedTuple
 from kit.events import Logged
 from kit.keys import META, SPELLING, TRUST
 from streams.core.counters import Slice, Video, VideoState, load_video
-from streams.core.events import LogRecord, Upgrade
+from streams.core.events import (
+    LogRecord,
+)
 from streams.core.fold import fold
 from streams.core.keys import Trust
+from streams.core.partition_control import Upgrade
 from streams.core.receipts import FirstReceipt, Outcome, Receipt, Refusal, encode
 from streams.core.serving import Entry
 from streams.core.state import Meta, PartitionState

@@ -61,7 +61,9 @@ class Rig:
         }
         create_topics(self.brokers, topics, self.partitions)
         create_topics(self.brokers, {f"{self.prefix}waiting": TABLE}, self.partitions)
-        create_topics(self.brokers, {f"{self.prefix}policies": TABLE}, 1)
+        create_topics(
+            self.brokers, {f"{self.prefix}{name}": TABLE for name in ("policies", "mix")}, 1
+        )
         announce(self.brokers, self.settings, installation)
 
     @property

@@ -60,9 +60,17 @@ def judged(town: Town) -> str:
 
 async def test_the_status_has_every_section_as_it_becomes_known(desk: Desk) -> None:
     told = await answer(desk, "status", holds=lambda one: not one["unknown"])
-    assert {"lag", "workers", "halts", "flow", "letters", "policy", "guarantee", "waiting"} == {
-        *(told.keys() - {"unknown"})
-    }
+    assert {
+        "lag",
+        "workers",
+        "halts",
+        "flow",
+        "letters",
+        "policy",
+        "guarantee",
+        "shares",
+        "waiting",
+    } == {*(told.keys() - {"unknown"})}
     assert [halt["partition"] for halt in told["halts"]] == [3]
     assert told["waiting"]["longest"]["title"] == HOSTILE
 
