@@ -5,9 +5,11 @@ import json
 import os
 import runpy
 import select
+import shutil
 import socket
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 
 LIBRARIES: Final = (
@@ -32,6 +34,7 @@ def serve(listener: socket.socket) -> dict[str, Any]:
         connection.close()
         with suppress(ChildProcessError):
             os.waitpid(-1, os.WNOHANG)  # one that answered before
+    shutil.rmtree(Path(listener.getsockname()).parent)
     os._exit(0)
 
 
@@ -44,6 +47,7 @@ def answer(connection: socket.socket) -> dict[str, Any]:
         for number, file in enumerate(files):
             os.dup2(file, number)
             os.close(file)
+        lines.close()
         connection.close()
         return request
     for file in files:

@@ -4,7 +4,6 @@ Importing them takes a command three quarters of its time. Each process is one o
 that: its own arguments, environment, folder and files, and it imports `streams` and its tests anew.
 """
 
-import atexit
 import json
 import os
 import select
@@ -35,7 +34,7 @@ class Forked:
         files: Sequence[IO[Any] | int],
     ) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.connect(_server())
+        self._socket.connect(_server()[0])
         socket.send_fds(self._socket, [b"."], [_number(file) for file in files])
         self._lines = self._socket.makefile("rw")
         self._lines.write(json.dumps({"command": command, "env": dict(env), "cwd": str(cwd)}))
@@ -107,25 +106,17 @@ def _number(file: IO[Any] | int) -> int:
 
 
 @cache
-def _server() -> str:
-    """Start the server of this process and return its address."""
-    folder = tempfile.TemporaryDirectory(prefix="streams-forks-")
-    address = str(Path(folder.name) / "socket")
+def _server() -> "tuple[str, subprocess.Popen[bytes]]":
+    """Start the server of this process and return its address; it ends, and tidies, with us."""
+    address = str(Path(tempfile.mkdtemp(prefix="streams-forks-")) / "socket")
     # libraries that start threads of their own would not survive a fork
     env = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
     server = subprocess.Popen(
         [sys.executable, str(SERVER), address],
         stdin=subprocess.PIPE,
-        env=env,
         stdout=subprocess.PIPE,
+        env=env,
     )
-    assert server.stdin is not None
     assert server.stdout is not None
     server.stdout.readline()  # it listens
-
-    def end() -> None:
-        server.communicate()
-        folder.cleanup()
-
-    atexit.register(end)
-    return address
+    return address, server
