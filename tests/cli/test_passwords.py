@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from kit.command import CONFIG, Where, streams
 from kit.keys import KEY, NEXT_KEY, SECRET, announce
-from kit.servers import create_topic
+from kit.servers import create_topics
 
 from streams.cli import VERBS
 from streams.settings import TOPICS, load_settings
@@ -57,10 +57,9 @@ CALLS: dict[str, list[str]] = {
 
 @pytest.fixture
 def where(brokers: str, unique: str) -> Where:
-    for name in TOPICS:
-        create_topic(brokers, f"{unique}.{name}", 2)
-    for name in ("policies", "mix"):
-        create_topic(brokers, f"{unique}.{name}", 1, {"cleanup.policy": "compact"})
+    create_topics(brokers, {f"{unique}.{name}": {} for name in TOPICS}, 2)
+    compacted = {f"{unique}.{name}": {"cleanup.policy": "compact"} for name in ("policies", "mix")}
+    create_topics(brokers, compacted)
     announce(brokers, load_settings(CONFIG, {"topic_prefix": f"{unique}."}, {}))
     return {"brokers": brokers, "topic_prefix": f"{unique}.", "partitions": 2, "redis": URL}
 

@@ -8,7 +8,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,6 +18,7 @@ import redis
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from kit.events import Logged
+from kit.forks import Forked, run
 from kit.keys import INSTALLATION, announce, key_file
 from kit.servers import create_topics
 from streams.runtime.installation import Installation
@@ -105,15 +105,9 @@ class Rig:
         **changes: object,
     ) -> "subprocess.CompletedProcess[str]":
         """Run one of our commands to its end; `said` is its standard input."""
-        return subprocess.run(
-            [sys.executable, "-m", "streams", *arguments],
-            input=said,
-            env=self.environment(**changes),
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=patience_s,
-            check=False,
+        env = self.environment(**changes)
+        return run(
+            ["streams", *arguments], stdin=said or "", env=env, cwd=ROOT, timeout_s=patience_s
         )
 
     def verified(self) -> dict[str, Any]:
@@ -237,14 +231,12 @@ class WorkerProcess:
         half = [] if only is None else ["--only", only]
         folder = Path(tempfile.gettempdir())
         self._output = folder / f"streams-worker-{os.getpid()}-{time.monotonic_ns()}.log"
-        with self._output.open("wb") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "streams", "worker", *half],
-                env=dict(environment),
+        with self._output.open("wb") as output, Path(os.devnull).open() as read:
+            self._process = Forked(
+                ["streams", "worker", *half],
+                env=environment,
                 cwd=ROOT,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
+                files=(read, output, output),
             )
         self.pid = self._process.pid
 
