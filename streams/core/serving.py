@@ -61,24 +61,18 @@ def entries(
     state.judged = state.controlled = False
     for slice_id in gone:
         yield slice_id, Entry(video, offset, None)
-    row = state.row
-    deadline = row.admitted + outlook.policy.guarantee_ms if due else 0
+    rows, policy, band, commercial = (
+        state.slices,
+        outlook.policy,
+        state.row.band,
+        state.row.commercial,
+    )
+    deadline = state.row.admitted + policy.guarantee_ms if due else 0
     for slice_id, score in scores.items():
-        counted = state.slices.get(slice_id)
-        yield (
-            slice_id,
-            Entry(
-                video,
-                offset,
-                score,
-                allowance_of(outlook.policy, state, slice_id),
-                counted.impressions if counted else 0,
-                row.band,
-                row.commercial,
-                deadline if slice_id in due else 0,
-                due.get(slice_id, 0),
-            ),
-        )
+        allowance = allowance_of(policy, state, slice_id)
+        shown = rows[slice_id].impressions if slice_id in rows else 0
+        owing = (deadline, due[slice_id]) if slice_id in due else (0, 0)
+        yield slice_id, Entry(video, offset, score, allowance, shown, band, commercial, *owing)
 
 
 def owed(outlook: Outlook, state: VideoState) -> dict[str, int]:
@@ -176,7 +170,11 @@ def _touched_only(
 def _scores(outlook: Outlook, state: VideoState, slice_ids: Iterable[str]) -> dict[str, int]:
     policy = outlook.policy
     if not state.views:
-        return {slice_id: outlook.hope(slice_id, state.row) for slice_id in slice_ids}
+        known = {each.slice: each.score for each in outlook.prospects(state.row)}
+        return {
+            slice_id: known[slice_id] if slice_id in known else outlook.hope(slice_id, state.row)
+            for slice_id in slice_ids
+        }
     tastes = solve(sum_factors(policy, state))
     return {
         slice_id: max(min(estimate_in(policy, state, slice_id, tastes).score, _MOST), -_MOST)
