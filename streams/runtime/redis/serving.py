@@ -25,7 +25,6 @@ from streams.runtime.leases import (
     Newcomers,
     PolicyOrder,
     Slots,
-    class_of,
     require_classes,
     share_of,
     slots_of,
@@ -79,7 +78,7 @@ class RedisServingIndex:
         for start in starts:
             positions = partitions_at if start == starts[-1] else {}
             flat = [number for pair in positions.items() for number in pair]
-            some = [_words(entry) for entry in entries[start : start + ENTRIES_AT_ONCE]]
+            some = entries[start : start + ENTRIES_AT_ONCE]
             bounds = (self._bounds.removed_s, self._bounds.new_key())
             new, *before = await self._run(_APPLY, slice_id, *bounds, _pack(flat), _pack(some))
             written += new
@@ -217,13 +216,6 @@ class RedisServingIndex:
 def keys_of(slice_id: str) -> list[str]:
     """Return all keys of a slice in the order of the scripts."""
     return [f"s:slice:{{{slice_id}}}:{name}" for name in _NAMES]
-
-
-def _words(entry: Entry) -> tuple[object, ...]:
-    """Return an entry as the script takes it."""
-    score = False if entry.score is None else entry.score
-    numbers = (entry.allowance, entry.impressions)
-    return (entry.video, entry.offset, score, *numbers, class_of(entry), entry.deadline, entry.due)
 
 
 def _packed(words: list[Any]) -> bytes:
