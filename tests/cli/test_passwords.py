@@ -59,6 +59,7 @@ def where(brokers: str, unique: str) -> Where:
     for name in TOPICS:
         create_topic(brokers, f"{unique}.{name}", 2)
     create_topic(brokers, f"{unique}.policies", 1, {"cleanup.policy": "compact"})
+    create_topic(brokers, f"{unique}.dossiers", 2, {"cleanup.policy": "compact"})
     announce(brokers, load_settings(CONFIG, {"topic_prefix": f"{unique}."}, {}))
     return {"brokers": brokers, "topic_prefix": f"{unique}.", "partitions": 2, "redis": URL}
 

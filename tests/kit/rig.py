@@ -61,6 +61,7 @@ class Rig:
         }
         create_topics(self.brokers, topics, self.partitions)
         create_topics(self.brokers, {f"{self.prefix}policies": TABLE}, 1)
+        create_topics(self.brokers, {f"{self.prefix}dossiers": TABLE}, self.partitions)
         announce(self.brokers, self.settings, installation)
 
     @property
