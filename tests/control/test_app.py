@@ -543,6 +543,29 @@ async def test_a_start_reads_from_where_the_dossiers_are_not_from_the_commit(
     assert stage.dossiers.known(other) is None
 
 
+async def test_partitions_just_taken_over_are_compared_with_their_copies_first(
+    stage: Stage,
+) -> None:
+    first = await stage.plane()
+    await stage.send("uploads", "v1", upload())
+    await until(lambda: first.outcomes["uploads", "handled"] == 1)
+    shelf = stage.dossiers.shelves[partition_of(b"v1", PARTITIONS)]
+    older = shelf.documents["v1"]
+    await stage.send("reviews", "v1", verdict("limit"))
+    await until(lambda: first.outcomes["reviews", "handled"] == 1)
+    await first.stop()
+    shelf.documents["v1"] = older  # a Redis that was behind took over
+    for positions in shelf.positions.values():
+        positions[stage.settings.topic("dossiers")] = 0
+    second = await stage.plane()
+    await stage.send("uploads", "v1", upload(title="rain"))
+    await until(lambda: second.outcomes["uploads", "handled"] == 1)
+    known = stage.dossiers.known("v1")
+    assert known is not None
+    assert known.verdict is not None
+    assert known.announced.audience == "followers"
+
+
 async def test_metrics_tell_what_became_of_the_records(stage: Stage) -> None:
     plane = await stage.plane()
     await stage.send("uploads", "v1", upload())

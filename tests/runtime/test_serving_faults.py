@@ -8,7 +8,7 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-from kit.events import FIXED, admit, policy, signed_record, synthetic_log, videos_of
+from kit.events import admit, policy, signed_record, synthetic_log, videos_of
 from kit.twins import LOG, Life, World
 
 from streams.core.state import PartitionState
