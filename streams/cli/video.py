@@ -99,7 +99,8 @@ async def _load(settings: Settings, video_id: str) -> dict[str, Any]:
         where = (await namespace(settings), video_id, settings.partitions)
         counted = await counted_video(store, *where)
     async with drivers(settings).dossiers() as dossiers:
-        return counted | {"verdict": await verdict_on(dossiers, video_id)}
+        verdict = await verdict_on(dossiers, settings.partitions, video_id)
+        return counted | {"verdict": verdict}
 
 
 async def _receipts(settings: Settings, video_id: str) -> list[Receipt]:

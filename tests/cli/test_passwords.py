@@ -60,6 +60,7 @@ def where(brokers: str, unique: str) -> Where:
     create_topics(brokers, {f"{unique}.{name}": {} for name in TOPICS}, 2)
     compacted = {f"{unique}.{name}": {"cleanup.policy": "compact"} for name in ("policies", "mix")}
     create_topics(brokers, compacted)
+    create_topics(brokers, {f"{unique}.dossiers": {"cleanup.policy": "compact"}}, 2)
     announce(brokers, load_settings(CONFIG, {"topic_prefix": f"{unique}."}, {}))
     return {"brokers": brokers, "topic_prefix": f"{unique}.", "partitions": 2, "redis": URL}
 

@@ -348,8 +348,8 @@ def synthetic_log(
     less and other weights, then a leader with the first one's numbers again, and an old leader's
     word; holds, releases, takedowns; repeats, late events, offsets that no record has; and a few of
     every kind of bad input, good neighbours beside bad elements included. The same arguments give
-    the same bytes. With `led` there is a control plane beside it: policies, keys and leaders are its
-    own.
+    the same bytes. With `led` there is a control plane beside it: policies, keys and leaders are
+    its own.
     """
     names = videos_of(partition, partitions, videos)
     others = [] if partitions == 1 else videos_of((partition + 1) % partitions, partitions, 3)

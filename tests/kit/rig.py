@@ -63,6 +63,7 @@ class Rig:
         create_topics(
             self.brokers, {f"{self.prefix}{name}": TABLE for name in ("policies", "mix")}, 1
         )
+        create_topics(self.brokers, {f"{self.prefix}dossiers": TABLE}, self.partitions)
         announce(self.brokers, self.settings, installation)
 
     @property

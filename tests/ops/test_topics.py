@@ -50,13 +50,24 @@ def test_every_topic_has_its_dead_letters_and_none_is_compacted(settings: Settin
 
 
 def test_two_tables_say_which_installation_this_is_and_what_feeds_go_by(settings: Settings) -> None:
-    *_, policies, mix = wanted_topics(settings)
+    *_, policies, mix, _ = wanted_topics(settings)
     assert (policies.name, mix.name) == ("p.policies", "p.mix")
     for table in (policies, mix):
         assert table.partitions == 1
         assert table.configs["cleanup.policy"] == "compact"
         assert "retention.ms" not in table.configs
     assert mix.configs["segment.ms"] == "3600000"  # one record a minute: compacted every hour
+
+
+def test_copies_of_dossiers_are_a_table_whose_lesser_ones_stay_for_a_day(
+    settings: Settings,
+) -> None:
+    *_, table = wanted_topics(settings)
+    assert (table.name, table.partitions) == ("p.dossiers", 6)
+    assert table.configs["cleanup.policy"] == "compact"
+    assert table.configs["min.compaction.lag.ms"] == "86400000"
+    assert int(table.configs["max.message.bytes"]) > 2 * settings.record_bytes
+    assert "retention.ms" not in table.configs
 
 
 def test_a_table_that_is_a_log_is_made_a_table(settings: Settings) -> None:

@@ -16,6 +16,7 @@ from streams.errors import Halt, Retry
 from streams.runtime.labels import Labelled
 from streams.runtime.namespace import (
     corrupt,
+    counter_keys,
     halt_key,
     meta_key,
     other_namespace,
@@ -230,14 +231,14 @@ class RedisStore:
         return found
 
     async def erase(self, partition: int) -> int:
-        """Delete whatever is stored of a partition; return how many keys that were.
+        """Delete all counters of a partition; return how many keys that were.
 
         The meta goes first: an erasure cut short leaves rows without a watermark, which halts,
         and not a watermark without its rows, which would not.
         """
         with sorted_errors(partition):
             erased = int(await self._run("UNLINK", meta_key(partition)))
-            async for keys in self._keys(f"s:{{{partition}}}:*"):
+            async for keys in self._keys(counter_keys(partition)):
                 erased += int(await self._run("UNLINK", *keys))
         return erased
 
