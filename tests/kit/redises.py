@@ -13,6 +13,9 @@ from typing import Any, Final
 
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.exceptions import NoPermissionError
+from redis.retry import Retry
 
 from kit.servers import lasting_ports
 from streams.addresses import RedisAddress
@@ -39,7 +42,7 @@ class RedisNode:
         self.settings = list(settings)
         self.child: Child | None = None
         self._folder = TemporaryFolder("streams-redis-node-")
-        self._tls = tls_of(self.settings)
+        self.tls = tls_of(self.settings)
 
     @property
     def folder(self) -> Path:
@@ -56,7 +59,7 @@ class RedisNode:
         """Start the node on its data."""
         server = shutil.which("redis-server")
         assert server is not None
-        port = ("--port", "0", "--tls-port") if self._tls else ("--port",)
+        port = ("--port", "0", "--tls-port") if self.tls else ("--port",)
         command = [server, *port, str(self.port), *_USUAL, *self.settings]
         self.child = Child(command, folder=self.folder)
 
@@ -83,14 +86,15 @@ class RedisNode:
 
     def admin(self, **login: Any) -> redis.Redis:
         """Return a client of this node alone."""
-        return redis.Redis(port=self.port, socket_timeout=5, protocol=2, **self._tls, **login)
+        ways = {"socket_timeout": 5, "protocol": 2, "retry": Retry(NoBackoff(), 0), **self.tls}
+        return redis.Redis("127.0.0.1", self.port, **ways, **login)
 
     def answers(self) -> bool:
         """Tell whether it takes connections and says something, if only that it wants a login."""
         try:
             with self.admin() as client:
                 client.ping()
-        except (redis.AuthenticationError, redis.NoPermissionError):
+        except (redis.AuthenticationError, NoPermissionError):
             return True
         except redis.ConnectionError:
             return False
@@ -140,6 +144,8 @@ class RedisNodes:
         assert cli is not None
         addresses = [f"127.0.0.1:{port}" for port in self.nodes]
         command = [cli, "--cluster", "create", *addresses, "--cluster-yes"]
+        if tls := next(iter(self.nodes.values())).tls:
+            command += ["--tls", "--cacert", tls["ssl_ca_certs"]]
         command += ["--cluster-replicas", str(self._replicas)]
         subprocess.run(command, check=True, capture_output=True, timeout=60)
         until(self.whole, "the cluster never came together")
@@ -223,6 +229,89 @@ def redis_cluster(
         yield cluster
     finally:
         cluster.remove()
+
+
+class Watched:
+    """A master and its replica, and three sentinels that watch them under the name `main`.
+
+    The sentinels want a password.
+    """
+
+    PASSWORD: Final = "guard"
+
+    def __init__(self) -> None:
+        ports = lasting_ports(5)
+        self.redises = [
+            RedisNode((), ports[0]),
+            RedisNode(("--replicaof", f"127.0.0.1 {ports[0]}"), ports[1]),
+        ]
+        self.sentinels = [RedisNode((), port) for port in ports[2:]]
+
+    @property
+    def url(self) -> str:
+        """The address for our settings."""
+        hosts = ",".join(f"127.0.0.1:{node.port}" for node in self.sentinels)
+        return f"redis+sentinel://{hosts}/main/0?sentinel_password={self.PASSWORD}"
+
+    def start(self) -> None:
+        """Start all that does not run, and return when the sentinels know of each other."""
+        for node in self.redises:
+            node.start()
+        until(self._follows, "the replica never followed")  # sentinels ask for replicas seldom
+        for sentinel in self.sentinels:
+            self._start_sentinel(sentinel)
+        until(self.whole, "the sentinels never found each other")
+
+    def _start_sentinel(self, node: RedisNode) -> None:
+        lines = (
+            f"port {node.port}",
+            "bind 127.0.0.1",
+            f"requirepass {self.PASSWORD}",
+            f"sentinel sentinel-pass {self.PASSWORD}",
+            f"sentinel monitor main 127.0.0.1 {self.redises[0].port} 2",
+            f"sentinel down-after-milliseconds main {NODE_TIMEOUT_MS}",
+            "sentinel failover-timeout main 5000",
+        )
+        file = node.folder / "sentinel.conf"
+        file.write_text("\n".join(lines), "utf-8")
+        server = shutil.which("redis-server")
+        assert server is not None
+        node.child = Child([server, str(file), "--sentinel"], folder=node.folder)
+        node.child.wait_until(node.answers, what="sentinel", timeout_s=PATIENCE_S)
+
+    def whole(self) -> bool:
+        """Tell whether every sentinel sees the others and the replica, which follows."""
+        for node in self.sentinels:
+            with node.admin(password=self.PASSWORD) as client:
+                state = client.sentinel_masters()["main"]
+            if (state["num-other-sentinels"], state["num-slaves"]) != (2, 1):
+                return False
+        return self._follows()
+
+    def _follows(self) -> bool:
+        return "up" in [node.info("replication", "master_link_status") for node in self.redises]
+
+    def master(self) -> RedisNode:
+        """Return the master that the sentinels name."""
+        with self.sentinels[0].admin(password=self.PASSWORD) as client:
+            _, port = client.sentinel_get_master_addr_by_name("main")
+        return next(node for node in self.redises if node.port == port)
+
+    def remove(self) -> None:
+        """End all for good."""
+        for node in (*self.sentinels, *self.redises):
+            node.remove()
+
+
+@contextmanager
+def watched_redis() -> Iterator[Watched]:
+    """Run a master, a replica and three sentinels for the time of the block."""
+    made = Watched()
+    try:
+        made.start()
+        yield made
+    finally:
+        made.remove()
 
 
 @contextmanager

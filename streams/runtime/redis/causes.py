@@ -10,7 +10,7 @@ _CAUSES: Final = {
     r"[Hh]ostname mismatch|IP address mismatch": "its certificate is for another host name",
     r"certificate has expired|is not yet valid": "its certificate has expired, or a clock is wrong",
     r"CERTIFICATE_REQUIRED|HANDSHAKE_FAILURE": (
-        "it wants a client's certificate: &ssl_certfile=PATH&ssl_keyfile=PATH"
+        "it wants a client's certificate, &ssl_certfile=PATH&ssl_keyfile=PATH"
     ),
     r"ALERT_UNKNOWN_CA": "it does not know the CA of this client's certificate",
     r"WRONG_VERSION_NUMBER|RECORD_LAYER": "it does not speak TLS: write redis in place of rediss",
@@ -19,16 +19,21 @@ _CAUSES: Final = {
 }
 _AT_FIRST: Final = {
     r"reset by peer|[Cc]onnection closed|[Bb]roken pipe": (
-        "it ended the connection; if it speaks TLS, write rediss in place of redis"
+        "it ended the connection; if it speaks TLS, write rediss in place of redis; "
+        "it may want a client's certificate, &ssl_certfile=PATH&ssl_keyfile=PATH"
     ),
-    r"Timeout connecting": "no answer while connecting; with rediss, a Redis without TLS gives none",
+    r"Timeout connecting": "no answer while connecting; to rediss a Redis without TLS gives none",
 }
 _REFUSALS: Final = {
+    r"sentinels: (Authentication|invalid)": (
+        "they want another password: set STREAMS_REDIS_SENTINEL_PASSWORD, or "
+        "STREAMS_REDIS_SENTINEL_PASSWORD_FILE"
+    ),
     r"username-password|user is disabled|WRONGPASS": "the user or the password is wrong",
     r"Authentication required|NOAUTH": (
         "it wants a password: set STREAMS_REDIS_PASSWORD, or STREAMS_REDIS_PASSWORD_FILE"
     ),
-    r"no permissions|NOPERM|ACL failure": "its user lacks a right that config/redis.acl lists",
+    r"no permissions|NOPERM|the script can't": "its user lacks a right that config/redis.acl lists",
     r"cluster support disabled": "it is no cluster: write redis in place of redis+cluster",
     r"unknown command .SENTINEL": "it is no sentinel: write redis in place of redis+sentinel",
 }

@@ -7,7 +7,7 @@ twice.
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha1
 from importlib.resources import files
@@ -74,6 +74,7 @@ def _transport(parts: RedisParts, timeout_s: float) -> dict[str, Any]:
         "protocol": 2,
         "retry": Attempts(NoBackoff(), 0),
         "max_connections": CONNECTIONS,
+        "driver_info": None,  # it would be two commands more a connection, and rights for them
         "socket_timeout": timeout_s,
         "socket_connect_timeout": timeout_s,
     }
@@ -122,6 +123,18 @@ async def everywhere(client: Client, *command: Word) -> list[Any]:
     if all(isinstance(reply, exceptions.RedisError) for reply in replies):
         raise replies[0]
     return replies
+
+
+async def slots_of_masters(url: str, timeout_s: float = 5.0) -> Mapping[str, Collection[int]]:
+    """Return the slots of each master of a cluster, those too that have none; else `Halt`."""
+    client = connect(url, timeout_s)
+    try:
+        if not isinstance(client, Shards):
+            raise Halt("this is the address of no cluster: name one with --redis redis+cluster://")
+        with sorted_errors():
+            return await client.slots()
+    finally:
+        await client.aclose()
 
 
 async def scanned(client: Client, pattern: str) -> AsyncIterator[list[bytes]]:
@@ -221,5 +234,6 @@ __all__ = [
     "everywhere",
     "pipelined",
     "scanned",
+    "slots_of_masters",
     "sorted_errors",
 ]

@@ -97,6 +97,17 @@ class Shards:
         await self._owner(0)
         return [self._client(node) for node in sorted({one for one in self._owners if one})]
 
+    async def slots(self) -> dict[str, set[int]]:
+        """Return the slots of each master that is not gone, those too that have none."""
+        await self._owner(0)
+        told: bytes = await call((await self.masters())[0], "CLUSTER", "NODES")
+        lines = [line.split() for line in told.decode().splitlines()]
+        return {
+            line[1].partition("@")[0]: {slot for word in line[8:] for slot in _range(word)}
+            for line in lines
+            if "master" in line[2] and "fail" not in line[2].replace("fail?", "")
+        }
+
     async def homes(self, key: str) -> AsyncIterator[Redis]:
         """Yield the node of a key's slot, then each one that the slot moves to meanwhile.
 
@@ -253,6 +264,18 @@ def _key(command: Sequence[Word]) -> Word:
 def _host(told: bytes | None, node: HostPort) -> str:
     """Return a node's host; one that does not know its own has that under which it was asked."""
     return node[0] if told in _UNKNOWN else str(told, "ascii")
+
+
+def _range(word: str) -> range:
+    """Return the slots of a word of CLUSTER NODES; none of one that is on its way.
+
+    >>> list(_range("5-7")), list(_range("9")), list(_range("[93->-292f8b]"))
+    ([5, 6, 7], [9], [])
+    """
+    if word.startswith("["):
+        return range(0)
+    first, _, last = word.partition("-")
+    return range(int(first), int(last or first) + 1)
 
 
 def _name(node: HostPort) -> str:

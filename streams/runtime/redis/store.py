@@ -5,7 +5,7 @@ hash tag keeps a partition in one slot.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -78,23 +78,12 @@ class RedisStore:
         """Return one line for each setting of Redis that costs memory or safety."""
         try:
             with sorted_errors():
-                settings = await self._settings("hash-max-*-value", "appendonly", "cluster-*")
+                nodes = await self._settings("hash-max-*-value", "appendonly", _COVERAGE)
         except Halt as refusal:
             return [f"the settings of Redis cannot be read: {refusal}"]
-        lines = [
-            f"{name} is {value}, so rows cost about three times the memory: "
-            f"run `redis-cli CONFIG SET {name} {PACKED_HASH_BYTES}`"
-            for name, value in sorted(settings.items())
-            if name.startswith("hash-max-") and int(value) < PACKED_HASH_BYTES
-        ][:1]
-        if settings.get("appendonly") == "no":
-            lines.append("appendonly is no: after a crash Redis is filled again from the log")
-        if isinstance(self._client, Shards) and settings.get(_COVERAGE) == "yes":
-            lines.append(
-                f"{_COVERAGE} is yes, so all partitions stop with one shard: "
-                f"run `redis-cli CONFIG SET {_COVERAGE} no` on every node"
-            )
-        return lines
+        in_cluster = isinstance(self._client, Shards)
+        lines = (line for node in nodes for line in _warnings(node, in_cluster=in_cluster))
+        return list(dict.fromkeys(lines))
 
     async def meta(self, partition: int, namespace: str) -> Stored | None:
         """Return watermark and meta of a partition; see the port."""
@@ -290,17 +279,36 @@ class RedisStore:
                 raise _watermark_missing(partition)
         return False
 
-    async def _settings(self, *patterns: str) -> dict[str, str]:
-        """Return settings of every node; where they differ, those of one of them."""
-        settings: dict[str, str] = {}
-        for pattern in patterns:
-            for told in await everywhere(self._client, "CONFIG GET", pattern):
-                if not isinstance(told, Exception):
-                    settings |= told
-        return settings
+    async def _settings(self, *patterns: str) -> list[dict[str, str]]:
+        """Return settings of every node that answers."""
+        told = [await everywhere(self._client, "CONFIG GET", pattern) for pattern in patterns]
+        nodes = zip(*told, strict=True)
+        return [
+            {name: value for some in node for name, value in some.items()}
+            for node in nodes
+            if not any(isinstance(some, Exception) for some in node)
+        ]
 
     def _run(self, *command: Word) -> Awaitable[Any]:
         return call(self._client, *command)
+
+
+def _warnings(settings: Mapping[str, str], *, in_cluster: bool) -> Iterator[str]:
+    """Yield a line for each of a node's settings that costs memory or safety."""
+    for name, value in sorted(settings.items()):
+        if name.startswith("hash-max-") and int(value) < PACKED_HASH_BYTES:
+            yield (
+                f"{name} is {value}, so rows cost about three times the memory: "
+                f"run `redis-cli CONFIG SET {name} {PACKED_HASH_BYTES}`"
+            )
+            break
+    if settings.get("appendonly") == "no":
+        yield "appendonly is no: after a crash Redis is filled again from the log"
+    if in_cluster and settings.get(_COVERAGE) == "yes":
+        yield (
+            f"{_COVERAGE} is yes, so all partitions stop with one shard: "
+            f"run `redis-cli CONFIG SET {_COVERAGE} no` on every node"
+        )
 
 
 def _require_trust(info: Mapping[str, Any], *, alone: bool) -> None:
