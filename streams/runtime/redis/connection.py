@@ -5,7 +5,6 @@ is not guarded by a watermark is never repeated by the client itself: a lost rep
 twice.
 """
 
-import asyncio
 import re
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,6 +30,7 @@ Client = Redis | Shards
 
 CONNECTIONS: Final = 1_000
 """At most, to each node; each partition of a worker may have two calls on their way."""
+_TAGGED: Final = re.compile(r"\{[^{}*?\[]+\}")  # a pattern that one slot's keys match
 _SCAN: Final = 1_000  # keys that one SCAN step looks at
 
 
@@ -117,9 +117,9 @@ async def pipelined(
 
 async def everywhere(client: Client, *command: Word) -> list[Any]:
     """Return what each node with keys answers, if one does: of those that do not, the error."""
-    nodes = await client.masters() if isinstance(client, Shards) else [client]
-    asked = [call(node, *command) for node in nodes]
-    replies = await asyncio.gather(*asked, return_exceptions=True)
+    if not isinstance(client, Shards):
+        return [await call(client, *command)]
+    replies = await client.everywhere(*command)
     if all(isinstance(reply, exceptions.RedisError) for reply in replies):
         raise replies[0]
     return replies
@@ -144,7 +144,7 @@ async def scanned(client: Client, pattern: str) -> AsyncIterator[list[bytes]]:
     """
     if not isinstance(client, Shards):
         nodes = _each([client])
-    elif "{" in pattern:
+    elif _TAGGED.search(pattern):
         nodes = client.homes(pattern.rstrip("*"))
     else:
         nodes = _each(await client.masters())
@@ -205,6 +205,7 @@ def _sort(error: exceptions.RedisError, partition: int | None) -> StreamsError:
     if isinstance(error, _REFUSED):
         return Halt(f"Redis refuses this client: {refusal_of(text)}", code="redis_refuses")
     if isinstance(error, exceptions.ClusterDownError):
+        REDIS.failed(text)
         return Unreachable(f"the Redis Cluster is down: {text}; check its nodes")
     if isinstance(error, _TRANSIENT) or _TRANSIENT_WORDS.search(text):
         return Retry(f"Redis cannot do this now: {text}")

@@ -3,7 +3,9 @@
 The library's own client of a cluster asks for the slots again only together with repeating what
 failed, which would count a lease twice, and it makes every caller wait meanwhile. Here nothing is
 repeated but what a node refused with the name of another node; a node that does not answer fails
-its own callers alone, and the slots are read again beside them.
+its own callers alone, and the slots are read again beside them. Of a node that says nothing one
+caller at a time finds out whether it speaks again; the others are told at once, so that those who
+have a few calls on their way, to any node, do not have all of them waiting for this one.
 """
 
 import asyncio
@@ -30,6 +32,10 @@ _SAY_S: Final = 2.0
 """A node that does not tell the slots within it is passed over."""
 _AGAIN_S: Final = 0.2
 """Between two readings of the slots."""
+_REST_S: Final = 0.5
+"""A node that said nothing is not asked for so long."""
+_PROBE_S: Final = 5.0
+"""Then one caller asks it, the others go on without it meanwhile."""
 _LOST: Final = (exceptions.ConnectionError, exceptions.TimeoutError)
 _STALE: Final = (*_LOST, exceptions.ClusterDownError, exceptions.ReadOnlyError)
 """After these the slots may be another node's by now."""
@@ -56,6 +62,7 @@ class Shards:
         self._clients: Final[dict[HostPort, Redis]] = {}
         self._owners: list[HostPort | None] = []  # by slot
         self._nodes: frozenset[HostPort] = frozenset()  # masters and replicas
+        self._silent: Final[dict[HostPort, float]] = {}  # until when they are not asked
         self._reading: asyncio.Task[None] | None = None
         self._read_at = float("-inf")
         self._why: Exception = exceptions.ConnectionError("no node of the cluster answers")
@@ -82,6 +89,8 @@ class Shards:
             behind = False
             for number, reply in zip(numbers, some, strict=True):
                 behind = behind or isinstance(reply, exceptions.AskError)
+                if isinstance(reply, exceptions.ClusterDownError):
+                    self._read_soon()
                 replies[number] = (
                     await self._answer(slots[number], commands[number]) if behind else reply
                 )
@@ -92,14 +101,17 @@ class Shards:
                 raise failed
         return replies
 
+    async def everywhere(self, *command: Word) -> list[Any]:
+        """Return what every master answers; of one that does not, the error."""
+        asked = [self._ask(node, command) for node in await self._masters()]
+        return await asyncio.gather(*asked, return_exceptions=True)
+
     async def masters(self) -> list[Redis]:
         """Return the clients of all nodes that hold slots."""
-        await self._owner(0)
-        return [self._client(node) for node in sorted({one for one in self._owners if one})]
+        return [self._client(node) for node in await self._masters()]
 
     async def slots(self) -> dict[str, set[int]]:
         """Return the slots of each master that is not gone, those too that have none."""
-        await self._owner(0)
         told: bytes = await call((await self.masters())[0], "CLUSTER", "NODES")
         lines = [line.split() for line in told.decode().splitlines()]
         return {
@@ -132,6 +144,10 @@ class Shards:
         for client in self._clients.values():
             await client.aclose()
 
+    async def _masters(self) -> list[HostPort]:
+        await self._owner(0)
+        return sorted({node for node in self._owners if node})
+
     async def _follow(self, slot: int, command: Sequence[Word]) -> Any:
         node, asking = await self._owner(slot), False
         for _ in range(_REDIRECTS):
@@ -155,35 +171,47 @@ class Shards:
             if isinstance(reply, Exception):
                 raise reply
             return reply
+        self._require_voice(node)
         try:
             reply = await call(self._client(node), *command)
-        except _STALE as error:
-            self._is_gone(node, error)
+        except exceptions.RedisError as error:
+            self._heard(node, error)
             raise
-        self._is_here(node)
+        self._heard(node)
         return reply
 
     async def _ask_all(self, node: HostPort, commands: Sequence[Sequence[Word]]) -> list[Any]:
+        self._require_voice(node)
         try:
             async with self._client(node).pipeline(transaction=False) as pipeline:
                 for command in commands:
                     pipeline.execute_command(*command)
                 replies: list[Any] = await pipeline.execute(raise_on_error=False)
-        except _STALE as error:
-            self._is_gone(node, error)
+        except exceptions.RedisError as error:
+            self._heard(node, error)
             raise
-        self._is_here(node)
+        self._heard(node)
         return replies
 
-    def _is_here(self, node: HostPort) -> None:
-        if REDIS.parts_away:
-            REDIS.parts_away.discard(_name(node))
+    def _require_voice(self, node: HostPort) -> None:
+        """Raise for a node that said nothing a moment ago, unless it is to be asked again."""
+        if (until := self._silent.get(node)) is not None:
+            now = asyncio.get_running_loop().time()
+            if now < until:
+                raise exceptions.TimeoutError(f"{_name(node)} said nothing a moment ago")
+            self._silent[node] = now + _PROBE_S
 
-    def _is_gone(self, node: HostPort, error: exceptions.RedisError) -> None:
-        """Take note that a node did not answer, or not as the owner of its slots."""
+    def _heard(self, node: HostPort, error: exceptions.RedisError | None = None) -> None:
+        """Take note of what a node answered, or that it did not."""
         if isinstance(error, _LOST) and not isinstance(error, exceptions.AuthenticationError):
             REDIS.parts_away.add(_name(node))
-        self._read_soon()
+            if isinstance(error, exceptions.TimeoutError):
+                self._silent[node] = asyncio.get_running_loop().time() + _REST_S
+        else:
+            REDIS.parts_away.discard(_name(node))
+            self._silent.pop(node, None)
+        if isinstance(error, _STALE):
+            self._read_soon()
 
     def _redirected(self, node: HostPort, slot: int, elsewhere: exceptions.AskError) -> HostPort:
         """Return the node that another one names for a slot."""
