@@ -264,7 +264,7 @@ class Shards:
         self._read_at = asyncio.get_running_loop().time()
 
     async def _take(self, node: HostPort, ranges: Sequence[Sequence[Any]]) -> None:
-        """Take over what a node told, and leave nodes that are gone for good."""
+        """Take over what a node told; have no idle connections to nodes that left."""
         owners: list[HostPort | None] = [None] * SLOTS
         nodes = set[HostPort]()
         for first, last, *holders in ranges:
@@ -275,7 +275,7 @@ class Shards:
         masters = {_name(one) for one in owners if one}
         REDIS.parts_away.intersection_update(masters)
         for left in self._clients.keys() - nodes - set(self._seeds):
-            await self._clients.pop(left).connection_pool.disconnect(inuse_connections=False)
+            await self._clients[left].connection_pool.disconnect(inuse_connections=False)
 
 
 def call(client: Redis | Shards, *command: Word) -> Awaitable[Any]:
