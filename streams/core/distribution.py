@@ -341,8 +341,12 @@ class Distribution:
             viewers=row.viewers.bit_count(),
         )
         if assessment is not None:
+            spec = self.outlook.policy.slices[slice_id]
             counted = replace(
                 counted,
+                loadings=spec.loadings,
+                own_variance=spec.own_variance,
+                horizon=spec.horizon,
                 weighed=assessment.views,
                 value=assessment.value,
                 hoped=assessment.hoped,

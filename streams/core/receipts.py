@@ -47,8 +47,8 @@ class Receipt(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="deci
     standard deviations (micro-units) the mean lies above the price. One about a whole video has
     an empty `slice`, zeros in its numbers, and its slices in `crowds`, best first.
 
-    Mean, sd and score follow from `base`, `value` over `weighed`, `noise_variance`, the policy's
-    numbers of the slice, and `sums`: see `core.posterior`.
+    Mean, sd and score follow from `base`, `value` over `weighed`, `noise_variance`, `sums`, and
+    what the policy said of the slice (`loadings`, `own_variance`, `horizon`): see `core.posterior`.
     """
 
     id: str
@@ -86,6 +86,9 @@ class Receipt(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="deci
     viewers: int = 0  # bits that viewers set: never more than there were different ones
     by: str = ""  # the person who decided, empty where the rule did
     note: str = ""  # why, in their words
+    loadings: tuple[int, ...] = ()  # how the slice shares each of the video's tastes
+    own_variance: int = 0  # of what is the slice's alone
+    horizon: int = 0  # impressions that the score counts on
 
 
 class FirstReceipt(msgspec.Struct, frozen=True, gc=False):
