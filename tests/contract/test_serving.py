@@ -31,7 +31,8 @@ from streams.runtime.memory.serving import MemoryServingIndex
 from streams.runtime.redis.serving import ENTRIES_AT_ONCE, RedisServingIndex, keys_of
 
 BUNDLED = bundled_redis_server()
-REAL = [pytest.param(name, marks=pytest.mark.real) for name in ("redis", "redis cluster")]
+CLUSTER = pytest.param("redis cluster", marks=[pytest.mark.real, pytest.mark.slow])
+REAL = [pytest.param("redis", marks=pytest.mark.real), CLUSTER]
 DRIVERS = ["memory", "redis 6.2", *REAL]
 START_S = 1_800_000_000.0
 
