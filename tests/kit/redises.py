@@ -123,8 +123,11 @@ class RedisNodes:
     """A Redis Cluster: as many masters as replicas, one replica each."""
 
     def __init__(self, masters: int = 3, replicas: int = 1, settings: Sequence[str] = ()) -> None:
-        ports = lasting_ports(masters * (1 + replicas))
-        self.nodes = {port: RedisNode((*_CLUSTER, *settings), port) for port in ports}
+        ports = lasting_ports(2 * masters * (1 + replicas))
+        self.nodes = {
+            port: RedisNode((*_CLUSTER, "--cluster-port", str(bus), *settings), port)
+            for port, bus in zip(ports[::2], ports[1::2], strict=True)
+        }
         self._replicas = replicas
 
     @property
