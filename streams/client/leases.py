@@ -28,7 +28,8 @@ DEEPER: Final = 4
 class Leased(NamedTuple):
     """Impressions of one video that may be shown to members of one slice.
 
-    `net` is its score there less the price (micro-units). `until` names the lease when it is given
+    `net` is its `score` there less the price (micro-units), `via` why it is shown: an impression
+    says both. `until` names the lease when it is given
     back (s since 1970, by Redis' clock), `over_at` is when it is over by the clock of this process
     that nobody sets: what was not shown by then may be leased to others.
     """
@@ -39,6 +40,7 @@ class Leased(NamedTuple):
     net: int
     via: Via
     until: int
+    score: int
     over_at: float
 
     def stands(self, clock: Clock = time.monotonic) -> bool:
@@ -95,9 +97,9 @@ class Leases:
         """Take impressions for up to `count` slots (at most 500), at most `most_each` of a video.
 
         Of several slices the best by score net of price, each video in one of them. What `seen`
-        says is left out. Newcomers that are owed their first audience come first, then the best;
-        fewer, or none, where less is left or a slice is unknown. `ValueError` for a name that no
-        slice can have.
+        says is left out. What chance drew and newcomers that are owed their first audience come
+        first, then the best; fewer, or none, where less is left or a slice is unknown. `ValueError`
+        for a name that no slice can have.
         """
         names = _names(slices)
         slots = slots_of(count)
@@ -128,7 +130,7 @@ class Leases:
         by_slice: defaultdict[str, list[Lease]] = defaultdict(list)
         for one in leased:
             by_slice[one.slice].append(
-                Lease(one.video, one.impressions, one.net, one.via, one.until)
+                Lease(one.video, one.impressions, one.net, one.via, one.until, one.score)
             )
         given = [self._index.give_back(name, some) for name, some in by_slice.items()]
         return sum(await asyncio.gather(*given))
@@ -203,7 +205,9 @@ class Leases:
 def impression(leased: Leased, viewer: str, event_id: str = "") -> Impression:
     """Return the event of one impression shown now."""
     name = event_id or f"i-{secrets.token_hex(12)}"
-    return Impression(name, leased.video, viewer, leased.slice, time.time_ns() // 1_000_000)
+    now_ms = time.time_ns() // 1_000_000
+    why = leased.via, leased.score
+    return Impression(name, leased.video, viewer, leased.slice, now_ms, *why)
 
 
 class _Viewer:

@@ -55,6 +55,7 @@ _OPERATORS: Final[Mapping[str, tuple[int, str]]] = {
     "guarantee_ms": (_HOUR_MS, "hours"),
     "fresh_share": (MICROS, "share of slots"),
     "late_after_ms": (_HOUR_MS, "hours"),
+    "explore_probability": (MICROS, "of a draw, at each opening and widening"),
 }
 _NAMES: Final = {"guarantee_ms": "guarantee", "late_after_ms": "late_after"}
 _SLICE: Final[Mapping[str, tuple[str, int, str]]] = {

@@ -7,7 +7,17 @@ from collections import Counter, defaultdict
 from statistics import median
 from typing import Final
 
-from streams.core.events import Admit, Impression, InteractionRecord, Policy, Unlike, View
+from streams.core.events import (
+    Admit,
+    Gift,
+    Impression,
+    InteractionRecord,
+    Order,
+    Policy,
+    Stay,
+    Unlike,
+    View,
+)
 from streams.core.traffic import GAP_MICROS, GAPS, GAPS_BELOW, UNKNOWN, ClassSums
 from streams.core.units import MICROS, surface_of
 
@@ -59,6 +69,8 @@ class TrafficRecount:
             sums[*where, "likes"] -= 1
         else:
             sums[*where, f"{kind}s"] += 1
+        for counter, count in extras_of(event).items():
+            sums[*where, counter] += count
         if isinstance(event, Impression):
             self._count_served(sums, where, event)
         self._pass(event.ts)
@@ -96,6 +108,21 @@ class TrafficRecount:
             if not self.open:
                 self.ticks[tick] = self.ticks.pop(0)
             self.open = tick
+
+
+def extras_of(event: InteractionRecord) -> dict[str, int]:
+    """Return what an event adds to counters beside that of its type."""
+    match event:
+        case Impression(follower=follower, amount=amount):
+            return {"follower_impressions": int(follower), "spend": amount}
+        case Order(amount=amount):
+            return {"order_amount": amount}
+        case Gift(amount=amount):
+            return {"gift_amount": amount}
+        case Stay(stay_ms=stay):
+            return {"stay_ms": stay}
+        case _:
+            return {}
 
 
 def spread_out(sums: ClassSums) -> Sums:

@@ -12,8 +12,8 @@ from streams.core.outlook import Outlook
 from streams.core.serving import Entry
 from streams.core.units import MICROS
 
-Via = Literal["rank", "fresh"]
-"""Why a video is shown: among the best of its slice, or owed a first audience."""
+Via = Literal["rank", "fresh", "explore"]
+"""Why a video is shown: among the best of its slice, owed a first audience, or drawn by chance."""
 PolicyOrder = tuple[int, int]
 """Which of two policies is the later one: term, then number."""
 
@@ -30,8 +30,8 @@ MINUTES: Final = 1_440
 class Lease(NamedTuple):
     """Impressions of one video that a feed server may show.
 
-    `net` is the score less price and tilt. What is not counted by `until` (s since 1970) goes back
-    to the video.
+    `net` is the `score` less price and tilt. What is not counted by `until` (s since 1970) goes
+    back to the video.
     """
 
     video: str
@@ -39,6 +39,7 @@ class Lease(NamedTuple):
     net: int
     via: Via
     until: int
+    score: int
 
 
 class Candidate(NamedTuple):
@@ -175,9 +176,9 @@ class ServingIndex(Protocol):
         """Take impressions for up to `count` slots, at most `most_each` of a video.
 
         First, for `fresh_share` (micro-units; None: that of the policy) of the slots asked, of
-        pairs that are owed some, by deadline; then by score less price plus the class's tilt, as
-        long as that is not negative. None of the videos `without`. Fewer, or none, where less is
-        left; `count` is cut to `LEASE_MOST`.
+        pairs that are owed some, drawn ones and then by deadline; then by score less price plus the
+        class's tilt, as long as that is not negative. None of the videos `without`. Fewer, or none,
+        where less is left; `count` is cut to `LEASE_MOST`.
         """
 
     async def give_back(self, slice_id: str, leases: Sequence[Lease]) -> int:

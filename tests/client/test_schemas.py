@@ -199,7 +199,7 @@ def test_a_breaking_difference_is_named(apply: Callable[[Event], None], line: st
 
 ADDITIONS = [
     change("Upload/properties/format", {"enum": ["video", "live"], "default": "video"}),
-    change("Unfollow", {"type": "object"}),
+    change("Applause", {"type": "object"}),
     change("Review/properties/verdict/enum", ["approve", "limit", "reject", "later"]),
     change("View/properties/watch_ms/maximum", 10**9),
     change("Upload/required", ["type", "id", "video"]),

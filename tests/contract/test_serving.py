@@ -119,7 +119,7 @@ async def test_an_unknown_slice_gives_nothing_and_keeps_nothing(
     assert list(await index.top(CARS, 10)) == []
     assert await index.positions(CARS) == {}
     assert list(await index.slots(CARS, 5)) == []
-    assert await index.give_back(CARS, [Lease("v1", 5, 0, "rank", 1 << 40)]) == 0
+    assert await index.give_back(CARS, [Lease("v1", 5, 0, "rank", 1 << 40, 0)]) == 0
     assert [page async for page in index.pairs(CARS) if page] == []
     assert (await index.apply(CARS, {}, [])) == (0, {})
     await index.clear(CARS)
@@ -591,6 +591,35 @@ async def test_newcomers_come_by_deadline_whatever_their_score(index: ServingInd
     assert fresh == [("soon", 2, -90_000), ("next", 2, 600_000), ("late", 1, 700_000)]
     ranked = [(one.video, one.impressions) for one in leases if one.via == "rank"]
     assert ranked == [("late", 1)]
+
+
+async def test_what_was_drawn_comes_before_every_newcomer_and_has_no_deadline(
+    index: ServingIndex,
+) -> None:
+    await told(
+        index,
+        entry("best", score=900_000, allowance=100),
+        entry("new", score=-1, deadline=FAR, due=20),
+        entry("drawn", score=10_000, allowance=5, due=60),
+    )
+    await index.set_prices(CARS, (0, 1), {"0": 100_000})
+    leases = await index.lease(CARS, 20, 20, 500_000)
+    assert [(one.video, one.impressions, one.via, one.net, one.score) for one in leases] == [
+        ("drawn", 5, "explore", -90_000, 10_000),
+        ("new", 5, "fresh", -100_001, -1),
+        ("best", 10, "rank", 800_000, 900_000),
+    ]
+    await index.give_back(CARS, leases)
+    await told(index, entry("drawn", 2, 10_000, allowance=60, impressions=3, due=57))
+    assert Counter(await shown(index, 60, 60, fresh_share=MICROS)) == {"drawn": 57, "new": 3}
+    await told(index, entry("drawn", 3, 10_000, allowance=120, impressions=60))
+    assert "drawn" not in await shown(index, 60, 60, fresh_share=MICROS)
+
+
+async def test_a_drawn_video_that_was_stopped_is_not_shown(index: ServingIndex) -> None:
+    await told(index, entry("drawn", score=10_000, due=60))
+    await told(index, entry("drawn", 2, None))
+    assert await shown(index, 20, 20, fresh_share=MICROS) == []
 
 
 async def test_no_more_is_given_than_is_owed_and_left(index: ServingIndex) -> None:

@@ -383,10 +383,18 @@ RULES = [
     Mutation(
         "no more crowds are open than the policy lets",
         "core/outlook.py",
-        "return opened[: self.policy.open_max]",
-        "return opened",
+        "tuple(found[: self.policy.open_max])",
+        "tuple(found)",
         DISTRIBUTION,
         "than_the_policy_lets",
+    ),
+    Mutation(
+        "what is kept of one class of videos answers for no other one",
+        "core/outlook.py",
+        "said = (video.stage, video.band, video.commercial,",
+        "said = (video.stage, 0, False,",
+        OUTLOOK,
+        "what_was_kept",
     ),
     Mutation(
         "followers are refused no video",

@@ -27,7 +27,7 @@ from kit.events import (
 )
 from kit.keys import INSTALLATION, SIGNER, STRANGER, TRUST
 
-from streams.core.events import LogRecord, View
+from streams.core.events import Gift, LogRecord, Order, Stay, View
 from streams.errors import REJECT_REASONS, DeadLetter, Halt, RejectReason
 from streams.runtime.codec import (
     ARRAY_MAX,
@@ -277,6 +277,25 @@ def test_why_and_by_what_score_an_impression_was_shown_may_be_said(
         impression("d"),
     ]
     assert (out.refusals, out.unknown_fields) == ([], 0)
+
+
+@pytest.mark.parametrize("array", [False, True])
+def test_to_whom_and_for_how_much_may_be_said(array: bool) -> None:
+    events = [
+        impression("a", via="bid", follower=True, amount=300),
+        impression("b", amount=1),
+        Order("c", "v1", "u1", FOOTBALL, NOW, amount=9_900),
+        Order("d", "v1", "u1", FOOTBALL, NOW),
+        Gift("e", "v1", "u1", FOOTBALL, NOW, amount=0),
+        Stay("f", "v1", "u1", FOOTBALL, NOW, stay_ms=30_000),
+    ]
+    values = [encode(event) for event in events]
+    if array:
+        values = [b"[" + b",".join(values) + b"]"]
+    out = decode(*(record(value, n) for n, value in enumerate(values)))
+    assert (out.events, out.refusals, out.unknown_fields) == (events, [], 0)
+    spelled = decode(record(served("a", follower=False, amount=0, colour="red")))
+    assert (spelled.events, spelled.unknown_fields) == ([impression("a")], 1)
 
 
 def test_null_says_nothing_and_a_field_more_is_found_beside_optional_ones() -> None:

@@ -61,6 +61,7 @@ class Leader:
         self._keeper: Final = keeper
         self._table: Final = PolicyTable(settings, control_log.installation)
         self._name: Final = _name()
+        self._chance: Final = secrets.token_hex(16)
         self._base: Policy | None = None  # what every partition has, or is owed
         self._term = 0
         self._is_begun = False  # what others began is at its end
@@ -185,7 +186,8 @@ class Leader:
 
     def _wanted(self) -> Policy:
         table = self._table
-        wanted = successor(self.files, self._base, table.orders, table.pinned)
+        files = replace(self.files, explore_key=self._chance)
+        wanted = successor(files, self._base, table.orders, table.pinned)
         return with_words(wanted, self._base, table.words)
 
     async def _greatest(self) -> Policy | None:

@@ -53,9 +53,14 @@ class _Pair:
             return 0
         return max(entry.allowance - entry.impressions - self.leased, 0)
 
+    @property
+    def is_drawn(self) -> bool:
+        """Whether a draw owes it what is due: it has no deadline, and comes first by that."""
+        return self.entry.due > 0 and not self.entry.deadline
+
     def owed(self, now_ms: int) -> int:
-        """Impressions of the guarantee that may still be leased."""
-        if self.entry.deadline <= now_ms:
+        """Impressions that are due and may still be leased."""
+        if self.entry.deadline <= now_ms and not self.is_drawn:
             return 0
         return max(min(self.left, self.entry.due - self.leased), 0)
 
@@ -339,18 +344,17 @@ class MemoryServingIndex:
             if not (owed := pair.owed(self._now_ms())):
                 taking.known.fresh.put(member, None)
                 continue
-            assert pair.entry.score is not None, "only what has a score has something left"
-            net = pair.entry.score + taking.added[pair.kind]
-            given += taking.take(pair, min(owed, quota - given), net, "fresh")
+            via: Via = "explore" if pair.is_drawn else "fresh"
+            given += taking.take(pair, min(owed, quota - given), via)
         return given
 
     def _lease_ranked(self, taking: "_Taking", wanted: int) -> int:
         """Lease of the best pairs."""
         given = 0
-        for pair, net in taking.known.ranking(taking.added):
+        for pair, _ in taking.known.ranking(taking.added):
             if given >= wanted:
                 break
-            given += taking.take(pair, min(pair.left, wanted - given), net, "rank")
+            given += taking.take(pair, min(pair.left, wanted - given), "rank")
         return given
 
     def _count(self, known: _Slice, asked: int, rank: int, fresh: int) -> None:
@@ -393,9 +397,10 @@ class _Taking:
     leases: list[Lease] = field(default_factory=list)
     taken: dict[str, int] = field(default_factory=dict)
 
-    def take(self, pair: _Pair, wanted: int, net: int, via: Via) -> int:
+    def take(self, pair: _Pair, wanted: int, via: Via) -> int:
         """Lease up to `wanted` impressions of a pair; return how many."""
-        video = pair.entry.video
+        video, score = pair.entry.video, pair.entry.score
+        assert score is not None, "only what has a score has something left"
         count = min(wanted, self.each - self.taken.get(video, 0))
         if count <= 0 or video in self.left_out:
             return 0
@@ -406,5 +411,6 @@ class _Taking:
             pair.leases.append([self.until, count])
             heappush(self.known.late, (self.until, video))
         self.taken[video] = self.taken.get(video, 0) + count
-        self.leases.append(Lease(video, count, net, via, self.until))
+        net = score + self.added[pair.kind]
+        self.leases.append(Lease(video, count, net, via, self.until, score))
         return count

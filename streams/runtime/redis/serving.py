@@ -115,8 +115,8 @@ class RedisServingIndex:
         words = (self._bounds.lease_s, slots, min(most_each, slots), share, _packed(_flat(tilts)))
         leased = await self._run(_LEASE, slice_id, *words, _packed(list(without)))
         return [
-            Lease(video.decode(), impressions, net, via.decode(), until)
-            for video, impressions, net, via, until in _in_rows(leased, 5)
+            Lease(video.decode(), impressions, net, via.decode(), until, score)
+            for video, impressions, net, via, until, score in _in_rows(leased, 6)
         ]
 
     async def give_back(self, slice_id: str, leases: Sequence[Lease]) -> int:
