@@ -11,11 +11,12 @@ import redis
 from hypothesis import HealthCheck, settings
 from kit.browser import missing_for_browser
 from kit.jars import missing_for_kafka
+from kit.redises import RedisNodes, redis_cluster
 from kit.servers import kafka_server, missing_for_redis, redis_server
 
 BROKERS = "STREAMS_TEST_BROKERS"
 REDIS = "STREAMS_TEST_REDIS"
-REAL_FIXTURES = {"brokers", "redis_url", "fresh_redis_url"}
+REAL_FIXTURES = {"brokers", "redis_url", "fresh_redis_url", "redis_nodes"}
 
 _skipped: dict[str, None] = {}
 """An ordered set."""
@@ -44,6 +45,13 @@ def redis_url(worker_id: str) -> Iterator[str]:
         return
     with redis_server() as server:
         yield server.url
+
+
+@pytest.fixture(scope="session")
+def redis_nodes() -> Iterator[RedisNodes]:
+    """A Redis Cluster of three masters and three replicas, of the session: leave it whole."""
+    with redis_cluster() as nodes:
+        yield nodes
 
 
 @pytest.fixture

@@ -42,6 +42,7 @@ VERBS: Final[dict[str, str]] = {
     "group": "streams.cli.group:group",
     "alerts": "streams.cli.alerts:alerts",
     "dashboards": "streams.cli.dashboards:dashboards",
+    "redis": "streams.cli.redis:redis_group",
     "counters": "streams.cli.counters:counters",
     "record": "streams.cli.record:record",
     "replay": "streams.cli.replay:replay",

@@ -31,6 +31,7 @@ from streams.control.policy.proposing import propose
 from streams.control.policy.sample import Sampling
 from streams.control.rules import file_stamps, load_rules
 from streams.control.shares.mixing import Mixing
+from streams.control.shares.rules import ShareRules
 from streams.errors import Halt, Retry, StreamsError, Unreachable
 from streams.runtime.codec import ControlTopic
 from streams.runtime.documents import TOPIC as DOSSIERS
@@ -163,8 +164,7 @@ class ControlPlane:
         draft = self._rules.policy.draft
         keeper = Keeper(propose, self._sampling(control_log))
         settings, ports, metrics = self._settings, self._ports, self._metrics
-        shares = lambda: self._rules.policy.shares  # noqa: E731 - read anew each minute
-        self._mixing = Mixing(settings, control_log, ports, shares, metrics)
+        self._mixing = Mixing(settings, control_log, ports, self._shares, metrics)
         movers = keeper, self._mixing
         self._leader = Leader(settings, control_log, ports, broadcast, draft, movers)
         copies = Copies(settings, control_log, ports, self._tools, metrics)
@@ -175,6 +175,9 @@ class ControlPlane:
 
     def _tools(self) -> Tools:
         return self._rules.tools
+
+    def _shares(self) -> ShareRules:
+        return self._rules.policy.shares
 
     def _sampling(self, control_log: ControlLog) -> Sampling:
         """Return what brings the keeper its evidence.

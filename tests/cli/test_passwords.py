@@ -35,6 +35,7 @@ CALLS: dict[str, list[str]] = {
         "policy freeze prices --yes",
     ],
     "review": ["review list", "--debug review list"],
+    "redis": ["redis plan", "redis plan --shards 2", "redis acl"],
     "counters": ["counters verify", "counters rebuild", "counters rebuild --yes", "counters move"],
     "record": ["record {tmp}/r --topic interactions --to now"],
     "replay": [f"replay {{tmp}}/r --target fold --redis {URL}"],

@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
-import redis
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from kit.events import Logged
 from kit.forks import Forked, run
 from kit.keys import INSTALLATION, announce, key_file
+from kit.redises import client_of
 from kit.servers import create_topics
 from streams.runtime.installation import Installation
 from streams.runtime.ports import Record
@@ -126,7 +126,7 @@ class Rig:
 
     def watermarks(self) -> dict[int, int]:
         """Return the stored watermark of each partition that has one."""
-        with redis.Redis.from_url(self.redis_url) as client:
+        with client_of(self.redis_url) as client:
             stored = {p: client.hget(f"s:{{{p}}}:meta", "watermark") for p in self.all_partitions()}
         return {p: int(at) for p, at in stored.items() if at is not None}
 

@@ -36,6 +36,7 @@ from streams.runtime.redis.connection import (
     connect,
     evaluated,
     pipelined,
+    scanned,
     sorted_errors,
 )
 
@@ -182,7 +183,7 @@ class RedisServingIndex:
         """Return the slots of the latest minutes in which any were asked for, oldest first."""
         key = keys_of(slice_id)[_NAMES.index("slots")]
         with sorted_errors():
-            (seconds, _), *stored = await pipelined(self._client, [("TIME",), ("HVALS", key)])
+            (seconds, _), *stored = await pipelined(self._client, [("TIME",), ("HVALS", key)], key)
         first = int(seconds) // 60 - min(max(minutes, 0), MINUTES)
         counts = [Slots(*map(int, value.split(b":"))) for value in stored[0]]
         return sorted(count for count in counts if count.minute > first)
@@ -196,9 +197,10 @@ class RedisServingIndex:
         """Delete the candidates that 0.1.0 kept; return how many keys that were."""
         gone = 0
         with sorted_errors():
-            async for key in self._client.scan_iter("s:slice:*", count=1_000):
-                if not key.startswith(b"s:slice:{"):
-                    gone += await call(self._client, "UNLINK", key)
+            async for keys in scanned(self._client, "s:slice:*"):
+                for key in keys:
+                    if not key.startswith(b"s:slice:{"):
+                        gone += await call(self._client, "UNLINK", key)
         return gone
 
     async def close(self) -> None:
