@@ -16,6 +16,15 @@ from msgspec import Meta
 
 from streams.addresses import RedisAddress, shown
 from streams.errors import Misconfigured
+from streams.security import (
+    KEYS,
+    PASSWORDS,
+    KafkaAddress,
+    KafkaSecurity,
+    Password,
+    mistakes,
+    password_of,
+)
 from streams.shapes import nearest, problems
 
 Positive = Annotated[int, Meta(ge=1)]
@@ -47,7 +56,7 @@ class Secret:
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All settings; meaning, unit and default of each stand in `config/streams.toml`."""
 
-    brokers: Annotated[str, Meta(min_length=1, description="HOST:PORT, more after commas")]
+    brokers: Annotated[KafkaAddress, Meta(description="HOST:PORT, more after commas")]
     redis: Annotated[
         RedisAddress,
         Meta(
@@ -79,6 +88,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     session_timeout_ms: Annotated[int, Meta(ge=1_000)]
     audit_interval_ms: Positive
     metrics_port: Annotated[int, Meta(ge=0, le=65_535)]
+    kafka: KafkaSecurity
 
     def topic(self, name: str) -> str:
         """Return the full name of one of `TOPICS`."""
@@ -113,7 +123,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return f"{self.client_id}-{role}-{gethostname()}"
 
 
-_TYPES: Final = get_type_hints(Settings)
+_KAFKA: Final = {
+    f"kafka.{key}": f"STREAMS_KAFKA_{key.replace('.', '_').upper()}"
+    for key in KEYS
+    if key not in PASSWORDS
+}
+"""Keys of the table `[kafka]` that may stand in a file, and their variables."""
+_TYPES: Final = {key: kind for key, kind in get_type_hints(Settings).items() if key != "kafka"}
 VARIABLES: Final = frozenset(
     {
         "STREAMS_CONFIG",
@@ -121,6 +137,8 @@ VARIABLES: Final = frozenset(
         "STREAMS_SECRET_FILE",
         SIGNING_KEY_FILE,
         "STREAMS_REDIS_PASSWORD_FILE",
+        *(f"{variable}{end}" for variable in PASSWORDS.values() for end in ("", "_FILE")),
+        *_KAFKA.values(),
         *(f"STREAMS_{key.upper()}" for key in _TYPES),
     }
 )
@@ -157,17 +175,20 @@ def written_settings(
 ) -> dict[str, Written]:
     """Return what is written for each key, by the layer that wins; nothing is validated.
 
-    `overrides` are the command line's options, those of None are left out. `Misconfigured` if a
-    file cannot be read.
+    Keys of the table `[kafka]` begin with `kafka.`. `overrides` are the command line's options,
+    those of None are left out. `Misconfigured` if a file cannot be read.
     """
     path = folder / "streams.toml"
     mine = read_toml(path)
     written = {
         key: Written(value, "default", "shipped")
-        for key, value in read_toml(SHIPPED / "streams.toml").items()
+        for key, value in _flat(read_toml(SHIPPED / "streams.toml")).items()
     }
     if folder.resolve() != SHIPPED.resolve():
-        written |= {key: Written(value, "file", str(path)) for key, value in mine.items()}
+        written |= {key: Written(value, "file", str(path)) for key, value in _flat(mine).items()}
+    for key, variable in _KAFKA.items():
+        if (text := environment.get(variable)) is not None:
+            written[key] = Written(text, "environment", variable)
     for key in _TYPES:
         variable = f"STREAMS_{key.upper()}"
         if (text := environment.get(variable)) is not None:
@@ -180,13 +201,17 @@ def written_settings(
 def settings_of(
     written: Mapping[str, Written], environment: Mapping[str, str] = os.environ
 ) -> Settings:
-    """Return validated settings; the environment may name a file with the password of Redis."""
-    values = {key: each.value for key, each in written.items()}
-    found = problems(values, Settings, _address)
-    if found:
-        raise Misconfigured(*(_told(str(key), what, written) for key, what in found))
-    settings = msgspec.convert(values, Settings, dec_hook=_address)
-    changes: dict[str, object] = {}
+    """Return validated settings; the environment may hold passwords, or name files that do."""
+    values = {key: each.value for key, each in written.items() if not key.startswith("kafka.")}
+    values.setdefault("kafka", _table(written, environment))
+    wrong = problems(values, Settings, _made)
+    if wrong:
+        raise Misconfigured(*(_told(str(key), what, written) for key, what in wrong))
+    settings = msgspec.convert(values, Settings, dec_hook=_made)
+    if unfit := list(mistakes(settings.kafka)):
+        chosen = {key: each for key, each in written.items() if each.origin != "default"}
+        raise Misconfigured(*(_told(f"kafka.{key}", what, chosen) for key, what in unfit))
+    changes: dict[str, object] = {"brokers": KafkaAddress(str(settings.brokers), settings.kafka)}
     if not settings.group:
         changes["group"] = f"{settings.topic_prefix}streams"
     if password := _from_file("STREAMS_REDIS_PASSWORD_FILE", environment):
@@ -194,6 +219,45 @@ def settings_of(
             raise _twice("STREAMS_REDIS_PASSWORD_FILE", f"the password in {written['redis'].place}")
         changes["redis"] = settings.redis.with_password(password)
     return msgspec.structs.replace(settings, **changes)
+
+
+def _flat(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a file's keys, those of `[kafka]` by their path: TOML splits a name that has dots."""
+    flat = {key: value for key, value in table.items() if key != "kafka"}
+    waiting = [("kafka", table["kafka"])] if "kafka" in table else []
+    while waiting:
+        path, value = waiting.pop(0)
+        if isinstance(value, Mapping):
+            waiting += [(f"{path}.{key}", held) for key, held in value.items()]
+        else:
+            flat[path] = value
+    return flat
+
+
+def _table(written: Mapping[str, Written], environment: Mapping[str, str]) -> dict[str, object]:
+    """Return the table `[kafka]` with its passwords, which no file may hold."""
+    begin = "kafka."
+    table = {
+        key.removeprefix(begin): each.value
+        for key, each in written.items()
+        if key.startswith(begin)
+    }
+    for key, variable in PASSWORDS.items():
+        if key in table:
+            what = f"does not belong into a file: set {variable}, or {variable}_FILE"
+            raise Misconfigured(_told(f"{begin}{key}", what, written))
+        if text := _given_text(variable, environment):
+            table[key] = text
+    return table
+
+
+def _given_text(variable: str, environment: Mapping[str, str]) -> str:
+    """Return the text of a variable, or of the file that the one with _FILE names; "" without."""
+    text = environment.get(variable, "")
+    kept = _from_file(f"{variable}_FILE", environment)
+    if text and kept:
+        raise _twice(f"{variable}_FILE", variable)
+    return kept or text
 
 
 def _told(key: str, what: str, written: Mapping[str, Written]) -> str:
@@ -205,10 +269,12 @@ def _told(key: str, what: str, written: Mapping[str, Written]) -> str:
     return f"{named} {what}"
 
 
-def _address(kind: type, value: Any) -> RedisAddress:
-    if kind is not RedisAddress or not isinstance(value, str):
-        raise ValueError("not an address")
-    return RedisAddress(value)
+def _made(kind: type, value: Any) -> RedisAddress | KafkaAddress | Password:
+    if kind is RedisAddress and isinstance(value, str):
+        return RedisAddress(value)
+    if kind is KafkaAddress and isinstance(value, str):
+        return KafkaAddress(value)
+    return password_of(kind, value)
 
 
 def given_secret(environment: Mapping[str, str] = os.environ) -> Secret | None:
@@ -217,14 +283,11 @@ def given_secret(environment: Mapping[str, str] = os.environ) -> Secret | None:
     Control records that 0.1.0 signed with it count below an `upgrade` record.
     `Misconfigured` if it is too short, cannot be read, or both are set.
     """
-    text = environment.get("STREAMS_SECRET")
-    kept = _from_file("STREAMS_SECRET_FILE", environment)
-    if text and kept:
-        raise _twice("STREAMS_SECRET_FILE", "STREAMS_SECRET")
-    secret = Secret(kept or text or "")
+    secret = Secret(_given_text("STREAMS_SECRET", environment))
     if secret and len(secret.reveal) < SECRET_CHARACTERS:
+        named = "STREAMS_SECRET" if environment.get("STREAMS_SECRET") else "STREAMS_SECRET_FILE"
         raise Misconfigured(
-            f"{'STREAMS_SECRET_FILE' if kept else 'STREAMS_SECRET'} holds a text shorter than "
+            f"{named} holds a text shorter than "
             f"{SECRET_CHARACTERS} characters: give the one that 0.1.0 signed with"
         )
     return secret or None
@@ -249,14 +312,14 @@ def environment_of(
 ) -> dict[str, str]:
     """Return the environment in which another process of ours has exactly these settings.
 
-    Secrets and keys are left out, but for the password of Redis.
+    Secrets and keys are left out, but for the passwords of Redis and Kafka.
     """
     theirs = {name: text for name, text in environment.items() if name not in VARIABLES}
-    ours = {
-        f"STREAMS_{key.upper()}": str(value)
-        for key, value in msgspec.structs.asdict(settings).items()
-    }
-    return theirs | ours | {"STREAMS_REDIS": settings.redis.reveal}
+    ours = {f"STREAMS_{key.upper()}": str(getattr(settings, key)) for key in _TYPES}
+    table = msgspec.to_builtins(settings.kafka, enc_hook=lambda password: password.reveal)
+    kafka = {variable: table[key.removeprefix("kafka.")] for key, variable in _KAFKA.items()}
+    passwords = {variable: table[key] for key, variable in PASSWORDS.items()}
+    return theirs | ours | kafka | passwords | {"STREAMS_REDIS": settings.redis.reveal}
 
 
 def unknown_variables(environment: Mapping[str, str] = os.environ) -> list[str]:
@@ -333,6 +396,8 @@ __all__ = [
     "SIGNING_KEY_FILE",
     "TOPICS",
     "VARIABLES",
+    "KafkaAddress",
+    "KafkaSecurity",
     "Origin",
     "RedisAddress",
     "Secret",
