@@ -16,10 +16,21 @@ from msgspec import Meta
 
 from streams.addresses import RedisAddress, shown
 from streams.errors import Misconfigured
+from streams.security import (
+    KEYS,
+    PASSWORDS,
+    KafkaAddress,
+    KafkaSecurity,
+    Password,
+    mistakes,
+    password_of,
+)
 from streams.shapes import nearest, problems
 
 Positive = Annotated[int, Meta(ge=1)]
 TOPICS: Final = ("uploads", "recognitions", "reviews", "interactions", "decisions", "traffic")
+PUBLISHED: Final = TOPICS[:4]
+"""The topics that producers write."""
 DEAD_LETTER_SUFFIX: Final = ".dlq"
 SHIPPED: Final = Path(__file__).with_name("config")
 """The configuration that comes with the program; in a checkout a link to its `config/`."""
@@ -49,7 +60,7 @@ class Secret:
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All settings; meaning, unit and default of each stand in `config/streams.toml`."""
 
-    brokers: Annotated[str, Meta(min_length=1, description="HOST:PORT, more after commas")]
+    brokers: Annotated[KafkaAddress, Meta(description="HOST:PORT, more after commas")]
     redis: Annotated[
         RedisAddress,
         Meta(
@@ -83,6 +94,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     session_timeout_ms: Annotated[int, Meta(ge=1_000)]
     audit_interval_ms: Positive
     metrics_port: Annotated[int, Meta(ge=0, le=65_535)]
+    kafka: KafkaSecurity
 
     def topic(self, name: str) -> str:
         """Return the full name of one of `TOPICS`."""
@@ -117,7 +129,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return f"{self.client_id}-{role}-{gethostname()}"
 
 
-_TYPES: Final = get_type_hints(Settings)
+_KAFKA: Final = {
+    f"kafka.{key}": f"STREAMS_KAFKA_{key.replace('.', '_').upper()}"
+    for key in KEYS
+    if key not in PASSWORDS
+}
+"""Keys of the table `[kafka]` that may stand in a file, and their variables."""
+_TYPES: Final = {key: kind for key, kind in get_type_hints(Settings).items() if key != "kafka"}
 VARIABLES: Final = frozenset(
     {
         "STREAMS_CONFIG",
@@ -125,6 +143,8 @@ VARIABLES: Final = frozenset(
         "STREAMS_SECRET_FILE",
         SIGNING_KEY_FILE,
         *(f"{name}{end}" for name in REDIS_PASSWORDS for end in ("", "_FILE")),
+        *(f"{variable}{end}" for variable in PASSWORDS.values() for end in ("", "_FILE")),
+        *_KAFKA.values(),
         *(f"STREAMS_{key.upper()}" for key in _TYPES),
     }
 )
@@ -161,17 +181,20 @@ def written_settings(
 ) -> dict[str, Written]:
     """Return what is written for each key, by the layer that wins; nothing is validated.
 
-    `overrides` are the command line's options, those of None are left out. `Misconfigured` if a
-    file cannot be read.
+    Keys of the table `[kafka]` begin with `kafka.`. `overrides` are the command line's options,
+    those of None are left out. `Misconfigured` if a file cannot be read.
     """
     path = folder / "streams.toml"
     mine = read_toml(path)
     written = {
         key: Written(value, "default", "shipped")
-        for key, value in read_toml(SHIPPED / "streams.toml").items()
+        for key, value in _flat(read_toml(SHIPPED / "streams.toml")).items()
     }
     if folder.resolve() != SHIPPED.resolve():
-        written |= {key: Written(value, "file", str(path)) for key, value in mine.items()}
+        written |= {key: Written(value, "file", str(path)) for key, value in _flat(mine).items()}
+    for key, variable in _KAFKA.items():
+        if (text := environment.get(variable)) is not None:
+            written[key] = Written(text, "environment", variable)
     for key in _TYPES:
         variable = f"STREAMS_{key.upper()}"
         if (text := environment.get(variable)) is not None:
@@ -184,13 +207,17 @@ def written_settings(
 def settings_of(
     written: Mapping[str, Written], environment: Mapping[str, str] = os.environ
 ) -> Settings:
-    """Return validated settings; the environment may hold the passwords of Redis and sentinels."""
-    values = {key: each.value for key, each in written.items()}
-    found = problems(values, Settings, _address)
-    if found:
-        raise Misconfigured(*(_told(str(key), what, written) for key, what in found))
-    settings = msgspec.convert(values, Settings, dec_hook=_address)
-    changes: dict[str, object] = {}
+    """Return validated settings; the environment may hold passwords, or name files that do."""
+    values = {key: each.value for key, each in written.items() if not key.startswith("kafka.")}
+    values.setdefault("kafka", _table(written, environment))
+    wrong = problems(values, Settings, _made)
+    if wrong:
+        raise Misconfigured(*(_told(str(key), what, written) for key, what in wrong))
+    settings = msgspec.convert(values, Settings, dec_hook=_made)
+    if unfit := list(mistakes(settings.kafka)):
+        chosen = {key: each for key, each in written.items() if each.origin != "default"}
+        raise Misconfigured(*(_told(f"kafka.{key}", what, chosen) for key, what in unfit))
+    changes: dict[str, object] = {"brokers": KafkaAddress(str(settings.brokers), settings.kafka)}
     if not settings.group:
         changes["group"] = f"{settings.topic_prefix}streams"
     changes["redis"] = _logging_in(settings.redis, written["redis"].place, environment)
@@ -214,6 +241,36 @@ def _logging_in(address: RedisAddress, place: str, environment: Mapping[str, str
     return address
 
 
+def _flat(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a file's keys, those of `[kafka]` by their path: TOML splits a name that has dots."""
+    flat = {key: value for key, value in table.items() if key != "kafka"}
+    waiting = [("kafka", table["kafka"])] if "kafka" in table else []
+    while waiting:
+        path, value = waiting.pop(0)
+        if isinstance(value, Mapping):
+            waiting += [(f"{path}.{key}", held) for key, held in value.items()]
+        else:
+            flat[path] = value
+    return flat
+
+
+def _table(written: Mapping[str, Written], environment: Mapping[str, str]) -> dict[str, object]:
+    """Return the table `[kafka]` with its passwords, which no file may hold."""
+    begin = "kafka."
+    table = {
+        key.removeprefix(begin): each.value
+        for key, each in written.items()
+        if key.startswith(begin)
+    }
+    for key, variable in PASSWORDS.items():
+        if key in table:
+            what = f"does not belong into a file: set {variable}, or {variable}_FILE"
+            raise Misconfigured(_told(f"{begin}{key}", what, written))
+        if text := _given_text(variable, environment):
+            table[key] = text
+    return table
+
+
 def _told(key: str, what: str, written: Mapping[str, Written]) -> str:
     """Return one line about a key: a file is named with the key, a variable stands for it."""
     if key not in written:
@@ -223,10 +280,12 @@ def _told(key: str, what: str, written: Mapping[str, Written]) -> str:
     return f"{named} {what}"
 
 
-def _address(kind: type, value: Any) -> RedisAddress:
-    if kind is not RedisAddress or not isinstance(value, str):
-        raise ValueError("not an address")
-    return RedisAddress(value)
+def _made(kind: type, value: Any) -> RedisAddress | KafkaAddress | Password:
+    if kind is RedisAddress and isinstance(value, str):
+        return RedisAddress(value)
+    if kind is KafkaAddress and isinstance(value, str):
+        return KafkaAddress(value)
+    return password_of(kind, value)
 
 
 def given_secret(environment: Mapping[str, str] = os.environ) -> Secret | None:
@@ -263,14 +322,14 @@ def environment_of(
 ) -> dict[str, str]:
     """Return the environment in which another process of ours has exactly these settings.
 
-    Secrets and keys are left out, but for the password of Redis.
+    Secrets and keys are left out, but for the passwords of Redis and Kafka.
     """
     theirs = {name: text for name, text in environment.items() if name not in VARIABLES}
-    ours = {
-        f"STREAMS_{key.upper()}": str(value)
-        for key, value in msgspec.structs.asdict(settings).items()
-    }
-    return theirs | ours | {"STREAMS_REDIS": settings.redis.reveal}
+    ours = {f"STREAMS_{key.upper()}": str(getattr(settings, key)) for key in _TYPES}
+    table = msgspec.to_builtins(settings.kafka, enc_hook=lambda password: password.reveal)
+    kafka = {variable: table[key.removeprefix("kafka.")] for key, variable in _KAFKA.items()}
+    passwords = {variable: table[key] for key, variable in PASSWORDS.items()}
+    return theirs | ours | kafka | passwords | {"STREAMS_REDIS": settings.redis.reveal}
 
 
 def unknown_variables(environment: Mapping[str, str] = os.environ) -> list[str]:
@@ -361,6 +420,8 @@ __all__ = [
     "SIGNING_KEY_FILE",
     "TOPICS",
     "VARIABLES",
+    "KafkaAddress",
+    "KafkaSecurity",
     "Origin",
     "RedisAddress",
     "Secret",

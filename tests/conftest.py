@@ -12,11 +12,12 @@ from hypothesis import HealthCheck, settings
 from kit.browser import missing_for_browser
 from kit.jars import missing_for_kafka
 from kit.redises import RedisNodes, redis_cluster
+from kit.secured import USERS, SecuredKafka, secured_kafka
 from kit.servers import kafka_server, missing_for_redis, redis_server
 
 BROKERS = "STREAMS_TEST_BROKERS"
 REDIS = "STREAMS_TEST_REDIS"
-REAL_FIXTURES = {"brokers", "redis_url", "fresh_redis_url", "redis_nodes"}
+REAL_FIXTURES = {"brokers", "secured", "redis_url", "fresh_redis_url", "redis_nodes"}
 
 _skipped: dict[str, None] = {}
 """An ordered set."""
@@ -35,6 +36,13 @@ def brokers() -> Iterator[str]:
         return
     with kafka_server() as server:
         yield server.bootstrap
+
+
+@pytest.fixture(scope="session")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredKafka]:
+    """A real Kafka that asks for certificates, passwords and rights, shared by the session."""
+    with secured_kafka(tmp_path_factory.mktemp("secured"), USERS) as kafka:
+        yield kafka
 
 
 @pytest.fixture(scope="session")

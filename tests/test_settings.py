@@ -51,7 +51,8 @@ def password_file(tmp_path: Path) -> str:
 def test_a_later_layer_wins_and_what_a_folder_leaves_out_is_as_shipped(mine: Path) -> None:
     environment = {"STREAMS_FETCH_RECORDS": "9", "STREAMS_BROKERS": "b:1"}
     settings = load_settings(mine, {"brokers": "c:1", "redis": None}, environment)
-    assert (settings.flush_rows, settings.fetch_records, settings.brokers) == (7, 9, "c:1")
+    assert (settings.flush_rows, settings.fetch_records) == (7, 9)
+    assert str(settings.brokers) == "c:1"
     assert settings.partitions == load_settings(SHIPPED, {}, {}).partitions
     written = written_settings(mine, {"brokers": "c:1"}, environment)
     places = {key: (written[key].origin, written[key].place) for key in written}

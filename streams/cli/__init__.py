@@ -7,6 +7,7 @@ import codecs
 import errno
 import importlib
 import io
+import logging
 import os
 import sys
 from typing import Any, Final
@@ -110,6 +111,8 @@ def cli(debug: bool) -> None:
 def main() -> None:
     """Run the command line; exit codes as in the README, errors in one line."""
     _spell_everything()
+    # What keeps a client library from its work is in our own error; `set_up_logs` lets more out.
+    logging.getLogger("aiokafka").addHandler(logging.NullHandler())
     try:
         cli.main(standalone_mode=False)
     except click.exceptions.Exit as done:

@@ -1,8 +1,10 @@
 """The topics the pipeline needs, what exists, and the difference."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Final, Literal, NamedTuple
 
+from streams.errors import Halt
 from streams.runtime.documents import DOCUMENT_RECORDS
 from streams.runtime.documents import TOPIC as DOSSIERS
 from streams.runtime.installation import TOPIC as TABLE
@@ -71,9 +73,13 @@ def wanted_topics(settings: Settings) -> list[WantedTopic]:
 
 
 async def compare_topics(cluster: Cluster, settings: Settings) -> list[TopicStep]:
-    """Return the plan for the topics of these settings on a cluster."""
+    """Return the plan for the topics of these settings; `Denied` if one is not ours to see."""
     existing = await cluster.describe()
     wanted = wanted_topics(settings)
+    for topic in wanted:
+        if topic.name not in existing:
+            with suppress(Halt):
+                await cluster.identity(topic.name)
     configs = {
         topic.name: await cluster.configs(topic.name) for topic in wanted if topic.name in existing
     }

@@ -82,6 +82,21 @@ def test_a_password_is_shown_by_no_verb(where: Where, call: str, tmp_path: Path)
         assert hidden not in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize(
+    "call", ["config show", "config check", "doctor", "topics acls", "--debug lag list"]
+)
+def test_nor_is_that_of_kafka(call: str) -> None:
+    login = {"sasl_mechanisms": "PLAIN", "sasl_username": "app", "password": PASSWORD}
+    named = {f"kafka_{name}": text for name, text in login.items()}
+    secured = {"kafka_security_protocol": "SASL_PLAINTEXT", **named}
+    done = streams(*call.split(), brokers="127.0.0.1:1", redis="redis://127.0.0.1:1", **secured)
+    assert PASSWORD not in done.stdout + done.stderr
+    if call == "config show":
+        assert "kafka.sasl.password" in done.stdout
+    else:
+        assert "Traceback" not in done.stderr or "--debug" in call
+
+
 @pytest.mark.real
 def test_a_rebuild_names_its_redis_without_the_password(where: Where) -> None:
     done = streams("counters", "rebuild", **where)

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from streams.errors import Denied
 from streams.ops.topics import (
     TopicStep,
     WantedTopic,
@@ -12,6 +13,7 @@ from streams.ops.topics import (
     wanted_topics,
 )
 from streams.runtime.memory import MemoryCluster, MemoryLog
+from streams.runtime.ports import TopicIdentity
 from streams.settings import Settings, load_settings
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -20,6 +22,22 @@ CONFIG = Path(__file__).parents[2] / "config"
 @pytest.fixture
 def settings() -> Settings:
     return load_settings(CONFIG, {"topic_prefix": "p.", "partitions": 6, "replication": 3}, {})
+
+
+class Guarded(MemoryCluster):
+    """A cluster that shows us no topic."""
+
+    async def identity(self, topic: str) -> TopicIdentity:
+        raise Denied(f"{topic} is not for you")
+
+
+async def test_a_topic_that_is_not_ours_to_see_is_not_taken_for_missing(
+    settings: Settings,
+) -> None:
+    missing = await compare_topics(MemoryCluster(MemoryLog()), settings)
+    assert {step.action for step in missing} == {"create"}
+    with pytest.raises(Denied, match=r"p\.uploads is not for you"):
+        await compare_topics(Guarded(MemoryLog()), settings)
 
 
 Plan = tuple[list[WantedTopic], dict[str, int], dict[str, dict[str, str]]]
