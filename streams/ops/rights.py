@@ -59,7 +59,7 @@ def _producer(settings: Settings) -> Iterator[_Grant]:
 
 
 def _feed(settings: Settings) -> Iterator[_Grant]:
-    """Yield a producer's and those to go by the mix; whose keys sign it stands in the table of policies."""
+    """Yield a producer's, and those to go by the mix, whose keys stand in the table of policies."""
     yield from _producer(settings)
     tables = [settings.topic(name) for name in (TABLE, MIX)]
     yield (*_LOOK, "Read"), "topic", tables
