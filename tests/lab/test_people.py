@@ -112,7 +112,7 @@ class Loop:
             return [event]
         known = self.dossiers.get(event.video)
         after = dossier.advance(known, event, self.now, rules().tools, LOG)
-        self.dossiers[event.video] = dossier.settled(after)
+        self.dossiers[event.video] = dossier.settled(after, listed=True)
         return list[LogRecord](after.unsent)
 
     async def count(self, log: list[LogRecord]) -> None:
