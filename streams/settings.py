@@ -29,6 +29,8 @@ from streams.shapes import nearest, problems
 
 Positive = Annotated[int, Meta(ge=1)]
 TOPICS: Final = ("uploads", "recognitions", "reviews", "interactions", "decisions", "traffic")
+PUBLISHED: Final = TOPICS[:4]
+"""The topics that producers write."""
 DEAD_LETTER_SUFFIX: Final = ".dlq"
 SHIPPED: Final = Path(__file__).with_name("config")
 """The configuration that comes with the program; in a checkout a link to its `config/`."""
@@ -36,6 +38,8 @@ SECRET_CHARACTERS: Final = 16
 """The fewest that a signing secret of 0.1.0 may have."""
 SIGNING_KEY_FILE: Final = "STREAMS_SIGNING_KEY_FILE"
 """Names the file of the private key: for the control plane and for people who sign."""
+REDIS_PASSWORDS: Final = ("STREAMS_REDIS_PASSWORD", "STREAMS_REDIS_SENTINEL_PASSWORD")
+"""Hold the passwords for Redis and for its sentinels; with `_FILE` each names a file of it."""
 
 
 class Secret:
@@ -60,7 +64,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     redis: Annotated[
         RedisAddress,
         Meta(
-            description="redis://HOST:PORT/DB, rediss:// with TLS, or unix:///PATH; "
+            description="redis://HOST:PORT/DB, redis+cluster://HOST:PORT,HOST:PORT, "
+            "redis+sentinel://HOST:PORT,HOST:PORT/MASTER/DB, rediss in place of redis with TLS "
+            "(?ssl_ca_certs=PATH, &ssl_certfile=PATH&ssl_keyfile=PATH), or unix:///PATH; "
             "in a password / is %2F, @ is %40, : is %3A"
         ),
     ]
@@ -136,7 +142,7 @@ VARIABLES: Final = frozenset(
         "STREAMS_SECRET",
         "STREAMS_SECRET_FILE",
         SIGNING_KEY_FILE,
-        "STREAMS_REDIS_PASSWORD_FILE",
+        *(f"{name}{end}" for name in REDIS_PASSWORDS for end in ("", "_FILE")),
         *(f"{variable}{end}" for variable in PASSWORDS.values() for end in ("", "_FILE")),
         *_KAFKA.values(),
         *(f"STREAMS_{key.upper()}" for key in _TYPES),
@@ -214,11 +220,25 @@ def settings_of(
     changes: dict[str, object] = {"brokers": KafkaAddress(str(settings.brokers), settings.kafka)}
     if not settings.group:
         changes["group"] = f"{settings.topic_prefix}streams"
-    if password := _from_file("STREAMS_REDIS_PASSWORD_FILE", environment):
-        if settings.redis.has_password:
-            raise _twice("STREAMS_REDIS_PASSWORD_FILE", f"the password in {written['redis'].place}")
-        changes["redis"] = settings.redis.with_password(password)
+    changes["redis"] = _logging_in(settings.redis, written["redis"].place, environment)
     return msgspec.structs.replace(settings, **changes)
+
+
+def _logging_in(address: RedisAddress, place: str, environment: Mapping[str, str]) -> RedisAddress:
+    """Return the address with the passwords that the environment holds."""
+    variable, of_sentinels = REDIS_PASSWORDS
+    if password := _given_text(variable, environment):
+        if address.has_password:
+            raise _twice(_set_of(variable, environment), f"the password in {place}")
+        address = address.with_password(password)
+    if password := _given_text(of_sentinels, environment):
+        try:
+            address = address.with_sentinel_password(password)
+        except ValueError as error:
+            raise Misconfigured(
+                f"{of_sentinels} is set, and {place} is no match: {error}"
+            ) from None
+    return address
 
 
 def _flat(table: Mapping[str, Any]) -> dict[str, Any]:
@@ -254,15 +274,6 @@ def _table(written: Mapping[str, Written], environment: Mapping[str, str]) -> di
     return table
 
 
-def _given_text(variable: str, environment: Mapping[str, str]) -> str:
-    """Return the text of a variable, or of the file that the one with _FILE names; "" without."""
-    text = environment.get(variable, "")
-    kept = _from_file(f"{variable}_FILE", environment)
-    if text and kept:
-        raise _twice(f"{variable}_FILE", variable)
-    return kept or text
-
-
 def _told(key: str, what: str, written: Mapping[str, Written]) -> str:
     """Return one line about a key: a file is named with the key, a variable stands for it."""
     if key not in written:
@@ -288,9 +299,8 @@ def given_secret(environment: Mapping[str, str] = os.environ) -> Secret | None:
     """
     secret = Secret(_given_text("STREAMS_SECRET", environment))
     if secret and len(secret.reveal) < SECRET_CHARACTERS:
-        named = "STREAMS_SECRET" if environment.get("STREAMS_SECRET") else "STREAMS_SECRET_FILE"
         raise Misconfigured(
-            f"{named} holds a text shorter than "
+            f"{_set_of('STREAMS_SECRET', environment)} holds a text shorter than "
             f"{SECRET_CHARACTERS} characters: give the one that 0.1.0 signed with"
         )
     return secret or None
@@ -381,6 +391,20 @@ def _from_file(variable: str, environment: Mapping[str, str]) -> str:
     if not text:
         raise Misconfigured(f"{variable} names {path}, which is empty: write the text into it")
     return text
+
+
+def _given_text(variable: str, environment: Mapping[str, str]) -> str:
+    """Return what a variable holds, or the file that it names with `_FILE`; "" for neither."""
+    text = environment.get(variable, "")
+    kept = _from_file(f"{variable}_FILE", environment)
+    if text and kept:
+        raise _twice(f"{variable}_FILE", variable)
+    return text or kept
+
+
+def _set_of(variable: str, environment: Mapping[str, str]) -> str:
+    """Return which of the two is set."""
+    return variable if environment.get(variable) else f"{variable}_FILE"
 
 
 def _twice(variable: str, other: str) -> Misconfigured:

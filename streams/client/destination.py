@@ -2,14 +2,11 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from streams.errors import Halt
 from streams.runtime.ports import Cluster
-from streams.settings import Settings
-
-PUBLISHED: Final = ("uploads", "recognitions", "reviews", "interactions")
-"""The topics that producers write, without prefix."""
+from streams.settings import PUBLISHED, Settings
 
 
 class Destination(NamedTuple):

@@ -108,7 +108,10 @@ _SECRETS: Final = {
     "STREAMS_SECRET": "secret",
     "STREAMS_SECRET_FILE": "secret",
     SIGNING_KEY_FILE: "signing key",
+    "STREAMS_REDIS_PASSWORD": "redis password",
     "STREAMS_REDIS_PASSWORD_FILE": "redis password",
+    "STREAMS_REDIS_SENTINEL_PASSWORD": "sentinel password",
+    "STREAMS_REDIS_SENTINEL_PASSWORD_FILE": "sentinel password",
     **{
         f"{variable}{end}": f"kafka.{key}"
         for key, variable in PASSWORDS.items()

@@ -38,6 +38,14 @@ class Crowd(msgspec.Struct, frozen=True, gc=False, array_like=True):
     allowance: int  # impressions
 
 
+class Draw(msgspec.Struct, frozen=True, gc=False):
+    """What chance said where a receipt opens or widens: see `exploration`."""
+
+    probability: int  # of any draw, micro-units
+    among: int  # public slices that were open and that nobody was shown the video in
+    slice: str  # the drawn one of them, empty where none was
+
+
 class Receipt(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="decision"):
     """One decision, with what led to it: about one (video, slice), or about a whole video.
 
@@ -47,8 +55,8 @@ class Receipt(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="deci
     standard deviations (micro-units) the mean lies above the price. One about a whole video has
     an empty `slice`, zeros in its numbers, and its slices in `crowds`, best first.
 
-    Mean, sd and score follow from `base`, `value` over `weighed`, `noise_variance`, the policy's
-    numbers of the slice, and `sums`: see `core.posterior`.
+    Mean, sd and score follow from `base`, `value` over `weighed`, `noise_variance`, `sums`, and
+    what the policy said of the slice (`loadings`, `own_variance`, `horizon`): see `core.posterior`.
     """
 
     id: str
@@ -86,6 +94,10 @@ class Receipt(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="deci
     viewers: int = 0  # bits that viewers set: never more than there were different ones
     by: str = ""  # the person who decided, empty where the rule did
     note: str = ""  # why, in their words
+    loadings: tuple[int, ...] = ()  # how the slice shares each of the video's tastes
+    own_variance: int = 0  # of what is the slice's alone
+    horizon: int = 0  # impressions that the score counts on
+    draw: Draw | msgspec.UnsetType = msgspec.UNSET  # left out where nothing is ever drawn
 
 
 class FirstReceipt(msgspec.Struct, frozen=True, gc=False):

@@ -1,9 +1,9 @@
-"""A receipt in words, with every number it holds but its factor sums."""
+"""A receipt in words, with every number it holds but its factor sums and loadings."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from streams.core.receipts import Crowd, Reason, Receipt
+from streams.core.receipts import Crowd, Draw, Reason, Receipt
 from streams.core.units import MICROS
 from streams.ops.dead_letters import printable
 from streams.ops.lessons import Lesson
@@ -37,14 +37,16 @@ def explain(receipt: Receipt, lesson: Lesson | None = None) -> str:
     ...     stage=1, returned=350, allowance=150, impressions=150, views=120, weighed=120,
     ...     viewers=88, value=33_720_000,
     ...     base=380_000, noise_variance=100_000, mean=281_000, sd=12_000, score=301_000,
-    ...     price=340_000, z=-4_916_666, sums=(1, 0, 0, 1, 0, 1, 0, 0, 0))
+    ...     price=340_000, z=-4_916_666, sums=(1, 0, 0, 1, 0, 1, 0, 0, 0),
+    ...     loadings=(60_000, 0, 0), own_variance=8_000, horizon=400)
     >>> print(explain(stop, Lesson(380_000, 412_000, "discover:dance", -48_000)))
     #3 stop discover:football: not worth another impression here, even for what it would teach.
        After 120 views (150 impressions), worth 33.72 in all, its mean is 0.281 ± 0.012; before \
-any view 0.38 was expected; the noise variance of a view is 0.1.
+any view 0.38 was expected; the noise variance of a view is 0.1, that of this crowd's own taste \
+0.008.
        What other crowds think of it moved the expectation here from 0.38 to 0.412.
-       Its score 0.301 < the price 0.34; its mean lies 4.916666 deviations below the price. \
-A mean of 0.32 would have kept it.
+       Its score 0.301, which counts on 400 impressions to come, < the price 0.34; its mean \
+lies 4.916666 deviations below the price. A mean of 0.32 would have kept it.
        What this crowd thinks of it moves the expectation in discover:dance most: by -0.048.
        Stage 1: 0 impressions granted now, 350 given back, 150 allowed so far; at least 88 \
 different viewers.
@@ -56,6 +58,8 @@ different viewers.
         crowds = _count(len(receipt.crowds), "crowd")
         lines = [f"#{receipt.n:,} {receipt.action} {crowds}: {WORDS[receipt.reason]}."]
         lines += map(_crowd, receipt.crowds)
+    if isinstance(receipt.draw, Draw):
+        lines.append(_chance(receipt.draw))
     if receipt.by:
         lines.append(f"{receipt.by} said so{_because(receipt.note)}.")
     return "\n   ".join([*lines, _origin(receipt)])
@@ -74,7 +78,8 @@ def _judgement(r: Receipt, lesson: Lesson | None) -> list[str]:
     belief = (
         f"{counted}, worth {decimal(r.value)} in all, its mean is {decimal(r.mean)} ± "
         f"{decimal(r.sd)}; before any view {decimal(r.base)} was expected; the noise variance of "
-        f"a view is {decimal(r.noise_variance)}."
+        f"a view is {decimal(r.noise_variance)}, that of this crowd's own taste "
+        f"{decimal(r.own_variance)}."
     )
     lines = [belief]
     if r.hoped:
@@ -99,8 +104,9 @@ def _judgement(r: Receipt, lesson: Lesson | None) -> list[str]:
 def _comparison(r: Receipt) -> str:
     relation = "<" if r.score < r.price else "=" if r.score == r.price else ">"
     text = (
-        f"Its score {decimal(r.score)} {relation} the price {decimal(r.price)}; its mean lies "
-        f"{decimal(abs(r.z))} deviations {'below' if r.z < 0 else 'above'} the price."
+        f"Its score {decimal(r.score)}, which counts on {_count(r.horizon, 'impression')} to come, "
+        f"{relation} the price {decimal(r.price)}; its mean lies {decimal(abs(r.z))} deviations "
+        f"{'below' if r.z < 0 else 'above'} the price."
     )
     if r.reason == "index_below_price":
         text += f" A mean of {decimal(kept_at(r))} would have kept it."
@@ -123,6 +129,25 @@ def _crowd(crowd: Crowd) -> str:
     return (
         f"{crowd.slice}: expected {decimal(crowd.mean)}, score {decimal(crowd.score)}, "
         f"{_count(crowd.allowance, 'impression')} allowed."
+    )
+
+
+def _chance(draw: Draw) -> str:
+    """Return in words what chance said.
+
+    >>> print(_chance(Draw(50_000, 8, "discover:dance")))
+    Chance drew discover:dance, one of 8 crowds that nobody was shown it in, each by 0.00625: its \
+first tranche there comes first, and is shown to its end.
+    """
+    if not draw.among:
+        return "Chance had no crowd to draw: there is none left that nobody was shown it in."
+    crowds = f"{_count(draw.among, 'crowd')} that nobody was shown it in"
+    if not draw.slice:
+        return f"Chance drew none of {crowds}: by {decimal(draw.probability)} it would have."
+    each = decimal(draw.probability // draw.among)
+    return (
+        f"Chance drew {draw.slice}, one of {crowds}, each by {each}: its first tranche there comes "
+        "first, and is shown to its end."
     )
 
 

@@ -1,9 +1,9 @@
-"""What crowds teach each other about a video, out of one receipt and the policy it names."""
+"""What crowds teach each other about a video, out of one receipt."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from streams.core.events import Policy, SlicePolicy
+from streams.core.events import Policy
 from streams.core.posterior import UNIT, Posterior, Sums, solve
 from streams.core.receipts import Receipt
 from streams.core.units import MICROS
@@ -22,24 +22,25 @@ class Lesson(NamedTuple):
     moved: int
 
 
-def lesson_of(receipt: Receipt, policy: Policy, crowds: Iterable[str]) -> Lesson | None:
-    """Return what a judgement taught, None where nothing was judged or the policy is another.
+def lesson_of(receipt: Receipt, policy: Policy | None, crowds: Iterable[str]) -> Lesson | None:
+    """Return what a judgement took and gave, None where nothing was judged.
 
-    `crowds` are the other slices that the video is open to.
+    `crowds` are the other slices that the video is open to. What it gave them stands in the policy
+    that the receipt names: of another one, or none, nothing is told of it.
     """
-    spec = policy.slices.get(receipt.slice)
-    if spec is None or not receipt.sums or receipt.policy != policy.version:
+    if not receipt.loadings:
         return None
     whole = Sums(*receipt.sums)
-    with_own, without = solve(whole), solve(_without(whole, receipt, spec))
+    with_own, without = solve(whole), solve(_without(whole, receipt))
+    slices = policy.slices if policy is not None and policy.version == receipt.policy else {}
     moves = {
-        name: _shift(other, with_own) - _shift(other, without)
+        name: _shift(slices[name].loadings, with_own) - _shift(slices[name].loadings, without)
         for name in sorted(crowds)
-        if name != receipt.slice and (other := policy.slices.get(name)) is not None
+        if name != receipt.slice and name in slices
     }
     most = max(moves, key=lambda name: abs(moves[name]), default="")
     moved = moves.get(most, 0)
-    after = receipt.base + _shift(spec, without)
+    after = receipt.base + _shift(receipt.loadings, without)
     return Lesson(receipt.base, after, most if moved else "", moved)
 
 
@@ -47,27 +48,26 @@ def lessons(receipts: Sequence[Receipt], policies: Iterable[Policy]) -> list[Les
     """Return the lesson of each of a video's receipts, in their order."""
     known = {policy.version: policy for policy in policies}
     crowds: Sequence[str] = ()
-    taught = []
+    taught: list[Lesson | None] = []
     for receipt in receipts:
         if receipt.action == "open" and not receipt.slice:
             crowds = [crowd.slice for crowd in receipt.crowds]
-        policy = known.get(receipt.policy)
-        taught.append(None if policy is None else lesson_of(receipt, policy, crowds))
+        taught.append(lesson_of(receipt, known.get(receipt.policy), crowds))
     return taught
 
 
-def _without(whole: Sums, receipt: Receipt, spec: SlicePolicy) -> Sums:
+def _without(whole: Sums, receipt: Receipt) -> Sums:
     """Return the factor sums of the other slices: those of the receipt less its own slice's."""
-    scale = receipt.noise_variance + receipt.weighed * spec.own_variance
+    scale = receipt.noise_variance + receipt.weighed * receipt.own_variance
     weight = receipt.weighed * UNIT // scale
     pull = UNIT * (receipt.value - receipt.weighed * receipt.base) // scale
-    l1, l2, l3 = spec.loadings
+    l1, l2, l3 = receipt.loadings
     own = [weight * pair for pair in (l1 * l1, l1 * l2, l1 * l3, l2 * l2, l2 * l3, l3 * l3)]
-    own += [pull * each for each in spec.loadings]
+    own += [pull * each for each in receipt.loadings]
     return Sums(*(total - part // MICROS for total, part in zip(whole, own, strict=True)))
 
 
-def _shift(spec: SlicePolicy, tastes: Posterior) -> int:
+def _shift(loadings: Sequence[int], tastes: Posterior) -> int:
     """Return by how much a video's tastes move what is expected in a slice."""
-    l1, l2, l3 = spec.loadings
+    l1, l2, l3 = loadings
     return (l1 * tastes.g1 + l2 * tastes.g2 + l3 * tastes.g3) // tastes.det

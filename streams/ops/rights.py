@@ -4,18 +4,21 @@ import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, Literal, NamedTuple, get_args
 
-from streams.client.destination import PUBLISHED
 from streams.ops.topics import wanted_topics
+from streams.runtime.documents import TOPIC as DOSSIERS
 from streams.runtime.installation import TOPIC as TABLE
-from streams.settings import Settings
+from streams.runtime.mixes import TOPIC as MIX
+from streams.settings import PUBLISHED, Settings
 
-Role = Literal["producer", "worker", "control", "operator", "analyst"]
+Role = Literal["producer", "feed", "worker", "control", "operator", "analyst"]
 """Whoever has rights: `worker` and `control` are the halves of `streams worker`."""
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
 Resource = Literal["topic", "group", "cluster"]
 _LOOK: Final = ("Describe", "DescribeConfigs")
 _HANDLED: Final = ("uploads", "recognitions", "reviews")
 """What the control plane reads; what it cannot use goes to the dead letters."""
+_TABLES: Final = (TABLE, MIX, DOSSIERS)
+"""What it writes and reads again."""
 
 
 class Right(NamedTuple):
@@ -55,6 +58,13 @@ def _producer(settings: Settings) -> Iterator[_Grant]:
     yield ("Write",), "topic", [topic for topic in topics if topic != settings.topic("reviews")]
 
 
+def _feed(settings: Settings) -> Iterator[_Grant]:
+    """Yield a producer's, and those to go by the mix, whose keys stand in the table of policies."""
+    yield from _producer(settings)
+    tables = [settings.topic(name) for name in (TABLE, MIX)]
+    yield (*_LOOK, "Read"), "topic", tables
+
+
 def _worker(settings: Settings) -> Iterator[_Grant]:
     yield _LOOK, "topic", _all_topics(settings)
     yield ("Read",), "topic", [settings.topic(name) for name in ("interactions", TABLE)]
@@ -65,9 +75,9 @@ def _worker(settings: Settings) -> Iterator[_Grant]:
 
 def _control(settings: Settings) -> Iterator[_Grant]:
     yield _LOOK, "topic", _all_topics(settings)
-    read = (*_HANDLED, "interactions", "traffic", TABLE)
+    read = (*_HANDLED, "interactions", "traffic", *_TABLES)
     yield ("Read",), "topic", [settings.topic(name) for name in read]
-    written = [settings.topic(name) for name in ("interactions", TABLE)]
+    written = [settings.topic(name) for name in ("interactions", *_TABLES)]
     yield ("Write",), "topic", [*written, *map(settings.dead_letters, _HANDLED)]
     yield ("Read",), "group", [settings.control_group, settings.keeper_group]
 
@@ -97,6 +107,7 @@ def _groups(settings: Settings) -> list[str]:
 
 _RIGHTS: Final = {
     "producer": _producer,
+    "feed": _feed,
     "worker": _worker,
     "control": _control,
     "operator": _operator,

@@ -73,10 +73,10 @@ async def test_what_was_put_is_in_the_log_when_flush_returns_and_when_the_block_
     async with asynchronous() as open_one:
         await open_one.put(*EXAMPLES)
         await open_one.flush()
-        assert len(events_in(log)) == 10
+        assert len(events_in(log)) == 14
         await open_one.put(like(1))
-    assert len(events_in(log)) == 11
-    assert [len(events_in(log, topic)) for topic in TOPICS] == [1, 1, 1, 11]
+    assert len(events_in(log)) == 15
+    assert [len(events_in(log, topic)) for topic in TOPICS] == [1, 1, 1, 15]
 
 
 def test_how_to_get_in_is_told_to_the_client_and_to_nobody_else(

@@ -356,13 +356,23 @@ SHOWN: list[LogRecord] = [
 ]
 
 
-def test_mean_deviation_score_and_z_follow_from_the_receipt_and_the_policy_alone() -> None:
+def test_mean_deviation_score_and_z_follow_from_the_receipt_alone() -> None:
     done = Folding().fold(placed(SHOWN))
     of_slices = [each for each in done.receipts if each.slice]
     assert {each.action for each in of_slices} == {"widen", "keep", "stop"}
     for each in of_slices:
-        spec, noise = FIXED.slices[each.slice], each.noise_variance
-        scale = noise + each.views * spec.own_variance
+        noise = each.noise_variance
+        first, second, third = each.loadings
+        spec = SlicePolicy(
+            prior_mean=0,
+            own_variance=each.own_variance,
+            noise_variance=noise,
+            loadings=(first, second, third),
+            horizon=each.horizon,
+            reach=1,
+            price=0,
+        )
+        scale = noise + each.views * each.own_variance
         own = Weighed(FIXED, each.views, each.value, noise, scale, 0, 0)
         again = estimate(spec, each.base, own, solve(Sums(*each.sums)))
         assert (again.mean, again.sd, again.score) == (each.mean, each.sd, each.score)
@@ -372,12 +382,11 @@ def test_mean_deviation_score_and_z_follow_from_the_receipt_and_the_policy_alone
 def test_a_receipt_gives_mean_and_deviation_to_whoever_takes_the_printed_formulas() -> None:
     done = Folding().fold(placed(SHOWN))
     for each in [one for one in done.receipts if one.slice]:
-        spec = FIXED.slices[each.slice]
         a11, a12, a13, a22, a23, a33, *b = each.sums
         covariance = np.linalg.inv(np.array([[a11, a12, a13], [a12, a22, a23], [a13, a23, a33]]))
-        loadings = np.array(spec.loadings, dtype=np.float64)
+        loadings = np.array(each.loadings, dtype=np.float64)
         before = each.base + loadings @ covariance @ np.array(b)
-        own, noise = spec.own_variance / MICROS, each.noise_variance / MICROS
+        own, noise = each.own_variance / MICROS, each.noise_variance / MICROS
         h = each.views * own / (noise + each.views * own)
         mean = before + h * (each.value / each.views - before)
         common = loadings @ covariance @ loadings * UNIT / MICROS**2

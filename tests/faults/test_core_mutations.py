@@ -20,6 +20,7 @@ DISTRIBUTION = "tests/core/test_distribution.py"
 SERVING = "tests/core/test_serving.py"
 FOLD = "tests/core/test_fold.py"
 STATE = "tests/core/test_state.py"
+SHARES = "tests/core/test_shares.py"
 TICKS = "tests/core/test_ticks.py"
 WINDOW = "tests/core/test_window.py"
 DISTINCT = "tests/core/test_distinct.py"
@@ -383,10 +384,18 @@ RULES = [
     Mutation(
         "no more crowds are open than the policy lets",
         "core/outlook.py",
-        "return opened[: self.policy.open_max]",
-        "return opened",
+        "tuple(found[: self.policy.open_max])",
+        "tuple(found)",
         DISTRIBUTION,
         "than_the_policy_lets",
+    ),
+    Mutation(
+        "what is kept of one class of videos answers for no other one",
+        "core/outlook.py",
+        "said = (video.stage, video.band, video.commercial,",
+        "said = (video.stage, 0, False,",
+        OUTLOOK,
+        "what_was_kept",
     ),
     Mutation(
         "followers are refused no video",
@@ -477,6 +486,31 @@ RULES = [
         "",
         STATE,
         "not_told_of",
+    ),
+    # what is shared out
+    Mutation(
+        "what was tilted for hours is in the price",
+        "core/outlook.py",
+        " - policy.leans.get(name, 0)",
+        "",
+        OUTLOOK,
+        "holding_the_shares",
+    ),
+    Mutation(
+        "an old mix steers nobody",
+        "core/traffic.py",
+        " and abs(tick - event.mix) <= MIX_TICKS",
+        "",
+        TICKS,
+        "is_steered",
+    ),
+    Mutation(
+        "an advert is never one of ordinary people",
+        "core/shares.py",
+        "self.ceiling else kind in ORDINARY)",
+        "self.ceiling else kind[0] != '5')",
+        SHARES,
+        "adverts_and_unknown",
     ),
     # what is stored
     Mutation(

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kit.stories import receipt
 
-from streams.core.receipts import ACTIONS, Crowd, Reason, Receipt
+from streams.core.receipts import ACTIONS, Crowd, Draw, Reason, Receipt
 from streams.ops.explain import WORDS, decimal, explain, kept_at, moment
 from streams.ops.lessons import Lesson
 
@@ -61,6 +61,25 @@ def test_every_number_of_a_judgement_appears_exactly(of_one: Receipt) -> None:
     assert ("commercial" in text) == of_one.commercial
 
 
+def test_what_chance_said_stands_under_the_decision() -> None:
+    drew = explain(receipt(draw=Draw(50_000, 8, "discover:dance")))
+    assert (
+        "drew discover:dance, one of 8 crowds that nobody was shown it in, each by 0.0062" in drew
+    )
+    for draw, words in (
+        (
+            Draw(50_000, 1, ""),
+            "Chance drew none of 1 crowd that nobody was shown it in: by 0.05 it would have.",
+        ),
+        (
+            Draw(50_000, 0, ""),
+            "Chance had no crowd to draw: there is none left that nobody was shown it in.",
+        ),
+    ):
+        assert words in explain(receipt(draw=draw)).split("\n   ")
+    assert "Chance" not in explain(receipt())
+
+
 @given(whole)
 def test_every_crowd_of_a_whole_video_is_listed_with_expectation_and_score(of_all: Receipt) -> None:
     lines = explain(of_all).split("\n   ")
@@ -73,7 +92,7 @@ def test_every_crowd_of_a_whole_video_is_listed_with_expectation_and_score(of_al
 @given(judged)
 def test_the_comparison_tells_the_truth(of_one: Receipt) -> None:
     text = explain(of_one)
-    relation = re.search(r"Its score \S+ ([<=>]) the price", text)[1]
+    relation = re.search(r"to come, ([<=>]) the price", text)[1]
     assert {
         "<": of_one.score < of_one.price,
         "=": of_one.score == of_one.price,

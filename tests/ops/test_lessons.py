@@ -82,10 +82,18 @@ def test_a_crowd_without_a_taste_in_common_is_taught_nothing() -> None:
     assert (lesson.elsewhere, lesson.moved) == ("", 0)
 
 
-def test_a_receipt_of_another_policy_or_of_the_whole_video_teaches_nothing() -> None:
-    folding = folded(watched(FOOTBALL, 16, 0.02))
-    assert lesson_of(latest(folding, FOOTBALL), policy(version="other"), FIXED.slices) is None
-    assert lesson_of(folding.receipts[0], FIXED, FIXED.slices) is None
+def test_of_another_policy_is_told_what_the_receipt_says_and_not_what_it_gave() -> None:
+    folding = folded(watched(FOOTBALL, 16, 0.02), watched(BASKETBALL, 16, 0.02, first=100))
+    stop = latest(folding, BASKETBALL)
+    whole = lesson_of(stop, FIXED, FIXED.slices)
+    assert whole is not None
+    assert whole.moved
+    for other in (policy(version="other"), None):
+        assert lesson_of(stop, other, FIXED.slices) == whole._replace(elsewhere="", moved=0)
+
+
+def test_a_receipt_of_the_whole_video_teaches_nothing() -> None:
+    assert lesson_of(folded().receipts[0], FIXED, FIXED.slices) is None
 
 
 def test_the_lessons_of_a_video_come_in_the_order_of_its_receipts() -> None:
@@ -94,4 +102,5 @@ def test_the_lessons_of_a_video_come_in_the_order_of_its_receipts() -> None:
     assert [isinstance(each, Lesson) for each in taught] == [
         bool(each.slice) for each in folding.receipts
     ]
-    assert lessons(folding.receipts, []) == [None] * len(folding.receipts)
+    for known, alone in zip(taught, lessons(folding.receipts, []), strict=True):
+        assert (known and known._replace(elsewhere="", moved=0)) == alone

@@ -96,7 +96,15 @@ def test_the_latest_lesson_is_told_in_a_line() -> None:
     story = Story()
     story.add(receipt("open", crowds=(Crowd(FOOTBALL, 0, 0, 60), Crowd(BASKETBALL, 0, 0, 60))))
     sums = (2 * 10**12, 0, 0, 10**12, 0, 10**12, -(10**12), 0, 0)
-    dislike = {"views": 100, "weighed": 100, "value": 0, "base": 350_000}
+    spec = FIXED.slices[FOOTBALL]
+    dislike = {
+        "views": 100,
+        "weighed": 100,
+        "value": 0,
+        "base": 350_000,
+        "loadings": spec.loadings,
+        "own_variance": spec.own_variance,
+    }
     story.add(receipt("stop", n=2, slice=FOOTBALL, sums=sums, **dislike))
     upload = Upload("up-1", "v1", "c1", 1_700_000_000_000, 9_000)
     hero = Hero(upload, 1.0, story.tale("v1"), {}, FIXED)
