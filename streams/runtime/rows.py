@@ -1,10 +1,11 @@
 """What stored rows have to tell feeds: everything that may be shown, read from the store again."""
 
 import asyncio
+from array import array
 from collections.abc import AsyncIterator, Mapping
 from typing import Final
 
-from streams.core.counters import load_video
+from streams.core.counters import Told, load_video
 from streams.core.outlook import Outlook
 from streams.core.serving import Entry, entries
 from streams.core.state import PartitionState
@@ -15,6 +16,8 @@ AT_ONCE: Final = 50
 """Videos that are scored before others get their turn."""
 PAGE: Final = 500
 """Entries of a page, about."""
+_NOTHING: Final = Told(None, 0, (), array("i"))
+"""What an index that is filled anew was told of a video."""
 
 
 class StoredRows:
@@ -65,6 +68,6 @@ def _told(
         state = load_video(video, fields)
     except ValueError:
         return []
-    state.controlled = True
+    state.controlled, state.told = True, _NOTHING
     told = entries(outlook, video, state, (), watermark)
     return [(name, entry) for name, entry in told if slice_id in {None, name}]
