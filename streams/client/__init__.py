@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from streams.client.leases import Leased as Leased
     from streams.client.leases import Leases as Leases
     from streams.client.leases_blocking import BlockingLeases as BlockingLeases
+    from streams.client.mixes import Mixes as Mixes
 
 __all__ = [
     "BlockingPublisher",
@@ -71,6 +72,7 @@ _FEED: Final = {
     "Leases": "streams.client.leases",
     "Leased": "streams.client.leases",
     "BlockingLeases": "streams.client.leases_blocking",
+    "Mixes": "streams.client.mixes",
 }
 
 

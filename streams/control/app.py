@@ -30,6 +30,8 @@ from streams.control.policy.leader import Leader
 from streams.control.policy.proposing import propose
 from streams.control.policy.sample import Sampling
 from streams.control.rules import file_stamps, load_rules
+from streams.control.shares.mixing import Mixing
+from streams.control.shares.rules import ShareRules
 from streams.errors import Halt, Retry, StreamsError, Unreachable
 from streams.runtime.codec import ControlTopic
 from streams.runtime.documents import TOPIC as DOSSIERS
@@ -41,6 +43,7 @@ from streams.runtime.installation import (
     require_upgraded,
     signer_of,
 )
+from streams.runtime.mixes import TOPIC as MIX
 from streams.runtime.ports import Place, Record
 from streams.runtime.signing import SigningKey
 from streams.settings import TOPICS as ALL_TOPICS
@@ -128,6 +131,7 @@ class ControlPlane:
             "policy": self._every(
                 min(self._poll_s, 1.0), self._leader.step, "what is in force is not known"
             ),
+            "mix": self._every(min(self._poll_s, 1.0), self._mix, "the shares are not steered"),
             "audit": self._every(AUDIT_S, self._audit, "the dossiers are not compared"),
         }
         self._tasks = [
@@ -159,8 +163,10 @@ class ControlPlane:
         await broadcast.states()
         draft = self._rules.policy.draft
         keeper = Keeper(propose, self._sampling(control_log))
-        self._leader = Leader(self._settings, control_log, self._ports, broadcast, draft, keeper)
         settings, ports, metrics = self._settings, self._ports, self._metrics
+        self._mixing = Mixing(settings, control_log, ports, self._shares, metrics)
+        movers = keeper, self._mixing
+        self._leader = Leader(settings, control_log, ports, broadcast, draft, movers)
         copies = Copies(settings, control_log, ports, self._tools, metrics)
         dossiers = ports.dossiers
         self._register = Register(settings, control_log, dossiers, copies, self._tools, metrics)
@@ -169,6 +175,9 @@ class ControlPlane:
 
     def _tools(self) -> Tools:
         return self._rules.tools
+
+    def _shares(self) -> ShareRules:
+        return self._rules.policy.shares
 
     def _sampling(self, control_log: ControlLog) -> Sampling:
         """Return what brings the keeper its evidence.
@@ -267,6 +276,14 @@ class ControlPlane:
 
     # ------------------------------------------------------------------ policy
 
+    async def _mix(self) -> None:
+        """Steer the shares while this control plane leads."""
+        led = self._leader.led
+        if led is None:
+            self._mixing.rest()
+        else:
+            await self._mixing.step(led.term, led.policy, led.by)
+
     async def _every(
         self, seconds: float, work: Callable[[], Awaitable[None]], failed: str
     ) -> None:
@@ -343,14 +360,15 @@ def require_equal_partitions(existing: Mapping[str, int], settings: Settings) ->
     A video has one partition number in all of them: only so is each of its events handled by one.
     """
     wanted = existing[settings.topic("interactions")]
-    for topic in map(settings.topic, (*ALL_TOPICS, POLICIES, DOSSIERS)):
+    tables = {settings.topic(name) for name in (POLICIES, MIX)}
+    for topic in (*map(settings.topic, (*ALL_TOPICS, DOSSIERS)), *sorted(tables)):
         if topic not in existing:
             raise Halt(
                 f"topic {topic} does not exist at {settings.brokers}: "
                 "run `streams topics apply --yes`",
                 code="topic_missing",
             )
-        if existing[topic] != wanted and topic != settings.topic(POLICIES):
+        if existing[topic] != wanted and topic not in tables:
             raise Halt(
                 f"topic {topic} has {existing[topic]} partitions and the log has {wanted}: make it "
                 "again with as many, or use another --topic-prefix",

@@ -5,12 +5,15 @@
 `streams_control_rollbacks_total`, `streams_control_recovering`,
 `streams_control_dossiers_restored_total`, `streams_control_copies_repeated_total`,
 `streams_control_policy_number`, `streams_control_policy_term`,
-`streams_control_policy_conflicts_total`, `streams_control_policy_waiting_partitions`.
+`streams_control_policy_conflicts_total`, `streams_control_policy_waiting_partitions`, and those of
+the shares (`shares.gauges`).
 """
 
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from streams.control.shares.gauges import ShareMetrics
 
 
 class ControlMetrics:
@@ -81,3 +84,4 @@ class ControlMetrics:
             "Partitions where that policy is not seen in force yet.",
             registry=registry,
         )
+        self.shares: Final = ShareMetrics(registry)

@@ -10,7 +10,7 @@ from array import array
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from operator import attrgetter
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -276,10 +276,9 @@ def decode_slice(raw: bytes) -> Slice:
         _require(stored.version, stored.bits, _BITS)
     except msgspec.DecodeError as error:
         raise ValueError(str(error)) from None
-    row = Slice()
-    for names, values in ((COUNTERS, stored.counters), (DISTRIBUTION, stored.kept)):
-        for name, value in zip(names, values, strict=False):
-            setattr(row, name, value)
+    missing = [0] * (len(COUNTERS) - len(stored.counters))
+    values: list[Any] = [*stored.counters, *missing, *stored.kept]
+    row = Slice(*values)
     if stored.bits:
         low, middle, high, row.likers, row.pressers = stored.bits + [0] * (5 - len(stored.bits))
         row.viewers = low | middle << WORD_BITS | high << 2 * WORD_BITS
@@ -307,6 +306,20 @@ def load_video(video: str, fields: Mapping[str, bytes]) -> VideoState:
     `ValueError` names the field that cannot be read.
     """
     return load_rows(VideoState(), video, fields, decode_video, decode_slice)
+
+
+def read_video(fields: Mapping[str, bytes]) -> VideoState:
+    """Return the state that a video's hash holds, to be looked at only: it has no digests.
+
+    `ValueError` if a row cannot be read.
+    """
+    state = VideoState()
+    for field, raw in fields.items():
+        if field == VIDEO_ROW:
+            state.row = decode_video(raw)
+        else:
+            state.slices[field] = decode_slice(raw)
+    return state
 
 
 def load_rows(

@@ -120,12 +120,13 @@ class Interaction(Struct, frozen=True, gc=False, tag_field="type"):
 class Impression(Interaction, frozen=True, gc=False, omit_defaults=True, tag="impression"):
     """An exposure started: consumes allowance.
 
-    The feed may say why it showed the video, the score that it ranked it by (before price), to whom
-    and for how much.
+    The feed may say why it showed the video, the score that it ranked it by (before price), the
+    number of the `mix` that it went by, to whom, and for how much.
     """
 
     via: ServedVia | None = None
     score: Micros | None = None
+    mix: Sequence | None = None
     follower: bool = False  # whether the viewer follows the creator
     amount: Amount = 0  # paid by the advertiser
 
@@ -369,6 +370,8 @@ class Policy(Struct, frozen=True, tag_field="type", tag="policy"):
     rule: Annotated[int, Meta(ge=1, le=1_000)] = RULE  # version that decides from here on
     explore_probability: DrawChance = 0  # of a draw, where a video opens or widens
     explore_key: Name = ""  # what draws; not empty where anything may be drawn
+    leans: dict[str, Micros] = {}
+    """Taken off the price of a class (`term_name`): what holding the shares cost it for hours."""
 
 
 def order_of(policy: Policy) -> tuple[int, int]:

@@ -187,9 +187,15 @@ def _fold_run(  # noqa: C901, PLR0912, PLR0915 - the hot path: a call per event 
             row.impressions += 1
             row.viewers |= marks[crc32(event.viewer.encode()) % 127]
             hot[0] += 1
-            if event.via is not None or event.score is not None or event.follower or event.amount:
+            if (
+                event.via is not None
+                or event.score is not None
+                or event.mix is not None
+                or event.follower
+                or event.amount
+            ):
                 sums = state.sums_of(video, slice_id, row)
-                note_served(sums, event, _price(state, video, slice_id))
+                note_served(sums, event, _price(state, video, slice_id), state.traffic.tick)
                 row.follower_impressions += event.follower
                 row.spend += event.amount
             if row.impressions < row.check_impressions:

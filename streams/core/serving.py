@@ -66,22 +66,13 @@ def entries(
     state.judged = state.controlled = False
     for slice_id in gone:
         yield slice_id, Entry(video, offset, None)
-    row = state.row
+    rows, policy, own = state.slices, outlook.policy, state.row
+    band, commercial = own.band, own.commercial
     for slice_id, score in scores.items():
-        counted = state.slices.get(slice_id)
-        yield (
-            slice_id,
-            Entry(
-                video,
-                offset,
-                score,
-                allowance_of(outlook.policy, state, slice_id),
-                counted.impressions if counted else 0,
-                row.band,
-                row.commercial,
-                *due.get(slice_id, _NOTHING_DUE),
-            ),
-        )
+        allowance = allowance_of(policy, state, slice_id)
+        shown = rows[slice_id].impressions if slice_id in rows else 0
+        owing = due.get(slice_id, _NOTHING_DUE)
+        yield slice_id, Entry(video, offset, score, allowance, shown, band, commercial, *owing)
 
 
 def _due(outlook: Outlook, state: VideoState) -> dict[str, tuple[int, int]]:
@@ -193,7 +184,11 @@ def _touched_only(
 def _scores(outlook: Outlook, state: VideoState, slice_ids: Iterable[str]) -> dict[str, int]:
     policy = outlook.policy
     if not state.views:
-        return {slice_id: outlook.hope(slice_id, state.row) for slice_id in slice_ids}
+        known = {each.slice: each.score for each in outlook.prospects(state.row)}
+        return {
+            slice_id: known[slice_id] if slice_id in known else outlook.hope(slice_id, state.row)
+            for slice_id in slice_ids
+        }
     tastes = solve(sum_factors(policy, state))
     return {
         slice_id: max(min(estimate_in(policy, state, slice_id, tastes).score, _MOST), -_MOST)

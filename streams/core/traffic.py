@@ -21,6 +21,8 @@ GAPS_BELOW: Final = 4
 """Buckets below a score that equals the price."""
 UNKNOWN: Final = "unknown"
 """The class of videos that nobody admitted yet."""
+MIX_TICKS: Final = 5
+"""A `mix` is of a minute: what is further from the open tick is an old one, or none."""
 
 Change = Annotated[int, Meta(description="a count, less what was taken back")]
 Granted = Annotated[int, Meta(description="impressions")]
@@ -41,8 +43,9 @@ class ClassSums(Struct, gc=False, omit_defaults=True):
     `kind` is the class: the fan band, and `c` behind it for a commercial video, or `unknown`.
     A slice without a group (`discover:`) sums those that the policy in force does not have.
     `granted` impressions were allowed, `returned` of earlier ones given back; `via` counts the
-    impressions that say why they were shown. Of so many `trials`, tranches that chance drew and
-    that were shown, `hoped` was expected of a view and `found`, summed, and squared `apart`.
+    impressions that say why they were shown, `steered` those that went by a `mix` of the latest
+    minutes. Of so many `trials`, tranches that chance drew and that were shown, `hoped` was
+    expected of a view and `found`, summed, and squared `apart`.
     """
 
     slice: str
@@ -75,6 +78,7 @@ class ClassSums(Struct, gc=False, omit_defaults=True):
     hoped: Value = 0
     found: Value = 0
     apart: Value = 0
+    steered: Count = 0
 
     def note_trial(self, hoped: int, found: int) -> None:
         """Note what was expected of a view in a drawn tranche, and what its views were worth."""
@@ -141,17 +145,21 @@ def kind_of(band: int, commercial: bool, admitted: int) -> str:
     return _KINDS[2 * band + commercial] if admitted else UNKNOWN
 
 
-def note_served(sums: ClassSums, event: Impression, price: int | None) -> None:
+def note_served(sums: ClassSums, event: Impression, price: int | None, tick: int) -> None:
     """Note why an impression was shown, to whom, for how much, and how far above its price.
 
+    `tick` is the open one.
+
     >>> sums = ClassSums("discover:cars", "0")
-    >>> event = Impression("e1", "v1", "u1", "discover:cars", 1_700_000_000_000, "rank", 390_000)
-    >>> note_served(sums, event, price=330_000)
-    >>> sums.via, sums.gaps.index(1)
-    ({'rank': 1}, 7)
+    >>> event = Impression("e1", "v1", "u1", "discover:cars", 1_700_000_000_000, "rank", 390_000, 9)
+    >>> note_served(sums, event, price=330_000, tick=12)
+    >>> sums.via, sums.gaps.index(1), sums.steered
+    ({'rank': 1}, 7, 1)
     """
     sums.follower_impressions += event.follower
     sums.spend += event.amount
+    if event.mix is not None and abs(tick - event.mix) <= MIX_TICKS:
+        sums.steered += 1
     if event.via is not None:
         sums.via[event.via] = sums.via.get(event.via, 0) + 1
     if event.score is not None and price is not None:

@@ -79,12 +79,15 @@ class TrafficRecount:
         slice_id, kind = where
         if event.via:
             sums[*where, f"via {event.via}"] += 1
+        if event.mix:
+            sums[*where, "steered"] += self.open - 5 <= event.mix <= self.open + 5
         named = self._policy is not None and slice_id in self._policy.slices
         if event.score is None or not named or kind == UNKNOWN:
             return
         assert self._policy is not None
         price = self._policy.slices[slice_id].price
         price += self._policy.terms.get(f"{surface_of(slice_id)}:{kind}", 0)
+        price -= self._policy.leans.get(f"{surface_of(slice_id)}:{kind}", 0)
         buckets = [low for low in range(1, GAPS) if event.score - price >= _low(low)]
         sums[*where, f"gap {len(buckets)}"] += 1
 

@@ -1,11 +1,14 @@
 """The topics the pipeline needs, what exists, and the difference."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Final, Literal, NamedTuple
 
+from streams.errors import Halt
 from streams.runtime.documents import DOCUMENT_RECORDS
 from streams.runtime.documents import TOPIC as DOSSIERS
 from streams.runtime.installation import TOPIC as TABLE
+from streams.runtime.mixes import TOPIC as MIX
 from streams.runtime.ports import Cluster
 from streams.settings import TOPICS, Settings
 
@@ -70,9 +73,13 @@ def wanted_topics(settings: Settings) -> list[WantedTopic]:
 
 
 async def compare_topics(cluster: Cluster, settings: Settings) -> list[TopicStep]:
-    """Return the plan for the topics of these settings on a cluster."""
+    """Return the plan for the topics of these settings; `Denied` if one is not ours to see."""
     existing = await cluster.describe()
     wanted = wanted_topics(settings)
+    for topic in wanted:
+        if topic.name not in existing:
+            with suppress(Halt):
+                await cluster.identity(topic.name)
     configs = {
         topic.name: await cluster.configs(topic.name) for topic in wanted if topic.name in existing
     }
@@ -127,14 +134,16 @@ async def _act(cluster: Cluster, step: TopicStep, configs: Mapping[str, str]) ->
 def _tables(settings: Settings) -> list[WantedTopic]:
     """Return the topics that keep the last record of each key.
 
-    Which installation this is with its policies, and what is known of each video.
+    Which installation this is with its policies, what feeds go by, and what is known of each video.
     """
     configs = {**_configs(settings, 0), "cleanup.policy": "compact"}
     del configs["retention.ms"]
     document = DOCUMENT_RECORDS * settings.record_bytes + BATCH_OVERHEAD_BYTES
     copies = {"max.message.bytes": str(document), "min.compaction.lag.ms": str(UNCOMPACTED_MS)}
+    hourly = {"segment.ms": str(_HOUR_MS)}  # only closed segments are compacted
     return [
         WantedTopic(settings.topic(TABLE), 1, settings.replication, configs),
+        WantedTopic(settings.topic(MIX), 1, settings.replication, configs | hourly),
         WantedTopic(
             settings.topic(DOSSIERS), settings.partitions, settings.replication, configs | copies
         ),

@@ -279,7 +279,7 @@ def _optional_quotes(events: Sequence[Any]) -> int:
         kind = type(event)
         if kind is Impression:
             names += 2 * (event.via is not None) + (event.score is not None)
-            names += event.follower + (event.amount > 0)
+            names += (event.mix is not None) + event.follower + (event.amount > 0)
         elif kind is Order:
             names += event.amount > 0
     return 2 * names

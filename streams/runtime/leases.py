@@ -23,6 +23,8 @@ LEASE_MOST: Final = 500
 """Slots that one lease may fill: what asks for more gets so many."""
 LEASE_LONGEST_S: Final = 60
 """A lease stands no longer, so nothing is lost for longer with who leased it."""
+NEWCOMERS_MOST: Final = 200
+"""Of so many newcomers of a slice at most it is told what they are owed."""
 MINUTES: Final = 1_440
 """Minutes whose slots are kept: a day."""
 
@@ -43,13 +45,23 @@ class Lease(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """A video that a slice could show now: its score less the price, and what may be shown."""
+    """A video that a slice could show now: its score less price and tilt, and what may be shown."""
 
     video: str
     net: int
     left: int  # allowance less what was counted and what is leased
     allowance: int
     kind: str  # its class
+
+
+class Newcomers(NamedTuple):
+    """How many pairs are owed a first audience in a slice; of some of them, by when and how much.
+
+    `dues` are deadlines (ms since 1970) and impressions, the earliest first.
+    """
+
+    pairs: int
+    dues: Sequence[tuple[int, int]] = ()
 
 
 class Footing(NamedTuple):
@@ -184,8 +196,13 @@ class ServingIndex(Protocol):
     async def give_back(self, slice_id: str, leases: Sequence[Lease]) -> int:
         """Return impressions that were not shown; how many of them were still leased."""
 
-    async def top(self, slice_id: str, count: int) -> Sequence[Candidate]:
-        """Return the `count` best candidates as a lease would take them by rank."""
+    async def top(
+        self, slice_id: str, count: int, tilts: Mapping[str, int] = MappingProxyType({})
+    ) -> Sequence[Candidate]:
+        """Return the `count` best candidates as a lease with these tilts takes them by rank."""
+
+    async def newcomers(self, slice_id: str) -> Newcomers:
+        """Return what is owed to newcomers here; of those whose time is over it may tell too."""
 
     async def positions(self, slice_id: str) -> Mapping[int, int]:
         """Return up to which offset each partition has told the slice everything."""

@@ -43,7 +43,7 @@ def here(code: str, brokers: str, prefix: str, redis_url: str = "") -> str:
         .replace('"interactions"', f'"{prefix}interactions"')
     )
     code = code.replace("-t interactions", f"-t {prefix}interactions")
-    return re.sub(r'(Publisher\("[^"]*", "[^"]*")', rf'\1, topic_prefix="{prefix}"', code)
+    return re.sub(r'((?:Publisher|Mixes)\("[^"]*", "[^"]*")', rf'\1, topic_prefix="{prefix}"', code)
 
 
 @pytest.fixture

@@ -183,10 +183,14 @@ class BrittleDossiers(MemoryDossiers):
         return None if document is None else dossier.decode(document.text)
 
 
+TABLES = ("policies", "mix")
+
+
 def topics_of(prefix: str) -> dict[str, int]:
     """Return the partition count of every topic under a prefix."""
     names = [f"{prefix}.{name}{end}" for name in TOPICS for end in ("", ".dlq")]
-    return dict.fromkeys([*names, f"{prefix}.dossiers"], PARTITIONS) | {f"{prefix}.policies": 1}
+    tables = {f"{prefix}.{name}": 1 for name in TABLES}
+    return dict.fromkeys([*names, f"{prefix}.dossiers"], PARTITIONS) | tables
 
 
 def settings_of(prefix: str) -> Settings:
@@ -204,7 +208,7 @@ def broker(request: pytest.FixtureRequest, unique: str) -> Iterator[str]:
         return
     brokers: str = request.getfixturevalue("brokers")
     create_topics(brokers, {name: {} for name in names}, PARTITIONS)
-    create_topics(brokers, {f"{unique}.policies": {"cleanup.policy": "compact"}})
+    create_topics(brokers, {f"{unique}.{name}": {"cleanup.policy": "compact"} for name in TABLES})
     create_topics(brokers, {f"{unique}.dossiers": {"cleanup.policy": "compact"}}, PARTITIONS)
     announce(brokers, settings_of(unique))
     yield brokers

@@ -22,7 +22,7 @@ from streams.runtime.ports import Offsets, Outgoing
 from streams.runtime.signing import encode
 from streams.settings import TOPICS, load_settings
 
-pytestmark = [pytest.mark.real, pytest.mark.slow]
+pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.alone]
 
 PATIENCE_S = 60.0
 ALONE = {"min.insync.replicas": "1"}

@@ -70,6 +70,7 @@ class Office:
             self.world.log.create(topic, partitions)
             self.world.log.create(f"{topic}.dlq", partitions)
         self.world.log.create("policies", 1)
+        self.world.log.create("mix", 1)
         self.world.log.create("dossiers", partitions)
         self.world.log.append(installation_record(self.world.settings, INSTALLATION))
 
@@ -194,8 +195,9 @@ class Process:
         self.now_s = 0.0
         self.broadcast = Broadcast(self.log, self.ports, self.metrics, lambda: self.now_s)
         self.files = RULES.policy.draft if files is None else files
+        movers = [] if keeper is None else [keeper]
         self.leader = Leader(
-            world.settings, self.log, self.ports, self.broadcast, self.files, keeper
+            world.settings, self.log, self.ports, self.broadcast, self.files, movers
         )
 
     async def start(self) -> "Process":

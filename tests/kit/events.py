@@ -333,7 +333,13 @@ def videos_of(partition: int, partitions: int, count: int) -> list[str]:
 
 
 def synthetic_log(
-    seed: int = 1, videos: int = 12, events: int = 1_000, partition: int = 0, partitions: int = 1
+    seed: int = 1,
+    videos: int = 12,
+    events: int = 1_000,
+    partition: int = 0,
+    partitions: int = 1,
+    *,
+    led: bool = False,
 ) -> list[Logged]:
     """Return one partition's log of about `events` events: everything that a real one holds.
 
@@ -342,11 +348,12 @@ def synthetic_log(
     less and other weights, then a leader with the first one's numbers again, and an old leader's
     word; holds, releases, takedowns; repeats, late events, offsets that no record has; and a few of
     every kind of bad input, good neighbours beside bad elements included. The same arguments give
-    the same bytes.
+    the same bytes. With `led` there is a control plane beside it: policies, keys and leaders are
+    its own.
     """
     names = videos_of(partition, partitions, videos)
     others = [] if partitions == 1 else videos_of((partition + 1) % partitions, partitions, 3)
-    return list(_Crowd(Random(seed), names, others, partition).log(events))
+    return list(_Crowd(Random(seed), names, others, partition).log(events, led=led))
 
 
 _VIAS: Final[Sequence[ServedVia]] = ("rank", "rank", "fresh", "explore", "push")
@@ -382,11 +389,12 @@ class _Crowd:
     tastes: dict[tuple[str, str], _Taste] = field(default_factory=dict)
     admitted: list[str] = field(default_factory=list)
 
-    def log(self, events: int) -> Iterator[Logged]:
-        yield self._keys(Upgrade("upgrade-1", NOW))
-        yield self._signed(policy(**DRAWING))
+    def log(self, events: int, *, led: bool) -> Iterator[Logged]:
+        half, last = (events, events) if led else (events // 2, events * 4 // 5)
+        if not led:
+            yield self._keys(Upgrade("upgrade-1", NOW))
+            yield self._signed(policy(**DRAWING))
         waiting = list(self.names[: max(len(self.names) - 1, 1)])  # the last is never admitted
-        half, last = events // 2, events * 4 // 5
         while self.number < events:
             if self.number >= half:
                 half = events + 1

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from streams.errors import Denied
 from streams.ops.topics import (
     TopicStep,
     WantedTopic,
@@ -12,6 +13,7 @@ from streams.ops.topics import (
     wanted_topics,
 )
 from streams.runtime.memory import MemoryCluster, MemoryLog
+from streams.runtime.ports import TopicIdentity
 from streams.settings import Settings, load_settings
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -20,6 +22,22 @@ CONFIG = Path(__file__).parents[2] / "config"
 @pytest.fixture
 def settings() -> Settings:
     return load_settings(CONFIG, {"topic_prefix": "p.", "partitions": 6, "replication": 3}, {})
+
+
+class Guarded(MemoryCluster):
+    """A cluster that shows us no topic."""
+
+    async def identity(self, topic: str) -> TopicIdentity:
+        raise Denied(f"{topic} is not for you")
+
+
+async def test_a_topic_that_is_not_ours_to_see_is_not_taken_for_missing(
+    settings: Settings,
+) -> None:
+    missing = await compare_topics(MemoryCluster(MemoryLog()), settings)
+    assert {step.action for step in missing} == {"create"}
+    with pytest.raises(Denied, match=r"p\.uploads is not for you"):
+        await compare_topics(Guarded(MemoryLog()), settings)
 
 
 Plan = tuple[list[WantedTopic], dict[str, int], dict[str, dict[str, str]]]
@@ -49,11 +67,14 @@ def test_every_topic_has_its_dead_letters_and_none_is_compacted(settings: Settin
     assert {topic.partitions for topic in wanted} == {6}
 
 
-def test_one_table_says_which_installation_this_is(settings: Settings) -> None:
-    *_, table, _ = wanted_topics(settings)
-    assert (table.name, table.partitions) == ("p.policies", 1)
-    assert table.configs["cleanup.policy"] == "compact"
-    assert "retention.ms" not in table.configs
+def test_two_tables_say_which_installation_this_is_and_what_feeds_go_by(settings: Settings) -> None:
+    *_, policies, mix, _ = wanted_topics(settings)
+    assert (policies.name, mix.name) == ("p.policies", "p.mix")
+    for table in (policies, mix):
+        assert table.partitions == 1
+        assert table.configs["cleanup.policy"] == "compact"
+        assert "retention.ms" not in table.configs
+    assert mix.configs["segment.ms"] == "3600000"  # one record a minute: compacted every hour
 
 
 def test_copies_of_dossiers_are_a_table_whose_lesser_ones_stay_for_a_day(

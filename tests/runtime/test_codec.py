@@ -266,7 +266,8 @@ def test_why_and_by_what_score_an_impression_was_shown_may_be_said(
     headers: Headers, array: bool
 ) -> None:
     values = [served("a", via="rank", score=-5), served("b", via="push"), served("c", score=7)]
-    values.append(encode(impression("d")))
+    values += [served("d", score=7, mix=9), served("e", mix=9)]
+    values.append(encode(impression("f")))
     if array:
         values = [b"[" + b",".join(values) + b"]"]
     out = decode(*(record(value, n, headers=headers) for n, value in enumerate(values)))
@@ -274,7 +275,9 @@ def test_why_and_by_what_score_an_impression_was_shown_may_be_said(
         impression("a", via="rank", score=-5),
         impression("b", via="push"),
         impression("c", score=7),
-        impression("d"),
+        impression("d", score=7, mix=9),
+        impression("e", mix=9),
+        impression("f"),
     ]
     assert (out.refusals, out.unknown_fields) == ([], 0)
 
@@ -307,7 +310,12 @@ def test_null_says_nothing_and_a_field_more_is_found_beside_optional_ones() -> N
 
 @pytest.mark.parametrize(
     ("fields", "reason"),
-    [({"via": "luck"}, "range"), ({"score": "7"}, "type"), ({"score": 1 << 53}, "range")],
+    [
+        ({"via": "luck"}, "range"),
+        ({"score": "7"}, "type"),
+        ({"score": 1 << 53}, "range"),
+        ({"mix": 0}, "range"),
+    ],
 )
 def test_what_no_feed_can_mean_is_refused(fields: dict[str, Any], reason: RejectReason) -> None:
     assert [said.reason for said in decode(record(served("a", **fields))).refusals] == [reason]

@@ -19,6 +19,7 @@ from msgspec.structs import asdict, replace
 from streams.control.figures import micros, ratio_micros
 from streams.control.policy.catalogue import Catalogue
 from streams.control.policy.sample import ONE_IN
+from streams.control.shares.rules import ShareRules, SharesTable, share_rules
 from streams.core.events import Policy, ViewerBits, Weights
 from streams.core.fields import BANDS, EPOCH_MS
 from streams.core.halves import ALL_FAMILIES, is_freezable, unplaced
@@ -35,7 +36,7 @@ _SMALLEST: Final = Decimal(1) / MICROS
 
 @dataclass(frozen=True, slots=True)
 class PolicyRules:
-    """A policy ready to be broadcast, and the numbers that only admission and keeper need.
+    """A policy ready to be broadcast, and the numbers that only admission, keeper and shares need.
 
     `draft` has everything but the place in time, and the key that draws, which the leader makes:
     take the records from `record`.
@@ -44,6 +45,7 @@ class PolicyRules:
     draft: Policy
     guarantee: int
     one_in: int
+    shares: ShareRules
 
     @property
     def version(self) -> str:
@@ -69,7 +71,8 @@ class PolicyRules:
         file = shaped(data, _PolicyFile, where)
         draft = versioned(_valid(_draft(file, catalogue, where), where))
         draft = replace(draft, files=draft.version)
-        return cls(draft, file.guarantee.impressions, file.keeper.one_in)
+        shares = share_rules(file.shares, catalogue, f"{where}: shares")
+        return cls(draft, file.guarantee.impressions, file.keeper.one_in, shares)
 
 
 def versioned(policy: Policy) -> Policy:
@@ -259,5 +262,6 @@ class _PolicyFile(Struct, frozen=True, forbid_unknown_fields=True):
     viewers: _Viewers
     price: _Price
     guarantee: _Guarantee
+    shares: SharesTable
     exploration: _Exploration = _Exploration()
     keeper: _Keeper = _Keeper()

@@ -15,12 +15,14 @@ from streams.core.units import MICROS
 from streams.runtime.leases import (
     LEASE_LONGEST_S,
     MINUTES,
+    NEWCOMERS_MOST,
     OPEN,
     Applied,
     Candidate,
     Footing,
     IndexBounds,
     Lease,
+    Newcomers,
     PolicyOrder,
     Slots,
     Via,
@@ -235,17 +237,30 @@ class MemoryServingIndex:
                 self._sort(known, pair)
         return returned
 
-    async def top(self, slice_id: str, count: int) -> Sequence[Candidate]:
-        """Return the `count` best candidates as a lease would take them by rank."""
+    async def top(
+        self, slice_id: str, count: int, tilts: Mapping[str, int] = MappingProxyType({})
+    ) -> Sequence[Candidate]:
+        """Return the `count` best candidates as a lease with these tilts takes them by rank."""
+        require_classes(tilts)
         known = self._slices.get(slice_id)
         if known is None:
             return []
         self._take_back(known)
-        best = () if known.footing.frozen else known.ranking(self._added(known, {}))
+        best = () if known.footing.frozen else known.ranking(self._added(known, tilts))
         return [
             Candidate(pair.entry.video, net, pair.left, pair.entry.allowance, pair.kind)
             for _, (pair, net) in zip(range(count), best, strict=False)
         ]
+
+    async def newcomers(self, slice_id: str) -> Newcomers:
+        """Return what is owed to newcomers here."""
+        known = self._slices.get(slice_id)
+        if known is None:
+            return Newcomers(0)
+        members = [member for _, member in known.fresh.items[:NEWCOMERS_MOST]]
+        entries = [known.pairs[member[_TIE_LENGTH:]].entry for member in members]
+        dues = [(entry.deadline, max(entry.due, 0)) for entry in entries]
+        return Newcomers(len(known.fresh.items), dues)
 
     async def positions(self, slice_id: str) -> Mapping[int, int]:
         """Return up to which offset each partition has told the slice everything."""

@@ -18,12 +18,11 @@ from streams.runtime.redis.connection import (
     connect,
     evaluated,
     pipelined,
+    scanned,
     sorted_errors,
 )
 
 _PUT: Final = Script("dossiers.lua")
-_SCAN: Final = 2_000
-"""Keys that one step of a scan looks at: counters are among them."""
 _FIRST: Final = ("s:dossier:", "s:dossiers:held")
 """Before the video, and the whole of, keys that 0.1.0 kept dossiers in."""
 
@@ -77,12 +76,12 @@ class RedisDossiers:
 
     async def scan(self) -> AsyncIterator[Mapping[str, Document]]:
         """Yield every document, as many as a step of Redis' own scan finds."""
-        async for keys in self._keys("s:{*}:d:*"):
-            with sorted_errors():
+        with sorted_errors():
+            async for keys in scanned(self._client, "s:{*}:d:*"):
                 found = await pipelined(self._client, [("GET", key) for key in keys])
-            names = (key.rpartition(b":")[2].decode() for key in keys)
-            stored = zip(names, found, strict=True)
-            yield {name: from_stored(raw) for name, raw in stored if raw is not None}
+                names = (key.rpartition(b":")[2].decode() for key in keys)
+                stored = zip(names, found, strict=True)
+                yield {name: from_stored(raw) for name, raw in stored if raw is not None}
 
     async def forget(self, partition: int) -> int:
         """Drop the positions of every log; return how many there were."""
@@ -98,8 +97,8 @@ class RedisDossiers:
         """
         taken = 0
         prefix, held = _FIRST
-        async for keys in self._keys(f"{prefix}*"):
-            with sorted_errors():
+        with sorted_errors():
+            async for keys in scanned(self._client, f"{prefix}*"):
                 texts = await pipelined(self._client, [("GET", key) for key in keys])
                 for key, text in zip(keys, texts, strict=True):
                     video = key.decode().removeprefix(prefix)
@@ -107,25 +106,12 @@ class RedisDossiers:
                     stored = stored_form(Document(1, text or b""))
                     taken += bool(text and await call(self._client, "SET", home, stored, "NX"))
                     await call(self._client, "UNLINK", key)
-        with sorted_errors():
             await call(self._client, "UNLINK", held)
         return taken
 
     async def close(self) -> None:
         """Disconnect. Idempotent."""
         await self._client.aclose()
-
-    async def _keys(self, pattern: str) -> AsyncIterator[list[bytes]]:
-        """Yield the keys that match in groups, none of them empty; a key may come twice."""
-        cursor: int | bytes = 0
-        while True:
-            with sorted_errors():
-                command = ("SCAN", cursor, "MATCH", pattern, "COUNT", _SCAN)
-                cursor, keys = await call(self._client, *command)
-            if keys:
-                yield keys
-            if int(cursor) == 0:
-                return
 
 
 _ANSWERS: Final[Mapping[bytes, Literal["ok", "conflict", "behind"]]] = {
