@@ -21,6 +21,8 @@ GROWN_VIEWS: Final = 60
 _MOST: Final = (1 << 31) - 1
 _NOTHING_DUE: Final = (0, 0)
 _SHOWN: Final = frozenset((IDLE, ACTIVE))
+_PLAIN: Final = frozenset(("unknown", "public"))
+"""Stages of a video that moderation closes no crowd to."""
 
 
 class Entry(NamedTuple):
@@ -137,7 +139,11 @@ def _grew(outlook: Outlook, state: VideoState) -> bool:
 def _scored_again(
     outlook: Outlook, state: VideoState, touched: Sequence[str]
 ) -> tuple[dict[str, int], Iterable[str]]:
-    """Score all open slices; return what to tell, and the slices that are not open any more."""
+    """Score all open slices; return what to tell, and the slices that are not open any more.
+
+    Of a video that was read from the store nobody knows which crowds were told of it: where
+    moderation stands before it, all of them are told that it is gone.
+    """
     before, rows = state.told, state.slices
     told = {} if before is None else dict(zip(before.slices, before.scores, strict=True))
     shown = [
@@ -151,7 +157,8 @@ def _scored_again(
             now[slice_id] = scores[slice_id] = score
         else:
             now[slice_id] = known  # small moves must not add up unsaid
-    gone = {*told, *touched}.difference(now)
+    maybe = () if before is not None or state.row.stage in _PLAIN else outlook.policy.slices
+    gone = {*told, *touched, *maybe}.difference(now)
     state.told = Told(outlook, state.views, tuple(now), array("i", now.values()))
     return scores, sorted(gone)
 

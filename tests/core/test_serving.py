@@ -155,6 +155,22 @@ def test_a_hold_or_takedown_takes_everything_off_shown_or_not(word: LogRecord) -
     assert not feeds.known
 
 
+@pytest.mark.parametrize("word", [hold(), takedown()])
+def test_a_verdict_on_a_forgotten_video_takes_off_what_nobody_was_shown_too(
+    word: LogRecord,
+) -> None:
+    feeds = Feeds(OPEN, *shown(3, LOVED, FOOTBALL))
+    feeds.done.evict()
+    assert not feeds.fold(word).known
+    limited = Feeds(OPEN, *shown(3, LOVED, FOOTBALL))
+    limited.done.evict()
+    assert set(limited.fold(revise(limited=True)).known) == {FANS}
+
+
+def test_an_admission_tells_of_nothing_that_is_not_open() -> None:
+    assert all(entry.score is not None for entry in Feeds(OPEN).latest.values())
+
+
 def test_a_release_puts_everything_back() -> None:
     assert set(Feeds(OPEN, hold()).fold(release()).known) == EVERYWHERE
 

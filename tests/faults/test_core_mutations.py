@@ -465,6 +465,14 @@ RULES = [
         "moves_on_to_the_next",
     ),
     Mutation(
+        "a verdict takes a forgotten video off every crowd",
+        "core/serving.py",
+        "maybe = () if before is not None",
+        "maybe = () if True",
+        SERVING,
+        "forgotten_video_takes_off",
+    ),
+    Mutation(
         "small moves do not add up unsaid",
         "core/serving.py",
         "now[slice_id] = known  # small",
