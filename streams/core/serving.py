@@ -19,6 +19,7 @@ GROWN_VIEWS: Final = 60
 """All slices of a video are looked at again after a third more views, at least so many."""
 _MOST: Final = (1 << 31) - 1
 _SHOWN: Final = frozenset((IDLE, ACTIVE))
+_entry: Final = tuple.__new__  # a third of what `Entry(...)` costs, and an admission says dozens
 
 
 class Entry(NamedTuple):
@@ -71,8 +72,9 @@ def entries(
     for slice_id, score in scores.items():
         allowance = allowance_of(policy, state, slice_id)
         shown = rows[slice_id].impressions if slice_id in rows else 0
-        owing = (deadline, due[slice_id]) if slice_id in due else (0, 0)
-        yield slice_id, Entry(video, offset, score, allowance, shown, band, commercial, *owing)
+        until, owing = (deadline, due[slice_id]) if slice_id in due else (0, 0)
+        words = (video, offset, score, allowance, shown, band, commercial, until, owing)
+        yield slice_id, _entry(Entry, words)
 
 
 def owed(outlook: Outlook, state: VideoState) -> dict[str, int]:
@@ -136,14 +138,13 @@ def _scored_again(
     shown = [
         name for name in _opened(outlook, state) if name not in rows or rows[name].status in _SHOWN
     ]
-    scores: dict[str, int] = {}
-    now = {}
-    for slice_id, score in _scores(outlook, state, shown).items():
-        known = told.get(slice_id)
-        if slice_id in touched or known is None or abs(score - known) >= STEP:
-            now[slice_id] = scores[slice_id] = score
-        else:
+    now = _scores(outlook, state, shown)
+    scores = dict(now)
+    for slice_id, known in told.items():
+        score = scores.get(slice_id)
+        if score is not None and slice_id not in touched and abs(score - known) < STEP:
             now[slice_id] = known  # small moves must not add up unsaid
+            del scores[slice_id]
     gone = {*told, *touched}.difference(now)
     state.told = Told(outlook, state.views, tuple(now), array("i", now.values()))
     return scores, sorted(gone)
