@@ -54,7 +54,8 @@ def list_command(settings: Settings, rejected: bool, output: str) -> None:
 @example("streams review show v-42")
 def show_command(video: str, settings: Settings, output: str) -> None:
     """Print all that is known of a video: its upload, what recognisers saw, verdicts."""
-    row = run(_known(settings, lambda dossiers: case_of(dossiers, video, now_ms())))
+    about = (settings.partitions, video, now_ms())
+    row = run(_known(settings, lambda dossiers: case_of(dossiers, *about)))
     emit_object(in_cells(_for_people(row)) if output == "table" else row, output)
 
 

@@ -46,8 +46,8 @@ def show_command(video_id: str, settings: Settings, output: str) -> None:
     """Print the crowds that are open to a video, by score, and its counters in each slice.
 
     An open crowd needs no counters: nobody may have been shown the video there. Net is the score
-    over the price; left and owed are impressions: of the allowance, and of the guarantee. Values
-    of the table are decimals per view; JSON has micro-units.
+    over the price; left and owed are impressions: of the allowance, and of the guarantee or of
+    what chance drew. Values of the table are decimals per view; JSON has micro-units.
     """
     counted = run(_load(settings, video_id))
     verdict = counted["verdict"]
@@ -99,7 +99,8 @@ async def _load(settings: Settings, video_id: str) -> dict[str, Any]:
         where = (await namespace(settings), video_id, settings.partitions)
         counted = await counted_video(store, *where)
     async with drivers(settings).dossiers() as dossiers:
-        return counted | {"verdict": await verdict_on(dossiers, video_id)}
+        verdict = await verdict_on(dossiers, settings.partitions, video_id)
+        return counted | {"verdict": verdict}
 
 
 async def _receipts(settings: Settings, video_id: str) -> list[Receipt]:

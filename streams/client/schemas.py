@@ -11,13 +11,12 @@ from typing import Any, Final, get_args
 
 import msgspec
 
-from streams.client.destination import PUBLISHED
 from streams.client.intake import PublicEvent, topic_of
 from streams.core.receipts import Receipt
 from streams.core.traffic import Tick
 from streams.runtime.codec import ARRAY_MAX
 from streams.runtime.headers import PRODUCER
-from streams.settings import Settings
+from streams.settings import PUBLISHED, Settings
 
 Schema = dict[str, Any]
 

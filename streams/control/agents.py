@@ -15,6 +15,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, EventT, Message, StreamT
 
 from streams.runtime.ports import Headers, Place, Record
+from streams.security import KafkaSecurity
 from streams.settings import Settings
 
 BATCH: Final = 200
@@ -90,7 +91,8 @@ def _configured(settings: Settings) -> "FaustApp":
     session_s = settings.session_timeout_ms / 1000
     return FaustApp(
         group_of(settings),
-        broker=[f"aiokafka://{broker.strip()}" for broker in settings.brokers.split(",")],
+        broker=[f"aiokafka://{server}" for server in settings.brokers.servers],
+        broker_credentials=_credentials(settings.brokers.security),
         broker_client_id=settings.client("control"),
         autodiscover=False,
         web_enabled=False,
@@ -105,6 +107,18 @@ def _configured(settings: Settings) -> "FaustApp":
         consumer_auto_offset_reset="earliest",
         TableManager=_Tables,
     )
+
+
+def _credentials(security: KafkaSecurity) -> faust.auth.Credentials | None:
+    context = security.context()
+    if security.has_login:
+        return faust.SASLCredentials(
+            username=security.username,
+            password=security.password.reveal,
+            mechanism=security.mechanism,
+            ssl_context=context,
+        )
+    return None if context is None else faust.SSLCredentials(context)
 
 
 class _Consumer(driver.Consumer):

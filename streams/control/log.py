@@ -19,6 +19,7 @@ from streams.errors import DeadLetter, Retry
 from streams.runtime.installation import Installation, settle_keys
 from streams.runtime.leases import ServingIndex
 from streams.runtime.letters import letter_of
+from streams.runtime.mixes import Mix, mix_record
 from streams.runtime.namespace import namespace_of
 from streams.runtime.policies import forgetting_record, policy_record, word_record
 from streams.runtime.ports import (
@@ -125,6 +126,10 @@ class ControlLog:
     async def announce(self, policy: Policy) -> None:
         """Write a policy to the table; returns when it is durable there."""
         await self._write(policy_record(self._settings, policy, self._signer))
+
+    async def publish_mix(self, mix: Mix) -> None:
+        """Write what feeds are to go by; returns when it is durable."""
+        await self._write(mix_record(self._settings, mix, self._signer))
 
     async def vouch(self, word: SliceReview) -> None:
         """Write what a person said of a slice to the table, where the leader finds it."""

@@ -14,6 +14,7 @@ from streams.core.fields import VerdictWord
 from streams.core.partitioner import partition_of
 from streams.errors import DeadLetter, Halt, Misconfigured
 from streams.runtime.codec import decode_review
+from streams.runtime.documents import documents_of
 from streams.runtime.leases import ServingIndex
 from streams.runtime.ports import Clock, Dossiers, Outgoing, Producer, Store
 from streams.runtime.signing import Signer, encode
@@ -69,23 +70,23 @@ async def open_cases(
     cases: dict[str, Dossier] = {}
     async for some in dossiers.scan():
         for video, document in some.items():
-            case = _decoded(video, document)
+            case = _decoded(video, document.text)
             if case.verdict is None and case.upload is not None and case.state in wanted:
                 cases[video] = case
     rows = [_row(case, now_ms) for case in cases.values()]
     return sorted(rows, key=lambda row: (row["since"], row["video"]))
 
 
-async def verdict_on(dossiers: Dossiers, video: str) -> dict[str, Any] | None:
+async def verdict_on(dossiers: Dossiers, partitions: int, video: str) -> dict[str, Any] | None:
     """Return the verdict of a person on a video, None if nobody gave one."""
-    document = (await dossiers.read("", [video])).documents.get(video)
+    document = (await documents_of(dossiers, partitions, [video])).get(video)
     verdict = None if document is None else _decoded(video, document).verdict
     return None if verdict is None else msgspec.to_builtins(verdict)
 
 
-async def case_of(dossiers: Dossiers, video: str, now_ms: int) -> dict[str, Any]:
+async def case_of(dossiers: Dossiers, partitions: int, video: str, now_ms: int) -> dict[str, Any]:
     """Return all that a moderator should know of a video; `Halt` if nothing is known."""
-    document = (await dossiers.read("", [video])).documents.get(video)
+    document = (await documents_of(dossiers, partitions, [video])).get(video)
     if document is None:
         raise Halt(
             f"nothing is known of video {video}: its upload did not come, or no control plane runs"

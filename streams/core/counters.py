@@ -92,6 +92,15 @@ class Slice(msgspec.Struct, gc=False):
     sharers: int = 0  # as `commenters`
     reporters: int = 0
     buyers: int = 0
+    profiles: int = 0  # this and what follows weighs nothing
+    unfollows: int = 0
+    gifts: int = 0
+    stays: int = 0
+    stay_ms: int = 0
+    follower_impressions: int = 0  # shown to followers of the creator
+    order_amount: int = 0  # money, as `gift_amount` and `spend`
+    gift_amount: int = 0
+    spend: int = 0  # paid for impressions
     status: int = IDLE
     stage: int = 0  # times widened
     allowance: int = 0  # impressions granted
@@ -122,13 +131,26 @@ class Slice(msgspec.Struct, gc=False):
 _FIELDS: Final = Slice.__struct_fields__
 COUNTERS: Final = _FIELDS[: _FIELDS.index("status")]
 """The fields that are feedback alone."""
+EVIDENCE: Final = COUNTERS[: COUNTERS.index("profiles")]
+"""Those of them that may weigh; of the others most rows have none."""
 DISTRIBUTION: Final = _FIELDS[_FIELDS.index("status") : _FIELDS.index("viewers")]
 VIEWERS: Final = _FIELDS[_FIELDS.index("viewers") : _FIELDS.index("epoch")]
 """The fields that are bits of viewers, the log's alone as the counters are."""
 _BITS: Final = ("viewers, low", "viewers, middle", "viewers, high", "likers", "pressers")
-_counters: Final = attrgetter(*COUNTERS)
+_evidence: Final = attrgetter(*EVIDENCE)
+_weightless: Final = attrgetter(*COUNTERS[len(EVIDENCE) :])
 _distribution: Final = attrgetter(*DISTRIBUTION)
 _UNTOUCHED: Final = _distribution(Slice())
+
+
+class Trial(NamedTuple):
+    """What chance has shown in one slice: impressions up to `upto`, of which `hoped` is expected.
+
+    Until it was shown and weighed; `hoped` is micro-units of value per view.
+    """
+
+    upto: int
+    hoped: int
 
 
 class Video(msgspec.Struct, array_like=True):
@@ -149,6 +171,7 @@ class Video(msgspec.Struct, array_like=True):
     format: Format = "video"
     lapsed: int = 0  # slices that are stopped and may come back
     next_look: int = 0  # views of the video from which on those are looked at again
+    trials: dict[str, Trial] = {}  # by slice that chance drew
 
 
 VIDEO_FIELDS: Final = Video.__struct_fields__[1:]
@@ -167,15 +190,15 @@ class Told(NamedTuple):
     scores: "array[int]"
 
 
-_NO_DUES: Final[dict[str, int]] = {}  # of nearly every video: never changed
+_NO_DUES: Final[dict[str, tuple[int, int]]] = {}  # of nearly every video: never changed
 
 
 class VideoState:
     """One video in memory: its own row and its slices' rows.
 
-    What feeds were told of it (`told`, and what is `due` to it by slice), whether it was judged or
-    controlled since, and the `totals` of its evidence: none of this is stored, and nothing that is
-    stored depends on it.
+    What feeds were told of it (`told`, and by slice until when how much is `due` to it), whether it
+    was judged or controlled since, and the `totals` of its evidence: none of this is stored, and
+    nothing that is stored depends on it.
     """
 
     __slots__ = (
@@ -203,7 +226,7 @@ class VideoState:
         self.controlled = False
         self.told: Told | None = None
         self.totals: Totals | None = None
-        self.due: dict[str, int] = _NO_DUES
+        self.due: dict[str, tuple[int, int]] = _NO_DUES
 
     @property
     def views(self) -> int:
@@ -227,14 +250,21 @@ def encode_slice(row: Slice) -> bytes:
     >>> encode_slice(Slice(impressions=3, views=2))
     b'[2,[3,2,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]]'
     """
-    kept, viewers = _distribution(row), row.viewers
+    kept, viewers, counts, others = (
+        _distribution(row),
+        row.viewers,
+        _evidence(row),
+        _weightless(row),
+    )
+    if any(others):
+        counts += others
     if viewers:
         words = (viewers & _WORD, viewers >> WORD_BITS & _WORD, viewers >> 2 * WORD_BITS)
         bits = (*words, row.likers, row.pressers)
-        return _encode((ROW_VERSION, _counters(row), () if kept == _UNTOUCHED else kept, bits))
+        return _encode((ROW_VERSION, counts, () if kept == _UNTOUCHED else kept, bits))
     if kept == _UNTOUCHED:
-        return _encode((ROW_VERSION, _counters(row)))
-    return _encode((ROW_VERSION, _counters(row), kept))
+        return _encode((ROW_VERSION, counts))
+    return _encode((ROW_VERSION, counts, kept))
 
 
 def decode_slice(raw: bytes) -> Slice:

@@ -19,6 +19,7 @@ from streams.core.counters import (
     STOP_CAUSES,
     STOPPED,
     Slice,
+    Trial,
     VideoState,
 )
 from streams.core.events import (
@@ -34,8 +35,9 @@ from streams.core.events import (
     VideoControl,
     View,
 )
+from streams.core.exploration import draw, drawable
 from streams.core.outlook import Outlook
-from streams.core.posterior import Sums, solve, sum_factors
+from streams.core.posterior import Sums, solve, sum_factors, weighed
 from streams.core.receipts import Action, Crowd, Effects, Reason, Receipt
 from streams.core.rule import (
     FIRST_CHECKPOINT,
@@ -125,6 +127,8 @@ class Distribution:
         if spec is None or spec.is_shut:
             self._leave(slice_id, row, None if spec is None else spec.word)
             return
+        if self.video.row.trials:
+            self._weigh_trial(slice_id, row)
         assessment = assess(self.outlook, self.video, slice_id, row)
         ruling = rule(policy, slice_id, self.video.row, row, assessment)
         if ruling is None:
@@ -140,10 +144,27 @@ class Distribution:
                 row.stage += 1
             self._grant(slice_id, row, ruling.tranche)
             self._write(ruling, slice_id, row, assessment)
+        self._look_around(ruling)
+
+    def _look_around(self, ruling: Ruling | None) -> None:
+        """After a judgement, look at what was stopped if the video has changed enough."""
         if self.video.row.lapsed and (ruling is None or ruling.action != "stop"):
             views = self.video.views
             if views >= self.video.row.next_look or (ruling and ruling.action == "widen"):
                 self._look(())
+
+    def _weigh_trial(self, slice_id: str, row: Slice) -> None:
+        """Sum what a drawn tranche came to beside what was expected of it, once it was shown."""
+        policy, own = self.outlook.policy, self.video.row
+        trial = own.trials.get(slice_id)
+        if trial is None or row.impressions < trial.upto or not row.views:
+            return
+        seen = weighed(policy, slice_id, row, own.fits)
+        if seen.views:
+            found = seen.value // seen.views
+            self.partition.sums_of(self.video, slice_id, row).note_trial(trial.hoped, found)
+            del own.trials[slice_id]
+            self.partition.touch_video(self.video_id, self.video)
 
     def _look(self, slices: Collection[str]) -> None:
         """Look again at what evidence stopped, in these slices or, without any, in all."""
@@ -363,13 +384,34 @@ class Distribution:
                 sums=assessment.sums,
             )
         self.effects.receipts.append(counted)
+        if ruling.action == "widen":
+            self._explore(())
         self.partition.touch_slice(self.video_id, self.video, slice_id, row)
 
-    def _write_all(self, action: Action, reason: Reason, crowds: Iterable[Crowd]) -> None:
+    def _write_all(self, action: Action, reason: Reason, crowds: Collection[Crowd]) -> None:
         """Write one receipt about the whole video, with the person whose verdict led to it."""
         head, cause = self._head("", action, reason), self.cause
         by, note = (cause.by, cause.note) if isinstance(cause, VideoControl) else ("", "")
         self.effects.receipts.append(Receipt(**head, crowds=tuple(crowds), by=by, note=note))
+        if action == "open" and reason != "released":
+            self._explore([each.slice for each in crowds])
+
+    def _explore(self, opened: Collection[str]) -> None:
+        """Have chance say which slice is tried, if any; the receipt just written says so.
+
+        Of those that are `opened` or, without any, of all that are open.
+        """
+        policy, video, receipts = self.outlook.policy, self.video, self.effects.receipts
+        if not policy.explore_probability:
+            return
+        opened = opened or open_slices(self.outlook, video)
+        among = [name for name in drawable(video, opened) if allowance_of(policy, video, name)]
+        drawn = draw(policy, receipts[-1].id, among)
+        if drawn.slice:
+            hoped = estimate_in(policy, video, drawn.slice, solve(sum_factors(policy, video)))
+            upto = allowance_of(policy, video, drawn.slice)
+            video.row.trials[drawn.slice] = Trial(upto, hoped.mean)
+        receipts[-1] = replace(receipts[-1], draw=drawn)
 
     def _head(self, slice_id: str, action: Action, reason: Reason) -> dict[str, Any]:
         row = self.video.row

@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 
 from streams.core.fields import (
     BANDS,
+    Amount,
     Band,
     Count,
     Dimension,
@@ -119,11 +120,15 @@ class Interaction(Struct, frozen=True, gc=False, tag_field="type"):
 class Impression(Interaction, frozen=True, gc=False, omit_defaults=True, tag="impression"):
     """An exposure started: consumes allowance.
 
-    The feed may say why it showed the video, and the score that it ranked it by (before price).
+    The feed may say why it showed the video, the score that it ranked it by (before price), the
+    number of the `mix` that it went by, to whom, and for how much.
     """
 
     via: ServedVia | None = None
     score: Micros | None = None
+    mix: Sequence | None = None
+    follower: bool = False  # whether the viewer follows the creator
+    amount: Amount = 0  # paid by the advertiser
 
 
 class View(Interaction, frozen=True, gc=False, tag="view"):
@@ -161,8 +166,30 @@ class Report(Interaction, frozen=True, gc=False, tag="report"):
     """The viewer reports the video."""
 
 
-class Order(Interaction, frozen=True, gc=False, tag="order"):
+class Order(Interaction, frozen=True, gc=False, omit_defaults=True, tag="order"):
     """The viewer bought what the video shows."""
+
+    amount: Amount = 0
+
+
+class Profile(Interaction, frozen=True, gc=False, tag="profile"):
+    """The viewer looked at who made the video; worth nothing to any decision."""
+
+
+class Unfollow(Interaction, frozen=True, gc=False, tag="unfollow"):
+    """The viewer follows the creator no more; worth nothing to any decision."""
+
+
+class Gift(Interaction, frozen=True, gc=False, tag="gift"):
+    """The viewer gave the creator something; worth nothing to any decision."""
+
+    amount: Amount
+
+
+class Stay(Interaction, frozen=True, gc=False, tag="stay"):
+    """The viewer stayed in a live room beyond the view; worth nothing to any decision."""
+
+    stay_ms: WatchMs
 
 
 class Control(Struct, frozen=True, tag_field="type"):
@@ -252,6 +279,7 @@ class Weights(Struct, frozen=True, gc=False):
 
 Variance = Annotated[int, Meta(ge=1, lt=1 << 40)]
 ViewerBits = Annotated[int, Meta(ge=0, le=119)]
+DrawChance = Annotated[int, Meta(ge=0, le=MICROS // 2, description="micro-units, at most a half")]
 Term = Annotated[int, Meta(ge=0, lt=1 << 53, description="a leader's term")]
 Name = Annotated[str, Meta(max_length=2 * ID_MAX)]
 Loading = Annotated[int, Meta(ge=-(1 << 24), le=1 << 24)]
@@ -340,6 +368,10 @@ class Policy(Struct, frozen=True, tag_field="type", tag="policy"):
     why: Text = ""
     evidence: Evidence = {}  # what was learned stands on so much
     rule: Annotated[int, Meta(ge=1, le=1_000)] = RULE  # version that decides from here on
+    explore_probability: DrawChance = 0  # of a draw, where a video opens or widens
+    explore_key: Name = ""  # what draws; not empty where anything may be drawn
+    leans: dict[str, Micros] = {}
+    """Taken off the price of a class (`term_name`): what holding the shares cost it for hours."""
 
 
 def order_of(policy: Policy) -> tuple[int, int]:
@@ -473,8 +505,20 @@ class FirstAdmit(Control, frozen=True, tag="admit"):
     fits: Annotated[dict[SliceName, Ratio], Meta(max_length=256)]
 
 
+Weightless = Profile | Unfollow | Gift | Stay
+"""What viewers do that is counted and weighs nothing; 0.1.0 knew none of it."""
 InteractionRecord = (
-    Impression | View | Like | Unlike | Comment | Share | Follow | Hide | Report | Order
+    Impression
+    | View
+    | Like
+    | Unlike
+    | Comment
+    | Share
+    | Follow
+    | Hide
+    | Report
+    | Order
+    | Weightless
 )
 VideoControl = Admit | Revise | Hold | Release | Reconsider | Takedown
 PartitionControl = Policy | Key | Upgrade | Lead | Generation | TopicMove

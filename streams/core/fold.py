@@ -21,6 +21,7 @@ from streams.core.events import (
     ControlRecord,
     Follow,
     Generation,
+    Gift,
     Hide,
     Impression,
     InteractionRecord,
@@ -33,12 +34,14 @@ from streams.core.events import (
     Policy,
     Report,
     Share,
+    Stay,
     Takedown,
     TopicMove,
     Unlike,
     Upgrade,
     VideoControl,
     View,
+    Weightless,
     number_of,
     order_of,
 )
@@ -53,6 +56,7 @@ from streams.core.units import MICROS, SLICES_PER_VIDEO, is_slice
 from streams.errors import DeadLetter, RejectReason
 
 _time: Final = attrgetter("ts")
+_WEIGHTLESS: Final = frozenset(Weightless.__args__)
 _STATES: Final = frozenset((Like, Unlike, Follow, Hide))
 _JUDGED: Final = frozenset((ACTIVE, STOPPED))
 _FIRSTS: Final[dict[type, str]] = {
@@ -150,7 +154,7 @@ def _fold_run(  # noqa: C901, PLR0912, PLR0915 - the hot path: a call per event 
                     effects.outcomes[EVENT_TYPES[kind], "duplicate"] += 1
                     skip((offset, element))
                     continue
-            else:
+            elif kind in _FIRSTS:
                 first = window.is_first(event)
         try:
             row = video.slices[slice_id]
@@ -183,9 +187,17 @@ def _fold_run(  # noqa: C901, PLR0912, PLR0915 - the hot path: a call per event 
             row.impressions += 1
             row.viewers |= marks[crc32(event.viewer.encode()) % 127]
             hot[0] += 1
-            if event.score is not None or event.via is not None:
+            if (
+                event.via is not None
+                or event.score is not None
+                or event.mix is not None
+                or event.follower
+                or event.amount
+            ):
                 sums = state.sums_of(video, slice_id, row)
-                note_served(sums, event, _price(state, video, slice_id))
+                note_served(sums, event, _price(state, video, slice_id), state.traffic.tick)
+                row.follower_impressions += event.follower
+                row.spend += event.amount
             if row.impressions < row.check_impressions:
                 continue
         elif kind is View:
@@ -206,6 +218,9 @@ def _fold_run(  # noqa: C901, PLR0912, PLR0915 - the hot path: a call per event 
                 hot[3] += 1
             if row.views < row.check_views:
                 continue
+        elif kind in _WEIGHTLESS:
+            _add_weightless(row, state.sums_of(video, slice_id, row), event)
+            continue
         else:
             if ts >= row.turn_ms:
                 turn(row, ts, policy.slices.get(slice_id) if policy else None)
@@ -279,12 +294,26 @@ def _engage(row: Slice, sums: ClassSums, event: InteractionRecord, *, first: boo
         row.likes -= 1
         sums.likes -= 1
         return
-    counter = f"{EVENT_TYPES[kind]}s"
-    setattr(row, counter, getattr(row, counter) + 1)
-    setattr(sums, counter, getattr(sums, counter) + 1)
+    _add(row, sums, f"{EVENT_TYPES[kind]}s", 1)
+    if isinstance(event, Order) and event.amount:
+        _add(row, sums, "order_amount", event.amount)
     if first:
         setattr(row, _FIRSTS[kind], getattr(row, _FIRSTS[kind]) + 1)
     press(row, event.viewer, like=kind is Like)
+
+
+def _add_weightless(row: Slice, sums: ClassSums, event: Weightless) -> None:
+    """Count what weighs nothing."""
+    _add(row, sums, f"{EVENT_TYPES[type(event)]}s", 1)
+    if isinstance(event, Gift):
+        _add(row, sums, "gift_amount", event.amount)
+    elif isinstance(event, Stay):
+        _add(row, sums, "stay_ms", event.stay_ms)
+
+
+def _add(row: Slice, sums: ClassSums, counter: str, count: int) -> None:
+    setattr(row, counter, getattr(row, counter) + count)
+    setattr(sums, counter, getattr(sums, counter) + count)
 
 
 def _control(
@@ -333,6 +362,8 @@ def _settle_policy(state: PartitionState, record: Policy, effects: Effects) -> N
         raise DeadLetter("stale", f"policy {number} after {number_of(in_force)}")
     if not all(is_slice(name) for name in record.slices):
         raise DeadLetter("slice", "policy names a slice that is not surface:group")
+    if record.explore_probability and not record.explore_key:
+        raise DeadLetter("missing", f"policy {number} draws by chance and has no key to draw by")
     state.set_policy(record)
 
 

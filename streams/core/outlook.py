@@ -155,10 +155,9 @@ def term_name(surface: str, band: int, commercial: bool) -> str:
 
 def _prices(policy: Policy, slice_id: str, spec: SlicePolicy) -> tuple[int, ...]:
     surface = surface_of(slice_id)
+    names = [term_name(surface, band, each) for band in range(BANDS) for each in (False, True)]
     return tuple(
-        spec.price + policy.terms.get(term_name(surface, band, commercial), 0)
-        for band in range(BANDS)
-        for commercial in (False, True)
+        spec.price + policy.terms.get(name, 0) - policy.leans.get(name, 0) for name in names
     )
 
 

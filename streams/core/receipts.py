@@ -38,6 +38,14 @@ class Crowd(msgspec.Struct, frozen=True, gc=False, array_like=True):
     allowance: int  # impressions
 
 
+class Draw(msgspec.Struct, frozen=True, gc=False):
+    """What chance said where a receipt opens or widens: see `exploration`."""
+
+    probability: int  # of any draw, micro-units
+    among: int  # public slices that were open and that nobody was shown the video in
+    slice: str  # the drawn one of them, empty where none was
+
+
 class Receipt(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="decision"):
     """One decision, with what led to it: about one (video, slice), or about a whole video.
 
@@ -89,6 +97,7 @@ class Receipt(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="deci
     loadings: tuple[int, ...] = ()  # how the slice shares each of the video's tastes
     own_variance: int = 0  # of what is the slice's alone
     horizon: int = 0  # impressions that the score counts on
+    draw: Draw | msgspec.UnsetType = msgspec.UNSET  # left out where nothing is ever drawn
 
 
 class FirstReceipt(msgspec.Struct, frozen=True, gc=False):

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from streams.core.counters import ACTIVE, HELD, IDLE, LAPSED, STOPPED, Slice, Video, VideoState
 from streams.core.distinct import granted_views
 from streams.core.events import Policy, SlicePolicy
+from streams.core.exploration import is_tried
 from streams.core.outlook import Outlook
 from streams.core.posterior import (
     Estimate,
@@ -117,7 +118,8 @@ def rule(
     """Return what the evidence asks for at a checkpoint of an active slice, None for nothing.
 
     1. stop if the index is below the price (never on `following`: its delivery belongs to the
-       followers, it only stops widening), and wait if too few different viewers say so;
+       followers, it only stops widening), and wait if too few different viewers say so, or if a
+       drawn tranche is not shown to its end;
     2. widen if the mean beats the price with the policy's probability and enough different viewers
        were there, once `widen_used` of the latest tranche was shown: a tranche is there to be
        learned from;
@@ -128,7 +130,7 @@ def rule(
     delivered = surface_of(slice_id) == "following"
     viewers = row.viewers.bit_count()
     if assessment.estimate.score < assessment.price and not delivered:
-        enough = viewers >= policy.stop_viewers
+        enough = viewers >= policy.stop_viewers and not is_tried(video_row, slice_id, row)
         return Ruling("stop", "index_below_price", 0) if enough else None
     room = room_of(policy, spec, slice_id, video_row, row)
     used = (row.impressions - row.allowance + row.tranche) * MICROS

@@ -6,6 +6,7 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from streams.core.counters import ACTIVE, IDLE, Told, VideoState
+from streams.core.exploration import tried
 from streams.core.outlook import Outlook
 from streams.core.posterior import solve, sum_factors
 from streams.core.rule import allowance_of, estimate_in, open_slices
@@ -18,6 +19,7 @@ GROWN: Final = 3
 GROWN_VIEWS: Final = 60
 """All slices of a video are looked at again after a third more views, at least so many."""
 _MOST: Final = (1 << 31) - 1
+_NOTHING_DUE: Final = (0, 0)
 _SHOWN: Final = frozenset((IDLE, ACTIVE))
 _entry: Final = tuple.__new__  # a third of what `Entry(...)` costs, and an admission says dozens
 
@@ -26,7 +28,8 @@ class Entry(NamedTuple):
     """What is said of one (video, slice).
 
     `offset` is that of the record up to which its partition was folded. `due` public impressions
-    are owed to the video here until `deadline` (ms since 1970); 0 if none are.
+    are owed to the video here until `deadline` (ms since 1970); 0 if none are. Those of a draw have
+    no deadline (0), and come before all others.
     """
 
     video: str
@@ -50,7 +53,7 @@ def entries(
     `state.told`, `state.due`, `state.judged` and `state.controlled`, which nothing that is stored
     depends on.
     """
-    due, before = owed(outlook, state), state.due
+    due, before = _due(outlook, state), state.due
     if due or before:
         state.due = due
         moved = [name for name in {**before, **due} if due.get(name) != before.get(name)]
@@ -62,19 +65,23 @@ def entries(
     state.judged = state.controlled = False
     for slice_id in gone:
         yield slice_id, Entry(video, offset, None)
-    rows, policy, band, commercial = (
-        state.slices,
-        outlook.policy,
-        state.row.band,
-        state.row.commercial,
-    )
-    deadline = state.row.admitted + policy.guarantee_ms if due else 0
+    rows, policy, own = state.slices, outlook.policy, state.row
+    band, commercial = own.band, own.commercial
     for slice_id, score in scores.items():
         allowance = allowance_of(policy, state, slice_id)
         shown = rows[slice_id].impressions if slice_id in rows else 0
-        until, owing = (deadline, due[slice_id]) if slice_id in due else (0, 0)
+        until, owing = due.get(slice_id, _NOTHING_DUE)
         words = (video, offset, score, allowance, shown, band, commercial, until, owing)
         yield slice_id, _entry(Entry, words)
+
+
+def _due(outlook: Outlook, state: VideoState) -> dict[str, tuple[int, int]]:
+    """Return deadline and impressions of what is owed by slice; a draw comes first."""
+    deadline = state.row.admitted + outlook.policy.guarantee_ms
+    due = {slice_id: (deadline, count) for slice_id, count in owed(outlook, state).items()}
+    if state.row.trials:
+        due.update((slice_id, (0, count)) for slice_id, count in tried(state))
+    return due
 
 
 def owed(outlook: Outlook, state: VideoState) -> dict[str, int]:

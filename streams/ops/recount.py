@@ -27,13 +27,14 @@ from streams.core.events import (
     Unlike,
     Upgrade,
     View,
+    Weightless,
     Weights,
     order_of,
 )
 from streams.core.first.translation import policy_of
 from streams.core.partitioner import partition_of
 from streams.core.units import MICROS, SLICES_PER_VIDEO, is_slice
-from streams.ops.recount_traffic import TrafficRecount
+from streams.ops.recount_traffic import TrafficRecount, extras_of
 
 _WEIGHTS: Final = Weights(
     watch=600_000,
@@ -120,7 +121,7 @@ class Recount:
             self._any_like[generation].add((event.viewer, event.video))
         if self._met(event.id, generation):
             return
-        if not self._is_here(event.video):
+        if not self._is_here(event.video) or (self.first and isinstance(event, Weightless)):
             return
         slice_id = self._counted_in(event, generation)
         first = self._is_first(event, generation)
@@ -271,9 +272,12 @@ class Recount:
         step = -1 if isinstance(event, Unlike) else 1
         name = "like" if isinstance(event, Unlike) else kind
         counts[f"{name}s"] += step
+        for counter, count in extras_of(event).items():
+            if counter in counts:
+                counts[counter] += count
         if self.first and kind != "impression":
             _weigh(counts, getattr(self._weights, name), step)
-        if not self.first and step > 0:
+        if not self.first and step > 0 and not isinstance(event, Weightless):
             _mark(counts, event)
 
 
@@ -302,6 +306,8 @@ def _turn(counts: dict[str, int], weights: Weights) -> None:
     if weights.watch and views:
         square = sorted((least, squares * MICROS // weights.watch**2, total))[1]
     counts.update(ratio_sum=total, ratio_sq=square)
+    for name in COUNTERS:
+        counts.setdefault(name, 0)
     counts.update({name: counts[f"{kind}s"] for kind, name in FIRSTS.items()})
     every = (2**127 - 1, 2**53 - 1, 2**53 - 1) if any(counts.values()) else (0, 0, 0)
     counts.update(zip(VIEWERS, every, strict=True))

@@ -20,12 +20,15 @@ from streams.ops.lag_collector import LagCollector, LagReport, by_group, look_fo
 from streams.ops.lag_history import MINUTE_MS
 from streams.ops.lag_status import BAD, WINDOW
 from streams.ops.letters_shown import letter_stats
+from streams.ops.shares import as_fields, read_shares
 from streams.ops.video import outlook_in_force
 from streams.runtime.ports import Cluster, HaltNote, LogReader, Store
 from streams.settings import TOPICS, Settings
 
 LETTERS_MINUTES: Final = 10
 """Dead letters a minute are the mean of so many."""
+SHARES_MS: Final = 15 * MINUTE_MS
+"""Of the traffic the latest minutes are read."""
 LOOK_S: Final = 1.0
 """Between two looks at the lag, ten of them where there is any: some members commit seldom."""
 
@@ -164,6 +167,15 @@ async def guarantee_section(sources: StatusSources) -> Section:
     return {**counts, "causes": dict(report.missed)}
 
 
+async def shares_section(sources: StatusSources) -> Section:
+    """Return how each promise about shares stands, and the mix that feeds go by."""
+    now_ms = sources.now_ms()
+    async with sources.reading() as reader:
+        report = await read_shares(reader, sources.settings, now_ms - SHARES_MS, now_ms)
+    fields = as_fields(report)
+    return {name: fields[name] for name in ("promises", "age_ms", "why", "unsteered", "unmeasured")}
+
+
 async def waiting_section(sources: StatusSources) -> Section:
     """Return how many videos wait for a verdict, and the one that waits longest."""
     rows = await sources.waiting()
@@ -176,6 +188,7 @@ SECTIONS: Final[Mapping[str, Callable[[StatusSources], Awaitable[Section]]]] = {
     "letters": letters_section,
     "policy": policy_section,
     "guarantee": guarantee_section,
+    "shares": shares_section,
     "waiting": waiting_section,
 }
 """Every section but those of the lag, by the name of its field."""

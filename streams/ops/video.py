@@ -13,6 +13,7 @@ from streams.core.counters import (
     VideoState,
     load_video,
 )
+from streams.core.exploration import tried
 from streams.core.first_rows import are_first
 from streams.core.outlook import Outlook
 from streams.core.partitioner import partition_of
@@ -46,7 +47,7 @@ class OpenCrowd(NamedTuple):
     allowance: int  # granted so far
     impressions: int
     left: int  # of the allowance
-    owed: int  # of the guarantee
+    owed: int  # of the guarantee, or of what chance drew
 
 
 async def outlook_in_force(
@@ -92,7 +93,7 @@ def open_crowds(outlook: Outlook, state: VideoState) -> list[OpenCrowd]:
     """Return the slices that are open to a video, stored or not, by score."""
     policy, row = outlook.policy, state.row
     tastes = solve(sum_factors(policy, state))
-    due = owed(outlook, state)
+    due = owed(outlook, state) | dict(tried(state))
     opened = []
     for slice_id in _open_slices(outlook, state):
         counted = state.slices.get(slice_id)

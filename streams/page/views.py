@@ -37,7 +37,12 @@ FLOW_MINUTES: Final = 30
 LETTERS_SHOWN: Final = 50
 LETTERS_MS: Final = 24 * 60 * MINUTE_MS
 CANDIDATES: Final = 25
-SLOW: Final[Mapping[str, float]] = {"guarantee": 60.0, "waiting": 30.0, "letters": 15.0}
+SLOW: Final[Mapping[str, float]] = {
+    "guarantee": 60.0,
+    "waiting": 30.0,
+    "letters": 15.0,
+    "shares": 30.0,
+}
 """Seconds between two readings of what reads much; the other sections are read every five."""
 
 FIRST_S: Final = 1.0

@@ -21,6 +21,7 @@ from streams.core.events import (
     Key,
     Lead,
     LogRecord,
+    Order,
     PartitionControl,
     Policy,
     Recognition,
@@ -72,12 +73,11 @@ class _Tagged(msgspec.Struct):
 
 
 _tag_decoder: Final = msgspec.json.Decoder(_Tagged)
-_NUMBERS: Final = frozenset(("ts", "watch_ms", "duration_ms"))
-_OPTIONAL: Final = frozenset(("via", "score"))
+_NUMBERS: Final = frozenset(("ts", "watch_ms", "duration_ms", "stay_ms", "amount"))
 _ED25519_ONLY: Final = (Generation, Key, Lead, TopicMove, Upgrade)
 _QUOTES: Final = {
     kind: 4
-    + sum(2 if name in _NUMBERS else 4 for name in kind.__struct_fields__ if name not in _OPTIONAL)
+    + sum(2 if one.name in _NUMBERS else 4 for one in msgspec.structs.fields(kind) if one.required)
     for kind in InteractionRecord.__args__
 }
 """Quotation marks in an interaction's JSON, those of optional fields apart; a field more has more,
@@ -273,14 +273,16 @@ def _is_all_known(there: int, quotes: int, events: Sequence[Any]) -> bool:
 
 
 def _optional_quotes(events: Sequence[Any]) -> int:
-    """Return the quotation marks of optional fields, each of them spelled once and not as null."""
-    return sum(
-        [
-            4 * (event.via is not None) + 2 * (event.score is not None)
-            for event in events
-            if type(event) is Impression
-        ]
-    )
+    """Return the quotation marks of optional fields, each spelled once unless it is the default."""
+    names = 0
+    for event in events:
+        kind = type(event)
+        if kind is Impression:
+            names += 2 * (event.via is not None) + (event.score is not None)
+            names += (event.mix is not None) + event.follower + (event.amount > 0)
+        elif kind is Order:
+            names += event.amount > 0
+    return 2 * names
 
 
 def _read_over(out: Decoded, record: Record, kind: type) -> int:

@@ -9,6 +9,7 @@ from streams.control.moderation import EFFECTS, Opinion, case_of, in_force, open
 from streams.core.fields import VerdictWord
 from streams.errors import Halt, Misconfigured
 from streams.runtime.memory import MemoryProducer
+from streams.runtime.ports import Document
 
 HOUR_MS = 3_600_000
 UNKNOWN = {"title": "xyzzy", "hashtags": ()}
@@ -48,18 +49,18 @@ async def test_whom_somebody_judged_waits_no_more(process: Process) -> None:
     await say(producer, office.world.settings, opinion("limit").review(NOW))
     await process.work()
     assert await open_cases(office.dossiers, NOW, rejected=True) == []
-    case = await case_of(office.dossiers, "v1", NOW)
+    case = await case_of(office.dossiers, 2, "v1", NOW)
     assert (case["state"], case["upload"]["title"]) == ("followers", "xyzzy")
     assert (case["verdict"]["by"], case["verdict"]["note"]) == ("alice", "seen twice")
 
 
 async def test_of_a_video_nobody_told_of_nothing_is_known(process: Process) -> None:
     with pytest.raises(Halt, match="nothing is known of video v9"):
-        await case_of(process.office.dossiers, "v9", NOW)
+        await case_of(process.office.dossiers, 2, "v9", NOW)
 
 
 async def test_a_dossier_that_cannot_be_read_is_named(process: Process) -> None:
-    process.office.dossiers.documents["v1"] = b"{"
+    process.office.dossiers.shelves[0].documents["v1"] = Document(1, b"{")
     with pytest.raises(Halt, match="the dossier of v1 cannot be read"):
         await open_cases(process.office.dossiers, NOW)
 

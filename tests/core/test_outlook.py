@@ -174,3 +174,9 @@ def test_the_price_of_a_class_is_that_of_the_slice_and_its_term() -> None:
 def test_a_class_without_a_term_pays_the_price_of_the_slice() -> None:
     assert Outlook(policy(terms={})).price(FOOTBALL, video(band=0, commercial=True)) == 330_000
     assert FIXED_OUTLOOK.price(FANS, video(band=0, commercial=True)) == 330_000
+
+
+def test_what_holding_the_shares_comes_to_is_taken_off_the_price_of_a_class() -> None:
+    leaning = Outlook(policy(terms={"discover:0": 10_000}, leans={"discover:0": 40_000}))
+    assert leaning.price(FOOTBALL, video(band=0)) == 330_000 + 10_000 - 40_000
+    assert leaning.price(FOOTBALL, video(band=1)) == 330_000

@@ -20,6 +20,7 @@ DISTRIBUTION = "tests/core/test_distribution.py"
 SERVING = "tests/core/test_serving.py"
 FOLD = "tests/core/test_fold.py"
 STATE = "tests/core/test_state.py"
+SHARES = "tests/core/test_shares.py"
 TICKS = "tests/core/test_ticks.py"
 WINDOW = "tests/core/test_window.py"
 DISTINCT = "tests/core/test_distinct.py"
@@ -485,6 +486,31 @@ RULES = [
         "",
         STATE,
         "not_told_of",
+    ),
+    # what is shared out
+    Mutation(
+        "what was tilted for hours is in the price",
+        "core/outlook.py",
+        " - policy.leans.get(name, 0)",
+        "",
+        OUTLOOK,
+        "holding_the_shares",
+    ),
+    Mutation(
+        "an old mix steers nobody",
+        "core/traffic.py",
+        " and abs(tick - event.mix) <= MIX_TICKS",
+        "",
+        TICKS,
+        "is_steered",
+    ),
+    Mutation(
+        "an advert is never one of ordinary people",
+        "core/shares.py",
+        "self.ceiling else kind in ORDINARY)",
+        "self.ceiling else kind[0] != '5')",
+        SHARES,
+        "adverts_and_unknown",
     ),
     # what is stored
     Mutation(

@@ -18,6 +18,7 @@ from streams.core.events import (
     ControlRecord,
     Follow,
     Generation,
+    Gift,
     Hide,
     Hold,
     Impression,
@@ -29,14 +30,17 @@ from streams.core.events import (
     Order,
     PartitionControl,
     Policy,
+    Profile,
     Reconsider,
     Release,
     Report,
     Revise,
     Share,
     SlicePolicy,
+    Stay,
     Takedown,
     TopicMove,
+    Unfollow,
     Unlike,
     Upgrade,
     View,
@@ -146,6 +150,10 @@ Football and basketball share a taste, cooking and music another; nearby and fol
 """
 
 
+DRAWING: Final[Mapping[str, Any]] = {"explore_probability": 500_000, "explore_key": "chance"}
+"""What a policy says that often has chance draw a crowd."""
+
+
 def policy(**changes: Any) -> Policy:
     """Return the fixed policy with some fields changed."""
     return msgspec.structs.replace(FIXED, **changes)
@@ -163,9 +171,11 @@ def impression(
     ts: int = NOW,
     via: ServedVia | None = None,
     score: int | None = None,
+    **more: Any,
 ) -> Impression:
     """Return an exposure that started, to a viewer of its own unless one is named."""
-    return Impression(event_id, video, viewer or f"u-{event_id}"[:64], slice_id, ts, via, score)
+    viewer = viewer or f"u-{event_id}"[:64]
+    return Impression(event_id, video, viewer, slice_id, ts, via, score, **more)
 
 
 def view(
@@ -323,20 +333,27 @@ def videos_of(partition: int, partitions: int, count: int) -> list[str]:
 
 
 def synthetic_log(
-    seed: int = 1, videos: int = 12, events: int = 1_000, partition: int = 0, partitions: int = 1
+    seed: int = 1,
+    videos: int = 12,
+    events: int = 1_000,
+    partition: int = 0,
+    partitions: int = 1,
+    *,
+    led: bool = False,
 ) -> list[Logged]:
     """Return one partition's log of about `events` events: everything that a real one holds.
 
     Impressions, their views some time later or never, engagement; single objects and arrays;
-    admissions before and after the first feedback; a second policy with a slice less and other
-    weights, then a leader with the first one's numbers again, and an old leader's word; holds,
-    releases, takedowns; repeats, late events, offsets that no record has; and a few of every kind
-    of bad input, good neighbours beside bad elements included. The same arguments give the same
-    bytes.
+    admissions before and after the first feedback; policies that draw; a second one with a slice
+    less and other weights, then a leader with the first one's numbers again, and an old leader's
+    word; holds, releases, takedowns; repeats, late events, offsets that no record has; and a few of
+    every kind of bad input, good neighbours beside bad elements included. The same arguments give
+    the same bytes. With `led` there is a control plane beside it: policies, keys and leaders are
+    its own.
     """
     names = videos_of(partition, partitions, videos)
     others = [] if partitions == 1 else videos_of((partition + 1) % partitions, partitions, 3)
-    return list(_Crowd(Random(seed), names, others, partition).log(events))
+    return list(_Crowd(Random(seed), names, others, partition).log(events, led=led))
 
 
 _VIAS: Final[Sequence[ServedVia]] = ("rank", "rank", "fresh", "explore", "push")
@@ -372,11 +389,12 @@ class _Crowd:
     tastes: dict[tuple[str, str], _Taste] = field(default_factory=dict)
     admitted: list[str] = field(default_factory=list)
 
-    def log(self, events: int) -> Iterator[Logged]:
-        yield self._keys(Upgrade("upgrade-1", NOW))
-        yield self._signed(FIXED)
+    def log(self, events: int, *, led: bool) -> Iterator[Logged]:
+        half, last = (events, events) if led else (events // 2, events * 4 // 5)
+        if not led:
+            yield self._keys(Upgrade("upgrade-1", NOW))
+            yield self._signed(policy(**DRAWING))
         waiting = list(self.names[: max(len(self.names) - 1, 1)])  # the last is never admitted
-        half, last = events // 2, events * 4 // 5
         while self.number < events:
             if self.number >= half:
                 half = events + 1
@@ -394,13 +412,15 @@ class _Crowd:
                         ts=self.now,
                         slices=dearer,
                         weights=msgspec.structs.replace(WEIGHTS, like=450_000, hide=-900_000),
+                        **DRAWING,
                     )
                 )
             if self.number >= last:
                 last = events + 1
                 yield self._keys(Lead("lead-1", self.now, 1, "leader-1"))
                 yield self._keys(policy(id="policy-9", seq=9, version="fixed-9"))  # an old leader's
-                yield self._signed(policy(id="policy-3", term=1, version="fixed-3", ts=self.now))
+                ours = policy(id="policy-3", term=1, version="fixed-3", ts=self.now, **DRAWING)
+                yield self._signed(ours)
             chance = self.random.random()
             if waiting and chance < 0.05:
                 yield self._admit(waiting.pop(0))
@@ -412,6 +432,8 @@ class _Crowd:
                 yield self._array()
             else:
                 yield self._record(self._next())
+                if self.offset % 25 == 0:
+                    yield self._record(self._weightless())
 
     def _rotation(self) -> Iterator[Logged]:
         """Bring another key into force, sign with it, and take the first one out."""
@@ -436,6 +458,12 @@ class _Crowd:
             event = self._exposure()
         self.sent.append(event)
         return event
+
+    def _weightless(self) -> InteractionRecord:
+        about = (f"w{self.offset}", self.names[0], f"u{self.offset % 60}", FOOTBALL, self.now)
+        kinds = (Profile, Unfollow, Gift, Stay)
+        kind = kinds[self.offset // 25 % len(kinds)]
+        return kind(*about, self.offset) if kind in (Gift, Stay) else kind(*about)
 
     def _exposure(self) -> InteractionRecord:
         slices = sorted(FIXED.slices)

@@ -19,7 +19,7 @@ from typing import Self
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from kit.jars import LOG4J, kafka_jars, run_tool
+from kit.jars import LOG4J, class_archive, kafka_jars, run_tool
 from streams.embedded import EmbeddedRedis
 from streams.embedded.child import Child, TemporaryFolder
 from streams.embedded.redis import redis_version
@@ -63,7 +63,7 @@ class KafkaServer:
     """A Kafka node with data of its own: a Kafka by itself, or one node of a `KafkaCluster`.
 
     It may be stopped, killed, frozen and started again; its ports stay the same. `settings`
-    override single lines of its server.properties.
+    override single lines of its server.properties; `classes` is Java's option for where they are.
     """
 
     def __init__(
@@ -71,9 +71,11 @@ class KafkaServer:
         settings: Mapping[str, str] | None = None,
         quorum: Quorum | None = None,
         number: int = 1,
+        classes: str | None = None,
     ) -> None:
         self.number = number
         self.child: Child | None = None
+        self.classes = classes or f"-XX:SharedArchiveFile={class_archive(_write_classes)}"
         self._frozen = False
         self._jars = kafka_jars()
         self._folder = TemporaryFolder("streams-kafka-")
@@ -137,7 +139,7 @@ class KafkaServer:
 
     def _java(self) -> list[str]:
         logging = f"-Dlog4j2.configurationFile={self._folder.path / 'log4j2.properties'}"
-        memory = ["-Xms64m", "-Xmx320m", "-XX:+UseSerialGC", "-Xshare:auto"]
+        memory = ["-Xms64m", "-Xmx320m", "-XX:+UseSerialGC", "-Xshare:auto", self.classes]
         # The optimising compiler costs a short life more than it gives.
         return ["java", *memory, "-XX:TieredStopAtLevel=1", logging, "-cp", f"{self._jars}/*"]
 
@@ -151,6 +153,15 @@ class KafkaServer:
             return self.number in _admin(self.bootstrap).list_topics(timeout=1).brokers
         except KafkaException:
             return False
+
+
+def _write_classes(file: Path) -> None:
+    """Have a broker write the classes of its life to a file."""
+    server = KafkaServer(classes="-Xlog:cds=off")
+    server.classes = f"-XX:ArchiveClassesAtExit={file}"
+    server.start()
+    server.stop()
+    server.remove()
 
 
 def _properties(quorum: Quorum, number: int, data: Path) -> dict[str, str]:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kit.stories import receipt
 
-from streams.core.receipts import ACTIONS, Crowd, Reason, Receipt
+from streams.core.receipts import ACTIONS, Crowd, Draw, Reason, Receipt
 from streams.ops.explain import WORDS, decimal, explain, kept_at, moment
 from streams.ops.lessons import Lesson
 
@@ -59,6 +59,25 @@ def test_every_number_of_a_judgement_appears_exactly(of_one: Receipt) -> None:
         assert part in text
     assert moment(of_one.ts) in text
     assert ("commercial" in text) == of_one.commercial
+
+
+def test_what_chance_said_stands_under_the_decision() -> None:
+    drew = explain(receipt(draw=Draw(50_000, 8, "discover:dance")))
+    assert (
+        "drew discover:dance, one of 8 crowds that nobody was shown it in, each by 0.0062" in drew
+    )
+    for draw, words in (
+        (
+            Draw(50_000, 1, ""),
+            "Chance drew none of 1 crowd that nobody was shown it in: by 0.05 it would have.",
+        ),
+        (
+            Draw(50_000, 0, ""),
+            "Chance had no crowd to draw: there is none left that nobody was shown it in.",
+        ),
+    ):
+        assert words in explain(receipt(draw=draw)).split("\n   ")
+    assert "Chance" not in explain(receipt())
 
 
 @given(whole)

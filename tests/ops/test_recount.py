@@ -32,9 +32,12 @@ from streams.core.counters import decode_slice, encode_slice
 from streams.core.events import (
     Comment,
     Follow,
+    Gift,
     Hide,
     InteractionRecord,
     Order,
+    Stay,
+    Weightless,
     Weights,
 )
 from streams.core.units import SLICES_PER_VIDEO
@@ -70,9 +73,10 @@ async def test_it_checks_every_partition(partitions: int) -> None:
     assert found.records == sum(map(len, logs))
 
 
+OTHERS = Weightless.__args__
 STATES = st.lists(
     st.tuples(
-        st.sampled_from([like, like, unlike, Follow, Hide, Comment, Order, impression]),
+        st.sampled_from([like, like, unlike, Follow, Hide, Comment, Order, impression, *OTHERS]),
         st.sampled_from(["u1", "u2"]),
         st.sampled_from([FOOTBALL, MUSIC, COOKING]),
         st.integers(0, 30),
@@ -88,13 +92,29 @@ def test_it_agrees_on_likes_taken_back_across_generations(
 ) -> None:
     events: list[InteractionRecord] = []
     for kind, viewer, slice_id, number in acts:
-        if kind in (Follow, Hide, Comment, Order):
-            events.append(kind(f"e{number}", "v1", viewer, slice_id, NOW))
+        if kind in (Follow, Hide, Comment, Order, *OTHERS):
+            more = {"amount": 7} if kind is Gift else {"stay_ms": 900} if kind is Stay else {}
+            events.append(kind(f"e{number}", "v1", viewer, slice_id, NOW, **more))
         else:
             events.append(kind(f"e{number}", viewer=viewer, slice_id=slice_id))
     events.append(impression("last"))
     found = asyncio.run(verified(records_of(events), generation_records=generation))
     assert found.differences == 0, found.examples
+
+
+async def test_it_agrees_on_who_was_shown_it_and_on_money() -> None:
+    log = [
+        impression("e1", via="bid", follower=True, amount=300),
+        impression("e2", amount=4),
+        Order("e3", "v1", "u1", FOOTBALL, NOW, amount=9_900),
+        Gift("e4", "v1", "u1", FOOTBALL, NOW, amount=50),
+        Stay("e5", "v1", "u1", FOOTBALL, NOW, stay_ms=45_000),
+    ]
+    world = await world_of(records_of(log))
+    assert (await world.verified()).differences == 0
+    row = decode_slice(world.rows()[0]["v1"][FOOTBALL])
+    assert (row.follower_impressions, row.spend, row.order_amount) == (1, 304, 9_900)
+    assert (row.gift_amount, row.stays, row.stay_ms) == (50, 1, 45_000)
 
 
 async def test_an_unlike_takes_back_its_own_like_and_never_another_viewers() -> None:

@@ -4,7 +4,7 @@ import pytest
 from kit.events import FIXED, FOOTBALL, MUSIC, admit, impression, policy, view
 from kit.folding import Folding, placed
 
-from streams.core.counters import VideoState
+from streams.core.counters import Trial, VideoState
 from streams.core.events import LogRecord
 from streams.core.outlook import Outlook
 from streams.core.partitioner import partition_of
@@ -104,6 +104,15 @@ def test_open_crowds_are_listed_by_score_stored_or_not() -> None:
 def test_a_crowd_that_stopped_is_not_open() -> None:
     video = video_of(folded(admit(), *watched(MUSIC, 30, 100)))
     assert MUSIC not in [crowd.slice for crowd in open_crowds(Outlook(FIXED), video)]
+
+
+def test_what_chance_drew_is_owed_there() -> None:
+    video = video_of(folded(admit(guarantee=30)))
+    owed = {crowd.slice: crowd.owed for crowd in open_crowds(Outlook(FIXED), video)}
+    drawn = min(owed, key=lambda name: owed[name])
+    video.row.trials[drawn] = Trial(20, 350_000)
+    after = {crowd.slice: crowd.owed for crowd in open_crowds(Outlook(FIXED), video)}
+    assert after == owed | {drawn: 20}
 
 
 def test_what_is_owed_of_the_guarantee_stands_with_the_best_predicted_crowds() -> None:

@@ -10,7 +10,8 @@ audience follows from the facts alone, whatever the order they came in and howev
 
 What the log was told last stands in `announced`; the difference becomes control records. They are
 kept in `unsent` before they are sent and leave it when they are acknowledged, so a control plane
-that dies in between finds them again and says them once more, with a higher `seq`.
+that dies in between finds them again and says them once more, with a higher `seq`. `uncopied` is
+what may be in Redis alone still.
 
 A dossier can be lost or fall back, and another log (or installation) can take the place of the one
 that was told. The video's row, folded from the log itself, then says what was: see `as_logged`.
@@ -18,6 +19,7 @@ Numbers continue from there, never from a clock.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final, Literal, NamedTuple
@@ -117,7 +119,7 @@ class Dossier(Struct, frozen=True):
     """Everything the control plane knows of one video; stored as JSON.
 
     `seq` is that of the latest control record, `unsent` the records not known to be in the log,
-    `log` names the log that was told.
+    `log` names the log that was told; `uncopied` says that no copy is known to be durable.
     """
 
     video: str
@@ -129,6 +131,7 @@ class Dossier(Struct, frozen=True):
     seq: int = 0
     unsent: tuple[VideoControl, ...] = ()
     log: str = ""
+    uncopied: bool = False
 
     @property
     def state(self) -> str:
@@ -158,19 +161,30 @@ class Logged(NamedTuple):
 
 
 def as_logged(dossier: Dossier | None, video: str, logged: Logged) -> Dossier:
-    """Return a video's dossier, told what its row shows if the dossier is behind that.
+    """Return a video's dossier, told what its row shows unless the dossier is ahead of that.
 
-    Behind is one that is not there, was written for another log, or has a lower `seq` than the
-    last record that the fold applied. The row must be folded from all that was said of the video.
+    Ahead is one that was written for this log and has a higher `seq` than the last record that the
+    fold applied. The row must be folded from all that was said of the video. What is in the log is
+    unsent no more.
     """
     known = dossier or Dossier(video)
     row = logged.row
-    if known.log == logged.log and known.seq >= row.seq:
+    if known.log == logged.log and known.seq > row.seq:
         return known
+    if known.log == logged.log and known.seq == row.seq and _stage(known.announced) == row.stage:
+        return replace(known, unsent=()) if known.unsent else known
     announced = replace(_ANNOUNCED[row.stage], fits=row.fits)
     return replace(
         known, announced=announced, seq=max(known.seq, row.seq), unsent=(), log=logged.log
     )
+
+
+def _stage(announced: Announced) -> VideoStage:
+    """Return where a video stands in a log that was told this."""
+    if announced.ended:
+        return "removed"
+    plain = replace(announced, fits={})
+    return next((stage for stage, known in _ANNOUNCED.items() if known == plain), "unknown")
 
 
 def advance(
@@ -187,7 +201,7 @@ def advance(
     same dossier. Raises `DeadLetter` for a recogniser too many. `now_ms` becomes the records' time.
     """
     after = learn(as_logged(dossier, event.video, logged), event, tools)
-    if after is dossier and not after.unsent:
+    if after is dossier and not (after.unsent or after.uncopied):
         return after
     return speak(after, event.id, now_ms, tools)
 
@@ -195,7 +209,22 @@ def advance(
 def learn(dossier: Dossier, event: Event, tools: Tools) -> Dossier:
     """Take in one event's facts and say nothing; the same dossier if it brings nothing new."""
     after = _learn(dossier, event, tools)
-    return dossier if after is dossier else _judge(after, tools)
+    return dossier if after is dossier else replace(_judge(after, tools), uncopied=True)
+
+
+def with_facts_of(dossier: Dossier, other: Dossier, tools: Tools) -> Dossier:
+    """Return the dossier with what another one of its video knows; the same if that is nothing."""
+    after, upload = dossier, other.upload
+    old = dossier.upload
+    if upload is not None and (old is None or (old.ts, old.id) < (upload.ts, upload.id)):
+        after = replace(_without_words_on(dossier, old), upload=upload)
+    else:
+        other = _without_words_on(other, upload) if upload != old else other
+    with suppress(DeadLetter):  # more recognisers than there is room for
+        after = _hear(after, other.heard)
+    if other.verdict is not None:
+        after = _learn(after, other.verdict, tools)
+    return dossier if after is dossier else replace(_judge(after, tools), uncopied=True)
 
 
 def speak(dossier: Dossier, cause: str, now_ms: int, tools: Tools) -> Dossier:
@@ -206,7 +235,7 @@ def speak(dossier: Dossier, cause: str, now_ms: int, tools: Tools) -> Dossier:
     for record in (*dossier.unsent, *_records(dossier, steps, cause, now_ms)):
         seq += 1
         unsent.append(replace(record, seq=seq))
-    return replace(dossier, announced=announced, seq=seq, unsent=tuple(unsent))
+    return replace(dossier, announced=announced, seq=seq, unsent=tuple(unsent), uncopied=True)
 
 
 def latest(dossier: Dossier) -> tuple[str, int]:
@@ -220,8 +249,8 @@ def latest(dossier: Dossier) -> tuple[str, int]:
 
 
 def settled(dossier: Dossier) -> Dossier:
-    """Return the dossier after all its records are acknowledged."""
-    return replace(dossier, unsent=())
+    """Return the dossier after its copy and all its records are acknowledged."""
+    return replace(dossier, unsent=(), uncopied=False)
 
 
 # ---------------------------------------------------------------------------- facts
@@ -247,14 +276,20 @@ def _learn_upload(dossier: Dossier, upload: Upload, tools: Tools) -> Dossier:
     known = dossier.upload
     if known is not None and (known.ts, known.id) >= (upload.ts, upload.id):
         return dossier
-    if known is not None:  # what was seen in the upload it replaces is no longer so
-        others = {name: heard for name, heard in dossier.heard.items() if heard.id != known.id}
-        dossier = replace(dossier, heard=others)
+    dossier = _without_words_on(dossier, known)
     by_source, faults = recognise_all(tools.recognisers, upload)
     for fault in faults:
         tools.report(fault)
     seen = {name: Heard(upload.ts, upload.id, tags) for name, tags in by_source.items()}
     return _hear(replace(dossier, upload=upload), seen)
+
+
+def _without_words_on(dossier: Dossier, upload: Upload | None) -> Dossier:
+    """Return the dossier without what was seen in an upload: another one replaces it."""
+    if upload is None:
+        return dossier
+    others = {name: heard for name, heard in dossier.heard.items() if heard.id != upload.id}
+    return replace(dossier, heard=others)
 
 
 def _hear(dossier: Dossier, words: Mapping[str, Heard]) -> Dossier:

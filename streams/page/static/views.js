@@ -31,6 +31,7 @@ function status({ answer, at }) {
       answer.letters ? lettersCard(answer.letters) : null,
       answer.waiting ? waitingCard(answer.waiting, at) : null,
       answer.guarantee ? guaranteeCard(answer.guarantee) : null,
+      answer.shares ? sharesCard(answer.shares) : null,
       answer.flow ? flowCard(answer.flow) : null,
       answer.policy ? policyCard(answer.policy) : null,
     ),
@@ -86,6 +87,18 @@ function guaranteeCard(guarantee) {
     "",
     figure(count(guarantee.missed), `${count(guarantee.kept)} kept, ${count(guarantee.running)} running`),
     h("p", {}, causes.length ? causes.join(", ") : "Every video got what it was owed, or still has time."),
+  );
+}
+
+function sharesCard(shares) {
+  const percent = (share) => (share === null ? "—" : `${(share / 10_000).toFixed(1)} %`);
+  const line = (row) =>
+    `${percent(row.window)}${row.bound === null ? "" : ` of ${percent(row.bound)}`}${row.short ? `, short: ${row.short}` : ""}`;
+  return block(
+    "Shares of the impressions",
+    "",
+    h("dl", { class: "facts" }, shares.promises.map((row) => h("div", {}, h("dt", {}, row.promise), h("dd", {}, line(row))))),
+    h("p", { class: "muted" }, shares.age_ms === null ? `No mix: ${shares.why}` : `Mix ${span(shares.age_ms / 1000)} old, ${percent(shares.unsteered)} went by none.`),
   );
 }
 
