@@ -11,7 +11,6 @@ from streams.core.counters import Told, read_video
 from streams.core.outlook import Outlook
 from streams.core.serving import Entry, entries
 from streams.core.state import PartitionState
-from streams.runtime.folding import Rows
 from streams.runtime.ports import Store
 from streams.runtime.refilling import Page
 
@@ -53,7 +52,7 @@ class StoredRows:
         page: list[tuple[str, Entry]] = []
         for _, video, packed in waiting:
             for place, *numbers in _unpack(packed):
-                page.append((names[place], Entry(video, stored.watermark, *numbers)))
+                page.append((names[place], Entry._make((video, stored.watermark, *numbers))))
             if len(page) >= PAGE:
                 yield page
                 page = []
@@ -61,7 +60,10 @@ class StoredRows:
             yield page
 
     async def _scored(
-        self, outlook: Outlook, rows: Rows, places: Mapping[str, int]
+        self,
+        outlook: Outlook,
+        rows: Mapping[str, Mapping[str, bytes]],
+        places: Mapping[str, int],
     ) -> list[tuple[int, str, bytes]]:
         """Return videos with what they have to tell of slices, by their places, best first."""
         scored = []
