@@ -541,12 +541,14 @@ class _Crowd:
                 [
                     hold(name, **about),
                     release(name, **about),
-                    clear(name, looked=self.now, **about),
+                    release(name, **about),
                     reconsider(name, **about),
                     revise(name, limited=True, **about),
                     revise(name, limited=False, **about),
                     revise(name, fits={COOKING: 900_000}, **about),
-                    takedown(name, **about) if self.random.random() < 0.3 else hold(name, **about),
+                    takedown(name, **about)
+                    if self.random.random() < 0.3
+                    else clear(name, looked=self.now, **about),
                     hold(name, video=video, seq=max(seq - 2, 0)),  # stale
                 ]
             )
