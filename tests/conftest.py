@@ -11,11 +11,13 @@ import redis
 from hypothesis import HealthCheck, settings
 from kit.browser import missing_for_browser
 from kit.jars import missing_for_kafka
+from kit.redises import RedisNodes, redis_cluster
+from kit.secured import USERS, SecuredKafka, secured_kafka
 from kit.servers import kafka_server, missing_for_redis, process_number, redis_server
 
 BROKERS = "STREAMS_TEST_BROKERS"
 REDIS = "STREAMS_TEST_REDIS"
-REAL_FIXTURES = {"brokers", "redis_url", "fresh_redis_url"}
+REAL_FIXTURES = {"brokers", "secured", "redis_url", "fresh_redis_url", "redis_nodes"}
 
 _skipped: dict[str, None] = {}
 """An ordered set."""
@@ -37,6 +39,13 @@ def brokers() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredKafka]:
+    """A real Kafka that asks for certificates, passwords and rights, shared by the session."""
+    with secured_kafka(tmp_path_factory.mktemp("secured"), USERS) as kafka:
+        yield kafka
+
+
+@pytest.fixture(scope="session")
 def redis_url() -> Iterator[str]:
     """Address of a real Redis, shared by the session; it may hold what other tests wrote."""
     if given := os.environ.get(REDIS):
@@ -44,6 +53,13 @@ def redis_url() -> Iterator[str]:
         return
     with redis_server() as server:
         yield server.url
+
+
+@pytest.fixture(scope="session")
+def redis_nodes() -> Iterator[RedisNodes]:
+    """A Redis Cluster of three masters and three replicas, of the session: leave it whole."""
+    with redis_cluster() as nodes:
+        yield nodes
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """`streams policy`: the policy in force, those before it, and what operators want of the next."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 import click
@@ -8,10 +8,12 @@ from msgspec.structs import replace
 
 from streams.cli.live import example
 from streams.cli.options import connection_options, emit, emit_object, output_option
-from streams.cli.when import now_ms
+from streams.cli.when import DURATION, now_ms
 from streams.cli.wiring import made_installation, namespace, producing, reading, run, storing
 from streams.core.events import Policy
 from streams.errors import Halt
+from streams.ops.exploration import Explored, as_row, lesson, read_explored
+from streams.ops.learned import learned_last, learned_lines
 from streams.ops.policy import (
     PartitionPolicy,
     PolicyHistory,
@@ -57,12 +59,26 @@ def policy() -> None:
 
 @policy.command()
 @connection_options(*CONNECTIONS)
+@click.option(
+    "--since",
+    type=DURATION,
+    default="1h",
+    show_default=True,
+    help="Say what chance showed in the traffic of so long.",
+)
 @output_option
-@example("streams policy show --output json")
-def show(settings: Settings, output: str) -> None:
-    """Show the policy in force, both halves, who wrote it and why, and where it is in force."""
+@example("streams policy show --since 24h", "streams policy show --output json")
+def show(settings: Settings, since: int, output: str) -> None:
+    """Show the policy in force, both halves, who wrote it and why, and where it is in force.
+
+    Then what the keeper learned last: what moved, on how much evidence, and by how much that
+    predicts better what it did not learn from. Below it the budget of exploration: of each public
+    crowd the impressions that chance gave, and of the tranches that it drew the value per view that
+    was expected and the one that was found.
+    """
     known = run(_known(settings))
-    shown = summary(known.in_force, known.partitions)
+    chance = run(_explored(settings, now_ms() - since))
+    shown, learned = summary(known.in_force, known.partitions), learned_last(known.history)
     slices = [slice_row(name, spec) for name, spec in known.in_force.slices.items()]
     operators = {
         name: str(figure)
@@ -78,10 +94,16 @@ def show(settings: Settings, output: str) -> None:
         click.echo(
             "\nvalue per view: mean, price, tastes; squared: spread, noise; impressions: horizon"
         )
+        click.echo()
+        click.echo("\n".join(learned_lines(learned)))
+        click.echo(f"\nExploration, in the traffic of so long: {_taught(chance)}")
+        emit([as_row(each) for each in chance], output)
         return
     places = [place_row(each) for each in known.partitions]
+    shown["learned_last"] = None if learned is None else learned.as_object()
     numbers = {name: figure._asdict() for name, figure in figures(known.in_force).items()}
-    emit_object({**shown, "numbers": numbers, "by_partition": places}, output)
+    shown |= {"numbers": numbers, "by_partition": places}
+    emit_object({**shown, "exploration": [as_row(each) for each in chance]}, output)
 
 
 @policy.command()
@@ -186,6 +208,16 @@ async def _known(settings: Settings) -> _Known:
     if latest is None:
         raise Halt("no policy is in force: is a control plane running, and a worker?")
     return _Known(latest, partitions, await _history(settings))
+
+
+async def _explored(settings: Settings, since_ms: int) -> list[Explored]:
+    async with reading(settings.brokers) as reader:
+        topic, partitions = settings.topic("traffic"), range(settings.partitions)
+        return await read_explored(reader, topic, partitions, since_ms)
+
+
+def _taught(chance: Sequence[Explored]) -> str:
+    return lesson(chance[0]) if chance else "no minute of it was written"
 
 
 async def _history(settings: Settings) -> PolicyHistory:

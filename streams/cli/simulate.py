@@ -1,6 +1,7 @@
 """`streams simulate`: how good the decisions are, in a closed loop, beside what others do."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,8 +31,21 @@ _CONTENDERS: Final = click.Choice(CONTENDER_NAMES)
 @config_option
 @click.option("--compare", is_flag=True, help="Every regime, 5 seeds: means and 95 % intervals.")
 @click.option("--full", is_flag=True, help="Compare every world at full size: a night.")
-@click.option("--curves", is_flag=True, help="The rule's value over each number of the policy.")
-@click.option("--attack", is_flag=True, help="What an attacker pays for widenings and a stop.")
+@click.option(
+    "--curves", "task", flag_value="curves", help="The rule's value over each number of the policy."
+)
+@click.option(
+    "--prices", "task", flag_value="prices", help="What prices that move gain over frozen ones."
+)
+@click.option(
+    "--attack", "task", flag_value="attack", help="What an attacker pays for widenings and a stop."
+)
+@click.option(
+    "--explore",
+    "task",
+    flag_value="explore",
+    help="What is drawn by chance says of all crowds, beside the truth.",
+)
 @click.option("--world", "worlds", multiple=True, type=_WORLDS, help=_MANY)
 @click.option("--regime", "regimes", multiple=True, type=_REGIMES, help=_MANY)
 @click.option("--contender", "contenders", multiple=True, type=_CONTENDERS, help=_MANY)
@@ -51,9 +65,8 @@ def simulate(
     config: Path,
     output: str,
     *,
-    attack: bool,
     compare: bool,
-    curves: bool,
+    task: str | None,
     plots: Path | None,
     **choice: Any,
 ) -> None:
@@ -66,13 +79,18 @@ def simulate(
     Examples: streams simulate --compare --plots .docs
               streams simulate --world hidden --regime crowded --contender rule
               streams simulate --attack
+              streams simulate --explore --seeds 100
     """  # noqa: D301 - \b keeps click from filling the lines below it
     require_extra()
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # matrices are small, cores have runs
-    if attack:
+    if task == "attack":
         _attack(config, output)
-    elif curves:
+    elif task == "curves":
         _curves(config, output, Choice(**choice), plots)
+    elif task == "prices":
+        _prices(config, output, Choice(**choice), plots)
+    elif task == "explore":
+        _explore(config, output, Choice(**choice))
     else:
         _compare(config, output, Choice(many=compare, **choice), plots)
 
@@ -124,6 +142,31 @@ def _curves(config: Path, output: str, choice: Choice, plots: Path | None) -> No
         from streams.lab.simulator.plots import draw_curves  # noqa: PLC0415
 
         click.echo(f"drew {draw_curves(points, plots)}", err=True)
+
+
+def _prices(config: Path, output: str, choice: Choice, plots: Path | None) -> None:
+    from streams.lab.simulator import comparing, price_steps  # noqa: PLC0415 - needs the extra
+
+    cells = cells_of(replace(choice, worlds=choice.worlds or price_steps.WORLDS), config)
+    at_once = choice.processes or min(os.cpu_count() or 1, len(cells))
+    runs = [one for each in comparing.on_cores(price_steps.sample, cells, at_once) for one in each]
+    points = price_steps.points(runs)
+    emit([price_steps.as_fields(point) for point in points], output)
+    if plots:
+        from streams.lab.simulator.plots import draw_prices  # noqa: PLC0415
+
+        click.echo(f"drew {draw_prices(points, plots)}", err=True)
+
+
+def _explore(config: Path, output: str, choice: Choice) -> None:
+    from streams.lab.simulator import comparing, exploring  # noqa: PLC0415 - needs the extra
+
+    small = replace(choice, regimes=("scarce",), size=choice.size or exploring.SIZE)
+    cells = cells_of(small, config)
+    at_once = choice.processes or min(os.cpu_count() or 1, len(cells))
+    runs = list(comparing.on_cores(exploring.explore, cells, at_once))
+    emit([exploring.as_fields(run) for run in runs], output)
+    click.echo(exploring.in_words(runs), err=True)
 
 
 def _tell(result: "CellResult") -> None:

@@ -14,31 +14,37 @@ from streams.client.publisher import NotPublished, Publisher
 from streams.core.events import (
     Comment,
     Follow,
+    Gift,
     Hide,
     Impression,
     Like,
     Music,
     Order,
+    Profile,
     Recognition,
     Report,
-    Review,
     Share,
+    Stay,
     Tag,
+    Unfollow,
     Unlike,
     Upload,
     View,
 )
+from streams.core.words import Review
 
 if TYPE_CHECKING:
     from streams.client.leases import Leased as Leased
     from streams.client.leases import Leases as Leases
     from streams.client.leases_blocking import BlockingLeases as BlockingLeases
+    from streams.client.mixes import Mixes as Mixes
 
 __all__ = [
     "BlockingPublisher",
     "Comment",
     "EventRefused",
     "Follow",
+    "Gift",
     "Hide",
     "Impression",
     "Like",
@@ -47,13 +53,16 @@ __all__ = [
     "NoRoom",
     "NotPublished",
     "Order",
+    "Profile",
     "PublicEvent",
     "Publisher",
     "Recognition",
     "Report",
     "Review",
     "Share",
+    "Stay",
     "Tag",
+    "Unfollow",
     "Unlike",
     "Upload",
     "View",
@@ -63,6 +72,7 @@ _FEED: Final = {
     "Leases": "streams.client.leases",
     "Leased": "streams.client.leases",
     "BlockingLeases": "streams.client.leases_blocking",
+    "Mixes": "streams.client.mixes",
 }
 
 

@@ -6,20 +6,24 @@ from streams.client.intake import PublicEvent
 from streams.core.events import (
     Comment,
     Follow,
+    Gift,
     Hide,
     Impression,
     Like,
     Music,
     Order,
+    Profile,
     Recognition,
     Report,
-    Review,
     Share,
+    Stay,
     Tag,
+    Unfollow,
     Unlike,
     Upload,
     View,
 )
+from streams.core.words import Review
 
 _TS: Final = 1_714_557_600_000  # 2024-05-01T10:00:00Z
 _VIDEO: Final = "example-video"
@@ -57,5 +61,9 @@ EXAMPLES: Final[tuple[PublicEvent, ...]] = (
     Follow("example-follow", _VIDEO, "viewer-1", _SLICE, _TS + 77_000),
     Hide("example-hide", _VIDEO, "viewer-2", _SLICE, _TS + 78_000),
     Report("example-report", _VIDEO, "viewer-2", _SLICE, _TS + 79_000),
-    Order("example-order", _VIDEO, "viewer-3", _SLICE, _TS + 80_000),
+    Order("example-order", _VIDEO, "viewer-3", _SLICE, _TS + 80_000, amount=12_900),
+    Profile("example-profile", _VIDEO, "viewer-3", _SLICE, _TS + 81_000),
+    Unfollow("example-unfollow", _VIDEO, "viewer-1", _SLICE, _TS + 82_000),
+    Gift("example-gift", _VIDEO, "viewer-3", _SLICE, _TS + 83_000, amount=500),
+    Stay("example-stay", _VIDEO, "viewer-3", _SLICE, _TS + 84_000, stay_ms=90_000),
 )

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Final, NamedTuple, Self
 
 from streams.client.leases_plan import Portion, portions, usable
+from streams.client.mixes import Mixes, MixInForce
 from streams.client.publisher import Publisher
 from streams.core.events import Impression
 from streams.core.units import is_slice
@@ -28,9 +29,10 @@ DEEPER: Final = 4
 class Leased(NamedTuple):
     """Impressions of one video that may be shown to members of one slice.
 
-    `net` is its score there less the price (micro-units). `until` names the lease when it is given
-    back (s since 1970, by Redis' clock), `over_at` is when it is over by the clock of this process
-    that nobody sets: what was not shown by then may be leased to others.
+    `net` is its `score` there less the price and plus the tilt (micro-units), `via` why it is
+    shown, `mix` the number of what it was ranked by: an impression says these. `until` names the
+    lease when it is given back (s since 1970, by Redis' clock), `over_at` is when it is over by the
+    clock of this process that nobody sets: what was not shown by then may be leased to others.
     """
 
     slice: str
@@ -39,7 +41,9 @@ class Leased(NamedTuple):
     net: int
     via: Via
     until: int
+    score: int
     over_at: float
+    mix: int | None = None
 
     def stands(self, clock: Clock = time.monotonic) -> bool:
         """Tell whether it may still be shown."""
@@ -49,7 +53,9 @@ class Leased(NamedTuple):
 class Leases:
     """Takes impressions of what slices show best, from one event loop.
 
-    `redis` is an address, as the workers have it; `publisher` writes what is reported as shown.
+    `redis` is an address, as the workers have it; `publisher` writes what is reported as shown,
+    `mixes` says what classes are raised by, so that the platform's shares hold: the caller starts
+    both. A server without `mixes` serves by the prices alone, and its impressions say so.
     No call is repeated here: `Unreachable` says that Redis did not answer within `timeout_s`,
     `Retry` that it cannot do it now, `Halt` that it refuses; the next call finds it again when it
     is back. What was taken and neither counted nor given back, by a server that died or because a
@@ -60,10 +66,12 @@ class Leases:
         self,
         redis: str | ServingIndex,
         publisher: Publisher | None = None,
+        mixes: Mixes | None = None,
         *,
         timeout_s: float = 1.0,
         clock: Clock = time.monotonic,
     ) -> None:
+        self._mixes = mixes
         self._own: RedisServingIndex | None = None
         self._index: ServingIndex
         if isinstance(redis, str):
@@ -94,22 +102,23 @@ class Leases:
     ) -> list[Leased]:
         """Take impressions for up to `count` slots (at most 500), at most `most_each` of a video.
 
-        Of several slices the best by score net of price, each video in one of them. What `seen`
-        says is left out. Newcomers that are owed their first audience come first, then the best;
-        fewer, or none, where less is left or a slice is unknown. `ValueError` for a name that no
-        slice can have.
+        Of several slices the best by score net of price and tilt, each video in one of them. What
+        `seen` says is left out. What chance drew and newcomers that are owed their first audience
+        come first, then the best; fewer, or none, where less is left or a slice is unknown.
+        `ValueError` for a name that no slice can have.
         """
         names = _names(slices)
         slots = slots_of(count)
         if not names or not slots or most_each < 1:
             return []
         viewer = _Viewer(seen)
+        mix = MixInForce() if self._mixes is None else self._mixes.in_force
         if len(names) == 1 and seen is None:
             wanted = {names[0]: Portion(slots, frozenset())}
         else:
-            tops = await self._tops(names, slots, most_each, viewer)
+            tops = await self._tops(names, slots, most_each, (viewer, mix))
             wanted = portions(tops, slots, most_each, viewer.left_out)
-        taken = await self._lease(wanted, most_each)
+        taken = await self._lease(wanted, most_each, mix)
         return await self._kept(taken, viewer)
 
     async def shown(self, leased: Leased, viewer: str, *, event_id: str = "") -> Impression:
@@ -128,7 +137,7 @@ class Leases:
         by_slice: defaultdict[str, list[Lease]] = defaultdict(list)
         for one in leased:
             by_slice[one.slice].append(
-                Lease(one.video, one.impressions, one.net, one.via, one.until)
+                Lease(one.video, one.impressions, one.net, one.via, one.until, one.score)
             )
         given = [self._index.give_back(name, some) for name, some in by_slice.items()]
         return sum(await asyncio.gather(*given))
@@ -139,13 +148,16 @@ class Leases:
             await self._own.close()
 
     async def _tops(
-        self, names: Sequence[str], slots: int, most_each: int, viewer: "_Viewer"
+        self, names: Sequence[str], slots: int, most_each: int, whom: tuple["_Viewer", MixInForce]
     ) -> Mapping[str, Sequence[Candidate]]:
         """Return the best of each slice: enough to fill all slots, or all that there is."""
+        viewer, mix = whom
         depth = slots
         shallow, tops = list(names), dict[str, Sequence[Candidate]](dict.fromkeys(names, ()))
         while shallow:
-            found = await asyncio.gather(*(self._index.top(name, depth) for name in shallow))
+            found = await asyncio.gather(
+                *(self._index.top(name, depth, mix.tilts(name)) for name in shallow)
+            )
             tops.update(zip(shallow, found, strict=True))
             await viewer.look_at(one.video for some in found for one in some)
             shallow = [
@@ -158,13 +170,15 @@ class Leases:
             depth = min(depth * DEEPER, TOP_MOST)
         return tops
 
-    async def _lease(self, wanted: Mapping[str, Portion], most_each: int) -> list[Leased]:
+    async def _lease(
+        self, wanted: Mapping[str, Portion], most_each: int, mix: MixInForce
+    ) -> list[Leased]:
         """Lease what is wanted of each slice; if one fails, the others get theirs back."""
         asked = {name: portion for name, portion in wanted.items() if portion.slots}
         over_at = self._clock() + LEASE_LONGEST_S
         results = await asyncio.gather(
             *(
-                self._index.lease(name, slots, most_each, None, without=without)
+                self._index.lease(name, slots, most_each, mix.due(name), mix.tilts(name), without)
                 for name, (slots, without) in asked.items()
             ),
             return_exceptions=True,
@@ -175,7 +189,7 @@ class Leases:
             if isinstance(result, BaseException):
                 failed.append(result)
             else:
-                taken += [Leased(name, *lease, over_at=over_at) for lease in result]
+                taken += [Leased(name, *lease, over_at, mix.seq) for lease in result]
         if failed:
             with suppress(StreamsError):
                 await self.give_back(*taken)
@@ -203,7 +217,9 @@ class Leases:
 def impression(leased: Leased, viewer: str, event_id: str = "") -> Impression:
     """Return the event of one impression shown now."""
     name = event_id or f"i-{secrets.token_hex(12)}"
-    return Impression(name, leased.video, viewer, leased.slice, time.time_ns() // 1_000_000)
+    now_ms = time.time_ns() // 1_000_000
+    why = leased.via, leased.score, leased.mix
+    return Impression(name, leased.video, viewer, leased.slice, now_ms, *why)
 
 
 class _Viewer:

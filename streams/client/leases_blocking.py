@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 
 from streams.client.blocking import BlockingPublisher
 from streams.client.leases import Leased, Leases, Seen, impression
+from streams.client.mixes import Mixes
 from streams.client.threads import Blocking, LoopThread
 from streams.core.events import Impression
 from streams.runtime.leases import ServingIndex
@@ -23,16 +24,24 @@ class BlockingLeases(Blocking):
         self,
         redis: str | ServingIndex,
         publisher: BlockingPublisher | None = None,
+        mixes: Mixes | None = None,
         *,
         timeout_s: float = 1.0,
     ) -> None:
-        self._leases = Leases(redis, timeout_s=timeout_s)
+        self._mixes = mixes
+        self._leases = Leases(redis, mixes=mixes, timeout_s=timeout_s)
         self._publisher = publisher
         self._thread = LoopThread("leases", "leases")
 
     def start(self) -> None:
-        """Start the thread; connects with the first call."""
+        """Start the thread, and have the mix followed there; connects with the first call."""
         self._thread.start()
+        if self._mixes is not None:
+            try:
+                self._thread.call(self._mixes.start())
+            except BaseException:
+                self._thread.end()
+                raise
 
     def take(
         self,
@@ -61,6 +70,8 @@ class BlockingLeases(Blocking):
     def close(self) -> None:
         """Disconnect; gives nothing back. Idempotent."""
         if self._thread.runs:
+            if self._mixes is not None:
+                self._thread.call(self._mixes.close())
             self._thread.call(self._leases.close())
             self._thread.end()
 

@@ -3,13 +3,17 @@
 `streams_control_events_total{topic, outcome}`, `streams_control_letters_total{topic, reason}`,
 `streams_control_early_verdicts_total`, `streams_control_conflicts_total`,
 `streams_control_rollbacks_total`, `streams_control_recovering`,
+`streams_control_dossiers_restored_total`, `streams_control_copies_repeated_total`,
 `streams_control_policy_number`, `streams_control_policy_term`,
-`streams_control_policy_conflicts_total`, `streams_control_policy_waiting_partitions`.
+`streams_control_policy_conflicts_total`, `streams_control_policy_waiting_partitions`, and those of
+the shares (`shares.gauges`).
 """
 
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from streams.control.shares.gauges import ShareMetrics
 
 
 class ControlMetrics:
@@ -49,6 +53,16 @@ class ControlMetrics:
             "1 while the control topics are read again, and nothing new is handled.",
             registry=registry,
         )
+        self.restored: Final = Counter(
+            "streams_control_dossiers_restored",
+            "Dossiers that Redis had lost and that were put back from the topic `dossiers`.",
+            registry=registry,
+        )
+        self.repeated: Final = Counter(
+            "streams_control_copies_repeated",
+            "Copies written to the topic `dossiers` again because a lesser one came behind them.",
+            registry=registry,
+        )
         self.policy_number: Final = Gauge(
             "streams_control_policy_number",
             "Number, within its term, of the policy that this control plane goes by as the leader.",
@@ -70,3 +84,4 @@ class ControlMetrics:
             "Partitions where that policy is not seen in force yet.",
             registry=registry,
         )
+        self.shares: Final = ShareMetrics(registry)

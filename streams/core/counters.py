@@ -10,7 +10,7 @@ from array import array
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from operator import attrgetter
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -66,15 +66,7 @@ class Totals(msgspec.Struct, gc=False):
     """
 
     policy: Policy
-    a11: int = 0
-    a12: int = 0
-    a13: int = 0
-    a22: int = 0
-    a23: int = 0
-    a33: int = 0
-    b1: int = 0
-    b2: int = 0
-    b3: int = 0
+    sums: tuple[int, int, int, int, int, int, int, int, int] = (0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
 class Slice(msgspec.Struct, gc=False):
@@ -100,6 +92,15 @@ class Slice(msgspec.Struct, gc=False):
     sharers: int = 0  # as `commenters`
     reporters: int = 0
     buyers: int = 0
+    profiles: int = 0  # this and what follows weighs nothing
+    unfollows: int = 0
+    gifts: int = 0
+    stays: int = 0
+    stay_ms: int = 0
+    follower_impressions: int = 0  # shown to followers of the creator
+    order_amount: int = 0  # money, as `gift_amount` and `spend`
+    gift_amount: int = 0
+    spend: int = 0  # paid for impressions
     status: int = IDLE
     stage: int = 0  # times widened
     allowance: int = 0  # impressions granted
@@ -130,13 +131,37 @@ class Slice(msgspec.Struct, gc=False):
 _FIELDS: Final = Slice.__struct_fields__
 COUNTERS: Final = _FIELDS[: _FIELDS.index("status")]
 """The fields that are feedback alone."""
+EVIDENCE: Final = COUNTERS[: COUNTERS.index("profiles")]
+"""Those of them that may weigh; of the others most rows have none."""
 DISTRIBUTION: Final = _FIELDS[_FIELDS.index("status") : _FIELDS.index("viewers")]
 VIEWERS: Final = _FIELDS[_FIELDS.index("viewers") : _FIELDS.index("epoch")]
 """The fields that are bits of viewers, the log's alone as the counters are."""
 _BITS: Final = ("viewers, low", "viewers, middle", "viewers, high", "likers", "pressers")
-_counters: Final = attrgetter(*COUNTERS)
+_evidence: Final = attrgetter(*EVIDENCE)
+_weightless: Final = attrgetter(*COUNTERS[len(EVIDENCE) :])
 _distribution: Final = attrgetter(*DISTRIBUTION)
 _UNTOUCHED: Final = _distribution(Slice())
+
+
+class Trial(NamedTuple):
+    """What chance has shown in one slice: impressions up to `upto`, of which `hoped` is expected.
+
+    Until it was shown and weighed; `hoped` is micro-units of value per view.
+    """
+
+    upto: int
+    hoped: int
+
+
+class Reported(msgspec.Struct, array_like=True):
+    """How reports of a video add up against its impressions: see `reports`."""
+
+    sum: int = 0  # micro-reports
+    impressions: int = 0  # of the video, at its latest report
+    reporters: int = 0  # bits set by who reported it since the sum was 0
+    since: int = 0  # ms; moderation was asked then and has not answered, 0 if it is not asked
+    looked: int = 0  # ms, of the latest verdict that let the video be shown
+    verdicts: int = 0  # of that kind
 
 
 class Video(msgspec.Struct, array_like=True):
@@ -157,6 +182,8 @@ class Video(msgspec.Struct, array_like=True):
     format: Format = "video"
     lapsed: int = 0  # slices that are stopped and may come back
     next_look: int = 0  # views of the video from which on those are looked at again
+    trials: dict[str, Trial] = {}  # by slice that chance drew
+    reported: Reported | None = None  # None while nothing was
 
 
 VIDEO_FIELDS: Final = Video.__struct_fields__[1:]
@@ -175,15 +202,15 @@ class Told(NamedTuple):
     scores: "array[int]"
 
 
-_NO_DUES: Final[dict[str, int]] = {}  # of nearly every video: never changed
+_NO_DUES: Final[dict[str, tuple[int, int]]] = {}  # of nearly every video: never changed
 
 
 class VideoState:
     """One video in memory: its own row and its slices' rows.
 
-    What feeds were told of it (`told`, and what is `due` to it by slice), whether it was judged or
-    controlled since, and the `totals` of its evidence: none of this is stored, and nothing that is
-    stored depends on it.
+    What feeds were told of it (`told`, and by slice until when how much is `due` to it), whether it
+    was judged or controlled since, and the `totals` of its evidence: none of this is stored, and
+    nothing that is stored depends on it.
     """
 
     __slots__ = (
@@ -211,7 +238,7 @@ class VideoState:
         self.controlled = False
         self.told: Told | None = None
         self.totals: Totals | None = None
-        self.due: dict[str, int] = _NO_DUES
+        self.due: dict[str, tuple[int, int]] = _NO_DUES
 
     @property
     def views(self) -> int:
@@ -235,14 +262,21 @@ def encode_slice(row: Slice) -> bytes:
     >>> encode_slice(Slice(impressions=3, views=2))
     b'[2,[3,2,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]]'
     """
-    kept, viewers = _distribution(row), row.viewers
+    kept, viewers, counts, others = (
+        _distribution(row),
+        row.viewers,
+        _evidence(row),
+        _weightless(row),
+    )
+    if any(others):
+        counts += others
     if viewers:
         words = (viewers & _WORD, viewers >> WORD_BITS & _WORD, viewers >> 2 * WORD_BITS)
         bits = (*words, row.likers, row.pressers)
-        return _encode((ROW_VERSION, _counters(row), () if kept == _UNTOUCHED else kept, bits))
+        return _encode((ROW_VERSION, counts, () if kept == _UNTOUCHED else kept, bits))
     if kept == _UNTOUCHED:
-        return _encode((ROW_VERSION, _counters(row)))
-    return _encode((ROW_VERSION, _counters(row), kept))
+        return _encode((ROW_VERSION, counts))
+    return _encode((ROW_VERSION, counts, kept))
 
 
 def decode_slice(raw: bytes) -> Slice:
@@ -254,10 +288,9 @@ def decode_slice(raw: bytes) -> Slice:
         _require(stored.version, stored.bits, _BITS)
     except msgspec.DecodeError as error:
         raise ValueError(str(error)) from None
-    row = Slice()
-    for names, values in ((COUNTERS, stored.counters), (DISTRIBUTION, stored.kept)):
-        for name, value in zip(names, values, strict=False):
-            setattr(row, name, value)
+    missing = [0] * (len(COUNTERS) - len(stored.counters))
+    values: list[Any] = [*stored.counters, *missing, *stored.kept]
+    row = Slice(*values)
     if stored.bits:
         low, middle, high, row.likers, row.pressers = stored.bits + [0] * (5 - len(stored.bits))
         row.viewers = low | middle << WORD_BITS | high << 2 * WORD_BITS
@@ -285,6 +318,20 @@ def load_video(video: str, fields: Mapping[str, bytes]) -> VideoState:
     `ValueError` names the field that cannot be read.
     """
     return load_rows(VideoState(), video, fields, decode_video, decode_slice)
+
+
+def read_video(fields: Mapping[str, bytes]) -> VideoState:
+    """Return the state that a video's hash holds, to be looked at only: it has no digests.
+
+    `ValueError` if a row cannot be read.
+    """
+    state = VideoState()
+    for field, raw in fields.items():
+        if field == VIDEO_ROW:
+            state.row = decode_video(raw)
+        else:
+            state.slices[field] = decode_slice(raw)
+    return state
 
 
 def load_rows(

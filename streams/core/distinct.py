@@ -109,25 +109,29 @@ def granted_views(row: Slice) -> int:
 
 
 def weighing_buttons(row: Slice, annoyed_share: int) -> tuple[int, ...]:
-    """Return how often each button weighs, in the order of `BUTTONS`.
+    """Return how often each button weighs, in the order of `BUTTONS`; those left out do not.
 
     Of each kind at most one a view, and about one a viewer who presses any; hides and reports also
     not beyond a share of the views (micro-units): they weigh most, and honest ones are seldom.
     """
-    views = row.views
+    views, likes = row.views, row.likes
     cap = _PRESSED[row.likers.bit_count()]
-    others = _PRESSED[row.pressers.bit_count()]
-    annoyed = views * annoyed_share // MICROS
     if cap > views:
         cap = views
+    if likes > cap:
+        likes = cap
+    if not row.pressers:
+        return row.completes, likes
+    others = _PRESSED[row.pressers.bit_count()]
+    annoyed = views * annoyed_share // MICROS
     if others > views:
         others = views
     if annoyed > others:
         annoyed = others
-    completes, likes, comments, shares, follows, hides, reports, orders = counts_of(row)
+    completes, _, comments, shares, follows, hides, reports, orders = counts_of(row)
     return (
         completes,
-        likes if likes <= cap else cap,
+        likes,
         comments if comments <= others else others,
         shares if shares <= others else others,
         follows if follows <= others else others,

@@ -5,7 +5,7 @@ shown the video there. The row begins with that impression, and then its tranche
 video's budget.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -18,25 +18,29 @@ from streams.core.counters import (
     SLICE_STAGES,
     STOP_CAUSES,
     STOPPED,
+    Reported,
     Slice,
+    Trial,
     VideoState,
 )
 from streams.core.events import (
     Admit,
+    Clear,
     Hold,
     Impression,
     InteractionRecord,
     Reconsider,
     Release,
     Revise,
-    SliceReview,
     Takedown,
     VideoControl,
     View,
 )
+from streams.core.exploration import draw, drawable
 from streams.core.outlook import Outlook
-from streams.core.posterior import Sums, solve, sum_factors
+from streams.core.posterior import Sums, solve, sum_factors, weighed
 from streams.core.receipts import Action, Crowd, Effects, Reason, Receipt
+from streams.core.reports import hear, impressions_of, is_too_much, settle, sum_up, waiting_of
 from streams.core.rule import (
     FIRST_CHECKPOINT,
     Assessment,
@@ -55,6 +59,7 @@ from streams.core.rule import (
 from streams.core.stages import SliceMove, VideoMove, move_slice, move_video
 from streams.core.state import PartitionState, forget_sums
 from streams.core.units import NEVER, is_slice, surface_of
+from streams.core.words import SliceReview
 from streams.errors import DeadLetter
 
 GONE: Final = Ruling("stop", "slice_gone", 0)
@@ -94,9 +99,12 @@ class Distribution:
                 if self._move_video("release"):
                     self._open("released")
             case Reconsider():
-                self._look(record.slices)
+                self._look_again(record)
+            case Clear():
+                self._let_through(record)
             case Takedown():
                 self._close("takedown", "takedown", move="stop", stages=(ACTIVE, HELD))
+                self._end_review()
         self.video.row.seq = record.seq
         self.video.judged = self.video.controlled = True
         self.partition.touch_video(self.video_id, self.video)
@@ -125,6 +133,8 @@ class Distribution:
         if spec is None or spec.is_shut:
             self._leave(slice_id, row, None if spec is None else spec.word)
             return
+        if self.video.row.trials:
+            self._weigh_trial(slice_id, row)
         assessment = assess(self.outlook, self.video, slice_id, row)
         ruling = rule(policy, slice_id, self.video.row, row, assessment)
         if ruling is None:
@@ -140,10 +150,63 @@ class Distribution:
                 row.stage += 1
             self._grant(slice_id, row, ruling.tranche)
             self._write(ruling, slice_id, row, assessment)
+        self._look_around(ruling)
+
+    def _look_around(self, ruling: Ruling | None) -> None:
+        """After a judgement, look at what was stopped if the video has changed enough."""
         if self.video.row.lapsed and (ruling is None or ruling.action != "stop"):
             views = self.video.views
             if views >= self.video.row.next_look or (ruling and ruling.action == "widen"):
                 self._look(())
+
+    def _weigh_trial(self, slice_id: str, row: Slice) -> None:
+        """Sum what a drawn tranche came to beside what was expected of it, once it was shown."""
+        policy, own = self.outlook.policy, self.video.row
+        trial = own.trials.get(slice_id)
+        if trial is None or row.impressions < trial.upto or not row.views:
+            return
+        seen = weighed(policy, slice_id, row, own.fits)
+        if seen.views:
+            found = seen.value // seen.views
+            self.partition.sums_of(self.video, slice_id, row).note_trial(trial.hoped, found)
+            del own.trials[slice_id]
+            self.partition.touch_video(self.video_id, self.video)
+
+    def hear(self, row: Slice, viewer: str) -> None:
+        """Count a viewer's first report, made in a slice; ask moderation where it is one too many.
+
+        That stops nothing: what reports weigh in the evidence is apart from it.
+        """
+        own, policy = self.video.row, self.outlook.policy
+        if own.stage == "removed" or not hear(self.video, row, viewer, policy):
+            return
+        self.partition.touch_video(self.video_id, self.video)
+        reported = own.reported
+        if reported is not None and is_too_much(reported, policy):
+            reported.since = self.cause.ts
+            self._write_review("reported")
+            self.effects.waiting.append((self.video_id, waiting_of(self.effects.receipts[-1])))
+
+    def _let_through(self, record: Clear) -> None:
+        """Settle what was reported: a person lets the video be shown."""
+        if settle(self.video.row, record.looked):
+            self._write_review("let_through")
+            self._end_review()
+
+    def _end_review(self) -> None:
+        """Have nobody asked about the video any more."""
+        reported = self.video.row.reported
+        if reported is not None and reported.since:
+            reported.since = 0
+            self.effects.waiting.append((self.video_id, None))
+
+    def _look_again(self, record: Reconsider) -> None:
+        """Look again at what evidence stopped, because a person says so, and tell what that is."""
+        rows, known = self.video.slices, self.outlook.policy.slices
+        names = sorted(rows.keys() & known.keys() & set(record.slices or rows))
+        stopped = [name for name in names if rows[name].status == STOPPED]
+        self._write_all("review", "look_again", self._crowds(stopped))
+        self._look(record.slices)
 
     def _look(self, slices: Collection[str]) -> None:
         """Look again at what evidence stopped, in these slices or, without any, in all."""
@@ -170,6 +233,8 @@ class Distribution:
         own.lapsed -= 1
         self._grant(slice_id, row, min(policy.tranche, room))
         self._write(Ruling("open", "reconsidered", row.tranche), slice_id, row, assessment)
+        if isinstance(self.cause, Reconsider):
+            self._sign(self.cause.by, self.cause.note)
         self.video.judged = self.video.controlled = True
 
     def _admit(self, record: Admit) -> None:
@@ -245,13 +310,16 @@ class Distribution:
         if closed:
             self._write_all("stop", reason, closed)
 
-    def _crowds(self, slice_ids: Iterable[str]) -> list[Crowd]:
+    def _crowds(self, slice_ids: Iterable[str]) -> Sequence[Crowd]:
         policy, video = self.outlook.policy, self.video
+        outset = self.outlook.outset(video.row)
+        if not video.slices and policy.tranche <= policy.budget - video.row.granted:
+            return outset.crowds  # the same, sooner
         if video.views:
             tastes = solve(sum_factors(policy, video))
             found = {name: estimate_in(policy, video, name, tastes) for name in slice_ids}
             said = {name: (each.mean, each.score) for name, each in found.items()}
-        else:  # the same numbers, sooner
+        else:
             before = [self.outlook.before_any_view(name, video.row) for name in slice_ids]
             said = {each.slice: (each.mean, each.score) for each in before}
         return [
@@ -291,8 +359,7 @@ class Distribution:
         look_again(row)
         self._write(FROZEN if word else GONE, slice_id, row, None, left)
         if word is not None:
-            receipts = self.effects.receipts
-            receipts[-1] = replace(receipts[-1], by=word.by, note=word.note)
+            self._sign(word.by, word.note)
 
     def _end(self, slice_id: str, row: Slice, move: SliceMove) -> int:
         """End a slice; return the impressions not shown, which go back to the video's budget."""
@@ -360,13 +427,47 @@ class Distribution:
                 sums=assessment.sums,
             )
         self.effects.receipts.append(counted)
+        if ruling.action == "widen":
+            self._explore(())
         self.partition.touch_slice(self.video_id, self.video, slice_id, row)
 
-    def _write_all(self, action: Action, reason: Reason, crowds: Iterable[Crowd]) -> None:
+    def _sign(self, by: str, note: str) -> None:
+        """Name the person whose word led to the latest receipt."""
+        receipts = self.effects.receipts
+        receipts[-1] = replace(receipts[-1], by=by, note=note)
+
+    def _write_review(self, reason: Reason) -> None:
+        """Write a receipt about what was reported; it moves nothing."""
+        self._write_all("review", reason, ())
+        video, receipts = self.video, self.effects.receipts
+        sums = sum_up(video.row.reported or Reported(), self.outlook.policy)
+        counts = {"impressions": impressions_of(video), "views": video.views}
+        receipts[-1] = replace(receipts[-1], **counts, reports=sums)
+
+    def _write_all(self, action: Action, reason: Reason, crowds: Collection[Crowd]) -> None:
         """Write one receipt about the whole video, with the person whose verdict led to it."""
         head, cause = self._head("", action, reason), self.cause
         by, note = (cause.by, cause.note) if isinstance(cause, VideoControl) else ("", "")
         self.effects.receipts.append(Receipt(**head, crowds=tuple(crowds), by=by, note=note))
+        if action == "open" and reason != "released":
+            self._explore([each.slice for each in crowds])
+
+    def _explore(self, opened: Collection[str]) -> None:
+        """Have chance say which slice is tried, if any; the receipt just written says so.
+
+        Of those that are `opened` or, without any, of all that are open.
+        """
+        policy, video, receipts = self.outlook.policy, self.video, self.effects.receipts
+        if not policy.explore_probability:
+            return
+        opened = opened or open_slices(self.outlook, video)
+        among = [name for name in drawable(video, opened) if allowance_of(policy, video, name)]
+        drawn = draw(policy, receipts[-1].id, among)
+        if drawn.slice:
+            hoped = estimate_in(policy, video, drawn.slice, solve(sum_factors(policy, video)))
+            upto = allowance_of(policy, video, drawn.slice)
+            video.row.trials[drawn.slice] = Trial(upto, hoped.mean)
+        receipts[-1] = replace(receipts[-1], draw=drawn)
 
     def _head(self, slice_id: str, action: Action, reason: Reason) -> dict[str, Any]:
         row = self.video.row

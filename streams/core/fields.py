@@ -28,6 +28,10 @@ DurationMs = Annotated[int, Meta(ge=1, le=86_400_000, description="milliseconds"
 WatchMs = Annotated[int, Meta(ge=0, le=86_400_000, description="milliseconds")]
 Micros = Annotated[int, Meta(ge=-(1 << 53) + 1, lt=1 << 53, description="micro-units")]
 Count = Annotated[int, Meta(ge=0, lt=1 << 53, description="a count")]
+Amount = Annotated[
+    int,
+    Meta(ge=0, lt=1 << 53, description="money, in the smallest unit of the platform's currency"),
+]
 Sequence = Annotated[int, Meta(ge=1, lt=1 << 53, description="a number that rises")]
 Ratio = Annotated[int, Meta(ge=0, le=MICROS, description="micro-units, 1 000 000 is the whole")]
 Text = Annotated[str, Meta(max_length=2_000)]

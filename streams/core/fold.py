@@ -20,12 +20,10 @@ from streams.core.events import (
     Comment,
     ControlRecord,
     Follow,
-    Generation,
+    Gift,
     Hide,
     Impression,
     InteractionRecord,
-    Key,
-    Lead,
     Like,
     LogRecord,
     Order,
@@ -33,17 +31,18 @@ from streams.core.events import (
     Policy,
     Report,
     Share,
+    Stay,
     Takedown,
-    TopicMove,
     Unlike,
-    Upgrade,
     VideoControl,
     View,
+    Weightless,
     number_of,
     order_of,
 )
 from streams.core.first.fold import fold_first
 from streams.core.first.upgrade import upgrade
+from streams.core.partition_control import Generation, Key, Lead, TopicMove, Upgrade
 from streams.core.receipts import Effects, Refusal
 from streams.core.stages import IllegalMove
 from streams.core.state import PartitionState
@@ -53,6 +52,7 @@ from streams.core.units import MICROS, SLICES_PER_VIDEO, is_slice
 from streams.errors import DeadLetter, RejectReason
 
 _time: Final = attrgetter("ts")
+_WEIGHTLESS: Final = frozenset(Weightless.__args__)
 _STATES: Final = frozenset((Like, Unlike, Follow, Hide))
 _JUDGED: Final = frozenset((ACTIVE, STOPPED))
 _FIRSTS: Final[dict[type, str]] = {
@@ -104,6 +104,7 @@ def _fold_run(  # noqa: C901, PLR0912, PLR0915 - the hot path: a call per event 
 ) -> Collection[Place]:
     """Fold events of one tick; return the places of those that did not count."""
     window, videos, epoch = state.window, state.videos, state.epoch
+    window_end = window.end
     skipped: set[Place] = set()
     skip = skipped.add
     touch, policy = state.changed.append, state.policy
@@ -121,10 +122,11 @@ def _fold_run(  # noqa: C901, PLR0912, PLR0915 - the hot path: a call per event 
             skip((offset, element))
             policy = state.policy
             late_before = newest - policy.late_after_ms if policy else 0
+            window_end = window.end
             continue
-        if offset >= window.end:
+        if offset >= window_end:
             window.turn(offset)
-            current, previous = window.current, window.previous
+            current, previous, window_end = window.current, window.previous, window.end
         key = event.id
         if key in current or key in previous:
             current.add(key)
@@ -148,7 +150,7 @@ def _fold_run(  # noqa: C901, PLR0912, PLR0915 - the hot path: a call per event 
                     effects.outcomes[EVENT_TYPES[kind], "duplicate"] += 1
                     skip((offset, element))
                     continue
-            else:
+            elif kind in _FIRSTS:
                 first = window.is_first(event)
         try:
             row = video.slices[slice_id]
@@ -181,9 +183,17 @@ def _fold_run(  # noqa: C901, PLR0912, PLR0915 - the hot path: a call per event 
             row.impressions += 1
             row.viewers |= marks[crc32(event.viewer.encode()) % 127]
             hot[0] += 1
-            if event.score is not None or event.via is not None:
+            if (
+                event.via is not None
+                or event.score is not None
+                or event.mix is not None
+                or event.follower
+                or event.amount
+            ):
                 sums = state.sums_of(video, slice_id, row)
-                note_served(sums, event, _price(state, video, slice_id))
+                note_served(sums, event, _price(state, video, slice_id), state.traffic.tick)
+                row.follower_impressions += event.follower
+                row.spend += event.amount
             if row.impressions < row.check_impressions:
                 continue
         elif kind is View:
@@ -204,10 +214,15 @@ def _fold_run(  # noqa: C901, PLR0912, PLR0915 - the hot path: a call per event 
                 hot[3] += 1
             if row.views < row.check_views:
                 continue
+        elif kind in _WEIGHTLESS:
+            _add_weightless(row, state.sums_of(video, slice_id, row), event)
+            continue
         else:
             if ts >= row.turn_ms:
                 turn(row, ts, policy.slices.get(slice_id) if policy else None)
             _engage(row, state.sums_of(video, slice_id, row), event, first=first)
+            if first and kind is Report and state.outlook is not None:
+                Distribution(state, state.outlook, video, event, effects).hear(row, event.viewer)
             if not is_late(row) or row.status not in judged:
                 continue
             row.late_judgements += 1
@@ -277,12 +292,26 @@ def _engage(row: Slice, sums: ClassSums, event: InteractionRecord, *, first: boo
         row.likes -= 1
         sums.likes -= 1
         return
-    counter = f"{EVENT_TYPES[kind]}s"
-    setattr(row, counter, getattr(row, counter) + 1)
-    setattr(sums, counter, getattr(sums, counter) + 1)
+    _add(row, sums, f"{EVENT_TYPES[kind]}s", 1)
+    if isinstance(event, Order) and event.amount:
+        _add(row, sums, "order_amount", event.amount)
     if first:
         setattr(row, _FIRSTS[kind], getattr(row, _FIRSTS[kind]) + 1)
     press(row, event.viewer, like=kind is Like)
+
+
+def _add_weightless(row: Slice, sums: ClassSums, event: Weightless) -> None:
+    """Count what weighs nothing."""
+    _add(row, sums, f"{EVENT_TYPES[type(event)]}s", 1)
+    if isinstance(event, Gift):
+        _add(row, sums, "gift_amount", event.amount)
+    elif isinstance(event, Stay):
+        _add(row, sums, "stay_ms", event.stay_ms)
+
+
+def _add(row: Slice, sums: ClassSums, counter: str, count: int) -> None:
+    setattr(row, counter, getattr(row, counter) + count)
+    setattr(sums, counter, getattr(sums, counter) + count)
 
 
 def _control(
@@ -331,6 +360,8 @@ def _settle_policy(state: PartitionState, record: Policy, effects: Effects) -> N
         raise DeadLetter("stale", f"policy {number} after {number_of(in_force)}")
     if not all(is_slice(name) for name in record.slices):
         raise DeadLetter("slice", "policy names a slice that is not surface:group")
+    if record.explore_probability and not record.explore_key:
+        raise DeadLetter("missing", f"policy {number} draws by chance and has no key to draw by")
     state.set_policy(record)
 
 

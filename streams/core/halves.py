@@ -26,9 +26,9 @@ FAMILIES: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 """Families of one number a slice, and what `SlicePolicy` calls it."""
-CROSS: Final = "cross"
-"""The family of one number for all slices: `noise_cross`."""
-ALL_FAMILIES: Final = (*FAMILIES, CROSS)
+WHOLE: Final[Mapping[str, str]] = MappingProxyType({"cross": "noise_cross", "shares": "leans"})
+"""Families of one field for all slices, and what `Policy` calls it."""
+ALL_FAMILIES: Final = (*FAMILIES, *WHOLE)
 
 
 def is_frozen(frozen: Collection[str], family: str, slice_id: str = "") -> bool:
@@ -66,9 +66,12 @@ def with_learned(
             if other is not None and family in families and not is_frozen(frozen, family, name)
         }
         slices[name] = replace(spec, **taken)
-    takes_cross = CROSS in families and not is_frozen(frozen, CROSS)
-    cross = source.noise_cross if takes_cross else policy.noise_cross
-    return replace(policy, slices=slices, noise_cross=cross)
+    whole: dict[str, Any] = {
+        field: getattr(source, field)
+        for family, field in WHOLE.items()
+        if family in families and not is_frozen(frozen, family)
+    }
+    return replace(policy, slices=slices, **whole)
 
 
 def differing(one: Policy, other: Policy) -> tuple[str, ...]:
@@ -81,7 +84,8 @@ def differing(one: Policy, other: Policy) -> tuple[str, ...]:
         for family, field in FAMILIES.items()
         if any(getattr(here, field) != getattr(there, field) for here, there in pairs)
     ]
-    return (*families, *([CROSS] if one.noise_cross != other.noise_cross else ()))
+    whole = [name for name, field in WHOLE.items() if getattr(one, field) != getattr(other, field)]
+    return (*families, *whole)
 
 
 def in_order(families: Iterable[str]) -> tuple[str, ...]:

@@ -1,16 +1,22 @@
 """Which slices a video may reach, what it may expect there before any view, and at what price.
 
-What follows from a policy alone is computed once, when it comes into force.
+What follows from a policy alone is computed once, when it comes into force; what follows from it
+and from what moderation and admission said of a video is kept for the next video of which they say
+the same. So nothing that is kept changes a result.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from streams.core.counters import Video
 from streams.core.events import Policy, SlicePolicy
 from streams.core.fields import BANDS
 from streams.core.posterior import Sums, estimate, expected, solve
+from streams.core.receipts import Crowd
 from streams.core.units import surface_of
+
+OUTSETS_KEPT: Final = 1_000
+_Said = tuple[str, int, bool, tuple[tuple[str, int], ...]]  # stage, band, commercial, fits
 
 
 class Prospect(NamedTuple):
@@ -20,6 +26,17 @@ class Prospect(NamedTuple):
     mean: int
     score: int  # the index
     gain: int  # of the score over the price of the video's class
+
+
+class Outset(NamedTuple):
+    """What is open to a video that nobody was shown yet, best first, and what a receipt says then.
+
+    The crowds have a whole first tranche each.
+    """
+
+    prospects: tuple[Prospect, ...] = ()
+    slices: tuple[str, ...] = ()
+    crowds: tuple[Crowd, ...] = ()
 
 
 class Outlook:
@@ -34,11 +51,17 @@ class Outlook:
         self._prices: Final = {
             name: _prices(policy, name, spec) for name, spec in policy.slices.items()
         }
-        self._public: Final = [
+        public = [
             name
             for name, spec in policy.slices.items()
             if surface_of(name) == "discover" and not spec.is_shut
         ]
+        classes = [Video(band=at // 2, commercial=at % 2 == 1) for at in range(2 * BANDS)]
+        # what is open to a video whose tags fit nothing, by class
+        self._public: Final = [
+            {each.slice: each for each in self._best(public, video)} for video in classes
+        ]
+        self._outsets: Final[dict[_Said, Outset]] = {}
 
     def price(self, slice_id: str, video: Video) -> int:
         """Return what an impression of this video must be worth in a slice of the policy.
@@ -66,18 +89,28 @@ class Outlook:
         Open is what it may reach, where the index before any view beats the price (followers are
         never refused), the `open_max` best of them.
         """
-        if not self.reaches(slice_id, video):
-            return None
         if len(self.policy.slices) > self.policy.open_max:
             return next((each for each in self.prospects(video) if each.slice == slice_id), None)
+        if video.stage == "public" and slice_id not in video.fits:
+            return self._public[2 * video.band + video.commercial].get(slice_id)
+        if not self.reaches(slice_id, video):
+            return None
         found = self.before_any_view(slice_id, video)
         return found if _is_worth_it(found) else None
 
-    def prospects(self, video: Video) -> list[Prospect]:
+    def prospects(self, video: Video) -> tuple[Prospect, ...]:
         """Return all slices that are open to a video, best first."""
-        within = [self.before_any_view(slice_id, video) for slice_id in self._reachable(video)]
-        opened = sorted(filter(_is_worth_it, within), key=_best_first)
-        return opened[: self.policy.open_max]
+        return self.outset(video).prospects
+
+    def outset(self, video: Video) -> Outset:
+        """Return what is open to a video before any impression."""
+        said = (video.stage, video.band, video.commercial, tuple(video.fits.items()))
+        known = self._outsets.get(said)
+        if known is None:
+            if len(self._outsets) >= OUTSETS_KEPT:
+                self._outsets.clear()
+            known = self._outsets[said] = self._outset(video)
+        return known
 
     def hope(self, slice_id: str, video: Video) -> int:
         """Return the index of a video in a slice before any view, anywhere."""
@@ -90,12 +123,25 @@ class Outlook:
         mean = score - self._hopes[slice_id]
         return Prospect(slice_id, mean, score, score - self.price(slice_id, video))
 
-    def _reachable(self, video: Video) -> Iterator[str]:
-        if video.stage == "public":
-            yield from self._public
-        for slice_id in video.fits:
-            if surface_of(slice_id) != "discover" and self.reaches(slice_id, video):
-                yield slice_id
+    def _outset(self, video: Video) -> Outset:
+        fits = video.fits
+        plain = self._public[2 * video.band + video.commercial] if video.stage == "public" else {}
+        found = [each for each in plain.values() if each.slice not in fits]
+        fitting = [name for name in fits if self.reaches(name, video)]
+        if fitting:
+            found = sorted([*found, *self._best(fitting, video)], key=_best_first)
+        opened = tuple(found[: self.policy.open_max])
+        slices = tuple([each.slice for each in opened])
+        return Outset(opened, slices, tuple(map(self._crowd, opened)))
+
+    def _best(self, slice_ids: Iterable[str], video: Video) -> list[Prospect]:
+        """Return what is worth it to a video of slices that it may reach, best first."""
+        within = [self.before_any_view(slice_id, video) for slice_id in slice_ids]
+        return sorted(filter(_is_worth_it, within), key=_best_first)
+
+    def _crowd(self, prospect: Prospect) -> Crowd:
+        tranche = min(self.policy.tranche, self.policy.slices[prospect.slice].reach)
+        return Crowd(prospect.slice, prospect.mean, prospect.score, tranche)
 
 
 def term_name(surface: str, band: int, commercial: bool) -> str:
@@ -109,10 +155,9 @@ def term_name(surface: str, band: int, commercial: bool) -> str:
 
 def _prices(policy: Policy, slice_id: str, spec: SlicePolicy) -> tuple[int, ...]:
     surface = surface_of(slice_id)
+    names = [term_name(surface, band, each) for band in range(BANDS) for each in (False, True)]
     return tuple(
-        spec.price + policy.terms.get(term_name(surface, band, commercial), 0)
-        for band in range(BANDS)
-        for commercial in (False, True)
+        spec.price + policy.terms.get(name, 0) - policy.leans.get(name, 0) for name in names
     )
 
 

@@ -9,9 +9,9 @@ same bytes on every machine. Values, means and standard deviations are micro-uni
 view, variances micro-units of value squared. Rounding is towards minus infinity.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isqrt
-from operator import attrgetter, mul
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 from msgspec.structs import replace
@@ -85,7 +85,7 @@ def weigh(policy: Policy, spec: SlicePolicy, row: Slice, fit: int) -> Weighed:
     one view's value: that of these views, shrunk towards the slice's, which weighs `noise_views`
     views (mean of a scaled inverse chi square, Gelman et al., Bayesian Data Analysis, 2.6).
     """
-    views, (buttons, apart) = weighing_views(row), _buttons(row, policy)
+    views, (buttons, apart) = weighing_views(row), _buttons(policy, row)
     hoped = with_young(row, spec, buttons) - buttons
     buttons += hoped
     value = policy.weights.watch * row.ratio_sum // MICROS + buttons
@@ -117,7 +117,7 @@ def weighed(policy: Policy, slice_id: str, row: Slice, fits: Mapping[str, int]) 
     ):
         return known
     known = weigh(policy, policy.slices[slice_id], row, fits.get(slice_id, 0))
-    if known.views not in (row.views, granted_views(row)):
+    if known.views != row.views and known.views != granted_views(row):
         known = replace(known, policy=None, waiting=policy, impressions=row.impressions)
     row.weighed = known
     return known
@@ -133,27 +133,24 @@ def sum_factors(policy: Policy, video: VideoState) -> Sums:
         totals = video.totals = Totals(policy)
         for row in video.slices.values():
             row.summed = None
-    for slice_id, row in video.slices.items():
-        known, before = row.weighed, row.summed
-        if (
-            (known is None or known is not before or known.policy is None)
-            and row.views
-            and slice_id in policy.slices
-        ):
-            known = weighed(policy, slice_id, row, video.row.fits)
-            if known is not before:
-                row.summed = known
-                _add(totals, policy.slices[slice_id].loadings, known, before)
+    changed = [
+        (slice_id, row)
+        for slice_id, row in video.slices.items()
+        if (known := row.weighed) is None or known is not row.summed or known.policy is None
+    ]
+    if changed:
+        _sum_anew(totals, policy, video.row.fits, changed)
+    a11, a12, a13, a22, a23, a33, b1, b2, b3 = totals.sums
     return Sums(
-        UNIT + totals.a11 // MICROS,
-        totals.a12 // MICROS,
-        totals.a13 // MICROS,
-        UNIT + totals.a22 // MICROS,
-        totals.a23 // MICROS,
-        UNIT + totals.a33 // MICROS,
-        totals.b1 // MICROS,
-        totals.b2 // MICROS,
-        totals.b3 // MICROS,
+        UNIT + a11 // MICROS,
+        a12 // MICROS,
+        a13 // MICROS,
+        UNIT + a22 // MICROS,
+        a23 // MICROS,
+        UNIT + a33 // MICROS,
+        b1 // MICROS,
+        b2 // MICROS,
+        b3 // MICROS,
     )
 
 
@@ -211,37 +208,53 @@ def estimate(spec: SlicePolicy, base: int, seen: Weighed | None, tastes: Posteri
     return Estimate(mean, sd, score, noise)
 
 
-def _add(
-    totals: Totals, loadings: tuple[int, int, int], known: Weighed, before: Weighed | None
+def _sum_anew(
+    totals: Totals, policy: Policy, fits: Mapping[str, int], changed: Sequence[tuple[str, Slice]]
 ) -> None:
-    """Put what a slice says in the place of what it said before."""
-    w, pull = known.weight, known.pull
-    if before is not None:
-        w -= before.weight
-        pull -= before.pull
-    l1, l2, l3 = loadings
-    w1, w2 = w * l1, w * l2
-    totals.a11 += w1 * l1
-    totals.a12 += w1 * l2
-    totals.a13 += w1 * l3
-    totals.a22 += w2 * l2
-    totals.a23 += w2 * l3
-    totals.a33 += w * l3 * l3
-    totals.b1 += pull * l1
-    totals.b2 += pull * l2
-    totals.b3 += pull * l3
+    """Put what slices say in the place of what they said before."""
+    a11, a12, a13, a22, a23, a33, b1, b2, b3 = totals.sums
+    for slice_id, row in changed:
+        if not row.views or slice_id not in policy.slices:
+            continue
+        known, before = weighed(policy, slice_id, row, fits), row.summed
+        if known is before:
+            continue
+        row.summed = known
+        w, pull = known.weight, known.pull
+        if before is not None:
+            w -= before.weight
+            pull -= before.pull
+        l1, l2, l3 = policy.slices[slice_id].loadings
+        w1, w2 = w * l1, w * l2
+        a11 += w1 * l1
+        a12 += w1 * l2
+        a13 += w1 * l3
+        a22 += w2 * l2
+        a23 += w2 * l3
+        a33 += w * l3 * l3
+        b1 += pull * l1
+        b2 += pull * l2
+        b3 += pull * l3
+    totals.sums = a11, a12, a13, a22, a23, a33, b1, b2, b3
 
 
-def _buttons(row: Slice, policy: Policy) -> tuple[int, int]:
+def _buttons(policy: Policy, row: Slice) -> tuple[int, int]:
     """Return what the buttons that weigh are worth, and the variance that they add, per view.
 
     That is w^2 p (1 - p) of each one, pressed by a share p of the views, as if apart from each
     other.
     """
-    views, worths = row.views, _worths(policy.weights)
-    worth = tuple(map(mul, worths, weighing_buttons(row, policy.annoyed_share)))
-    spread: int = views * sum(map(mul, worths, worth)) - sum(map(mul, worth, worth))
-    return sum(worth), spread // (MICROS * views * views)
+    views, weights = row.views, policy.weights
+    completes, likes, *others = weighing_buttons(row, policy.annoyed_share)
+    complete, like = weights.complete * completes, weights.like * likes
+    buttons = complete + like
+    spread = complete * (views * weights.complete - complete) + like * (views * weights.like - like)
+    if others:
+        for weight, count in zip(_other_weights(weights), others, strict=True):
+            worth = weight * count
+            buttons += worth
+            spread += worth * (views * weight - worth)
+    return buttons, spread // (MICROS * views * views)
 
 
 def _spread(policy: Policy, row: Slice, buttons: int, apart: int) -> int:
@@ -258,4 +271,4 @@ def _spread(policy: Policy, row: Slice, buttons: int, apart: int) -> int:
     return max(spread, 0)
 
 
-_worths: Final = attrgetter(*BUTTONS)
+_other_weights: Final = attrgetter(*list(BUTTONS)[2:])

@@ -6,6 +6,7 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from streams.core.counters import ACTIVE, IDLE, Told, VideoState
+from streams.core.exploration import tried
 from streams.core.outlook import Outlook
 from streams.core.posterior import solve, sum_factors
 from streams.core.rule import allowance_of, estimate_in, open_slices
@@ -18,6 +19,7 @@ GROWN: Final = 3
 GROWN_VIEWS: Final = 60
 """All slices of a video are looked at again after a third more views, at least so many."""
 _MOST: Final = (1 << 31) - 1
+_NOTHING_DUE: Final = (0, 0)
 _SHOWN: Final = frozenset((IDLE, ACTIVE))
 
 
@@ -25,7 +27,8 @@ class Entry(NamedTuple):
     """What is said of one (video, slice).
 
     `offset` is that of the record up to which its partition was folded. `due` public impressions
-    are owed to the video here until `deadline` (ms since 1970); 0 if none are.
+    are owed to the video here until `deadline` (ms since 1970); 0 if none are. Those of a draw have
+    no deadline (0), and come before all others.
     """
 
     video: str
@@ -49,7 +52,7 @@ def entries(
     `state.told`, `state.due`, `state.judged` and `state.controlled`, which nothing that is stored
     depends on.
     """
-    due, before = owed(outlook, state), state.due
+    due, before = _due(outlook, state), state.due
     if due or before:
         state.due = due
         moved = [name for name in {**before, **due} if due.get(name) != before.get(name)]
@@ -61,24 +64,22 @@ def entries(
     state.judged = state.controlled = False
     for slice_id in gone:
         yield slice_id, Entry(video, offset, None)
-    row = state.row
-    deadline = row.admitted + outlook.policy.guarantee_ms if due else 0
+    rows, policy, own = state.slices, outlook.policy, state.row
+    band, commercial = own.band, own.commercial
     for slice_id, score in scores.items():
-        counted = state.slices.get(slice_id)
-        yield (
-            slice_id,
-            Entry(
-                video,
-                offset,
-                score,
-                allowance_of(outlook.policy, state, slice_id),
-                counted.impressions if counted else 0,
-                row.band,
-                row.commercial,
-                deadline if slice_id in due else 0,
-                due.get(slice_id, 0),
-            ),
-        )
+        allowance = allowance_of(policy, state, slice_id)
+        shown = rows[slice_id].impressions if slice_id in rows else 0
+        owing = due.get(slice_id, _NOTHING_DUE)
+        yield slice_id, Entry(video, offset, score, allowance, shown, band, commercial, *owing)
+
+
+def _due(outlook: Outlook, state: VideoState) -> dict[str, tuple[int, int]]:
+    """Return deadline and impressions of what is owed by slice; a draw comes first."""
+    deadline = state.row.admitted + outlook.policy.guarantee_ms
+    due = {slice_id: (deadline, count) for slice_id, count in owed(outlook, state).items()}
+    if state.row.trials:
+        due.update((slice_id, (0, count)) for slice_id, count in tried(state))
+    return due
 
 
 def owed(outlook: Outlook, state: VideoState) -> dict[str, int]:
@@ -176,7 +177,11 @@ def _touched_only(
 def _scores(outlook: Outlook, state: VideoState, slice_ids: Iterable[str]) -> dict[str, int]:
     policy = outlook.policy
     if not state.views:
-        return {slice_id: outlook.hope(slice_id, state.row) for slice_id in slice_ids}
+        known = {each.slice: each.score for each in outlook.prospects(state.row)}
+        return {
+            slice_id: known[slice_id] if slice_id in known else outlook.hope(slice_id, state.row)
+            for slice_id in slice_ids
+        }
     tastes = solve(sum_factors(policy, state))
     return {
         slice_id: max(min(estimate_in(policy, state, slice_id, tastes).score, _MOST), -_MOST)

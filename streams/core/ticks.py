@@ -57,7 +57,7 @@ def read_stored(raw: bytes) -> StoredTraffic:
 class OpenTraffic:
     """The clock of one partition and its open tick; owned by one `PartitionState`."""
 
-    __slots__ = ("_hot", "_since", "_sums", "outlook", "partition", "tick", "times")
+    __slots__ = ("_open", "_since", "outlook", "partition", "tick", "times")
 
     def __init__(self, partition: int, outlook: Outlook | None, stored: StoredTraffic) -> None:
         self.partition: Final = partition
@@ -65,8 +65,7 @@ class OpenTraffic:
         self.tick = stored.tick
         self._since = stored.since
         self.times: list[int] = list(stored.times)  # of the open run
-        self._hot: Final[dict[tuple[str, str], list[int]]] = {}
-        self._sums: Final = {(each.slice, each.kind): each for each in stored.sums}
+        self._open: Final = {(each.slice, each.kind): (each, _none_hot()) for each in stored.sums}
 
     def sums_of(self, slice_id: str, kind: str) -> tuple[ClassSums, list[int]]:
         """Return what an event in a slice counts in: the sums, and those of `HOT` in a list.
@@ -76,10 +75,10 @@ class OpenTraffic:
         named = self.outlook is not None and slice_id in self.outlook.policy.slices
         # Anybody may name other slices, and no input may make a tick grow without end.
         key = (slice_id if named else f"{surface_of(slice_id)}:", kind)
-        sums = self._sums.get(key)
-        if sums is None:
-            sums = self._sums[key] = ClassSums(*key)
-        return sums, self._hot.setdefault(key, [0] * len(HOT))
+        try:
+            return self._open[key]
+        except KeyError:
+            return self._open.setdefault(key, (ClassSums(*key), _none_hot()))
 
     def room(self, offset: int, newest: int) -> int:
         """Return how many events may be folded before the clock must be read with `read`.
@@ -146,9 +145,13 @@ class OpenTraffic:
         return (self.tick + 1) * TICK_MS
 
     def _sorted(self) -> list[ClassSums]:
-        for key, hot in self._hot.items():
-            sums = self._sums[key]
+        for sums, hot in self._open.values():
             for place, name in enumerate(HOT):
                 setattr(sums, name, getattr(sums, name) + hot[place])
                 hot[place] = 0
-        return [sums for _, sums in sorted(self._sums.items()) if not sums.is_empty()]
+        sorted_by_key = [self._open[key][0] for key in sorted(self._open)]
+        return [sums for sums in sorted_by_key if not sums.is_empty()]
+
+
+def _none_hot() -> list[int]:
+    return [0] * len(HOT)

@@ -6,10 +6,11 @@ counts once. A partition whose minutes do not come, or whose clock is far from t
 """
 
 from collections import defaultdict, deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 from streams.core.traffic import ClassSums, Tick
+from streams.core.units import MICROS
 
 ClassKey = tuple[str, str]
 """Slice and class."""
@@ -73,6 +74,14 @@ class TrafficView:
                     _add(sums, tick)
         unmeasured = tuple(p for p in range(self._partitions) if p not in measured)
         return TrafficWindow(first, last, sums, unmeasured)
+
+
+def unsteered(sums: Iterable[ClassSums]) -> int:
+    """Return the share of impressions that went by no mix of the latest minutes, micro-units."""
+    known = list(sums)
+    impressions = sum(each.impressions for each in known)
+    steered = sum(each.steered for each in known)
+    return (impressions - steered) * MICROS // impressions if impressions else 0
 
 
 def _add(sums: dict[ClassKey, ClassSums], tick: Tick) -> None:

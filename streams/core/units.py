@@ -8,6 +8,7 @@ event's is what duplicates are recognised by. An offset is a record's place in i
 the log.
 """
 
+from functools import lru_cache
 from typing import Final, NewType, TypeGuard
 
 SliceId = NewType("SliceId", str)  # "surface:group", the unit of decision
@@ -29,6 +30,7 @@ SLICES_PER_VIDEO: Final = 256
 video may open: no input can grow a video for ever."""
 
 
+@lru_cache(maxsize=1_024)
 def surface_of(slice_id: str) -> str:
     """Return the surface of a valid slice id.
 

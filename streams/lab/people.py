@@ -22,7 +22,6 @@ from streams.core.events import (
     InteractionRecord,
     Policy,
     Recognition,
-    Review,
     Tag,
     Unlike,
     Upload,
@@ -30,6 +29,7 @@ from streams.core.events import (
 )
 from streams.core.fields import VerdictWord
 from streams.core.units import SURFACES, surface_of
+from streams.core.words import Review
 from streams.lab.taste import Alike, Fortune, draw_appeals, draw_fortune
 from streams.lab.uploads import DARING, DOUBTFUL, FORBIDDEN, SUBJECTS, draw_upload
 from streams.lab.viewers import BUTTONS, Rates, draw_buttons, draw_watch, rates_at, worth
@@ -78,14 +78,14 @@ class _Shelf:
         left = sum(lease.impressions for lease in self.leases)
         return left * 2 < self.wanted and now_ms - self.refreshed_ms >= REFRESH_MS
 
-    def take(self, rank: int) -> str:
-        """Return the video of a lease, of which one impression is shown now."""
+    def take(self, rank: int) -> Lease:
+        """Return a lease, of which one impression is shown now."""
         lease = self.leases[rank]
         if lease.impressions > 1:
             self.leases[rank] = lease._replace(impressions=lease.impressions - 1)
         else:
             del self.leases[rank]
-        return lease.video
+        return lease
 
     def drop_late(self, now_ms: int) -> None:
         """Forget leases that went back to their videos."""
@@ -242,22 +242,24 @@ class People:
             slice_id = self._chance.choices(names, cum_weights=cumulated)[0]
             shelf = self._shelves[slice_id]
             depth = int(math.log(1 - self._chance.random()) / math.log(SCROLL))
-            video = shelf.take(depth % len(shelf.leases))
-            impressions.append(self._show(video, slice_id, now_ms))
+            lease = shelf.take(depth % len(shelf.leases))
+            impressions.append(self._show(lease, slice_id, now_ms))
             if not shelf.leases:
                 choices = _choices(self._weights, self._shelves)
         self._exposures = min(self._exposures, 1.0)  # who found nothing does not come back at once
         return impressions
 
-    def _show(self, video: str, slice_id: str, now_ms: int) -> Impression:
+    def _show(self, lease: Lease, slice_id: str, now_ms: int) -> Impression:
         """Show a video to one viewer: the impression now, what follows from it later."""
+        video = lease.video
         self.shown[video, slice_id] += 1
         chance = self._chance
         group = slice_id.partition(":")[2]
         viewer = f"{group}-{chance.randrange(VIEWERS_PER_SLICE)}"
         if chance.random() >= VIEW_LOST:
             self._view(video, viewer, slice_id, now_ms + chance.randrange(200, 1_500))
-        return Impression(self._id("i"), video, viewer, slice_id, now_ms)
+        why = lease.via, lease.score
+        return Impression(self._id("i"), video, viewer, slice_id, now_ms, *why)
 
     def _view(self, video: str, viewer: str, slice_id: str, ts: int) -> None:
         truth = self.videos[video]

@@ -213,6 +213,43 @@ ALERTS: Final = (
         "its key? `streams policy history` shows what the leader wrote",
         over="10m",
     ),
+    Alert(
+        "StreamsShareShort",
+        "streams_floor_short",
+        ">",
+        0,
+        "the share {{ $labels.floor }} is not held ({{ $labels.cause }}): `streams shares`",
+        lasts="10m",
+        severity="ticket",
+    ),
+    Alert(
+        "StreamsMixIgnored",
+        "streams_mix_unsteered_ratio",
+        ">",
+        0.1,
+        "{{ $value }} of the impressions went by no mix, or by an old one: feed servers need "
+        "`streams.client.Mixes`, and the topic mix",
+        lasts="10m",
+        severity="ticket",
+    ),
+    Alert(
+        "StreamsMixOld",
+        "streams_mix_age_seconds",
+        ">",
+        300,
+        "the leader {{ $labels.leader }} wrote no mix for {{ $value }} s: does traffic reach it?",
+        severity="ticket",
+    ),
+    Alert(
+        "StreamsSharesUnsteered",
+        "streams_mix_age_seconds",
+        ">",
+        0,
+        "no control plane steers the shares: is one running, and scraped?",
+        absent=True,
+        lasts="10m",
+        severity="ticket",
+    ),
 )
 """Every rule that is exported."""
 

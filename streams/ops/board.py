@@ -143,6 +143,28 @@ BOARD: Final = (
         ),
     ),
     BoardRow(
+        "Shares",
+        (
+            Panel(
+                "Share of the impressions",
+                (("max by (floor) (streams_floor_share_ratio)", "{{floor}}"),),
+                unit="percentunit",
+                note="Private of all, the others of the public ones: `streams shares`.",
+            ),
+            Panel(
+                "Raised by",
+                (("max by (floor) (streams_floor_tilt_value)", "{{floor}}"),),
+                note="Value per view; commercial is lowered by it.",
+            ),
+            Panel(
+                "By no mix",
+                (("max(streams_mix_unsteered_ratio)", "impressions"),),
+                unit="percentunit",
+                note="Feed servers that ignore the mix, or that have an old one.",
+            ),
+        ),
+    ),
+    BoardRow(
         "Workers",
         (
             Panel(

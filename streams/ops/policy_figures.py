@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final, Literal, NamedTuple
 
 from streams.core.events import Policy, SlicePolicy
-from streams.core.halves import FAMILIES
+from streams.core.halves import FAMILIES, WHOLE
 from streams.core.units import MICROS
 
 Half = Literal["operators", "learned"]
@@ -47,6 +47,8 @@ _OPERATORS: Final[Mapping[str, tuple[int, str]]] = {
     "return_margin": (MICROS, _VALUE),
     "stop_viewers": (1, "different viewers"),
     "annoyed_share": (MICROS, "share of views"),
+    "report_drain": (MICROS, "reports, taken off by an impression"),
+    "report_bar": (MICROS, "reports"),
     "noise_views": (1, "views"),
     "noise_floor": (MICROS, _SQUARED),
     "fit_value": (MICROS, _VALUE),
@@ -55,6 +57,7 @@ _OPERATORS: Final[Mapping[str, tuple[int, str]]] = {
     "guarantee_ms": (_HOUR_MS, "hours"),
     "fresh_share": (MICROS, "share of slots"),
     "late_after_ms": (_HOUR_MS, "hours"),
+    "explore_probability": (MICROS, "of a draw, at each opening and widening"),
 }
 _NAMES: Final = {"guarantee_ms": "guarantee", "late_after_ms": "late_after"}
 _SLICE: Final[Mapping[str, tuple[str, int, str]]] = {
@@ -108,7 +111,9 @@ def moved_in_words(before: Policy, after: Policy) -> str:
         for family, field in FAMILIES.items()
     }
     words = [f"{family} of {count} slices" for family, count in counts.items() if count]
-    words += ["cross"] if before.noise_cross != after.noise_cross else []
+    words += [
+        name for name, field in WHOLE.items() if getattr(before, field) != getattr(after, field)
+    ]
     gone, new = len(before.slices) - len(pairs), len(after.slices) - len(pairs)
     words += [f"{gone} slices gone"] if gone else []
     words += [f"{new} slices new"] if new else []
@@ -140,6 +145,8 @@ def _operators(policy: Policy) -> Iterator[tuple[str, Figure]]:
 
 def _learned(policy: Policy) -> Iterator[tuple[str, Figure]]:
     yield "noise cross", Figure("learned", policy.noise_cross / MICROS, "share")
+    for name, lean in policy.leans.items():
+        yield f"lean of {name}", Figure("learned", lean / MICROS, _VALUE)
     for name, spec in policy.slices.items():
         for field, (called, scale, unit) in _SLICE.items():
             value = _scaled(getattr(spec, field), scale)

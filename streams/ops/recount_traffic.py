@@ -7,7 +7,17 @@ from collections import Counter, defaultdict
 from statistics import median
 from typing import Final
 
-from streams.core.events import Admit, Impression, InteractionRecord, Policy, Unlike, View
+from streams.core.events import (
+    Admit,
+    Gift,
+    Impression,
+    InteractionRecord,
+    Order,
+    Policy,
+    Stay,
+    Unlike,
+    View,
+)
 from streams.core.traffic import GAP_MICROS, GAPS, GAPS_BELOW, UNKNOWN, ClassSums
 from streams.core.units import MICROS, surface_of
 
@@ -59,6 +69,8 @@ class TrafficRecount:
             sums[*where, "likes"] -= 1
         else:
             sums[*where, f"{kind}s"] += 1
+        for counter, count in extras_of(event).items():
+            sums[*where, counter] += count
         if isinstance(event, Impression):
             self._count_served(sums, where, event)
         self._pass(event.ts)
@@ -67,12 +79,15 @@ class TrafficRecount:
         slice_id, kind = where
         if event.via:
             sums[*where, f"via {event.via}"] += 1
+        if event.mix:
+            sums[*where, "steered"] += self.open - 5 <= event.mix <= self.open + 5
         named = self._policy is not None and slice_id in self._policy.slices
         if event.score is None or not named or kind == UNKNOWN:
             return
         assert self._policy is not None
         price = self._policy.slices[slice_id].price
         price += self._policy.terms.get(f"{surface_of(slice_id)}:{kind}", 0)
+        price -= self._policy.leans.get(f"{surface_of(slice_id)}:{kind}", 0)
         buckets = [low for low in range(1, GAPS) if event.score - price >= _low(low)]
         sums[*where, f"gap {len(buckets)}"] += 1
 
@@ -96,6 +111,21 @@ class TrafficRecount:
             if not self.open:
                 self.ticks[tick] = self.ticks.pop(0)
             self.open = tick
+
+
+def extras_of(event: InteractionRecord) -> dict[str, int]:
+    """Return what an event adds to counters beside that of its type."""
+    match event:
+        case Impression(follower=follower, amount=amount):
+            return {"follower_impressions": int(follower), "spend": amount}
+        case Order(amount=amount):
+            return {"order_amount": amount}
+        case Gift(amount=amount):
+            return {"gift_amount": amount}
+        case Stay(stay_ms=stay):
+            return {"stay_ms": stay}
+        case _:
+            return {}
 
 
 def spread_out(sums: ClassSums) -> Sums:

@@ -6,7 +6,7 @@ known.
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
 from typing import Any, Final
@@ -20,12 +20,16 @@ from streams.ops.lag_collector import LagCollector, LagReport, by_group, look_fo
 from streams.ops.lag_history import MINUTE_MS
 from streams.ops.lag_status import BAD, WINDOW
 from streams.ops.letters_shown import letter_stats
+from streams.ops.shares import as_fields, read_shares
 from streams.ops.video import outlook_in_force
+from streams.ops.waiting import waiting_rows
 from streams.runtime.ports import Cluster, HaltNote, LogReader, Store
 from streams.settings import TOPICS, Settings
 
 LETTERS_MINUTES: Final = 10
 """Dead letters a minute are the mean of so many."""
+SHARES_MS: Final = 15 * MINUTE_MS
+"""Of the traffic the latest minutes are read."""
 LOOK_S: Final = 1.0
 """Between two looks at the lag, ten of them where there is any: some members commit seldom."""
 
@@ -37,8 +41,7 @@ Section = Any
 class StatusSources:
     """What is asked; `now_ms` tells the time.
 
-    Each reader that `reading` gives has positions of its own. `namespace` names the counters, and
-    `waiting` returns the videos that wait for a verdict, the longest first.
+    Each reader that `reading` gives has positions of its own. `namespace` names the counters.
     """
 
     settings: Settings
@@ -47,7 +50,6 @@ class StatusSources:
     collector: LagCollector
     reading: Callable[[], AbstractAsyncContextManager[LogReader]]
     namespace: Callable[[], Awaitable[str]]
-    waiting: Callable[[], Awaitable[Sequence[Mapping[str, Any]]]]
     now_ms: Callable[[], int]
 
 
@@ -164,10 +166,22 @@ async def guarantee_section(sources: StatusSources) -> Section:
     return {**counts, "causes": dict(report.missed)}
 
 
+async def shares_section(sources: StatusSources) -> Section:
+    """Return how each promise about shares stands, and the mix that feeds go by."""
+    now_ms = sources.now_ms()
+    async with sources.reading() as reader:
+        report = await read_shares(reader, sources.settings, now_ms - SHARES_MS, now_ms)
+    fields = as_fields(report)
+    return {name: fields[name] for name in ("promises", "age_ms", "why", "unsteered", "unmeasured")}
+
+
 async def waiting_section(sources: StatusSources) -> Section:
-    """Return how many videos wait for a verdict, and the one that waits longest."""
-    rows = await sources.waiting()
-    return {"videos": len(rows), "longest": rows[0] if rows else None}
+    """Return how many videos wait for a person, why, and the one that waits longest."""
+    async with sources.reading() as reader:
+        rows = await waiting_rows(reader, sources.settings, sources.now_ms())
+    causes = Counter(row["cause"] for row in rows)
+    videos = len({row["video"] for row in rows})
+    return {"videos": videos, "causes": dict(causes), "longest": rows[0] if rows else None}
 
 
 SECTIONS: Final[Mapping[str, Callable[[StatusSources], Awaitable[Section]]]] = {
@@ -176,6 +190,7 @@ SECTIONS: Final[Mapping[str, Callable[[StatusSources], Awaitable[Section]]]] = {
     "letters": letters_section,
     "policy": policy_section,
     "guarantee": guarantee_section,
+    "shares": shares_section,
     "waiting": waiting_section,
 }
 """Every section but those of the lag, by the name of its field."""

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from streams.ops.dead_letters import printable
 from streams.ops.explain import moment
+from streams.ops.shares_text import percent, promise_line
 
 Words = Iterable[str]
 
@@ -71,6 +72,18 @@ def _guarantee(counts: Any) -> Words:
     )
 
 
+def _shares(shares: Any) -> Words:
+    for row in shares["promises"]:
+        yield promise_line(row)
+    if shares["age_ms"] is None:
+        yield f"no mix: {shares['why']}"
+    else:
+        ignored = percent(shares["unsteered"])
+        yield f"mix {shares['age_ms'] / 1_000:.0f} s old" + (
+            f", {ignored} of the impressions went by none" if ignored else ""
+        )
+
+
 def _waiting(waiting: Any) -> Words:
     longest = waiting["longest"]
     if longest is None:
@@ -91,6 +104,7 @@ WORDS: Final[Mapping[str, Callable[[Any], Words]]] = {
     "letters": _letters,
     "policy": _policy,
     "guarantee": _guarantee,
+    "shares": _shares,
     "waiting": _waiting,
 }
 """What makes words of a section, in the order of the screen."""

@@ -14,7 +14,7 @@ from streams.ops.recount_traffic import Sums, TrafficRecount, spread_out
 from streams.ops.tail import locate, read_span
 from streams.runtime.ports import LogReader
 
-_GRANTS: Final = ("granted", "returned")
+_GRANTS: Final = ("granted", "returned", "trials", "hoped", "found", "apart")
 """What follows from the rule alone, which no recount tells again."""
 
 

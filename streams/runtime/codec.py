@@ -15,25 +15,21 @@ from streams.core.events import (
     RULE,
     ControlRecord,
     FirstRecord,
-    Generation,
     Impression,
     InteractionRecord,
-    Key,
-    Lead,
     LogRecord,
+    Order,
     PartitionControl,
     Policy,
     Recognition,
-    Review,
-    SliceReview,
-    TopicMove,
-    Upgrade,
     Upload,
     number_of,
 )
 from streams.core.keys import NOBODY, Trust
+from streams.core.partition_control import Generation, Key, Lead, TopicMove, Upgrade
 from streams.core.receipts import Refusal
 from streams.core.units import ID_ALPHABET, is_slice
+from streams.core.words import Review, SecondLook, SliceReview
 from streams.errors import DeadLetter, Halt, RejectReason
 from streams.runtime.first_format import decode_control
 from streams.runtime.headers import require_names
@@ -63,8 +59,10 @@ _DECODERS: Final[dict[str, msgspec.json.Decoder[Any]]] = {
     "recognitions": msgspec.json.Decoder(Recognition),
     "reviews": msgspec.json.Decoder(Review),
 }
-_slice_decoder: Final = msgspec.json.Decoder(SliceReview)
-_SLICE_REVIEW: Final = SliceReview.__struct_config__.tag
+_word_decoders: Final[dict[str, msgspec.json.Decoder[SliceReview | SecondLook]]] = {
+    str(kind.__struct_config__.tag): msgspec.json.Decoder(kind)
+    for kind in (SliceReview, SecondLook)
+}
 
 
 class _Tagged(msgspec.Struct):
@@ -72,12 +70,11 @@ class _Tagged(msgspec.Struct):
 
 
 _tag_decoder: Final = msgspec.json.Decoder(_Tagged)
-_NUMBERS: Final = frozenset(("ts", "watch_ms", "duration_ms"))
-_OPTIONAL: Final = frozenset(("via", "score"))
+_NUMBERS: Final = frozenset(("ts", "watch_ms", "duration_ms", "stay_ms", "amount"))
 _ED25519_ONLY: Final = (Generation, Key, Lead, TopicMove, Upgrade)
 _QUOTES: Final = {
     kind: 4
-    + sum(2 if name in _NUMBERS else 4 for name in kind.__struct_fields__ if name not in _OPTIONAL)
+    + sum(2 if one.name in _NUMBERS else 4 for one in msgspec.structs.fields(kind) if one.required)
     for kind in InteractionRecord.__args__
 }
 """Quotation marks in an interaction's JSON, those of optional fields apart; a field more has more,
@@ -187,14 +184,14 @@ def decode_one(
     return event
 
 
-def decode_review(value: bytes | None, limit: int) -> Review | SliceReview:
-    """Decode one record of `reviews`: a verdict on a video, or a word on a slice.
+def decode_review(value: bytes | None, limit: int) -> Review | SliceReview | SecondLook:
+    """Decode one record of `reviews`: a verdict on a video, or another word of a person.
 
     `DeadLetter` if it is neither.
     """
-    if value is not None and len(value) <= limit and _type_of(value) == _SLICE_REVIEW:
+    if value is not None and len(value) <= limit and (tag := _type_of(value)) in _word_decoders:
         try:
-            word: SliceReview = decode_leniently(_slice_decoder, value)
+            word: SliceReview | SecondLook = decode_leniently(_word_decoders[tag], value)
         except PARSER_ERRORS as error:
             raise classify(error, value) from None
         require_ids(word)
@@ -273,14 +270,16 @@ def _is_all_known(there: int, quotes: int, events: Sequence[Any]) -> bool:
 
 
 def _optional_quotes(events: Sequence[Any]) -> int:
-    """Return the quotation marks of optional fields, each of them spelled once and not as null."""
-    return sum(
-        [
-            4 * (event.via is not None) + 2 * (event.score is not None)
-            for event in events
-            if type(event) is Impression
-        ]
-    )
+    """Return the quotation marks of optional fields, each spelled once unless it is the default."""
+    names = 0
+    for event in events:
+        kind = type(event)
+        if kind is Impression:
+            names += 2 * (event.via is not None) + (event.score is not None)
+            names += (event.mix is not None) + event.follower + (event.amount > 0)
+        elif kind is Order:
+            names += event.amount > 0
+    return 2 * names
 
 
 def _read_over(out: Decoded, record: Record, kind: type) -> int:

@@ -12,8 +12,8 @@ from streams.core.outlook import Outlook
 from streams.core.serving import Entry
 from streams.core.units import MICROS
 
-Via = Literal["rank", "fresh"]
-"""Why a video is shown: among the best of its slice, or owed a first audience."""
+Via = Literal["rank", "fresh", "explore"]
+"""Why a video is shown: among the best of its slice, owed a first audience, or drawn by chance."""
 PolicyOrder = tuple[int, int]
 """Which of two policies is the later one: term, then number."""
 
@@ -23,6 +23,8 @@ LEASE_MOST: Final = 500
 """Slots that one lease may fill: what asks for more gets so many."""
 LEASE_LONGEST_S: Final = 60
 """A lease stands no longer, so nothing is lost for longer with who leased it."""
+NEWCOMERS_MOST: Final = 200
+"""Of so many newcomers of a slice at most it is told what they are owed."""
 MINUTES: Final = 1_440
 """Minutes whose slots are kept: a day."""
 
@@ -30,8 +32,8 @@ MINUTES: Final = 1_440
 class Lease(NamedTuple):
     """Impressions of one video that a feed server may show.
 
-    `net` is the score less price and tilt. What is not counted by `until` (s since 1970) goes back
-    to the video.
+    `net` is the `score` less price and tilt. What is not counted by `until` (s since 1970) goes
+    back to the video.
     """
 
     video: str
@@ -39,16 +41,27 @@ class Lease(NamedTuple):
     net: int
     via: Via
     until: int
+    score: int
 
 
 class Candidate(NamedTuple):
-    """A video that a slice could show now: its score less the price, and what may be shown."""
+    """A video that a slice could show now: its score less price and tilt, and what may be shown."""
 
     video: str
     net: int
     left: int  # allowance less what was counted and what is leased
     allowance: int
     kind: str  # its class
+
+
+class Newcomers(NamedTuple):
+    """How many pairs are owed a first audience in a slice; of some of them, by when and how much.
+
+    `dues` are deadlines (ms since 1970) and impressions, the earliest first.
+    """
+
+    pairs: int
+    dues: Sequence[tuple[int, int]] = ()
 
 
 class Footing(NamedTuple):
@@ -175,16 +188,21 @@ class ServingIndex(Protocol):
         """Take impressions for up to `count` slots, at most `most_each` of a video.
 
         First, for `fresh_share` (micro-units; None: that of the policy) of the slots asked, of
-        pairs that are owed some, by deadline; then by score less price plus the class's tilt, as
-        long as that is not negative. None of the videos `without`. Fewer, or none, where less is
-        left; `count` is cut to `LEASE_MOST`.
+        pairs that are owed some, drawn ones and then by deadline; then by score less price plus the
+        class's tilt, as long as that is not negative. None of the videos `without`. Fewer, or none,
+        where less is left; `count` is cut to `LEASE_MOST`.
         """
 
     async def give_back(self, slice_id: str, leases: Sequence[Lease]) -> int:
         """Return impressions that were not shown; how many of them were still leased."""
 
-    async def top(self, slice_id: str, count: int) -> Sequence[Candidate]:
-        """Return the `count` best candidates as a lease would take them by rank."""
+    async def top(
+        self, slice_id: str, count: int, tilts: Mapping[str, int] = MappingProxyType({})
+    ) -> Sequence[Candidate]:
+        """Return the `count` best candidates as a lease with these tilts takes them by rank."""
+
+    async def newcomers(self, slice_id: str) -> Newcomers:
+        """Return what is owed to newcomers here; of those whose time is over it may tell too."""
 
     async def positions(self, slice_id: str) -> Mapping[int, int]:
         """Return up to which offset each partition has told the slice everything."""

@@ -66,6 +66,15 @@ def test_an_attack_has_its_price() -> None:
     assert rows[0]["stop"] is None
 
 
+def test_what_chance_says_stands_beside_the_truth() -> None:
+    arguments = ["simulate", "--explore", "--size", "0.01", "--processes", "1", "--output", "json"]
+    result = CliRunner().invoke(cli, arguments, catch_exceptions=False)
+    (row,) = json.loads(result.stdout)
+    assert row["probability"] == 0.5
+    assert row["estimate"] == pytest.approx(row["truth"], abs=2 * row["half_width_95"])
+    assert "the truth was covered in" in result.stderr
+
+
 def test_two_hash_seeds_give_the_same_bytes() -> None:
     named = ("--contender", "ladder", "--contender", "rule", "--contender", "joint-learned")
     outputs = [

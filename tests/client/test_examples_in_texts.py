@@ -43,7 +43,7 @@ def here(code: str, brokers: str, prefix: str, redis_url: str = "") -> str:
         .replace('"interactions"', f'"{prefix}interactions"')
     )
     code = code.replace("-t interactions", f"-t {prefix}interactions")
-    return re.sub(r'(Publisher\("[^"]*", "[^"]*")', rf'\1, topic_prefix="{prefix}"', code)
+    return re.sub(r'((?:Publisher|Mixes)\("[^"]*", "[^"]*")', rf'\1, topic_prefix="{prefix}"', code)
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ async def test_any_client_leases_as_the_text_says(offered: str, tmp_path: Path) 
     scripts = ROOT / "streams/runtime/redis"
     answer = run("bash", "-euc", code, folder=tmp_path, SCRIPTS=str(scripts), REDIS=offered)
     words = answer.split()
-    assert [words[:4], words[5:9]] == [
+    assert [words[:4], words[6:10]] == [
         ["v-43", "1", "43000", "rank"],
         ["v-42", "1", "42000", "rank"],
     ]

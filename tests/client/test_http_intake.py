@@ -16,7 +16,12 @@ from streams.client.examples import EXAMPLES
 from streams.client.http_intake import BODY_BYTES, CONTENT_TYPE, PATH, HttpIntake
 from streams.client.outbox import Limits
 from streams.client.producers import Tokens, hash_of, new_token
-from streams.core.events import CONTROL_TYPES, Hold, Like, Review
+from streams.core.events import (
+    CONTROL_TYPES,
+    Hold,
+    Like,
+)
+from streams.core.words import Review
 from streams.errors import Misconfigured
 from streams.runtime.memory.log import MemoryLog
 from streams.runtime.memory.producer import MemoryProducer
@@ -129,8 +134,8 @@ async def test_lines_of_events_and_of_arrays_are_in_their_topics_when_it_answers
 ) -> None:
     public = [encode(event) for event in EXAMPLES if not isinstance(event, Review)]
     body = b"\n".join([*public, b"", b"[" + like(1) + b", " + like(2) + b"]", b""])
-    assert await site.post(body) == (202, {"events": 14})
-    assert [len(site.events(topic)) for topic in TOPICS] == [1, 1, 0, 12]
+    assert await site.post(body) == (202, {"events": 18})
+    assert [len(site.events(topic)) for topic in TOPICS] == [1, 1, 0, 16]
     assert site.producers() == {("x-producer", b"intake")}
 
 

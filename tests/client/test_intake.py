@@ -21,14 +21,14 @@ def reason_of(line: bytes, now_ms: int = NOW_MS, limit: int = 10_000) -> str:
 
 def test_every_example_is_taken_and_goes_to_its_topic() -> None:
     topics = [take_event(encode(event), NOW_MS, 10_000).topic for event in EXAMPLES]
-    assert topics == ["uploads", "recognitions", "reviews"] + ["interactions"] * 10
+    assert topics == ["uploads", "recognitions", "reviews"] + ["interactions"] * 14
 
 
 def test_the_examples_are_every_type_that_producers_write() -> None:
     kinds = {type(event).__struct_config__.tag for event in EXAMPLES}
     assert kinds == {
         "upload", "recognition", "review", "impression", "view", "like", "unlike", "comment",
-        "share", "follow", "hide", "report", "order",
+        "share", "follow", "hide", "report", "order", "profile", "unfollow", "gift", "stay",
     }  # fmt: skip
 
 

@@ -287,7 +287,8 @@ async def test_an_impression_is_reported_to_the_publisher(index: ServingIndex) -
     first = await leases.shown(taken, "u-1")
     second = await leases.shown(taken, "u-2", event_id="mine")
     assert sink.events == [first, second]
-    assert second == Impression("mine", "v1", "u-2", CARS, second.ts)
+    assert second == Impression("mine", "v1", "u-2", CARS, second.ts, "rank", taken.score)
+    assert (taken.via, taken.score) == ("rank", 350_000)
     assert first.id != second.id
     with pytest.raises(RuntimeError, match="no publisher"):
         await Leases(index).shown(taken, "u-1")
@@ -379,7 +380,7 @@ def test_the_blocking_leases_raise_what_the_others_do() -> None:
         with pytest.raises(ValueError, match="no slice"):
             leases.take("cars", 1)
         with pytest.raises(RuntimeError, match="no publisher"):
-            leases.shown(Leased(CARS, "v1", 1, 0, "rank", 1, 1.0), "u-1")
+            leases.shown(Leased(CARS, "v1", 1, 0, "rank", 1, 0, 1.0), "u-1")
     leases.close()
     with pytest.raises(RuntimeError, match="not started"):
         BlockingLeases("redis://127.0.0.1:1/0").take(CARS, 1)
@@ -394,8 +395,8 @@ def test_the_blocking_leases_report_to_the_blocking_publisher() -> None:
 
     publisher: Any = Publisher()
     with BlockingLeases("redis://127.0.0.1:1/0", publisher) as leases:
-        event = leases.shown(Leased(FANS, "v1", 1, 0, "rank", 1, 1.0), "u-1", event_id="e-1")
-    assert events == [event] == [Impression("e-1", "v1", "u-1", FANS, event.ts)]
+        event = leases.shown(Leased(FANS, "v1", 1, 0, "rank", 1, 7, 1.0), "u-1", event_id="e-1")
+    assert events == [event] == [Impression("e-1", "v1", "u-1", FANS, event.ts, "rank", 7)]
 
 
 # What an application loads

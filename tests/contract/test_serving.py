@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 import pytest
-import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from kit.redises import client_of, url_of
 from kit.serving import CARS, FANS, FAR, entry
 
 from streams.core.serving import Entry
@@ -21,17 +21,21 @@ from streams.embedded.redis import bundled_redis_server
 from streams.runtime.leases import (
     CLASSES,
     LEASE_MOST,
+    NEWCOMERS_MOST,
     Candidate,
     Footing,
     IndexBounds,
     Lease,
+    Newcomers,
     ServingIndex,
 )
 from streams.runtime.memory.serving import MemoryServingIndex
 from streams.runtime.redis.serving import ENTRIES_AT_ONCE, RedisServingIndex, keys_of
 
 BUNDLED = bundled_redis_server()
-DRIVERS = ["memory", "redis 6.2", pytest.param("redis", marks=pytest.mark.real)]
+CLUSTER = pytest.param("redis cluster", marks=[pytest.mark.real, pytest.mark.slow])
+REAL = [pytest.param("redis", marks=pytest.mark.real), CLUSTER]
+DRIVERS = ["memory", "redis 6.2", *REAL]
 START_S = 1_800_000_000.0
 
 
@@ -58,15 +62,15 @@ class House:
     def keys(self) -> list[str]:
         if self.url is None:
             return []
-        with redis.Redis.from_url(self.url, decode_responses=True) as client:
-            return sorted(client.keys("*"))
+        with client_of(self.url, decode_responses=True) as client:
+            return sorted(client.scan_iter("*"))
 
     async def pass_until(self, second: int) -> None:
         """Return when the index's clock has come to this second."""
         if self.url is None:
             self.now = second
             return
-        with redis.Redis.from_url(self.url) as client:
+        with client_of(self.url) as client:
             while client.time()[0] < second:  # noqa: ASYNC110 - it is Redis that has the clock
                 await asyncio.sleep(0.02)
 
@@ -76,9 +80,8 @@ async def house(request: pytest.FixtureRequest) -> AsyncIterator[House]:
     if request.param == "memory":
         yield House(None)
         return
-    name = "redis_url" if request.param == "redis" else "oldest_redis_url"
-    url: str = request.getfixturevalue(name)
-    with redis.Redis.from_url(url) as client:
+    url = url_of(request, request.param)
+    with client_of(url) as client:
         client.flushdb()
     made = House(url)
     yield made
@@ -118,7 +121,7 @@ async def test_an_unknown_slice_gives_nothing_and_keeps_nothing(
     assert list(await index.top(CARS, 10)) == []
     assert await index.positions(CARS) == {}
     assert list(await index.slots(CARS, 5)) == []
-    assert await index.give_back(CARS, [Lease("v1", 5, 0, "rank", 1 << 40)]) == 0
+    assert await index.give_back(CARS, [Lease("v1", 5, 0, "rank", 1 << 40, 0)]) == 0
     assert [page async for page in index.pairs(CARS) if page] == []
     assert (await index.apply(CARS, {}, [])) == (0, {})
     await index.clear(CARS)
@@ -280,7 +283,10 @@ async def test_classes_are_merged_by_score_less_price_plus_tilt(index: ServingIn
     assert [(one.video, one.net) for one in leases] == [
         *(("d", 410_000), ("a", 400_000), ("c", 350_000), ("b", 250_000))
     ]
-    tilted = await index.lease(CARS, 4, 1, 0, {"1": 200_000, "5": -20_000})
+    tilts = {"1": 200_000, "5": -20_000}
+    best = [(one.video, one.net) for one in await index.top(CARS, 4, tilts)]
+    tilted = await index.lease(CARS, 4, 1, 0, tilts)
+    assert [(one.video, one.net) for one in tilted] == best
     assert [(one.video, one.net) for one in tilted] == [
         *(("b", 450_000), ("a", 400_000), ("d", 390_000), ("c", 350_000))
     ]
@@ -291,6 +297,7 @@ async def test_what_is_below_its_price_is_not_shown(index: ServingIndex) -> None
     await index.set_prices(CARS, (0, 1), {"0": 300_000})
     assert await shown(index, 4) == ["a"]
     assert [one.video for one in await index.top(CARS, 9)] == ["a"]
+    assert [one.video for one in await index.top(CARS, 9, {"0": 1})] == ["a", "b"]
     assert await shown(index, 4, tilts={"0": 1}) == ["a", "b"]
 
 
@@ -520,13 +527,12 @@ async def test_a_clock_set_back_brings_leases_back_at_once() -> None:
 async def test_redis_takes_leases_back_that_end_too_far_off(
     driver: str, request: pytest.FixtureRequest
 ) -> None:
-    name = "redis_url" if driver == "redis" else "oldest_redis_url"
-    url: str = request.getfixturevalue(name)
+    url = url_of(request, driver)
     index = RedisServingIndex(url)
     await index.clear(CARS)
     await told(index, entry(allowance=20))
     (lease,) = await index.lease(CARS, 5, 5)
-    with redis.Redis.from_url(url) as client:  # as if the clock had been ten minutes ahead
+    with client_of(url) as client:  # as if the clock had been ten minutes ahead
         (raw,) = client.hvals(keys_of(CARS)[0])
         pair = msgspec.msgpack.decode(raw)
         pair[pair.index(lease.until)] += 600
@@ -593,6 +599,35 @@ async def test_newcomers_come_by_deadline_whatever_their_score(index: ServingInd
     assert ranked == [("late", 1)]
 
 
+async def test_what_was_drawn_comes_before_every_newcomer_and_has_no_deadline(
+    index: ServingIndex,
+) -> None:
+    await told(
+        index,
+        entry("best", score=900_000, allowance=100),
+        entry("new", score=-1, deadline=FAR, due=20),
+        entry("drawn", score=10_000, allowance=5, due=60),
+    )
+    await index.set_prices(CARS, (0, 1), {"0": 100_000})
+    leases = await index.lease(CARS, 20, 20, 500_000)
+    assert [(one.video, one.impressions, one.via, one.net, one.score) for one in leases] == [
+        ("drawn", 5, "explore", -90_000, 10_000),
+        ("new", 5, "fresh", -100_001, -1),
+        ("best", 10, "rank", 800_000, 900_000),
+    ]
+    await index.give_back(CARS, leases)
+    await told(index, entry("drawn", 2, 10_000, allowance=60, impressions=3, due=57))
+    assert Counter(await shown(index, 60, 60, fresh_share=MICROS)) == {"drawn": 57, "new": 3}
+    await told(index, entry("drawn", 3, 10_000, allowance=120, impressions=60))
+    assert "drawn" not in await shown(index, 60, 60, fresh_share=MICROS)
+
+
+async def test_a_drawn_video_that_was_stopped_is_not_shown(index: ServingIndex) -> None:
+    await told(index, entry("drawn", score=10_000, due=60))
+    await told(index, entry("drawn", 2, None))
+    assert await shown(index, 20, 20, fresh_share=MICROS) == []
+
+
 async def test_no_more_is_given_than_is_owed_and_left(index: ServingIndex) -> None:
     await told(
         index,
@@ -614,6 +649,19 @@ async def test_who_missed_the_deadline_does_not_stand_before_the_others(
     await told(index, entry("missed", score=-1, deadline=1, due=20))
     await told(index, entry("new", score=-1, deadline=FAR, due=20))
     assert await shown(index, 2, fresh_share=MICROS) == ["new"]
+
+
+async def test_what_newcomers_are_owed_is_told_by_deadline(index: ServingIndex) -> None:
+    assert await index.newcomers(CARS) == Newcomers(0)
+    await told(index, entry("late", score=1, deadline=FAR + 2, due=7))
+    await told(index, entry("soon", score=1, deadline=FAR, due=2))
+    await told(index, entry("nothing", score=1))
+    owed = await index.newcomers(CARS)
+    assert (owed.pairs, [*owed.dues]) == (2, [(FAR, 2), (FAR + 2, 7)])
+    many = [entry(f"v{n}", score=1, deadline=FAR, due=1) for n in range(NEWCOMERS_MOST)]
+    await told(index, *many)
+    owed = await index.newcomers(CARS)
+    assert (owed.pairs, len(owed.dues)) == (NEWCOMERS_MOST + 2, NEWCOMERS_MOST)
 
 
 async def test_a_share_that_nobody_was_owed_is_not_saved_up(index: ServingIndex) -> None:

@@ -11,6 +11,7 @@ from streams.core.counters import (
     COUNTERS,
     DIGEST_MODULUS,
     DISTRIBUTION,
+    EVIDENCE,
     HELD,
     IDLE,
     ROW_VERSION,
@@ -55,7 +56,7 @@ def test_a_row_comes_back_from_its_bytes(row: Slice) -> None:
 def test_a_row_is_its_version_its_counters_and_what_distribution_keeps() -> None:
     version, counters, kept, bits = json.loads(encode_slice(FULL))
     assert version == ROW_VERSION == 2
-    assert dict(zip(COUNTERS, counters, strict=True))["buyers"] == len(COUNTERS)
+    assert dict(zip(COUNTERS, counters, strict=True))["spend"] == len(COUNTERS)
     assert dict(zip(DISTRIBUTION, kept, strict=True))["status"] == len(COUNTERS) + 1
     assert bits == [FULL.viewers, 0, 0, FULL.likers, FULL.pressers]
 
@@ -64,6 +65,14 @@ def test_all_that_is_stored_of_viewers_is_below_what_a_double_holds() -> None:
     row = msgspec.structs.replace(FULL, viewers=EVERYONE)
     *_, bits = json.loads(encode_slice(row))
     assert bits[:3] == [(1 << 43) - 1, (1 << 43) - 1, (1 << 41) - 1]
+    assert decode_slice(encode_slice(row)) == row
+
+
+def test_a_row_without_what_weighs_nothing_is_stored_without_it() -> None:
+    row = Slice(impressions=3, buyers=1)
+    assert len(json.loads(encode_slice(row))[1]) == len(EVIDENCE)
+    row.spend = 7
+    assert len(json.loads(encode_slice(row))[1]) == len(COUNTERS)
     assert decode_slice(encode_slice(row)) == row
 
 
@@ -130,6 +139,8 @@ def test_stored_fields_only_ever_grow_at_their_ends() -> None:
         *("impressions", "views", "watch_ms", "completes", "likes", "comments", "shares"),
         *("follows", "hides", "reports", "orders", "ratio_sum", "ratio_sq"),
         *("commenters", "sharers", "reporters", "buyers"),
+        *("profiles", "unfollows", "gifts", "stays", "stay_ms", "follower_impressions"),
+        *("order_amount", "gift_amount", "spend"),
     ) == COUNTERS
     assert DISTRIBUTION[:5] == ("status", "stage", "allowance", "tranche", "check_views")
     assert DISTRIBUTION[5:10] == (

@@ -36,6 +36,7 @@ from streams.core.events import (
     Comment,
     FirstRecord,
     Follow,
+    Gift,
     Hide,
     InteractionRecord,
     Like,
@@ -43,10 +44,13 @@ from streams.core.events import (
     Order,
     Report,
     Share,
+    Stay,
     Unlike,
     View,
+    Weightless,
 )
-from streams.core.receipts import ACTIONS
+from streams.core.partition_control import Generation
+from streams.core.receipts import ACTIONS, Draw
 from streams.core.rule import assess
 from streams.core.state import DIGEST_MODULUS, TRAFFIC_SALT
 from streams.core.units import SLICES_PER_VIDEO, is_slice
@@ -77,6 +81,8 @@ def test_the_log_of_these_tests_holds_what_they_are_about() -> None:
         kind for kind in EVENT_TYPES if kind not in FirstRecord.__args__
     }
     assert len(WHOLE.ticks) > 5
+    draws = [each.draw for each in WHOLE.receipts if isinstance(each.draw, Draw)]
+    assert {bool(each.slice) for each in draws if each.among} == {True, False}
 
 
 # ---------------------------------------------------------------- the log alone decides
@@ -236,6 +242,8 @@ def recount(log: Sequence[Placed]) -> Counter[tuple[str, str, str]]:
     window, seen = Window(GENERATION), Counter[tuple[str, str, str]]()
     firsts = {Comment: "commenters", Share: "sharers", Report: "reporters", Order: "buyers"}
     for event, offset, _ in log:
+        if isinstance(event, Generation):
+            window.lengthen(offset, event.records)
         if not isinstance(event, InteractionRecord):
             continue
         if offset >= window.end:
@@ -258,6 +266,8 @@ def recount(log: Sequence[Placed]) -> Counter[tuple[str, str, str]]:
             seen[*key, "likes"] -= 1
         else:
             seen[*key, f"{type(event).__name__.lower()}s"] += 1
+        seen[*key, "gift_amount"] += event.amount if isinstance(event, Gift) else 0
+        seen[*key, "stay_ms"] += event.stay_ms if isinstance(event, Stay) else 0
     return seen
 
 
@@ -314,6 +324,22 @@ def test_more_feedback_is_weighed_anew(kind: type) -> None:
     event = View(*about, 5_000, 10_000) if kind is View else kind(*about)
     done.fold(placed([event], 100))
     assert assess(outlook, video, FOOTBALL, row).value != before.value
+
+
+@pytest.mark.parametrize("kind", Weightless.__args__)
+def test_what_weighs_nothing_is_counted_and_changes_no_judgement(kind: type) -> None:
+    done = folded([FIXED, admit(), *TEN_SHOWN, impression("late", viewer="u9")])
+    outlook, video, row = done.state.outlook, done.video(), done.row(FOOTBALL)
+    assert outlook is not None
+    before, presses = assess(outlook, video, FOOTBALL, row), row.presses
+    more = {Gift: (12,), Stay: (40_000,)}.get(kind, ())
+    events = [kind(f"new-{n}", "v1", "u9", FOOTBALL, NOW, *more) for n in range(30)]
+    done.fold(placed(events, 100))
+    assert getattr(row, f"{EVENT_TYPES[kind]}s") == 30
+    assert (row.gift_amount, row.stay_ms) == (360 * (kind is Gift), 1_200_000 * (kind is Stay))
+    row.weighed = None
+    assert assess(outlook, video, FOOTBALL, row) == before
+    assert row.presses == presses
 
 
 def test_a_like_taken_back_is_weighed_anew() -> None:

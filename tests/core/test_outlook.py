@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -14,6 +16,7 @@ from kit.events import (
     slice_policy,
 )
 
+from streams.core import outlook as outlook_module
 from streams.core.counters import Video
 from streams.core.outlook import Outlook, Prospect
 from streams.core.posterior import Sums, estimate, solve
@@ -27,7 +30,7 @@ def video(**changes: object) -> Video:
     return msgspec.structs.replace(PUBLIC, **changes)
 
 
-def names(prospects: list[Prospect]) -> list[str]:
+def names(prospects: Sequence[Prospect]) -> list[str]:
     return [each.slice for each in prospects]
 
 
@@ -118,6 +121,19 @@ def test_one_prospect_is_the_same_as_among_all(
         assert outlook.prospect(name, row) == every.get(name)
 
 
+def test_what_was_kept_of_other_videos_changes_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outlook_module, "OUTSETS_KEPT", 5)
+    every = [
+        video(stage=stage, fits=fits, band=band, commercial=commercial)
+        for stage in ("public", "limited", "held_public")
+        for fits in ({}, {FANS: MICROS}, {MUSIC: 200_000}, {MUSIC: 300_000})
+        for band in (0, 5)
+        for commercial in (False, True)
+    ]
+    for row in [*every, *reversed(every)]:
+        assert FIXED_OUTLOOK.outset(row) == Outlook(FIXED).outset(row)
+
+
 # ---------------------------------------------------------------- what it expects, and the price
 
 
@@ -158,3 +174,9 @@ def test_the_price_of_a_class_is_that_of_the_slice_and_its_term() -> None:
 def test_a_class_without_a_term_pays_the_price_of_the_slice() -> None:
     assert Outlook(policy(terms={})).price(FOOTBALL, video(band=0, commercial=True)) == 330_000
     assert FIXED_OUTLOOK.price(FANS, video(band=0, commercial=True)) == 330_000
+
+
+def test_what_holding_the_shares_comes_to_is_taken_off_the_price_of_a_class() -> None:
+    leaning = Outlook(policy(terms={"discover:0": 10_000}, leans={"discover:0": 40_000}))
+    assert leaning.price(FOOTBALL, video(band=0)) == 330_000 + 10_000 - 40_000
+    assert leaning.price(FOOTBALL, video(band=1)) == 330_000

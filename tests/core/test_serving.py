@@ -264,7 +264,7 @@ def test_what_is_known_is_due_and_shown_makes_the_guarantee(seed: int, guarantee
 # ---------------------------------------------------------------- against the rows, always
 
 
-@pytest.mark.parametrize("seed", [0, 1, 4, 5])
+@pytest.mark.parametrize("seed", [0, 1, 2, 4])
 @pytest.mark.parametrize("batch", [1, 40])
 def test_what_feeds_know_is_what_the_rows_say(seed: int, batch: int) -> None:
     log = decoded(synthetic_log(seed=seed, videos=6, events=1_500))

@@ -26,7 +26,7 @@ from kit.folding import Folding, folded, placed
 
 from streams.core.events import LogRecord
 from streams.core.ticks import RUN, StoredTraffic, read_stored
-from streams.core.traffic import GAPS, SUMS, ClassSums, Tick
+from streams.core.traffic import GAPS, MIX_TICKS, SUMS, ClassSums, Tick
 from streams.core.units import surface_of
 
 MINUTE = 60_000
@@ -204,6 +204,16 @@ def test_why_an_impression_was_shown_and_how_far_above_the_price_is_counted() ->
         4: 1,
         GAPS - 1: 1,
     }
+
+
+def test_an_impression_that_went_by_a_mix_of_the_latest_minutes_is_steered() -> None:
+    minute = NOW // 60_000
+    done = folded([FIXED, admit(), *(impression(f"i{n}", viewer=f"u{n}") for n in range(31))])
+    mixes = (minute, minute - MIX_TICKS, minute + MIX_TICKS)
+    old = (minute - MIX_TICKS - 1, minute + MIX_TICKS + 1, 1, None)
+    done.fold(placed([impression(f"m{n}", mix=mix) for n, mix in enumerate((*mixes, *old))], 100))
+    sums = next(each for each in opened(done).sums if each.slice == FOOTBALL)
+    assert (sums.impressions, sums.steered) == (31 + 7, 3)
 
 
 def test_a_score_without_a_price_to_compare_it_with_is_in_no_bucket() -> None:

@@ -70,6 +70,6 @@ def test_buckets_add_up_place_by_place() -> None:
 )
 def test_a_bucket_begins_where_the_one_before_ends(above: int, bucket: int) -> None:
     sums = ClassSums(FOOTBALL, "0")
-    note_served(sums, impression(score=330_000 + above), price=330_000)
+    note_served(sums, impression(score=330_000 + above), price=330_000, tick=0)
     assert sums.gaps.index(1) == bucket
     assert sum(sums.gaps) == 1

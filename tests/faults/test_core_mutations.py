@@ -20,11 +20,13 @@ DISTRIBUTION = "tests/core/test_distribution.py"
 SERVING = "tests/core/test_serving.py"
 FOLD = "tests/core/test_fold.py"
 STATE = "tests/core/test_state.py"
+SHARES = "tests/core/test_shares.py"
 TICKS = "tests/core/test_ticks.py"
 WINDOW = "tests/core/test_window.py"
 DISTINCT = "tests/core/test_distinct.py"
 RETURN = "tests/core/test_second_chance.py"
 DELAY = "tests/core/test_delay.py"
+REPORTS = "tests/core/test_reports.py"
 COUNTERS = "tests/core/test_counters.py"
 RULES = [
     # what evidence weighs
@@ -310,8 +312,8 @@ RULES = [
     Mutation(
         "what evidence stopped is looked at by command",
         "core/distribution.py",
-        "                self._look(record.slices)\n",
-        "                pass\n",
+        "        self._look(record.slices)\n",
+        "        pass\n",
         RETURN,
         "when_somebody_asks",
     ),
@@ -383,10 +385,18 @@ RULES = [
     Mutation(
         "no more crowds are open than the policy lets",
         "core/outlook.py",
-        "return opened[: self.policy.open_max]",
-        "return opened",
+        "tuple(found[: self.policy.open_max])",
+        "tuple(found)",
         DISTRIBUTION,
         "than_the_policy_lets",
+    ),
+    Mutation(
+        "what is kept of one class of videos answers for no other one",
+        "core/outlook.py",
+        "said = (video.stage, video.band, video.commercial,",
+        "said = (video.stage, 0, False,",
+        OUTLOOK,
+        "what_was_kept",
     ),
     Mutation(
         "followers are refused no video",
@@ -478,6 +488,31 @@ RULES = [
         STATE,
         "not_told_of",
     ),
+    # what is shared out
+    Mutation(
+        "what was tilted for hours is in the price",
+        "core/outlook.py",
+        " - policy.leans.get(name, 0)",
+        "",
+        OUTLOOK,
+        "holding_the_shares",
+    ),
+    Mutation(
+        "an old mix steers nobody",
+        "core/traffic.py",
+        " and abs(tick - event.mix) <= MIX_TICKS",
+        "",
+        TICKS,
+        "is_steered",
+    ),
+    Mutation(
+        "an advert is never one of ordinary people",
+        "core/shares.py",
+        "self.ceiling else kind in ORDINARY)",
+        "self.ceiling else kind[0] != '5')",
+        SHARES,
+        "adverts_and_unknown",
+    ),
     # what is stored
     Mutation(
         "a row is cut only if everything behind its counters has its default",
@@ -502,6 +537,81 @@ RULES = [
         "(1 << 127) - 1",
         COUNTERS,
         "changed_places",
+    ),
+    # when reports ask for a person
+    Mutation(
+        "who was not shown it reports in vain",
+        "core/reports.py",
+        "not policy.report_bar or not row.viewers & MARKS[code % VIEWER_BITS]",
+        "not policy.report_bar",
+        REPORTS,
+        "not_shown",
+    ),
+    Mutation(
+        "whoever reports again counts once",
+        "core/reports.py",
+        "if reporters & mark and",
+        "if False and",
+        REPORTS,
+        "counts_once",
+    ),
+    Mutation(
+        "impressions take away from reports",
+        "core/reports.py",
+        "(impressions - known.impressions) * policy.report_drain",
+        "0",
+        REPORTS,
+        "take_away",
+    ),
+    Mutation(
+        "reports do not fall below nothing",
+        "core/reports.py",
+        "known.sum = max(left, 0) + MICROS",
+        "known.sum = left + MICROS",
+        REPORTS,
+        "take_away",
+    ),
+    Mutation(
+        "moderation is asked once",
+        "core/reports.py",
+        "not reported.since and reported.sum",
+        "reported.sum",
+        REPORTS,
+        "ask_for_a_person_once",
+    ),
+    Mutation(
+        "a verdict doubles the bar",
+        "core/reports.py",
+        "policy.report_bar << min(reported.verdicts, MOST_DOUBLINGS)",
+        "policy.report_bar",
+        REPORTS,
+        "doubles_the_bar",
+    ),
+    Mutation(
+        "a verdict begins the reports anew",
+        "core/reports.py",
+        "Reported(0, known.impressions, 0, known.since",
+        "Reported(known.sum, known.impressions, 0, known.since",
+        REPORTS,
+        "doubles_the_bar",
+    ),
+    Mutation(
+        "an earlier verdict changes nothing",
+        "core/reports.py",
+        "if looked <= known.looked:",
+        "if False:",
+        REPORTS,
+        "earlier_word",
+    ),
+    Mutation(
+        "a takedown ends the asking",
+        "core/distribution.py",
+        """                self._end_review()
+""",
+        """                pass
+""",
+        REPORTS,
+        "ends_the_asking",
     ),
 ]
 

@@ -14,36 +14,37 @@ import msgspec
 from kit.keys import NEXT_SIGNER, SIGNER
 from streams.core.events import (
     Admit,
+    Clear,
     Comment,
     ControlRecord,
     Follow,
-    Generation,
+    Gift,
     Hide,
     Hold,
     Impression,
     InteractionRecord,
-    Key,
-    Lead,
     Like,
     LogRecord,
     Order,
     PartitionControl,
     Policy,
+    Profile,
     Reconsider,
     Release,
     Report,
     Revise,
     Share,
     SlicePolicy,
+    Stay,
     Takedown,
-    TopicMove,
+    Unfollow,
     Unlike,
-    Upgrade,
     View,
     Weights,
 )
 from streams.core.fields import ServedVia
 from streams.core.outlook import term_name
+from streams.core.partition_control import Generation, Key, Lead, TopicMove, Upgrade
 from streams.core.partitioner import partition_of
 from streams.core.units import MICROS
 from streams.runtime.ports import Headers
@@ -139,11 +140,17 @@ FIXED: Final = Policy(
     fresh_share=20_000,
     late_after_ms=HOUR_MS,
     terms=TERMS,
+    report_drain=20_000,
+    report_bar=2_000_000,
 )
 """Six slices on all three surfaces, tranches of 20: small logs reach every kind of decision.
 
 Football and basketball share a taste, cooking and music another; nearby and following share none.
 """
+
+
+DRAWING: Final[Mapping[str, Any]] = {"explore_probability": 500_000, "explore_key": "chance"}
+"""What a policy says that often has chance draw a crowd."""
 
 
 def policy(**changes: Any) -> Policy:
@@ -163,9 +170,11 @@ def impression(
     ts: int = NOW,
     via: ServedVia | None = None,
     score: int | None = None,
+    **more: Any,
 ) -> Impression:
     """Return an exposure that started, to a viewer of its own unless one is named."""
-    return Impression(event_id, video, viewer or f"u-{event_id}"[:64], slice_id, ts, via, score)
+    viewer = viewer or f"u-{event_id}"[:64]
+    return Impression(event_id, video, viewer, slice_id, ts, via, score, **more)
 
 
 def view(
@@ -242,10 +251,22 @@ def release(event_id: str = "release-1", *, video: str = "v1", seq: int = 3) -> 
 
 
 def reconsider(
-    event_id: str = "reconsider-1", *, video: str = "v1", seq: int = 2, slices: Sequence[str] = ()
+    event_id: str = "reconsider-1",
+    *,
+    video: str = "v1",
+    seq: int = 2,
+    slices: Sequence[str] = (),
+    **more: Any,
 ) -> Reconsider:
     """Return another look at everything that evidence stopped."""
-    return Reconsider(event_id, video, NOW, seq, tuple(slices))
+    return Reconsider(event_id, video, NOW, seq, tuple(slices), **more)
+
+
+def clear(
+    event_id: str = "clear-1", *, video: str = "v1", seq: int = 2, looked: int = NOW, **more: Any
+) -> Clear:
+    """Return a person's word that the video may go on being shown."""
+    return Clear(event_id, video, NOW, seq, looked, **more)
 
 
 def takedown(event_id: str = "takedown-1", *, video: str = "v1", seq: int = 9) -> Takedown:
@@ -334,11 +355,12 @@ def synthetic_log(
     """Return one partition's log of about `events` events: everything that a real one holds.
 
     Impressions, their views some time later or never, engagement; single objects and arrays;
-    admissions before and after the first feedback; a second policy with a slice less and other
-    weights, then a leader with the first one's numbers again, and an old leader's word; holds,
-    releases, takedowns; repeats, late events, offsets that no record has; and a few of every kind
-    of bad input, good neighbours beside bad elements included. The same arguments give the same
-    bytes. With `led` there is a control plane beside it: policies, keys and leaders are its own.
+    admissions before and after the first feedback; policies that draw; a second one with a slice
+    less and other weights, then a leader with the first one's numbers again, and an old leader's
+    word; holds, releases, takedowns; repeats, late events, offsets that no record has; and a few of
+    every kind of bad input, good neighbours beside bad elements included. The same arguments give
+    the same bytes. With `led` there is a control plane beside it: policies, keys and leaders are
+    its own.
     """
     names = videos_of(partition, partitions, videos)
     others = [] if partitions == 1 else videos_of((partition + 1) % partitions, partitions, 3)
@@ -382,7 +404,7 @@ class _Crowd:
         half, last = (events, events) if led else (events // 2, events * 4 // 5)
         if not led:
             yield self._keys(Upgrade("upgrade-1", NOW))
-            yield self._signed(FIXED)
+            yield self._signed(policy(**DRAWING))
         waiting = list(self.names[: max(len(self.names) - 1, 1)])  # the last is never admitted
         while self.number < events:
             if self.number >= half:
@@ -401,13 +423,15 @@ class _Crowd:
                         ts=self.now,
                         slices=dearer,
                         weights=msgspec.structs.replace(WEIGHTS, like=450_000, hide=-900_000),
+                        **DRAWING,
                     )
                 )
             if self.number >= last:
                 last = events + 1
                 yield self._keys(Lead("lead-1", self.now, 1, "leader-1"))
                 yield self._keys(policy(id="policy-9", seq=9, version="fixed-9"))  # an old leader's
-                yield self._signed(policy(id="policy-3", term=1, version="fixed-3", ts=self.now))
+                ours = policy(id="policy-3", term=1, version="fixed-3", ts=self.now, **DRAWING)
+                yield self._signed(ours)
             chance = self.random.random()
             if waiting and chance < 0.05:
                 yield self._admit(waiting.pop(0))
@@ -419,6 +443,8 @@ class _Crowd:
                 yield self._array()
             else:
                 yield self._record(self._next())
+                if self.offset % 25 == 0:
+                    yield self._record(self._weightless())
 
     def _rotation(self) -> Iterator[Logged]:
         """Bring another key into force, sign with it, and take the first one out."""
@@ -443,6 +469,12 @@ class _Crowd:
             event = self._exposure()
         self.sent.append(event)
         return event
+
+    def _weightless(self) -> InteractionRecord:
+        about = (f"w{self.offset}", self.names[0], f"u{self.offset % 60}", FOOTBALL, self.now)
+        kinds = (Profile, Unfollow, Gift, Stay)
+        kind = kinds[self.offset // 25 % len(kinds)]
+        return kind(*about, self.offset) if kind in (Gift, Stay) else kind(*about)
 
     def _exposure(self) -> InteractionRecord:
         slices = sorted(FIXED.slices)
@@ -509,7 +541,7 @@ class _Crowd:
                 [
                     hold(name, **about),
                     release(name, **about),
-                    release(name, **about),
+                    clear(name, looked=self.now, **about),
                     reconsider(name, **about),
                     revise(name, limited=True, **about),
                     revise(name, limited=False, **about),

@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
-import redis
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from kit.events import Logged
 from kit.forks import Forked, run
 from kit.keys import INSTALLATION, announce, key_file
+from kit.redises import client_of
 from kit.servers import create_topics
 from streams.runtime.installation import Installation
 from streams.runtime.ports import Record
@@ -60,7 +60,11 @@ class Rig:
             for end in ("", ".dlq")
         }
         create_topics(self.brokers, topics, self.partitions)
-        create_topics(self.brokers, {f"{self.prefix}policies": TABLE}, 1)
+        create_topics(self.brokers, {f"{self.prefix}waiting": TABLE}, self.partitions)
+        create_topics(
+            self.brokers, {f"{self.prefix}{name}": TABLE for name in ("policies", "mix")}, 1
+        )
+        create_topics(self.brokers, {f"{self.prefix}dossiers": TABLE}, self.partitions)
         announce(self.brokers, self.settings, installation)
 
     @property
@@ -123,7 +127,7 @@ class Rig:
 
     def watermarks(self) -> dict[int, int]:
         """Return the stored watermark of each partition that has one."""
-        with redis.Redis.from_url(self.redis_url) as client:
+        with client_of(self.redis_url) as client:
             stored = {p: client.hget(f"s:{{{p}}}:meta", "watermark") for p in self.all_partitions()}
         return {p: int(at) for p, at in stored.items() if at is not None}
 

@@ -8,7 +8,7 @@ import pytest
 from kit.events import policy
 from kit.keys import SPELLING
 
-from streams.core.events import LogRecord, Upload
+from streams.core.events import Impression, LogRecord, Upload
 from streams.core.partitioner import partition_of
 from streams.errors import Retry
 from streams.lab.feed import Feed
@@ -34,7 +34,7 @@ class Everything:
         self, slice_id: str, count: int, most_each: int, fresh_share: int = 0
     ) -> list[Lease]:
         del slice_id, fresh_share
-        return [Lease(video, most_each, 0, "rank", NOW) for video in self.videos[:count]]
+        return [Lease(video, most_each, 0, "rank", NOW, 7) for video in self.videos[:count]]
 
 
 class Kept(People):
@@ -83,6 +83,8 @@ async def test_every_event_arrives_in_the_partition_of_its_video_in_order() -> N
             sent.setdefault(event.video, []).append(event)
     assert arrived == sent
     assert feed.events == sum(map(len, sent.values())) > 1_000
+    impressions = [event for event in crowd.done if isinstance(event, Impression)]
+    assert {(event.via, event.score) for event in impressions} == {("rank", 7)}
 
 
 async def test_uploads_go_to_their_topic_one_by_one() -> None:

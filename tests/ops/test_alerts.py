@@ -6,7 +6,7 @@ from copy import deepcopy
 import pytest
 import yaml
 from kit.command import streams
-from kit.control import RULES, Office, Process
+from kit.control import NOW, RULES, Office, Process
 from kit.events import impression, record, synthetic_log
 from kit.keys import SIGNER
 from kit.lagging import LaggingGroup, looked
@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import Sample
 
 from streams.control.metrics import ControlMetrics
+from streams.control.shares.gauges import ShareMetrics
 from streams.errors import Halt, Retry
 from streams.ops.alerts import ALERTS, Alert
 from streams.ops.lag_metrics import LagMetrics
@@ -23,6 +24,7 @@ from streams.ops.lag_status import WINDOW
 from streams.runtime.dependencies import Dependency
 from streams.runtime.memory import MemoryCluster, MemoryStore
 from streams.runtime.metrics import Metrics
+from streams.runtime.mixes import Mix, Promise, Shortness
 from streams.runtime.ports import HaltNote, Place
 from streams.runtime.signing import control_record, encode
 
@@ -242,11 +244,37 @@ async def other_policy_of_its_number() -> tuple[Scrape, Scrape]:
     await process.step()
     conflicts = process.metrics.policy_conflicts
     before = [sample for family in conflicts.collect() for sample in family.samples]
-    forged = replace(RULES.policy.draft, term=1, seq=2, tranche=7)
+    forged = replace(RULES.policy.draft, term=1, seq=2, tranche=7, explore_key="k")
     office.world.log.append(control_record(LOG, forged, SIGNER, 1))
     await process.leader.put_files(replace(RULES.policy.draft, tranche=8))
     await process.step()
     return before, [sample for family in conflicts.collect() for sample in family.samples]
+
+
+def mixed(age_s: float = 60.0, unsteered: int = 0, short: Shortness = "") -> Scrape:
+    """Return what a leader tells whose last mix is so old."""
+    registry = CollectorRegistry()
+    promise = Promise("ordinary", 700_000, short=short)
+    metrics = ShareMetrics(registry, lambda: next(clock))
+    clock = iter([0.0, age_s])
+    metrics.show(Mix(1, 1, NOW, by="host-1", promises=(promise,)), {}, unsteered)
+    return scraped(registry)
+
+
+async def short() -> tuple[Scrape, Scrape]:
+    return mixed(), mixed(short="bound")
+
+
+async def ignored() -> tuple[Scrape, Scrape]:
+    return mixed(unsteered=90_000), mixed(unsteered=110_000)
+
+
+async def old() -> tuple[Scrape, Scrape]:
+    return mixed(), mixed(age_s=301)
+
+
+async def unsteered() -> tuple[Scrape, Scrape]:
+    return mixed(), scraped(Metrics().registry)
 
 
 def value(life: Life, name: str) -> float:
@@ -274,6 +302,10 @@ STATES: dict[str, State] = {
     "StreamsBadInput": some_bad,
     "StreamsPartitionsPaused": many_bad,
     "StreamsPolicyConflict": other_policy_of_its_number,
+    "StreamsShareShort": short,
+    "StreamsMixIgnored": ignored,
+    "StreamsMixOld": old,
+    "StreamsSharesUnsteered": unsteered,
 }
 
 
@@ -305,7 +337,7 @@ async def test_no_alert_fires_while_all_is_well() -> None:
     worker.metrics.show_dependency("Redis", up=True)
     before = scraped(worker.metrics.registry)
     await worker.stop()
-    now = [*scraped(worker.metrics.registry), *lag]
+    now = [*scraped(worker.metrics.registry), *lag, *mixed()]
     assert [alert.name for alert in ALERTS if fires(alert, before, now)] == []
 
 

@@ -29,7 +29,7 @@ def labels_of(family: str) -> set[str]:
     """Return the labels of a metric, which a registry tells only where there are series."""
     metrics = Metrics()
     control = ControlMetrics(metrics.registry)
-    for holder in (metrics, control):
+    for holder in (metrics, control, control.shares):
         for metric in vars(holder).values():
             if getattr(metric, "_name", None) == family:
                 return set(metric._labelnames)
@@ -64,6 +64,6 @@ def test_the_rows_fill_the_grid_and_nothing_lies_on_anything() -> None:
 def test_the_board_is_exported_as_grafana_imports_it() -> None:
     board = json.loads(streams("dashboards", "export").stdout)
     assert board == as_board()
-    assert [panel["id"] for panel in board["panels"]] == list(range(1, len(PANELS) + 5))
+    assert [panel["id"] for panel in board["panels"]] == list(range(1, len(PANELS) + 6))
     [source] = board["templating"]["list"]
     assert source["type"] == "datasource"

@@ -36,13 +36,21 @@ def test_numbers_have_a_half_and_a_unit_and_no_micros() -> None:
 
 def test_every_number_of_a_policy_is_shown() -> None:
     no_numbers = {"id", "ts", "seq", "term", "version", "files", "moved", "frozen", "pinned"}
-    no_numbers |= {"by", "why", "evidence", "rule", "weights", "slices", "terms"}
+    no_numbers |= {"by", "why", "evidence", "rule", "weights", "slices", "terms", "leans"}
+    no_numbers |= {"explore_key"}
     shown = figures(FIXED)
     for field in set(Policy.__struct_fields__) - no_numbers:
         value = getattr(FIXED, field)
         more = (*value, 30) if isinstance(value, tuple) else value + 1
         assert differences(FIXED, replace(FIXED, **{field: more})), field
-    assert len(shown) == 9 + 19 + len(FIXED.terms) + len(FIXED.slices) * 11
+    assert len(shown) == 9 + 22 + len(FIXED.terms) + len(FIXED.slices) * 11
+
+
+def test_what_the_shares_come_to_is_shown_by_class() -> None:
+    leaning = replace(FIXED, leans={"discover:0": 25_000})
+    (found,) = differences(FIXED, leaning)
+    assert (found.name, found.half, found.after) == ("lean of discover:0", "learned", 0.025)
+    assert moved_in_words(FIXED, leaning) == "shares"
 
 
 def test_a_slice_is_a_row() -> None:

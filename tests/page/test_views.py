@@ -70,9 +70,17 @@ def judged(town: Town) -> str:
 
 async def test_the_status_has_every_section_as_it_becomes_known(desk: Desk) -> None:
     told = await answer(desk, "status", holds=lambda one: not one["unknown"])
-    assert {"lag", "workers", "halts", "flow", "letters", "policy", "guarantee", "waiting"} == {
-        *(told.keys() - {"unknown"})
-    }
+    assert {
+        "lag",
+        "workers",
+        "halts",
+        "flow",
+        "letters",
+        "policy",
+        "guarantee",
+        "shares",
+        "waiting",
+    } == {*(told.keys() - {"unknown"})}
     assert [halt["partition"] for halt in told["halts"]] == [3]
     assert told["waiting"]["longest"]["title"] == HOSTILE
 
@@ -139,6 +147,11 @@ async def test_slices_and_their_candidates_are_those_of_the_policy(desk: Desk) -
     shown = await answer(desk, "slice", "discover:football")
     assert shown["candidates"]
     assert all(one["title"] for one in shown["candidates"])
+    learned = shown["learned"]
+    assert learned["number"] == "1.2"
+    assert learned["moved"] == "mean 0.38 to 0.392, horizon 400 to 520"
+    assert learned["evidence"].startswith("410 videos, 6,180 pairs, 1,240 pairs held out")
+    assert "predicted better by 0.0213 in log score a pair" in learned["why"]
     with pytest.raises(Halt, match="has no slice discover:nobody"):
         await answer(desk, "slice", "discover:nobody")
 

@@ -27,7 +27,7 @@ from kit.events import (
 )
 from kit.keys import INSTALLATION, SIGNER, STRANGER, TRUST
 
-from streams.core.events import LogRecord, View
+from streams.core.events import Gift, LogRecord, Order, Stay, View
 from streams.errors import REJECT_REASONS, DeadLetter, Halt, RejectReason
 from streams.runtime.codec import (
     ARRAY_MAX,
@@ -266,7 +266,8 @@ def test_why_and_by_what_score_an_impression_was_shown_may_be_said(
     headers: Headers, array: bool
 ) -> None:
     values = [served("a", via="rank", score=-5), served("b", via="push"), served("c", score=7)]
-    values.append(encode(impression("d")))
+    values += [served("d", score=7, mix=9), served("e", mix=9)]
+    values.append(encode(impression("f")))
     if array:
         values = [b"[" + b",".join(values) + b"]"]
     out = decode(*(record(value, n, headers=headers) for n, value in enumerate(values)))
@@ -274,9 +275,30 @@ def test_why_and_by_what_score_an_impression_was_shown_may_be_said(
         impression("a", via="rank", score=-5),
         impression("b", via="push"),
         impression("c", score=7),
-        impression("d"),
+        impression("d", score=7, mix=9),
+        impression("e", mix=9),
+        impression("f"),
     ]
     assert (out.refusals, out.unknown_fields) == ([], 0)
+
+
+@pytest.mark.parametrize("array", [False, True])
+def test_to_whom_and_for_how_much_may_be_said(array: bool) -> None:
+    events = [
+        impression("a", via="bid", follower=True, amount=300),
+        impression("b", amount=1),
+        Order("c", "v1", "u1", FOOTBALL, NOW, amount=9_900),
+        Order("d", "v1", "u1", FOOTBALL, NOW),
+        Gift("e", "v1", "u1", FOOTBALL, NOW, amount=0),
+        Stay("f", "v1", "u1", FOOTBALL, NOW, stay_ms=30_000),
+    ]
+    values = [encode(event) for event in events]
+    if array:
+        values = [b"[" + b",".join(values) + b"]"]
+    out = decode(*(record(value, n) for n, value in enumerate(values)))
+    assert (out.events, out.refusals, out.unknown_fields) == (events, [], 0)
+    spelled = decode(record(served("a", follower=False, amount=0, colour="red")))
+    assert (spelled.events, spelled.unknown_fields) == ([impression("a")], 1)
 
 
 def test_null_says_nothing_and_a_field_more_is_found_beside_optional_ones() -> None:
@@ -288,7 +310,12 @@ def test_null_says_nothing_and_a_field_more_is_found_beside_optional_ones() -> N
 
 @pytest.mark.parametrize(
     ("fields", "reason"),
-    [({"via": "luck"}, "range"), ({"score": "7"}, "type"), ({"score": 1 << 53}, "range")],
+    [
+        ({"via": "luck"}, "range"),
+        ({"score": "7"}, "type"),
+        ({"score": 1 << 53}, "range"),
+        ({"mix": 0}, "range"),
+    ],
 )
 def test_what_no_feed_can_mean_is_refused(fields: dict[str, Any], reason: RejectReason) -> None:
     assert [said.reason for said in decode(record(served("a", **fields))).refusals] == [reason]

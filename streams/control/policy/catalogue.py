@@ -29,8 +29,7 @@ from streams.errors import Misconfigured
 from streams.settings import read_toml
 from streams.shapes import shaped
 
-OWN_HORIZON: Final = 1
-"""Stands for a slice that leaves its horizon to the policy file."""
+_SECOND_MS: Final = 1_000
 Matches = tuple[tuple[SliceId, int], ...]
 """Slices with the fit of one video to each (micro-units), best first, then by id."""
 
@@ -41,8 +40,9 @@ class SliceSpec:
 
     `tags` holds how much each tag says that this crowd cares, `cities` the written forms of the
     city of a `nearby` slice. `neighbours` says how alike another slice is (micro-units, by id).
-    `policy` has reach, horizon, prior mean, variances and price in the units of `SlicePolicy`, its
-    `own_variance` being the whole one: what a first policy record is made of.
+    `policy` has reach, prior mean, variances and price in the units of `SlicePolicy`, its
+    `own_variance` being the whole one: what a first policy record is made of. `own` has what the
+    slice does not leave to the policy file: horizon, button mean, delay.
     """
 
     id: SliceId
@@ -51,6 +51,7 @@ class SliceSpec:
     cities: tuple[str, ...]
     neighbours: Mapping[SliceId, int]
     policy: SlicePolicy
+    own: Mapping[str, int]
 
     @property
     def surface(self) -> str:
@@ -130,14 +131,17 @@ class Catalogue:
         """Return the slice of a city in any catalogued spelling, None for an unknown city."""
         return self._city.get(_city_name(city))
 
-    def slice_policies(self, horizon: int) -> dict[str, SlicePolicy]:
-        """Return what a policy says of each slice; `horizon` where the slice has none of its own.
+    def slice_policies(
+        self, horizon: int, button_mean: int = 0, delay_ms: int = 0
+    ) -> dict[str, SlicePolicy]:
+        """Return what a policy says of each slice; these numbers where it has none of its own.
 
         What neighbours have in common becomes loadings, and is taken off each slice's own variance.
         """
         loadings = factorise(list(self.slices), self.alike)
+        usual = {"horizon": horizon, "button_mean": button_mean, "delay_ms": delay_ms}
         return {
-            name: _with_loadings(spec.policy, loadings[name], horizon)
+            name: replace(_with_loadings(spec.policy, loadings[name]), **(usual | dict(spec.own)))
             for name, spec in self.slices.items()
         }
 
@@ -156,6 +160,8 @@ class _SliceEntry(Struct, frozen=True, forbid_unknown_fields=True):
     noise_variance: Decimal
     price: Decimal
     horizon: Annotated[int, Meta(ge=1, lt=1 << 40)] | None = None
+    button_mean: Decimal | None = None
+    delay_s: Annotated[int, Meta(ge=0, le=86_400)] | None = None
     label: str = ""
     tags: dict[str, Decimal] = {}
     neighbours: dict[str, Decimal] = {}
@@ -170,7 +176,7 @@ def _spec(raw: Mapping[str, Any], place: int, known: Sequence[TagKey], where: st
     policy = SlicePolicy(
         reach=entry.reach,
         prior_mean=_mean(entry.prior_mean, f"{here}: prior_mean"),
-        horizon=entry.horizon or OWN_HORIZON,
+        horizon=1,  # until `slice_policies` knows
         own_variance=_variance(entry.prior_variance, f"{here}: prior_variance"),
         noise_variance=_variance(entry.noise_variance, f"{here}: noise_variance"),
         price=_mean(entry.price, f"{here}: price"),
@@ -188,10 +194,22 @@ def _spec(raw: Mapping[str, Any], place: int, known: Sequence[TagKey], where: st
             for name, weight in entry.neighbours.items()
         },
         policy=policy,
+        own=MappingProxyType(_own(entry, here)),
     )
 
 
-def _with_loadings(policy: SlicePolicy, loadings: Sequence[float], horizon: int) -> SlicePolicy:
+def _own(entry: _SliceEntry, where: str) -> dict[str, int]:
+    """Return what a slice does not leave to the policy file."""
+    buttons, delay_s = entry.button_mean, entry.delay_s
+    own = {
+        "horizon": entry.horizon,
+        "button_mean": None if buttons is None else _mean(buttons, f"{where}: button_mean"),
+        "delay_ms": None if delay_s is None else delay_s * _SECOND_MS,
+    }
+    return {name: number for name, number in own.items() if number is not None}
+
+
+def _with_loadings(policy: SlicePolicy, loadings: Sequence[float]) -> SlicePolicy:
     """Return a slice's numbers with its variance parted into loadings and what stays its own."""
     variance = policy.own_variance
     spread = isqrt(variance * MICROS)
@@ -201,7 +219,6 @@ def _with_loadings(policy: SlicePolicy, loadings: Sequence[float], horizon: int)
         policy,
         loadings=(first, second, third),
         own_variance=max(variance - common, 1),
-        horizon=horizon if policy.horizon == OWN_HORIZON else policy.horizon,
     )
 
 

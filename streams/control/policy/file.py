@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from hashlib import sha256
+from math import log
 from pathlib import Path
 from statistics import NormalDist
 from typing import Annotated, Final, Self
@@ -19,6 +20,7 @@ from msgspec.structs import asdict, replace
 from streams.control.figures import micros, ratio_micros
 from streams.control.policy.catalogue import Catalogue
 from streams.control.policy.sample import ONE_IN
+from streams.control.shares.rules import ShareRules, SharesTable, share_rules
 from streams.core.events import Policy, ViewerBits, Weights
 from streams.core.fields import BANDS, EPOCH_MS
 from streams.core.halves import ALL_FAMILIES, is_freezable, unplaced
@@ -35,14 +37,16 @@ _SMALLEST: Final = Decimal(1) / MICROS
 
 @dataclass(frozen=True, slots=True)
 class PolicyRules:
-    """A policy ready to be broadcast, and the numbers that only admission and keeper need.
+    """A policy ready to be broadcast, and the numbers that only admission, keeper and shares need.
 
-    `draft` has everything but the place in time: take the records from `record`.
+    `draft` has everything but the place in time, and the key that draws, which the leader makes:
+    take the records from `record`.
     """
 
     draft: Policy
     guarantee: int
     one_in: int
+    shares: ShareRules
 
     @property
     def version(self) -> str:
@@ -50,8 +54,12 @@ class PolicyRules:
         return self.draft.version
 
     def record(self, seq: int, now_ms: int) -> Policy:
-        """Return the record of one broadcast before any leader; `seq` must rise."""
-        return replace(self.draft, id=f"policy-{seq}", seq=seq, ts=now_ms)
+        """Return the record of one broadcast before any leader, drawing by its own version.
+
+        `seq` must rise.
+        """
+        placed = {"id": f"policy-{seq}", "seq": seq, "ts": now_ms}
+        return replace(self.draft, explore_key=self.version, **placed)
 
     @classmethod
     def from_toml(cls, path: Path, catalogue: Catalogue) -> Self:
@@ -64,13 +72,18 @@ class PolicyRules:
         file = shaped(data, _PolicyFile, where)
         draft = versioned(_valid(_draft(file, catalogue, where), where))
         draft = replace(draft, files=draft.version)
-        return cls(draft, file.guarantee.impressions, file.keeper.one_in)
+        shares = share_rules(file.shares, catalogue, f"{where}: shares")
+        return cls(draft, file.guarantee.impressions, file.keeper.one_in, shares)
 
 
 def versioned(policy: Policy) -> Policy:
-    """Return a policy whose version is the name of its files and a hash of what it decides by."""
+    """Return a policy whose version is the name of its files and a hash of what it decides by.
+
+    The key that draws is no part of it: an installation has but one.
+    """
     name = policy.files.rpartition("-")[0] or policy.version  # a draft has but a name
     bare = replace(unplaced(policy), version=name, files="", moved=(), frozen=(), pinned="")
+    bare = replace(bare, explore_key="")
     return replace(policy, version=f"{name}-{_fingerprint(bare)}")
 
 
@@ -87,10 +100,7 @@ def _draft(file: "_PolicyFile", catalogue: Catalogue, where: str) -> Policy:
         seq=1,
         version=file.name,
         weights=Weights(**weights),
-        slices={
-            name: replace(spec, button_mean=button_mean, delay_ms=evidence.delay_s * _SECOND_MS)
-            for name, spec in catalogue.slice_policies(growth.horizon).items()
-        },
+        slices=catalogue.slice_policies(growth.horizon, button_mean, evidence.delay_s * _SECOND_MS),
         tranche=growth.tranche,
         growth=growth.factor,
         top_stage=growth.top_stage,
@@ -115,7 +125,24 @@ def _draft(file: "_PolicyFile", catalogue: Catalogue, where: str) -> Policy:
         ),
         annoyed_share=ratio_micros(file.viewers.annoyed, f"{where}: viewers.annoyed"),
         frozen=_frozen(file.keeper.frozen, catalogue, f"{where}: keeper.frozen"),
+        explore_probability=_value(
+            file.exploration.probability,
+            f"{where}: exploration.probability",
+            least=Decimal(0),
+            most=Decimal("0.5"),
+        ),
+        report_drain=_report_drain(file.reports, f"{where}: reports"),
+        report_bar=file.reports.bar * MICROS,
     )
+
+
+def _report_drain(reports: "_Reports", where: str) -> int:
+    """Return the micro-reports that an impression takes off: see `core.reports`."""
+    usual = ratio_micros(reports.usual, f"{where}.usual")
+    grave = ratio_micros(reports.grave, f"{where}.grave")
+    if not 0 < usual < grave:
+        raise Misconfigured(f"{where}: usual must be above 0, and grave above it")
+    return round((grave - usual) / log(grave / usual))
 
 
 def _frozen(names: tuple[str, ...], catalogue: Catalogue, where: str) -> tuple[str, ...]:
@@ -209,6 +236,12 @@ class _Viewers(Struct, frozen=True, forbid_unknown_fields=True):
     annoyed: Decimal
 
 
+class _Reports(Struct, frozen=True, forbid_unknown_fields=True):
+    usual: Decimal = Decimal("0.0005")
+    grave: Decimal = Decimal("0.005")
+    bar: Annotated[int, Meta(ge=0, le=100_000)] = 7
+
+
 _BandName = Annotated[str, Meta(pattern=r"\A[0-5]\Z", description="a fan band, 0 to 5")]
 
 
@@ -222,6 +255,10 @@ class _Guarantee(Struct, frozen=True, forbid_unknown_fields=True):
     slices: Annotated[int, Meta(ge=1, le=16)]
     hours: Annotated[int, Meta(ge=0, le=10**11 // _HOUR_MS)]
     fresh_share: Decimal
+
+
+class _Exploration(Struct, frozen=True, forbid_unknown_fields=True):
+    probability: Decimal = Decimal(0)
 
 
 class _Keeper(Struct, frozen=True, forbid_unknown_fields=True):
@@ -243,4 +280,7 @@ class _PolicyFile(Struct, frozen=True, forbid_unknown_fields=True):
     viewers: _Viewers
     price: _Price
     guarantee: _Guarantee
+    shares: SharesTable
+    exploration: _Exploration = _Exploration()
     keeper: _Keeper = _Keeper()
+    reports: _Reports = _Reports()

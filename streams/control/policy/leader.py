@@ -9,15 +9,15 @@ import asyncio
 import logging
 import re
 import secrets
+from collections.abc import Sequence
 from socket import gethostname
-from typing import Any, Final
+from typing import Final, NamedTuple, Protocol
 
 from msgspec.structs import replace
 
 from streams.control.log import ControlLog, Ports
 from streams.control.policy.broadcast import Broadcast
 from streams.control.policy.election import Election
-from streams.control.policy.keeper import Keeper
 from streams.control.policy.succession import successor
 from streams.control.policy.table import PolicyTable
 from streams.control.policy.terms import take_term
@@ -37,10 +37,25 @@ FIRST_S: Final = 30.0
 PAUSE_S: Final = 0.5
 
 
+class PolicyMover(Protocol):
+    """Moves numbers of the learned half."""
+
+    async def next_policy(self, policy: Policy) -> Policy | None:
+        """Return the policy that should follow on the one in force, None if that should stay."""
+
+
+class Led(NamedTuple):
+    """A term, the policy in it, and who leads."""
+
+    term: int
+    policy: Policy
+    by: str
+
+
 class Leader:
     """Leads while this control plane owns partition 0 of `traffic`; `step` is called every second.
 
-    `files` is the draft of this control plane's files. Without a keeper nothing is learned.
+    `files` is the draft of this control plane's files. What is learned, `movers` say.
     """
 
     def __init__(
@@ -50,7 +65,7 @@ class Leader:
         ports: Ports,
         broadcast: Broadcast,
         files: Policy,
-        keeper: Keeper[Any] | None = None,
+        movers: Sequence[PolicyMover] = (),
     ) -> None:
         self.files = files
         self.broadcast: Final = broadcast
@@ -58,13 +73,21 @@ class Leader:
         self._settings: Final = settings
         self._log: Final = control_log
         self._ports: Final = ports
-        self._keeper: Final = keeper
+        self._movers: Final = movers
         self._table: Final = PolicyTable(settings, control_log.installation)
         self._name: Final = _name()
+        self._chance: Final = secrets.token_hex(16)
         self._base: Policy | None = None  # what every partition has, or is owed
         self._term = 0
         self._is_begun = False  # what others began is at its end
         self._turn: Final = asyncio.Lock()
+
+    @property
+    def led(self) -> Led | None:
+        """The term that lasts and the policy in it, None while another control plane leads."""
+        if not self.leads or self._base is None:
+            return None
+        return Led(self._term, self._base, self._name)
 
     @property
     def leads(self) -> bool:
@@ -168,10 +191,16 @@ class Leader:
         wanted = self._wanted()
         if unplaced(wanted) != unplaced(self._base):
             await self._put(wanted)
-        elif standing == "in force" and self._keeper is not None:
-            moved = await self._keeper.next_policy(self._base)
+        elif standing == "in force":
+            await self._move(self._base)
+
+    async def _move(self, base: Policy) -> None:
+        """Write what the first mover makes of the policy in force, if one makes anything of it."""
+        for mover in self._movers:
+            moved = await mover.next_policy(base)
             if moved is not None:
                 await self._put(moved)
+                return
 
     async def _put(self, policy: Policy) -> None:
         record = await self.broadcast.put(policy, self._name)
@@ -185,7 +214,8 @@ class Leader:
 
     def _wanted(self) -> Policy:
         table = self._table
-        wanted = successor(self.files, self._base, table.orders, table.pinned)
+        files = replace(self.files, explore_key=self._chance)
+        wanted = successor(files, self._base, table.orders, table.pinned)
         return with_words(wanted, self._base, table.words)
 
     async def _greatest(self) -> Policy | None:

@@ -1,7 +1,8 @@
 """Which policy follows on the one in force, by the files of a control plane and what people want.
 
 The operators' half is that of the files; what was learned stays, unless the weights changed: then
-its numbers are the worth of something else. A pinned learned half is that of an earlier policy.
+its numbers are the worth of something else. A pinned learned half is that of an earlier policy. The
+key that draws is made with the first policy that draws, and stays.
 """
 
 from collections.abc import Collection
@@ -24,17 +25,27 @@ def successor(
 ) -> Policy:
     """Return the policy that should be in force; its `why` says what it changes of `base`.
 
-    `files` is the draft of the files, `pinned` the policy that the orders pin, None if no policy of
-    that number is known.
+    `files` is the draft of the files, with a key to draw by if there is none yet; `pinned` is the
+    policy that the orders pin, None if no policy of that number is known.
     """
     notes = [] if base is None else _news(files, base)
     policy = files if base is None else _with_what_was_learned(files, base, notes)
     if orders.pinned:
         policy = _pinned(files, policy, orders, pinned, notes)
-    policy = replace(policy, frozen=tuple(sorted({*files.frozen, *orders.frozen})))
+    policy = replace(
+        policy,
+        frozen=tuple(sorted({*files.frozen, *orders.frozen})),
+        explore_key=_key(files, base),
+    )
     if base is not None and (base.pinned, base.frozen) != (policy.pinned, policy.frozen):
         notes.append(_held(base, policy, orders))
     return versioned(replace(policy, why="; ".join(notes) or ROUTINE))
+
+
+def _key(files: Policy, base: Policy | None) -> str:
+    if base is not None and base.explore_key:
+        return base.explore_key
+    return files.explore_key if files.explore_probability else ""
 
 
 def _held(base: Policy, policy: Policy, orders: Orders) -> str:

@@ -14,6 +14,7 @@ from streams.core.events import (
     Takedown,
     Unlike,
     View,
+    Weightless,
     Weights,
 )
 from streams.core.first.distribution import FirstControl, FirstDistribution
@@ -67,6 +68,8 @@ def _interaction(
     video = state.videos.get(event.video)
     if video is None:
         raise DeadLetter("misrouted", "belongs to another partition")
+    if isinstance(event, Weightless):
+        raise DeadLetter("type_unknown", "0.1.0 did not know events of this type")
     slice_id = _settle(state, video, event)
     if not slice_id:
         return "duplicate"

@@ -5,6 +5,7 @@ from random import Random
 from typing import Final
 
 import numpy as np
+from msgspec.structs import replace
 
 from streams.core.events import Admit, Upload, VideoControl
 from streams.core.units import MICROS, surface_of
@@ -40,7 +41,7 @@ def build_world(platform: Platform, name: str, regime: Regime, size: float, seed
     audience = _audience(stage)
     return World(
         name=name,
-        policy=stage.policy,
+        policy=replace(stage.policy, explore_key=f"{name} {regime} {seed}"),
         slices=stage.slices,
         videos=tuple(upload.video for upload in uploads),
         admissions=tuple(admissions),

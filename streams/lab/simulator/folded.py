@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from streams.core.counters import COMPLETE_PERCENT, COUNTERS, STOPPED, Slice
+from streams.core.counters import COMPLETE_PERCENT, EVIDENCE, STOPPED, Slice
 from streams.core.delay import late_from, turn
 from streams.core.distinct import press, show
 from streams.core.events import LogRecord, SlicePolicy
@@ -23,7 +23,7 @@ from streams.core.units import MICROS
 from streams.lab.simulator.admission import START_MS
 from streams.lab.simulator.arrays import Bools, Ints
 from streams.lab.simulator.contenders import StoppedPair
-from streams.lab.simulator.serving import Offer, Question, Servers, beyond
+from streams.lab.simulator.serving import Offer, Question, Servers, beyond, by_rank
 from streams.lab.simulator.traffic import (
     IMPRESSION,
     LIKE,
@@ -35,7 +35,7 @@ from streams.lab.simulator.traffic import (
 )
 from streams.lab.simulator.world import World
 
-_BUTTONS: Final = slice(COUNTERS.index("likes"), COUNTERS.index("ratio_sum"))
+_BUTTONS: Final = slice(EVIDENCE.index("likes"), EVIDENCE.index("ratio_sum"))
 ONE_GENERATION: Final = 1 << 60
 """Nothing is delivered twice here, so no id needs to be forgotten."""
 
@@ -43,7 +43,8 @@ ONE_GENERATION: Final = 1 << 60
 class FoldedRule:
     """The rule itself. Servers rank by score less price, up to the allowance, as feeds do.
 
-    `receipts` has all of them in order.
+    `receipts` has all of them in order; `tried` what was shown because chance drew it, of each pair
+    in all.
     """
 
     def __init__(self, world: World, servers: Servers, *, bulk: bool = True) -> None:
@@ -51,6 +52,7 @@ class FoldedRule:
         self.decisions = 0
         self.overdrawn = 0
         self.receipts: list[Receipt] = []
+        self.tried = np.zeros(world.shape, np.int64)
         self._world = world
         self._servers = servers
         self._bulk = bulk
@@ -58,8 +60,11 @@ class FoldedRule:
         self._slices = {name: place for place, name in enumerate(world.slices)}
         self._scores = np.full(world.shape, -np.inf)
         self._allowance = np.zeros(world.shape, np.int64)
+        self._first = np.zeros(world.shape, np.int64)  # up to where chance has it shown first
+        self._fresh_due = np.zeros(len(world.slices), np.int64)  # slots, in millionths
         self._tick = 0
         self._offset = 0
+        self._share = world.policy.fresh_share
         self._state = PartitionState(0, 1, ONE_GENERATION)
         self._fold([world.policy])
 
@@ -70,10 +75,21 @@ class FoldedRule:
         self._offer({video: []})
 
     def choose(self, question: Question) -> Ints:
-        """Show what is open and worth its price."""
+        """Show what chance drew, and then what is open and worth its price."""
+        tried = self._try(question)
+        self.tried += tried
+        question = question.less(tried)
         offer = Offer(self._scores.copy(), self._allowance.copy())
         counts = self._servers.serve(offer, question)
         self.overdrawn += beyond(counts, offer, question)
+        return counts + tried
+
+    def _try(self, question: Question) -> Ints:
+        """Fill the slots of newcomers with what chance drew, as leases do."""
+        self._fresh_due += question.slots * self._share
+        left = np.minimum(np.maximum(self._first - question.shown, 0), question.room)
+        counts = by_rank(np.zeros(left.shape), left, self._fresh_due // MICROS)
+        self._fresh_due %= MICROS  # what nobody is owed is not saved up
         return counts
 
     def learn(self, batch: EventBatch, tick: int) -> None:
@@ -164,6 +180,8 @@ class FoldedRule:
                 continue
             for slice_id, entry in entries(outlook, name, state, slices, self._offset):
                 place = self._slices[slice_id], video
+                drawn = entry.due and not entry.deadline
+                self._first[place] = entry.impressions + entry.due if drawn else 0
                 if entry.score is None:
                     self._scores[place], self._allowance[place] = -np.inf, 0
                     continue
@@ -173,7 +191,7 @@ class FoldedRule:
 
 
 def running_sums(world: World, batch: EventBatch) -> Ints:
-    """Return what the events before each place add to `COUNTERS`, one column a counter."""
+    """Return what the events before each place add to `EVIDENCE`, one column a counter."""
     kinds = np.arange(len(NAMES))[:, None] == batch.kind
     durations = world.durations_ms[batch.pair % len(world.videos)]
     viewed = kinds[VIEW]
@@ -182,7 +200,7 @@ def running_sums(world: World, batch: EventBatch) -> Ints:
     feedback = (*kinds[:LIKE], viewed * batch.watch_ms, completed, *kinds[LIKE:])
     firsts = [kinds[NAMES.index(name)] for name in ("comment", "share", "report", "order")]
     columns = (*feedback, ratio, ratio * ratio // MICROS, *firsts)  # nobody does anything twice
-    sums = np.zeros((len(batch) + 1, len(COUNTERS)), np.int64)
+    sums = np.zeros((len(batch) + 1, len(EVIDENCE)), np.int64)
     np.cumsum(np.column_stack(columns), axis=0, out=sums[1:])
     return sums
 
@@ -230,6 +248,6 @@ def _mark(row: Slice, spec: SlicePolicy, batch: EventBatch, span: tuple[int, int
 
 def _add(row: Slice, more: list[int]) -> None:
     row.weighed = None
-    for name, count in zip(COUNTERS, more, strict=True):
+    for name, count in zip(EVIDENCE, more, strict=True):
         if count:
             setattr(row, name, getattr(row, name) + count)

@@ -9,8 +9,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from streams.core.units import MICROS
 from streams.lab.simulator.comparing import Interval, Summary
 from streams.lab.simulator.curves import CurvePoint
+from streams.lab.simulator.price_steps import PricePoint
 
 COLOURS: Final = {
     "oracle": "#999999",
@@ -63,6 +65,29 @@ def draw_curves(points: Sequence[CurvePoint], folder: Path) -> Path:
     axes[0].legend()
     figure.suptitle("share of the oracle's value, %, over the policy's numbers (dotted: shipped)")
     return _save(figure, folder / "simulate-curves.svg")
+
+
+def draw_prices(points: Sequence[PricePoint], folder: Path) -> Path:
+    """Draw what steps of prices gain over frozen ones, a panel a world; return the file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    worlds = list(dict.fromkeys(point.world for point in points))
+    figure = Figure(figsize=(3.4 * len(worlds), 3.2), layout="constrained")
+    axes = figure.subplots(1, len(worlds), sharey=True, squeeze=False)[0]
+    for panel, world in zip(axes, worlds, strict=True):
+        own = [point for point in points if point.world == world]
+        for regime in dict.fromkeys(point.regime for point in own):
+            line = [point for point in own if point.regime == regime]
+            gains = [_drawn(point.gain) for point in line]
+            steps = [f"{point.step / MICROS:g}" if point.step else "frozen" for point in line]
+            means, halves = ([gain[at] for gain in gains] for at in (0, 1))
+            panel.errorbar(steps, means, yerr=halves, marker="o", capsize=3, label=regime)
+        panel.axhline(0, color="#999", linestyle=":")
+        panel.set_title(world)
+        panel.set_xlabel("most that a price moves at a time")
+        panel.grid(alpha=0.3)
+    axes[0].legend()
+    figure.suptitle("gain over frozen prices, points of the oracle's value")
+    return _save(figure, folder / "simulate-prices.svg")
 
 
 def _value(world: str, summaries: Sequence[Summary]) -> Figure:

@@ -24,17 +24,19 @@ class PricedRule(KeptRule):
     price while some stay empty.
     """
 
-    def __init__(self, world: World, servers: Servers) -> None:
+    def __init__(self, world: World, servers: Servers, step: int = STEP) -> None:
         super().__init__(world, servers)
+        self._price_step = step
         count = len(world.slices)
         self._asked, self._filled, self._last = np.zeros(count), np.zeros(count), np.zeros(count)
 
     def choose(self, question: Question) -> Ints:
         """Show what is open and worth its price; note what was leased last."""
+        tried = self.tried.copy()
         counts = super().choose(question)
         self._asked += question.slots
         self._filled += counts.sum(axis=1)
-        least = np.where(counts > 0, self._scores, np.inf).min(axis=1)
+        least = np.where(counts > self.tried - tried, self._scores, np.inf).min(axis=1)
         self._last = np.where(np.isfinite(least), least, self._last)
         return counts
 
@@ -45,19 +47,17 @@ class PricedRule(KeptRule):
         for place, name in enumerate(self._world.slices):
             spec, launched = self.policy.slices[name], self._world.policy.slices[name].price
             net = round(float(self._last[place]) * MICROS)
-            price = next_price(spec.price, launched, net, full=bool(full[place]))
+            aim = spec.price + net if full[place] else launched
+            price = next_price(spec.price, launched, aim, self._price_step)
             slices[name] = replace(spec, price=price)
         self._asked[:] = self._filled[:] = 0
         self._follow(replace(self.policy, slices=slices))
 
 
-def next_price(price: int, least: int, net: int, *, full: bool) -> int:
-    """Return the price of the next record; `net` is the score less price that was leased last.
+def next_price(price: int, least: int, aim: int, step: int = STEP) -> int:
+    """Return the price of the next record: a step towards what it aims at, `least` or more.
 
-    >>> next_price(350_000, 350_000, 90_000, full=True)
-    352000
-    >>> next_price(351_000, 350_000, 90_000, full=False)
-    350000
+    >>> next_price(350_000, 350_000, 440_000), next_price(351_000, 350_000, 350_000)
+    (352000, 350000)
     """
-    aim = price + net if full else least
-    return max(price + max(min(aim - price, STEP), -STEP), least)
+    return max(price + max(min(aim - price, step), -step), least)

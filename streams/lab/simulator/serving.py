@@ -28,6 +28,11 @@ class Question(NamedTuple):
         """Slots that one video may take in each slice."""
         return np.maximum(self.slots // SHARE_AT_A_TIME, 1)
 
+    def less(self, counts: Ints) -> "Question":
+        """Return what is still asked when so much of each pair is shown."""
+        slots = self.slots - counts.sum(axis=1)
+        return self._replace(slots=slots, room=self.room - counts, shown=self.shown + counts)
+
 
 class Offer(NamedTuple):
     """What servers read: a score of each pair, and impressions allowed in all (0: not offered)."""

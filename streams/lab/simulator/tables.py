@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any, Final
 
-from streams.lab.simulator.comparing import Summary
+from streams.lab.simulator.comparing import Interval, Summary
 from streams.lab.simulator.curves import CurvePoint
 
 COLUMNS: Final = {
@@ -50,18 +50,23 @@ def as_fields(summary: Summary) -> dict[str, Any]:
 
 def point_fields(point: CurvePoint) -> dict[str, Any]:
     """Return a point of a curve with its shares in percent; half widths are of 95 % intervals."""
-    shares = {"value_share": point.value_share, "false_stops": point.false_stops}
     return {
         "world": point.world,
         "regime": point.regime,
         "number": point.number,
         "value": point.value,
         "shipped": point.shipped,
-        **{f"{name}_%": round(100 * around.mean, 2) for name, around in shares.items()},
-        **{
-            f"{name}_half_%": None if math.isnan(around.half) else round(100 * around.half, 2)
-            for name, around in shares.items()
-        },
+        **percent("value_share", point.value_share),
+        **percent("false_stops", point.false_stops),
+    }
+
+
+def percent(name: str, around: Interval) -> dict[str, float | None]:
+    """Return mean and half width of a share in percent; None where there is none."""
+    numbers = {f"{name}_%": around.mean, f"{name}_half_%": around.half}
+    return {
+        key: None if math.isnan(number) else round(100 * number, 2)
+        for key, number in numbers.items()
     }
 
 

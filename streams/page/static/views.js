@@ -31,6 +31,7 @@ function status({ answer, at }) {
       answer.letters ? lettersCard(answer.letters) : null,
       answer.waiting ? waitingCard(answer.waiting, at) : null,
       answer.guarantee ? guaranteeCard(answer.guarantee) : null,
+      answer.shares ? sharesCard(answer.shares) : null,
       answer.flow ? flowCard(answer.flow) : null,
       answer.policy ? policyCard(answer.policy) : null,
     ),
@@ -86,6 +87,18 @@ function guaranteeCard(guarantee) {
     "",
     figure(count(guarantee.missed), `${count(guarantee.kept)} kept, ${count(guarantee.running)} running`),
     h("p", {}, causes.length ? causes.join(", ") : "Every video got what it was owed, or still has time."),
+  );
+}
+
+function sharesCard(shares) {
+  const percent = (share) => (share === null ? "—" : `${(share / 10_000).toFixed(1)} %`);
+  const line = (row) =>
+    `${percent(row.window)}${row.bound === null ? "" : ` of ${percent(row.bound)}`}${row.short ? `, short: ${row.short}` : ""}`;
+  return block(
+    "Shares of the impressions",
+    "",
+    h("dl", { class: "facts" }, shares.promises.map((row) => h("div", {}, h("dt", {}, row.promise), h("dd", {}, line(row))))),
+    h("p", { class: "muted" }, shares.age_ms === null ? `No mix: ${shares.why}` : `Mix ${span(shares.age_ms / 1000)} old, ${percent(shares.unsteered)} went by none.`),
   );
 }
 
@@ -154,7 +167,7 @@ function flow({ answer, at }) {
     ["At", "number wide-only", (row) => clock(row.ts, at)],
   ];
   const topics = Object.entries(answer.minutes);
-  const actions = ["open", "widen", "keep", "stop"].map((action) => [action, answer.actions[action] ?? 0]);
+  const actions = ["open", "widen", "keep", "stop", "review"].map((action) => [action, answer.actions[action] ?? 0]);
   return [
     h(
       "div",
@@ -268,10 +281,21 @@ function slice({ answer }) {
       ["Policy", answer.policy],
       ["Slots in half an hour", `${count(filled)} of ${count(asked)} filled`],
     ]),
+    card("What the keeper learned last", learned(answer.learned)),
     answer.candidates.length
       ? card("Who is shown next", table("Candidates by score over price", columns, answer.candidates, (row) => row.video))
       : h("p", { class: "notice" }, "Nothing may be shown here now."),
   ];
+}
+
+function learned(last) {
+  if (last === null) return h("p", {}, "It has moved nothing here yet.");
+  return facts([
+    ["Moved", last.moved],
+    ["On", last.evidence],
+    ["Because", last.why],
+    ["By policy", `${last.number}, ${last.written.slice(0, 16).replace("T", " ")} UTC`],
+  ]);
 }
 
 // ------------------------------------------------------------------ letters and halts

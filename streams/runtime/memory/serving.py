@@ -15,12 +15,14 @@ from streams.core.units import MICROS
 from streams.runtime.leases import (
     LEASE_LONGEST_S,
     MINUTES,
+    NEWCOMERS_MOST,
     OPEN,
     Applied,
     Candidate,
     Footing,
     IndexBounds,
     Lease,
+    Newcomers,
     PolicyOrder,
     Slots,
     Via,
@@ -53,9 +55,14 @@ class _Pair:
             return 0
         return max(entry.allowance - entry.impressions - self.leased, 0)
 
+    @property
+    def is_drawn(self) -> bool:
+        """Whether a draw owes it what is due: it has no deadline, and comes first by that."""
+        return self.entry.due > 0 and not self.entry.deadline
+
     def owed(self, now_ms: int) -> int:
-        """Impressions of the guarantee that may still be leased."""
-        if self.entry.deadline <= now_ms:
+        """Impressions that are due and may still be leased."""
+        if self.entry.deadline <= now_ms and not self.is_drawn:
             return 0
         return max(min(self.left, self.entry.due - self.leased), 0)
 
@@ -230,17 +237,30 @@ class MemoryServingIndex:
                 self._sort(known, pair)
         return returned
 
-    async def top(self, slice_id: str, count: int) -> Sequence[Candidate]:
-        """Return the `count` best candidates as a lease would take them by rank."""
+    async def top(
+        self, slice_id: str, count: int, tilts: Mapping[str, int] = MappingProxyType({})
+    ) -> Sequence[Candidate]:
+        """Return the `count` best candidates as a lease with these tilts takes them by rank."""
+        require_classes(tilts)
         known = self._slices.get(slice_id)
         if known is None:
             return []
         self._take_back(known)
-        best = () if known.footing.frozen else known.ranking(self._added(known, {}))
+        best = () if known.footing.frozen else known.ranking(self._added(known, tilts))
         return [
             Candidate(pair.entry.video, net, pair.left, pair.entry.allowance, pair.kind)
             for _, (pair, net) in zip(range(count), best, strict=False)
         ]
+
+    async def newcomers(self, slice_id: str) -> Newcomers:
+        """Return what is owed to newcomers here."""
+        known = self._slices.get(slice_id)
+        if known is None:
+            return Newcomers(0)
+        members = [member for _, member in known.fresh.items[:NEWCOMERS_MOST]]
+        entries = [known.pairs[member[_TIE_LENGTH:]].entry for member in members]
+        dues = [(entry.deadline, max(entry.due, 0)) for entry in entries]
+        return Newcomers(len(known.fresh.items), dues)
 
     async def positions(self, slice_id: str) -> Mapping[int, int]:
         """Return up to which offset each partition has told the slice everything."""
@@ -339,18 +359,17 @@ class MemoryServingIndex:
             if not (owed := pair.owed(self._now_ms())):
                 taking.known.fresh.put(member, None)
                 continue
-            assert pair.entry.score is not None, "only what has a score has something left"
-            net = pair.entry.score + taking.added[pair.kind]
-            given += taking.take(pair, min(owed, quota - given), net, "fresh")
+            via: Via = "explore" if pair.is_drawn else "fresh"
+            given += taking.take(pair, min(owed, quota - given), via)
         return given
 
     def _lease_ranked(self, taking: "_Taking", wanted: int) -> int:
         """Lease of the best pairs."""
         given = 0
-        for pair, net in taking.known.ranking(taking.added):
+        for pair, _ in taking.known.ranking(taking.added):
             if given >= wanted:
                 break
-            given += taking.take(pair, min(pair.left, wanted - given), net, "rank")
+            given += taking.take(pair, min(pair.left, wanted - given), "rank")
         return given
 
     def _count(self, known: _Slice, asked: int, rank: int, fresh: int) -> None:
@@ -393,9 +412,10 @@ class _Taking:
     leases: list[Lease] = field(default_factory=list)
     taken: dict[str, int] = field(default_factory=dict)
 
-    def take(self, pair: _Pair, wanted: int, net: int, via: Via) -> int:
+    def take(self, pair: _Pair, wanted: int, via: Via) -> int:
         """Lease up to `wanted` impressions of a pair; return how many."""
-        video = pair.entry.video
+        video, score = pair.entry.video, pair.entry.score
+        assert score is not None, "only what has a score has something left"
         count = min(wanted, self.each - self.taken.get(video, 0))
         if count <= 0 or video in self.left_out:
             return 0
@@ -406,5 +426,6 @@ class _Taking:
             pair.leases.append([self.until, count])
             heappush(self.known.late, (self.until, video))
         self.taken[video] = self.taken.get(video, 0) + count
-        self.leases.append(Lease(video, count, net, via, self.until))
+        net = score + self.added[pair.kind]
+        self.leases.append(Lease(video, count, net, via, self.until, score))
         return count

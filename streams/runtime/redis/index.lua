@@ -61,8 +61,13 @@ local function left(pair)
   return math.max(pair[ALLOWANCE] - pair[IMPRESSIONS] - pair[LEASED], 0)
 end
 
+-- What a draw owes has no deadline, and comes first in `fresh` by that.
+local function is_drawn(pair)
+  return pair[DUE] > 0 and pair[DEADLINE] == 0
+end
+
 local function owed(pair)
-  if pair[DEADLINE] <= now_ms then
+  if pair[DEADLINE] <= now_ms and not is_drawn(pair) then
     return 0
   end
   return math.max(math.min(left(pair), pair[DUE] - pair[LEASED]), 0)

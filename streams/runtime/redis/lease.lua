@@ -2,7 +2,7 @@
 -- ARGV     most, seconds until a lease comes back, slots, most of one video, share of `fresh` in
 --          millionths ('' for that of the policy), tilts as MessagePack: [class, tilt, ...], videos
 --          that are left out as MessagePack: [video, ...]; '' for none of either
--- Returns  video, impressions, net score, 'rank' or 'fresh', until, and so on
+-- Returns  video, impressions, net score, 'rank', 'fresh' or 'explore', until, score, and so on
 if redis.call('EXISTS', AT) == 0 then
   return {} -- nobody ever told of this slice: no key is made for a name that somebody invented
 end
@@ -38,7 +38,8 @@ local function take(video, pair, wanted, net, via)
   end
   taken[video] = (taken[video] or 0) + count
   local at = #out
-  out[at + 1], out[at + 2], out[at + 3], out[at + 4], out[at + 5] = video, count, net, via, until_s
+  out[at + 1], out[at + 2], out[at + 3], out[at + 4] = video, count, net, via
+  out[at + 5], out[at + 6] = until_s, pair[SCORE]
   return count
 end
 
@@ -58,7 +59,8 @@ local function lease_fresh(quota)
       local pair = known[page[i]]
       if given < quota and owed(pair) > 0 and not left_out[page[i]] then
         local net = pair[SCORE] + added[pair[KIND]]
-        given = given + take(page[i], pair, math.min(owed(pair), quota - given), net, 'fresh')
+        local via = is_drawn(pair) and 'explore' or 'fresh'
+        given = given + take(page[i], pair, math.min(owed(pair), quota - given), net, via)
       elseif owed(pair) == 0 then
         changed[page[i]] = true -- its time is over: `store` takes it off
       end

@@ -15,15 +15,16 @@ from streams.core.serving import Entry
 from streams.runtime.leases import (
     CLASSES,
     MINUTES,
+    NEWCOMERS_MOST,
     OPEN,
     Applied,
     Candidate,
     Footing,
     IndexBounds,
     Lease,
+    Newcomers,
     PolicyOrder,
     Slots,
-    class_of,
     require_classes,
     share_of,
     slots_of,
@@ -35,6 +36,7 @@ from streams.runtime.redis.connection import (
     connect,
     evaluated,
     pipelined,
+    scanned,
     sorted_errors,
 )
 
@@ -52,6 +54,9 @@ _NAMES: Final = (
     *(f"ranked:{kind}" for kind in CLASSES),
 )
 PAGE: Final = 1_000
+TIE_LENGTH: Final = 8
+_DEADLINE, _DUE = 6, 7
+"""Places in an entry, as `index.lua` tells them, counted from 0."""
 _unpack: Final = msgspec.msgpack.Decoder().decode
 _pack: Final = msgspec.msgpack.Encoder().encode
 
@@ -74,7 +79,7 @@ class RedisServingIndex:
         for start in starts:
             positions = partitions_at if start == starts[-1] else {}
             flat = [number for pair in positions.items() for number in pair]
-            some = [_words(entry) for entry in entries[start : start + ENTRIES_AT_ONCE]]
+            some = entries[start : start + ENTRIES_AT_ONCE]
             bounds = (self._bounds.removed_s, self._bounds.new_key())
             new, *before = await self._run(_APPLY, slice_id, *bounds, _pack(flat), _pack(some))
             written += new
@@ -114,8 +119,8 @@ class RedisServingIndex:
         words = (self._bounds.lease_s, slots, min(most_each, slots), share, _packed(_flat(tilts)))
         leased = await self._run(_LEASE, slice_id, *words, _packed(list(without)))
         return [
-            Lease(video.decode(), impressions, net, via.decode(), until)
-            for video, impressions, net, via, until in _in_rows(leased, 5)
+            Lease(video.decode(), impressions, net, via.decode(), until, score)
+            for video, impressions, net, via, until, score in _in_rows(leased, 6)
         ]
 
     async def give_back(self, slice_id: str, leases: Sequence[Lease]) -> int:
@@ -128,15 +133,34 @@ class RedisServingIndex:
             returned += await self._run(_GIVE_BACK, slice_id, *words)
         return returned
 
-    async def top(self, slice_id: str, count: int) -> Sequence[Candidate]:
-        """Return the `count` best candidates as a lease would take them by rank."""
+    async def top(
+        self, slice_id: str, count: int, tilts: Mapping[str, int] = MappingProxyType({})
+    ) -> Sequence[Candidate]:
+        """Return the `count` best candidates as a lease with these tilts takes them by rank."""
+        require_classes(tilts)
         if count < 1:
             return []
-        best = await self._run(_TOP, slice_id, min(count, TOP_MOST))
+        best = await self._run(_TOP, slice_id, min(count, TOP_MOST), _packed(_flat(tilts)))
         return [
             Candidate(video.decode(), net, left, allowance, kind.decode())
             for video, net, left, allowance, kind in _in_rows(best, 5)
         ]
+
+    async def newcomers(self, slice_id: str) -> Newcomers:
+        """Return what is owed to newcomers here."""
+        entries, fresh = (keys_of(slice_id)[_NAMES.index(name)] for name in ("entries", "fresh"))
+        first: list[Sequence[Word]] = [
+            ("ZCARD", fresh),
+            ("ZRANGE", fresh, 0, NEWCOMERS_MOST - 1),
+        ]
+        with sorted_errors():
+            pairs, members = await pipelined(self._client, first)
+            if not members:
+                return Newcomers(0)
+            videos = [member[TIE_LENGTH:] for member in members]
+            stored = await call(self._client, "HMGET", entries, *videos)
+        known = [_unpack(raw) for raw in stored if raw is not None]
+        return Newcomers(pairs, [(pair[_DEADLINE], max(pair[_DUE], 0)) for pair in known])
 
     async def positions(self, slice_id: str) -> Mapping[int, int]:
         """Return up to which offset each partition has told the slice everything."""
@@ -159,7 +183,7 @@ class RedisServingIndex:
         """Return the slots of the latest minutes in which any were asked for, oldest first."""
         key = keys_of(slice_id)[_NAMES.index("slots")]
         with sorted_errors():
-            (seconds, _), *stored = await pipelined(self._client, [("TIME",), ("HVALS", key)])
+            (seconds, _), *stored = await pipelined(self._client, [("TIME",), ("HVALS", key)], key)
         first = int(seconds) // 60 - min(max(minutes, 0), MINUTES)
         counts = [Slots(*map(int, value.split(b":"))) for value in stored[0]]
         return sorted(count for count in counts if count.minute > first)
@@ -173,9 +197,10 @@ class RedisServingIndex:
         """Delete the candidates that 0.1.0 kept; return how many keys that were."""
         gone = 0
         with sorted_errors():
-            async for key in self._client.scan_iter("s:slice:*", count=1_000):
-                if not key.startswith(b"s:slice:{"):
-                    gone += await call(self._client, "UNLINK", key)
+            async for keys in scanned(self._client, "s:slice:*"):
+                for key in keys:
+                    if not key.startswith(b"s:slice:{"):
+                        gone += await call(self._client, "UNLINK", key)
         return gone
 
     async def close(self) -> None:
@@ -193,13 +218,6 @@ class RedisServingIndex:
 def keys_of(slice_id: str) -> list[str]:
     """Return all keys of a slice in the order of the scripts."""
     return [f"s:slice:{{{slice_id}}}:{name}" for name in _NAMES]
-
-
-def _words(entry: Entry) -> tuple[object, ...]:
-    """Return an entry as the script takes it."""
-    score = False if entry.score is None else entry.score
-    numbers = (entry.allowance, entry.impressions)
-    return (entry.video, entry.offset, score, *numbers, class_of(entry), entry.deadline, entry.due)
 
 
 def _packed(words: list[Any]) -> bytes:

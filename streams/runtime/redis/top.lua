@@ -1,8 +1,8 @@
 -- Return the best pairs of a slice.
--- ARGV     most, how many
+-- ARGV     most, how many, tilts as MessagePack: [class, tilt, ...]; '' for none
 -- Returns  video, net score, left, allowance, class, and so on
 local out, count = {}, is_frozen() and 0 or tonumber(ARGV[2])
-local next_best = ranking(added_by_class({}), count)
+local next_best = ranking(added_by_class(unpacked(ARGV[3])), count)
 while #out < 5 * count do
   local video, net = next_best()
   if not video then

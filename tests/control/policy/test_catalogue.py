@@ -187,6 +187,30 @@ def test_a_slice_may_have_a_horizon_of_its_own() -> None:
     assert (spec["discover:ball"].horizon, spec["discover:cook"].horizon) == (70, 400)
 
 
+def test_a_slice_may_have_its_own_buttons_and_their_delay() -> None:
+    late = {**BALL, "button_mean": 0.125, "delay_s": 90}
+    specs = catalogue(late, {**COOK, "delay_s": 0}).slice_policies(400, 80_000, 10_000)
+    own, other = specs["discover:ball"], specs["discover:cook"]
+    assert (own.button_mean, own.delay_ms) == (125_000, 90_000)
+    assert (other.button_mean, other.delay_ms) == (80_000, 0)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"button_mean": 80_000}, "button_mean: 80000 is out of range: use value per view"),
+        ({"delay_s": -1}, "write a whole number from 0 to 86400"),
+        ({"delay_s": 1.5}, "delay_s"),
+    ],
+)
+def test_buttons_and_delays_that_cannot_be_are_refused_by_name(
+    wrong: dict[str, object], says: str
+) -> None:
+    with pytest.raises(Halt, match=says) as caught:
+        catalogue({**BALL, **wrong}, COOK)
+    assert "slice discover:ball" in str(caught.value)
+
+
 def test_neighbours_count_both_ways_as_the_larger_word() -> None:
     both = catalogue({**BALL, "neighbours": {"cook": 0.25}}, {**COOK, "neighbours": {"ball": 0.6}})
     pair = ("discover:ball", "discover:cook")

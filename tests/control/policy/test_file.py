@@ -52,6 +52,7 @@ def test_decimals_become_micro_units_and_hours_milliseconds(
     file["guarantee"] |= {"hours": 12, "slices": 4, "fresh_share": 0.03}
     file["evidence"] |= {"button_mean": 0.11, "delay_s": 25}
     file["growth"]["return_margin"] = 0.05
+    file["exploration"]["probability"] = 0.075
     file["viewers"] = {"widen": [20, 40, 60], "stop": 12, "annoyed": 0.04}
     draft = parse(file, catalogue).draft
     assert draft.weights.hide == -1_500_000
@@ -64,6 +65,7 @@ def test_decimals_become_micro_units_and_hours_milliseconds(
     assert (draft.widen_viewers, draft.stop_viewers) == ((20, 40, 60), 12)
     assert draft.annoyed_share == 40_000
     assert draft.return_margin == 50_000
+    assert (draft.explore_probability, draft.explore_key) == (75_000, "")
     late = {(spec.button_mean, spec.delay_ms) for spec in draft.slices.values()}
     assert late == {(110_000, 25_000)}
 
@@ -178,6 +180,8 @@ def test_the_number_of_an_admission_does_not_change_the_version_of_the_rule(
         ("viewers", "widen", [30, 120], "from 0 to 119"),
         ("viewers", "stop", -1, "from 0 to 119"),
         ("viewers", "annoyed", 1.5, "use 0 to 1"),
+        ("exploration", "probability", 0.51, "probability: 0.51 is out of range: use 0 to 0.5"),
+        ("exploration", "probability", -0.1, "use 0 to 0.5"),
     ],
 )
 def test_a_wrong_number_stops_the_start_with_one_line(

@@ -15,8 +15,12 @@ from msgspec.structs import replace
 
 from streams.control.policy.file import versioned
 from streams.control.policy.keeper import Keeper, Proposal
-from streams.core.events import Key, Lead, Policy, number_of
+from streams.core.events import (
+    Policy,
+    number_of,
+)
 from streams.core.halves import unplaced
+from streams.core.partition_control import Key, Lead
 from streams.errors import Halt, Retry
 from streams.runtime.installation import installation_record
 from streams.runtime.memory import MemoryLog, MemoryProducer
@@ -469,7 +473,7 @@ async def test_a_policy_that_stood_unseen_in_the_log_is_followed_on(
 ) -> None:
     put_by_hand(office, RULES.policy.record(1, NOW))
     await office.count()
-    put_by_hand(office, replace(another("unseen"), seq=2))
+    put_by_hand(office, replace(another("unseen"), seq=2, explore_key="k"))
     process = await Process(office).start()  # all partitions still have its own in force
     await process.leader.step()
     assert process.broadcast.waiting == {0, 1}
@@ -485,7 +489,7 @@ async def test_another_policy_of_its_number_is_an_alarm_and_is_followed_on(
 ) -> None:
     process = await Process(office).start()
     await process.step()
-    put_by_hand(office, replace(another("forged"), term=1, seq=2), [1])
+    put_by_hand(office, replace(another("forged"), term=1, seq=2, explore_key="k"), [1])
     await process.leader.put_files(another("meant"))
     await process.step()
     assert process.metrics.policy_conflicts._value.get() == 1

@@ -7,7 +7,7 @@ from kit.events import COOKING, FIXED, FOOTBALL, MUSIC, WEIGHTS
 from msgspec.structs import replace
 
 from streams.control.policy.file import versioned
-from streams.control.policy.succession import successor
+from streams.control.policy.succession import ROUTINE, successor
 from streams.core.events import Policy
 from streams.core.halves import unplaced
 from streams.runtime.policies import Orders
@@ -39,6 +39,18 @@ def test_the_first_policy_is_that_of_the_files() -> None:
     first = successor(FILES, None)
     assert unplaced(first) == unplaced(FILES)
     assert first.version == FILES.version == first.files
+
+
+def test_the_key_that_draws_is_made_with_the_first_policy_that_draws_and_stays() -> None:
+    drawing = replace(files(explore_probability=50_000), explore_key="first")
+    assert successor(replace(FILES, explore_key="first"), learned()).explore_key == ""
+    assert successor(drawing, None).explore_key == "first"
+    began = successor(drawing, learned())
+    assert began.explore_key == "first"
+    later = replace(drawing, explore_key="second")
+    assert unplaced(successor(later, began)) == unplaced(replace(began, why=ROUTINE))
+    assert successor(replace(FILES, explore_key="second"), began).explore_key == "first"
+    assert began.version == successor(later, learned()).version
 
 
 def test_unchanged_files_change_nothing_of_what_was_learned() -> None:

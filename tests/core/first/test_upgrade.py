@@ -6,14 +6,14 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kit.events import FANS, FOOTBALL, MUSIC, WEIGHTS, admit, like, policy, view
+from kit.events import FANS, FOOTBALL, MUSIC, NOW, WEIGHTS, admit, like, policy, view
 from kit.first import FIRST_POLICY, UPGRADE, first_admit, first_log, upgraded_log
 from kit.folding import Folding, Placed, decoded, placed
 from kit.keys import OLD_META, OLD_TRUST, SECRET
 from msgspec.structs import replace
 
 from streams.core.counters import VIDEO_ROW, Slice, decode_slice, decode_video
-from streams.core.events import Weights
+from streams.core.events import Profile, Weights
 from streams.core.first.translation import policy_of
 from streams.core.first.upgrade import BUTTONS, turn_slice
 from streams.core.first_rows import (
@@ -194,6 +194,16 @@ def test_todays_word_is_no_word_before_the_upgrade_and_that_of_then_none_behind_
     done = begun().fold(placed([policy(seq=1), admit(), UPGRADE, UPGRADE]))
     assert [refusal.reason for refusal in done.rejected] == ["illegal_move", "illegal_move"]
     assert done.outcomes["upgrade", "applied"] == done.outcomes["upgrade", "duplicate"] == 1
+
+
+def test_what_0_1_0_did_not_know_is_refused_before_the_upgrade_and_counted_behind_it() -> None:
+    before, behind = (Profile(f"p{n}", "v1", "u1", FOOTBALL, NOW) for n in range(2))
+    log = placed([before, UPGRADE, behind])
+    done, again = begun().fold(log), Recount(0, 1, GENERATION, first=True)
+    for event, offset, _ in log:
+        again.add(event, offset)
+    assert [one.reason for one in done.rejected] == ["type_unknown"]
+    assert done.row(FOOTBALL).profiles == again.counts["v1", FOOTBALL]["profiles"] == 1
 
 
 def test_a_first_policy_that_changed_its_weights_is_turned_by_those_in_force() -> None:

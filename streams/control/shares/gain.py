@@ -1,0 +1,61 @@
+"""How much a tilt moves: the gain of each promise, from the scores of what was shown.
+
+Where two classes compete, each has impressions near the cut, so many a unit of value. A tilt
+between them moves the cut of both: `own` x `other` / (`own` + `other`) impressions a unit of value
+change sides. `traffic` has them in buckets of score less price.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from streams.core.shares import Bar
+from streams.core.traffic import GAP_MICROS, GAPS, ClassSums
+from streams.core.units import MICROS
+
+LEAST: Final = 100
+"""Impressions with a score, of either side, below which nothing is said of a place."""
+EDGE: Final = 4
+"""Near the cut is the lowest one of so many parts of a side's impressions."""
+
+
+def estimate_gain(bar: Bar, sums: Mapping[tuple[str, str], ClassSums]) -> int | None:
+    """Return the gain that traffic tells, None where too little of it has scores.
+
+    >>> near = {"gaps": [0] * 4 + [100] * 4 + [0] * 8}
+    >>> sums = {
+    ...     ("discover:cars", kind): ClassSums("discover:cars", kind, impressions=400, **near)
+    ...     for kind in ("0", "5")
+    ... }
+    >>> estimate_gain(Bar("ordinary", 700_000), sums)
+    3125000
+    """
+    own: defaultdict[str, list[int]] = defaultdict(lambda: [0] * GAPS)
+    other: defaultdict[str, list[int]] = defaultdict(lambda: [0] * GAPS)
+    for (slice_id, kind), each in sums.items():
+        if bar.is_of(slice_id) and each.gaps:
+            side = own if bar.has(slice_id, kind) else other
+            place = "" if bar.name == "private" else slice_id  # there, surfaces compete
+            side[place] = [one + more for one, more in zip(side[place], each.gaps, strict=True)]
+    moved = 0
+    for place in own.keys() & other.keys():
+        if min(sum(own[place]), sum(other[place])) >= LEAST:
+            moved += _between(_near_cut(own[place]), _near_cut(other[place]))
+    scored = sum(map(sum, (*own.values(), *other.values())))
+    return moved * MICROS // scored if moved else None
+
+
+def _near_cut(gaps: Sequence[int]) -> int:
+    """Return the impressions a unit of value among the lowest part of them."""
+    total, first, sofar = sum(gaps), 0, 0
+    for place, count in enumerate(gaps):
+        if not sofar:
+            first = place
+        sofar += count
+        if sofar * EDGE >= total:
+            return sofar * MICROS // ((place - first + 1) * GAP_MICROS)
+    return 0
+
+
+def _between(own: int, other: int) -> int:
+    return own * other // (own + other) if own + other else 0

@@ -1,0 +1,217 @@
+"""Each rule of the shares has a named test that turns red when the rule is taken out.
+
+As `test_mutations`, for the control law, the mix, and what feeds make of it.
+
+    pytest tests/faults/test_share_mutations.py
+"""
+
+from pathlib import Path
+
+import pytest
+from kit.mutations import Mutation, copy_of_project, passes, turns_red
+
+pytestmark = pytest.mark.slow
+
+LAW = "tests/control/shares/test_law.py"
+STEERING = "tests/control/shares/test_steering.py"
+MIXING = "tests/control/shares/test_mixing.py"
+RULES_OF_FILE = "tests/control/shares/test_share_rules.py"
+DUE = "tests/control/shares/test_due.py"
+GAIN = "tests/control/shares/test_gain.py"
+TABLE = "tests/runtime/test_mixes.py"
+FEED = "tests/client/test_mixes.py"
+RULES = [
+    Mutation(
+        "within the dead band nothing moves",
+        "control/shares/law.py",
+        "    if abs(error) * MICROS <= DEAD_BAND * of:\n        return 0\n",
+        "",
+        LAW,
+        "dead_band",
+    ),
+    Mutation(
+        "a tick moves what is owed by a step at most",
+        "control/shares/law.py",
+        "min(max(error, -step), step)",
+        "error",
+        LAW,
+        "tick_of_chance",
+    ),
+    Mutation(
+        "what cannot be held is not saved up",
+        "control/shares/law.py",
+        "owed = min(max(before.owed + error, 0), most)",
+        "owed = max(before.owed + error, 0)",
+        LAW,
+        "no_more_than_the_bound",
+    ),
+    Mutation(
+        "while something keeps a share from being held no more is owed",
+        "control/shares/law.py",
+        'if before.short not in {"", "bound"} and error > 0:',
+        "if False:",
+        LAW,
+        "nothing_more_is_owed",
+    ),
+    Mutation(
+        "a ceiling counts the other way",
+        "control/shares/law.py",
+        "    error = -error if bar.ceiling else error\n",
+        "",
+        LAW,
+        "ceiling_lowers",
+    ),
+    Mutation(
+        "a gain moves by four times at most",
+        "control/shares/law.py",
+        "promise.gain * 4)",
+        "1 << 62)",
+        LAW,
+        "another_gain",
+    ),
+    Mutation(
+        "the slow mean is bounded",
+        "control/shares/law.py",
+        "min(max(slow + step, 0), most)",
+        "slow + step",
+        LAW,
+        "slow_mean",
+    ),
+    Mutation(
+        "for followers surfaces compete, not videos of one slice",
+        "control/shares/gain.py",
+        '"" if bar.name == "private" else slice_id',
+        "slice_id",
+        GAIN,
+        "surfaces_compete",
+    ),
+    Mutation(
+        "where viewers choose the surface nothing is owed",
+        "control/shares/steering.py",
+        'bar.name == "private" and rules.feeds == "tabs"',
+        "False",
+        STEERING,
+        "choose_the_surface",
+    ),
+    Mutation(
+        "ordinary people yield to followers",
+        "control/shares/steering.py",
+        "if before_it and not bar.ceiling:",
+        "if False:",
+        STEERING,
+        "yield",
+    ),
+    Mutation(
+        "what the prices lean by is not added again",
+        "control/shares/steering.py",
+        "wanted.get(name, 0) - leans.get(name, 0) for name",
+        "wanted.get(name, 0) for name",
+        STEERING,
+        "not_added_again",
+    ),
+    Mutation(
+        "only the latest minutes are owed",
+        "control/shares/mixing.py",
+        "max(tick - OWED_TICKS, self._behind)",
+        "self._behind",
+        MIXING,
+        "long_silence",
+    ),
+    Mutation(
+        "a new leader counts no minute again",
+        "control/shares/mixing.py",
+        "max(tick - OWED_TICKS, self._behind)",
+        "tick - OWED_TICKS",
+        MIXING,
+        "another_leader_goes_on",
+    ),
+    Mutation(
+        "floors sum to no more than all",
+        "control/shares/rules.py",
+        "if private + ordinary > MICROS:",
+        "if False:",
+        RULES_OF_FILE,
+        "refused_with_the_reason",
+    ),
+    Mutation(
+        "a bound of nothing is refused",
+        "control/shares/rules.py",
+        "0 < value <= most",
+        "0 <= value <= most",
+        RULES_OF_FILE,
+        "refused_with_the_reason",
+    ),
+    Mutation(
+        "newcomers get a bounded share of the slots",
+        "control/shares/due.py",
+        "min(share, DUE_MOST)",
+        "share",
+        DUE,
+        "more_than_may_be or always_a_share",
+    ),
+    Mutation(
+        "the latest leader counts",
+        "runtime/mixes.py",
+        "return mix.term, mix.seq",
+        "return mix.seq, mix.term",
+        TABLE,
+        "latest_leader",
+    ),
+    Mutation(
+        "a mix is signed",
+        "runtime/mixes.py",
+        "        require_signature(record, trust, None)\n",
+        "",
+        TABLE,
+        "nobody_in_force",
+    ),
+    Mutation(
+        "an old mix fades",
+        "runtime/mixes.py",
+        "return min(max(MICROS - (age_ms - KEPT_MS) * MICROS // FADED_MS, 0), MICROS)",
+        "return MICROS",
+        TABLE,
+        "fades",
+    ),
+    Mutation(
+        "who begins with an old mix takes it for what it is",
+        "client/mixes.py",
+        "        if first:\n",
+        "        if False:\n",
+        FEED,
+        "begins_with_an_old",
+    ),
+    Mutation(
+        "what is looked at is ranked as it is leased",
+        "client/leases.py",
+        "self._index.top(name, depth, mix.tilts(name))",
+        "self._index.top(name, depth)",
+        FEED,
+        "goes_by_the_mix",
+    ),
+    Mutation(
+        "an impression names the mix",
+        "client/leases.py",
+        "over_at, mix.seq)",
+        "over_at)",
+        FEED,
+        "goes_by_the_mix",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a copy of the project in which anything may be changed."""
+    return copy_of_project(tmp_path_factory.mktemp("mutated"))
+
+
+@pytest.mark.parametrize("tests", sorted({m.tests for m in RULES}))
+def test_without_a_mutation_the_copy_is_green(copied: Path, tests: str) -> None:
+    selects = {m.select for m in RULES if m.tests == tests}
+    assert passes(copied, tests, " or ".join(sorted(selects)), {})
+
+
+@pytest.mark.parametrize("mutation", RULES, ids=lambda mutation: mutation.rule)
+def test_a_rule_taken_out_turns_its_test_red(copied: Path, mutation: Mutation) -> None:
+    assert turns_red(copied, mutation)
