@@ -105,7 +105,8 @@ def weigh(policy: Policy, spec: SlicePolicy, row: Slice, fit: int) -> Weighed:
         value = value * views // seen
         hoped = hoped * views // seen
     noise = policy.noise_views * spec.noise_variance + views * max(spread, 0)
-    noise = max(noise // (policy.noise_views + views), policy.noise_floor)
+    noise //= policy.noise_views + views
+    noise = max(noise, policy.noise_floor)
     scale = noise + views * spec.own_variance
     weight = views * UNIT // scale
     pull = UNIT * (value - views * expected(policy, spec, fit)) // scale

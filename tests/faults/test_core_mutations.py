@@ -41,8 +41,8 @@ RULES = [
     Mutation(
         "one crowd teaches another by the loadings",
         "core/posterior.py",
-        "    l1, l2, l3 = loadings\n",
-        "    l1 = l2 = l3 = 0\n",
+        "        l1, l2, l3 = policy.slices[slice_id].loadings\n",
+        "        l1 = l2 = l3 = 0\n",
         POSTERIOR,
         "raises_what_is_expected",
     ),
