@@ -72,9 +72,7 @@ def test_a_video_is_explained_in_the_order_of_its_decisions(where: Where) -> Non
     heads = [line for line in done.stdout.splitlines() if line.startswith("#")]
     assert [head.split(":")[0] for head in heads] == ["#1 open 2 crowds", "#2 stop discover"]
     assert "what crowds taught each other is left out" in done.stderr
-    assert (
-        "Its score 0.123 < the price 0.34; its mean lies 7.633333 deviations below" in done.stdout
-    )
+    assert "to come, < the price 0.34; its mean lies 7.633333 deviations below" in done.stdout
     listed = streams("video", "explain", "v1", "--output", "json", **where)
     assert json.loads(listed.stdout) == [json.loads(encode(OPEN)), json.loads(encode(STOP))]
 
