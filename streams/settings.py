@@ -262,6 +262,9 @@ def _table(written: Mapping[str, Written], environment: Mapping[str, str]) -> di
         for key, each in written.items()
         if key.startswith(begin)
     }
+    for key in table.keys() & _TYPES.keys():
+        what = f"stands below [kafka]: write {key} above that line"
+        raise Misconfigured(_told(f"{begin}{key}", what, written))
     for key, variable in PASSWORDS.items():
         if key in table:
             what = f"does not belong into a file: set {variable}, or {variable}_FILE"

@@ -13,7 +13,7 @@ from kit.browser import missing_for_browser
 from kit.jars import missing_for_kafka
 from kit.redises import RedisNodes, redis_cluster
 from kit.secured import USERS, SecuredKafka, secured_kafka
-from kit.servers import kafka_server, missing_for_redis, redis_server
+from kit.servers import kafka_server, missing_for_redis, process_number, redis_server
 
 BROKERS = "STREAMS_TEST_BROKERS"
 REDIS = "STREAMS_TEST_REDIS"
@@ -46,10 +46,10 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredKafka]:
 
 
 @pytest.fixture(scope="session")
-def redis_url(worker_id: str) -> Iterator[str]:
+def redis_url() -> Iterator[str]:
     """Address of a real Redis, shared by the session; it may hold what other tests wrote."""
     if given := os.environ.get(REDIS):
-        yield _database_of(worker_id, given)
+        yield _own_database(given)
         return
     with redis_server() as server:
         yield server.url
@@ -136,11 +136,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.line(_missing() or missing_for_browser() or "they skipped themselves")
 
 
-def _database_of(worker: str, address: str) -> str:
-    """Return the address of the database that is one process's own, of several that test."""
-    number = int(worker.removeprefix("gw")) if worker != "master" else 0
+def _own_database(address: str) -> str:
+    """Return the address of the database that is this process's own, of those that share it."""
     url = urlsplit(address)
-    return urlunsplit(url._replace(path=f"/{int(url.path.strip('/') or 0) + number}"))
+    number = int(url.path.strip("/") or 0) + process_number()
+    return urlunsplit(url._replace(path=f"/{number}"))
 
 
 def _missing() -> str | None:

@@ -107,6 +107,7 @@ def test_the_password_may_stand_in_a_file_and_not_in_two_places(tmp_path: Path) 
             {"ssl.ca.location": "/ca.pem"},
             "kafka.ssl.ca.location is set, but security.protocol is SASL_PLAINTEXT",
         ),
+        ({"flush_rows": 3}, "kafka.flush_rows stands below [kafka]: write flush_rows above that"),
         (
             {"sasl.password": "hunter2"},
             "kafka.sasl.password does not belong into a file: set STREAMS_KAFKA_PASSWORD, or STRE",

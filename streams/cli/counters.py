@@ -8,7 +8,7 @@ from streams.cli.options import connection_options, emit, emit_object, output_op
 from streams.cli.progress import Meter
 from streams.cli.when import now_ms
 from streams.cli.wiring import drivers, made_installation, producing, reading, run, storing
-from streams.core.events import Generation, TopicMove, Upgrade
+from streams.core.partition_control import Generation, TopicMove, Upgrade
 from streams.errors import Misconfigured
 from streams.ops.installation import lengthen_generations
 from streams.ops.migrate import Migration, require_alone

@@ -131,7 +131,11 @@ class _Consumer(driver.Consumer):
         super().ack(message)
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
-        """Read from where the dossiers hold the topics: commits may be ahead of a Redis."""
+        """Read from where the dossiers hold the topics: commits may be ahead of a Redis.
+
+        What they hold beyond the commits was read apart from the group: committed now, as lag tools
+        would otherwise wait for it until the next record.
+        """
         committed: Mapping[TP, int] = await super().seek_to_committed()
         positions = await cast(FaustApp, self.app).positions()
         held = {
@@ -140,6 +144,9 @@ class _Consumer(driver.Consumer):
             if (tp.topic, tp.partition) in positions
         }
         await self._thread.seek_wait(held)
+        beyond = {tp: end for tp, end in held.items() if end > (committed[tp] or 0)}
+        if beyond:
+            await self._thread.commit(beyond)
         return {**committed, **held}
 
     @property

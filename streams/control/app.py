@@ -46,6 +46,7 @@ from streams.runtime.installation import (
 from streams.runtime.mixes import TOPIC as MIX
 from streams.runtime.ports import Place, Record
 from streams.runtime.signing import SigningKey
+from streams.runtime.waiting import TOPIC as WAITING
 from streams.settings import TOPICS as ALL_TOPICS
 from streams.settings import Settings
 
@@ -338,6 +339,7 @@ class ControlPlane:
                     log.warning("the control plane does not read yet: %s", error)
 
     async def _start_app(self) -> None:
+        await self._register.list_all()
         handlers: dict[str, Handler] = {name: partial(self._take, name) for name in TOPICS}
         self._app = new_app(self._settings, handlers, self._positions, self._ports.background)
         await self._app.start()
@@ -361,7 +363,7 @@ def require_equal_partitions(existing: Mapping[str, int], settings: Settings) ->
     """
     wanted = existing[settings.topic("interactions")]
     tables = {settings.topic(name) for name in (POLICIES, MIX)}
-    for topic in (*map(settings.topic, (*ALL_TOPICS, DOSSIERS)), *sorted(tables)):
+    for topic in (*map(settings.topic, (*ALL_TOPICS, WAITING, DOSSIERS)), *sorted(tables)):
         if topic not in existing:
             raise Halt(
                 f"topic {topic} does not exist at {settings.brokers}: "

@@ -153,6 +153,17 @@ class Trial(NamedTuple):
     hoped: int
 
 
+class Reported(msgspec.Struct, array_like=True):
+    """How reports of a video add up against its impressions: see `reports`."""
+
+    sum: int = 0  # micro-reports
+    impressions: int = 0  # of the video, at its latest report
+    reporters: int = 0  # bits set by who reported it since the sum was 0
+    since: int = 0  # ms; moderation was asked then and has not answered, 0 if it is not asked
+    looked: int = 0  # ms, of the latest verdict that let the video be shown
+    verdicts: int = 0  # of that kind
+
+
 class Video(msgspec.Struct, array_like=True):
     """What moderation and admission said of a video."""
 
@@ -172,6 +183,7 @@ class Video(msgspec.Struct, array_like=True):
     lapsed: int = 0  # slices that are stopped and may come back
     next_look: int = 0  # views of the video from which on those are looked at again
     trials: dict[str, Trial] = {}  # by slice that chance drew
+    reported: Reported | None = None  # None while nothing was
 
 
 VIDEO_FIELDS: Final = Video.__struct_fields__[1:]

@@ -21,6 +21,8 @@ GROWN_VIEWS: Final = 60
 _MOST: Final = (1 << 31) - 1
 _NOTHING_DUE: Final = (0, 0)
 _SHOWN: Final = frozenset((IDLE, ACTIVE))
+_PLAIN: Final = frozenset(("unknown", "public"))
+"""Stages of a video that moderation closes no crowd to."""
 _entry: Final = tuple.__new__  # a third of what `Entry(...)` costs, and an admission says dozens
 
 
@@ -139,7 +141,11 @@ def _grew(outlook: Outlook, state: VideoState) -> bool:
 def _scored_again(
     outlook: Outlook, state: VideoState, touched: Sequence[str]
 ) -> tuple[dict[str, int], Iterable[str]]:
-    """Score all open slices; return what to tell, and the slices that are not open any more."""
+    """Score all open slices; return what to tell, and the slices that are not open any more.
+
+    Of a video that was read from the store nobody knows which crowds were told of it: where
+    moderation stands before it, all of them are told that it is gone.
+    """
     before, rows = state.told, state.slices
     told = {} if before is None else dict(zip(before.slices, before.scores, strict=True))
     shown = [
@@ -152,7 +158,8 @@ def _scored_again(
         if score is not None and slice_id not in touched and abs(score - known) < STEP:
             now[slice_id] = known  # small moves must not add up unsaid
             del scores[slice_id]
-    gone = {*told, *touched}.difference(now)
+    maybe = () if before is not None or state.row.stage in _PLAIN else outlook.policy.slices
+    gone = {*told, *touched, *maybe}.difference(now)
     state.told = Told(outlook, state.views, tuple(now), array("i", now.values()))
     return scores, sorted(gone)
 

@@ -8,6 +8,7 @@ from streams.ops.topics import wanted_topics
 from streams.runtime.documents import TOPIC as DOSSIERS
 from streams.runtime.installation import TOPIC as TABLE
 from streams.runtime.mixes import TOPIC as MIX
+from streams.runtime.waiting import TOPIC as WAITING
 from streams.settings import PUBLISHED, Settings
 
 Role = Literal["producer", "feed", "worker", "control", "operator", "analyst"]
@@ -68,7 +69,7 @@ def _feed(settings: Settings) -> Iterator[_Grant]:
 def _worker(settings: Settings) -> Iterator[_Grant]:
     yield _LOOK, "topic", _all_topics(settings)
     yield ("Read",), "topic", [settings.topic(name) for name in ("interactions", TABLE)]
-    written = [settings.topic(name) for name in ("decisions", "traffic")]
+    written = [settings.topic(name) for name in ("decisions", "traffic", WAITING)]
     yield ("Write",), "topic", [*written, settings.dead_letters("interactions")]
     yield ("Read",), "group", [settings.group]
 
@@ -77,16 +78,16 @@ def _control(settings: Settings) -> Iterator[_Grant]:
     yield _LOOK, "topic", _all_topics(settings)
     read = (*_HANDLED, "interactions", "traffic", *_TABLES)
     yield ("Read",), "topic", [settings.topic(name) for name in read]
-    written = [settings.topic(name) for name in ("interactions", *_TABLES)]
+    written = [settings.topic(name) for name in ("interactions", WAITING, *_TABLES)]
     yield ("Write",), "topic", [*written, *map(settings.dead_letters, _HANDLED)]
     yield ("Read",), "group", [settings.control_group, settings.keeper_group]
 
 
 def _operator(settings: Settings) -> Iterator[_Grant]:
-    """Receipts and traffic are what workers decided and saw: nobody else writes them."""
+    """Receipts, traffic and what waits for people nobody writes but workers and control planes."""
     topics = _all_topics(settings)
     yield (*_LOOK, "Create", "AlterConfigs", "Read"), "topic", topics
-    workers = {settings.topic(name) for name in ("decisions", "traffic")}
+    workers = {settings.topic(name) for name in ("decisions", "traffic", WAITING)}
     yield ("Write",), "topic", [topic for topic in topics if topic not in workers]
     yield ("Describe", "Delete"), "group", _groups(settings)
     yield _LOOK, "cluster", ()

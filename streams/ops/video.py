@@ -9,6 +9,7 @@ from streams.core.counters import (
     SLICE_STAGES,
     STOP_CAUSES,
     VIDEO_FIELDS,
+    Reported,
     Slice,
     VideoState,
     load_video,
@@ -28,6 +29,7 @@ from streams.runtime.ports import Store
 
 ROW_FIELDS = (*COUNTERS, *DISTRIBUTION)
 """What is shown of a slice's row."""
+_REPORTED: Final = ("sum", "reporters", "impressions", "since", "looked", "verdicts")
 SLICES_ACROSS: Final = 5
 """Columns of one table."""
 _MICROS: Final = frozenset(("ratio_sum", "ratio_sq", "score", "price", "net", "mean", "sd"))
@@ -84,6 +86,7 @@ async def counted_video(
         "partition": partition,
         "policy": None if outlook is None else outlook.policy.version,
         **{field: getattr(state.row, field) for field in VIDEO_FIELDS},
+        "reported": _reported(state.row.reported),
         "open": [crowd._asdict() for crowd in opened],
         "slices": {name: _as_object(row) for name, row in sorted(state.slices.items())},
     }
@@ -125,7 +128,10 @@ def in_short(counted: Mapping[str, Any]) -> dict[str, Any]:
     fits = sorted(counted["fits"].items())
     words = ", ".join(f"{name} {decimal(fit)}" for name, fit in fits if fit)
     tables = ("slices", "open", "verdict")
-    return {name: value for name, value in counted.items() if name not in tables} | {"fits": words}
+    reported = counted.get("reported") or {}
+    sums = ", ".join(f"{name} {value:,}" for name, value in reported.items())
+    short = {name: value for name, value in counted.items() if name not in tables}
+    return short | {"fits": words, "reported": sums}
 
 
 def open_table(opened: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -163,6 +169,14 @@ def _open_slices(outlook: Outlook, state: VideoState) -> Iterable[str]:
         row = rows.get(prospect.slice)
         if row is None or SLICE_STAGES[row.status] in shown:
             yield prospect.slice
+
+
+def _reported(reported: Reported | None) -> dict[str, int | None] | None:
+    """Return how reports add up (`sum` in micro-reports), by about how many viewers."""
+    if reported is None:
+        return None
+    numbers: dict[str, int] = {name: getattr(reported, name) for name in _REPORTED}
+    return {**numbers, "reporters": reported.reporters.bit_count()}
 
 
 def _as_object(row: Slice) -> dict[str, int | str | None]:

@@ -132,7 +132,7 @@ def test_the_asyncapi_document_is_one() -> None:
 
 
 def test_every_topic_is_a_channel_with_its_prefix_and_every_reference_leads_somewhere() -> None:
-    assert ASYNCAPI["channels"].keys() == {*PUBLISHED, "decisions", "traffic"}
+    assert ASYNCAPI["channels"].keys() == {*PUBLISHED, "decisions", "traffic", "waiting"}
     assert ASYNCAPI["channels"]["uploads"]["address"] == "eu.uploads"
     for reference in references(ASYNCAPI):
         target: Any = ASYNCAPI

@@ -23,10 +23,18 @@ from streams.control.admission import dossier
 from streams.control.app import ControlPlane
 from streams.control.log import Ports
 from streams.control.metrics import ControlMetrics
-from streams.core.events import Admit, ControlRecord, Lead, Policy, Review, Takedown, Upload
+from streams.core.events import (
+    Admit,
+    ControlRecord,
+    Policy,
+    Takedown,
+    Upload,
+)
 from streams.core.fold import fold
+from streams.core.partition_control import Lead
 from streams.core.partitioner import partition_of
 from streams.core.state import FRESH, Changes, PartitionState
+from streams.core.words import Review
 from streams.embedded import EmbeddedBroker
 from streams.errors import Halt, Retry, Unreachable
 from streams.runtime.codec import decode_log
@@ -189,8 +197,8 @@ TABLES = ("policies", "mix")
 def topics_of(prefix: str) -> dict[str, int]:
     """Return the partition count of every topic under a prefix."""
     names = [f"{prefix}.{name}{end}" for name in TOPICS for end in ("", ".dlq")]
-    tables = {f"{prefix}.{name}": 1 for name in TABLES}
-    return dict.fromkeys([*names, f"{prefix}.dossiers"], PARTITIONS) | tables
+    names += [f"{prefix}.waiting", f"{prefix}.dossiers"]
+    return dict.fromkeys(names, PARTITIONS) | {f"{prefix}.{name}": 1 for name in TABLES}
 
 
 def settings_of(prefix: str) -> Settings:
@@ -208,6 +216,7 @@ def broker(request: pytest.FixtureRequest, unique: str) -> Iterator[str]:
         return
     brokers: str = request.getfixturevalue("brokers")
     create_topics(brokers, {name: {} for name in names}, PARTITIONS)
+    create_topics(brokers, {f"{unique}.waiting": {"cleanup.policy": "compact"}}, PARTITIONS)
     create_topics(brokers, {f"{unique}.{name}": {"cleanup.policy": "compact"} for name in TABLES})
     create_topics(brokers, {f"{unique}.dossiers": {"cleanup.policy": "compact"}}, PARTITIONS)
     announce(brokers, settings_of(unique))
@@ -271,6 +280,24 @@ async def test_an_upload_is_admitted_in_the_log_that_already_has_the_policy(stag
     assert {"following:fans", "discover:football"} <= admit.fits.keys()
     (record,) = [r for r in await stage.records("interactions") if r.key == b"v1"]
     assert record.partition == partition_of(b"v1", PARTITIONS)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("broker", ["real"], indirect=True)
+async def test_what_was_read_before_the_group_began_is_no_lag_of_it(stage: Stage) -> None:
+    """A first control plane learns what the topics hold already, apart from its group."""
+    await stage.send("uploads", "v1", upload())
+    plane = await stage.plane()
+    await stage.count()
+    place = (stage.settings.topic("uploads"), partition_of(b"v1", PARTITIONS))
+    cluster = KafkaCluster(stage.settings.brokers)
+
+    async def is_committed() -> bool:
+        return (await cluster.committed(stage.settings.control_group)).get(place) == 1
+
+    await until(is_committed)
+    await stage.send("uploads", "v1", upload())
+    await until(lambda: plane.outcomes["uploads", "handled"] == 2)
 
 
 async def test_a_reject_takes_a_video_down_and_a_repeat_says_nothing_again(stage: Stage) -> None:
@@ -524,7 +551,7 @@ async def test_an_emptied_store_is_noticed_and_its_dossiers_come_back(stage: Sta
     assert len(await stage.policies()) == 2 * PARTITIONS  # one policy behind what must be counted
     await stage.send("reviews", "v1", verdict("approve"))
     await until(lambda: plane.outcomes["reviews", "handled"] == 3)
-    assert len(await stage.controls("v1")) == len(said) + 1
+    assert len(await stage.controls("v1")) == len(said) + 2
 
 
 async def test_a_start_reads_from_where_the_dossiers_are_not_from_the_commit(

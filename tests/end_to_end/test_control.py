@@ -9,7 +9,10 @@ import redis
 from kit.rig import Rig
 
 from streams.core.counters import decode_video
-from streams.core.events import Review, Upload
+from streams.core.events import (
+    Upload,
+)
+from streams.core.words import Review
 from streams.runtime.kafka import KafkaProducer
 from streams.runtime.ports import Outgoing
 from streams.runtime.signing import encode

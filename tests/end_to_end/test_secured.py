@@ -13,7 +13,7 @@ import redis
 from kit.rig import Rig
 from kit.secured import PASSWORD, Listener, SecuredKafka
 
-from streams.client import Impression, Like, Publisher, Upload, View
+from streams.client import Impression, Like, Mixes, Publisher, Upload, View
 from streams.errors import Denied
 from streams.ops.rights import Role, rights_of
 from streams.runtime.kafka import KafkaProducer
@@ -23,6 +23,7 @@ from streams.settings import Settings, load_settings
 pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
 ROLES: Final[Mapping[str, tuple[Role, ...]]] = {
     "producer": ("producer",),
+    "feed": ("feed",),
     "worker": ("worker", "control"),
     "operator": ("operator",),
     "analyst": ("analyst",),
@@ -146,6 +147,19 @@ async def test_a_producer_writes_events_and_nothing_that_decides(town: Town) -> 
         with pytest.raises(Denied, match="producer has not the right"):
             await (await producer.send(Outgoing(town.settings.topic(name), b"{}", b"k")))
     await producer.stop()
+
+
+async def test_a_feed_reads_the_mix_and_whoever_may_not_is_told(
+    town: Town, caplog: pytest.LogCaptureFixture
+) -> None:
+    town.rig.create_topics()
+    prefix, brokers = town.rig.prefix, town.secured.password
+    for user, told in (("feed", "there is no mix: the policy"), ("guest", "has not the right")):
+        caplog.clear()
+        security = town.secured.table(user)
+        async with Mixes(brokers, "feed", topic_prefix=prefix, security=security):
+            assert told in caplog.text
+            assert ("has not the right" in caplog.text) == (user == "guest")
 
 
 async def test_a_worker_without_its_group_says_so_once_and_doctor_says_who_is_refused(

@@ -52,6 +52,7 @@ def make_topics(rig: Rig, alone: set[str]) -> None:
     create_topics(rig.brokers, {rig.prefix + n: usual for n in names - alone}, PARTITIONS)
     for name in alone:
         create_topic(rig.brokers, rig.prefix + name, config=usual, copies=HOMES)
+    create_topics(rig.brokers, {f"{rig.prefix}waiting": TABLE}, PARTITIONS)
     create_topics(rig.brokers, {f"{rig.prefix}{name}": TABLE for name in ("policies", "mix")}, 1)
     create_topics(rig.brokers, {f"{rig.prefix}dossiers": TABLE}, PARTITIONS)
     announce(rig.brokers, rig.settings)

@@ -238,7 +238,7 @@ PURE = [
     Mutation(
         "what is to be said is stored before it is said",
         "control/admission/register.py",
-        "            await self._put(changes, still)\n",
+        "            await self._put(partition, _changes(begun, revisions, 1), still)\n",
         "            pass\n",
         APP,
         "never_succeeded or costs_nothing and embedded",
@@ -254,8 +254,8 @@ PURE = [
     Mutation(
         "a dossier that cannot be read is not passed",
         "control/admission/register.py",
-        "                await self._store(batch, {})\n                raise batch.failure",
-        "                pass",
+        "            await self._store(batch, {})\n            raise batch.failure",
+        "            pass",
         REGISTER,
         "cannot_be_read",
     ),
@@ -286,13 +286,13 @@ PURE = [
     Mutation(
         "nothing is said before all facts are learned",
         "control/admission/register.py",
-        "batch.dossiers[event.video] = dossier.learn(logged, event, self._tools())",
-        "batch.dossiers[event.video] = dossier.advance(\n"
+        "after = dossier.learn(logged, event, self._tools())",
+        "after = dossier.advance(\n"
         "                    logged, event, 1_700_000_000_000, self._tools(), "
         "batch.logged[event.video]\n"
         "                )",
         RECOVERY,
-        "said_twice or counted_again",
+        "without_copies",
     ),
     Mutation(
         "letters of what was handled are not written again",

@@ -21,9 +21,16 @@ from streams.control.policy.keeper import Keeper
 from streams.control.policy.leader import Leader
 from streams.control.rules import RulesInForce, load_rules
 from streams.core.counters import VIDEO_ROW, Video, load_video
-from streams.core.events import ControlRecord, Policy, Recognition, Review, Upload
+from streams.core.events import (
+    ControlRecord,
+    Policy,
+    Recognition,
+    Upload,
+)
 from streams.core.keys import Trust, read_trust
 from streams.core.partitioner import partition_of
+from streams.core.words import Review
+from streams.ops.waiting import waiting_rows
 from streams.runtime.codec import ControlTopic, decode_log
 from streams.runtime.documents import read_copy
 from streams.runtime.installation import installation_record
@@ -138,6 +145,11 @@ class Office:
         """Return the revisions of a video's copies, in order."""
         read = [read_copy(record) for record in self.world.sent("dossiers")]
         return [one[1].revision for one in read if one is not None and one[0] == video]
+
+    async def waiting(self) -> list[tuple[str, str]]:
+        """Return video and cause of all that waits, the longest first."""
+        rows = await waiting_rows(MemoryReader(self.world.log), self.world.settings, NOW)
+        return [(row["video"], row["cause"]) for row in rows]
 
     def refused(self, topic: str) -> list[str]:
         """Return the reasons of a topic's dead letters."""

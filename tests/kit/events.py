@@ -14,17 +14,15 @@ import msgspec
 from kit.keys import NEXT_SIGNER, SIGNER
 from streams.core.events import (
     Admit,
+    Clear,
     Comment,
     ControlRecord,
     Follow,
-    Generation,
     Gift,
     Hide,
     Hold,
     Impression,
     InteractionRecord,
-    Key,
-    Lead,
     Like,
     LogRecord,
     Order,
@@ -39,15 +37,14 @@ from streams.core.events import (
     SlicePolicy,
     Stay,
     Takedown,
-    TopicMove,
     Unfollow,
     Unlike,
-    Upgrade,
     View,
     Weights,
 )
 from streams.core.fields import ServedVia
 from streams.core.outlook import term_name
+from streams.core.partition_control import Generation, Key, Lead, TopicMove, Upgrade
 from streams.core.partitioner import partition_of
 from streams.core.units import MICROS
 from streams.runtime.ports import Headers
@@ -143,6 +140,8 @@ FIXED: Final = Policy(
     fresh_share=20_000,
     late_after_ms=HOUR_MS,
     terms=TERMS,
+    report_drain=20_000,
+    report_bar=2_000_000,
 )
 """Six slices on all three surfaces, tranches of 20: small logs reach every kind of decision.
 
@@ -252,10 +251,22 @@ def release(event_id: str = "release-1", *, video: str = "v1", seq: int = 3) -> 
 
 
 def reconsider(
-    event_id: str = "reconsider-1", *, video: str = "v1", seq: int = 2, slices: Sequence[str] = ()
+    event_id: str = "reconsider-1",
+    *,
+    video: str = "v1",
+    seq: int = 2,
+    slices: Sequence[str] = (),
+    **more: Any,
 ) -> Reconsider:
     """Return another look at everything that evidence stopped."""
-    return Reconsider(event_id, video, NOW, seq, tuple(slices))
+    return Reconsider(event_id, video, NOW, seq, tuple(slices), **more)
+
+
+def clear(
+    event_id: str = "clear-1", *, video: str = "v1", seq: int = 2, looked: int = NOW, **more: Any
+) -> Clear:
+    """Return a person's word that the video may go on being shown."""
+    return Clear(event_id, video, NOW, seq, looked, **more)
 
 
 def takedown(event_id: str = "takedown-1", *, video: str = "v1", seq: int = 9) -> Takedown:
@@ -535,7 +546,9 @@ class _Crowd:
                     revise(name, limited=True, **about),
                     revise(name, limited=False, **about),
                     revise(name, fits={COOKING: 900_000}, **about),
-                    takedown(name, **about) if self.random.random() < 0.3 else hold(name, **about),
+                    takedown(name, **about)
+                    if self.random.random() < 0.3
+                    else clear(name, looked=self.now, **about),
                     hold(name, video=video, seq=max(seq - 2, 0)),  # stale
                 ]
             )

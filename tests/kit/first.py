@@ -26,8 +26,8 @@ from streams.core.events import (
     FirstRecord,
     FirstSlicePolicy,
     PartitionControl,
-    Upgrade,
 )
+from streams.core.partition_control import Upgrade
 from streams.core.state import Meta
 from streams.recording.reader import Recording
 from streams.runtime.memory.store import MemoryStore, StoredPartition

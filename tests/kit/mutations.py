@@ -37,7 +37,7 @@ def passes(copy: Path, tests: str, select: str, environment: Mapping[str, str]) 
     """Tell whether these tests pass in the copy."""
     inherited = {k: v for k, v in os.environ.items() if k != "CI"}  # a copy has no real tests left
     done = run(
-        ["pytest", tests, "-x", "-q", "--assert=plain", "--timeout=15", "-k", select],
+        ["pytest", tests, "-x", "-q", "--assert=plain", "--timeout=30", "-k", select],
         cwd=copy,
         env={**inherited, "PYTHONDONTWRITEBYTECODE": "1", **environment},
         timeout_s=250,

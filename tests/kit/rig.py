@@ -60,6 +60,7 @@ class Rig:
             for end in ("", ".dlq")
         }
         create_topics(self.brokers, topics, self.partitions)
+        create_topics(self.brokers, {f"{self.prefix}waiting": TABLE}, self.partitions)
         create_topics(
             self.brokers, {f"{self.prefix}{name}": TABLE for name in ("policies", "mix")}, 1
         )

@@ -31,7 +31,7 @@ LISTENERS: Final = {"PASSWORD": "SASL_SSL", "CLEAR": "SASL_PLAINTEXT", "MUTUAL":
 """Listeners beside the open one, and the protocol of each."""
 MECHANISMS: Final = ("SCRAM-SHA-256", "SCRAM-SHA-512", "PLAIN")
 Listener = Literal["password", "clear", "mutual"]
-USERS: Final = ("producer", "worker", "operator", "analyst", "guest")
+USERS: Final = ("producer", "feed", "worker", "operator", "analyst", "guest")
 PASSWORD: Final = "p@ss, w=rd"
 _RESOURCES: Final = {
     "topic": ResourceType.TOPIC,

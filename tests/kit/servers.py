@@ -5,6 +5,7 @@ Each node may be stopped, killed, frozen and started again; its address stays th
 
 import base64
 import contextlib
+import os
 import shutil
 import socket
 import uuid
@@ -14,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Self
+from typing import Final, Self
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
@@ -27,6 +28,8 @@ from streams.embedded.redis import redis_version
 START_TIMEOUT_S = 90.0
 LASTING_PORTS = range(20_000, 32_000)
 """Below those that systems give to clients, so that nobody sits on a dead server's port."""
+PROCESSES: Final = 16
+"""So many may share the tests."""
 
 
 def missing_for_redis() -> str | None:
@@ -318,10 +321,19 @@ def leaders(brokers: str, topic: str) -> dict[int, int | None]:
     return {number: one.leader if one.leader >= 0 else None for number, one in partitions.items()}
 
 
+def process_number() -> int:
+    """Return which of the processes that share the tests this is, from 0."""
+    return int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+
+
 def lasting_ports(count: int) -> list[int]:
-    """Return different ports of loopback, free now, that a server may leave and come back to."""
+    """Return different ports of loopback, free now, that a server may leave and come back to.
+
+    A server takes seconds to take its port, so processes that share the tests share none.
+    """
     free: list[int] = []
-    for port in Random().sample(LASTING_PORTS, len(LASTING_PORTS)):
+    ours = LASTING_PORTS[process_number() % PROCESSES :: PROCESSES]
+    for port in Random().sample(ours, len(ours)):
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
             free.append(port)
         if len(free) == count:

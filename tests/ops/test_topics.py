@@ -58,7 +58,7 @@ def actions(
 
 
 def test_every_topic_has_its_dead_letters_and_none_is_compacted(settings: Settings) -> None:
-    *wanted, _, _ = wanted_topics(settings)
+    *wanted, _, _, _, _ = wanted_topics(settings)
     names = ["uploads", "recognitions", "reviews", "interactions", "decisions", "traffic"]
     assert [topic.name for topic in wanted] == [
         f"p.{name}{suffix}" for name in names for suffix in ("", ".dlq")
@@ -67,8 +67,15 @@ def test_every_topic_has_its_dead_letters_and_none_is_compacted(settings: Settin
     assert {topic.partitions for topic in wanted} == {6}
 
 
+def test_a_table_of_what_waits_has_the_partitions_of_the_log(settings: Settings) -> None:
+    *_, table, _ = wanted_topics(settings)
+    assert (table.name, table.partitions) == ("p.waiting", 6)
+    assert table.configs["cleanup.policy"] == "compact"
+    assert "retention.ms" not in table.configs
+
+
 def test_two_tables_say_which_installation_this_is_and_what_feeds_go_by(settings: Settings) -> None:
-    *_, policies, mix, _ = wanted_topics(settings)
+    *_, policies, mix, _, _ = wanted_topics(settings)
     assert (policies.name, mix.name) == ("p.policies", "p.mix")
     for table in (policies, mix):
         assert table.partitions == 1
@@ -105,7 +112,7 @@ def test_one_of_three_replicas_may_be_away(settings: Settings) -> None:
 
 
 def test_receipts_and_traffic_are_kept_longer_than_the_log(settings: Settings) -> None:
-    kept = {t.name: int(t.configs["retention.ms"]) for t in wanted_topics(settings)[:-2]}
+    kept = {t.name: int(t.configs["retention.ms"]) for t in wanted_topics(settings)[:-4]}
     assert kept["p.traffic"] == kept["p.decisions"]
     assert kept["p.decisions"] > kept["p.interactions"] == settings.retention_hours * 3_600_000
 
@@ -180,9 +187,9 @@ async def changes(cluster: MemoryCluster, settings: Settings) -> list[TopicStep]
 async def test_an_empty_cluster_gets_every_topic_and_progress_is_told(settings: Settings) -> None:
     cluster, heard = MemoryCluster(MemoryLog()), list[int]()
     steps = await changes(cluster, settings)
-    assert await apply_steps(cluster, steps, allow_deleting=False, tell=heard.append) == 14
+    assert await apply_steps(cluster, steps, allow_deleting=False, tell=heard.append) == 16
     assert await changes(cluster, settings) == []
-    assert heard == list(range(1, 15))
+    assert heard == list(range(1, 17))
 
 
 async def test_a_hand_set_retention_is_left_alone_and_the_rest_is_set(

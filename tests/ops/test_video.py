@@ -145,4 +145,7 @@ def test_tables_hold_no_more_slices_than_fit_a_terminal() -> None:
 def test_fits_are_told_in_decimals_and_only_where_there_are_some() -> None:
     fits = {"b": 500_000, "a": 250_000, "c": 0}
     short = in_short({"video": "v1", "fits": fits, "slices": {}, "open": []})
-    assert short == {"video": "v1", "fits": "a 0.25, b 0.5"}
+    assert short == {"video": "v1", "fits": "a 0.25, b 0.5", "reported": ""}
+    reported = {"sum": 1_500_000, "reporters": 2}
+    short = in_short({"video": "v1", "fits": {}, "reported": reported})
+    assert short["reported"] == "sum 1,500,000, reporters 2"

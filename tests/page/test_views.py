@@ -147,6 +147,11 @@ async def test_slices_and_their_candidates_are_those_of_the_policy(desk: Desk) -
     shown = await answer(desk, "slice", "discover:football")
     assert shown["candidates"]
     assert all(one["title"] for one in shown["candidates"])
+    learned = shown["learned"]
+    assert learned["number"] == "1.2"
+    assert learned["moved"] == "mean 0.38 to 0.392, horizon 400 to 520"
+    assert learned["evidence"].startswith("410 videos, 6,180 pairs, 1,240 pairs held out")
+    assert "predicted better by 0.0213 in log score a pair" in learned["why"]
     with pytest.raises(Halt, match="has no slice discover:nobody"):
         await answer(desk, "slice", "discover:nobody")
 

@@ -15,7 +15,7 @@ from streams.core.state import FRESH, Changes
 from streams.core.units import MICROS
 from streams.errors import Halt
 from streams.runtime.leases import IndexBounds, Lease
-from streams.runtime.ports import DossierChange, HaltNote, Move
+from streams.runtime.ports import Document, DossierChange, HaltNote, Move
 from streams.runtime.redis import RedisDossiers, RedisServingIndex, RedisStore
 from streams.runtime.redis.serving import keys_of
 
@@ -85,11 +85,10 @@ async def control(part: Part) -> None:
     await store.scan(0)
     await index.slots(CARS, 5)
     await index.is_frozen(CARS)
-    assert (
-        await dossiers.put("log", [DossierChange("v1", None, b"1")], {("t", 0): Move(0, 1)}) == "ok"
-    )
-    await dossiers.read("log", ["v1"])
-    await dossiers.hold("log", {("t", 0): 2})
+    change = DossierChange("v1", 0, Document(1, b"1"))
+    assert await dossiers.put(0, "log", [change], {"t": Move(0, 1)}) == "ok"
+    await dossiers.read(0, "log", ["v1"])
+    await dossiers.hold(0, "log", {"t": 2})
     assert [page async for page in dossiers.scan()]
 
 
@@ -116,7 +115,7 @@ async def read(part: Part) -> None:
     await index.positions(CARS)
     await index.slots(CARS, 5)
     await index.is_frozen(CARS)
-    await dossiers.read("log", ["v1"])
+    await dossiers.read(0, "log", ["v1"])
     assert [page async for page in dossiers.scan()]
 
 
@@ -130,7 +129,8 @@ async def operate(part: Part) -> None:
     await index.forget_first()
     assert await store.erase(0)
     await store.begin(0, NS)
-    await dossiers.forget()
+    await dossiers.forget(0)
+    assert await dossiers.take_first(1) == 1
 
 
 PLUMBING: Final = {
@@ -174,7 +174,8 @@ async def admin(node: RedisNode) -> AsyncIterator[redis.Redis]:
         await whole.index.apply(CARS, {}, [entry("c")])  # the list has room for one
         let_run_out(client, lease)
         client.hset("s:{9}:v:v1", "video", "[1]")  # a row without a watermark
-        await whole.dossiers.put("log", [DossierChange("v2", None, b"1")], {})
+        await whole.dossiers.put(0, "log", [DossierChange("v2", 0, Document(1, b"1"))], {})
+        client.set("s:dossier:v3", "{}")  # by 0.1.0
         await whole.close()
         yield client
 
@@ -225,11 +226,11 @@ async def read_a_row(part: Part) -> None:
 
 
 async def read_a_dossier(part: Part) -> None:
-    await part.dossiers.read("log", ["v2"])
+    await part.dossiers.read(0, "log", ["v2"])
 
 
 async def write_a_dossier(part: Part) -> None:
-    await part.dossiers.put("log", [DossierChange("v2", b"1", b"2")], {})
+    await part.dossiers.put(0, "log", [DossierChange("v2", 1, Document(2, b"2"))], {})
 
 
 async def erase(part: Part) -> None:

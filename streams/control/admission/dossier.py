@@ -35,10 +35,11 @@ from streams.control.policy.catalogue import Catalogue
 from streams.core.counters import Video
 from streams.core.events import (
     Admit,
+    Clear,
     Hold,
     Recognition,
+    Reconsider,
     Release,
-    Review,
     Revise,
     Tag,
     Takedown,
@@ -48,12 +49,14 @@ from streams.core.events import (
 )
 from streams.core.stages import VideoStage
 from streams.core.units import ID_MAX
+from streams.core.waiting import Waiting
+from streams.core.words import Review, SecondLook
 from streams.errors import DeadLetter
 
 SOURCES_MAX: Final = 64
 """A video keeps the words of at most this many recognisers, so that no input grows it for ever."""
 
-Event = Upload | Recognition | Review
+Event = Upload | Recognition | Review | SecondLook
 Audience = Literal["nobody", "followers", "public"]
 Word = Literal["approve", "limit", "reject", "wait"]
 _AUDIENCE: Final[dict[Word, Audience]] = {
@@ -89,12 +92,17 @@ class Heard(Struct, frozen=True):
 
 
 class Announced(Struct, frozen=True):
-    """What the log was told of a video: the last audience, whether it is held, and its fits."""
+    """What the log was told of a video: the last audience, whether it is held, and its fits.
+
+    `looked` and `second_look` are the times (ms) of the last words of people that it has.
+    """
 
     audience: Audience = "nobody"  # nobody: never admitted
     held: bool = False
     ended: bool = False
     fits: dict[str, int] = {}
+    looked: int = 0
+    second_look: int = 0
 
 
 _ANNOUNCED: Final[dict[VideoStage, Announced]] = {
@@ -119,7 +127,8 @@ class Dossier(Struct, frozen=True):
     """Everything the control plane knows of one video; stored as JSON.
 
     `seq` is that of the latest control record, `unsent` the records not known to be in the log,
-    `log` names the log that was told; `uncopied` says that no copy is known to be durable.
+    `log` names the log that was told; `uncopied` says that no copy is known to be durable, `listed`
+    is what the topic `waiting` has of it.
     """
 
     video: str
@@ -132,6 +141,32 @@ class Dossier(Struct, frozen=True):
     unsent: tuple[VideoControl, ...] = ()
     log: str = ""
     uncopied: bool = False
+    second_look: SecondLook | None = None
+    listed: Waiting | None = None
+
+    @property
+    def waiting(self) -> Waiting | None:
+        """What the topic `waiting` has to have of it: nothing where no person is asked."""
+        upload, ruling = self.upload, self.ruling
+        if upload is None or ruling is None or self.verdict or self.state != "waiting":
+            return None
+        latest = max([upload.ts, *(heard.ts for heard in self.heard.values())])
+        since = self.listed.since if self.listed else latest
+        about = (upload.creator, ruling.rule, upload.title)
+        return Waiting(self.video, "gate", since, ruling.reason, *about)
+
+    @property
+    def relists(self) -> bool:
+        """Whether the topic `waiting` is to be told: always when a verdict takes effect.
+
+        What it has may be from a time that no dossier remembers.
+        """
+        return self.waiting != self.listed or (self.verdict is not None and bool(self.unsent))
+
+    @property
+    def owes(self) -> bool:
+        """Whether the log or the topic `waiting` is to be told something."""
+        return bool(self.unsent) or self.relists
 
     @property
     def state(self) -> str:
@@ -173,7 +208,8 @@ def as_logged(dossier: Dossier | None, video: str, logged: Logged) -> Dossier:
         return known
     if known.log == logged.log and known.seq == row.seq and _stage(known.announced) == row.stage:
         return replace(known, unsent=()) if known.unsent else known
-    announced = replace(_ANNOUNCED[row.stage], fits=row.fits)
+    looked = max(row.admitted, row.reported.looked if row.reported else 0)
+    announced = replace(_ANNOUNCED[row.stage], fits=row.fits, looked=looked)
     return replace(
         known, announced=announced, seq=max(known.seq, row.seq), unsent=(), log=logged.log
     )
@@ -183,7 +219,7 @@ def _stage(announced: Announced) -> VideoStage:
     """Return where a video stands in a log that was told this."""
     if announced.ended:
         return "removed"
-    plain = replace(announced, fits={})
+    plain = replace(announced, fits={}, looked=0, second_look=0)
     return next((stage for stage, known in _ANNOUNCED.items() if known == plain), "unknown")
 
 
@@ -201,7 +237,7 @@ def advance(
     same dossier. Raises `DeadLetter` for a recogniser too many. `now_ms` becomes the records' time.
     """
     after = learn(as_logged(dossier, event.video, logged), event, tools)
-    if after is dossier and not (after.unsent or after.uncopied):
+    if after is dossier and not (after.uncopied or after.owes):
         return after
     return speak(after, event.id, now_ms, tools)
 
@@ -222,8 +258,9 @@ def with_facts_of(dossier: Dossier, other: Dossier, tools: Tools) -> Dossier:
         other = _without_words_on(other, upload) if upload != old else other
     with suppress(DeadLetter):  # more recognisers than there is room for
         after = _hear(after, other.heard)
-    if other.verdict is not None:
-        after = _learn(after, other.verdict, tools)
+    for word in (other.verdict, other.second_look):
+        if word is not None:
+            after = _learn(after, word, tools)
     return dossier if after is dossier else replace(_judge(after, tools), uncopied=True)
 
 
@@ -239,18 +276,23 @@ def speak(dossier: Dossier, cause: str, now_ms: int, tools: Tools) -> Dossier:
 
 
 def latest(dossier: Dossier) -> tuple[str, int]:
-    """Return id and time of the latest upload or verdict, of nothing if there is neither.
+    """Return id and time of the latest upload or word of a person, of nothing if there is none.
 
-    Without either there is nothing to say that would bear them.
+    Without any there is nothing to say that would bear them.
     """
-    known = [(event.ts, event.id) for event in (dossier.upload, dossier.verdict) if event]
+    words = (dossier.upload, dossier.verdict, dossier.second_look)
+    known = [(event.ts, event.id) for event in words if event]
     ts, name = max(known, default=(0, ""))
     return name, ts
 
 
-def settled(dossier: Dossier) -> Dossier:
-    """Return the dossier after its copy and all its records are acknowledged."""
-    return replace(dossier, unsent=(), uncopied=False)
+def settled(dossier: Dossier, *, listed: bool) -> Dossier:
+    """Return the dossier after its copy and all its records are acknowledged.
+
+    `listed`: the topic `waiting` has what it has to have.
+    """
+    listing = dossier.waiting if listed else dossier.listed
+    return replace(dossier, unsent=(), uncopied=False, listed=listing)
 
 
 # ---------------------------------------------------------------------------- facts
@@ -269,6 +311,11 @@ def _learn(dossier: Dossier, event: Event, tools: Tools) -> Dossier:
             if known is not None and _weight(known) >= _weight(event):
                 return dossier
             return replace(dossier, verdict=event)
+        case SecondLook():
+            last = dossier.second_look
+            if last is not None and (last.ts, last.id) >= (event.ts, event.id):
+                return dossier
+            return replace(dossier, second_look=event)
 
 
 def _learn_upload(dossier: Dossier, upload: Upload, tools: Tools) -> Dossier:
@@ -365,15 +412,35 @@ def _steps(dossier: Dossier, tools: Tools) -> tuple[Announced, list[ControlStep]
     fits: dict[str, int] = dict(announced.fits)
     if upload is not None:
         fits = {name: fit for name, fit in matches if fit}
+    looked, second_look = _words_of_people(dossier)
     if announced.audience == "nobody":
         assert upload is not None
         admission = _admission(upload, wanted, tools) | {"fits": fits}
-        return Announced(wanted, fits=fits), [ControlStep(Admit, "admit", admission)]
+        first = Announced(wanted, fits=fits, looked=looked, second_look=second_look)
+        return first, [ControlStep(Admit, "admit", admission)]
     now = wanted if wanted != "nobody" else announced.audience
     held = wanted == "nobody"
-    return Announced(now, held=held, fits=fits), list(
-        _changes(announced, now, held=held, fits=fits)
-    )
+    steps = [*_changes(announced, now, held=held, fits=fits), *_words(dossier)]
+    looked, second_look = max(looked, announced.looked), max(second_look, announced.second_look)
+    return Announced(now, held, False, fits, looked, second_look), steps
+
+
+def _words_of_people(dossier: Dossier) -> tuple[int, int]:
+    """Return the times of the last verdict and the last word to look again, 0 without any."""
+    verdict, second_look = dossier.verdict, dossier.second_look
+    return verdict.ts if verdict else 0, second_look.ts if second_look else 0
+
+
+def _words(dossier: Dossier) -> Iterator[ControlStep]:
+    """Yield what people said of an admitted video and the log was not told: it goes on as it is."""
+    announced, second_look = dossier.announced, dossier.second_look
+    looked, again = _words_of_people(dossier)
+    if looked > announced.looked:
+        yield ControlStep(Clear, "clear", {"looked": looked})
+    if second_look is not None and again > announced.second_look:
+        by, note = second_look.by, second_look.note
+        fields = {"slices": second_look.slices, "by": by, "note": note}
+        yield ControlStep(Reconsider, "reconsider", fields)
 
 
 def _admission(upload: Upload, audience: Audience, tools: Tools) -> dict[str, Any]:
@@ -416,7 +483,8 @@ def _records(
     for step in steps:
         named = _control_id(step.word, cause)
         fields: dict[str, Any] = {"id": named, "video": dossier.video, "ts": now_ms}
-        if verdict is not None and step.word != "refit":  # fits follow from tags, not from people
+        # fits follow from tags, another look from another word
+        if verdict is not None and step.word not in {"refit", "reconsider"}:
             fields |= {"by": verdict.by, "note": verdict.note}
         yield step.kind(**fields, seq=0, **step.fields)
 

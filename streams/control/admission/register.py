@@ -21,8 +21,8 @@ from streams.control.admission.dossier import Dossier, Event, Logged, Tools
 from streams.control.log import ControlLog, now_ms
 from streams.control.metrics import ControlMetrics
 from streams.core.counters import Video
-from streams.core.events import Review, SliceReview
 from streams.core.partitioner import partition_of
+from streams.core.words import Review, SliceReview
 from streams.errors import DeadLetter, Retry
 from streams.runtime.codec import FUTURE_MS, ControlTopic, decode_one, decode_review
 from streams.runtime.documents import DOCUMENT_RECORDS
@@ -164,7 +164,7 @@ class Register:
             if one[0].offset >= lettered.get((one[0].topic, one[0].partition), 0)
         ]
         await self._refuse(batch)
-        await self._store(batch, {})
+        await self._store(batch, {}, listing=False)
         self.count(topic, "handled", len(batch.events))
         self._tell(topic, batch)
         return batch.dossiers.keys()
@@ -186,6 +186,19 @@ class Register:
     async def hold(self, partition: int, ends: Mapping[str, int]) -> None:
         """Store that the dossiers hold all of a partition's topics up to these offsets."""
         await self._put(partition, (), {topic: Move(0, end) for topic, end in ends.items()})
+
+    async def list_all(self) -> None:
+        """Write what waits to the topic `waiting` if nothing ever stood there.
+
+        It is new then, or was made again, and the dossiers are older.
+        """
+        if await self._log.has_listed():
+            return
+        async for documents in self._dossiers.scan():
+            known = {video: dossier.decode(each.text) for video, each in documents.items()}
+            waiting = {video: now.waiting for video, now in known.items()}
+            await self._log.list_waiting({video: one for video, one in waiting.items() if one})
+        await self._log.note_listed()
 
     def count(self, topic: str, outcome: Outcome, number: int = 1) -> None:
         """Note what became of so many records of a topic."""
@@ -226,7 +239,7 @@ class Register:
                 known = dossier.as_logged(before, video, logged)
                 cause, latest = dossier.latest(known)
                 after = dossier.speak(known, cause, min(latest, now_ms()), self._tools())
-                batch.dossiers[video] = after if after.unsent else known
+                batch.dossiers[video] = after if after.owes else known
         await self._store(batch, {})
 
     async def _read(
@@ -307,7 +320,9 @@ class Register:
             done.append((event, record))
         batch.events = done
 
-    async def _store(self, batch: _Batch, moves: Mapping[str, Move]) -> None:
+    async def _store(
+        self, batch: _Batch, moves: Mapping[str, Move], *, listing: bool = True
+    ) -> None:
         """Store and copy what is to be said, say it, store that it was said and how far all is.
 
         What is stored and not yet copied is marked as such, and so is copied by whoever finds it.
@@ -322,7 +337,13 @@ class Register:
             copies = {v: replace(now, uncopied=False) for v, now in begun.items()}
             await self._copies.write(partition, _documents(copies, revisions))
             await self._log.say(now.unsent for now in begun.values())
-        settled = {video: dossier.settled(now) for video, now in changed.items()}
+            if listing:
+                waiting = {video: now.waiting for video, now in begun.items() if now.relists}
+                await self._log.list_waiting(waiting)
+        settled = {
+            video: dossier.settled(now, listed=listing and video in begun)
+            for video, now in changed.items()
+        }
         await self._put(partition, _changes(settled, revisions, 0), moves)
 
     async def _put(

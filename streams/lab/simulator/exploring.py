@@ -32,12 +32,12 @@ from streams.lab.simulator.world import World
 
 OFTEN: Final = 500_000
 """Chance draws as often as a policy may let it: a run is short."""
-SIZE: Final = 0.05
-"""Share of the full size's videos, unless another is asked for: a hundred."""
+SIZE: Final = 0.1
+"""Share of the full size's videos, unless another is asked for: 200."""
 SHOWN_TICKS: Final = 40
 DRAINED_TICKS: Final = 16
 """Feedback comes so long after the last impression."""
-PER_VIDEO: Final = 400
+PER_VIDEO: Final = 200
 """Impressions of a video, all slices together, about."""
 NORMAL_95: Final = 1.96
 NORMAL_999: Final = 3.2905

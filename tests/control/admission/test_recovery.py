@@ -54,6 +54,19 @@ async def test_a_verdict_counts_after_redis_was_emptied_and_counted_again(office
     assert office.refused("interactions") == []
 
 
+async def test_without_copies_nothing_is_said_before_all_facts_are_learned(office: Office) -> None:
+    await lived(office)
+    said = [office.said(f"v{number}") for number in range(1, 5)]
+    office.flush()
+    office.world.log.create("dossiers", 2)
+    again = await Process(office).start()
+    assert [office.said(f"v{number}") for number in range(1, 5)] == said
+    assert all(office.copies(f"v{number}") for number in range(1, 5))
+    await again.take(review("limit", "v1", name="m9"), review("approve", "v3", name="m9"))
+    await office.count()
+    assert stages(office) == ["limited", "limited", "public", "removed"]
+
+
 async def test_nothing_is_learned_before_the_log_is_counted_again(office: Office) -> None:
     await lived(office)
     said = [office.said(f"v{number}") for number in range(1, 5)]

@@ -18,8 +18,8 @@ from kit.control import NOW, Office, Process, review, upload
 
 from streams.control.admission import dossier
 from streams.control.admission.register import FellBack
-from streams.core.events import Review
 from streams.core.partitioner import partition_of
+from streams.core.words import Review
 from streams.errors import Retry
 from streams.runtime.documents import read_copy
 from streams.runtime.memory import MemoryProducer, MemoryReader
