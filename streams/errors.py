@@ -43,6 +43,10 @@ class Unreachable(Retry):
     """A broker or Redis did not answer; at start this ends the command with exit code 4."""
 
 
+class Denied(Retry):
+    """A broker answers, and does not let this client in, or do this. It may be let tomorrow."""
+
+
 class DeadLetter(StreamsError):
     """One record or element cannot be used: it belongs in the dead letters.
 

@@ -16,10 +16,21 @@ from msgspec import Meta
 
 from streams.addresses import RedisAddress, shown
 from streams.errors import Misconfigured
+from streams.security import (
+    KEYS,
+    PASSWORDS,
+    KafkaAddress,
+    KafkaSecurity,
+    Password,
+    mistakes,
+    password_of,
+)
 from streams.shapes import nearest, problems
 
 Positive = Annotated[int, Meta(ge=1)]
 TOPICS: Final = ("uploads", "recognitions", "reviews", "interactions", "decisions", "traffic")
+PUBLISHED: Final = TOPICS[:4]
+"""The topics that producers write."""
 DEAD_LETTER_SUFFIX: Final = ".dlq"
 SHIPPED: Final = Path(__file__).with_name("config")
 """The configuration that comes with the program; in a checkout a link to its `config/`."""
@@ -27,6 +38,8 @@ SECRET_CHARACTERS: Final = 16
 """The fewest that a signing secret of 0.1.0 may have."""
 SIGNING_KEY_FILE: Final = "STREAMS_SIGNING_KEY_FILE"
 """Names the file of the private key: for the control plane and for people who sign."""
+REDIS_PASSWORDS: Final = ("STREAMS_REDIS_PASSWORD", "STREAMS_REDIS_SENTINEL_PASSWORD")
+"""Hold the passwords for Redis and for its sentinels; with `_FILE` each names a file of it."""
 
 
 class Secret:
@@ -47,11 +60,13 @@ class Secret:
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All settings; meaning, unit and default of each stand in `config/streams.toml`."""
 
-    brokers: Annotated[str, Meta(min_length=1, description="HOST:PORT, more after commas")]
+    brokers: Annotated[KafkaAddress, Meta(description="HOST:PORT, more after commas")]
     redis: Annotated[
         RedisAddress,
         Meta(
-            description="redis://HOST:PORT/DB, rediss:// with TLS, or unix:///PATH; "
+            description="redis://HOST:PORT/DB, redis+cluster://HOST:PORT,HOST:PORT, "
+            "redis+sentinel://HOST:PORT,HOST:PORT/MASTER/DB, rediss in place of redis with TLS "
+            "(?ssl_ca_certs=PATH, &ssl_certfile=PATH&ssl_keyfile=PATH), or unix:///PATH; "
             "in a password / is %2F, @ is %40, : is %3A"
         ),
     ]
@@ -79,6 +94,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     session_timeout_ms: Annotated[int, Meta(ge=1_000)]
     audit_interval_ms: Positive
     metrics_port: Annotated[int, Meta(ge=0, le=65_535)]
+    kafka: KafkaSecurity
 
     def topic(self, name: str) -> str:
         """Return the full name of one of `TOPICS`."""
@@ -113,14 +129,22 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return f"{self.client_id}-{role}-{gethostname()}"
 
 
-_TYPES: Final = get_type_hints(Settings)
+_KAFKA: Final = {
+    f"kafka.{key}": f"STREAMS_KAFKA_{key.replace('.', '_').upper()}"
+    for key in KEYS
+    if key not in PASSWORDS
+}
+"""Keys of the table `[kafka]` that may stand in a file, and their variables."""
+_TYPES: Final = {key: kind for key, kind in get_type_hints(Settings).items() if key != "kafka"}
 VARIABLES: Final = frozenset(
     {
         "STREAMS_CONFIG",
         "STREAMS_SECRET",
         "STREAMS_SECRET_FILE",
         SIGNING_KEY_FILE,
-        "STREAMS_REDIS_PASSWORD_FILE",
+        *(f"{name}{end}" for name in REDIS_PASSWORDS for end in ("", "_FILE")),
+        *(f"{variable}{end}" for variable in PASSWORDS.values() for end in ("", "_FILE")),
+        *_KAFKA.values(),
         *(f"STREAMS_{key.upper()}" for key in _TYPES),
     }
 )
@@ -157,17 +181,20 @@ def written_settings(
 ) -> dict[str, Written]:
     """Return what is written for each key, by the layer that wins; nothing is validated.
 
-    `overrides` are the command line's options, those of None are left out. `Misconfigured` if a
-    file cannot be read.
+    Keys of the table `[kafka]` begin with `kafka.`. `overrides` are the command line's options,
+    those of None are left out. `Misconfigured` if a file cannot be read.
     """
     path = folder / "streams.toml"
     mine = read_toml(path)
     written = {
         key: Written(value, "default", "shipped")
-        for key, value in read_toml(SHIPPED / "streams.toml").items()
+        for key, value in _flat(read_toml(SHIPPED / "streams.toml")).items()
     }
     if folder.resolve() != SHIPPED.resolve():
-        written |= {key: Written(value, "file", str(path)) for key, value in mine.items()}
+        written |= {key: Written(value, "file", str(path)) for key, value in _flat(mine).items()}
+    for key, variable in _KAFKA.items():
+        if (text := environment.get(variable)) is not None:
+            written[key] = Written(text, "environment", variable)
     for key in _TYPES:
         variable = f"STREAMS_{key.upper()}"
         if (text := environment.get(variable)) is not None:
@@ -180,20 +207,71 @@ def written_settings(
 def settings_of(
     written: Mapping[str, Written], environment: Mapping[str, str] = os.environ
 ) -> Settings:
-    """Return validated settings; the environment may name a file with the password of Redis."""
-    values = {key: each.value for key, each in written.items()}
-    found = problems(values, Settings, _address)
-    if found:
-        raise Misconfigured(*(_told(str(key), what, written) for key, what in found))
-    settings = msgspec.convert(values, Settings, dec_hook=_address)
-    changes: dict[str, object] = {}
+    """Return validated settings; the environment may hold passwords, or name files that do."""
+    values = {key: each.value for key, each in written.items() if not key.startswith("kafka.")}
+    values.setdefault("kafka", _table(written, environment))
+    wrong = problems(values, Settings, _made)
+    if wrong:
+        raise Misconfigured(*(_told(str(key), what, written) for key, what in wrong))
+    settings = msgspec.convert(values, Settings, dec_hook=_made)
+    if unfit := list(mistakes(settings.kafka)):
+        chosen = {key: each for key, each in written.items() if each.origin != "default"}
+        raise Misconfigured(*(_told(f"kafka.{key}", what, chosen) for key, what in unfit))
+    changes: dict[str, object] = {"brokers": KafkaAddress(str(settings.brokers), settings.kafka)}
     if not settings.group:
         changes["group"] = f"{settings.topic_prefix}streams"
-    if password := _from_file("STREAMS_REDIS_PASSWORD_FILE", environment):
-        if settings.redis.has_password:
-            raise _twice("STREAMS_REDIS_PASSWORD_FILE", f"the password in {written['redis'].place}")
-        changes["redis"] = settings.redis.with_password(password)
+    changes["redis"] = _logging_in(settings.redis, written["redis"].place, environment)
     return msgspec.structs.replace(settings, **changes)
+
+
+def _logging_in(address: RedisAddress, place: str, environment: Mapping[str, str]) -> RedisAddress:
+    """Return the address with the passwords that the environment holds."""
+    variable, of_sentinels = REDIS_PASSWORDS
+    if password := _given_text(variable, environment):
+        if address.has_password:
+            raise _twice(_set_of(variable, environment), f"the password in {place}")
+        address = address.with_password(password)
+    if password := _given_text(of_sentinels, environment):
+        try:
+            address = address.with_sentinel_password(password)
+        except ValueError as error:
+            raise Misconfigured(
+                f"{of_sentinels} is set, and {place} is no match: {error}"
+            ) from None
+    return address
+
+
+def _flat(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a file's keys, those of `[kafka]` by their path: TOML splits a name that has dots."""
+    flat = {key: value for key, value in table.items() if key != "kafka"}
+    waiting = [("kafka", table["kafka"])] if "kafka" in table else []
+    while waiting:
+        path, value = waiting.pop(0)
+        if isinstance(value, Mapping):
+            waiting += [(f"{path}.{key}", held) for key, held in value.items()]
+        else:
+            flat[path] = value
+    return flat
+
+
+def _table(written: Mapping[str, Written], environment: Mapping[str, str]) -> dict[str, object]:
+    """Return the table `[kafka]` with its passwords, which no file may hold."""
+    begin = "kafka."
+    table = {
+        key.removeprefix(begin): each.value
+        for key, each in written.items()
+        if key.startswith(begin)
+    }
+    for key in table.keys() & _TYPES.keys():
+        what = f"stands below [kafka]: write {key} above that line"
+        raise Misconfigured(_told(f"{begin}{key}", what, written))
+    for key, variable in PASSWORDS.items():
+        if key in table:
+            what = f"does not belong into a file: set {variable}, or {variable}_FILE"
+            raise Misconfigured(_told(f"{begin}{key}", what, written))
+        if text := _given_text(variable, environment):
+            table[key] = text
+    return table
 
 
 def _told(key: str, what: str, written: Mapping[str, Written]) -> str:
@@ -205,10 +283,12 @@ def _told(key: str, what: str, written: Mapping[str, Written]) -> str:
     return f"{named} {what}"
 
 
-def _address(kind: type, value: Any) -> RedisAddress:
-    if kind is not RedisAddress or not isinstance(value, str):
-        raise ValueError("not an address")
-    return RedisAddress(value)
+def _made(kind: type, value: Any) -> RedisAddress | KafkaAddress | Password:
+    if kind is RedisAddress and isinstance(value, str):
+        return RedisAddress(value)
+    if kind is KafkaAddress and isinstance(value, str):
+        return KafkaAddress(value)
+    return password_of(kind, value)
 
 
 def given_secret(environment: Mapping[str, str] = os.environ) -> Secret | None:
@@ -217,14 +297,10 @@ def given_secret(environment: Mapping[str, str] = os.environ) -> Secret | None:
     Control records that 0.1.0 signed with it count below an `upgrade` record.
     `Misconfigured` if it is too short, cannot be read, or both are set.
     """
-    text = environment.get("STREAMS_SECRET")
-    kept = _from_file("STREAMS_SECRET_FILE", environment)
-    if text and kept:
-        raise _twice("STREAMS_SECRET_FILE", "STREAMS_SECRET")
-    secret = Secret(kept or text or "")
+    secret = Secret(_given_text("STREAMS_SECRET", environment))
     if secret and len(secret.reveal) < SECRET_CHARACTERS:
         raise Misconfigured(
-            f"{'STREAMS_SECRET_FILE' if kept else 'STREAMS_SECRET'} holds a text shorter than "
+            f"{_set_of('STREAMS_SECRET', environment)} holds a text shorter than "
             f"{SECRET_CHARACTERS} characters: give the one that 0.1.0 signed with"
         )
     return secret or None
@@ -249,14 +325,14 @@ def environment_of(
 ) -> dict[str, str]:
     """Return the environment in which another process of ours has exactly these settings.
 
-    Secrets and keys are left out, but for the password of Redis.
+    Secrets and keys are left out, but for the passwords of Redis and Kafka.
     """
     theirs = {name: text for name, text in environment.items() if name not in VARIABLES}
-    ours = {
-        f"STREAMS_{key.upper()}": str(value)
-        for key, value in msgspec.structs.asdict(settings).items()
-    }
-    return theirs | ours | {"STREAMS_REDIS": settings.redis.reveal}
+    ours = {f"STREAMS_{key.upper()}": str(getattr(settings, key)) for key in _TYPES}
+    table = msgspec.to_builtins(settings.kafka, enc_hook=lambda password: password.reveal)
+    kafka = {variable: table[key.removeprefix("kafka.")] for key, variable in _KAFKA.items()}
+    passwords = {variable: table[key] for key, variable in PASSWORDS.items()}
+    return theirs | ours | kafka | passwords | {"STREAMS_REDIS": settings.redis.reveal}
 
 
 def unknown_variables(environment: Mapping[str, str] = os.environ) -> list[str]:
@@ -317,6 +393,20 @@ def _from_file(variable: str, environment: Mapping[str, str]) -> str:
     return text
 
 
+def _given_text(variable: str, environment: Mapping[str, str]) -> str:
+    """Return what a variable holds, or the file that it names with `_FILE`; "" for neither."""
+    text = environment.get(variable, "")
+    kept = _from_file(f"{variable}_FILE", environment)
+    if text and kept:
+        raise _twice(f"{variable}_FILE", variable)
+    return text or kept
+
+
+def _set_of(variable: str, environment: Mapping[str, str]) -> str:
+    """Return which of the two is set."""
+    return variable if environment.get(variable) else f"{variable}_FILE"
+
+
 def _twice(variable: str, other: str) -> Misconfigured:
     return Misconfigured(f"{variable} and {other} are both set: remove one of them")
 
@@ -333,6 +423,8 @@ __all__ = [
     "SIGNING_KEY_FILE",
     "TOPICS",
     "VARIABLES",
+    "KafkaAddress",
+    "KafkaSecurity",
     "Origin",
     "RedisAddress",
     "Secret",

@@ -85,14 +85,16 @@ def _in_table(
     table: Mapping[str, object], shape: type[Struct], hook: Hook | None, key: str
 ) -> Iterator[Problem]:
     hints = get_type_hints(shape, include_extras=True)
-    unknown = [name for name in table if name not in hints]
+    fields = msgspec.structs.fields(shape)
+    known = [field.encode_name for field in fields]
+    unknown = [name for name in table if name not in known]
     for name in unknown if shape.__struct_config__.forbid_unknown_fields else ():
-        instead = nearest(name, hints) or f"known are {', '.join(hints)}"
+        instead = nearest(name, known) or f"known are {', '.join(known)}"
         yield Problem(_path(key, name), f"is not known: {instead}")
-    for field in msgspec.structs.fields(shape):
-        path, hint = _path(key, field.name), hints[field.name]
-        if field.name in table:
-            yield from problems(table[field.name], hint, hook, path)
+    for field in fields:
+        path, hint = _path(key, field.encode_name), hints[field.name]
+        if field.encode_name in table:
+            yield from problems(table[field.encode_name], hint, hook, path)
         elif field.default is NODEFAULT and field.default_factory is NODEFAULT:
             yield Problem(path, f"is missing: write {_words(types.type_info(hint))}")
 

@@ -3,19 +3,24 @@
 import os
 import uuid
 from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 import redis
 from hypothesis import HealthCheck, settings
 from kit.browser import missing_for_browser
 from kit.jars import missing_for_kafka
-from kit.servers import kafka_server, missing_for_redis, redis_server
+from kit.redises import RedisNodes, redis_cluster
+from kit.secured import USERS, SecuredKafka, secured_kafka
+from kit.servers import kafka_server, missing_for_redis, process_number, redis_server
 
 BROKERS = "STREAMS_TEST_BROKERS"
 REDIS = "STREAMS_TEST_REDIS"
-REAL_FIXTURES = {"brokers", "redis_url", "fresh_redis_url"}
+REAL_FIXTURES = {"brokers", "secured", "redis_url", "fresh_redis_url", "redis_nodes"}
 
-_skipped: list[str] = []
+_skipped: dict[str, None] = {}
+"""An ordered set."""
 
 # A busy machine is no failure. In CI hypothesis has a profile of its own that says the same.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -34,13 +39,27 @@ def brokers() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredKafka]:
+    """A real Kafka that asks for certificates, passwords and rights, shared by the session."""
+    with secured_kafka(tmp_path_factory.mktemp("secured"), USERS) as kafka:
+        yield kafka
+
+
+@pytest.fixture(scope="session")
 def redis_url() -> Iterator[str]:
     """Address of a real Redis, shared by the session; it may hold what other tests wrote."""
     if given := os.environ.get(REDIS):
-        yield given
+        yield _own_database(given)
         return
     with redis_server() as server:
         yield server.url
+
+
+@pytest.fixture(scope="session")
+def redis_nodes() -> Iterator[RedisNodes]:
+    """A Redis Cluster of three masters and three replicas, of the session: leave it whole."""
+    with redis_cluster() as nodes:
+        yield nodes
 
 
 @pytest.fixture
@@ -83,18 +102,26 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         and {"real", "browser"} & set(report.keywords)
         and not hasattr(report, "wasxfail")
     ):
-        _skipped.append(report.nodeid)
+        _skipped[report.nodeid] = None
 
 
 def pytest_collectreport(report: pytest.CollectReport) -> None:
     """Count a whole module that skips itself like a skipped `real` test: it may hold some."""
     if report.skipped:
-        _skipped.append(report.nodeid)
+        _skipped[report.nodeid] = None
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over what one of several processes skipped; that is all it says of whole modules."""
+    _skipped.update(dict.fromkeys(getattr(node, "workeroutput", {}).get("skipped", ())))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fail a CI session in which one of them was skipped."""
-    if _skipped and _in_ci():
+    """Fail a CI session in which one of them was skipped; one of several processes tells it."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["skipped"] = list(_skipped)
+    elif _skipped and _in_ci():
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
@@ -107,6 +134,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         for nodeid in _skipped:
             terminalreporter.line(nodeid)
         terminalreporter.line(_missing() or missing_for_browser() or "they skipped themselves")
+
+
+def _own_database(address: str) -> str:
+    """Return the address of the database that is this process's own, of those that share it."""
+    url = urlsplit(address)
+    number = int(url.path.strip("/") or 0) + process_number()
+    return urlunsplit(url._replace(path=f"/{number}"))
 
 
 def _missing() -> str | None:

@@ -106,7 +106,9 @@ def installed(wheel: Path, locked: Path, tmp_path_factory: pytest.TempPathFactor
 def test_the_wheel_holds_the_configuration_that_the_checkout_edits(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as held:
         names = {name for name in held.namelist() if name.startswith("streams/config/")}
-        assert names == {f"streams/config/{path.name}" for path in ROOT.glob("config/*.toml")}
+        kinds = ("config/*.toml", "config/*.acl")
+        files = {path.name for kind in kinds for path in ROOT.glob(kind)}
+        assert names == {f"streams/config/{name}" for name in files}
         for name in names:
             assert held.read(name) == (ROOT / "config" / Path(name).name).read_bytes()
 

@@ -51,7 +51,8 @@ def password_file(tmp_path: Path) -> str:
 def test_a_later_layer_wins_and_what_a_folder_leaves_out_is_as_shipped(mine: Path) -> None:
     environment = {"STREAMS_FETCH_RECORDS": "9", "STREAMS_BROKERS": "b:1"}
     settings = load_settings(mine, {"brokers": "c:1", "redis": None}, environment)
-    assert (settings.flush_rows, settings.fetch_records, settings.brokers) == (7, 9, "c:1")
+    assert (settings.flush_rows, settings.fetch_records) == (7, 9)
+    assert str(settings.brokers) == "c:1"
     assert settings.partitions == load_settings(SHIPPED, {}, {}).partitions
     written = written_settings(mine, {"brokers": "c:1"}, environment)
     places = {key: (written[key].origin, written[key].place) for key in written}
@@ -227,10 +228,83 @@ def test_settings_of_the_current_folder_come_before_the_shipped_ones(
     assert default_folder() == Path("config")
 
 
-@pytest.mark.parametrize("url", ["h:6379", "http://h", "redis://h:port", "unix://", "redis://h:0"])
-def test_what_is_no_address_of_a_redis_is_refused(url: str) -> None:
-    with pytest.raises(ValueError, match=r"no address|Port"):
+def test_a_password_of_redis_may_stand_in_a_variable() -> None:
+    environment = {
+        "STREAMS_REDIS": "rediss+cluster://app@h:1,i:2",
+        "STREAMS_REDIS_PASSWORD": "p@ss",
+    }
+    settings = load_settings(CONFIG, {}, environment)
+    assert settings.redis.parts.login == ("app", "p@ss")
+    assert "p@ss" not in f"{settings} {settings.redis!r}"
+    twice = {**environment, "STREAMS_REDIS": "redis://:hunter2@h"}
+    with pytest.raises(Misconfigured, match="STREAMS_REDIS_PASSWORD and the password in STREAMS_"):
+        load_settings(CONFIG, {}, twice)
+
+
+def test_the_password_of_sentinels_is_another_one(password_file: str) -> None:
+    environment = {
+        "STREAMS_REDIS": "redis+sentinel://app@s:1/main",
+        "STREAMS_REDIS_PASSWORD": "one",
+        "STREAMS_REDIS_SENTINEL_PASSWORD_FILE": password_file,
+    }
+    settings = load_settings(CONFIG, {}, environment)
+    assert settings.redis.parts.login == ("app", "one")
+    assert settings.redis.parts.sentinels == (None, "p@ss/w:rd")
+    assert str(settings.redis) == "redis+sentinel://app:***@s:1/main?sentinel_password=***"
+    child = environment_of(settings, environment)
+    assert load_settings(CONFIG, {}, child).redis == settings.redis
+    for url in ("redis://h", "redis+sentinel://s/main?sentinel_password=x"):
+        with pytest.raises(Misconfigured, match="only an address of sentinels without a password"):
+            load_settings(
+                CONFIG, {}, {"STREAMS_REDIS": url, "STREAMS_REDIS_SENTINEL_PASSWORD": "x"}
+            )
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("h:6379", "it begins with none of"),
+        ("http://h", "it begins with none of"),
+        ("redis://h:port", "a port is no number"),
+        ("redis://h:0", "a port is no number"),
+        ("redis://h/x", "the database is no number"),
+        ("redis://h,i", "several hosts are redis"),
+        ("unix://", "it names no path"),
+        ("redis+cluster://h/1", "a cluster has no database but 0"),
+        ("redis+sentinel://h:1", "it does not name the master"),
+        ("redis+sentinel://h:1/main/x", "the database is no number"),
+        ("redis://h?ssl_ca_certs=/ca.pem", "of options it knows db, password, username alone"),
+        ("rediss://h?ssl_cert_reqs=none", "of options it knows"),
+        ("rediss://h?ssl_check_hostname=no", "ssl_check_hostname is true or false"),
+        ("redis://app:hun/ter2@h:1", "number"),
+        ("redis://app:hun#ter2@h:1", "it begins with none of"),
+    ],
+)
+def test_what_is_no_address_of_a_redis_is_refused(url: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why) as refused:
         RedisAddress(url)
+    assert "is no address of a Redis" in str(refused.value)
+    assert "ter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "kind", "tls", "hosts"),
+    [
+        ("redis://", "single", False, [("localhost", 6_379)]),
+        ("redis+cluster://h:1,i", "cluster", False, [("h", 1), ("i", 6_379)]),
+        ("rediss+cluster://u:p@[::1]:7", "cluster", True, [("::1", 7)]),
+        ("redis+sentinel://s,t:5/main/3", "sentinel", False, [("s", 26_379), ("t", 5)]),
+        ("rediss+sentinel://s/main", "sentinel", True, [("s", 26_379)]),
+    ],
+)
+def test_an_address_says_what_kind_of_redis_it_is(
+    url: str, kind: str, tls: bool, hosts: list[tuple[str, int]]
+) -> None:
+    parts = RedisAddress(url).parts
+    assert (parts.kind, parts.tls, list(parts.hosts)) == (kind, tls, hosts)
+    assert (parts.service, parts.database) == (
+        ("main", 3 if "/3" in url else 0) if kind == "sentinel" else ("", 0)
+    )
 
 
 @pytest.mark.parametrize(

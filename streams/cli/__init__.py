@@ -7,6 +7,7 @@ import codecs
 import errno
 import importlib
 import io
+import logging
 import os
 import sys
 from typing import Any, Final
@@ -42,6 +43,7 @@ VERBS: Final[dict[str, str]] = {
     "group": "streams.cli.group:group",
     "alerts": "streams.cli.alerts:alerts",
     "dashboards": "streams.cli.dashboards:dashboards",
+    "redis": "streams.cli.redis:redis_group",
     "counters": "streams.cli.counters:counters",
     "record": "streams.cli.record:record",
     "replay": "streams.cli.replay:replay",
@@ -109,6 +111,8 @@ def cli(debug: bool) -> None:
 def main() -> None:
     """Run the command line; exit codes as in the README, errors in one line."""
     _spell_everything()
+    # What keeps a client library from its work is in our own error; `set_up_logs` lets more out.
+    logging.getLogger("aiokafka").addHandler(logging.NullHandler())
     try:
         cli.main(standalone_mode=False)
     except click.exceptions.Exit as done:

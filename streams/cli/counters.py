@@ -7,8 +7,8 @@ from streams.cli import ConditionNotMet, Interrupted
 from streams.cli.options import connection_options, emit, emit_object, output_option
 from streams.cli.progress import Meter
 from streams.cli.when import now_ms
-from streams.cli.wiring import made_installation, producing, reading, run, storing
-from streams.core.events import Generation, TopicMove, Upgrade
+from streams.cli.wiring import drivers, made_installation, producing, reading, run, storing
+from streams.core.partition_control import Generation, TopicMove, Upgrade
 from streams.errors import Misconfigured
 from streams.ops.installation import lengthen_generations
 from streams.ops.migrate import Migration, require_alone
@@ -16,6 +16,7 @@ from streams.ops.move import Mover
 from streams.ops.rebuild import RebuildPlan, drop_counters, plan_rebuild, restart_partition
 from streams.ops.verify import Verification, Verifier, log_size, verify
 from streams.runtime.codec import spelling_of
+from streams.runtime.documents import TOPIC as DOSSIERS
 from streams.runtime.installation import signer_of
 from streams.runtime.kafka import KafkaCluster
 from streams.runtime.key_files import load_signing_key
@@ -75,7 +76,8 @@ def verify_counters(settings: Settings, output: str) -> None:
 def rebuild(settings: Settings, partition: int | None, yes: bool) -> None:
     """Drop all counters, watermarks and committed offsets: workers count the whole log again.
 
-    The control plane reads its topics again too, and makes the dossiers that Redis lost.
+    The control plane brings back dossiers that Redis lost, from their copies and its topics, and
+    workers fill the serving index again.
 
     Stop all workers first. What the log no longer holds cannot be counted again.
 
@@ -152,33 +154,29 @@ async def _verify(settings: Settings) -> Verification:
 
 async def _restart(settings: Settings, partition: int, yes: bool) -> None:
     identity = await KafkaCluster(settings.brokers).identity(settings.topic("interactions"))
-    click.echo(f"drop the counters of partition {partition}")
+    click.echo(f"drop the counters of partition {partition}, and read its dossiers' topics again")
     if not yes:
         click.echo(NOTHING_DONE)
         return
     namespace = namespace_of(identity, (await made_installation(settings)).id)
-    async with storing(settings.redis) as store:
-        keys = await restart_partition(store, partition, identity.partitions, namespace)
+    async with storing(settings.redis) as store, drivers(settings).dossiers() as dossiers:
+        count = identity.partitions
+        keys = await restart_partition(store, dossiers, partition, count, namespace)
     click.echo(f"dropped {keys} keys; start the workers, they count it from the log's beginning")
 
 
 async def _rebuild(settings: Settings, yes: bool) -> None:
     cluster = KafkaCluster(settings.brokers)
     identity = await cluster.identity(settings.topic("interactions"))
-    async with reading(settings.brokers) as reader, storing(settings.redis) as store:
-        plan = await plan_rebuild(reader, identity)
-        _print_plan(plan, settings)
-        if not yes:
-            click.echo(NOTHING_DONE)
-            return
-        dossiers = RedisDossiers(settings.redis.reveal)
-        try:
-            with Meter("dropping", plan.partitions, noun="partitions") as meter:
-                keys = await drop_counters(
-                    cluster, store, dossiers, plan, settings.group, meter.show
-                )
-        finally:
-            await dossiers.close()
+    async with reading(settings.brokers) as reader:
+        plan = await plan_rebuild(reader, identity, settings)
+    _print_plan(plan, settings)
+    if not yes:
+        click.echo(NOTHING_DONE)
+        return
+    async with storing(settings.redis) as store, drivers(settings).dossiers() as dossiers:
+        with Meter("dropping", plan.partitions, noun="partitions") as meter:
+            keys = await drop_counters(cluster, store, dossiers, plan, settings.group, meter.show)
         click.echo(f"dropped {keys} keys; start the workers, they count the log from its beginning")
 
 
@@ -202,11 +200,13 @@ async def _migrate(settings: Settings, secret: Secret, yes: bool, output: str) -
             with Meter("taking over", len(plan), noun="partitions") as meter:
                 record = Upgrade("upgrade-1", now_ms())
                 await migration.take(producer, signer, record, meter.show)
-    index = RedisServingIndex(settings.redis.reveal)
+    index, dossiers = RedisServingIndex(settings.redis.reveal), RedisDossiers(settings.redis.reveal)
     try:
         await index.forget_first()
+        await dossiers.take_first(identity.partitions)
     finally:
         await index.close()
+        await dossiers.close()
     click.echo("done: start the workers, they turn the rows at the upgrade record", err=True)
 
 
@@ -255,9 +255,18 @@ async def _lengthen(settings: Settings, records: int, yes: bool) -> None:
 def _print_plan(plan: RebuildPlan, settings: Settings) -> None:
     click.echo(f"drop the counters of {plan.partitions} partitions in {settings.redis}")
     click.echo(f"drop the committed offsets of group {settings.group}")
+    click.echo(
+        f"put back what Redis lost of the dossiers, from {plan.copies} records of their topic"
+    )
     click.echo("read uploads, recognitions and reviews again, for the control plane's dossiers")
+    click.echo("fill the serving index again from the counters, partition by partition")
     if plan.lost:
         lost = ", ".join(
             f"{partition} (begins at {start})" for partition, start in plan.lost.items()
         )
         click.echo(f"no longer in the log, lost for the counters: partitions {lost}")
+    for (topic, partition), start in plan.unheard.items():
+        click.echo(
+            f"no longer in {topic}, and without a copy in {settings.topic(DOSSIERS)}: partition "
+            f"{partition} (begins at {start}); what Redis lost of it is known by the counters alone"
+        )

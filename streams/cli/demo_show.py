@@ -24,7 +24,7 @@ from streams.ops.topics import wanted_topics
 from streams.runtime.key_files import given_signing_key
 from streams.runtime.logs import set_up_logs
 from streams.runtime.signing import SigningKey
-from streams.settings import RedisAddress, load_settings
+from streams.settings import KafkaAddress, RedisAddress, load_settings
 
 REFRESH_S: Final = 0.25
 LINE_S: Final = 10.0
@@ -39,7 +39,7 @@ def show_demo(options: DemoOptions) -> None:
     topics = {topic.name: topic.partitions for topic in wanted_topics(settings)}
     with EmbeddedBroker(topics) as broker, EmbeddedRedis() as redis:
         settings = structs.replace(
-            settings, brokers=broker.bootstrap, redis=RedisAddress(redis.url)
+            settings, brokers=KafkaAddress(broker.bootstrap), redis=RedisAddress(redis.url)
         )
         machine = drivers(settings)
         play = Play(machine, settings, options.config, options.seconds, options.seed, _key(), _tell)

@@ -153,7 +153,7 @@ def watch(
     The history of a day is kept in memory: ten looks, then the worst of every minute for an hour,
     the worst of every quarter of an hour for a day.
     """
-    metrics = LagMetrics(settings.brokers)
+    metrics = LagMetrics(str(settings.brokers))
     metrics.serve(metrics_port)
     run(_print_looks(_watch(settings, query, metrics, **pace), output, limit))
 

@@ -13,6 +13,7 @@ from streams.cli.wiring import made_installation, namespace, producing, reading,
 from streams.core.events import Policy
 from streams.errors import Halt
 from streams.ops.exploration import Explored, as_row, lesson, read_explored
+from streams.ops.learned import learned_last, learned_lines
 from streams.ops.policy import (
     PartitionPolicy,
     PolicyHistory,
@@ -70,12 +71,14 @@ def policy() -> None:
 def show(settings: Settings, since: int, output: str) -> None:
     """Show the policy in force, both halves, who wrote it and why, and where it is in force.
 
-    Below it the budget of exploration: of each public crowd the impressions that chance gave, and
-    of the tranches that it drew the value per view that was expected and the one that was found.
+    Then what the keeper learned last: what moved, on how much evidence, and by how much that
+    predicts better what it did not learn from. Below it the budget of exploration: of each public
+    crowd the impressions that chance gave, and of the tranches that it drew the value per view that
+    was expected and the one that was found.
     """
     known = run(_known(settings))
     chance = run(_explored(settings, now_ms() - since))
-    shown = summary(known.in_force, known.partitions)
+    shown, learned = summary(known.in_force, known.partitions), learned_last(known.history)
     slices = [slice_row(name, spec) for name, spec in known.in_force.slices.items()]
     operators = {
         name: str(figure)
@@ -91,10 +94,13 @@ def show(settings: Settings, since: int, output: str) -> None:
         click.echo(
             "\nvalue per view: mean, price, tastes; squared: spread, noise; impressions: horizon"
         )
+        click.echo()
+        click.echo("\n".join(learned_lines(learned)))
         click.echo(f"\nExploration, in the traffic of so long: {_taught(chance)}")
         emit([as_row(each) for each in chance], output)
         return
     places = [place_row(each) for each in known.partitions]
+    shown["learned_last"] = None if learned is None else learned.as_object()
     numbers = {name: figure._asdict() for name, figure in figures(known.in_force).items()}
     shown |= {"numbers": numbers, "by_partition": places}
     emit_object({**shown, "exploration": [as_row(each) for each in chance]}, output)

@@ -14,7 +14,7 @@ from streams.cli.options import Settings, connection_options, emit, output_optio
 from streams.cli.progress import Meter
 from streams.cli.when import RATE, now_ms
 from streams.cli.wiring import producing, run
-from streams.client.destination import PUBLISHED, look_up
+from streams.client.destination import look_up
 from streams.client.lines import LineReader
 from streams.client.publish import (
     EventPace,
@@ -26,6 +26,7 @@ from streams.client.publish import (
 )
 from streams.runtime.codec import ARRAY_MAX
 from streams.runtime.kafka import KafkaCluster
+from streams.settings import PUBLISHED
 
 
 class Job(NamedTuple):

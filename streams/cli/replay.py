@@ -41,6 +41,7 @@ from streams.runtime.collector import quiet_collector
 from streams.runtime.kafka import KafkaCluster, KafkaProducer, KafkaReader
 from streams.runtime.key_files import read_key_file
 from streams.runtime.logs import LogOptions, set_up_logs
+from streams.settings import KafkaAddress
 
 EPILOG: Final = """\b
 Examples:
@@ -183,7 +184,7 @@ async def _send(
     plan: ReplayPlan,
     checkpoint: Checkpoint,
     file: Path | None,
-    brokers: str,
+    brokers: KafkaAddress,
     stop: Stop,
 ) -> None:
     producer, reader = KafkaProducer(brokers), KafkaReader(brokers)

@@ -18,32 +18,62 @@ from streams.cli.options import (
     output_option,
 )
 from streams.cli.when import now_ms
-from streams.cli.wiring import Result, drivers, made_installation, producing, run, storing
-from streams.control.moderation import EFFECTS, Opinion, case_of, in_force, open_cases, say
+from streams.cli.wiring import (
+    Result,
+    drivers,
+    made_installation,
+    producing,
+    reading,
+    run,
+    storing,
+)
+from streams.control.moderation import (
+    EFFECTS,
+    Opinion,
+    case_of,
+    counted,
+    in_force,
+    rejected_cases,
+    say,
+)
 from streams.core.fields import VerdictWord
 from streams.ops.dead_letters import printable
 from streams.ops.explain import moment
 from streams.ops.letters_shown import in_cells
+from streams.ops.waiting import waiting_rows
 from streams.runtime.key_files import given_signing_key
 from streams.runtime.ports import Dossiers
 from streams.runtime.signing import Signer
 
 PATIENCE_S: Final = 30.0
+UNHEARD: Final = (
+    f"said, and not in force after {PATIENCE_S:.0f} s: is the video's upload known (`streams "
+    "review show`), was the word refused (`streams dlq list`), do a worker and a control plane run "
+    "(`streams lag list`)?"
+)
 
 
 @click.group(short_help="See what waits for a moderator, and decide.")
 def review() -> None:
-    """Videos that the gate did not decide about, and verdicts of people."""
+    """Videos that wait for a person, and what people say of them."""
 
 
 @review.command("list")
-@connection_options("redis")
+@connection_options("brokers", "redis", "topic_prefix")
 @click.option("--rejected", is_flag=True, help="Also those that a rule keeps back.")
 @output_option
 @example("streams review list --output json")
 def list_command(settings: Settings, rejected: bool, output: str) -> None:
-    """Print the videos that wait for a verdict, since when, and why the gate did not decide."""
-    rows = run(_known(settings, lambda dossiers: open_cases(dossiers, now_ms(), rejected=rejected)))
+    """Print what waits for a person, since when, and why.
+
+    Its cause is the gate, which did not decide, or reports: viewers who were shown the video report
+    it more often than the policy bears. `approve` and `limit` settle what was reported and double
+    what it takes to be asked again; `reject` takes the video down.
+    """
+    rows = run(_listed(settings))
+    if rejected:
+        rows += run(_known(settings, lambda dossiers: rejected_cases(dossiers, now_ms())))
+        rows.sort(key=lambda row: (row["since"], row["video"]))
     emit(map(_for_people, rows) if output == "table" else rows, output)
 
 
@@ -54,7 +84,8 @@ def list_command(settings: Settings, rejected: bool, output: str) -> None:
 @example("streams review show v-42")
 def show_command(video: str, settings: Settings, output: str) -> None:
     """Print all that is known of a video: its upload, what recognisers saw, verdicts."""
-    row = run(_known(settings, lambda dossiers: case_of(dossiers, video, now_ms())))
+    about = (settings.partitions, video, now_ms())
+    row = run(_known(settings, lambda dossiers: case_of(dossiers, *about)))
     emit_object(in_cells(_for_people(row)) if output == "table" else row, output)
 
 
@@ -80,10 +111,10 @@ def spoken(
     effect: str,
     by: str,
     note: str,
-    send: Callable[[], Coroutine[Any, Any, float | None]] | None,
+    send: Callable[[], Coroutine[Any, Any, Result | None]] | None,
     why: str,
-) -> float | None:
-    """Say a word and wait; return the seconds until it is obeyed, None without `send`.
+) -> Result | None:
+    """Say a word and wait; return what came of it, None without `send`.
 
     `ConditionNotMet` with `why` if it is not obeyed in time.
     """
@@ -91,9 +122,9 @@ def spoken(
     if send is None:
         click.echo("nothing was said: act with --yes", err=True)
         return None
-    if (seconds := run(send())) is None:
+    if (result := run(send())) is None:
         raise ConditionNotMet(why)
-    return seconds
+    return result
 
 
 def speaking(group: click.Group, name: str, word: VerdictWord) -> None:
@@ -107,15 +138,9 @@ def speaking(group: click.Group, name: str, word: VerdictWord) -> None:
     @opinion_options("NAME")
     def command(video: str, settings: Settings, by: str, note: str, yes: bool) -> None:
         opinion = Opinion(video, word, by, note)
-        seconds = spoken(
-            f"{word} {video}: {EFFECTS[word][1]}",
-            by,
-            note,
-            partial(_say, settings, opinion) if yes else None,
-            f"said, and not in force after {PATIENCE_S:.0f} s: is the video's upload known "
-            "(`streams review show`), was the verdict refused (`streams dlq list`), do a "
-            "worker and a control plane run (`streams lag list`)?",
-        )
+        effect = f"{word} {video}: {EFFECTS[word][1]}"
+        send = partial(_say, settings, opinion) if yes else None
+        seconds = spoken(effect, by, note, send, UNHEARD)
         if seconds is not None:
             click.echo(f"in force after {seconds:.1f} s")
 
@@ -128,8 +153,14 @@ speaking(review, "reject", "reject")
 async def _say(settings: Settings, opinion: Opinion) -> float | None:
     signer = await person_signer(settings)
     async with producing(settings.brokers) as producer, storing(settings.redis) as store:
+        before = await counted(store, opinion.video, settings.partitions)
         await say(producer, settings, opinion.review(now_ms()), signer)
-        return await in_force(store, opinion, settings.partitions, time.monotonic, PATIENCE_S)
+        return await in_force(store, opinion, before, time.monotonic, PATIENCE_S)
+
+
+async def _listed(settings: Settings) -> list[dict[str, Any]]:
+    async with reading(settings.brokers, settings.client("review")) as reader:
+        return await waiting_rows(reader, settings, now_ms())
 
 
 async def person_signer(settings: Settings) -> Signer | None:

@@ -8,9 +8,10 @@ import click
 from streams.cli.live import example
 from streams.cli.options import Settings, connection_options, emit, emit_object, output_option
 from streams.cli.slice_words import add_words
-from streams.cli.wiring import Result, drivers, namespace, run, storing
+from streams.cli.wiring import Result, drivers, namespace, reading, run, storing
 from streams.core.outlook import Outlook
 from streams.ops.explain import decimal
+from streams.ops.learned import Learned, learned_lines, read_learned
 from streams.ops.slice import any_outlook, slice_rows, slice_shown
 from streams.runtime.leases import ServingIndex
 
@@ -43,19 +44,32 @@ def list_command(settings: Settings, output: str) -> None:
 @output_option
 @example("streams slice show discover:football")
 def show_command(slice_id: str, limit: int, settings: Settings, output: str) -> None:
-    """Print a slice's price and horizon, and the best candidates, as a lease would take them."""
+    """Print a slice's price and horizon, and the best candidates, as a lease would take them.
+
+    And what the keeper moved last there, on how much evidence, and how much better it predicts.
+    """
     shown = run(
         _known(settings, lambda outlook, index: slice_shown(index, outlook, slice_id, limit))
     )
+    learned = run(_learned(settings, slice_id))
+    shown["learned"] = None if learned is None else learned.as_object()
     if output != "table":
         emit_object(shown, output)
         return
-    emit_object(_for_people({k: v for k, v in shown.items() if not isinstance(v, list)}), output)
+    numbers = {k: v for k, v in shown.items() if k not in {"slots", "candidates", "learned"}}
+    emit_object(_for_people(numbers), output)
+    click.echo()
+    click.echo("\n".join(learned_lines(learned)))
     click.echo()
     emit(map(_for_people, shown["candidates"]), output)
 
 
 add_words(slice_group)
+
+
+async def _learned(settings: Settings, slice_id: str) -> Learned | None:
+    async with reading(settings.brokers) as reader:
+        return await read_learned(reader, settings, slice_id)
 
 
 async def _known(

@@ -23,7 +23,8 @@ _EFFECTS: Final = {
 }
 
 
-def _check_slice(_: click.Context, __: click.Parameter, name: str) -> str:
+def check_slice(name: str) -> str:
+    """Return the name; `click.BadParameter` unless a slice can be called so."""
     if not is_slice(name):
         raise click.BadParameter("a slice is surface:group, such as discover:cars")
     return name
@@ -53,7 +54,7 @@ def _speaking(group: click.Group, name: str, *, frozen: bool) -> None:
     help_text = f"Say of slice NAME: {_EFFECTS[frozen]}; with --yes it is sent and waited for."
 
     @group.command(name, help=f"{help_text}\n\n{signed}")
-    @click.argument("slice_id", metavar="NAME", callback=_check_slice)
+    @click.argument("slice_id", metavar="NAME", callback=lambda _, __, name: check_slice(name))
     @connection_options("brokers", "redis", "topic_prefix")
     @opinion_options("WHO")
     def command(slice_id: str, settings: Settings, by: str, note: str, yes: bool) -> None:

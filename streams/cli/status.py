@@ -17,7 +17,6 @@ from streams.cli.options import (
 )
 from streams.cli.when import DURATION, now_ms
 from streams.cli.wiring import collecting, drivers, namespace, reading, run
-from streams.control.moderation import open_cases
 from streams.ops.groups import LagQuery
 from streams.ops.status import Section, StatusSources, is_well, read_status
 from streams.ops.status_text import as_lines
@@ -63,7 +62,6 @@ async def asking(settings: Settings) -> AsyncIterator[StatusSources]:
     async with (
         collecting(settings, query) as collector,
         drivers(settings).store() as store,
-        drivers(settings).dossiers() as dossiers,
     ):
         yield StatusSources(
             settings,
@@ -72,6 +70,5 @@ async def asking(settings: Settings) -> AsyncIterator[StatusSources]:
             collector,
             partial(reading, settings.brokers, settings.client("status")),
             partial(namespace, settings),
-            lambda: open_cases(dossiers, now_ms()),
             now_ms,
         )

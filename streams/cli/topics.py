@@ -1,4 +1,4 @@
-"""`streams topics`: which topics the pipeline needs, and making them."""
+"""`streams topics`: which topics the pipeline needs, making them, and who may do what there."""
 
 from collections.abc import Sequence
 
@@ -11,6 +11,7 @@ from streams.cli.progress import Meter
 from streams.cli.wiring import found_installation, producing, reading, run
 from streams.errors import Halt
 from streams.ops.installation import make_installation
+from streams.ops.rights import ROLES, Role, commands, rights_of
 from streams.ops.topics import TopicStep, apply_steps, compare_topics
 from streams.runtime.installation import Installation
 from streams.runtime.kafka import KafkaCluster
@@ -81,6 +82,42 @@ def apply_command(
         if first is not None:
             made = run(_make_installation(settings, first))
             click.echo(f"installation {made.id} is made", err=True)
+
+
+@topics.command("acls")
+@connection_options("brokers", "group", "topic_prefix")
+@click.option("--role", "roles", type=click.Choice(ROLES), multiple=True, help="Of this role only.")
+@click.option("--principal", help="Whom to give them: prints the commands of Kafka's own tool.")
+@output_option
+@example(
+    "streams topics acls --role producer",
+    "streams topics acls --role worker --role control --principal User:streams",
+)
+def acls_command(
+    settings: Settings, roles: Sequence[Role], principal: str | None, output: str
+) -> None:
+    """Show what each role needs of a Kafka that asks for rights, and no more than that.
+
+    A process that is worker and control plane needs both. Connects to nothing.
+    """
+    rights = [right for role in roles or ROLES for right in rights_of(role, settings)]
+    if principal:
+        for line in commands(rights, principal, str(settings.brokers)):
+            click.echo(line)
+    else:
+        emit(
+            [
+                {
+                    "role": right.role,
+                    "resource": right.resource,
+                    "name": name,
+                    "operations": ", ".join(right.operations),
+                }
+                for right in rights
+                for name in right.names or ["kafka-cluster"]
+            ],
+            output,
+        )
 
 
 def _first_key(settings: Settings, key: str | None) -> str | None:

@@ -1,7 +1,9 @@
 """`streams video`: everything about one video, in numbers and in words."""
 
 import json
+import time
 from contextlib import aclosing
+from functools import partial
 from typing import Any
 
 import click
@@ -15,9 +17,18 @@ from streams.cli.options import (
     output_option,
     print_table,
 )
-from streams.cli.review import speaking
-from streams.cli.wiring import drivers, namespace, run, storing
-from streams.control.moderation import verdict_on
+from streams.cli.review import (
+    PATIENCE_S,
+    UNHEARD,
+    opinion_options,
+    person_signer,
+    speaking,
+    spoken,
+)
+from streams.cli.slice_words import check_slice
+from streams.cli.when import now_ms
+from streams.cli.wiring import drivers, namespace, producing, run, storing
+from streams.control.moderation import Looked, Plea, counted, looked_at, say, verdict_on
 from streams.core.events import Policy
 from streams.core.partitioner import partition_of
 from streams.core.receipts import Receipt, encode
@@ -30,9 +41,9 @@ from streams.ops.tail import Tail
 from streams.ops.video import counted_video, in_short, open_table, outlook_in_force, slice_tables
 
 
-@click.group(short_help="Show, explain and take down one video.")
+@click.group(short_help="Show and explain one video, have it looked at again, take it down.")
 def video() -> None:
-    """Show, explain and take down one video."""
+    """Show and explain one video, have it looked at again, take it down."""
 
 
 @video.command("show")
@@ -46,8 +57,8 @@ def show_command(video_id: str, settings: Settings, output: str) -> None:
     """Print the crowds that are open to a video, by score, and its counters in each slice.
 
     An open crowd needs no counters: nobody may have been shown the video there. Net is the score
-    over the price; left and owed are impressions: of the allowance, and of the guarantee. Values
-    of the table are decimals per view; JSON has micro-units.
+    over the price; left and owed are impressions: of the allowance, and of the guarantee or of
+    what chance drew. Values of the table are decimals per view; JSON has micro-units.
     """
     counted = run(_load(settings, video_id))
     verdict = counted["verdict"]
@@ -94,12 +105,66 @@ def explain_command(video_id: str, settings: Settings, output: str) -> None:
 speaking(video, "takedown", "reject")
 
 
+def _check_slices(_: click.Context, __: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(check_slice(name) for name in names)
+
+
+@video.command("reconsider")
+@click.argument("video_id", metavar="ID", callback=check_video)
+@click.option(
+    "--slice",
+    "slices",
+    multiple=True,
+    callback=_check_slices,
+    metavar="NAME",
+    help="Only this slice; may be given again.",
+)
+@connection_options("brokers", "redis", "topic_prefix")
+@opinion_options("WHO")
+@example("streams video reconsider v-42 --by alice --note 'shown to the wrong crowd' --yes")
+def reconsider_command(
+    video_id: str, slices: tuple[str, ...], settings: Settings, by: str, note: str, yes: bool
+) -> None:
+    """Look again at what evidence stopped; with --yes it is sent and waited for.
+
+    A slice comes back if the video is by now worth its price and a margin there: evidence decides,
+    not the person. Signed by the key of the file in STREAMS_SIGNING_KEY_FILE, where there is one.
+    """
+    plea = Plea(video_id, slices, by, note)
+    where = ", ".join(slices) or "every slice"
+    effect = f"reconsider {video_id}: what evidence stopped in {where} is looked at again"
+    send = partial(_look_again, settings, plea) if yes else None
+    looked = spoken(effect, by, note, send, UNHEARD)
+    if looked is not None:
+        click.echo(f"looked at after {looked.seconds:.1f} s; {_became(looked)}")
+
+
+def _became(looked: Looked) -> str:
+    """Return what became of the slices that evidence had stopped.
+
+    >>> _became(Looked(0.5, ["discover:cars"], [])), _became(Looked(0.5, [], []))
+    ('open again: discover:cars', 'evidence had stopped nothing there')
+    """
+    words = [("open again", looked.back), ("evidence still speaks against", looked.left)]
+    told = [f"{how}: {', '.join(names)}" for how, names in words if names]
+    return "; ".join(told) or "evidence had stopped nothing there"
+
+
+async def _look_again(settings: Settings, plea: Plea) -> Looked | None:
+    signer = await person_signer(settings)
+    async with producing(settings.brokers) as producer, storing(settings.redis) as store:
+        before = await counted(store, plea.video, settings.partitions)
+        await say(producer, settings, plea.second_look(now_ms()), signer)
+        return await looked_at(store, plea, before, time.monotonic, PATIENCE_S)
+
+
 async def _load(settings: Settings, video_id: str) -> dict[str, Any]:
     async with storing(settings.redis) as store:
         where = (await namespace(settings), video_id, settings.partitions)
         counted = await counted_video(store, *where)
     async with drivers(settings).dossiers() as dossiers:
-        return counted | {"verdict": await verdict_on(dossiers, video_id)}
+        verdict = await verdict_on(dossiers, settings.partitions, video_id)
+        return counted | {"verdict": verdict}
 
 
 async def _receipts(settings: Settings, video_id: str) -> list[Receipt]:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import uvloop
 
 from streams.control.policy.election import TOPIC as ELECTED_BY
-from streams.errors import StreamsError
+from streams.errors import Halt, StreamsError
 from streams.lab.drivers import Drivers
 from streams.ops.groups import LagQuery, require_groups
 from streams.ops.lag_collector import LagCollector, LagSources
@@ -25,7 +25,7 @@ from streams.runtime.kafka import (
 )
 from streams.runtime.namespace import namespace_of
 from streams.runtime.redis import RedisDossiers, RedisServingIndex, RedisStore
-from streams.settings import RedisAddress, Settings
+from streams.settings import KafkaAddress, RedisAddress, Settings
 
 Result = TypeVar("Result")
 Closing = TypeVar("Closing", RedisServingIndex, RedisDossiers)
@@ -72,7 +72,11 @@ async def _ask_what_is_gone(cluster: KafkaCluster, store: RedisStore) -> None:
 
 async def found_installation(settings: Settings) -> Installation | None:
     """Return which installation this is, None if none was made."""
-    if settings.topic(POLICIES) not in await KafkaCluster(settings.brokers).describe():
+    try:
+        await KafkaCluster(settings.brokers).identity(settings.topic(POLICIES))
+    except Halt as halt:
+        if halt.code != "topic_missing":
+            raise
         return None
     async with reading(settings.brokers) as reader:
         return await read_installation(reader, settings)
@@ -127,7 +131,9 @@ async def namespace(settings: Settings) -> str:
 
 
 @asynccontextmanager
-async def reading(brokers: str, client_id: str = "streams-reader") -> AsyncIterator[KafkaReader]:
+async def reading(
+    brokers: KafkaAddress, client_id: str = "streams-reader"
+) -> AsyncIterator[KafkaReader]:
     """Give a started reader, stopped at the end."""
     reader = KafkaReader(brokers, client_id)
     try:
@@ -153,7 +159,7 @@ async def collecting(settings: Settings, query: LagQuery) -> AsyncIterator[LagCo
 
 @asynccontextmanager
 async def producing(
-    brokers: str, client_id: str = "streams-producer"
+    brokers: KafkaAddress, client_id: str = "streams-producer"
 ) -> AsyncIterator[KafkaProducer]:
     """Give a started producer, stopped at the end."""
     producer = KafkaProducer(brokers, client_id)

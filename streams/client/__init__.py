@@ -23,7 +23,6 @@ from streams.core.events import (
     Profile,
     Recognition,
     Report,
-    Review,
     Share,
     Stay,
     Tag,
@@ -32,6 +31,7 @@ from streams.core.events import (
     Upload,
     View,
 )
+from streams.core.words import Review
 
 if TYPE_CHECKING:
     from streams.client.leases import Leased as Leased

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections.abc import Mapping
 from typing import Final
 
 from streams.client.intake import PublicEvent, Taken
@@ -25,9 +26,17 @@ class BlockingPublisher(Blocking):
     """
 
     def __init__(
-        self, brokers: str, name: str, *, topic_prefix: str = "", limits: Limits | None = None
+        self,
+        brokers: str,
+        name: str,
+        *,
+        topic_prefix: str = "",
+        limits: Limits | None = None,
+        security: Mapping[str, str] | None = None,
     ) -> None:
-        self._publisher = Publisher(brokers, name, topic_prefix=topic_prefix, limits=limits)
+        self._publisher = Publisher(
+            brokers, name, topic_prefix=topic_prefix, limits=limits, security=security
+        )
         self._thread = LoopThread("publisher", f"publisher {name}")
         self._change = threading.Condition()
         self._waiting: list[Taken] = []

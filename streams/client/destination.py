@@ -1,14 +1,12 @@
 """Where events go: whether the topics exist, and what a producer must know of them."""
 
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from contextlib import suppress
+from typing import NamedTuple
 
 from streams.errors import Halt
 from streams.runtime.ports import Cluster
-from streams.settings import Settings
-
-PUBLISHED: Final = ("uploads", "recognitions", "reviews", "interactions")
-"""The topics that producers write, without prefix."""
+from streams.settings import PUBLISHED, Settings
 
 
 class Destination(NamedTuple):
@@ -19,10 +17,12 @@ class Destination(NamedTuple):
 
 
 async def look_up(cluster: Cluster, settings: Settings, now_ms: int) -> Destination:
-    """Return what the topics of these settings are; `Halt` if one is missing."""
+    """Return what the topics are; `Halt` if one is missing, `Denied` if it is not ours to see."""
     existing = await cluster.describe()
     missing = [topic for name in PUBLISHED if (topic := settings.topic(name)) not in existing]
     if missing:
+        with suppress(Halt):
+            await cluster.identity(missing[0])
         raise Halt(f"no topic {', '.join(missing)}: run `streams topics apply --yes`")
     configs = [await cluster.configs(settings.topic(name)) for name in PUBLISHED]
     kept = [int(found["retention.ms"]) for found in configs if "retention.ms" in found]

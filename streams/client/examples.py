@@ -15,7 +15,6 @@ from streams.core.events import (
     Profile,
     Recognition,
     Report,
-    Review,
     Share,
     Stay,
     Tag,
@@ -24,6 +23,7 @@ from streams.core.events import (
     Upload,
     View,
 )
+from streams.core.words import Review
 
 _TS: Final = 1_714_557_600_000  # 2024-05-01T10:00:00Z
 _VIDEO: Final = "example-video"

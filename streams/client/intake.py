@@ -4,8 +4,14 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from streams.core.events import CONTROL_TYPES, InteractionRecord, Recognition, Review, Upload
+from streams.core.events import (
+    CONTROL_TYPES,
+    InteractionRecord,
+    Recognition,
+    Upload,
+)
 from streams.core.units import is_slice
+from streams.core.words import Review
 from streams.errors import DeadLetter, RejectReason
 from streams.runtime.codec import FUTURE_MS, ControlTopic, decode_interaction, decode_one
 from streams.runtime.reasons import split_array

@@ -28,6 +28,7 @@ from streams.runtime.mixes import (
     tilts_on,
 )
 from streams.runtime.ports import Clock, LogReader, Record
+from streams.security import KafkaAddress, given_security
 from streams.settings import SHIPPED, load_settings
 
 EVERY_S: Final = 1.0
@@ -60,6 +61,8 @@ class MixInForce(NamedTuple):
 class Mixes:
     """Follows the mix from one event loop; the context manager starts and closes it.
 
+    `security` is how to get into the Kafka at `brokers`, as a `Publisher` takes it.
+
     `private_slots` of ten should be of creators that the viewer follows, where an application shows
     its surfaces apart: that share is not for `Leases` to move.
     """
@@ -70,16 +73,19 @@ class Mixes:
         name: str = "feed",
         *,
         topic_prefix: str = "",
+        security: Mapping[str, str] | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
-        overrides = {"topic_prefix": topic_prefix}
-        if isinstance(brokers, str):
-            overrides["brokers"] = brokers
-        self._settings = load_settings(SHIPPED, overrides, {})
-        self._given = None if isinstance(brokers, str) else brokers
+        self._settings = load_settings(SHIPPED, {"topic_prefix": topic_prefix}, {})
+        self._source = (
+            KafkaAddress(brokers, given_security(security or {}))
+            if isinstance(brokers, str)
+            else brokers
+        )
         self._name = name
         self._clock = clock
         self._reader: LogReader | None = None
+        self._own: KafkaReader | None = None
         self._mix: Mix | None = None
         self._since = 0.0  # when the mix in force was as good as new
         self._next = BEGIN
@@ -120,13 +126,16 @@ class Mixes:
 
     async def start(self) -> None:
         """Connect and read the mix in force; `Unreachable` if no broker answers."""
-        self._reader = self._given or KafkaReader(self._settings.brokers, self._name)
-        if self._given is None:
+        if isinstance(self._source, KafkaAddress):
+            self._own = KafkaReader(self._source, self._name)
             try:
-                await self._reader.start()
+                await self._own.start()
             except BaseException:
-                await self._reader.stop()
+                await self._own.stop()
                 raise
+            self._reader = self._own
+        else:
+            self._reader = self._source
         self._since = self._clock()
         await self.look()
         self._task = asyncio.create_task(self._follow(), name="mixes")
@@ -137,9 +146,9 @@ class Mixes:
         if task is not None:
             task.cancel()
             await asyncio.wait([task])
-        if self._reader is not None and self._given is None:
-            await self._reader.stop()
-        self._reader = None
+        own, self._own, self._reader = self._own, None, None
+        if own is not None:
+            await own.stop()
 
     async def look(self) -> None:
         """Take what was written since the last look, and tell what a feed should know."""

@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Final, Self
 
@@ -13,6 +13,7 @@ from streams.client.producers import require_name
 from streams.errors import Retry
 from streams.runtime.headers import PRODUCER
 from streams.runtime.kafka.producer import KafkaProducer
+from streams.security import KafkaAddress, given_security
 from streams.settings import SHIPPED, load_settings
 
 _LATEST_MS: Final = 1 << 62  # an event that was taken once is not ahead of its time any more
@@ -39,15 +40,23 @@ class Publisher:
 
     Every event is checked as the pipeline will check it, placed by its video, packed with others
     of its partition, and written once, through restarts of brokers too. Memory is bounded: while
-    brokers are slow, `put` waits. The context manager starts and closes it.
+    brokers are slow, `put` waits. The context manager starts and closes it. `security` is how to
+    get in, in librdkafka's names, as in the table `[kafka]`, with `sasl.password` in it.
     """
 
     def __init__(
-        self, brokers: str, name: str, *, topic_prefix: str = "", limits: Limits | None = None
+        self,
+        brokers: str,
+        name: str,
+        *,
+        topic_prefix: str = "",
+        limits: Limits | None = None,
+        security: Mapping[str, str] | None = None,
     ) -> None:
         require_name(name)
         overrides = {"brokers": brokers, "topic_prefix": topic_prefix}
         self._settings = load_settings(SHIPPED, overrides, {})
+        self._address = KafkaAddress(brokers, given_security(security or {}))
         self._name = name
         self._limits = limits or Limits()
         self._given_up: deque[tuple[Parcel, Retry]] = deque()
@@ -68,7 +77,7 @@ class Publisher:
     async def start(self) -> None:
         """Connect; `Unreachable` if no broker answers, `Halt` if there is no topic."""
         patience_ms = round(self._limits.patience_s * 1_000)
-        producer = KafkaProducer(self._settings.brokers, self._name, patience_ms=patience_ms)
+        producer = KafkaProducer(self._address, self._name, patience_ms=patience_ms)
         try:
             await producer.start()
             topics = writable(await producer.describe(), self._settings)

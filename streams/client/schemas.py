@@ -11,13 +11,13 @@ from typing import Any, Final, get_args
 
 import msgspec
 
-from streams.client.destination import PUBLISHED
 from streams.client.intake import PublicEvent, topic_of
 from streams.core.receipts import Receipt
 from streams.core.traffic import Tick
+from streams.core.waiting import Waiting
 from streams.runtime.codec import ARRAY_MAX
 from streams.runtime.headers import PRODUCER
-from streams.settings import Settings
+from streams.settings import PUBLISHED, Settings
 
 Schema = dict[str, Any]
 
@@ -29,7 +29,17 @@ _TICK_KEY: Final[Schema] = {
     "type": "string",
     "description": "The partition of the log, which is the record's own partition too.",
 }
-_SENT: Final[Mapping[str, type]] = {"decisions": Receipt, "traffic": Tick}
+_WAITING_KEY: Final[Schema] = {
+    "type": "string",
+    "description": "The cause, a colon and the video; the last record of a key counts. A record "
+    "without a value says that nothing waits there any more.",
+}
+_KEYS: Final[Mapping[str, Schema]] = {"traffic": _TICK_KEY, "waiting": _WAITING_KEY}
+_SENT: Final[Mapping[str, type]] = {
+    "decisions": Receipt,
+    "traffic": Tick,
+    "waiting": Waiting,
+}
 """Topics that producers do not write, and what stands in them."""
 
 
@@ -113,7 +123,7 @@ def _channel(topic: str, name: str) -> Schema:
 
 
 def _message(topic: str, template: str) -> Mapping[str, Any]:
-    key = _TICK_KEY if topic == "traffic" else _KEY
+    key = _KEYS.get(topic, _KEY)
     message: Schema = {
         "name": topic,
         "contentType": "application/json",

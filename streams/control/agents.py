@@ -15,6 +15,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, EventT, Message, StreamT
 
 from streams.runtime.ports import Headers, Place, Record
+from streams.security import KafkaSecurity
 from streams.settings import Settings
 
 BATCH: Final = 200
@@ -90,7 +91,8 @@ def _configured(settings: Settings) -> "FaustApp":
     session_s = settings.session_timeout_ms / 1000
     return FaustApp(
         group_of(settings),
-        broker=[f"aiokafka://{broker.strip()}" for broker in settings.brokers.split(",")],
+        broker=[f"aiokafka://{server}" for server in settings.brokers.servers],
+        broker_credentials=_credentials(settings.brokers.security),
         broker_client_id=settings.client("control"),
         autodiscover=False,
         web_enabled=False,
@@ -107,6 +109,18 @@ def _configured(settings: Settings) -> "FaustApp":
     )
 
 
+def _credentials(security: KafkaSecurity) -> faust.auth.Credentials | None:
+    context = security.context()
+    if security.has_login:
+        return faust.SASLCredentials(
+            username=security.username,
+            password=security.password.reveal,
+            mechanism=security.mechanism,
+            ssl_context=context,
+        )
+    return None if context is None else faust.SSLCredentials(context)
+
+
 class _Consumer(driver.Consumer):
     """Commits what was `handled`; what Faust wants acknowledged on its own account stays."""
 
@@ -117,7 +131,11 @@ class _Consumer(driver.Consumer):
         super().ack(message)
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
-        """Read from where the dossiers hold the topics: commits may be ahead of a Redis."""
+        """Read from where the dossiers hold the topics: commits may be ahead of a Redis.
+
+        What they hold beyond the commits was read apart from the group: committed now, as lag tools
+        would otherwise wait for it until the next record.
+        """
         committed: Mapping[TP, int] = await super().seek_to_committed()
         positions = await cast(FaustApp, self.app).positions()
         held = {
@@ -126,6 +144,9 @@ class _Consumer(driver.Consumer):
             if (tp.topic, tp.partition) in positions
         }
         await self._thread.seek_wait(held)
+        beyond = {tp: end for tp, end in held.items() if end > (committed[tp] or 0)}
+        if beyond:
+            await self._thread.commit(beyond)
         return {**committed, **held}
 
     @property

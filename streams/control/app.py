@@ -17,6 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from streams.control.admission.copies import Copies
+from streams.control.admission.dossier import Tools
 from streams.control.admission.recovery import Recovery
 from streams.control.admission.register import TOPICS, FellBack, Outcome, Register
 from streams.control.agents import FaustApp, Handler, new_app
@@ -29,8 +31,10 @@ from streams.control.policy.proposing import propose
 from streams.control.policy.sample import Sampling
 from streams.control.rules import file_stamps, load_rules
 from streams.control.shares.mixing import Mixing
+from streams.control.shares.rules import ShareRules
 from streams.errors import Halt, Retry, StreamsError, Unreachable
 from streams.runtime.codec import ControlTopic
+from streams.runtime.documents import TOPIC as DOSSIERS
 from streams.runtime.installation import TOPIC as POLICIES
 from streams.runtime.installation import (
     Installation,
@@ -42,6 +46,7 @@ from streams.runtime.installation import (
 from streams.runtime.mixes import TOPIC as MIX
 from streams.runtime.ports import Place, Record
 from streams.runtime.signing import SigningKey
+from streams.runtime.waiting import TOPIC as WAITING
 from streams.settings import TOPICS as ALL_TOPICS
 from streams.settings import Settings
 
@@ -82,7 +87,8 @@ class ControlPlane:
         self._files = file_stamps(folder)
         self._rules = load_rules(folder)
         self._stopping = asyncio.Event()
-        self._behind = self._followed = self._joined = False
+        self._behind = self._followed = self._joined = self._is_compared = False
+        self._comparing = asyncio.Lock()
         self._app: FaustApp | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -158,26 +164,21 @@ class ControlPlane:
         await broadcast.states()
         draft = self._rules.policy.draft
         keeper = Keeper(propose, self._sampling(control_log))
-        self._mixing = Mixing(
-            self._settings,
-            control_log,
-            self._ports,
-            lambda: self._rules.policy.shares,
-            self._metrics,
-        )
+        settings, ports, metrics = self._settings, self._ports, self._metrics
+        self._mixing = Mixing(settings, control_log, ports, self._shares, metrics)
         movers = keeper, self._mixing
-        self._leader = Leader(self._settings, control_log, self._ports, broadcast, draft, movers)
-        self._register = Register(
-            self._settings,
-            control_log,
-            self._ports.dossiers,
-            lambda: self._rules.tools,
-            self._metrics,
-        )
-        self._recovery = Recovery(
-            self._settings, control_log, self._ports, self._register, self._metrics
-        )
+        self._leader = Leader(settings, control_log, ports, broadcast, draft, movers)
+        copies = Copies(settings, control_log, ports, self._tools, metrics)
+        dossiers = ports.dossiers
+        self._register = Register(settings, control_log, dossiers, copies, self._tools, metrics)
+        self._recovery = Recovery(settings, control_log, ports, self._register, copies, metrics)
         self._joined = True
+
+    def _tools(self) -> Tools:
+        return self._rules.tools
+
+    def _shares(self) -> ShareRules:
+        return self._rules.policy.shares
 
     def _sampling(self, control_log: ControlLog) -> Sampling:
         """Return what brings the keeper its evidence.
@@ -196,7 +197,15 @@ class ControlPlane:
 
     async def _take(self, topic: ControlTopic, records: Sequence[Record]) -> bool:
         """Handle records of one topic; False if stopped before all are done."""
-        return await self._until_done(topic, partial(self._register.handle, topic, records))
+        return await self._until_done(topic, partial(self._handle, topic, records))
+
+    async def _handle(self, topic: ControlTopic, records: Sequence[Record]) -> None:
+        """Handle records, of partitions just taken over not before their copies are looked at.
+
+        Who had them before may have left more there than a Redis that fell back meanwhile holds.
+        """
+        await self._compare()
+        await self._register.handle(topic, records)
 
     async def _until_done(self, name: str, work: Callable[[], Awaitable[None]]) -> bool:
         """Do one piece of work, again and again until it is done; False if it never will be."""
@@ -224,7 +233,8 @@ class ControlPlane:
     # ------------------------------------------------------------------ dossiers
 
     async def _positions(self) -> Mapping[Place, int]:
-        """Return from where Faust shall read each topic."""
+        """Return from where Faust shall read each topic; asked when partitions are taken over."""
+        self._is_compared = False
         try:
             return await self._register.positions()
         except FellBack as loss:
@@ -232,10 +242,23 @@ class ControlPlane:
             raise
 
     async def _audit(self) -> None:
-        """Notice that Redis lost dossiers, though no event asks for them."""
+        """Notice that Redis lost dossiers, or the topic greater copies, though no event asks."""
         if not self._behind:
             with suppress(FellBack):
                 await self._positions()
+                await self._compare()
+
+    async def _compare(self) -> None:
+        """Compare dossiers and copies, unless that was done since positions were last asked for."""
+        async with self._comparing:
+            if self._is_compared:
+                return
+            self._is_compared = True
+            try:
+                await self._recovery.compare()
+            except BaseException:
+                self._is_compared = False
+                raise
 
     def _fall_back(self, loss: FellBack) -> None:
         if not self._behind:
@@ -316,6 +339,7 @@ class ControlPlane:
                     log.warning("the control plane does not read yet: %s", error)
 
     async def _start_app(self) -> None:
+        await self._register.list_all()
         handlers: dict[str, Handler] = {name: partial(self._take, name) for name in TOPICS}
         self._app = new_app(self._settings, handlers, self._positions, self._ports.background)
         await self._app.start()
@@ -339,7 +363,7 @@ def require_equal_partitions(existing: Mapping[str, int], settings: Settings) ->
     """
     wanted = existing[settings.topic("interactions")]
     tables = {settings.topic(name) for name in (POLICIES, MIX)}
-    for topic in (*map(settings.topic, ALL_TOPICS), *sorted(tables)):
+    for topic in (*map(settings.topic, (*ALL_TOPICS, WAITING, DOSSIERS)), *sorted(tables)):
         if topic not in existing:
             raise Halt(
                 f"topic {topic} does not exist at {settings.brokers}: "

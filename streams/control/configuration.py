@@ -14,6 +14,7 @@ from streams.control.policy.catalogue import Catalogue
 from streams.control.policy.file import PolicyRules
 from streams.errors import Halt, Misconfigured
 from streams.runtime.key_files import given_signing_key
+from streams.security import PASSWORDS
 from streams.settings import (
     SHIPPED,
     SIGNING_KEY_FILE,
@@ -107,7 +108,15 @@ _SECRETS: Final = {
     "STREAMS_SECRET": "secret",
     "STREAMS_SECRET_FILE": "secret",
     SIGNING_KEY_FILE: "signing key",
+    "STREAMS_REDIS_PASSWORD": "redis password",
     "STREAMS_REDIS_PASSWORD_FILE": "redis password",
+    "STREAMS_REDIS_SENTINEL_PASSWORD": "sentinel password",
+    "STREAMS_REDIS_SENTINEL_PASSWORD_FILE": "sentinel password",
+    **{
+        f"{variable}{end}": f"kafka.{key}"
+        for key, variable in PASSWORDS.items()
+        for end in ("", "_FILE")
+    },
 }
 
 
@@ -115,10 +124,9 @@ def in_force(
     settings: Settings, written: Mapping[str, Written], environment: Mapping[str, str] = os.environ
 ) -> Iterator[SettingRow]:
     """Yield every setting in the order of their file, then the secrets that are given."""
-    for key in Settings.__struct_fields__:
-        value = getattr(settings, key)
-        _, origin, place = written[key]
-        yield SettingRow(key, value if isinstance(value, int) else str(value), origin, place)
+    for key, (value, origin, place) in written.items():
+        shown = getattr(settings, key, value)  # a key of [kafka] is shown as it is written
+        yield SettingRow(key, shown if isinstance(shown, int) else str(shown), origin, place)
     for variable, key in _SECRETS.items():
         if environment.get(variable):
             yield SettingRow(key, "***", "environment", variable)

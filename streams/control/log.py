@@ -11,10 +11,16 @@ from typing import Final
 
 from streams.control.agents import Background, group_of
 from streams.core.counters import VIDEO_ROW, Video, load_video
-from streams.core.events import PartitionControl, Policy, SliceReview, VideoControl
+from streams.core.events import (
+    PartitionControl,
+    Policy,
+    VideoControl,
+)
 from streams.core.first_rows import are_first
 from streams.core.partitioner import partition_of
 from streams.core.receipts import Refusal
+from streams.core.waiting import Waiting
+from streams.core.words import SliceReview
 from streams.errors import DeadLetter, Retry
 from streams.runtime.installation import Installation, settle_keys
 from streams.runtime.leases import ServingIndex
@@ -35,6 +41,8 @@ from streams.runtime.ports import (
     TopicIdentity,
 )
 from streams.runtime.signing import Signer, control_record
+from streams.runtime.waiting import TOPIC as WAITING
+from streams.runtime.waiting import waiting_record
 from streams.settings import Settings
 
 _AT_ONCE: Final = 16
@@ -100,6 +108,29 @@ class ControlLog:
                 if record is not None
             ]
             await asyncio.gather(*acks)
+
+    async def list_waiting(self, entries: Mapping[str, Waiting | None]) -> None:
+        """Write which videos wait for the gate's sake, and (None) which do not."""
+        records = [
+            waiting_record(
+                self._settings, partition_of(video.encode(), self.partitions), "gate", video, entry
+            )
+            for video, entry in entries.items()
+        ]
+        acks = [await self._ports.producer.send(record) for record in records]
+        await asyncio.gather(*acks)
+
+    async def has_listed(self) -> bool:
+        """Tell whether anything ever stood in the topic `waiting`; `Retry` without an answer."""
+        topic = self._settings.topic(WAITING)
+        bounds = await self._ports.reader.offsets(topic, range(self.partitions))
+        if len(bounds) < self.partitions:
+            raise Retry(f"{topic} does not answer")
+        return any(each.end for each in bounds.values())
+
+    async def note_listed(self) -> None:
+        """Write to the topic `waiting` that all that waits stands there."""
+        await self._write(waiting_record(self._settings, 0, "gate", "", None))
 
     async def say_each(self, runs: Mapping[int, Sequence[PartitionControl]]) -> Mapping[int, Retry]:
         """Write records to partitions, side by side; return those that did not take all, and why.

@@ -3,6 +3,7 @@
 `streams_control_events_total{topic, outcome}`, `streams_control_letters_total{topic, reason}`,
 `streams_control_early_verdicts_total`, `streams_control_conflicts_total`,
 `streams_control_rollbacks_total`, `streams_control_recovering`,
+`streams_control_dossiers_restored_total`, `streams_control_copies_repeated_total`,
 `streams_control_policy_number`, `streams_control_policy_term`,
 `streams_control_policy_conflicts_total`, `streams_control_policy_waiting_partitions`, and those of
 the shares (`shares.gauges`).
@@ -50,6 +51,16 @@ class ControlMetrics:
         self.recovering: Final = Gauge(
             "streams_control_recovering",
             "1 while the control topics are read again, and nothing new is handled.",
+            registry=registry,
+        )
+        self.restored: Final = Counter(
+            "streams_control_dossiers_restored",
+            "Dossiers that Redis had lost and that were put back from the topic `dossiers`.",
+            registry=registry,
+        )
+        self.repeated: Final = Counter(
+            "streams_control_copies_repeated",
+            "Copies written to the topic `dossiers` again because a lesser one came behind them.",
             registry=registry,
         )
         self.policy_number: Final = Gauge(

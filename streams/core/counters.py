@@ -10,7 +10,7 @@ from array import array
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from operator import attrgetter
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -153,6 +153,17 @@ class Trial(NamedTuple):
     hoped: int
 
 
+class Reported(msgspec.Struct, array_like=True):
+    """How reports of a video add up against its impressions: see `reports`."""
+
+    sum: int = 0  # micro-reports
+    impressions: int = 0  # of the video, at its latest report
+    reporters: int = 0  # bits set by who reported it since the sum was 0
+    since: int = 0  # ms; moderation was asked then and has not answered, 0 if it is not asked
+    looked: int = 0  # ms, of the latest verdict that let the video be shown
+    verdicts: int = 0  # of that kind
+
+
 class Video(msgspec.Struct, array_like=True):
     """What moderation and admission said of a video."""
 
@@ -172,6 +183,7 @@ class Video(msgspec.Struct, array_like=True):
     lapsed: int = 0  # slices that are stopped and may come back
     next_look: int = 0  # views of the video from which on those are looked at again
     trials: dict[str, Trial] = {}  # by slice that chance drew
+    reported: Reported | None = None  # None while nothing was
 
 
 VIDEO_FIELDS: Final = Video.__struct_fields__[1:]
@@ -276,10 +288,9 @@ def decode_slice(raw: bytes) -> Slice:
         _require(stored.version, stored.bits, _BITS)
     except msgspec.DecodeError as error:
         raise ValueError(str(error)) from None
-    row = Slice()
-    for names, values in ((COUNTERS, stored.counters), (DISTRIBUTION, stored.kept)):
-        for name, value in zip(names, values, strict=False):
-            setattr(row, name, value)
+    missing = [0] * (len(COUNTERS) - len(stored.counters))
+    values: list[Any] = [*stored.counters, *missing, *stored.kept]
+    row = Slice(*values)
     if stored.bits:
         low, middle, high, row.likers, row.pressers = stored.bits + [0] * (5 - len(stored.bits))
         row.viewers = low | middle << WORD_BITS | high << 2 * WORD_BITS
@@ -307,6 +318,20 @@ def load_video(video: str, fields: Mapping[str, bytes]) -> VideoState:
     `ValueError` names the field that cannot be read.
     """
     return load_rows(VideoState(), video, fields, decode_video, decode_slice)
+
+
+def read_video(fields: Mapping[str, bytes]) -> VideoState:
+    """Return the state that a video's hash holds, to be looked at only: it has no digests.
+
+    `ValueError` if a row cannot be read.
+    """
+    state = VideoState()
+    for field, raw in fields.items():
+        if field == VIDEO_ROW:
+            state.row = decode_video(raw)
+        else:
+            state.slices[field] = decode_slice(raw)
+    return state
 
 
 def load_rows(

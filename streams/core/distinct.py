@@ -19,6 +19,7 @@ from zlib import crc32
 
 from streams.core.boundary import ln
 from streams.core.counters import Slice
+from streams.core.events import Weights
 from streams.core.units import MICROS, NEVER
 
 VIEWER_BITS: Final = 127
@@ -39,7 +40,9 @@ BUTTONS: Final = {
     "report": "reporters",
     "order": "buyers",
 }
-"""Weights of what viewers do beside watching, and the counters that weigh."""
+"""Weights of what viewers do beside watching, in the order of `Weights`, and the counters that
+weigh."""
+assert tuple(BUTTONS) == Weights.__struct_fields__[1:]
 counts_of: Final = attrgetter(*BUTTONS.values())
 MARKS: Final = tuple(1 << place for place in range(VIEWER_BITS))
 _FULL_FROM: Final = 16
@@ -144,4 +147,7 @@ def weighing_buttons(row: Slice, annoyed_share: int) -> tuple[int, ...]:
 def _backed(count: int, backing: int) -> int:
     """Return what so many weigh if only about `backing` of them can be real."""
     backing += backing // 6 + 1
-    return max(min(count, 6 * backing - 5 * count), 0)
+    weighing = 6 * backing - 5 * count
+    if weighing > count:
+        return count
+    return weighing if weighing > 0 else 0

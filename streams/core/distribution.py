@@ -18,19 +18,20 @@ from streams.core.counters import (
     SLICE_STAGES,
     STOP_CAUSES,
     STOPPED,
+    Reported,
     Slice,
     Trial,
     VideoState,
 )
 from streams.core.events import (
     Admit,
+    Clear,
     Hold,
     Impression,
     InteractionRecord,
     Reconsider,
     Release,
     Revise,
-    SliceReview,
     Takedown,
     VideoControl,
     View,
@@ -39,6 +40,7 @@ from streams.core.exploration import draw, drawable
 from streams.core.outlook import Outlook
 from streams.core.posterior import Sums, solve, sum_factors, weighed
 from streams.core.receipts import Action, Crowd, Effects, Reason, Receipt
+from streams.core.reports import hear, impressions_of, is_too_much, settle, sum_up, waiting_of
 from streams.core.rule import (
     FIRST_CHECKPOINT,
     Assessment,
@@ -57,6 +59,7 @@ from streams.core.rule import (
 from streams.core.stages import SliceMove, VideoMove, move_slice, move_video
 from streams.core.state import PartitionState, forget_sums
 from streams.core.units import NEVER, is_slice, surface_of
+from streams.core.words import SliceReview
 from streams.errors import DeadLetter
 
 GONE: Final = Ruling("stop", "slice_gone", 0)
@@ -96,9 +99,12 @@ class Distribution:
                 if self._move_video("release"):
                     self._open("released")
             case Reconsider():
-                self._look(record.slices)
+                self._look_again(record)
+            case Clear():
+                self._let_through(record)
             case Takedown():
                 self._close("takedown", "takedown", move="stop", stages=(ACTIVE, HELD))
+                self._end_review()
         self.video.row.seq = record.seq
         self.video.judged = self.video.controlled = True
         self.partition.touch_video(self.video_id, self.video)
@@ -166,6 +172,42 @@ class Distribution:
             del own.trials[slice_id]
             self.partition.touch_video(self.video_id, self.video)
 
+    def hear(self, row: Slice, viewer: str) -> None:
+        """Count a viewer's first report, made in a slice; ask moderation where it is one too many.
+
+        That stops nothing: what reports weigh in the evidence is apart from it.
+        """
+        own, policy = self.video.row, self.outlook.policy
+        if own.stage == "removed" or not hear(self.video, row, viewer, policy):
+            return
+        self.partition.touch_video(self.video_id, self.video)
+        reported = own.reported
+        if reported is not None and is_too_much(reported, policy):
+            reported.since = self.cause.ts
+            self._write_review("reported")
+            self.effects.waiting.append((self.video_id, waiting_of(self.effects.receipts[-1])))
+
+    def _let_through(self, record: Clear) -> None:
+        """Settle what was reported: a person lets the video be shown."""
+        if settle(self.video.row, record.looked):
+            self._write_review("let_through")
+            self._end_review()
+
+    def _end_review(self) -> None:
+        """Have nobody asked about the video any more."""
+        reported = self.video.row.reported
+        if reported is not None and reported.since:
+            reported.since = 0
+            self.effects.waiting.append((self.video_id, None))
+
+    def _look_again(self, record: Reconsider) -> None:
+        """Look again at what evidence stopped, because a person says so, and tell what that is."""
+        rows, known = self.video.slices, self.outlook.policy.slices
+        names = sorted(rows.keys() & known.keys() & set(record.slices or rows))
+        stopped = [name for name in names if rows[name].status == STOPPED]
+        self._write_all("review", "look_again", self._crowds(stopped))
+        self._look(record.slices)
+
     def _look(self, slices: Collection[str]) -> None:
         """Look again at what evidence stopped, in these slices or, without any, in all."""
         rows, own = self.video.slices, self.video.row
@@ -191,6 +233,8 @@ class Distribution:
         own.lapsed -= 1
         self._grant(slice_id, row, min(policy.tranche, room))
         self._write(Ruling("open", "reconsidered", row.tranche), slice_id, row, assessment)
+        if isinstance(self.cause, Reconsider):
+            self._sign(self.cause.by, self.cause.note)
         self.video.judged = self.video.controlled = True
 
     def _admit(self, record: Admit) -> None:
@@ -315,8 +359,7 @@ class Distribution:
         look_again(row)
         self._write(FROZEN if word else GONE, slice_id, row, None, left)
         if word is not None:
-            receipts = self.effects.receipts
-            receipts[-1] = replace(receipts[-1], by=word.by, note=word.note)
+            self._sign(word.by, word.note)
 
     def _end(self, slice_id: str, row: Slice, move: SliceMove) -> int:
         """End a slice; return the impressions not shown, which go back to the video's budget."""
@@ -387,6 +430,19 @@ class Distribution:
         if ruling.action == "widen":
             self._explore(())
         self.partition.touch_slice(self.video_id, self.video, slice_id, row)
+
+    def _sign(self, by: str, note: str) -> None:
+        """Name the person whose word led to the latest receipt."""
+        receipts = self.effects.receipts
+        receipts[-1] = replace(receipts[-1], by=by, note=note)
+
+    def _write_review(self, reason: Reason) -> None:
+        """Write a receipt about what was reported; it moves nothing."""
+        self._write_all("review", reason, ())
+        video, receipts = self.video, self.effects.receipts
+        sums = sum_up(video.row.reported or Reported(), self.outlook.policy)
+        counts = {"impressions": impressions_of(video), "views": video.views}
+        receipts[-1] = replace(receipts[-1], **counts, reports=sums)
 
     def _write_all(self, action: Action, reason: Reason, crowds: Collection[Crowd]) -> None:
         """Write one receipt about the whole video, with the person whose verdict led to it."""

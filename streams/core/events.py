@@ -20,16 +20,16 @@ from streams.core.fields import (
     Micros,
     Millis,
     Person,
-    PublicKey,
     Ratio,
     Sequence,
     ServedVia,
     SliceName,
     Text,
-    VerdictWord,
     WatchMs,
 )
+from streams.core.partition_control import Generation, Key, Lead, TopicMove, Upgrade
 from streams.core.units import ID_MAX, MICROS, SLICES_PER_VIDEO
+from streams.core.words import SliceReview
 
 
 class Music(Struct, frozen=True, gc=False):
@@ -79,32 +79,6 @@ class Recognition(Struct, frozen=True, tag_field="type", tag="recognition"):
     ts: Millis
     source: Id
     tags: Annotated[tuple[Tag, ...], Meta(max_length=200)]
-
-
-class Review(Struct, frozen=True, tag_field="type", tag="review"):
-    """A moderator's verdict: approve, limit (followers only) or reject (taken down)."""
-
-    id: Id
-    video: Id
-    ts: Millis
-    verdict: VerdictWord
-    by: Id
-    note: Text = ""
-
-
-class SliceReview(Struct, frozen=True, tag_field="type", tag="slice"):
-    """A person's word on a whole slice: frozen, nothing is shown in it; else it is open again.
-
-    A freezing always counts, an opening only if it is later, by its own time, than the freezing
-    that it ends: an old one cannot be said again by whoever kept it.
-    """
-
-    id: Id
-    slice: SliceName
-    ts: Millis
-    frozen: bool
-    by: Id
-    note: Text = ""
 
 
 class Interaction(Struct, frozen=True, gc=False, tag_field="type"):
@@ -256,6 +230,17 @@ class Reconsider(Control, frozen=True, tag="reconsider"):
     note: Text = ""
 
 
+class Clear(Control, frozen=True, tag="clear"):
+    """A person looked at the video and lets it be shown: what was reported before is settled.
+
+    `looked` is the time of their verdict; an earlier one changes nothing.
+    """
+
+    looked: Millis
+    by: Person = ""
+    note: Text = ""
+
+
 class Takedown(Control, frozen=True, tag="takedown"):
     """Stop every slice at once, for good."""
 
@@ -278,6 +263,7 @@ class Weights(Struct, frozen=True, gc=False):
 
 
 Variance = Annotated[int, Meta(ge=1, lt=1 << 40)]
+Micro = Annotated[int, Meta(ge=0, lt=1 << 40, description="micro-units, never below 0")]
 ViewerBits = Annotated[int, Meta(ge=0, le=119)]
 DrawChance = Annotated[int, Meta(ge=0, le=MICROS // 2, description="micro-units, at most a half")]
 Term = Annotated[int, Meta(ge=0, lt=1 << 53, description="a leader's term")]
@@ -372,6 +358,10 @@ class Policy(Struct, frozen=True, tag_field="type", tag="policy"):
     explore_key: Name = ""  # what draws; not empty where anything may be drawn
     leans: dict[str, Micros] = {}
     """Taken off the price of a class (`term_name`): what holding the shares cost it for hours."""
+    report_drain: Micro = 0  # that an impression takes off the reports of a video: see `reports`
+    report_bar: Micro = (
+        0  # reports above which a person looks at a video again; 0: nobody ever does
+    )
 
 
 def order_of(policy: Policy) -> tuple[int, int]:
@@ -394,68 +384,6 @@ def band_of(followers: int) -> int:
     [0, 0, 1, 4, 5, 5]
     """
     return min(len(str(followers)) - 1, BANDS - 1)
-
-
-class Key(Struct, frozen=True, tag_field="type", tag="key"):
-    """From its place in the log on exactly these keys may sign; broadcast to every partition.
-
-    It counts if a key that was in force before signed it. `seq` must rise.
-    """
-
-    id: Id
-    ts: Millis
-    seq: Sequence
-    keys: Annotated[tuple[PublicKey, ...], Meta(min_length=1, max_length=8)]
-
-
-class Upgrade(Struct, frozen=True, tag_field="type", tag="upgrade"):
-    """Ends the time of 0.1.0 in a partition: see `core.first`.
-
-    From its place in the log on no HMAC counts, and rows and rule are those of today.
-    """
-
-    id: Id
-    ts: Millis
-
-
-class Lead(Struct, frozen=True, tag_field="type", tag="lead"):
-    """From its place in the log on no policy of an earlier term comes into force.
-
-    A leader takes a term with it: in partition 0, where the first of a term is the only one that
-    counts. Then it stands in every other partition, before any policy of that term.
-    """
-
-    id: Id
-    ts: Millis
-    term: Annotated[int, Meta(ge=1, lt=1 << 53, description="above the greatest term so far")]
-    by: Id
-
-
-class Generation(Struct, frozen=True, tag_field="type", tag="generation"):
-    """From the generation of duplicates that is current at its place on, each is so long.
-
-    Only ever longer: what was forgotten is not met again.
-    """
-
-    id: Id
-    ts: Millis
-    records: Annotated[int, Meta(ge=1, lt=1 << 53)]
-
-
-TopicId = Annotated[str, Meta(min_length=1, max_length=64)]
-
-
-class TopicMove(Struct, frozen=True, tag_field="type", tag="move"):
-    """The log is kept in another topic from now on, with the same records at the same offsets.
-
-    Changes nothing that is counted; `streams counters move` finds its word in the log before it
-    takes the counters over.
-    """
-
-    id: Id
-    ts: Millis
-    before: TopicId
-    after: TopicId
 
 
 class FirstSlicePolicy(Struct, frozen=True):
@@ -520,7 +448,7 @@ InteractionRecord = (
     | Order
     | Weightless
 )
-VideoControl = Admit | Revise | Hold | Release | Reconsider | Takedown
+VideoControl = Admit | Revise | Hold | Release | Reconsider | Clear | Takedown
 PartitionControl = Policy | Key | Upgrade | Lead | Generation | TopicMove
 """Control records about no video: they have no key, and each partition has its own copy."""
 ControlRecord = VideoControl | PartitionControl

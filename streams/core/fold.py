@@ -20,13 +20,10 @@ from streams.core.events import (
     Comment,
     ControlRecord,
     Follow,
-    Generation,
     Gift,
     Hide,
     Impression,
     InteractionRecord,
-    Key,
-    Lead,
     Like,
     LogRecord,
     Order,
@@ -36,9 +33,7 @@ from streams.core.events import (
     Share,
     Stay,
     Takedown,
-    TopicMove,
     Unlike,
-    Upgrade,
     VideoControl,
     View,
     Weightless,
@@ -47,6 +42,7 @@ from streams.core.events import (
 )
 from streams.core.first.fold import fold_first
 from streams.core.first.upgrade import upgrade
+from streams.core.partition_control import Generation, Key, Lead, TopicMove, Upgrade
 from streams.core.receipts import Effects, Refusal
 from streams.core.stages import IllegalMove
 from streams.core.state import PartitionState
@@ -225,6 +221,8 @@ def _fold_run(  # noqa: C901, PLR0912, PLR0915 - the hot path: a call per event 
             if ts >= row.turn_ms:
                 turn(row, ts, policy.slices.get(slice_id) if policy else None)
             _engage(row, state.sums_of(video, slice_id, row), event, first=first)
+            if first and kind is Report and state.outlook is not None:
+                Distribution(state, state.outlook, video, event, effects).hear(row, event.viewer)
             if not is_late(row) or row.status not in judged:
                 continue
             row.late_judgements += 1

@@ -7,8 +7,11 @@ on the log alone, never on where a batch begins.
 
 import msgspec
 
-from streams.core.events import Key, Lead, PartitionControl, Upgrade
+from streams.core.events import (
+    PartitionControl,
+)
 from streams.core.fields import PublicKey
+from streams.core.partition_control import Key, Lead, Upgrade
 
 
 class Trust(msgspec.Struct, frozen=True):

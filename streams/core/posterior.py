@@ -11,16 +11,14 @@ view, variances micro-units of value squared. Rounding is towards minus infinity
 
 from collections.abc import Mapping, Sequence
 from math import isqrt
-from operator import attrgetter
 from typing import Final, NamedTuple
 
-from msgspec.structs import replace
+from msgspec.structs import astuple, replace
 
 from streams.core.boundary import psi
 from streams.core.counters import Slice, Totals, VideoState, Weighed
 from streams.core.delay import with_young
 from streams.core.distinct import (
-    BUTTONS,
     granted_views,
     weighing_buttons,
     weighing_views,
@@ -83,17 +81,31 @@ def weigh(policy: Policy, spec: SlicePolicy, row: Slice, fit: int) -> Weighed:
 
     `fit` is how well the video's tags match the slice, micro-units. The noise is the variance of
     one view's value: that of these views, shrunk towards the slice's, which weighs `noise_views`
-    views (mean of a scaled inverse chi square, Gelman et al., Bayesian Data Analysis, 2.6).
+    views (mean of a scaled inverse chi square, Gelman et al., Bayesian Data Analysis, 2.6). Among
+    these views it is that of watching, plus w^2 p (1 - p) of each button, pressed by a share p of
+    the views, as if apart from each other, plus twice `noise_cross` times the means of both: who
+    watches on presses more.
     """
-    views, (buttons, apart) = weighing_views(row), _buttons(policy, row)
+    seen, ratio, views = row.views, row.ratio_sum // row.views, weighing_views(row)
+    watch, *weights = astuple(policy.weights)
+    buttons = apart = 0
+    counts = weighing_buttons(row, policy.annoyed_share)
+    for weight, count in zip(weights, counts, strict=False):
+        if count:
+            worth = weight * count
+            buttons += worth
+            apart += worth * (seen * weight - worth)
     hoped = with_young(row, spec, buttons) - buttons
     buttons += hoped
-    value = policy.weights.watch * row.ratio_sum // MICROS + buttons
-    if views != row.views:
-        value = value * views // row.views
-        hoped = hoped * views // row.views
-    spread = views * _spread(policy, row, buttons, apart)
-    noise = (policy.noise_views * spec.noise_variance + spread) // (policy.noise_views + views)
+    value = watch * row.ratio_sum // MICROS + buttons
+    spread = watch * watch // MICROS * (row.ratio_sq // seen - ratio * ratio // MICROS) // MICROS
+    together = watch * ratio // MICROS * (buttons // seen) // MICROS
+    spread += apart // (MICROS * seen * seen) + 2 * policy.noise_cross * together // MICROS
+    if views != seen:
+        value = value * views // seen
+        hoped = hoped * views // seen
+    noise = policy.noise_views * spec.noise_variance + views * max(spread, 0)
+    noise //= policy.noise_views + views
     noise = max(noise, policy.noise_floor)
     scale = noise + views * spec.own_variance
     weight = views * UNIT // scale
@@ -236,39 +248,3 @@ def _sum_anew(
         b2 += pull * l2
         b3 += pull * l3
     totals.sums = a11, a12, a13, a22, a23, a33, b1, b2, b3
-
-
-def _buttons(policy: Policy, row: Slice) -> tuple[int, int]:
-    """Return what the buttons that weigh are worth, and the variance that they add, per view.
-
-    That is w^2 p (1 - p) of each one, pressed by a share p of the views, as if apart from each
-    other.
-    """
-    views, weights = row.views, policy.weights
-    completes, likes, *others = weighing_buttons(row, policy.annoyed_share)
-    complete, like = weights.complete * completes, weights.like * likes
-    buttons = complete + like
-    spread = complete * (views * weights.complete - complete) + like * (views * weights.like - like)
-    if others:
-        for weight, count in zip(_other_weights(weights), others, strict=True):
-            worth = weight * count
-            buttons += worth
-            spread += worth * (views * weight - worth)
-    return buttons, spread // (MICROS * views * views)
-
-
-def _spread(policy: Policy, row: Slice, buttons: int, apart: int) -> int:
-    """Return the variance of a view's value among these views.
-
-    That of watching, plus that of buttons (`apart`), plus twice `noise_cross` times the means of
-    both (`buttons` is what all are worth): who watches on presses more.
-    """
-    watch, views = policy.weights.watch, row.views
-    ratio = row.ratio_sum // views
-    spread = watch * watch // MICROS * (row.ratio_sq // views - ratio * ratio // MICROS) // MICROS
-    together = watch * ratio // MICROS * (buttons // views) // MICROS
-    spread += apart + 2 * policy.noise_cross * together // MICROS
-    return max(spread, 0)
-
-
-_other_weights: Final = attrgetter(*list(BUTTONS)[2:])

@@ -6,10 +6,11 @@ from typing import Final, Literal, NamedTuple
 import msgspec
 
 from streams.core.traffic import Tick
+from streams.core.waiting import Waiting
 from streams.errors import RejectReason
 
-Action = Literal["open", "widen", "keep", "stop"]
-ACTIONS: Final[tuple[Action, ...]] = ("open", "widen", "keep", "stop")
+Action = Literal["open", "widen", "keep", "stop", "review"]
+ACTIONS: Final[tuple[Action, ...]] = ("open", "widen", "keep", "stop", "review")
 
 Reason = Literal[
     "admitted",  # open: every crowd that the video may reach and that it may be worth it
@@ -26,6 +27,9 @@ Reason = Literal[
     "limited",  # stop: followers only from now on
     "held",  # stop: moderation paused the video
     "takedown",  # stop: moderation ended the video
+    "reported",  # review: so many viewers report it that a person shall look at it again
+    "let_through",  # review: a person looked at it and lets it be shown
+    "look_again",  # review: a person has what evidence stopped looked at again
 ]
 
 
@@ -44,6 +48,14 @@ class Draw(msgspec.Struct, frozen=True, gc=False):
     probability: int  # of any draw, micro-units
     among: int  # public slices that were open and that nobody was shown the video in
     slice: str  # the drawn one of them, empty where none was
+
+
+class ReportSum(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """How reports of a video add up when a receipt is about its review: see `core.reports`."""
+
+    reporters: int  # bits that viewers set who were shown the video and reported it
+    sum: int  # micro-reports
+    bar: int  # micro-reports from which on a person looks at it
 
 
 class Receipt(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="decision"):
@@ -98,6 +110,7 @@ class Receipt(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="deci
     own_variance: int = 0  # of what is the slice's alone
     horizon: int = 0  # impressions that the score counts on
     draw: Draw | msgspec.UnsetType = msgspec.UNSET  # left out where nothing is ever drawn
+    reports: ReportSum | msgspec.UnsetType = msgspec.UNSET  # of a review, by what was reported
 
 
 class FirstReceipt(msgspec.Struct, frozen=True, gc=False):
@@ -153,12 +166,13 @@ class Effects:
     Those of 0.1.0 come before the others: they were decided before the `upgrade` record.
     """
 
-    __slots__ = ("first_receipts", "outcomes", "receipts", "rejected", "ticks")
+    __slots__ = ("first_receipts", "outcomes", "receipts", "rejected", "ticks", "waiting")
 
     def __init__(self) -> None:
         self.first_receipts: list[FirstReceipt] = []
         self.receipts: list[Receipt] = []
         self.ticks: list[Tick] = []  # closed
+        self.waiting: list[tuple[str, Waiting | None]] = []  # videos that wait, or do no more
         self.rejected: list[Refusal] = []
         self.outcomes: Counter[tuple[str, Outcome]] = Counter()  # by event type
 
@@ -169,3 +183,4 @@ class Effects:
         self.rejected += later.rejected
         self.outcomes += later.outcomes
         self.ticks += later.ticks
+        self.waiting += later.waiting

@@ -3,6 +3,8 @@
 Reads rows and the policy in force, changes nothing; `distribution` writes what is decided here.
 """
 
+# ruff: noqa: FURB136, PLR1730 - comparisons take a third of the time of `min`, and rooms are many
+
 from typing import Final, NamedTuple
 
 from streams.core.counters import ACTIVE, HELD, IDLE, LAPSED, STOPPED, Slice, Video, VideoState
@@ -105,6 +107,8 @@ def allowance_of(policy: Policy, video: VideoState, slice_id: str) -> int:
     if row.status != IDLE:
         return row.allowance
     room = room_of(policy, policy.slices[slice_id], slice_id, video.row, row)
+    if row is _NOBODY_SAW:
+        return room if room < policy.tranche else policy.tranche
     return max(row.allowance, row.impressions) + min(policy.tranche, room)
 
 
@@ -166,12 +170,14 @@ def next_look(views: int) -> int:
 
 def room_of(policy: Policy, spec: SlicePolicy, slice_id: str, video_row: Video, row: Slice) -> int:
     """Return how many impressions can still be granted: reach left, and budget on the public."""
-    granted, shown = row.allowance, row.impressions
-    room = spec.reach - (max(granted, shown))
+    used = row.allowance
+    if row.impressions > used:
+        used = row.impressions
+    room = spec.reach - used
     left = policy.budget - video_row.granted
     if left < room and surface_of(slice_id) != "following":
         room = left
-    return max(0, room)
+    return room if room > 0 else 0
 
 
 def set_checkpoints(policy: Policy, row: Slice) -> None:

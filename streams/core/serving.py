@@ -21,6 +21,9 @@ GROWN_VIEWS: Final = 60
 _MOST: Final = (1 << 31) - 1
 _NOTHING_DUE: Final = (0, 0)
 _SHOWN: Final = frozenset((IDLE, ACTIVE))
+_PLAIN: Final = frozenset(("unknown", "public"))
+"""Stages of a video that moderation closes no crowd to."""
+_entry: Final = tuple.__new__  # a third of what `Entry(...)` costs, and an admission says dozens
 
 
 class Entry(NamedTuple):
@@ -64,22 +67,14 @@ def entries(
     state.judged = state.controlled = False
     for slice_id in gone:
         yield slice_id, Entry(video, offset, None)
-    row = state.row
+    rows, policy, own = state.slices, outlook.policy, state.row
+    band, commercial = own.band, own.commercial
     for slice_id, score in scores.items():
-        counted = state.slices.get(slice_id)
-        yield (
-            slice_id,
-            Entry(
-                video,
-                offset,
-                score,
-                allowance_of(outlook.policy, state, slice_id),
-                counted.impressions if counted else 0,
-                row.band,
-                row.commercial,
-                *due.get(slice_id, _NOTHING_DUE),
-            ),
-        )
+        allowance = allowance_of(policy, state, slice_id)
+        shown = rows[slice_id].impressions if slice_id in rows else 0
+        until, owing = due.get(slice_id, _NOTHING_DUE)
+        words = (video, offset, score, allowance, shown, band, commercial, until, owing)
+        yield slice_id, _entry(Entry, words)
 
 
 def _due(outlook: Outlook, state: VideoState) -> dict[str, tuple[int, int]]:
@@ -146,21 +141,25 @@ def _grew(outlook: Outlook, state: VideoState) -> bool:
 def _scored_again(
     outlook: Outlook, state: VideoState, touched: Sequence[str]
 ) -> tuple[dict[str, int], Iterable[str]]:
-    """Score all open slices; return what to tell, and the slices that are not open any more."""
+    """Score all open slices; return what to tell, and the slices that are not open any more.
+
+    Of a video that was read from the store nobody knows which crowds were told of it: where
+    moderation stands before it, all of them are told that it is gone.
+    """
     before, rows = state.told, state.slices
     told = {} if before is None else dict(zip(before.slices, before.scores, strict=True))
     shown = [
         name for name in _opened(outlook, state) if name not in rows or rows[name].status in _SHOWN
     ]
-    scores: dict[str, int] = {}
-    now = {}
-    for slice_id, score in _scores(outlook, state, shown).items():
-        known = told.get(slice_id)
-        if slice_id in touched or known is None or abs(score - known) >= STEP:
-            now[slice_id] = scores[slice_id] = score
-        else:
+    now = _scores(outlook, state, shown)
+    scores = dict(now)
+    for slice_id, known in told.items():
+        score = scores.get(slice_id)
+        if score is not None and slice_id not in touched and abs(score - known) < STEP:
             now[slice_id] = known  # small moves must not add up unsaid
-    gone = {*told, *touched}.difference(now)
+            del scores[slice_id]
+    maybe = () if before is not None or state.row.stage in _PLAIN else outlook.policy.slices
+    gone = {*told, *touched, *maybe}.difference(now)
     state.told = Told(outlook, state.views, tuple(now), array("i", now.values()))
     return scores, sorted(gone)
 
@@ -186,7 +185,11 @@ def _touched_only(
 def _scores(outlook: Outlook, state: VideoState, slice_ids: Iterable[str]) -> dict[str, int]:
     policy = outlook.policy
     if not state.views:
-        return {slice_id: outlook.hope(slice_id, state.row) for slice_id in slice_ids}
+        known = {each.slice: each.score for each in outlook.prospects(state.row)}
+        return {
+            slice_id: known[slice_id] if slice_id in known else outlook.hope(slice_id, state.row)
+            for slice_id in slice_ids
+        }
     tastes = solve(sum_factors(policy, state))
     return {
         slice_id: max(min(estimate_in(policy, state, slice_id, tastes).score, _MOST), -_MOST)

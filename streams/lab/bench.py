@@ -27,6 +27,7 @@ from streams.core.events import Policy
 from streams.errors import Halt, StreamsError
 from streams.lab import recording_bench
 from streams.lab.drivers import BatchProducer, Drivers
+from streams.lab.judging import judgement_micros
 from streams.lab.load import Batch, Load, Shape
 from streams.ops.installation import make_installation
 from streams.ops.topics import wanted_topics
@@ -90,11 +91,14 @@ class Bench:
             Case("many_videos", 1, Shape(MANY_VIDEOS)),
             Case("crowded", 1, Shape.crowded(sizes.events)),
         )
-        result = {case.name: await self._throughput(case, sizes.events) for case in cases}
+        result: dict[str, Any] = {
+            case.name: await self._throughput(case, sizes.events) for case in cases
+        }
         rate = result[cases[0].name]["events_per_second"] * LOAD_SHARE
         async with _Trial(self, few) as trial, trial.worker():
             self.tell(f"latency at {rate:,.0f} events/s for {sizes.seconds} s")
             result["event_to_counter_ms"] = await trial.latency(rate, sizes.seconds)
+        result["judgement_micros"] = judgement_micros(self.policy)
         return result
 
     async def _throughput(self, case: Case, events: int) -> dict[str, Any]:
@@ -119,17 +123,33 @@ class Bench:
 
 
 def measure_recording(settings: Settings, policy: Policy, sizes: Sizes) -> dict[str, Any]:
-    """Record a load into a temporary folder, replay it into nothing, and fold it."""
+    """Record a load into a temporary folder, replay it into nothing, and fold it.
+
+    And fold a crowded load, and say what a judgement costs in one.
+    """
+    measured = _measure_recording(settings, policy, Shape(sizes.videos), sizes.events)
+    crowded = _measure_recording(settings, policy, Shape.crowded(sizes.events), sizes.events)
+    rates = ("fold_events_per_second", "fold_events_per_core_second")
+    return {
+        **measured,
+        **{f"crowded_{name}": crowded[name] for name in rates},
+        "judgement_micros": judgement_micros(policy),
+    }
+
+
+def _measure_recording(
+    settings: Settings, policy: Policy, shape: Shape, events: int
+) -> dict[str, int]:
     signer = Signer("bench", SigningKey.fresh())
-    load = Load("interactions", PARTITIONS, shape=Shape(sizes.videos), policy=policy)
+    load = Load("interactions", PARTITIONS, shape=shape, policy=policy)
     now_ms = int(time.time() * 1000)
-    made = chain(load.admissions(signer, now_ms), load.feedback(sizes.events, 1, now_ms))
+    made = chain(load.admissions(signer, now_ms), load.feedback(events, 1, now_ms))
     batches = ((partition, records) for partition, records, _ in made)
     public = (signer.key.public,)
     installation = Installation(signer.installation, public, public, fresh=True)
     rules = Rules(settings.generation_records, settings.record_bytes)
     with tempfile.TemporaryDirectory() as folder:
-        source = recording_bench.RecordingLoad(batches, sizes.events, "interactions", PARTITIONS)
+        source = recording_bench.RecordingLoad(batches, events, "interactions", PARTITIONS)
         source = source._replace(installation=installation)
         return recording_bench.measure(source, rules, Path(folder) / "recording")
 

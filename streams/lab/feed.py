@@ -4,8 +4,13 @@ from collections.abc import Awaitable, Sequence
 from functools import lru_cache
 from typing import Final
 
-from streams.core.events import InteractionRecord, Recognition, Review, Upload
+from streams.core.events import (
+    InteractionRecord,
+    Recognition,
+    Upload,
+)
 from streams.core.partitioner import partition_of
+from streams.core.words import Review
 from streams.lab.people import CrowdEvent, People
 from streams.runtime.ports import Outgoing, Producer
 from streams.runtime.signing import encode

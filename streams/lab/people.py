@@ -22,7 +22,6 @@ from streams.core.events import (
     InteractionRecord,
     Policy,
     Recognition,
-    Review,
     Tag,
     Unlike,
     Upload,
@@ -32,6 +31,7 @@ from streams.core.events import (
 from streams.core.fields import VerdictWord
 from streams.core.traffic import kind_of
 from streams.core.units import SURFACES, surface_of
+from streams.core.words import Review
 from streams.lab.taste import Alike, Fortune, draw_appeals, draw_fortune
 from streams.lab.uploads import DARING, DOUBTFUL, FORBIDDEN, SUBJECTS, draw_upload
 from streams.lab.viewers import BUTTONS, Rates, draw_buttons, draw_watch, rates_at, worth

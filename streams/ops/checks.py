@@ -11,7 +11,7 @@ from streams.runtime.key_files import given_signing_key
 from streams.runtime.namespace import namespace_of
 from streams.runtime.ports import Cluster, Store
 from streams.runtime.signing import SigningKey, key_id
-from streams.settings import SIGNING_KEY_FILE, Settings, given_secret, shown
+from streams.settings import SIGNING_KEY_FILE, Settings, given_secret
 
 Status = Literal["ok", "warn", "fail", "unreachable"]
 PYTHON_NEEDED = (3, 11)
@@ -76,14 +76,26 @@ def failed(name: str, error: StreamsError) -> Check:
 
 async def check_kafka(cluster: Cluster, settings: Settings) -> list[Check]:
     """Check that a broker answers, and each topic of these settings."""
-    where = shown(settings.brokers)
-    reached = await attempt_async("kafka", cluster.describe, f"answers at {where}")
+    where = f"answers at {settings.brokers} ({settings.kafka})"
+    reached = await attempt_async("kafka", cluster.describe, where)
     if reached.status != "ok":
         return [reached]
     try:
-        return [reached, *check_topics(await compare_topics(cluster, settings))]
+        return [
+            reached,
+            *_check_secrecy(settings),
+            *check_topics(await compare_topics(cluster, settings)),
+        ]
     except StreamsError as error:
         return [reached, failed("topics", error)]
+
+
+def _check_secrecy(settings: Settings) -> list[Check]:
+    security = settings.kafka
+    if security.mechanism != "PLAIN" or security.has_tls:
+        return []
+    what = "anybody on the network can read the password: use SCRAM-SHA-512, or SASL_SSL"
+    return [Check("warn", "kafka", what)]
 
 
 async def check_store(store: WarningStore) -> list[Check]:

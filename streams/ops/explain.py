@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from streams.core.receipts import Crowd, Draw, Reason, Receipt
+from streams.core.receipts import Crowd, Draw, Reason, Receipt, ReportSum
 from streams.core.units import MICROS
 from streams.ops.dead_letters import printable
 from streams.ops.lessons import Lesson
@@ -23,6 +23,9 @@ WORDS: Final[dict[Reason, str]] = {
     "limited": "moderation limits it to followers from now on",
     "held": "moderation paused it",
     "takedown": "moderation took it down",
+    "reported": "viewers report it too often: a person shall look at it again; nothing is stopped",
+    "let_through": "a person looked at it and lets it be shown; next time it takes twice as much",
+    "look_again": "what evidence stopped is looked at again",
 }
 
 
@@ -58,11 +61,24 @@ different viewers.
         crowds = _count(len(receipt.crowds), "crowd")
         lines = [f"#{receipt.n:,} {receipt.action} {crowds}: {WORDS[receipt.reason]}."]
         lines += map(_crowd, receipt.crowds)
+        lines += _reports(receipt)
     if isinstance(receipt.draw, Draw):
         lines.append(_chance(receipt.draw))
     if receipt.by:
         lines.append(f"{receipt.by} said so{_because(receipt.note)}.")
     return "\n   ".join([*lines, _origin(receipt)])
+
+
+def _reports(r: Receipt) -> list[str]:
+    if not isinstance(r.reports, ReportSum):
+        return []
+    shown = f"After {_count(r.impressions, 'impression')} ({_count(r.views, 'view')})"
+    reporters, total, bar = r.reports.reporters, r.reports.sum, r.reports.bar
+    words = (
+        f"{shown} at least {_count(reporters, 'viewer')} who were shown it reported it; less what "
+        f"impressions explain that is {decimal(total)}, and a person is asked at {decimal(bar)}."
+    )
+    return [words]
 
 
 def _headline(r: Receipt) -> str:

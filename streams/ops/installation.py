@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from streams.core.events import Generation, Key
+from streams.core.partition_control import Generation, Key
 from streams.errors import Halt, Retry
 from streams.runtime.answers import require_all
 from streams.runtime.installation import (

@@ -14,10 +14,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from streams.core.counters import DIGEST_MODULUS, row_digest, salt_of
-from streams.core.events import Upgrade
 from streams.core.first_rows import load_first
 from streams.core.generations import Generations
 from streams.core.keys import encode
+from streams.core.partition_control import Upgrade
 from streams.errors import Halt
 from streams.ops.installation import write_installation
 from streams.runtime.installation import Installation, put_everywhere

@@ -8,9 +8,9 @@ without one, a topic with another id halts the workers.
 from collections.abc import AsyncIterator, Callable
 from typing import Final, Literal, NamedTuple
 
-from streams.core.events import TopicMove
 from streams.core.generations import read_generations
 from streams.core.keys import read_trust
+from streams.core.partition_control import TopicMove
 from streams.errors import Halt, Retry
 from streams.runtime.answers import require_all
 from streams.runtime.codec import Spelling, decode_log

@@ -47,6 +47,8 @@ _OPERATORS: Final[Mapping[str, tuple[int, str]]] = {
     "return_margin": (MICROS, _VALUE),
     "stop_viewers": (1, "different viewers"),
     "annoyed_share": (MICROS, "share of views"),
+    "report_drain": (MICROS, "reports, taken off by an impression"),
+    "report_bar": (MICROS, "reports"),
     "noise_views": (1, "views"),
     "noise_floor": (MICROS, _SQUARED),
     "fit_value": (MICROS, _VALUE),

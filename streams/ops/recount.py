@@ -12,28 +12,28 @@ from zlib import crc32
 from streams.core.counters import COUNTERS, VIEWERS
 from streams.core.events import (
     Admit,
+    Control,
     ControlRecord,
     FirstAdmit,
     FirstPolicy,
     FirstRecord,
-    Generation,
     Impression,
     InteractionRecord,
-    Lead,
     Like,
     LogRecord,
     Policy,
     Takedown,
     Unlike,
-    Upgrade,
     View,
     Weightless,
     Weights,
     order_of,
 )
 from streams.core.first.translation import policy_of
+from streams.core.partition_control import Generation, Lead, Upgrade
 from streams.core.partitioner import partition_of
 from streams.core.units import MICROS, SLICES_PER_VIDEO, is_slice
+from streams.ops.recount_reports import ReportsRecount
 from streams.ops.recount_traffic import TrafficRecount, extras_of
 
 _WEIGHTS: Final = Weights(
@@ -88,6 +88,7 @@ class Recount:
     ) -> None:
         self.counts: Final[Counts] = {}
         self.traffic: Final = TrafficRecount(since)
+        self.reports: Final = ReportsRecount()
         self.begins: int | None = None  # offset of the first event
         self.first = first
         self.partition: Final = partition
@@ -130,12 +131,17 @@ class Recount:
         if slice_id and self._is_open(event.video, slice_id):
             self._count(event, slice_id, first)
             self.traffic.count(event, slice_id, offset)
+            if not self.first:
+                shown = self.counts[event.video, slice_id]["viewers"]
+                self.reports.count(event, shown, first=bool(first))
 
     def _is_here(self, video: str) -> bool:
         return partition_of(video.encode(), self._partitions) == self.partition
 
     def _obey(self, record: ControlRecord | FirstRecord, offset: int) -> None:
         """Take over what a control record changes of the counting."""
+        if isinstance(record, Control) and self._is_here(record.video):
+            self.reports.obey(record)
         if isinstance(record, Policy | FirstPolicy):
             order = (0, record.seq) if isinstance(record, FirstPolicy) else order_of(record)
             counted = isinstance(record, FirstPolicy) == self.first and order[0] >= self._term
@@ -144,6 +150,7 @@ class Recount:
                 self._weights = record.weights
                 policy = policy_of(record) if isinstance(record, FirstPolicy) else record
                 self.traffic.put_in_force(policy)
+                self.reports.put_in_force(policy)
         elif isinstance(record, Lead):
             self._term = max(self._term, record.term)
         elif isinstance(record, Upgrade) and self.first:

@@ -10,8 +10,15 @@ from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
-from streams.core.events import Follow, Generation, Hide, InteractionRecord, Like, Unlike
+from streams.core.events import (
+    Follow,
+    Hide,
+    InteractionRecord,
+    Like,
+    Unlike,
+)
 from streams.core.keys import NOBODY
+from streams.core.partition_control import Generation
 from streams.core.partitioner import partition_of
 from streams.core.window import Window
 from streams.runtime.codec import Spelling, decode_log

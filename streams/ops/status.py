@@ -6,7 +6,7 @@ known.
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
 from typing import Any, Final
@@ -22,6 +22,7 @@ from streams.ops.lag_status import BAD, WINDOW
 from streams.ops.letters_shown import letter_stats
 from streams.ops.shares import as_fields, read_shares
 from streams.ops.video import outlook_in_force
+from streams.ops.waiting import waiting_rows
 from streams.runtime.ports import Cluster, HaltNote, LogReader, Store
 from streams.settings import TOPICS, Settings
 
@@ -40,8 +41,7 @@ Section = Any
 class StatusSources:
     """What is asked; `now_ms` tells the time.
 
-    Each reader that `reading` gives has positions of its own. `namespace` names the counters, and
-    `waiting` returns the videos that wait for a verdict, the longest first.
+    Each reader that `reading` gives has positions of its own. `namespace` names the counters.
     """
 
     settings: Settings
@@ -50,7 +50,6 @@ class StatusSources:
     collector: LagCollector
     reading: Callable[[], AbstractAsyncContextManager[LogReader]]
     namespace: Callable[[], Awaitable[str]]
-    waiting: Callable[[], Awaitable[Sequence[Mapping[str, Any]]]]
     now_ms: Callable[[], int]
 
 
@@ -177,9 +176,12 @@ async def shares_section(sources: StatusSources) -> Section:
 
 
 async def waiting_section(sources: StatusSources) -> Section:
-    """Return how many videos wait for a verdict, and the one that waits longest."""
-    rows = await sources.waiting()
-    return {"videos": len(rows), "longest": rows[0] if rows else None}
+    """Return how many videos wait for a person, why, and the one that waits longest."""
+    async with sources.reading() as reader:
+        rows = await waiting_rows(reader, sources.settings, sources.now_ms())
+    causes = Counter(row["cause"] for row in rows)
+    videos = len({row["video"] for row in rows})
+    return {"videos": videos, "causes": dict(causes), "longest": rows[0] if rows else None}
 
 
 SECTIONS: Final[Mapping[str, Callable[[StatusSources], Awaitable[Section]]]] = {

@@ -1,11 +1,16 @@
 """The topics the pipeline needs, what exists, and the difference."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Final, Literal, NamedTuple
 
+from streams.errors import Halt
+from streams.runtime.documents import DOCUMENT_RECORDS
+from streams.runtime.documents import TOPIC as DOSSIERS
 from streams.runtime.installation import TOPIC as TABLE
 from streams.runtime.mixes import TOPIC as MIX
 from streams.runtime.ports import Cluster
+from streams.runtime.waiting import TOPIC as WAITING
 from streams.settings import TOPICS, Settings
 
 RECEIPTS_KEPT_HOURS: Final = 2_160
@@ -13,6 +18,8 @@ RECEIPTS_KEPT_HOURS: Final = 2_160
 KEPT_LONG: Final = ("decisions", "traffic")
 BATCH_OVERHEAD_BYTES: Final = 65_536
 """What a record's headers and batch add to the largest value that is parsed."""
+UNCOMPACTED_MS: Final = 86_400_000
+"""So long a lesser copy of a dossier may follow a greater one, and both stay to be compared."""
 DELETES: Final = " (deletes records, done with --allow-deleting only)"
 _HOUR_MS: Final = 3_600_000
 
@@ -52,7 +59,7 @@ class TopicStep(NamedTuple):
 
 
 def wanted_topics(settings: Settings) -> list[WantedTopic]:
-    """Return every topic and its dead letters, each a log; `policies` and `mix` are tables."""
+    """Return every topic and its dead letters, each a log; behind them come the tables."""
     log_ms = settings.retention_hours * _HOUR_MS
     receipts_ms = max(log_ms, RECEIPTS_KEPT_HOURS * _HOUR_MS)
     names = [name for topic in TOPICS for name in (topic, None)]
@@ -63,15 +70,17 @@ def wanted_topics(settings: Settings) -> list[WantedTopic]:
         kept = receipts_ms if name in KEPT_LONG else log_ms
         configs = _configs(settings, kept)
         topics.append(WantedTopic(full, settings.partitions, settings.replication, configs))
-    mix = _table(settings, MIX)
-    hourly = {**mix.configs, "segment.ms": str(_HOUR_MS)}  # only closed segments are compacted
-    return [*topics, _table(settings, TABLE), mix._replace(configs=hourly)]
+    return [*topics, *_tables(settings)]
 
 
 async def compare_topics(cluster: Cluster, settings: Settings) -> list[TopicStep]:
-    """Return the plan for the topics of these settings on a cluster."""
+    """Return the plan for the topics of these settings; `Denied` if one is not ours to see."""
     existing = await cluster.describe()
     wanted = wanted_topics(settings)
+    for topic in wanted:
+        if topic.name not in existing:
+            with suppress(Halt):
+                await cluster.identity(topic.name)
     configs = {
         topic.name: await cluster.configs(topic.name) for topic in wanted if topic.name in existing
     }
@@ -123,11 +132,25 @@ async def _act(cluster: Cluster, step: TopicStep, configs: Mapping[str, str]) ->
     return False
 
 
-def _table(settings: Settings, name: str) -> WantedTopic:
-    """Return a topic that keeps the last record of each key."""
+def _tables(settings: Settings) -> list[WantedTopic]:
+    """Return the topics that keep the last record of each key.
+
+    Which installation this is with its policies, what feeds go by, what waits for a person, and
+    what is known of each video.
+    """
     configs = {**_configs(settings, 0), "cleanup.policy": "compact"}
     del configs["retention.ms"]
-    return WantedTopic(settings.topic(name), 1, settings.replication, configs)
+    document = DOCUMENT_RECORDS * settings.record_bytes + BATCH_OVERHEAD_BYTES
+    copies = {"max.message.bytes": str(document), "min.compaction.lag.ms": str(UNCOMPACTED_MS)}
+    hourly = {"segment.ms": str(_HOUR_MS)}  # only closed segments are compacted
+    return [
+        WantedTopic(settings.topic(TABLE), 1, settings.replication, configs),
+        WantedTopic(settings.topic(MIX), 1, settings.replication, configs | hourly),
+        WantedTopic(settings.topic(WAITING), settings.partitions, settings.replication, configs),
+        WantedTopic(
+            settings.topic(DOSSIERS), settings.partitions, settings.replication, configs | copies
+        ),
+    ]
 
 
 def _configs(settings: Settings, kept_ms: int) -> dict[str, str]:

@@ -4,15 +4,16 @@ And every minute of traffic that the topic still holds, with the one that is ope
 """
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from msgspec import Struct
 
-from streams.core.counters import VIDEO_ROW, Slice, decode_slice
+from streams.core.counters import VIDEO_ROW, Reported, decode_slice, decode_video
 from streams.core.first_rows import decode_first_slice
 from streams.core.ticks import StoredTraffic, read_stored
 from streams.errors import Halt, Retry, Unreachable
 from streams.ops.recount import Counts, Recount
+from streams.ops.recount_reports import ADDED_UP
 from streams.ops.ticks_kept import TickDifference, compare_grants, compare_ticks, read_ticks
 from streams.runtime.codec import Spelling, decode_log
 from streams.runtime.installation import Installation
@@ -20,6 +21,7 @@ from streams.runtime.namespace import corrupt, meta_key, video_key
 from streams.runtime.ports import LogReader, Offsets, Store, Stored, TopicIdentity
 from streams.settings import Settings
 
+Row = TypeVar("Row")
 EXAMPLES: Final = 20
 QUIET_TRIES: Final = 5
 FETCH_MS: Final = 1_000
@@ -145,6 +147,8 @@ class _Comparison(NamedTuple):
             tell(result.records)
         result.partitions += 1
         _compare(quiet.rows, recount, result)
+        if not recount.first:
+            _compare_reports(quiet.rows, recount, result)
         for checked, differing in compare_ticks(kept, quiet.traffic, recount.traffic):
             result.ticks += 1
             result.checked += checked
@@ -225,6 +229,25 @@ async def _read(
         yield records
 
 
+def _compare_reports(
+    stored: Mapping[str, Mapping[str, bytes]], recount: Recount, result: Verification
+) -> None:
+    """Compare how reports of each video add up."""
+    found: dict[str, Reported] = {}
+    for video, fields in stored.items():
+        if VIDEO_ROW in fields:
+            own = _readable(decode_video, recount.partition, video, fields[VIDEO_ROW])
+            found[video] = own.reported or Reported()
+    recounted = recount.reports.numbers()
+    for video in sorted(found.keys() | recounted.keys()):
+        ours, theirs = found.get(video), recounted.get(video, {})
+        for name in ADDED_UP:
+            result.checked += 1
+            have, want = getattr(ours, name, 0), theirs.get(name, 0)
+            if have != want:
+                result.add(CounterDifference(recount.partition, video, "", name, have, want))
+
+
 def _compare(
     stored: Mapping[str, Mapping[str, bytes]], recount: Recount, result: Verification
 ) -> None:
@@ -253,7 +276,7 @@ def _note(result: Verification, partition: int, differing: Iterable[TickDifferen
         result.add(CounterDifference(partition, *where, each.stored, each.recounted))
 
 
-def _readable(decode: Callable[[bytes], Slice], partition: int, video: str, raw: bytes) -> Slice:
+def _readable(decode: Callable[[bytes], Row], partition: int, video: str, raw: bytes) -> Row:
     try:
         return decode(raw)
     except ValueError as error:

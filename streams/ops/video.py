@@ -9,10 +9,12 @@ from streams.core.counters import (
     SLICE_STAGES,
     STOP_CAUSES,
     VIDEO_FIELDS,
+    Reported,
     Slice,
     VideoState,
     load_video,
 )
+from streams.core.exploration import tried
 from streams.core.first_rows import are_first
 from streams.core.outlook import Outlook
 from streams.core.partitioner import partition_of
@@ -27,6 +29,7 @@ from streams.runtime.ports import Store
 
 ROW_FIELDS = (*COUNTERS, *DISTRIBUTION)
 """What is shown of a slice's row."""
+_REPORTED: Final = ("sum", "reporters", "impressions", "since", "looked", "verdicts")
 SLICES_ACROSS: Final = 5
 """Columns of one table."""
 _MICROS: Final = frozenset(("ratio_sum", "ratio_sq", "score", "price", "net", "mean", "sd"))
@@ -46,7 +49,7 @@ class OpenCrowd(NamedTuple):
     allowance: int  # granted so far
     impressions: int
     left: int  # of the allowance
-    owed: int  # of the guarantee
+    owed: int  # of the guarantee, or of what chance drew
 
 
 async def outlook_in_force(
@@ -83,6 +86,7 @@ async def counted_video(
         "partition": partition,
         "policy": None if outlook is None else outlook.policy.version,
         **{field: getattr(state.row, field) for field in VIDEO_FIELDS},
+        "reported": _reported(state.row.reported),
         "open": [crowd._asdict() for crowd in opened],
         "slices": {name: _as_object(row) for name, row in sorted(state.slices.items())},
     }
@@ -92,7 +96,7 @@ def open_crowds(outlook: Outlook, state: VideoState) -> list[OpenCrowd]:
     """Return the slices that are open to a video, stored or not, by score."""
     policy, row = outlook.policy, state.row
     tastes = solve(sum_factors(policy, state))
-    due = owed(outlook, state)
+    due = owed(outlook, state) | dict(tried(state))
     opened = []
     for slice_id in _open_slices(outlook, state):
         counted = state.slices.get(slice_id)
@@ -124,7 +128,10 @@ def in_short(counted: Mapping[str, Any]) -> dict[str, Any]:
     fits = sorted(counted["fits"].items())
     words = ", ".join(f"{name} {decimal(fit)}" for name, fit in fits if fit)
     tables = ("slices", "open", "verdict")
-    return {name: value for name, value in counted.items() if name not in tables} | {"fits": words}
+    reported = counted.get("reported") or {}
+    sums = ", ".join(f"{name} {value:,}" for name, value in reported.items())
+    short = {name: value for name, value in counted.items() if name not in tables}
+    return short | {"fits": words, "reported": sums}
 
 
 def open_table(opened: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -162,6 +169,14 @@ def _open_slices(outlook: Outlook, state: VideoState) -> Iterable[str]:
         row = rows.get(prospect.slice)
         if row is None or SLICE_STAGES[row.status] in shown:
             yield prospect.slice
+
+
+def _reported(reported: Reported | None) -> dict[str, int | None] | None:
+    """Return how reports add up (`sum` in micro-reports), by about how many viewers."""
+    if reported is None:
+        return None
+    numbers: dict[str, int] = {name: getattr(reported, name) for name in _REPORTED}
+    return {**numbers, "reporters": reported.reporters.bit_count()}
 
 
 def _as_object(row: Slice) -> dict[str, int | str | None]:

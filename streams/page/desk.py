@@ -11,6 +11,7 @@ from streams.control.admission.dossier import Dossier, decode
 from streams.errors import Halt, StreamsError
 from streams.ops.lag_collector import LagReport
 from streams.ops.status import StatusSources
+from streams.runtime.documents import documents_of
 from streams.runtime.leases import ServingIndex
 from streams.runtime.ports import Dossiers
 
@@ -63,9 +64,10 @@ class Desk:
 
     async def _dossiers(self, videos: Iterable[str]) -> dict[str, Dossier]:
         """Return dossiers by video; one that cannot be read costs no view."""
-        kept = await self.sources.dossiers.read("", list(videos))
+        partitions = self.sources.status.settings.partitions
+        documents = await documents_of(self.sources.dossiers, partitions, list(videos))
         dossiers: dict[str, Dossier] = {}
-        for video, document in kept.documents.items():
+        for video, document in documents.items():
             try:
                 dossiers[video] = decode(document)
             except (msgspec.DecodeError, UnicodeDecodeError):

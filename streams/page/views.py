@@ -17,6 +17,7 @@ from streams.ops.explain import WORDS, explain
 from streams.ops.flow import FlowMeter
 from streams.ops.lag_history import MINUTE_MS
 from streams.ops.lag_text import worst_first
+from streams.ops.learned import Learned, read_learned
 from streams.ops.lessons import lessons
 from streams.ops.letters_shown import as_row, letter_stats
 from streams.ops.slice import any_outlook, slice_rows, slice_shown
@@ -42,6 +43,7 @@ SLOW: Final[Mapping[str, float]] = {
     "waiting": 30.0,
     "letters": 15.0,
     "shares": 30.0,
+    "learned": 60.0,
 }
 """Seconds between two readings of what reads much; the other sections are read every five."""
 
@@ -187,16 +189,25 @@ async def _slices(desk: Desk, _: str) -> AsyncIterator[Ask]:
 
 @asynccontextmanager
 async def _slice(desk: Desk, slice_id: str) -> AsyncIterator[Ask]:
+    status = desk.sources.status
+
+    async def learn() -> Learned | None:
+        async with status.reading() as reader:
+            return await read_learned(reader, status.settings, slice_id)
+
+    learned = Inquiry(learn, SLOW["learned"])
+
     async def read() -> dict[str, Any]:
-        status = desk.sources.status
         outlook = await any_outlook(status.store, await status.namespace(), status.settings)
         shown = await slice_shown(desk.sources.index, outlook, slice_id, CANDIDATES)
         titles = await desk.titles(one["video"] for one in shown["candidates"])
         for one in shown["candidates"]:
             one["title"] = titles.get(one["video"])
-        return shown
+        return {**shown, "learned": learned.value.as_object() if learned.value else None}
 
-    yield read
+    async with asking([learned]):
+        await all_known([learned], FIRST_S)
+        yield read
 
 
 @asynccontextmanager

@@ -45,6 +45,7 @@ CAUSES: Final = (
         ("mean", "sd", "score", "z"),
         "the same inputs were judged otherwise: two versions of the code",
     ),
+    (("draw",), "chance drew otherwise: the policy has another key, or other crowds were open"),
 )
 """What it means that one of these fields differs, the causes that lie furthest back first."""
 

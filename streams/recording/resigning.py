@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
-from streams.core.events import Key, Upgrade
+from streams.core.partition_control import Key, Upgrade
 from streams.errors import Halt
 from streams.recording.reader import Recording
 from streams.runtime.codec import Spelling, decode_log

@@ -15,26 +15,21 @@ from streams.core.events import (
     RULE,
     ControlRecord,
     FirstRecord,
-    Generation,
     Impression,
     InteractionRecord,
-    Key,
-    Lead,
     LogRecord,
     Order,
     PartitionControl,
     Policy,
     Recognition,
-    Review,
-    SliceReview,
-    TopicMove,
-    Upgrade,
     Upload,
     number_of,
 )
 from streams.core.keys import NOBODY, Trust
+from streams.core.partition_control import Generation, Key, Lead, TopicMove, Upgrade
 from streams.core.receipts import Refusal
 from streams.core.units import ID_ALPHABET, is_slice
+from streams.core.words import Review, SecondLook, SliceReview
 from streams.errors import DeadLetter, Halt, RejectReason
 from streams.runtime.first_format import decode_control
 from streams.runtime.headers import require_names
@@ -64,8 +59,10 @@ _DECODERS: Final[dict[str, msgspec.json.Decoder[Any]]] = {
     "recognitions": msgspec.json.Decoder(Recognition),
     "reviews": msgspec.json.Decoder(Review),
 }
-_slice_decoder: Final = msgspec.json.Decoder(SliceReview)
-_SLICE_REVIEW: Final = SliceReview.__struct_config__.tag
+_word_decoders: Final[dict[str, msgspec.json.Decoder[SliceReview | SecondLook]]] = {
+    str(kind.__struct_config__.tag): msgspec.json.Decoder(kind)
+    for kind in (SliceReview, SecondLook)
+}
 
 
 class _Tagged(msgspec.Struct):
@@ -187,14 +184,14 @@ def decode_one(
     return event
 
 
-def decode_review(value: bytes | None, limit: int) -> Review | SliceReview:
-    """Decode one record of `reviews`: a verdict on a video, or a word on a slice.
+def decode_review(value: bytes | None, limit: int) -> Review | SliceReview | SecondLook:
+    """Decode one record of `reviews`: a verdict on a video, or another word of a person.
 
     `DeadLetter` if it is neither.
     """
-    if value is not None and len(value) <= limit and _type_of(value) == _SLICE_REVIEW:
+    if value is not None and len(value) <= limit and (tag := _type_of(value)) in _word_decoders:
         try:
-            word: SliceReview = decode_leniently(_slice_decoder, value)
+            word: SliceReview | SecondLook = decode_leniently(_word_decoders[tag], value)
         except PARSER_ERRORS as error:
             raise classify(error, value) from None
         require_ids(word)

@@ -20,11 +20,16 @@ log: Final = logging.getLogger("streams.dependencies")
 
 
 class Dependency:
-    """A server, or a cluster of them, that is there or gone. Safe to use from any thread."""
+    """A server, or a cluster of them, that is there or gone. Safe to use from any thread.
+
+    `parts_away` names the nodes of a cluster that did not answer when they were last asked: it is
+    back only when all of them are.
+    """
 
     def __init__(self, name: str, clock: Clock = time.monotonic) -> None:
         self.name: Final = name
         self.watched = False
+        self.parts_away: Final[set[str]] = set()
         self.observers: Final[
             list[Callable[[str, bool], None]]
         ] = []  # of name and whether it is up
@@ -59,7 +64,7 @@ class Dependency:
 
     def answered(self) -> None:
         """Take note that a call was answered."""
-        if self._gone_since is None:
+        if self._gone_since is None or self.parts_away:
             return
         with self._lock:
             now = self._clock()

@@ -13,9 +13,12 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from streams.core.events import Key, PartitionControl
+from streams.core.events import (
+    PartitionControl,
+)
 from streams.core.fields import PublicKey
 from streams.core.keys import Trust, encode
+from streams.core.partition_control import Key
 from streams.core.state import Meta
 from streams.errors import Halt, Retry
 from streams.runtime.ports import LogReader, Outgoing, Producer, Record

@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from streams.errors import Retry
+from streams.errors import Denied, Retry
 from streams.runtime.dependencies import DEPENDENCIES, KAFKA, REPEAT_S
 from streams.runtime.ports import Clock
 
@@ -84,11 +84,16 @@ class Quieter(logging.Filter):
         if self._level <= logging.DEBUG:
             return True
         if record.name.partition(".")[0] not in LIBRARIES:
-            return not _waits_for_what_is_gone(record)
+            return not _waits_for_what_is_gone(record) and self._is_news(record)
         if str(record.msg).startswith(_UNANSWERED):
             KAFKA.failed(record.getMessage())
             return False
         return record.levelno >= logging.ERROR and self._is_due((record.name, str(record.msg)))
+
+    def _is_news(self, record: logging.LogRecord) -> bool:
+        """Let what a broker denies pass once a minute: it is asked for all the time."""
+        denied = any(isinstance(each, Denied) for each in _arguments(record))
+        return not denied or self._is_due((record.name, record.getMessage()))
 
     def _is_due(self, what: tuple[str, str]) -> bool:
         now = self._clock()
@@ -150,6 +155,9 @@ def message_of(record: logging.LogRecord) -> str:
 
 def _waits_for_what_is_gone(record: logging.LogRecord) -> bool:
     """Tell whether one of ours only says that it waits, while a dependency is known to be gone."""
-    arguments = record.args if isinstance(record.args, tuple) else ()
-    waits = any(isinstance(argument, Retry) for argument in arguments)
+    waits = any(isinstance(argument, Retry) for argument in _arguments(record))
     return waits and any(dependency.gone for dependency in DEPENDENCIES)
+
+
+def _arguments(record: logging.LogRecord) -> tuple[object, ...]:
+    return record.args if isinstance(record.args, tuple) else ()

@@ -103,3 +103,18 @@ def halt_key(partition: int) -> str:
 def video_key(partition: int, video: str) -> str:
     """Return the key of a video's rows."""
     return f"s:{{{partition}}}:v:{video}"
+
+
+def dossier_key(partition: int, video: str) -> str:
+    """Return the key of what the control plane knows of a video."""
+    return f"s:{{{partition}}}:d:{video}"
+
+
+def dossier_meta_key(partition: int) -> str:
+    """Return the key that tells how far a partition's dossiers hold the control plane's topics."""
+    return f"s:{{{partition}}}:dmeta"
+
+
+def counter_keys(partition: int) -> str:
+    """Return the pattern of all keys that counters of a partition have; its dossiers begin by d."""
+    return f"s:{{{partition}}}:[^d]*"

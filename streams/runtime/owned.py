@@ -25,6 +25,7 @@ from streams.runtime.opening import is_of, mark_of, rewritten
 from streams.runtime.ports import Conflict, Outgoing, Record, Stored
 from streams.runtime.refused import Intake, Refused
 from streams.runtime.surroundings import Surroundings
+from streams.runtime.waiting import waiting_record
 
 CHUNK_RECORDS: Final = 1_000
 CHUNK_BYTES: Final = 256 << 10
@@ -275,6 +276,9 @@ class Owned:
             self._outbox.append(
                 Outgoing(traffic, value, b"%d" % self.partition, (), self.partition)
             )
+        for video, waiting in effects.waiting:
+            entry = waiting_record(self._settings, self.partition, "reports", video, waiting)
+            self._outbox.append(entry)
         for (kind, outcome), count in effects.outcomes.items():
             self._metrics.events.labels(self._topic, kind, outcome).inc(count)
         return effects.rejected

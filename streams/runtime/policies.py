@@ -10,9 +10,14 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from streams.core.events import Name, Policy, SliceReview, number_of
+from streams.core.events import (
+    Name,
+    Policy,
+    number_of,
+)
 from streams.core.fields import Millis, Text
 from streams.core.keys import Trust
+from streams.core.words import SliceReview
 from streams.errors import DeadLetter
 from streams.runtime.installation import TOPIC
 from streams.runtime.ports import Outgoing, Record

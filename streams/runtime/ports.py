@@ -371,22 +371,32 @@ class Store(Protocol):
         """
 
     async def erase(self, partition: int) -> int:
-        """Delete whatever is stored of a partition; return how many keys that were."""
+        """Delete all counters of a partition; return how many keys that were."""
 
     async def close(self) -> None:
         """Disconnect. Idempotent."""
 
 
+class Document(NamedTuple):
+    """What is known of a video, and which revision of it this is: each change has a greater one."""
+
+    revision: int
+    text: bytes
+
+
 class DossierChange(NamedTuple):
-    """A video's new document, and the one that it was made from (None: there was none)."""
+    """A video's new document, and the revision that it was made from (0: there was none).
+
+    It has that revision still where it says no more than before.
+    """
 
     video: str
-    before: bytes | None
-    after: bytes
+    before: int
+    document: Document
 
 
 class Move(NamedTuple):
-    """How far the documents hold a partition of a topic, as next offsets: known so far, and now."""
+    """How far the documents hold a topic, as next offsets: known so far, and now."""
 
     known: int
     now: int
@@ -395,37 +405,43 @@ class Move(NamedTuple):
 class Kept(NamedTuple):
     """Documents by video, without those that are not there, and how far they hold each topic."""
 
-    positions: Mapping[Place, int]
-    documents: Mapping[str, bytes]
+    positions: Mapping[str, int]
+    documents: Mapping[str, Document]
 
 
 class Dossiers(Protocol):
     """The control plane's memory: one small document per video, and the offsets that they hold.
 
-    Positions are those of one log, named by `log`: what was read for another one does not count.
-    Each call is one round trip. `Retry` if the store fails for now.
+    Each call but `scan` is about one partition, whose documents and offsets are kept together: a
+    store that falls back loses both alike. Offsets are those of one log, named by `log`: what was
+    read for another one does not count. `Retry` if the store fails for now.
     """
 
-    async def read(self, log: str, videos: Sequence[str]) -> Kept:
+    async def read(self, partition: int, log: str, videos: Sequence[str]) -> Kept:
         """Return all positions and the documents of these videos."""
 
     async def put(
-        self, log: str, changes: Sequence[DossierChange], moves: Mapping[Place, Move]
+        self,
+        partition: int,
+        log: str,
+        changes: Sequence[DossierChange],
+        moves: Mapping[str, Move],
     ) -> Literal["ok", "conflict", "behind"]:
-        """Write documents and positions, all or nothing; may be repeated.
+        """Write documents and positions by topic, all or nothing; may be repeated.
 
-        `conflict` if a document is neither `before` nor `after`: another control plane wrote it.
-        `behind` if a position is below the one known: the store lost what it had acknowledged.
-        A position that is above `now` already stays.
+        `conflict` if a stored revision is not the one that a change was made from, and the change
+        is not stored already: another control plane wrote it. `behind` if a position is below the
+        one known: the store lost what it had acknowledged. A position that is above `now` already
+        stays.
         """
 
-    async def hold(self, log: str, positions: Mapping[Place, int]) -> None:
-        """Set positions, whatever they were: everything before them was read again."""
+    async def hold(self, partition: int, log: str, positions: Mapping[str, int]) -> None:
+        """Set positions, whatever they were."""
 
-    def scan(self) -> AsyncIterator[Mapping[str, bytes]]:
+    def scan(self) -> AsyncIterator[Mapping[str, Document]]:
         """Yield every document by video, some at a time, in no order; one may come twice."""
 
-    async def forget(self) -> int:
+    async def forget(self, partition: int) -> int:
         """Drop the positions of every log and keep the documents; return how many there were.
 
         A control plane then reads its topics again from their beginning.

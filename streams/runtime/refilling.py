@@ -41,7 +41,7 @@ Cause = Literal["opened", "lost", "sweep"]
 AT_ONCE: Final = 4
 """Pages of a worker on their way at once; partitions take turns."""
 PAUSE_S: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
-SWEEP_PAUSE_S: Final = 1.0
+SWEEP_PAUSE_S: Final = 15.0
 """Between two pages of the slow sweep."""
 TELL_S: Final = 10.0
 log: Final = logging.getLogger("streams.index")

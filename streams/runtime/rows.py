@@ -1,10 +1,13 @@
 """What stored rows have to tell feeds: everything that may be shown, read from the store again."""
 
 import asyncio
+from array import array
 from collections.abc import AsyncIterator, Mapping
-from typing import Final
+from typing import Any, Final
 
-from streams.core.counters import load_video
+import msgspec
+
+from streams.core.counters import Told, read_video
 from streams.core.outlook import Outlook
 from streams.core.serving import Entry, entries
 from streams.core.state import PartitionState
@@ -13,15 +16,20 @@ from streams.runtime.refilling import Page
 
 AT_ONCE: Final = 50
 """Videos that are scored before others get their turn."""
-PAGE: Final = 500
-"""Entries of a page, about."""
+PAGE: Final = 8_000
+"""Entries of a page, about: so many that each of its slices gets a call full of them."""
+
+_NOTHING: Final = Told(None, 0, (), array("i"))
+"""What an index that is filled anew was told of a video."""
+_pack: Final = msgspec.msgpack.Encoder().encode
+_unpack: Final = msgspec.msgpack.Decoder(list[Any]).decode
 
 
 class StoredRows:
     """Reads a partition's rows for `Refilling`; see `RowsOf`.
 
-    Every video of the partition is scored twice: first for its place in the order, then for its
-    entries; so no more than a page of entries is held.
+    Every video of the partition is scored before the first page, for the order: until its turn
+    comes, what it has to tell is kept packed, some hundreds of bytes a video.
     """
 
     def __init__(self, store: Store, namespace: str, partitions: int) -> None:
@@ -39,32 +47,45 @@ class StoredRows:
         if outlook is None:
             return
         rows = await self._store.scan(partition)
-        best = {}
-        for number, video in enumerate(rows):
-            told = _told(outlook, video, rows[video], slice_id, stored.watermark)
-            scores = [entry.score for _, entry in told if entry.score is not None]
-            if scores:
-                best[video] = max(scores)
-            if number % AT_ONCE == 0:
-                await asyncio.sleep(0)
+        names = [name for name in outlook.policy.slices if slice_id in {None, name}]
+        waiting = await self._scored(outlook, rows, {name: at for at, name in enumerate(names)})
         page: list[tuple[str, Entry]] = []
-        for video in sorted(best, key=lambda video: (-best[video], video)):
-            page += _told(outlook, video, rows[video], slice_id, stored.watermark)
+        for _, video, packed in waiting:
+            for place, *numbers in _unpack(packed):
+                page.append((names[place], Entry._make((video, stored.watermark, *numbers))))
             if len(page) >= PAGE:
                 yield page
                 page = []
         if page:
             yield page
 
+    async def _scored(
+        self,
+        outlook: Outlook,
+        rows: Mapping[str, Mapping[str, bytes]],
+        places: Mapping[str, int],
+    ) -> list[tuple[int, str, bytes]]:
+        """Return videos with what they have to tell of slices, by their places, best first."""
+        scored = []
+        for number, (video, fields) in enumerate(rows.items()):
+            if told := _told(outlook, video, fields, places):
+                scored.append((-max(score for _, score, *_ in told), video, _pack(told)))
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(0)
+        return sorted(scored)
+
 
 def _told(
-    outlook: Outlook, video: str, fields: Mapping[str, bytes], slice_id: str | None, watermark: int
-) -> list[tuple[str, Entry]]:
-    """Return what a video has to tell; nothing if its rows cannot be read, which halts the fold."""
+    outlook: Outlook, video: str, fields: Mapping[str, bytes], places: Mapping[str, int]
+) -> list[tuple[Any, ...]]:
+    """Return the place of each slice that a video may be shown in, and the numbers of its entry.
+
+    Nothing if its rows cannot be read, which halts the fold.
+    """
     try:
-        state = load_video(video, fields)
+        state = read_video(fields)
     except ValueError:
         return []
-    state.controlled = True
-    told = entries(outlook, video, state, (), watermark)
-    return [(name, entry) for name, entry in told if slice_id in {None, name}]
+    state.controlled, state.told = True, _NOTHING
+    told = entries(outlook, video, state, (), 0)
+    return [(places[name], *entry[2:]) for name, entry in told if name in places]

@@ -128,6 +128,8 @@ class Indexing:
         self.release(partition)
         self._partitions = partitions
         self._owned[partition] = _Partition(watermark, watermark < 0, self._clock())
+        for line in self._lines.values():
+            line.priced = None  # an index may have lost prices together with the counters
 
     def release(self, partition: int) -> None:
         """Fill a partition no more; what was taken of it is sent all the same."""
@@ -283,7 +285,7 @@ class Indexing:
             owned, before = self._owned.get(partition), applied.before.get(partition, -1)
             if owned is None:
                 continue
-            if before > offset and owned.fresh and partition not in line.told:
+            if before >= 0 and owned.fresh and partition not in line.told:
                 await self._clear(slice_id, line)
                 return
             if before > offset:
@@ -294,8 +296,8 @@ class Indexing:
             line.told[partition] = offset
 
     async def _clear(self, slice_id: str, line: _Line) -> None:
-        """Forget what another log's partitions told: a fresh one told nothing yet."""
-        log.warning("%s: the serving index holds what another log told: cleared", slice_id)
+        """Forget what other counters told: a partition that is counted anew told nothing yet."""
+        log.warning("%s: the serving index holds what other counters told: cleared", slice_id)
         await self._index.clear(slice_id)
         line.priced = None
         for owned in self._owned.values():

@@ -16,7 +16,7 @@ from kit.servers import create_topic
 
 from streams.client.examples import EXAMPLES
 from streams.client.producers import Tokens, hash_of
-from streams.core.events import Review
+from streams.core.words import Review
 from streams.runtime.signing import encode
 from streams.settings import TOPICS
 

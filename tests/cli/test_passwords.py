@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from kit.command import CONFIG, Where, streams
 from kit.keys import KEY, NEXT_KEY, SECRET, announce
-from kit.servers import create_topic
+from kit.servers import create_topics
 
 from streams.cli import VERBS
 from streams.settings import TOPICS, load_settings
@@ -35,6 +35,7 @@ CALLS: dict[str, list[str]] = {
         "policy freeze prices --yes",
     ],
     "review": ["review list", "--debug review list"],
+    "redis": ["redis plan", "redis plan --shards 2", "redis acl"],
     "counters": ["counters verify", "counters rebuild", "counters rebuild --yes", "counters move"],
     "record": ["record {tmp}/r --topic interactions --to now"],
     "replay": [f"replay {{tmp}}/r --target fold --redis {URL}"],
@@ -57,10 +58,10 @@ CALLS: dict[str, list[str]] = {
 
 @pytest.fixture
 def where(brokers: str, unique: str) -> Where:
-    for name in TOPICS:
-        create_topic(brokers, f"{unique}.{name}", 2)
-    for name in ("policies", "mix"):
-        create_topic(brokers, f"{unique}.{name}", 1, {"cleanup.policy": "compact"})
+    create_topics(brokers, {f"{unique}.{name}": {} for name in TOPICS}, 2)
+    compacted = {f"{unique}.{name}": {"cleanup.policy": "compact"} for name in ("policies", "mix")}
+    create_topics(brokers, compacted)
+    create_topics(brokers, {f"{unique}.dossiers": {"cleanup.policy": "compact"}}, 2)
     announce(brokers, load_settings(CONFIG, {"topic_prefix": f"{unique}."}, {}))
     return {"brokers": brokers, "topic_prefix": f"{unique}.", "partitions": 2, "redis": URL}
 
@@ -79,6 +80,21 @@ def test_a_password_is_shown_by_no_verb(where: Where, call: str, tmp_path: Path)
     done = streams(*told.split(), secret=SECRET.decode(), **where)
     for hidden in (PASSWORD, PRIVATE, "PRIVATE KEY", SECRET.decode()):
         assert hidden not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "call", ["config show", "config check", "doctor", "topics acls", "--debug lag list"]
+)
+def test_nor_is_that_of_kafka(call: str) -> None:
+    login = {"sasl_mechanisms": "PLAIN", "sasl_username": "app", "password": PASSWORD}
+    named = {f"kafka_{name}": text for name, text in login.items()}
+    secured = {"kafka_security_protocol": "SASL_PLAINTEXT", **named}
+    done = streams(*call.split(), brokers="127.0.0.1:1", redis="redis://127.0.0.1:1", **secured)
+    assert PASSWORD not in done.stdout + done.stderr
+    if call == "config show":
+        assert "kafka.sasl.password" in done.stdout
+    else:
+        assert "Traceback" not in done.stderr or "--debug" in call
 
 
 @pytest.mark.real

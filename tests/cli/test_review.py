@@ -60,10 +60,13 @@ async def test_from_the_queue_to_the_end_of_a_video(rig: Rig) -> None:
     assert (shown["state"], shown["verdict"]["by"], shown["verdict"]["note"]) == (
         *("public", "alice", "seen twice"),
     )
+    looked = rig.run("video", "reconsider", "v1", *SAID)
+    assert "evidence had stopped nothing there" in looked.stdout, looked.stderr
     gone = rig.run("video", "takedown", "v1", *SAID)
     assert "it is taken down in every slice, for good; by alice: seen twice" in gone.stdout
     assert "in force after" in gone.stdout, gone.stderr
     words = rig.run("video", "explain", "v1", "--output", "ndjson").stdout
+    assert '"reason":"look_again"' in words
     causes = {json.loads(line)["cause"] for line in words.splitlines()}
     assert any(cause.startswith("takedown-alice-") for cause in causes), causes
 
@@ -98,7 +101,7 @@ async def test_where_people_sign_their_own_key_freezes_a_slice_and_ends_a_video(
 
     stranger = rig.run("video", "takedown", "v1", *SAID, patience_s=90)  # the control plane's key
     assert stranger.returncode == 3
-    assert "was the verdict refused (`streams dlq list`)" in stranger.stderr
+    assert "was the word refused (`streams dlq list`)" in stranger.stderr
     letters = json.loads(rig.run("dlq", "list", "--output", "json").stdout)
     assert [one["reason"] for one in letters] == ["signature"]
 

@@ -23,7 +23,7 @@ def test_a_plan_changes_nothing_and_apply_acts_with_yes_only(where: Where) -> No
         assert (done.returncode, set(actions(done).values())) == (0, {"create"})
     assert streams("topics", "apply", "--yes", **where).returncode == 0
     done = streams(*plan, **where)
-    assert (len(actions(done)), set(actions(done).values())) == (13, {"ok"})
+    assert (len(actions(done)), set(actions(done).values())) == (16, {"ok"})
     assert "nothing to do" in streams("topics", "apply", "--yes", **where).stderr
 
 
@@ -35,7 +35,8 @@ def test_a_changed_setting_is_applied_to_the_entries_that_differ(where: Where) -
     prefix = where["topic_prefix"]
     changed = {name for name, action in planned.items() if action == "change"}
     assert changed == planned.keys() - {
-        f"{prefix}{name}" for name in ("decisions", "traffic", "policies", "mix")
+        f"{prefix}{name}"
+        for name in ("decisions", "traffic", "policies", "mix", "dossiers", "waiting")
     }
     assert streams("topics", "apply", "--yes", **longer).returncode == 0
     done = streams("topics", "plan", "--output", "json", **longer)
@@ -87,3 +88,18 @@ def test_a_compacted_topic_is_a_conflict(where: Where) -> None:
 
 def test_a_broker_that_does_not_answer_ends_with_4() -> None:
     assert streams("topics", "plan", brokers="127.0.0.1:1").returncode == 4
+
+
+def test_rights_are_listed_or_spelled_as_commands_and_nothing_is_asked() -> None:
+    listed = streams("topics", "acls", "--role", "worker", "--output", "json", topic_prefix="p.")
+    rows = json.loads(listed.stdout)
+    assert {
+        "role": "worker",
+        "resource": "group",
+        "name": "p.streams",
+        "operations": "Read",
+    } in rows
+    spelled = streams("topics", "acls", "--role", "producer", "--principal", "User:app")
+    first, *_ = spelled.stdout.splitlines()
+    assert first.startswith("kafka-acls.sh --bootstrap-server 127.0.0.1:9092 --command-config")
+    assert "--allow-principal User:app --operation Describe" in first

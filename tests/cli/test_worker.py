@@ -67,7 +67,7 @@ def test_a_broken_configuration_names_its_file(tmp_path: Path) -> None:
 
 def test_an_unknown_setting_is_named(tmp_path: Path) -> None:
     text = (CONFIG / "streams.toml").read_text("utf-8")
-    (tmp_path / "streams.toml").write_text(f"{text}\nflush_rowz = 3\n")
+    (tmp_path / "streams.toml").write_text(f"flush_rowz = 3\n{text}")
     line = one_line(nowhere().run(*START, config=tmp_path), 2)
     assert "flush_rowz is not known: did you mean flush_rows?" in line
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from streams.client.destination import PUBLISHED, look_up
+from streams.client.destination import look_up
 from streams.errors import Halt
 from streams.runtime.memory import MemoryCluster, MemoryLog
-from streams.settings import load_settings
+from streams.settings import PUBLISHED, load_settings
 
 SETTINGS = load_settings(Path(__file__).parents[2] / "config", {"topic_prefix": "p."}, {})
 

@@ -16,7 +16,12 @@ from streams.client.examples import EXAMPLES
 from streams.client.http_intake import BODY_BYTES, CONTENT_TYPE, PATH, HttpIntake
 from streams.client.outbox import Limits
 from streams.client.producers import Tokens, hash_of, new_token
-from streams.core.events import CONTROL_TYPES, Hold, Like, Review
+from streams.core.events import (
+    CONTROL_TYPES,
+    Hold,
+    Like,
+)
+from streams.core.words import Review
 from streams.errors import Misconfigured
 from streams.runtime.memory.log import MemoryLog
 from streams.runtime.memory.producer import MemoryProducer

@@ -32,6 +32,7 @@ from streams.core.events import Hold
 from streams.errors import Halt, Misconfigured, Retry
 from streams.runtime.memory.log import MemoryLog
 from streams.runtime.memory.producer import MemoryProducer
+from streams.security import KafkaAddress
 
 pytestmark = pytest.mark.timeout(60)
 TOPICS = ("uploads", "recognitions", "reviews", "interactions")
@@ -76,6 +77,29 @@ async def test_what_was_put_is_in_the_log_when_flush_returns_and_when_the_block_
         await open_one.put(like(1))
     assert len(events_in(log)) == 15
     assert [len(events_in(log, topic)) for topic in TOPICS] == [1, 1, 1, 15]
+
+
+def test_how_to_get_in_is_told_to_the_client_and_to_nobody_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[KafkaAddress] = []
+    monkeypatch.setattr(publisher, "KafkaProducer", lambda address, *_, **__: told.append(address))
+    security = {
+        "security.protocol": "SASL_SSL",
+        "sasl.mechanisms": "SCRAM-SHA-512",
+        "sasl.username": "app",
+        "sasl.password": "hunter2",
+    }
+    for made in (Publisher, BlockingPublisher):
+        one = made("b:1", "tests", security=security)
+        with pytest.raises(AttributeError):  # there is no client
+            one.start() if made is BlockingPublisher else asyncio.run(one.start())
+    assert [address.security.password.reveal for address in told] == ["hunter2"] * 2
+    assert "hunter2" not in f"{told}"
+    with pytest.raises(
+        Misconfigured, match=r"security: sasl\.user is not known: did you mean sasl"
+    ):
+        Publisher("b:1", "tests", security={"sasl.user": "app"})
 
 
 BAD: list[tuple[PublicEvent, str]] = [

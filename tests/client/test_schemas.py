@@ -13,13 +13,12 @@ from jsonschema import Draft7Validator, Draft202012Validator
 from kit.evolution import breaks
 
 from streams.cli import cli
-from streams.client.destination import PUBLISHED
 from streams.client.examples import EXAMPLES
 from streams.client.intake import take_event, topic_of
 from streams.client.schemas import asyncapi, json_schema
 from streams.errors import DeadLetter
 from streams.runtime.signing import encode
-from streams.settings import SHIPPED, load_settings
+from streams.settings import PUBLISHED, SHIPPED, load_settings
 
 DATA = Path(__file__).parents[1] / "data"
 NOW_MS = 1_800_000_000_000
@@ -133,7 +132,7 @@ def test_the_asyncapi_document_is_one() -> None:
 
 
 def test_every_topic_is_a_channel_with_its_prefix_and_every_reference_leads_somewhere() -> None:
-    assert ASYNCAPI["channels"].keys() == {*PUBLISHED, "decisions", "traffic"}
+    assert ASYNCAPI["channels"].keys() == {*PUBLISHED, "decisions", "traffic", "waiting"}
     assert ASYNCAPI["channels"]["uploads"]["address"] == "eu.uploads"
     for reference in references(ASYNCAPI):
         target: Any = ASYNCAPI

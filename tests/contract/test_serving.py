@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 import pytest
-import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from kit.redises import client_of, url_of
 from kit.serving import CARS, FANS, FAR, entry
 
 from streams.core.serving import Entry
@@ -33,7 +33,9 @@ from streams.runtime.memory.serving import MemoryServingIndex
 from streams.runtime.redis.serving import ENTRIES_AT_ONCE, RedisServingIndex, keys_of
 
 BUNDLED = bundled_redis_server()
-DRIVERS = ["memory", "redis 6.2", pytest.param("redis", marks=pytest.mark.real)]
+CLUSTER = pytest.param("redis cluster", marks=[pytest.mark.real, pytest.mark.slow])
+REAL = [pytest.param("redis", marks=pytest.mark.real), CLUSTER]
+DRIVERS = ["memory", "redis 6.2", *REAL]
 START_S = 1_800_000_000.0
 
 
@@ -60,15 +62,15 @@ class House:
     def keys(self) -> list[str]:
         if self.url is None:
             return []
-        with redis.Redis.from_url(self.url, decode_responses=True) as client:
-            return sorted(client.keys("*"))
+        with client_of(self.url, decode_responses=True) as client:
+            return sorted(client.scan_iter("*"))
 
     async def pass_until(self, second: int) -> None:
         """Return when the index's clock has come to this second."""
         if self.url is None:
             self.now = second
             return
-        with redis.Redis.from_url(self.url) as client:
+        with client_of(self.url) as client:
             while client.time()[0] < second:  # noqa: ASYNC110 - it is Redis that has the clock
                 await asyncio.sleep(0.02)
 
@@ -78,9 +80,8 @@ async def house(request: pytest.FixtureRequest) -> AsyncIterator[House]:
     if request.param == "memory":
         yield House(None)
         return
-    name = "redis_url" if request.param == "redis" else "oldest_redis_url"
-    url: str = request.getfixturevalue(name)
-    with redis.Redis.from_url(url) as client:
+    url = url_of(request, request.param)
+    with client_of(url) as client:
         client.flushdb()
     made = House(url)
     yield made
@@ -526,13 +527,12 @@ async def test_a_clock_set_back_brings_leases_back_at_once() -> None:
 async def test_redis_takes_leases_back_that_end_too_far_off(
     driver: str, request: pytest.FixtureRequest
 ) -> None:
-    name = "redis_url" if driver == "redis" else "oldest_redis_url"
-    url: str = request.getfixturevalue(name)
+    url = url_of(request, driver)
     index = RedisServingIndex(url)
     await index.clear(CARS)
     await told(index, entry(allowance=20))
     (lease,) = await index.lease(CARS, 5, 5)
-    with redis.Redis.from_url(url) as client:  # as if the clock had been ten minutes ahead
+    with client_of(url) as client:  # as if the clock had been ten minutes ahead
         (raw,) = client.hvals(keys_of(CARS)[0])
         pair = msgspec.msgpack.decode(raw)
         pair[pair.index(lease.until)] += 600

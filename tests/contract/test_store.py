@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import NamedTuple
 
 import pytest
-import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from kit.redises import client_of, url_of
 
 from streams.core.counters import Slice, decode_slice, encode_slice
 from streams.core.state import FRESH, Changes, Meta
@@ -30,7 +30,8 @@ META = Meta(
     b"[[0,100],[300,500]]",
 )
 NS = "cluster/topic/8/1"
-STORES = ["memory", "redis 6.2", pytest.param("redis", marks=pytest.mark.real)]
+REAL = [pytest.param(name, marks=pytest.mark.real) for name in ("redis", "redis cluster")]
+STORES = ["memory", "redis 6.2", *REAL]
 
 
 class World(NamedTuple):
@@ -53,9 +54,8 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
     if request.param == "memory":
         yield memory_world()
         return
-    fixture = "redis_url" if request.param == "redis" else "oldest_redis_url"
-    url = request.getfixturevalue(fixture)
-    with redis.Redis.from_url(url) as client:
+    url = url_of(request, request.param)
+    with client_of(url) as client:
         client.flushdb()
         store, rival = RedisStore(url), RedisStore(url)
         yield World(

@@ -170,7 +170,7 @@ async def test_the_control_plane_reads_on(brokers: str, topic: str) -> None:
     judge(found)
 
 
-CONSUMER = re.compile(r"AIOKafkaConsumer[,(]\s*bootstrap_servers")
+CONSUMER = re.compile(r"AIOKafkaConsumer[,(]\s*\*\*aiokafka_options")
 READING = sorted(
     path.stem
     for path in Path(kafka.__file__).parent.glob("*.py")

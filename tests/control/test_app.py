@@ -23,10 +23,18 @@ from streams.control.admission import dossier
 from streams.control.app import ControlPlane
 from streams.control.log import Ports
 from streams.control.metrics import ControlMetrics
-from streams.core.events import Admit, ControlRecord, Lead, Policy, Review, Takedown, Upload
+from streams.core.events import (
+    Admit,
+    ControlRecord,
+    Policy,
+    Takedown,
+    Upload,
+)
 from streams.core.fold import fold
+from streams.core.partition_control import Lead
 from streams.core.partitioner import partition_of
 from streams.core.state import FRESH, Changes, PartitionState
+from streams.core.words import Review
 from streams.embedded import EmbeddedBroker
 from streams.errors import Halt, Retry, Unreachable
 from streams.runtime.codec import decode_log
@@ -36,7 +44,7 @@ from streams.runtime.memory import MemoryServingIndex
 from streams.runtime.memory.dossiers import MemoryDossiers
 from streams.runtime.memory.store import MemoryStore
 from streams.runtime.namespace import namespace_of
-from streams.runtime.ports import DossierChange, Kept, Move, Outgoing, Place, Record
+from streams.runtime.ports import DossierChange, Kept, Move, Outgoing, Record
 from streams.runtime.signing import encode
 from streams.settings import TOPICS, Settings, load_settings
 
@@ -153,14 +161,18 @@ class BrittleDossiers(MemoryDossiers):
         self.hang = False
         self.hanging = asyncio.Event()
 
-    async def read(self, log: str, videos: Sequence[str]) -> Kept:
+    async def read(self, partition: int, log: str, videos: Sequence[str]) -> Kept:
         self.calls += bool(videos)
         if self.away:
             raise Retry("the store is away")
-        return await super().read(log, videos)
+        return await super().read(partition, log, videos)
 
     async def put(
-        self, log: str, changes: Sequence[DossierChange], moves: Mapping[Place, Move]
+        self,
+        partition: int,
+        log: str,
+        changes: Sequence[DossierChange],
+        moves: Mapping[str, Move],
     ) -> Literal["ok", "conflict", "behind"]:
         self.calls += 1
         if self.fail_after is not None:
@@ -171,11 +183,12 @@ class BrittleDossiers(MemoryDossiers):
                 self.fail_after = None
                 raise Retry("the store is away")
             self.fail_after -= 1
-        return await super().put(log, changes, moves)
+        return await super().put(partition, log, changes, moves)
 
     def known(self, video: str) -> dossier.Dossier | None:
-        document = self.documents.get(video)
-        return None if document is None else dossier.decode(document)
+        shelf = self.shelves[partition_of(video.encode(), PARTITIONS)]
+        document = shelf.documents.get(video)
+        return None if document is None else dossier.decode(document.text)
 
 
 TABLES = ("policies", "mix")
@@ -184,6 +197,7 @@ TABLES = ("policies", "mix")
 def topics_of(prefix: str) -> dict[str, int]:
     """Return the partition count of every topic under a prefix."""
     names = [f"{prefix}.{name}{end}" for name in TOPICS for end in ("", ".dlq")]
+    names += [f"{prefix}.waiting", f"{prefix}.dossiers"]
     return dict.fromkeys(names, PARTITIONS) | {f"{prefix}.{name}": 1 for name in TABLES}
 
 
@@ -202,7 +216,9 @@ def broker(request: pytest.FixtureRequest, unique: str) -> Iterator[str]:
         return
     brokers: str = request.getfixturevalue("brokers")
     create_topics(brokers, {name: {} for name in names}, PARTITIONS)
+    create_topics(brokers, {f"{unique}.waiting": {"cleanup.policy": "compact"}}, PARTITIONS)
     create_topics(brokers, {f"{unique}.{name}": {"cleanup.policy": "compact"} for name in TABLES})
+    create_topics(brokers, {f"{unique}.dossiers": {"cleanup.policy": "compact"}}, PARTITIONS)
     announce(brokers, settings_of(unique))
     yield brokers
 
@@ -264,6 +280,24 @@ async def test_an_upload_is_admitted_in_the_log_that_already_has_the_policy(stag
     assert {"following:fans", "discover:football"} <= admit.fits.keys()
     (record,) = [r for r in await stage.records("interactions") if r.key == b"v1"]
     assert record.partition == partition_of(b"v1", PARTITIONS)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("broker", ["real"], indirect=True)
+async def test_what_was_read_before_the_group_began_is_no_lag_of_it(stage: Stage) -> None:
+    """A first control plane learns what the topics hold already, apart from its group."""
+    await stage.send("uploads", "v1", upload())
+    plane = await stage.plane()
+    await stage.count()
+    place = (stage.settings.topic("uploads"), partition_of(b"v1", PARTITIONS))
+    cluster = KafkaCluster(stage.settings.brokers)
+
+    async def is_committed() -> bool:
+        return (await cluster.committed(stage.settings.control_group)).get(place) == 1
+
+    await until(is_committed)
+    await stage.send("uploads", "v1", upload())
+    await until(lambda: plane.outcomes["uploads", "handled"] == 2)
 
 
 async def test_a_reject_takes_a_video_down_and_a_repeat_says_nothing_again(stage: Stage) -> None:
@@ -478,7 +512,7 @@ async def test_a_key_that_does_not_count_here_refuses_the_start(stage: Stage) ->
         await stage.plane(key=STRANGER)
     assert halt.value.code == "signing_key"
     assert await stage.controls() == []
-    assert stage.dossiers.positions == {}
+    assert not stage.dossiers.shelves
     assert not faust_threads()
 
 
@@ -491,7 +525,7 @@ async def test_counters_of_another_installation_refuse_the_start(stage: Stage) -
     with pytest.raises(Halt, match="partition 1: its counters differ in installation"):
         await stage.plane()
     assert await stage.controls() == []
-    assert stage.dossiers.positions == {}
+    assert not stage.dossiers.shelves
     assert not faust_threads()
 
 
@@ -509,8 +543,7 @@ async def test_an_emptied_store_is_noticed_and_its_dossiers_come_back(stage: Sta
     await stage.send("reviews", "v1", verdict("limit"))
     await until(lambda: plane.outcomes["reviews", "handled"] == 1)
     said = await stage.controls("v1")
-    stage.dossiers.documents.clear()
-    stage.dossiers.positions.clear()
+    stage.dossiers.shelves.clear()
     await stage.count()
     await until(lambda: stage.dossiers.known("v1") is not None)
     await until(lambda: plane.outcomes["reviews", "handled"] == 2)
@@ -518,7 +551,7 @@ async def test_an_emptied_store_is_noticed_and_its_dossiers_come_back(stage: Sta
     assert len(await stage.policies()) == 2 * PARTITIONS  # one policy behind what must be counted
     await stage.send("reviews", "v1", verdict("approve"))
     await until(lambda: plane.outcomes["reviews", "handled"] == 3)
-    assert len(await stage.controls("v1")) == len(said) + 1
+    assert len(await stage.controls("v1")) == len(said) + 2
 
 
 async def test_a_start_reads_from_where_the_dossiers_are_not_from_the_commit(
@@ -532,13 +565,36 @@ async def test_a_start_reads_from_where_the_dossiers_are_not_from_the_commit(
     await until(lambda: first.outcomes["uploads", "handled"] == 1)
     await first.stop()
     await stage.send("uploads", other, upload(other))
-    (log,) = stage.dossiers.positions
-    await stage.dossiers.hold(log, {(stage.settings.topic("uploads"), home): 2})
+    (log,) = stage.dossiers.shelves[home].positions
+    await stage.dossiers.hold(home, log, {stage.settings.topic("uploads"): 2})
     second = await stage.plane()
     await stage.send("uploads", last, upload(last))
     await until(lambda: second.outcomes["uploads", "handled"] == 1)
     assert stage.dossiers.known(last) is not None
     assert stage.dossiers.known(other) is None
+
+
+async def test_partitions_just_taken_over_are_compared_with_their_copies_first(
+    stage: Stage,
+) -> None:
+    first = await stage.plane()
+    await stage.send("uploads", "v1", upload())
+    await until(lambda: first.outcomes["uploads", "handled"] == 1)
+    shelf = stage.dossiers.shelves[partition_of(b"v1", PARTITIONS)]
+    older = shelf.documents["v1"]
+    await stage.send("reviews", "v1", verdict("limit"))
+    await until(lambda: first.outcomes["reviews", "handled"] == 1)
+    await first.stop()
+    shelf.documents["v1"] = older  # a Redis that was behind took over
+    for positions in shelf.positions.values():
+        positions[stage.settings.topic("dossiers")] = 0
+    second = await stage.plane()
+    await stage.send("uploads", "v1", upload(title="rain"))
+    await until(lambda: second.outcomes["uploads", "handled"] == 1)
+    known = stage.dossiers.known("v1")
+    assert known is not None
+    assert known.verdict is not None
+    assert known.announced.audience == "followers"
 
 
 async def test_metrics_tell_what_became_of_the_records(stage: Stage) -> None:

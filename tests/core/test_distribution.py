@@ -25,10 +25,15 @@ from kit.events import (
 from kit.folding import Folding, folded, placed
 
 from streams.core.counters import ACTIVE, HELD, IDLE, STOPPED
-from streams.core.events import Admit, LogRecord, Policy, SliceReview
+from streams.core.events import (
+    Admit,
+    LogRecord,
+    Policy,
+)
 from streams.core.posterior import sum_factors
 from streams.core.receipts import Receipt
 from streams.core.units import MICROS, SURFACES, surface_of
+from streams.core.words import SliceReview
 
 LOVED = 9_000
 HATED = 100

@@ -36,7 +36,6 @@ from streams.core.events import (
     Comment,
     FirstRecord,
     Follow,
-    Generation,
     Gift,
     Hide,
     InteractionRecord,
@@ -50,6 +49,7 @@ from streams.core.events import (
     View,
     Weightless,
 )
+from streams.core.partition_control import Generation
 from streams.core.receipts import ACTIONS, Draw
 from streams.core.rule import assess
 from streams.core.state import DIGEST_MODULUS, TRAFFIC_SALT

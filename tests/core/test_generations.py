@@ -7,8 +7,8 @@ from kit.events import NOW, like, view
 from kit.folding import Folding, placed
 from kit.keys import META
 
-from streams.core.events import Generation
 from streams.core.generations import Generations, read_generations
+from streams.core.partition_control import Generation
 from streams.ops.recount import Recount
 
 

@@ -5,8 +5,11 @@ from kit.events import FIXED, NOW, takedown, view
 from kit.folding import Folding, placed
 from kit.keys import KEY, META, NEXT_KEY, OLD_META, TRUST
 
-from streams.core.events import Key, LogRecord, Upgrade
+from streams.core.events import (
+    LogRecord,
+)
 from streams.core.keys import NOBODY, Trust, read_trust
+from streams.core.partition_control import Key, Upgrade
 from streams.core.state import FRESH, PartitionState
 
 

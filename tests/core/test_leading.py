@@ -5,8 +5,13 @@ from kit.events import FIXED, NOW, admit, policy
 from kit.folding import Folding, placed
 from kit.keys import TRUST
 
-from streams.core.events import RULE, Lead, LogRecord, Policy
+from streams.core.events import (
+    RULE,
+    LogRecord,
+    Policy,
+)
 from streams.core.keys import read_trust
+from streams.core.partition_control import Lead
 
 
 def lead(term: int, name: str = "") -> Lead:

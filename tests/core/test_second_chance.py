@@ -72,6 +72,17 @@ def test_a_price_that_fell_brings_a_slice_back_when_somebody_asks() -> None:
     assert done.own().lapsed == 0
 
 
+def test_receipts_name_who_had_it_looked_at_again_and_what_was() -> None:
+    done = stopped()
+    said = reconsider(by="alice", note="shown at night")
+    done.fold(placed([priced(100_000), said], 500))
+    *_, looked, back = done.receipts
+    assert (looked.slice, looked.action, looked.reason) == ("", "review", "look_again")
+    assert [crowd.slice for crowd in looked.crowds] == [FOOTBALL]
+    assert (back.slice, back.reason) == (FOOTBALL, "reconsidered")
+    assert {(each.by, each.note) for each in (looked, back)} == {("alice", "shown at night")}
+
+
 def test_the_tranche_of_a_return_is_charged_to_the_budget() -> None:
     done = stopped()
     before = done.own().granted

@@ -20,9 +20,9 @@ def missing_s(videos: int) -> float:
         state.load(f"v{number}", {})
     took = []
     for _ in range(20):
-        began = time.perf_counter()
+        began = time.process_time()
         assert state.missing(EVENTS) == []
-        took.append(time.perf_counter() - began)
+        took.append(time.process_time() - began)
     return min(took)
 
 

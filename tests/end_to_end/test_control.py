@@ -9,7 +9,10 @@ import redis
 from kit.rig import Rig
 
 from streams.core.counters import decode_video
-from streams.core.events import Review, Upload
+from streams.core.events import (
+    Upload,
+)
+from streams.core.words import Review
 from streams.runtime.kafka import KafkaProducer
 from streams.runtime.ports import Outgoing
 from streams.runtime.signing import encode
@@ -52,6 +55,12 @@ def stage(rig: Rig) -> str:
     return next((decode_video(row).stage for row in rows if row is not None), "unknown")
 
 
+def documents(rig: Rig) -> list[bytes | None]:
+    """Return what Redis holds of the video, by partition."""
+    with redis.Redis.from_url(rig.redis_url) as client:
+        return [client.get(f"s:{{{p}}}:d:v1") for p in range(rig.partitions)]
+
+
 async def becomes(rig: Rig, wanted: str) -> None:
     await rig.until(lambda: stage(rig) == wanted, lambda: f"{stage(rig)}; {rig.logs()}", 40)
 
@@ -61,14 +70,19 @@ async def test_a_verdict_counts_after_redis_was_emptied_and_rebuilt(rig: Rig) ->
     await send(rig, "uploads", upload())
     await becomes(rig, "public")
     assert await worker.terminate() == 0
+    known = documents(rig)
+    assert any(known)
     with redis.Redis.from_url(rig.redis_url) as client:
         client.flushdb()
     plan = rig.run("counters", "rebuild")
     assert "read uploads, recognitions and reviews again" in plan.stdout
+    assert "put back what Redis lost of the dossiers, from" in plan.stdout
     assert rig.run("counters", "rebuild", "--yes").returncode == 0
     again = rig.worker(only=None)
+    await again.says("1 dossiers are back from topic")
     await again.says("the control topics are read again")
     await becomes(rig, "public")
+    assert documents(rig) == known
     await send(rig, "reviews", verdict("limit"))
     await becomes(rig, "limited")
     assert await again.terminate() == 0

@@ -5,11 +5,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 import redis
-from kit.first import FIXTURE_GENERATION, fixture_hashes, fixture_log
+from kit.first import FIXTURE_GENERATION, fixture_hashes, fixture_log, fixture_strings
 from kit.keys import OLD_INSTALLATION, SECRET
 from kit.rig import Feed, Rig
 
+from streams.control.admission import dossier
 from streams.core.counters import VIDEO_ROW, decode_slice
+from streams.core.partitioner import partition_of
+from streams.runtime.documents import from_stored
 from streams.runtime.kafka import KafkaCluster
 
 pytestmark = pytest.mark.real
@@ -31,6 +34,8 @@ async def rig(brokers: str, fresh_redis_url: str, unique: str) -> AsyncIterator[
     with redis.Redis.from_url(fresh_redis_url) as client:
         for key, fields in fixture_hashes(identity).items():
             client.hset(key, mapping=fields)
+        for key, dump in fixture_strings().items():
+            client.restore(key, 0, dump)
     yield rig
     rig.stop()
 
@@ -46,6 +51,10 @@ async def test_an_installation_of_0_1_0_goes_on_and_nothing_is_lost(rig: Rig) ->
     assert (done.returncode, done.stderr.count("done")) == (0, 1), done.stderr
     with redis.Redis.from_url(rig.redis_url) as client:
         assert not list(client.scan_iter("s:slice:*")), "candidates as 0.1.0 kept them"
+        assert not list(client.scan_iter("s:dossier*"))
+        stored = client.get(f"s:{{{partition_of(b'v0', PARTITIONS)}}}:d:v0")
+    known = dossier.decode(from_stored(stored or b"").text)
+    assert (known.video, known.state) == ("v0", "public")
     ends = await rig.ends(rig.log)
     rig.assert_exact()
     again = rig.run(*MIGRATE, "--yes")

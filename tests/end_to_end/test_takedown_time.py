@@ -11,7 +11,7 @@ from kit.rig import Rig
 
 from streams.client import Leases, Publisher, Review
 
-pytestmark = [pytest.mark.real, pytest.mark.slow]
+pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.alone]
 FOOTBALL = "discover:football"
 VIDEOS = 200
 EVERY_S = 0.05

@@ -18,7 +18,10 @@ from streams.errors import Retry
 from streams.runtime.kafka import KafkaProducer
 from streams.runtime.ports import Outgoing
 
-pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(1_800)]
+pytestmark = [
+    *(pytest.mark.real, pytest.mark.slow, pytest.mark.alone),
+    pytest.mark.timeout(1_800),
+]
 
 PARTITIONS: Final = 4
 HOMES: Final = [[1], [2], [3], [2]]
@@ -49,7 +52,9 @@ def make_topics(rig: Rig, alone: set[str]) -> None:
     create_topics(rig.brokers, {rig.prefix + n: usual for n in names - alone}, PARTITIONS)
     for name in alone:
         create_topic(rig.brokers, rig.prefix + name, config=usual, copies=HOMES)
+    create_topics(rig.brokers, {f"{rig.prefix}waiting": TABLE}, PARTITIONS)
     create_topics(rig.brokers, {f"{rig.prefix}{name}": TABLE for name in ("policies", "mix")}, 1)
+    create_topics(rig.brokers, {f"{rig.prefix}dossiers": TABLE}, PARTITIONS)
     announce(rig.brokers, rig.settings)
 
 
@@ -67,7 +72,7 @@ async def load(rig: Rig) -> AsyncIterator[None]:
 
 
 async def _write(producer: KafkaProducer, topic: str, partition: int, stop: asyncio.Event) -> None:
-    records = synthetic_log(31 + partition, 12, 40_000, partition, PARTITIONS)
+    records = synthetic_log(31 + partition, 12, 40_000, partition, PARTITIONS, led=True)
     size = 20
     for at in range(0, len(records), size):
         while not await _written(producer, topic, records[at : at + size]):  # noqa: ASYNC110

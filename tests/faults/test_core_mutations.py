@@ -26,6 +26,7 @@ WINDOW = "tests/core/test_window.py"
 DISTINCT = "tests/core/test_distinct.py"
 RETURN = "tests/core/test_second_chance.py"
 DELAY = "tests/core/test_delay.py"
+REPORTS = "tests/core/test_reports.py"
 COUNTERS = "tests/core/test_counters.py"
 RULES = [
     # what evidence weighs
@@ -40,8 +41,8 @@ RULES = [
     Mutation(
         "one crowd teaches another by the loadings",
         "core/posterior.py",
-        "    l1, l2, l3 = loadings\n",
-        "    l1 = l2 = l3 = 0\n",
+        "        l1, l2, l3 = policy.slices[slice_id].loadings\n",
+        "        l1 = l2 = l3 = 0\n",
         POSTERIOR,
         "raises_what_is_expected",
     ),
@@ -311,8 +312,8 @@ RULES = [
     Mutation(
         "what evidence stopped is looked at by command",
         "core/distribution.py",
-        "                self._look(record.slices)\n",
-        "                pass\n",
+        "        self._look(record.slices)\n",
+        "        pass\n",
         RETURN,
         "when_somebody_asks",
     ),
@@ -464,10 +465,18 @@ RULES = [
         "moves_on_to_the_next",
     ),
     Mutation(
+        "a verdict takes a forgotten video off every crowd",
+        "core/serving.py",
+        "maybe = () if before is not None",
+        "maybe = () if True",
+        SERVING,
+        "forgotten_video_takes_off",
+    ),
+    Mutation(
         "small moves do not add up unsaid",
         "core/serving.py",
         "now[slice_id] = known  # small",
-        "now[slice_id] = score  # small",
+        "pass  # small",
         SERVING,
         "add_up_unsaid",
     ),
@@ -536,6 +545,81 @@ RULES = [
         "(1 << 127) - 1",
         COUNTERS,
         "changed_places",
+    ),
+    # when reports ask for a person
+    Mutation(
+        "who was not shown it reports in vain",
+        "core/reports.py",
+        "not policy.report_bar or not row.viewers & MARKS[code % VIEWER_BITS]",
+        "not policy.report_bar",
+        REPORTS,
+        "not_shown",
+    ),
+    Mutation(
+        "whoever reports again counts once",
+        "core/reports.py",
+        "if reporters & mark and",
+        "if False and",
+        REPORTS,
+        "counts_once",
+    ),
+    Mutation(
+        "impressions take away from reports",
+        "core/reports.py",
+        "(impressions - known.impressions) * policy.report_drain",
+        "0",
+        REPORTS,
+        "take_away",
+    ),
+    Mutation(
+        "reports do not fall below nothing",
+        "core/reports.py",
+        "known.sum = max(left, 0) + MICROS",
+        "known.sum = left + MICROS",
+        REPORTS,
+        "take_away",
+    ),
+    Mutation(
+        "moderation is asked once",
+        "core/reports.py",
+        "not reported.since and reported.sum",
+        "reported.sum",
+        REPORTS,
+        "ask_for_a_person_once",
+    ),
+    Mutation(
+        "a verdict doubles the bar",
+        "core/reports.py",
+        "policy.report_bar << min(reported.verdicts, MOST_DOUBLINGS)",
+        "policy.report_bar",
+        REPORTS,
+        "doubles_the_bar",
+    ),
+    Mutation(
+        "a verdict begins the reports anew",
+        "core/reports.py",
+        "Reported(0, known.impressions, 0, known.since",
+        "Reported(known.sum, known.impressions, 0, known.since",
+        REPORTS,
+        "doubles_the_bar",
+    ),
+    Mutation(
+        "an earlier verdict changes nothing",
+        "core/reports.py",
+        "if looked <= known.looked:",
+        "if False:",
+        REPORTS,
+        "earlier_word",
+    ),
+    Mutation(
+        "a takedown ends the asking",
+        "core/distribution.py",
+        """                self._end_review()
+""",
+        """                pass
+""",
+        REPORTS,
+        "ends_the_asking",
     ),
 ]
 

@@ -22,7 +22,7 @@ from streams.runtime.ports import Offsets, Outgoing
 from streams.runtime.signing import encode
 from streams.settings import TOPICS, load_settings
 
-pytestmark = [pytest.mark.real, pytest.mark.slow]
+pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.alone]
 
 PATIENCE_S = 60.0
 ALONE = {"min.insync.replicas": "1"}
@@ -173,7 +173,9 @@ def test_tools_do_what_can_be_done_and_name_the_rest(
     for name in TOPICS:
         copies = [[1], [2]] if name == "interactions" else [[1], [3]]
         create_topic(whole.bootstrap, f"{unique}.{name}", config=ALONE, copies=copies)
+    create_topic(whole.bootstrap, f"{unique}.waiting", config=ALONE, copies=[[1], [3]])
     create_topic(whole.bootstrap, f"{unique}.policies", config=ALONE, copies=[[1]])
+    create_topic(whole.bootstrap, f"{unique}.dossiers", config=ALONE, copies=[[1], [3]])
     announce(whole.bootstrap, load_settings(CONFIG, {"topic_prefix": f"{unique}."}, {}))
     log = f"{unique}.interactions"
     member = Consumer({"bootstrap.servers": whole.bootstrap, "group.id": unique})

@@ -243,7 +243,7 @@ async def test_a_redis_that_is_emptied_while_nobody_looks_halts_the_next_start(
     await rig.caught_up()
     assert await worker.terminate() == 0
     with redis.Redis.from_url(rig.redis_url) as client:
-        client.flushall()
+        client.flushdb()
     worker = rig.worker()
     await worker.says("watermark_missing")
     assert rig.watermarks() == {}
@@ -262,7 +262,7 @@ async def test_a_redis_that_is_emptied_under_load_halts_too(rig: Rig, feed: Feed
         worker = rig.worker()
         await moved(rig)
         with redis.Redis.from_url(rig.redis_url) as client:
-            client.flushall()
+            client.flushdb()
         for partition in rig.all_partitions():
             await worker.says(f"HALTED partition {partition} (watermark_missing)")
     assert rig.watermarks() == {}

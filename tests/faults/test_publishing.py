@@ -173,6 +173,7 @@ async def test_a_web_server_loses_and_repeats_nothing_when_its_broker_is(
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("threads", [False, True], ids=["service", "web"])
 async def test_a_minute_of_20000_events_a_second_through_a_restart(

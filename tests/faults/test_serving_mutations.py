@@ -13,6 +13,7 @@ pytestmark = pytest.mark.slow
 CONTRACT = "tests/contract/test_serving.py"
 OVERSHOOT = "tests/contract/test_overshoot.py"
 INDEXING = "tests/runtime/test_serving.py"
+FAULTS = "tests/runtime/test_serving_faults.py"
 LEASES = "tests/client/test_leases.py"
 WITHOUT_REDIS = "not real and not redis"
 TWIN = "runtime/memory/serving.py"
@@ -125,6 +126,22 @@ PURE = [
         "",
     ),
     Mutation(
+        "what was told of counters that are counted anew is forgotten, wherever they stand by now",
+        "runtime/serving.py",
+        "if before >= 0 and owned.fresh",
+        "if before > offset and owned.fresh",
+        FAULTS,
+        "lost_its_beginning",
+    ),
+    Mutation(
+        "prices are told again to an index that fell back with the counters",
+        "runtime/serving.py",
+        "            line.priced = None  # an index",
+        "            pass  # an index",
+        FAULTS,
+        "replica_that_was_behind",
+    ),
+    Mutation(
         "a zombie stops",
         "runtime/serving.py",
         "if positions.get(p, -1) < ahead}",
@@ -175,7 +192,7 @@ PURE = [
     Mutation(
         "another log's offsets are forgotten",
         "runtime/serving.py",
-        "if before > offset and owned.fresh and partition not in line.told:",
+        "if before >= 0 and owned.fresh and partition not in line.told:",
         "if False:",
         INDEXING,
         "",

@@ -2,10 +2,10 @@
 
 import os
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from kit.forks import run
 from kit.keys import key_file
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -24,12 +24,5 @@ def environment(settings: Mapping[str, object] | None = None) -> dict[str, str]:
 
 def streams(*arguments: object, stdin: str = "", **settings: object) -> Done:
     """Run `streams` with arguments and standard input; settings by name."""
-    return subprocess.run(
-        [sys.executable, "-m", "streams", *map(str, arguments)],
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        env=environment(settings),
-    )
+    command = ["streams", *map(str, arguments)]
+    return run(command, stdin=stdin, timeout_s=120, env=environment(settings))

@@ -10,6 +10,7 @@ import msgspec
 from kit.keys import INSTALLATION, SIGNER, SPELLING
 from kit.twins import CONFIG, LOG, World, counted
 from streams.control.admission import dossier
+from streams.control.admission.copies import Copies
 from streams.control.admission.dossier import Dossier
 from streams.control.admission.recovery import Recovery
 from streams.control.admission.register import TOPICS, Register
@@ -20,10 +21,18 @@ from streams.control.policy.keeper import Keeper
 from streams.control.policy.leader import Leader
 from streams.control.rules import RulesInForce, load_rules
 from streams.core.counters import VIDEO_ROW, Video, load_video
-from streams.core.events import ControlRecord, Policy, Recognition, Review, Upload
+from streams.core.events import (
+    ControlRecord,
+    Policy,
+    Recognition,
+    Upload,
+)
 from streams.core.keys import Trust, read_trust
 from streams.core.partitioner import partition_of
+from streams.core.words import Review
+from streams.ops.waiting import waiting_rows
 from streams.runtime.codec import ControlTopic, decode_log
+from streams.runtime.documents import read_copy
 from streams.runtime.installation import installation_record
 from streams.runtime.kafka import background
 from streams.runtime.memory import (
@@ -34,7 +43,7 @@ from streams.runtime.memory import (
     MemoryReader,
     MemoryServingIndex,
 )
-from streams.runtime.ports import Outgoing, Record
+from streams.runtime.ports import Document, Outgoing, Record
 from streams.runtime.signing import Signer, encode
 
 NOW: Final = 1_700_000_000_000
@@ -69,6 +78,7 @@ class Office:
             self.world.log.create(f"{topic}.dlq", partitions)
         self.world.log.create("policies", 1)
         self.world.log.create("mix", 1)
+        self.world.log.create("dossiers", partitions)
         self.world.log.append(installation_record(self.world.settings, INSTALLATION))
 
     def bring(
@@ -116,8 +126,30 @@ class Office:
 
     def known(self, video: str = "v1") -> Dossier | None:
         """Return a video's dossier as it is stored."""
-        document = self.dossiers.documents.get(video)
-        return None if document is None else dossier.decode(document)
+        document = self.document(video)
+        return None if document is None else dossier.decode(document.text)
+
+    def document(self, video: str = "v1") -> Document | None:
+        """Return what is stored of a video."""
+        return self.dossiers.shelves[
+            partition_of(video.encode(), self.world.partitions)
+        ].documents.get(video)
+
+    def documents(self) -> dict[str, Document]:
+        """Return all that is stored of videos."""
+        return {
+            v: one for shelf in self.dossiers.shelves.values() for v, one in shelf.documents.items()
+        }
+
+    def copies(self, video: str = "v1") -> list[int]:
+        """Return the revisions of a video's copies, in order."""
+        read = [read_copy(record) for record in self.world.sent("dossiers")]
+        return [one[1].revision for one in read if one is not None and one[0] == video]
+
+    async def waiting(self) -> list[tuple[str, str]]:
+        """Return video and cause of all that waits, the longest first."""
+        rows = await waiting_rows(MemoryReader(self.world.log), self.world.settings, NOW)
+        return [(row["video"], row["cause"]) for row in rows]
 
     def refused(self, topic: str) -> list[str]:
         """Return the reasons of a topic's dead letters."""
@@ -126,8 +158,7 @@ class Office:
 
     def flush(self) -> None:
         """Lose everything that Redis held."""
-        self.dossiers.documents.clear()
-        self.dossiers.positions.clear()
+        self.dossiers.shelves.clear()
         self.world.store.partitions.clear()
 
     async def count(self) -> None:
@@ -168,10 +199,11 @@ class Process:
         identity = world.log.identity(LOG)
         self.log = ControlLog(world.settings, signer, self.ports, identity, INSTALLATION)
         self.metrics = ControlMetrics()
-        self.register = Register(
-            world.settings, self.log, self.ports.dossiers, lambda: self.rules.tools, self.metrics
-        )
-        self.recovery = Recovery(world.settings, self.log, self.ports, self.register, self.metrics)
+        tools = lambda: self.rules.tools  # noqa: E731 - rules may be replaced
+        parts = (world.settings, self.log)
+        self.copies = Copies(*parts, self.ports, tools, self.metrics)
+        self.register = Register(*parts, self.ports.dossiers, self.copies, tools, self.metrics)
+        self.recovery = Recovery(*parts, self.ports, self.register, self.copies, self.metrics)
         self.now_s = 0.0
         self.broadcast = Broadcast(self.log, self.ports, self.metrics, lambda: self.now_s)
         self.files = RULES.policy.draft if files is None else files

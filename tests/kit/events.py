@@ -14,17 +14,15 @@ import msgspec
 from kit.keys import NEXT_SIGNER, SIGNER
 from streams.core.events import (
     Admit,
+    Clear,
     Comment,
     ControlRecord,
     Follow,
-    Generation,
     Gift,
     Hide,
     Hold,
     Impression,
     InteractionRecord,
-    Key,
-    Lead,
     Like,
     LogRecord,
     Order,
@@ -39,15 +37,14 @@ from streams.core.events import (
     SlicePolicy,
     Stay,
     Takedown,
-    TopicMove,
     Unfollow,
     Unlike,
-    Upgrade,
     View,
     Weights,
 )
 from streams.core.fields import ServedVia
 from streams.core.outlook import term_name
+from streams.core.partition_control import Generation, Key, Lead, TopicMove, Upgrade
 from streams.core.partitioner import partition_of
 from streams.core.units import MICROS
 from streams.runtime.ports import Headers
@@ -143,6 +140,8 @@ FIXED: Final = Policy(
     fresh_share=20_000,
     late_after_ms=HOUR_MS,
     terms=TERMS,
+    report_drain=20_000,
+    report_bar=2_000_000,
 )
 """Six slices on all three surfaces, tranches of 20: small logs reach every kind of decision.
 
@@ -252,10 +251,22 @@ def release(event_id: str = "release-1", *, video: str = "v1", seq: int = 3) -> 
 
 
 def reconsider(
-    event_id: str = "reconsider-1", *, video: str = "v1", seq: int = 2, slices: Sequence[str] = ()
+    event_id: str = "reconsider-1",
+    *,
+    video: str = "v1",
+    seq: int = 2,
+    slices: Sequence[str] = (),
+    **more: Any,
 ) -> Reconsider:
     """Return another look at everything that evidence stopped."""
-    return Reconsider(event_id, video, NOW, seq, tuple(slices))
+    return Reconsider(event_id, video, NOW, seq, tuple(slices), **more)
+
+
+def clear(
+    event_id: str = "clear-1", *, video: str = "v1", seq: int = 2, looked: int = NOW, **more: Any
+) -> Clear:
+    """Return a person's word that the video may go on being shown."""
+    return Clear(event_id, video, NOW, seq, looked, **more)
 
 
 def takedown(event_id: str = "takedown-1", *, video: str = "v1", seq: int = 9) -> Takedown:
@@ -333,7 +344,13 @@ def videos_of(partition: int, partitions: int, count: int) -> list[str]:
 
 
 def synthetic_log(
-    seed: int = 1, videos: int = 12, events: int = 1_000, partition: int = 0, partitions: int = 1
+    seed: int = 1,
+    videos: int = 12,
+    events: int = 1_000,
+    partition: int = 0,
+    partitions: int = 1,
+    *,
+    led: bool = False,
 ) -> list[Logged]:
     """Return one partition's log of about `events` events: everything that a real one holds.
 
@@ -342,11 +359,12 @@ def synthetic_log(
     less and other weights, then a leader with the first one's numbers again, and an old leader's
     word; holds, releases, takedowns; repeats, late events, offsets that no record has; and a few of
     every kind of bad input, good neighbours beside bad elements included. The same arguments give
-    the same bytes.
+    the same bytes. With `led` there is a control plane beside it: policies, keys and leaders are
+    its own.
     """
     names = videos_of(partition, partitions, videos)
     others = [] if partitions == 1 else videos_of((partition + 1) % partitions, partitions, 3)
-    return list(_Crowd(Random(seed), names, others, partition).log(events))
+    return list(_Crowd(Random(seed), names, others, partition).log(events, led=led))
 
 
 _VIAS: Final[Sequence[ServedVia]] = ("rank", "rank", "fresh", "explore", "push")
@@ -382,11 +400,12 @@ class _Crowd:
     tastes: dict[tuple[str, str], _Taste] = field(default_factory=dict)
     admitted: list[str] = field(default_factory=list)
 
-    def log(self, events: int) -> Iterator[Logged]:
-        yield self._keys(Upgrade("upgrade-1", NOW))
-        yield self._signed(policy(**DRAWING))
+    def log(self, events: int, *, led: bool) -> Iterator[Logged]:
+        half, last = (events, events) if led else (events // 2, events * 4 // 5)
+        if not led:
+            yield self._keys(Upgrade("upgrade-1", NOW))
+            yield self._signed(policy(**DRAWING))
         waiting = list(self.names[: max(len(self.names) - 1, 1)])  # the last is never admitted
-        half, last = events // 2, events * 4 // 5
         while self.number < events:
             if self.number >= half:
                 half = events + 1
@@ -527,7 +546,9 @@ class _Crowd:
                     revise(name, limited=True, **about),
                     revise(name, limited=False, **about),
                     revise(name, fits={COOKING: 900_000}, **about),
-                    takedown(name, **about) if self.random.random() < 0.3 else hold(name, **about),
+                    takedown(name, **about)
+                    if self.random.random() < 0.3
+                    else clear(name, looked=self.now, **about),
                     hold(name, video=video, seq=max(seq - 2, 0)),  # stale
                 ]
             )

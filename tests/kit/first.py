@@ -1,6 +1,7 @@
 """What 0.1.0 wrote: its policy and admissions, signed as it signed, and a log that it began."""
 
 import json
+from base64 import b64decode
 from pathlib import Path
 from typing import Final
 
@@ -25,8 +26,8 @@ from streams.core.events import (
     FirstRecord,
     FirstSlicePolicy,
     PartitionControl,
-    Upgrade,
 )
+from streams.core.partition_control import Upgrade
 from streams.core.state import Meta
 from streams.recording.reader import Recording
 from streams.runtime.memory.store import MemoryStore, StoredPartition
@@ -156,6 +157,13 @@ def fixture_store(identity: TopicIdentity) -> MemoryStore:
             },
         )
     return store
+
+
+def fixture_strings() -> dict[str, bytes]:
+    """Return the strings of Redis by key, as Redis dumps them: what 0.1.0 knew of videos."""
+    lines = (FIXTURE / "redis.ndjson").read_text("utf-8").splitlines()
+    rows = [row for row in map(json.loads, lines) if "dump" in row]
+    return {row["key"]: b64decode(row["dump"]) for row in rows}
 
 
 def fixture_hashes(identity: TopicIdentity) -> dict[str, dict[str, str]]:

@@ -12,14 +12,18 @@ from typing import NamedTuple
 from kit.events import Logged
 from kit.keys import META, SPELLING, TRUST
 from streams.core.counters import Slice, Video, VideoState, load_video
-from streams.core.events import LogRecord, Upgrade
+from streams.core.events import (
+    LogRecord,
+)
 from streams.core.fold import fold
 from streams.core.keys import Trust
+from streams.core.partition_control import Upgrade
 from streams.core.receipts import FirstReceipt, Outcome, Receipt, Refusal, encode
 from streams.core.serving import Entry
 from streams.core.state import Meta, PartitionState
 from streams.core.traffic import Tick
 from streams.core.traffic import encode as encode_tick
+from streams.core.waiting import Waiting
 from streams.core.window import REPLAYED_GENERATIONS
 from streams.runtime.codec import Spelling, decode_log
 
@@ -58,6 +62,7 @@ class Folding:
     first_receipts: list[FirstReceipt] = field(default_factory=list)
     receipts: list[Receipt] = field(default_factory=list)
     ticks: list[Tick] = field(default_factory=list)
+    waiting: list[tuple[str, Waiting | None]] = field(default_factory=list)
     rejected: list[Refusal] = field(default_factory=list)
     outcomes: Counter[tuple[str, Outcome]] = field(default_factory=Counter)
     entries: Mapping[str, Sequence[Entry]] = field(default_factory=dict)  # told at the latest flush
@@ -83,6 +88,7 @@ class Folding:
         self.first_receipts += effects.first_receipts
         self.receipts += effects.receipts
         self.ticks += effects.ticks
+        self.waiting += effects.waiting
         self.rejected += effects.rejected
         self.outcomes += effects.outcomes
         return self

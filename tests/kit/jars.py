@@ -1,9 +1,13 @@
 """What a Kafka of the tests is made of: its jars, fetched once, and what its machine must have."""
 
+import fcntl
+import hashlib
 import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from streams.errors import Unreachable
@@ -70,6 +74,31 @@ def kafka_jars() -> Path:
                 if not ready.is_dir():  # nobody else was faster
                     raise
     return ready
+
+
+def class_archive(make: Callable[[Path], None]) -> Path:
+    """Return the file in which this Java keeps Kafka's classes as it has loaded them once.
+
+    A broker that starts from it takes half the time. `make` writes it the first time; sessions
+    wait for the one that does. Java ignores a file that is not there or not its own.
+    """
+    java = Path(shutil.which("java") or "java").resolve()
+    which = hashlib.sha256(f"{java} {java.stat().st_mtime_ns}".encode()).hexdigest()[:12]
+    ready = kafka_jars().with_name(f"kafka-{KAFKA_VERSION}-{which}.jsa")
+    with _alone(ready.with_suffix(".lock")):
+        if not ready.exists():
+            unfinished = ready.with_suffix(".new")
+            make(unfinished)
+            unfinished.rename(ready)
+    return ready
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Let one process at a time into the block."""
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
 
 
 def run_tool(command: list[str], what: str, timeout_s: float) -> None:

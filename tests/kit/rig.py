@@ -8,18 +8,18 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
-import redis
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from kit.events import Logged
+from kit.forks import Forked, run
 from kit.keys import INSTALLATION, announce, key_file
+from kit.redises import client_of
 from kit.servers import create_topics
 from streams.runtime.installation import Installation
 from streams.runtime.ports import Record
@@ -60,9 +60,11 @@ class Rig:
             for end in ("", ".dlq")
         }
         create_topics(self.brokers, topics, self.partitions)
+        create_topics(self.brokers, {f"{self.prefix}waiting": TABLE}, self.partitions)
         create_topics(
             self.brokers, {f"{self.prefix}{name}": TABLE for name in ("policies", "mix")}, 1
         )
+        create_topics(self.brokers, {f"{self.prefix}dossiers": TABLE}, self.partitions)
         announce(self.brokers, self.settings, installation)
 
     @property
@@ -105,15 +107,9 @@ class Rig:
         **changes: object,
     ) -> "subprocess.CompletedProcess[str]":
         """Run one of our commands to its end; `said` is its standard input."""
-        return subprocess.run(
-            [sys.executable, "-m", "streams", *arguments],
-            input=said,
-            env=self.environment(**changes),
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=patience_s,
-            check=False,
+        env = self.environment(**changes)
+        return run(
+            ["streams", *arguments], stdin=said or "", env=env, cwd=ROOT, timeout_s=patience_s
         )
 
     def verified(self) -> dict[str, Any]:
@@ -131,7 +127,7 @@ class Rig:
 
     def watermarks(self) -> dict[int, int]:
         """Return the stored watermark of each partition that has one."""
-        with redis.Redis.from_url(self.redis_url) as client:
+        with client_of(self.redis_url) as client:
             stored = {p: client.hget(f"s:{{{p}}}:meta", "watermark") for p in self.all_partitions()}
         return {p: int(at) for p, at in stored.items() if at is not None}
 
@@ -237,14 +233,12 @@ class WorkerProcess:
         half = [] if only is None else ["--only", only]
         folder = Path(tempfile.gettempdir())
         self._output = folder / f"streams-worker-{os.getpid()}-{time.monotonic_ns()}.log"
-        with self._output.open("wb") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "streams", "worker", *half],
-                env=dict(environment),
+        with self._output.open("wb") as output, Path(os.devnull).open() as read:
+            self._process = Forked(
+                ["streams", "worker", *half],
+                env=environment,
                 cwd=ROOT,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
+                files=(read, output, output),
             )
         self.pid = self._process.pid
 

@@ -5,6 +5,7 @@ Each node may be stopped, killed, frozen and started again; its address stays th
 
 import base64
 import contextlib
+import os
 import shutil
 import socket
 import uuid
@@ -14,12 +15,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Self
+from typing import Final, Self
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from kit.jars import LOG4J, kafka_jars, run_tool
+from kit.jars import LOG4J, class_archive, kafka_jars, run_tool
 from streams.embedded import EmbeddedRedis
 from streams.embedded.child import Child, TemporaryFolder
 from streams.embedded.redis import redis_version
@@ -27,6 +28,8 @@ from streams.embedded.redis import redis_version
 START_TIMEOUT_S = 90.0
 LASTING_PORTS = range(20_000, 32_000)
 """Below those that systems give to clients, so that nobody sits on a dead server's port."""
+PROCESSES: Final = 16
+"""So many may share the tests."""
 
 
 def missing_for_redis() -> str | None:
@@ -63,7 +66,7 @@ class KafkaServer:
     """A Kafka node with data of its own: a Kafka by itself, or one node of a `KafkaCluster`.
 
     It may be stopped, killed, frozen and started again; its ports stay the same. `settings`
-    override single lines of its server.properties.
+    override single lines of its server.properties; `classes` is Java's option for where they are.
     """
 
     def __init__(
@@ -71,9 +74,11 @@ class KafkaServer:
         settings: Mapping[str, str] | None = None,
         quorum: Quorum | None = None,
         number: int = 1,
+        classes: str | None = None,
     ) -> None:
         self.number = number
         self.child: Child | None = None
+        self.classes = classes or f"-XX:SharedArchiveFile={class_archive(_write_classes)}"
         self._frozen = False
         self._jars = kafka_jars()
         self._folder = TemporaryFolder("streams-kafka-")
@@ -137,7 +142,7 @@ class KafkaServer:
 
     def _java(self) -> list[str]:
         logging = f"-Dlog4j2.configurationFile={self._folder.path / 'log4j2.properties'}"
-        memory = ["-Xms64m", "-Xmx320m", "-XX:+UseSerialGC", "-Xshare:auto"]
+        memory = ["-Xms64m", "-Xmx320m", "-XX:+UseSerialGC", "-Xshare:auto", self.classes]
         # The optimising compiler costs a short life more than it gives.
         return ["java", *memory, "-XX:TieredStopAtLevel=1", logging, "-cp", f"{self._jars}/*"]
 
@@ -151,6 +156,15 @@ class KafkaServer:
             return self.number in _admin(self.bootstrap).list_topics(timeout=1).brokers
         except KafkaException:
             return False
+
+
+def _write_classes(file: Path) -> None:
+    """Have a broker write the classes of its life to a file."""
+    server = KafkaServer(classes="-Xlog:cds=off")
+    server.classes = f"-XX:ArchiveClassesAtExit={file}"
+    server.start()
+    server.stop()
+    server.remove()
 
 
 def _properties(quorum: Quorum, number: int, data: Path) -> dict[str, str]:
@@ -307,10 +321,19 @@ def leaders(brokers: str, topic: str) -> dict[int, int | None]:
     return {number: one.leader if one.leader >= 0 else None for number, one in partitions.items()}
 
 
+def process_number() -> int:
+    """Return which of the processes that share the tests this is, from 0."""
+    return int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+
+
 def lasting_ports(count: int) -> list[int]:
-    """Return different ports of loopback, free now, that a server may leave and come back to."""
+    """Return different ports of loopback, free now, that a server may leave and come back to.
+
+    A server takes seconds to take its port, so processes that share the tests share none.
+    """
     free: list[int] = []
-    for port in Random().sample(LASTING_PORTS, len(LASTING_PORTS)):
+    ours = LASTING_PORTS[process_number() % PROCESSES :: PROCESSES]
+    for port in Random().sample(ours, len(ours)):
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
             free.append(port)
         if len(free) == count:

@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Console, RenderableType
 
 from streams.core.events import RULE
-from streams.core.receipts import Action, Crowd, Reason, Receipt
+from streams.core.receipts import Action, Crowd, Reason, Receipt, ReportSum
 from streams.lab.story import Story
 
 TITLES = {f"square-dance-{n}": "周末足球赛,最后一分钟点球:我们舞队的新广场舞" for n in range(60)}
@@ -15,6 +15,7 @@ REASONS: dict[Action, Reason] = {
     "widen": "mean_beats_price",
     "keep": "allowance_nearly_used",
     "stop": "index_below_price",
+    "review": "reported",
 }
 DANCE, PHOTOGRAPHY = "discover:square-dance", "discover:photography"
 CROWDS = (Crowd(DANCE, 410_000, 520_000, 60), Crowd(PHOTOGRAPHY, 380_000, 500_000, 60))
@@ -37,7 +38,13 @@ def receipt(action: Action = "widen", **changes: Any) -> Receipt:
         "commercial": False,
         "format": "video",
     }
-    if action == "open":
+    if action == "review":
+        numbers |= {
+            "slice": "",
+            "impressions": 4_000,
+            "reports": ReportSum(9, 7_100_000, 7_000_000),
+        }
+    elif action == "open":
         numbers |= {"slice": "", "crowds": CROWDS}
     else:
         numbers |= {

@@ -63,7 +63,7 @@ class World:
         self.partitions: Final = partitions
         self.log: Final = MemoryLog(now_ms=lambda: 1_700_000_000_000)
         self.store = MemoryStore()
-        for topic in (LOG, "decisions", "traffic", f"{LOG}.dlq"):
+        for topic in (LOG, "decisions", "traffic", "waiting", f"{LOG}.dlq"):
             self.log.create(topic, partitions)
 
     def put(self, records: Iterable[Logged]) -> None:

@@ -244,7 +244,7 @@ async def other_policy_of_its_number() -> tuple[Scrape, Scrape]:
     await process.step()
     conflicts = process.metrics.policy_conflicts
     before = [sample for family in conflicts.collect() for sample in family.samples]
-    forged = replace(RULES.policy.draft, term=1, seq=2, tranche=7)
+    forged = replace(RULES.policy.draft, term=1, seq=2, tranche=7, explore_key="k")
     office.world.log.append(control_record(LOG, forged, SIGNER, 1))
     await process.leader.put_files(replace(RULES.policy.draft, tranche=8))
     await process.step()

@@ -57,11 +57,24 @@ def test_topics_that_are_well_are_one_line() -> None:
 async def test_a_cluster_is_checked_with_its_topics() -> None:
     cluster = MemoryCluster(MemoryLog())
     reached, *missing = await check_kafka(cluster, SETTINGS)
-    assert reached == ("ok", "kafka", "answers at kafka:9092")
-    assert [check.status for check in missing] == ["fail"] * 13
+    assert reached == ("ok", "kafka", "answers at kafka:9092 (PLAINTEXT)")
+    assert [check.status for check in missing] == ["fail"] * len(wanted_topics(SETTINGS))
     for topic in wanted_topics(SETTINGS):
         await cluster.create(topic.name, topic.partitions, 1, topic.configs)
     assert [check.check for check in await check_kafka(cluster, SETTINGS)] == ["kafka", "topics"]
+
+
+async def test_a_password_that_anybody_can_read_is_a_warning() -> None:
+    login = {"sasl_mechanisms": "PLAIN", "sasl_username": "a", "password": "hunter2"}
+    statuses = {}
+    for protocol in ("SASL_PLAINTEXT", "SASL_SSL"):
+        named = {"security_protocol": protocol, **login}
+        environment = {f"STREAMS_KAFKA_{name.upper()}": text for name, text in named.items()}
+        settings = load_settings(CONFIG, {}, environment)
+        reached, second, *_ = await check_kafka(MemoryCluster(MemoryLog()), settings)
+        assert reached.message == f"answers at 127.0.0.1:9092 ({protocol}, PLAIN as a)"
+        statuses[protocol] = second.status
+    assert statuses == {"SASL_PLAINTEXT": "warn", "SASL_SSL": "fail"}
 
 
 class AwayCluster(MemoryCluster):

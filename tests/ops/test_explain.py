@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kit.stories import receipt
 
-from streams.core.receipts import ACTIONS, Crowd, Draw, Reason, Receipt
+from streams.core.receipts import ACTIONS, Crowd, Draw, Reason, Receipt, ReportSum
 from streams.ops.explain import WORDS, decimal, explain, kept_at, moment
 from streams.ops.lessons import Lesson
 
@@ -30,6 +30,10 @@ judged = st.builds(
     sums=st.just((1, 0, 0, 1, 0, 1, 0, 0, 0)),
 )  # fmt: skip
 slices = st.sampled_from(("discover:football", "discover:music", "nearby:shenyang"))
+reports = st.builds(ReportSum, counts, counts, counts)
+reviewed = st.builds(
+    Receipt, **heads, slice=st.just(""), impressions=counts, views=counts, reports=reports
+)
 whole = st.builds(
     Receipt, **heads, slice=st.just(""),
     crowds=st.lists(st.builds(Crowd, slices, micros, micros, counts)).map(tuple),
@@ -87,6 +91,15 @@ def test_every_crowd_of_a_whole_video_is_listed_with_expectation_and_score(of_al
     for crowd, line in zip(of_all.crowds, lines[1:], strict=False):
         assert line.startswith(f"{crowd.slice}: expected {decimal(crowd.mean)}, ")
         assert f"score {decimal(crowd.score)}, {crowd.allowance:,} impression" in line
+
+
+@given(reviewed)
+def test_every_number_of_what_was_reported_appears_exactly(of_all: Receipt) -> None:
+    written = [as_micros(number) for number in numbers_of(explain(of_all))]
+    assert isinstance(of_all.reports, ReportSum)
+    reporters, total, bar = msgspec.structs.astuple(of_all.reports)
+    whole_ones = (reporters, of_all.impressions, of_all.views)
+    assert {total, bar, *(each * 1_000_000 for each in whole_ones)} <= set(written)
 
 
 @given(judged)

@@ -6,7 +6,7 @@ from kit.keys import INSTALLATION, KEY, NEXT_KEY, NEXT_SIGNER, STRANGER, TRUST, 
 from kit.twins import settings_of
 from msgspec.structs import replace
 
-from streams.core.events import Generation, Key
+from streams.core.partition_control import Generation, Key
 from streams.errors import Halt, Retry
 from streams.ops.installation import (
     KEYS_MAX,

@@ -9,9 +9,12 @@ from kit.events import FIXED, NOW, like, takedown, view
 from kit.keys import SIGNER
 from kit.letters import HOME, LATER, LIMIT, Post
 
-from streams.core.events import InteractionRecord, Review
+from streams.core.events import (
+    InteractionRecord,
+)
 from streams.core.partitioner import partition_of
 from streams.core.receipts import Refusal
+from streams.core.words import Review
 from streams.errors import Misconfigured
 from streams.ops.dead_letters import LetterFilter, LetterName
 from streams.ops.mending import MOST_ROUNDS, MendedLetter, Mending, require_own_ids

@@ -5,7 +5,7 @@ from kit.events import FIXED, NOW, Logged, admit, signed_record, synthetic_log
 from kit.keys import INSTALLATION, NEXT_SIGNER, SIGNER, SPELLING, STRANGER
 from kit.twins import LOG, World, counted
 
-from streams.core.events import TopicMove
+from streams.core.partition_control import TopicMove
 from streams.errors import Halt, Retry
 from streams.ops.move import Mover, PartitionMove
 from streams.runtime.memory import MemoryProducer, MemoryReader

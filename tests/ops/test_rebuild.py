@@ -1,11 +1,13 @@
 """Dropping the counters: planned, refused while somebody counts, done partition by partition."""
 
 import pytest
+from kit.twins import CONFIG
 
 from streams.core.counters import Slice, encode_slice
 from streams.core.state import FRESH, Changes
 from streams.errors import Halt
-from streams.ops.rebuild import RebuildPlan, drop_counters, plan_rebuild
+from streams.ops.rebuild import RebuildPlan, drop_counters, plan_rebuild, restart_partition
+from streams.runtime.documents import copy_of
 from streams.runtime.memory import (
     MemoryCluster,
     MemoryConsumer,
@@ -14,7 +16,11 @@ from streams.runtime.memory import (
     MemoryReader,
     MemoryStore,
 )
-from streams.runtime.ports import Outgoing
+from streams.runtime.ports import Document, DossierChange, Kept, Move, Outgoing
+from streams.settings import load_settings
+
+SETTINGS = load_settings(CONFIG, {}, {})
+PLAN = RebuildPlan(3, {}, 0, {})
 
 
 async def filled_store() -> MemoryStore:
@@ -30,22 +36,48 @@ async def test_a_plan_says_what_the_log_no_longer_holds(
 ) -> None:
     log.append(Outgoing("t", b"x", partition=1))
     log.forget("t", 1, 1)
-    assert await plan_rebuild(reader, log.identity("t")) == RebuildPlan(3, {1: 1})
+    plan = await plan_rebuild(reader, log.identity("t"), SETTINGS)
+    assert plan == RebuildPlan(3, {1: 1}, 0, {})
+
+
+async def test_a_plan_says_which_dossiers_no_topic_has(
+    log: MemoryLog, reader: MemoryReader
+) -> None:
+    for topic in ("uploads", "reviews", "dossiers"):
+        log.create(topic, 3)
+    for partition in (1, 2):
+        log.append(Outgoing("uploads", b"x", partition=partition))
+        log.forget("uploads", partition, 1)
+    document = Document(1, b"{}")
+    log.append(copy_of(SETTINGS, 2, "v1", document))
+    plan = await plan_rebuild(reader, log.identity("t"), SETTINGS)
+    assert plan == RebuildPlan(3, {}, 1, {("uploads", 1): 1})
 
 
 async def test_everything_stored_and_the_group_are_dropped(log: MemoryLog) -> None:
-    store, heard = await filled_store(), list[int]()
+    store, heard, dossiers = await filled_store(), list[int](), MemoryDossiers()
+    await dossiers.put(1, "log", [DossierChange("v", 0, Document(1, b"{}"))], {"u": Move(0, 3)})
     log.group("g", "t").positions[0] = 3
-    plan = RebuildPlan(3, {})
-    keys = await drop_counters(MemoryCluster(log), store, MemoryDossiers(), plan, "g", heard.append)
+    cluster = MemoryCluster(log)
+    keys = await drop_counters(cluster, store, dossiers, PLAN, "g", heard.append)
     assert (keys, store.partitions, log.groups(), heard) == (4, {}, [], [1, 2, 3])
+    assert await dossiers.read(1, "log", ["v"]) == Kept({}, {"v": Document(1, b"{}")})
 
 
 async def test_nothing_is_dropped_while_a_worker_is_a_member(log: MemoryLog) -> None:
     store = await filled_store()
     log.group("g", "t").members.append(MemoryConsumer(log, "t", "g"))
     with pytest.raises(Halt, match="has members"):
-        await drop_counters(
-            MemoryCluster(log), store, MemoryDossiers(), RebuildPlan(3, {}), "g", lambda _: None
-        )
+        await drop_counters(MemoryCluster(log), store, MemoryDossiers(), PLAN, "g", lambda _: None)
     assert len(store.partitions) == 2
+
+
+async def test_of_one_partition_counters_and_positions_are_dropped() -> None:
+    store, dossiers = await filled_store(), MemoryDossiers()
+    for partition in range(2):
+        await dossiers.hold(partition, "log", {"u": 3})
+    assert await restart_partition(store, dossiers, 1, 2, "ns") == 2
+    assert await store.watermark(1) == -1
+    assert await store.watermark(0) == 10
+    kept = [(await dossiers.read(partition, "log", ())).positions for partition in range(2)]
+    assert kept == [{"u": 3}, {}]

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -15,6 +16,7 @@ from kit.events import (
     NOW,
     Logged,
     admit,
+    clear,
     impression,
     interaction_record,
     like,
@@ -23,19 +25,22 @@ from kit.events import (
     signed_record,
     slice_policy,
     synthetic_log,
+    takedown,
     unlike,
     view,
 )
 from kit.twins import LOG, World, counted
 
-from streams.core.counters import decode_slice, encode_slice
+from streams.core.counters import decode_slice, decode_video, encode_slice, encode_video
 from streams.core.events import (
     Comment,
     Follow,
     Gift,
     Hide,
     InteractionRecord,
+    LogRecord,
     Order,
+    Report,
     Stay,
     Weightless,
     Weights,
@@ -115,6 +120,52 @@ async def test_it_agrees_on_who_was_shown_it_and_on_money() -> None:
     row = decode_slice(world.rows()[0]["v1"][FOOTBALL])
     assert (row.follower_impressions, row.spend, row.order_amount) == (1, 304, 9_900)
     assert (row.gift_amount, row.stays, row.stay_ms) == (50, 1, 45_000)
+
+
+REPORTS = st.lists(
+    st.tuples(
+        st.sampled_from([impression, impression, Report, Report, Comment, clear, takedown]),
+        st.sampled_from(["u1", "u2", "u3", "u4"]),
+        st.sampled_from([FOOTBALL, MUSIC]),
+        st.integers(0, 40),
+    ),
+    max_size=80,
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(REPORTS, st.integers(1, 8))
+def test_it_agrees_on_how_reports_add_up(
+    acts: list[tuple[Any, str, str, int]], generation: int
+) -> None:
+    events: list[LogRecord] = [policy(report_drain=90_000, report_bar=1_500_000), admit()]
+    for kind, viewer, slice_id, number in acts:
+        if kind is clear:
+            events.append(clear(f"c{number}", seq=number + 2, looked=NOW + number % 7))
+        elif kind is takedown:
+            events += [takedown(f"t{number}", seq=number + 2)] * (number == 40)
+        elif kind is impression:
+            events.append(impression(f"e{number}", viewer=viewer, slice_id=slice_id))
+        else:
+            events.append(kind(f"e{number}", "v1", viewer, slice_id, NOW))
+    events.append(impression("last"))
+    found = asyncio.run(verified(records_of(events), generation_records=generation))
+    assert found.differences == 0, found.examples
+
+
+async def test_it_sees_reports_that_add_up_to_something_else() -> None:
+    log = records_of(
+        [FIXED, admit(), impression(viewer="u1"), Report("r1", "v1", "u1", FOOTBALL, NOW)]
+    )
+    world = await world_of(log)
+    fields = dict(world.store.partitions[0].rows["v1"])
+    own = decode_video(fields["video"])
+    assert own.reported is not None
+    own.reported.sum += 1
+    world.store.partitions[0].rows["v1"] = {**fields, "video": encode_video(own)}
+    found = await world.verified()
+    (example,) = found.examples
+    assert (example.counter, example.stored, example.recounted) == ("sum", 1_000_001, 1_000_000)
 
 
 async def test_an_unlike_takes_back_its_own_like_and_never_another_viewers() -> None:

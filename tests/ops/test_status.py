@@ -1,7 +1,7 @@
 """The one screen: all sections of an installation, and one that does not answer."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 
 import pytest
@@ -11,6 +11,7 @@ from kit.town import Town
 from streams.errors import Retry
 from streams.ops.status import SECTIONS, StatusSources, is_well, read_status
 from streams.ops.status_text import WORDS, as_lines
+from streams.runtime.memory import MemoryCluster, MemoryLog
 
 
 @pytest.fixture
@@ -69,15 +70,18 @@ async def test_what_fails_costs_its_own_section(sources: StatusSources) -> None:
     async def nobody() -> str:
         raise Retry("redis does not answer")
 
-    async def never() -> list[dict[str, object]]:
-        await asyncio.Event().wait()
-        return []
+    class Never(MemoryCluster):
+        async def describe(self) -> Mapping[str, int]:
+            await asyncio.Event().wait()
+            return {}
 
-    status = await read_status(replace(sources, namespace=nobody, waiting=never), 0.5)
+    away = Never(MemoryLog())
+    status = await read_status(replace(sources, namespace=nobody, cluster=away), 0.5)
     assert status["unknown"] == {
         "policy": "redis does not answer",
         "guarantee": "redis does not answer",
-        "waiting": "not read within 0.5 s",
+        "flow": "not read within 0.5 s",
+        "letters": "topic uploads.dlq does not exist: create it first",
     }
     assert not is_well(status)
     assert status["workers"]

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from streams.errors import Denied
 from streams.ops.topics import (
     TopicStep,
     WantedTopic,
@@ -12,6 +13,7 @@ from streams.ops.topics import (
     wanted_topics,
 )
 from streams.runtime.memory import MemoryCluster, MemoryLog
+from streams.runtime.ports import TopicIdentity
 from streams.settings import Settings, load_settings
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -20,6 +22,22 @@ CONFIG = Path(__file__).parents[2] / "config"
 @pytest.fixture
 def settings() -> Settings:
     return load_settings(CONFIG, {"topic_prefix": "p.", "partitions": 6, "replication": 3}, {})
+
+
+class Guarded(MemoryCluster):
+    """A cluster that shows us no topic."""
+
+    async def identity(self, topic: str) -> TopicIdentity:
+        raise Denied(f"{topic} is not for you")
+
+
+async def test_a_topic_that_is_not_ours_to_see_is_not_taken_for_missing(
+    settings: Settings,
+) -> None:
+    missing = await compare_topics(MemoryCluster(MemoryLog()), settings)
+    assert {step.action for step in missing} == {"create"}
+    with pytest.raises(Denied, match=r"p\.uploads is not for you"):
+        await compare_topics(Guarded(MemoryLog()), settings)
 
 
 Plan = tuple[list[WantedTopic], dict[str, int], dict[str, dict[str, str]]]
@@ -40,7 +58,7 @@ def actions(
 
 
 def test_every_topic_has_its_dead_letters_and_none_is_compacted(settings: Settings) -> None:
-    *wanted, _, _ = wanted_topics(settings)
+    *wanted, _, _, _, _ = wanted_topics(settings)
     names = ["uploads", "recognitions", "reviews", "interactions", "decisions", "traffic"]
     assert [topic.name for topic in wanted] == [
         f"p.{name}{suffix}" for name in names for suffix in ("", ".dlq")
@@ -49,14 +67,32 @@ def test_every_topic_has_its_dead_letters_and_none_is_compacted(settings: Settin
     assert {topic.partitions for topic in wanted} == {6}
 
 
+def test_a_table_of_what_waits_has_the_partitions_of_the_log(settings: Settings) -> None:
+    *_, table, _ = wanted_topics(settings)
+    assert (table.name, table.partitions) == ("p.waiting", 6)
+    assert table.configs["cleanup.policy"] == "compact"
+    assert "retention.ms" not in table.configs
+
+
 def test_two_tables_say_which_installation_this_is_and_what_feeds_go_by(settings: Settings) -> None:
-    *_, policies, mix = wanted_topics(settings)
+    *_, policies, mix, _, _ = wanted_topics(settings)
     assert (policies.name, mix.name) == ("p.policies", "p.mix")
     for table in (policies, mix):
         assert table.partitions == 1
         assert table.configs["cleanup.policy"] == "compact"
         assert "retention.ms" not in table.configs
     assert mix.configs["segment.ms"] == "3600000"  # one record a minute: compacted every hour
+
+
+def test_copies_of_dossiers_are_a_table_whose_lesser_ones_stay_for_a_day(
+    settings: Settings,
+) -> None:
+    *_, table = wanted_topics(settings)
+    assert (table.name, table.partitions) == ("p.dossiers", 6)
+    assert table.configs["cleanup.policy"] == "compact"
+    assert table.configs["min.compaction.lag.ms"] == "86400000"
+    assert int(table.configs["max.message.bytes"]) > 2 * settings.record_bytes
+    assert "retention.ms" not in table.configs
 
 
 def test_a_table_that_is_a_log_is_made_a_table(settings: Settings) -> None:
@@ -76,7 +112,7 @@ def test_one_of_three_replicas_may_be_away(settings: Settings) -> None:
 
 
 def test_receipts_and_traffic_are_kept_longer_than_the_log(settings: Settings) -> None:
-    kept = {t.name: int(t.configs["retention.ms"]) for t in wanted_topics(settings)[:-2]}
+    kept = {t.name: int(t.configs["retention.ms"]) for t in wanted_topics(settings)[:-4]}
     assert kept["p.traffic"] == kept["p.decisions"]
     assert kept["p.decisions"] > kept["p.interactions"] == settings.retention_hours * 3_600_000
 
@@ -151,9 +187,9 @@ async def changes(cluster: MemoryCluster, settings: Settings) -> list[TopicStep]
 async def test_an_empty_cluster_gets_every_topic_and_progress_is_told(settings: Settings) -> None:
     cluster, heard = MemoryCluster(MemoryLog()), list[int]()
     steps = await changes(cluster, settings)
-    assert await apply_steps(cluster, steps, allow_deleting=False, tell=heard.append) == 14
+    assert await apply_steps(cluster, steps, allow_deleting=False, tell=heard.append) == 16
     assert await changes(cluster, settings) == []
-    assert heard == list(range(1, 15))
+    assert heard == list(range(1, 17))
 
 
 async def test_a_hand_set_retention_is_left_alone_and_the_rest_is_set(

@@ -4,7 +4,7 @@ import pytest
 from kit.events import FIXED, FOOTBALL, MUSIC, admit, impression, policy, view
 from kit.folding import Folding, placed
 
-from streams.core.counters import VideoState
+from streams.core.counters import Trial, VideoState
 from streams.core.events import LogRecord
 from streams.core.outlook import Outlook
 from streams.core.partitioner import partition_of
@@ -106,6 +106,15 @@ def test_a_crowd_that_stopped_is_not_open() -> None:
     assert MUSIC not in [crowd.slice for crowd in open_crowds(Outlook(FIXED), video)]
 
 
+def test_what_chance_drew_is_owed_there() -> None:
+    video = video_of(folded(admit(guarantee=30)))
+    owed = {crowd.slice: crowd.owed for crowd in open_crowds(Outlook(FIXED), video)}
+    drawn = min(owed, key=lambda name: owed[name])
+    video.row.trials[drawn] = Trial(20, 350_000)
+    after = {crowd.slice: crowd.owed for crowd in open_crowds(Outlook(FIXED), video)}
+    assert after == owed | {drawn: 20}
+
+
 def test_what_is_owed_of_the_guarantee_stands_with_the_best_predicted_crowds() -> None:
     best = Outlook(FIXED).prospects(video_of(folded(admit())).row)
     owed = {best[0].slice: 10, best[1].slice: 10, best[2].slice: 10}
@@ -136,4 +145,7 @@ def test_tables_hold_no_more_slices_than_fit_a_terminal() -> None:
 def test_fits_are_told_in_decimals_and_only_where_there_are_some() -> None:
     fits = {"b": 500_000, "a": 250_000, "c": 0}
     short = in_short({"video": "v1", "fits": fits, "slices": {}, "open": []})
-    assert short == {"video": "v1", "fits": "a 0.25, b 0.5"}
+    assert short == {"video": "v1", "fits": "a 0.25, b 0.5", "reported": ""}
+    reported = {"sum": 1_500_000, "reporters": 2}
+    short = in_short({"video": "v1", "fits": {}, "reported": reported})
+    assert short["reported"] == "sum 1,500,000, reporters 2"

@@ -22,7 +22,7 @@ from kit.recordings import (
 )
 from kit.recordings import record as record_whole
 
-from streams.core.events import Key
+from streams.core.partition_control import Key
 from streams.errors import Halt
 from streams.recording.damage import log_schema, quick, require_whole, strangers, thorough
 from streams.recording.lines import encode_lines, line_prefix

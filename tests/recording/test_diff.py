@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from kit.events import FIXED, NOW, Logged, policy, record, records_of, synthetic_log, view
+from kit.events import DRAWING, FIXED, NOW, Logged, policy, record, records_of, synthetic_log, view
 from kit.folding import Folding, decoded
 from msgspec.structs import replace
 
-from streams.core.receipts import decode, encode
+from streams.core.receipts import Draw, decode, encode
 from streams.errors import Halt
 from streams.recording.diff import Run, compare_runs, read_run
 
@@ -54,7 +54,7 @@ def test_a_lost_record_is_told_from_other_counts(log: Sequence[Logged], whole: R
 
 
 def test_another_policy_is_told(log: Sequence[Logged], whole: Run) -> None:
-    changed = policy(version="other", tranche=25)
+    changed = policy(version="other", tranche=25, **DRAWING)
     (signed,) = records_of([changed])
     other = [
         record(signed.value, r.offset, r.timestamp, key=None, headers=signed.headers)
@@ -67,7 +67,7 @@ def test_another_policy_is_told(log: Sequence[Logged], whole: Run) -> None:
 
 def test_other_numbers_under_the_same_version_are_told(log: Sequence[Logged], whole: Run) -> None:
     slices = {name: replace(spec, price=spec.price + 1) for name, spec in FIXED.slices.items()}
-    (signed,) = records_of([policy(slices=slices)])
+    (signed,) = records_of([policy(slices=slices, **DRAWING)])
     other = [
         record(signed.value, r.offset, r.timestamp, key=None, headers=signed.headers)
         if r.value is not None and b'"fixed-1"' in r.value
@@ -102,6 +102,14 @@ def test_other_feedback_in_other_slices_is_told(whole: Run) -> None:
     changed[key] = encode(replace(decode(whole[key]), mean=1, sums=(1,) * 9))
     first = compare_runs(whole, changed).first
     assert first.why.startswith("other feedback was counted in other slices")
+
+
+def test_another_draw_is_told(whole: Run) -> None:
+    key = next(key for key, raw in whole.items() if decode(raw).draw)
+    changed = dict(whole)
+    changed[key] = encode(replace(decode(whole[key]), draw=Draw(500_000, 5, "discover:music")))
+    first = compare_runs(whole, changed).first
+    assert first.why.startswith("chance drew otherwise: the policy has another key")
 
 
 def test_an_id_with_two_spellings_is_no_run(whole: Run) -> None:

@@ -19,7 +19,7 @@ from kit.recordings import record as record_whole
 from kit.twins import settings_of
 from msgspec.structs import replace as changed
 
-from streams.core.events import Key, Upgrade
+from streams.core.partition_control import Key, Upgrade
 from streams.errors import Halt
 from streams.recording.reader import Recording
 from streams.recording.resigning import Signatures, plan_signatures, target_installation

@@ -211,11 +211,11 @@ def test_an_event_may_be_five_minutes_ahead_of_its_record(ahead: int, refused: b
 
 
 def test_a_small_refusal_of_a_large_array_costs_little() -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     for event in (view("e1", ts=NOW + 10 * MINUTE), view("a b"), view("e1", slice_id="mars:x")):
         out = decode_log([interaction_record([event] * 8_000)], TRUST, Spelling(LIMIT * 2))
         assert len(out.refusals) == 8_000
-    assert time.perf_counter() - started < 2  # 20 s where each element parses the array again
+    assert time.process_time() - started < 2  # 20 s where each element parses the array again
 
 
 # ---------------------------------------------------------------- unknown fields

@@ -6,7 +6,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from streams.core.events import Music, Review, Upload
+from streams.core.events import (
+    Music,
+    Upload,
+)
+from streams.core.words import Review
 from streams.errors import DeadLetter
 from streams.runtime.codec import ControlTopic, decode_one
 

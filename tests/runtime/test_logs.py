@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from streams.errors import Unreachable
+from streams.errors import Denied, Retry, Unreachable
 from streams.runtime.dependencies import KAFKA
 from streams.runtime.logs import JsonLines, LogOptions, Quieter, TextLines, set_up_logs
 
@@ -93,6 +93,20 @@ def test_another_error_of_a_library_comes_once_a_minute() -> None:
     assert quieter.filter(record("Topic %s is not authorized", "a"))
     now[0] = 60.0
     assert quieter.filter(record("Topic %s not found", "a"))
+
+
+def test_what_a_broker_denies_is_said_once_a_minute() -> None:
+    now = [0.0]
+    quieter = Quieter(logging.INFO, lambda: now[0])
+
+    def passes(error: Retry) -> bool:
+        return quieter.filter(record("reading waits: %s", error, name="streams.worker"))
+
+    assert [passes(Denied("not yours")), passes(Denied("not yours"))] == [True, False]
+    assert passes(Denied("nor this"))
+    assert [passes(Retry("for now")), passes(Retry("for now"))] == [True, True]
+    now[0] = 60.0
+    assert passes(Denied("not yours"))
 
 
 def test_warnings_of_libraries_are_for_those_who_ask_for_debug(untouched: None) -> None:

@@ -13,7 +13,7 @@ from streams.embedded import EmbeddedRedis
 from streams.embedded.child import free_ports
 from streams.embedded.redis import bundled_redis_server
 from streams.errors import Halt, Retry, Unreachable
-from streams.runtime.ports import DossierChange
+from streams.runtime.ports import Document, DossierChange
 from streams.runtime.redis import RedisStore
 from streams.runtime.redis.dossiers import RedisDossiers
 from streams.runtime.redis.serving import RedisServingIndex
@@ -378,13 +378,14 @@ async def test_a_write_without_a_guard_is_never_repeated(
 ) -> None:
     async with proxy_to(server) as proxy:
         dossiers, index = RedisDossiers(proxy.url), RedisServingIndex(proxy.url)
-        assert await dossiers.put("log", [DossierChange("v1", None, b"1")], {}) == "ok"
+        first, second = Document(1, b"1"), Document(2, b"2")
+        assert await dossiers.put(0, "log", [DossierChange("v1", 0, first)], {}) == "ok"
         before = calls(admin, "evalsha")
         proxy.lose_replies = 1
         with pytest.raises(Unreachable):
-            await dossiers.put("log", [DossierChange("v1", b"1", b"2")], {})
+            await dossiers.put(0, "log", [DossierChange("v1", 1, second)], {})
         assert calls(admin, "evalsha") == before + 1
-        assert (await dossiers.read("log", ["v1"])).documents == {"v1": b"2"}
+        assert (await dossiers.read(0, "log", ["v1"])).documents == {"v1": second}
         await index.apply("discover:cars", {0: 1}, [entry()])
         await index.give_back("discover:cars", await index.lease("discover:cars", 1, 1))
         before = calls(admin, "evalsha")

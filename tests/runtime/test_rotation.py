@@ -38,8 +38,12 @@ from kit.twins import LOG, Life, World, counted, counted_with_a_death
 from msgspec.structs import replace
 
 from streams.core.counters import COUNTERS, VIDEO_ROW, decode_slice
-from streams.core.events import ControlRecord, FirstRecord, Generation, Key, Upgrade
+from streams.core.events import (
+    ControlRecord,
+    FirstRecord,
+)
 from streams.core.keys import read_trust
+from streams.core.partition_control import Generation, Key, Upgrade
 from streams.core.state import FRESH
 from streams.core.units import SLICES_PER_VIDEO
 from streams.ops.verify import Verifier, verify

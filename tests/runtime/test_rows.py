@@ -1,13 +1,15 @@
 """What stored rows have to tell feeds."""
 
+import pytest
 from kit.events import FIXED, FOOTBALL, MUSIC, admit, impression, policy, takedown, view
 from kit.folding import Folding, placed
 
 from streams.core.events import LogRecord
 from streams.core.partitioner import partition_of
 from streams.core.serving import Entry
+from streams.runtime import rows
 from streams.runtime.memory import MemoryStore
-from streams.runtime.rows import PAGE, StoredRows
+from streams.runtime.rows import StoredRows
 
 PARTITIONS = 8
 PARTITION = partition_of(b"v1", PARTITIONS)
@@ -19,8 +21,8 @@ async def told(*events: LogRecord, slice_id: str | None = None) -> list[list[tup
     folding = Folding(partition=PARTITION, partitions=PARTITIONS).fold(placed(events))
     store = MemoryStore()
     await store.flush(PARTITION, "ns", -1, WATERMARK, folding.state.take_changes())
-    rows = StoredRows(store, "ns", PARTITIONS)
-    return [list(page) async for page in rows.tell(PARTITION, slice_id)]
+    source = StoredRows(store, "ns", PARTITIONS)
+    return [list(page) async for page in source.tell(PARTITION, slice_id)]
 
 
 def watched(slice_id: str, count: int, watch_ms: int) -> list[LogRecord]:
@@ -58,15 +60,18 @@ async def test_one_slice_is_told_alone() -> None:
 
 async def test_nothing_is_told_before_any_policy_or_flush() -> None:
     assert await told(view("e1")) == []
-    rows = StoredRows(MemoryStore(), "ns", PARTITIONS)
-    assert [page async for page in rows.tell(PARTITION, None)] == []
+    source = StoredRows(MemoryStore(), "ns", PARTITIONS)
+    assert [page async for page in source.tell(PARTITION, None)] == []
 
 
-async def test_a_policy_of_many_slices_comes_in_pages_the_best_videos_first() -> None:
+async def test_a_policy_of_many_slices_comes_in_pages_the_best_videos_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rows, "PAGE", 500)
     names = [name for n in range(3_000) if partition_of((name := f"v{n}").encode(), 8) == PARTITION]
     admits = [admit(f"a-{name}", video=name) for name in names]
     pages = await told(policy(), *admits)
     assert len(pages) > 1
-    assert all(len(page) >= PAGE for page in pages[:-1])
+    assert all(len(page) >= 500 for page in pages[:-1])
     best = [max(entry.score or 0 for name, entry in page) for page in pages]
     assert best == sorted(best, reverse=True)

@@ -11,11 +11,14 @@ from kit.serving import CARS, FANS, FAR, entry
 from kit.twins import Life, World, counted
 from msgspec.structs import replace
 
-from streams.core.events import Policy, SliceReview
+from streams.core.events import (
+    Policy,
+)
 from streams.core.outlook import Outlook
 from streams.core.partitioner import partition_of
 from streams.core.serving import Entry
 from streams.core.units import MICROS
+from streams.core.words import SliceReview
 from streams.errors import Retry
 from streams.runtime import refilling, serving
 from streams.runtime.leases import OPEN, Applied, Footing

@@ -19,8 +19,11 @@ from kit.keys import (
     TRUST,
 )
 
-from streams.core.events import ControlRecord, Key, Upgrade
+from streams.core.events import (
+    ControlRecord,
+)
 from streams.core.keys import NOBODY, Trust
+from streams.core.partition_control import Key, Upgrade
 from streams.runtime.codec import Decoded, Spelling, decode_log
 from streams.runtime.signing import SIGNATURE, Signer, encode, key_id
 

@@ -39,6 +39,7 @@ from streams.core.traffic import encode as encode_tick
 from streams.errors import Halt, Retry
 from streams.ops.rebuild import restart_partition
 from streams.runtime.bad_input import PAUSE_S, TRICKLE_RECORDS, TRICKLE_S
+from streams.runtime.memory.dossiers import MemoryDossiers
 from streams.runtime.memory.producer import MemoryProducer
 from streams.runtime.memory.store import MemoryStore
 from streams.runtime.metrics import Metrics
@@ -931,13 +932,14 @@ async def test_a_partition_counted_again_has_the_counters_of_its_log() -> None:
     before = deepcopy(world.outcome())
     world.store.partitions[0].rows[next(iter(world.store.partitions[0].rows))]["video"] = b"?"
     other = msgspec.msgpack.encode(world.store.partitions[1].rows)
-    await restart_partition(world.store, 0, 2, world.namespace)
+    dossiers = MemoryDossiers()
+    await restart_partition(world.store, dossiers, 0, 2, world.namespace)
     await counted(world, batch=BATCH)
     assert msgspec.msgpack.encode(world.store.partitions[1].rows) == other
     assert world.outcome() == before
     assert await world.is_exact()
     with pytest.raises(Halt, match="there is no partition 2"):
-        await restart_partition(world.store, 2, 2, world.namespace)
+        await restart_partition(world.store, dossiers, 2, 2, world.namespace)
 
 
 class Damaged(MemoryStore):

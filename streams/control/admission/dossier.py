@@ -10,7 +10,8 @@ audience follows from the facts alone, whatever the order they came in and howev
 
 What the log was told last stands in `announced`; the difference becomes control records. They are
 kept in `unsent` before they are sent and leave it when they are acknowledged, so a control plane
-that dies in between finds them again and says them once more, with a higher `seq`.
+that dies in between finds them again and says them once more, with a higher `seq`. `uncopied` is
+what may be in Redis alone still.
 
 A dossier can be lost or fall back, and another log (or installation) can take the place of the one
 that was told. The video's row, folded from the log itself, then says what was: see `as_logged`.
@@ -18,6 +19,7 @@ Numbers continue from there, never from a clock.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final, Literal, NamedTuple
@@ -33,10 +35,11 @@ from streams.control.policy.catalogue import Catalogue
 from streams.core.counters import Video
 from streams.core.events import (
     Admit,
+    Clear,
     Hold,
     Recognition,
+    Reconsider,
     Release,
-    Review,
     Revise,
     Tag,
     Takedown,
@@ -46,12 +49,14 @@ from streams.core.events import (
 )
 from streams.core.stages import VideoStage
 from streams.core.units import ID_MAX
+from streams.core.waiting import Waiting
+from streams.core.words import Review, SecondLook
 from streams.errors import DeadLetter
 
 SOURCES_MAX: Final = 64
 """A video keeps the words of at most this many recognisers, so that no input grows it for ever."""
 
-Event = Upload | Recognition | Review
+Event = Upload | Recognition | Review | SecondLook
 Audience = Literal["nobody", "followers", "public"]
 Word = Literal["approve", "limit", "reject", "wait"]
 _AUDIENCE: Final[dict[Word, Audience]] = {
@@ -87,12 +92,17 @@ class Heard(Struct, frozen=True):
 
 
 class Announced(Struct, frozen=True):
-    """What the log was told of a video: the last audience, whether it is held, and its fits."""
+    """What the log was told of a video: the last audience, whether it is held, and its fits.
+
+    `looked` and `second_look` are the times (ms) of the last words of people that it has.
+    """
 
     audience: Audience = "nobody"  # nobody: never admitted
     held: bool = False
     ended: bool = False
     fits: dict[str, int] = {}
+    looked: int = 0
+    second_look: int = 0
 
 
 _ANNOUNCED: Final[dict[VideoStage, Announced]] = {
@@ -117,7 +127,8 @@ class Dossier(Struct, frozen=True):
     """Everything the control plane knows of one video; stored as JSON.
 
     `seq` is that of the latest control record, `unsent` the records not known to be in the log,
-    `log` names the log that was told.
+    `log` names the log that was told; `uncopied` says that no copy is known to be durable, `listed`
+    is what the topic `waiting` has of it.
     """
 
     video: str
@@ -129,6 +140,33 @@ class Dossier(Struct, frozen=True):
     seq: int = 0
     unsent: tuple[VideoControl, ...] = ()
     log: str = ""
+    uncopied: bool = False
+    second_look: SecondLook | None = None
+    listed: Waiting | None = None
+
+    @property
+    def waiting(self) -> Waiting | None:
+        """What the topic `waiting` has to have of it: nothing where no person is asked."""
+        upload, ruling = self.upload, self.ruling
+        if upload is None or ruling is None or self.verdict or self.state != "waiting":
+            return None
+        latest = max([upload.ts, *(heard.ts for heard in self.heard.values())])
+        since = self.listed.since if self.listed else latest
+        about = (upload.creator, ruling.rule, upload.title)
+        return Waiting(self.video, "gate", since, ruling.reason, *about)
+
+    @property
+    def relists(self) -> bool:
+        """Whether the topic `waiting` is to be told: always when a verdict takes effect.
+
+        What it has may be from a time that no dossier remembers.
+        """
+        return self.waiting != self.listed or (self.verdict is not None and bool(self.unsent))
+
+    @property
+    def owes(self) -> bool:
+        """Whether the log or the topic `waiting` is to be told something."""
+        return bool(self.unsent) or self.relists
 
     @property
     def state(self) -> str:
@@ -158,19 +196,31 @@ class Logged(NamedTuple):
 
 
 def as_logged(dossier: Dossier | None, video: str, logged: Logged) -> Dossier:
-    """Return a video's dossier, told what its row shows if the dossier is behind that.
+    """Return a video's dossier, told what its row shows unless the dossier is ahead of that.
 
-    Behind is one that is not there, was written for another log, or has a lower `seq` than the
-    last record that the fold applied. The row must be folded from all that was said of the video.
+    Ahead is one that was written for this log and has a higher `seq` than the last record that the
+    fold applied. The row must be folded from all that was said of the video. What is in the log is
+    unsent no more.
     """
     known = dossier or Dossier(video)
     row = logged.row
-    if known.log == logged.log and known.seq >= row.seq:
+    if known.log == logged.log and known.seq > row.seq:
         return known
-    announced = replace(_ANNOUNCED[row.stage], fits=row.fits)
+    if known.log == logged.log and known.seq == row.seq and _stage(known.announced) == row.stage:
+        return replace(known, unsent=()) if known.unsent else known
+    looked = max(row.admitted, row.reported.looked if row.reported else 0)
+    announced = replace(_ANNOUNCED[row.stage], fits=row.fits, looked=looked)
     return replace(
         known, announced=announced, seq=max(known.seq, row.seq), unsent=(), log=logged.log
     )
+
+
+def _stage(announced: Announced) -> VideoStage:
+    """Return where a video stands in a log that was told this."""
+    if announced.ended:
+        return "removed"
+    plain = replace(announced, fits={}, looked=0, second_look=0)
+    return next((stage for stage, known in _ANNOUNCED.items() if known == plain), "unknown")
 
 
 def advance(
@@ -187,7 +237,7 @@ def advance(
     same dossier. Raises `DeadLetter` for a recogniser too many. `now_ms` becomes the records' time.
     """
     after = learn(as_logged(dossier, event.video, logged), event, tools)
-    if after is dossier and not after.unsent:
+    if after is dossier and not (after.uncopied or after.owes):
         return after
     return speak(after, event.id, now_ms, tools)
 
@@ -195,7 +245,23 @@ def advance(
 def learn(dossier: Dossier, event: Event, tools: Tools) -> Dossier:
     """Take in one event's facts and say nothing; the same dossier if it brings nothing new."""
     after = _learn(dossier, event, tools)
-    return dossier if after is dossier else _judge(after, tools)
+    return dossier if after is dossier else replace(_judge(after, tools), uncopied=True)
+
+
+def with_facts_of(dossier: Dossier, other: Dossier, tools: Tools) -> Dossier:
+    """Return the dossier with what another one of its video knows; the same if that is nothing."""
+    after, upload = dossier, other.upload
+    old = dossier.upload
+    if upload is not None and (old is None or (old.ts, old.id) < (upload.ts, upload.id)):
+        after = replace(_without_words_on(dossier, old), upload=upload)
+    else:
+        other = _without_words_on(other, upload) if upload != old else other
+    with suppress(DeadLetter):  # more recognisers than there is room for
+        after = _hear(after, other.heard)
+    for word in (other.verdict, other.second_look):
+        if word is not None:
+            after = _learn(after, word, tools)
+    return dossier if after is dossier else replace(_judge(after, tools), uncopied=True)
 
 
 def speak(dossier: Dossier, cause: str, now_ms: int, tools: Tools) -> Dossier:
@@ -206,22 +272,27 @@ def speak(dossier: Dossier, cause: str, now_ms: int, tools: Tools) -> Dossier:
     for record in (*dossier.unsent, *_records(dossier, steps, cause, now_ms)):
         seq += 1
         unsent.append(replace(record, seq=seq))
-    return replace(dossier, announced=announced, seq=seq, unsent=tuple(unsent))
+    return replace(dossier, announced=announced, seq=seq, unsent=tuple(unsent), uncopied=True)
 
 
 def latest(dossier: Dossier) -> tuple[str, int]:
-    """Return id and time of the latest upload or verdict, of nothing if there is neither.
+    """Return id and time of the latest upload or word of a person, of nothing if there is none.
 
-    Without either there is nothing to say that would bear them.
+    Without any there is nothing to say that would bear them.
     """
-    known = [(event.ts, event.id) for event in (dossier.upload, dossier.verdict) if event]
+    words = (dossier.upload, dossier.verdict, dossier.second_look)
+    known = [(event.ts, event.id) for event in words if event]
     ts, name = max(known, default=(0, ""))
     return name, ts
 
 
-def settled(dossier: Dossier) -> Dossier:
-    """Return the dossier after all its records are acknowledged."""
-    return replace(dossier, unsent=())
+def settled(dossier: Dossier, *, listed: bool) -> Dossier:
+    """Return the dossier after its copy and all its records are acknowledged.
+
+    `listed`: the topic `waiting` has what it has to have.
+    """
+    listing = dossier.waiting if listed else dossier.listed
+    return replace(dossier, unsent=(), uncopied=False, listed=listing)
 
 
 # ---------------------------------------------------------------------------- facts
@@ -240,6 +311,11 @@ def _learn(dossier: Dossier, event: Event, tools: Tools) -> Dossier:
             if known is not None and _weight(known) >= _weight(event):
                 return dossier
             return replace(dossier, verdict=event)
+        case SecondLook():
+            last = dossier.second_look
+            if last is not None and (last.ts, last.id) >= (event.ts, event.id):
+                return dossier
+            return replace(dossier, second_look=event)
 
 
 def _learn_upload(dossier: Dossier, upload: Upload, tools: Tools) -> Dossier:
@@ -247,14 +323,20 @@ def _learn_upload(dossier: Dossier, upload: Upload, tools: Tools) -> Dossier:
     known = dossier.upload
     if known is not None and (known.ts, known.id) >= (upload.ts, upload.id):
         return dossier
-    if known is not None:  # what was seen in the upload it replaces is no longer so
-        others = {name: heard for name, heard in dossier.heard.items() if heard.id != known.id}
-        dossier = replace(dossier, heard=others)
+    dossier = _without_words_on(dossier, known)
     by_source, faults = recognise_all(tools.recognisers, upload)
     for fault in faults:
         tools.report(fault)
     seen = {name: Heard(upload.ts, upload.id, tags) for name, tags in by_source.items()}
     return _hear(replace(dossier, upload=upload), seen)
+
+
+def _without_words_on(dossier: Dossier, upload: Upload | None) -> Dossier:
+    """Return the dossier without what was seen in an upload: another one replaces it."""
+    if upload is None:
+        return dossier
+    others = {name: heard for name, heard in dossier.heard.items() if heard.id != upload.id}
+    return replace(dossier, heard=others)
 
 
 def _hear(dossier: Dossier, words: Mapping[str, Heard]) -> Dossier:
@@ -330,15 +412,35 @@ def _steps(dossier: Dossier, tools: Tools) -> tuple[Announced, list[ControlStep]
     fits: dict[str, int] = dict(announced.fits)
     if upload is not None:
         fits = {name: fit for name, fit in matches if fit}
+    looked, second_look = _words_of_people(dossier)
     if announced.audience == "nobody":
         assert upload is not None
         admission = _admission(upload, wanted, tools) | {"fits": fits}
-        return Announced(wanted, fits=fits), [ControlStep(Admit, "admit", admission)]
+        first = Announced(wanted, fits=fits, looked=looked, second_look=second_look)
+        return first, [ControlStep(Admit, "admit", admission)]
     now = wanted if wanted != "nobody" else announced.audience
     held = wanted == "nobody"
-    return Announced(now, held=held, fits=fits), list(
-        _changes(announced, now, held=held, fits=fits)
-    )
+    steps = [*_changes(announced, now, held=held, fits=fits), *_words(dossier)]
+    looked, second_look = max(looked, announced.looked), max(second_look, announced.second_look)
+    return Announced(now, held, False, fits, looked, second_look), steps
+
+
+def _words_of_people(dossier: Dossier) -> tuple[int, int]:
+    """Return the times of the last verdict and the last word to look again, 0 without any."""
+    verdict, second_look = dossier.verdict, dossier.second_look
+    return verdict.ts if verdict else 0, second_look.ts if second_look else 0
+
+
+def _words(dossier: Dossier) -> Iterator[ControlStep]:
+    """Yield what people said of an admitted video and the log was not told: it goes on as it is."""
+    announced, second_look = dossier.announced, dossier.second_look
+    looked, again = _words_of_people(dossier)
+    if looked > announced.looked:
+        yield ControlStep(Clear, "clear", {"looked": looked})
+    if second_look is not None and again > announced.second_look:
+        by, note = second_look.by, second_look.note
+        fields = {"slices": second_look.slices, "by": by, "note": note}
+        yield ControlStep(Reconsider, "reconsider", fields)
 
 
 def _admission(upload: Upload, audience: Audience, tools: Tools) -> dict[str, Any]:
@@ -381,7 +483,8 @@ def _records(
     for step in steps:
         named = _control_id(step.word, cause)
         fields: dict[str, Any] = {"id": named, "video": dossier.video, "ts": now_ms}
-        if verdict is not None and step.word != "refit":  # fits follow from tags, not from people
+        # fits follow from tags, another look from another word
+        if verdict is not None and step.word not in {"refit", "reconsider"}:
             fields |= {"by": verdict.by, "note": verdict.note}
         yield step.kind(**fields, seq=0, **step.fields)
 

@@ -1,9 +1,10 @@
-"""Dossiers that were lost are made again from the topics that they came from.
+"""Dossiers that were lost are made again from their copies and the topics that they came from.
 
 Redis may be emptied, restored from an older dump or failed over to a replica that was behind, and
-another log or installation may take the place of the one that was told. Then everything that the
-topics still hold is learned first, in silence, and only with all facts known is said what the log
-lacks: half of the facts would show a video to people from whom the other half keeps it.
+another log or installation may take the place of the one that was told. Then what `copies` has is
+put back and everything that the topics still hold is learned, in silence, and only with all facts
+known is said what the log lacks: half of the facts would show a video to people from whom the other
+half keeps it.
 """
 
 import asyncio
@@ -11,12 +12,15 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from streams.control.admission.copies import Copies
 from streams.control.admission.register import TOPICS, Register
 from streams.control.log import ControlLog, Ports
 from streams.control.metrics import ControlMetrics
+from streams.core.partitioner import partition_of
 from streams.core.units import NEVER
 from streams.errors import Retry, Unreachable
 from streams.runtime.codec import ControlTopic
+from streams.runtime.documents import TOPIC
 from streams.runtime.ports import Offsets, Place
 from streams.settings import Settings
 
@@ -38,15 +42,18 @@ class Recovery:
         control_log: ControlLog,
         ports: Ports,
         register: Register,
+        copies: Copies,
         metrics: ControlMetrics,
     ) -> None:
         self._settings = settings
         self._log = control_log
         self._ports = ports
         self._register = register
+        self._copies = copies
         self._metrics = metrics
         self._handled: Final[dict[Place, int]] = {}
         self._behind: set[int] = set()
+        self._restored: set[str] = set()
 
     async def look(self) -> bool:
         """Find out what has to be read again; tell whether that is anything.
@@ -55,28 +62,53 @@ class Recovery:
         read, or hold nothing while its topics are not empty. `Retry` if Kafka or Redis do not
         answer.
         """
-        kept = await self._ports.dossiers.read(self._log.name, ())
         committed = await self._committed()
-        known = self._register.known
+        known, positions = self._register.known, await self._positions()
         ends = await self._bounds(self._log.topic)
         fresh: dict[Place, int] = {}
         for topic in TOPICS:
             name = self._settings.topic(topic)
             for partition, bounds in (await self._bounds(name)).items():
                 place = (name, partition)
-                held = kept.positions.get(place)
+                held = positions.get(place)
                 handled = max(committed.get(place, 0), known.get(place, 0))
                 self._handled[place] = handled if handled <= bounds.end else 0
                 if held is None or held > bounds.end:  # never held, or the topic was made again
                     fresh[place] = bounds.start
                 if self._is_behind(place, held, bounds):
                     self._note(partition, ends.get(partition))
-        await self._ports.dossiers.hold(self._log.name, fresh)
+        copies, empty = self._settings.topic(TOPIC), list[int]()
+        for partition, bounds in (await self._bounds(copies)).items():
+            held = positions.get((copies, partition))
+            if held is None or held > bounds.end:
+                if bounds.start < bounds.end:
+                    self._note(partition, ends.get(partition))
+                else:
+                    empty.append(partition)
+        await self._copies.compare(empty)
+        for (name, partition), start in fresh.items():
+            await self._ports.dossiers.hold(partition, self._log.name, {name: start})
         known.clear()
-        known.update({**kept.positions, **fresh})
+        known.update(
+            {place: at for place, at in {**positions, **fresh}.items() if place[0] != copies}
+        )
         if self._behind:
             log.warning("reading the control topics again: partitions %s", sorted(self._behind))
         return bool(self._behind)
+
+    async def compare(self) -> None:
+        """Compare all dossiers with their copies, and say what the log lacks of those put back."""
+        self._restored |= await self._copies.compare(range(self._log.partitions))
+        await self._register.speak(self._restored)
+        self._restored.clear()
+
+    async def _positions(self) -> dict[Place, int]:
+        """Return how far the dossiers hold each topic, that of their copies among them."""
+        positions: dict[Place, int] = {}
+        for partition in range(self._log.partitions):
+            kept = await self._ports.dossiers.read(partition, self._log.name, ())
+            positions.update(((name, partition), at) for name, at in kept.positions.items())
+        return positions
 
     def _note(self, partition: int, bounds: Offsets | None) -> None:
         """Note that a partition is behind, and the end of its log now: its rows must cover that.
@@ -91,6 +123,7 @@ class Recovery:
     async def run(self) -> None:
         """Read again what `look` found; `Retry` if it must go on later: nothing is lost then."""
         self._metrics.recovering.set(1)
+        self._restored |= await self._copies.compare(sorted(self._behind))
         videos = 0
         for partition in sorted(self._behind):
             videos += await self._mend(partition)
@@ -100,28 +133,31 @@ class Recovery:
 
     async def _mend(self, partition: int) -> int:
         """Learn what the topics hold of one partition, then say what its log lacks."""
-        videos: set[str] = set()
-        ends: dict[Place, int] = {}
+        count = self._log.partitions
+        mine = {
+            video for video in self._restored if partition_of(video.encode(), count) == partition
+        }
+        videos, ends = set(mine), dict[str, int]()
         for topic in TOPICS:
             name = self._settings.topic(topic)
             bounds = (await self._bounds(name)).get(partition)
             if bounds is None:
                 raise Retry(f"{name}[{partition}] does not answer")
-            ends[name, partition] = bounds.end
+            ends[name] = bounds.end
             videos |= await self._learn(topic, partition, bounds)
         ordered = sorted(videos)
         for first in range(0, len(ordered), BATCH):
             await self._register.speak(ordered[first : first + BATCH])
         await self._register.vouch_again()
-        await self._ports.dossiers.hold(self._log.name, ends)
-        self._register.known.update(ends)
+        await self._register.hold(partition, ends)
+        self._restored -= mine
         return len(videos)
 
     async def _learn(self, topic: ControlTopic, partition: int, bounds: Offsets) -> set[str]:
         """Take in the facts of one topic's partition; return the videos that they are about."""
         name, videos = self._settings.topic(topic), set[str]()
-        kept = await self._ports.dossiers.read(self._log.name, ())
-        held = kept.positions.get((name, partition), 0)
+        kept = await self._ports.dossiers.read(partition, self._log.name, ())
+        held = kept.positions.get(name, 0)
         start = held if bounds.start <= held <= bounds.end else bounds.start
         reader = self._ports.reader
         async with self._ports.turn:

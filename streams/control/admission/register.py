@@ -1,34 +1,42 @@
 """Dossiers in step with the log: events in, control records out, a batch at a time.
 
-Per batch: one read, one guarded write before anything is said and one after all of it is
-acknowledged; the last one also stores up to which offset the dossiers hold each topic. Every
-write names what it was made from, so of two control planes with the same video one reads it again.
+Per batch and partition: one read, one guarded write and a copy in the topic `dossiers` before
+anything is said, and one write after all of it is acknowledged; the last one also stores up to
+which offset the dossiers hold each topic. Every write names the revision that it was made from, so
+of two control planes with the same video one reads it again.
 """
 
 import asyncio
 import logging
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Any, Final, Literal
+
+from msgspec.structs import replace
 
 from streams.control.admission import dossier
+from streams.control.admission.copies import Copies
 from streams.control.admission.dossier import Dossier, Event, Logged, Tools
 from streams.control.log import ControlLog, now_ms
 from streams.control.metrics import ControlMetrics
 from streams.core.counters import Video
-from streams.core.events import Review, SliceReview
 from streams.core.partitioner import partition_of
+from streams.core.words import Review, SliceReview
 from streams.errors import DeadLetter, Retry
 from streams.runtime.codec import FUTURE_MS, ControlTopic, decode_one, decode_review
+from streams.runtime.documents import DOCUMENT_RECORDS
 from streams.runtime.headers import require_names
-from streams.runtime.ports import DossierChange, Dossiers, Kept, Move, Place, Record
+from streams.runtime.ports import Document, DossierChange, Dossiers, Kept, Move, Place, Record
 from streams.settings import Settings
 
 log: Final = logging.getLogger("streams.control")
 
 TOPICS: Final[tuple[ControlTopic, ...]] = ("uploads", "recognitions", "reviews")
 Outcome = Literal["handled", "refused", "retried"]
+AT_ONCE: Final = 16
+"""So many partitions are worked on side by side: below the store's connections."""
+_NONE: Final = Document(0, b"")
 
 
 class FellBack(Exception):
@@ -37,17 +45,18 @@ class FellBack(Exception):
 
 @dataclass(slots=True)
 class _Batch:
-    """Events of one topic in order, words on slices apart, and what became of them.
+    """Events of one topic's partition in order, words on slices apart, and what became of them.
 
     `stored` are documents as they were read and `before` the dossiers in them, `logged` is what
     the log knows, `dossiers` what they become; `failure` is that of an event which must come
     again, though the others are done.
     """
 
+    partition: int
     events: list[tuple[Event, Record]] = field(default_factory=list)
     words: list[SliceReview] = field(default_factory=list)
     refused: list[tuple[Record, DeadLetter]] = field(default_factory=list)
-    stored: Mapping[str, bytes] = field(default_factory=dict)
+    stored: Mapping[str, Document] = field(default_factory=dict)
     before: dict[str, Dossier | None] = field(default_factory=dict)
     logged: dict[str, Logged] = field(default_factory=dict)
     dossiers: dict[str, Dossier] = field(default_factory=dict)
@@ -62,6 +71,9 @@ class _Batch:
     def changed(self) -> dict[str, Dossier]:
         return {v: now for v, now in self.dossiers.items() if now is not self.before[v]}
 
+    def revision(self, video: str) -> int:
+        return self.stored.get(video, _NONE).revision
+
 
 class Register:
     """Handles events of the control topics; one batch after the other, whatever the topic.
@@ -75,6 +87,7 @@ class Register:
         settings: Settings,
         control_log: ControlLog,
         dossiers: Dossiers,
+        copies: Copies,
         tools: Callable[[], Tools],
         metrics: ControlMetrics,
     ) -> None:
@@ -83,6 +96,7 @@ class Register:
         self._settings = settings
         self._log = control_log
         self._dossiers = dossiers
+        self._copies = copies
         self._tools = tools
         self._metrics = metrics
         self._learned: Final[dict[str, SliceReview]] = {}
@@ -90,45 +104,58 @@ class Register:
 
     async def positions(self) -> Mapping[Place, int]:
         """Return from where each topic is to be read; `FellBack` if they went back."""
-        kept = await self._kept(())
-        for place, position in kept.positions.items():
-            self.known.setdefault(place, position)
-        return kept.positions
+        names = [self._settings.topic(topic) for topic in TOPICS]
+        positions: dict[Place, int] = {}
+
+        async def read(partition: int) -> None:
+            kept = await self._kept(partition, ())
+            held = {(name, partition): kept.positions.get(name) for name in names}
+            positions.update((place, at) for place, at in held.items() if at is not None)
+
+        await _side_by_side(read(partition) for partition in range(self._log.partitions))
+        for place, position in positions.items():
+            self.known[place] = max(position, self.known.get(place, 0))
+        return positions
 
     async def handle(self, topic: ControlTopic, records: Sequence[Record]) -> None:
         """Handle records of a topic until their consequences are durable.
 
         `Retry` if that must be tried again, `FellBack` if dossiers were lost; both change nothing
-        that repeating it does not put right.
+        that repeating it does not put right. A partition that fails keeps no other one back.
         """
+        parts: defaultdict[int, list[Record]] = defaultdict(list)
+        for record in records:
+            parts[record.partition].append(record)
+        done: list[_Batch] = []
+
+        async def work(partition: int) -> None:
+            done.append(await self._handle(topic, partition, parts[partition]))
+
         async with self._turn:
-            batch = await self._read(topic, records)
-            self._advance(batch)
-            if batch.failure is not None:
-                await self._store(batch, {})
-                raise batch.failure
-            await self._refuse(batch)
-            for word in batch.words:
-                await self._log.vouch(word)
-            await self._store(batch, self._moves(records))
-        self.count(topic, "handled", len(batch.events) + len(batch.words))
-        self._tell(topic, batch)
+            await _side_by_side(work(partition) for partition in parts)
+        for batch in done:
+            self.count(topic, "handled", len(batch.events) + len(batch.words))
+            self._tell(topic, batch)
 
     async def learn(
         self, topic: ControlTopic, records: Sequence[Record], lettered: Mapping[Place, int]
     ) -> Collection[str]:
-        """Take in the facts of records that are read again, and return their videos; says nothing.
+        """Take in the facts of a partition's records that are read again, and return their videos.
 
-        A record below `lettered` is in the dead letters already. The last words on slices are kept
-        for `vouch_again`.
+        Nothing is said. A record below `lettered` is in the dead letters already. The last words on
+        slices are kept for `vouch_again`.
         """
-        batch = await self._read(topic, records, whole=False)
+        if not records:
+            return ()
+        batch = await self._read(topic, records[0].partition, records, whole=False)
         self._learned.update((word.slice, word) for word in batch.words)
         for event, record in batch.events:
             try:
                 known = batch.known(event.video)
                 logged = dossier.as_logged(known, event.video, batch.logged[event.video])
-                batch.dossiers[event.video] = dossier.learn(logged, event, self._tools())
+                after = dossier.learn(logged, event, self._tools())
+                self._require_room(event, after)
+                batch.dossiers[event.video] = after
             except DeadLetter as letter:
                 batch.refused.append((record, letter))
         batch.refused = [
@@ -137,7 +164,7 @@ class Register:
             if one[0].offset >= lettered.get((one[0].topic, one[0].partition), 0)
         ]
         await self._refuse(batch)
-        await self._put(_changes(batch.stored, batch.changed()), {})
+        await self._store(batch, {}, listing=False)
         self.count(topic, "handled", len(batch.events))
         self._tell(topic, batch)
         return batch.dossiers.keys()
@@ -148,17 +175,30 @@ class Register:
             await self._log.vouch(word)
         self._learned.clear()
 
-    async def speak(self, videos: Sequence[str]) -> None:
+    async def speak(self, videos: Iterable[str]) -> None:
         """Say whatever the log lacks of these videos, whose facts are known again."""
-        batch = _Batch()
-        kept = await self._dossiers.read(self._log.name, videos)
-        batch.stored = kept.documents
-        for video, document in kept.documents.items():
-            known = batch.before[video] = dossier.decode(document)
-            cause, latest = dossier.latest(known)
-            after = dossier.speak(known, cause, min(latest, now_ms()), self._tools())
-            batch.dossiers[video] = after if after.unsent else known
-        await self._store(batch, {})
+        homes: defaultdict[int, list[str]] = defaultdict(list)
+        for video in sorted(videos):
+            homes[partition_of(video.encode(), self._log.partitions)].append(video)
+        async with self._turn:
+            await _side_by_side(self._speak(*home) for home in homes.items())
+
+    async def hold(self, partition: int, ends: Mapping[str, int]) -> None:
+        """Store that the dossiers hold all of a partition's topics up to these offsets."""
+        await self._put(partition, (), {topic: Move(0, end) for topic, end in ends.items()})
+
+    async def list_all(self) -> None:
+        """Write what waits to the topic `waiting` if nothing ever stood there.
+
+        It is new then, or was made again, and the dossiers are older.
+        """
+        if await self._log.has_listed():
+            return
+        async for documents in self._dossiers.scan():
+            known = {video: dossier.decode(each.text) for video, each in documents.items()}
+            waiting = {video: now.waiting for video, now in known.items()}
+            await self._log.list_waiting({video: one for video, one in waiting.items() if one})
+        await self._log.note_listed()
 
     def count(self, topic: str, outcome: Outcome, number: int = 1) -> None:
         """Note what became of so many records of a topic."""
@@ -174,14 +214,47 @@ class Register:
 
     # ------------------------------------------------------------------ one batch
 
+    async def _handle(
+        self, topic: ControlTopic, partition: int, records: Sequence[Record]
+    ) -> _Batch:
+        batch = await self._read(topic, partition, records)
+        self._advance(batch)
+        if batch.failure is not None:
+            await self._store(batch, {})
+            raise batch.failure
+        await self._refuse(batch)
+        for word in batch.words:
+            await self._log.vouch(word)
+        await self._store(batch, self._moves(records))
+        return batch
+
+    async def _speak(self, partition: int, videos: Sequence[str]) -> None:
+        batch = _Batch(partition)
+        batch.stored = (await self._kept(partition, videos)).documents
+        self._open(batch, videos)
+        rows = await self._log.rows(list(batch.before))
+        for video, before in batch.before.items():
+            if before is not None:
+                logged = Logged(self._log.name, rows.get(video, Video()))
+                known = dossier.as_logged(before, video, logged)
+                cause, latest = dossier.latest(known)
+                after = dossier.speak(known, cause, min(latest, now_ms()), self._tools())
+                batch.dossiers[video] = after if after.owes else known
+        await self._store(batch, {})
+
     async def _read(
-        self, topic: ControlTopic, records: Sequence[Record], *, whole: bool = True
+        self,
+        topic: ControlTopic,
+        partition: int,
+        records: Sequence[Record],
+        *,
+        whole: bool = True,
     ) -> _Batch:
         """Decode records and read their dossiers, those that are behind as the log knows them.
 
         Of a `whole` store only what is not there, or another log's, can be behind.
         """
-        batch = _Batch()
+        batch = _Batch(partition)
         for record in records:
             try:
                 event = self._decode(topic, record)
@@ -191,9 +264,10 @@ class Register:
                     batch.events.append((event, record))
             except DeadLetter as letter:
                 batch.refused.append((record, letter))
-        kept = await self._kept(batch.videos())
-        batch.stored = kept.documents
-        self._open(batch)
+        videos = batch.videos()
+        batch.stored = (await self._kept(partition, videos)).documents
+        self._open(batch, videos)
+        batch.events = [one for one in batch.events if one[0].video in batch.before]
         doubtful = [
             video
             for video, known in batch.before.items()
@@ -204,17 +278,14 @@ class Register:
             batch.logged[video] = Logged(self._log.name, rows.get(video, Video()))
         return batch
 
-    def _open(self, batch: _Batch) -> None:
+    def _open(self, batch: _Batch, videos: Iterable[str]) -> None:
         """Decode the stored documents; events of one that cannot be read must come again."""
-        unreadable: set[str] = set()
-        for video in batch.videos():
+        for video in videos:
             document = batch.stored.get(video)
             try:
-                batch.before[video] = None if document is None else dossier.decode(document)
+                batch.before[video] = None if document is None else dossier.decode(document.text)
             except ValueError as error:
-                unreadable.add(video)
                 batch.failure = ValueError(f"the dossier of {video} cannot be read: {error}")
-        batch.events = [one for one in batch.events if one[0].video not in unreadable]
 
     def _decode(self, topic: ControlTopic, record: Record) -> Event | SliceReview:
         require_names(record.headers)
@@ -239,6 +310,7 @@ class Register:
             ts = min(record.timestamp, now_ms())
             try:
                 after = dossier.advance(known, event, ts, tools, logged)
+                self._require_room(event, after)
             except DeadLetter as letter:
                 batch.refused.append((record, letter))
                 continue
@@ -248,54 +320,74 @@ class Register:
             done.append((event, record))
         batch.events = done
 
-    async def _store(self, batch: _Batch, moves: Mapping[Place, Move]) -> None:
-        """Store what is to be said, say it, store that it was said and up to where all is done."""
-        changed = batch.changed()
-        speaking = {video: now for video, now in changed.items() if now.unsent}
-        changes = _changes(batch.stored, changed)
-        if speaking:
-            still = {place: move._replace(now=move.known) for place, move in moves.items()}
-            await self._put(changes, still)
-            await self._log.say(now.unsent for now in speaking.values())
-            changes = [
-                DossierChange(video, dossier.encode(now), dossier.encode(dossier.settled(now)))
-                for video, now in speaking.items()
-            ]
-        await self._put(changes, moves)
+    async def _store(
+        self, batch: _Batch, moves: Mapping[str, Move], *, listing: bool = True
+    ) -> None:
+        """Store and copy what is to be said, say it, store that it was said and how far all is.
 
-    async def _put(self, changes: Sequence[DossierChange], moves: Mapping[Place, Move]) -> None:
+        What is stored and not yet copied is marked as such, and so is copied by whoever finds it.
+        """
+        partition, changed = batch.partition, batch.changed()
+        begun = {video: now for video, now in changed.items() if now.uncopied}
+        revisions = {video: batch.revision(video) for video in changed}
+        if begun:
+            still = {topic: move._replace(now=move.known) for topic, move in moves.items()}
+            await self._put(partition, _changes(begun, revisions, 1), still)
+            revisions.update((video, revisions[video] + 1) for video in begun)
+            copies = {v: replace(now, uncopied=False) for v, now in begun.items()}
+            await self._copies.write(partition, _documents(copies, revisions))
+            await self._log.say(now.unsent for now in begun.values())
+            if listing:
+                waiting = {video: now.waiting for video, now in begun.items() if now.relists}
+                await self._log.list_waiting(waiting)
+        settled = {
+            video: dossier.settled(now, listed=listing and video in begun)
+            for video, now in changed.items()
+        }
+        await self._put(partition, _changes(settled, revisions, 0), moves)
+
+    async def _put(
+        self, partition: int, changes: Sequence[DossierChange], moves: Mapping[str, Move]
+    ) -> None:
         if not changes and not moves:
             return
-        result = await self._dossiers.put(self._log.name, changes, moves)
+        result = await self._dossiers.put(partition, self._log.name, changes, moves)
         if result == "behind":
             raise FellBack("Redis holds less than it had acknowledged")
         if result == "conflict":
             self._metrics.conflicts.inc()
             raise Retry("another control plane wrote one of these dossiers")
-        for place, move in moves.items():
+        for topic, move in moves.items():
+            place = (topic, partition)
             self.known[place] = max(move.now, self.known.get(place, 0))
 
-    def _moves(self, records: Iterable[Record]) -> dict[Place, Move]:
+    def _moves(self, records: Iterable[Record]) -> dict[str, Move]:
         ends: dict[Place, int] = {}
         for record in records:
             place = (record.topic, record.partition)
             ends[place] = max(record.offset + 1, ends.get(place, 0))
-        return {place: Move(self.known.get(place, 0), end) for place, end in ends.items()}
+        return {place[0]: Move(self.known.get(place, 0), end) for place, end in ends.items()}
 
-    async def _kept(self, videos: Sequence[str]) -> Kept:
+    async def _kept(self, partition: int, videos: Sequence[str]) -> Kept:
         """Return documents and positions; `FellBack` if a position is below one acknowledged.
 
         Acknowledged before it was asked for: meanwhile others go on.
         """
-        acknowledged = dict(self.known)
-        kept = await self._dossiers.read(self._log.name, videos)
-        for (topic, partition), known in acknowledged.items():
-            stored = kept.positions.get((topic, partition), 0)
+        acknowledged = [(topic, at) for (topic, p), at in self.known.items() if p == partition]
+        kept = await self._dossiers.read(partition, self._log.name, videos)
+        for topic, known in acknowledged:
+            stored = kept.positions.get(topic, 0)
             if stored < known:
                 raise FellBack(
                     f"Redis holds {topic}[{partition}] up to {stored}, it had acknowledged {known}"
                 )
         return kept
+
+    def _require_room(self, event: Event, after: Dossier) -> None:
+        """Refuse what would make a dossier too large for its copy; never what a person said."""
+        most = DOCUMENT_RECORDS * self._settings.record_bytes
+        if not isinstance(event, Review) and len(dossier.encode(after)) > most:
+            raise DeadLetter("too_large", f"all that is known of the video: {most} bytes allowed")
 
     async def _refuse(self, batch: _Batch) -> None:
         for refused in batch.refused:
@@ -314,11 +406,32 @@ class Register:
         )
 
 
-def _changes(stored: Mapping[str, bytes], changed: Mapping[str, Dossier]) -> list[DossierChange]:
-    return [
-        DossierChange(video, stored.get(video), dossier.encode(now))
-        for video, now in changed.items()
-    ]
+def _changes(
+    dossiers: Mapping[str, Dossier], revisions: Mapping[str, int], step: int
+) -> list[DossierChange]:
+    """Return the changes from these revisions, each to one that is `step` greater."""
+    after = _documents(dossiers, {video: revision + step for video, revision in revisions.items()})
+    return [DossierChange(video, revisions[video], now) for video, now in after.items()]
+
+
+def _documents(
+    dossiers: Mapping[str, Dossier], revisions: Mapping[str, int]
+) -> dict[str, Document]:
+    return {v: Document(revisions[v], dossier.encode(now)) for v, now in dossiers.items()}
+
+
+async def _side_by_side(works: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Do works, some at once, all of them; raise the worst that one raised: `FellBack`, or any."""
+    turns = asyncio.Semaphore(AT_ONCE)
+
+    async def work(one: Coroutine[Any, Any, None]) -> None:
+        async with turns:
+            await one
+
+    results = await asyncio.gather(*map(work, works), return_exceptions=True)
+    errors = [one for one in results if isinstance(one, BaseException)]
+    for error in sorted(errors, key=lambda one: not isinstance(one, FellBack)):
+        raise error
 
 
 def _check_place(event: Event | SliceReview, record: Record, partitions: int) -> None:

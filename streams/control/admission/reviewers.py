@@ -9,10 +9,10 @@ from typing import Annotated, Final
 
 from msgspec import Meta, Struct
 
-from streams.core.events import Review, SliceReview
 from streams.core.fields import PublicKey
 from streams.core.keys import Trust
 from streams.core.units import ID_MAX
+from streams.core.words import Review, SecondLook, SliceReview
 from streams.errors import DeadLetter, Misconfigured
 from streams.runtime.ports import Record
 from streams.runtime.signing import require_signature
@@ -40,7 +40,9 @@ class Reviewers(Struct, frozen=True, forbid_unknown_fields=True):
     people: dict[PersonName, Annotated[tuple[PersonKey, ...], Meta(min_length=1)]] = {}
     former: dict[PersonName, Annotated[datetime, Meta(tz=True)]] = {}
 
-    def require(self, review: Review | SliceReview, record: Record, installation: str) -> None:
+    def require(
+        self, review: Review | SliceReview | SecondLook, record: Record, installation: str
+    ) -> None:
         """Raise `DeadLetter` unless the verdict counts: signed by whom it says, still one of us."""
         if not self.signed:
             return

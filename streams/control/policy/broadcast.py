@@ -14,8 +14,14 @@ from msgspec.structs import replace
 from streams.control.log import ControlLog, Ports, now_ms
 from streams.control.metrics import ControlMetrics
 from streams.control.policy.terms import InForce, in_force
-from streams.core.events import Lead, PartitionControl, Policy, number_of, order_of
+from streams.core.events import (
+    PartitionControl,
+    Policy,
+    number_of,
+    order_of,
+)
 from streams.core.fields import EPOCH_MS
+from streams.core.partition_control import Lead
 from streams.runtime.ports import Clock
 
 log: Final = logging.getLogger("streams.control")

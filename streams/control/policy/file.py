@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from hashlib import sha256
+from math import log
 from pathlib import Path
 from statistics import NormalDist
 from typing import Annotated, Final, Self
@@ -130,7 +131,18 @@ def _draft(file: "_PolicyFile", catalogue: Catalogue, where: str) -> Policy:
             least=Decimal(0),
             most=Decimal("0.5"),
         ),
+        report_drain=_report_drain(file.reports, f"{where}: reports"),
+        report_bar=file.reports.bar * MICROS,
     )
+
+
+def _report_drain(reports: "_Reports", where: str) -> int:
+    """Return the micro-reports that an impression takes off: see `core.reports`."""
+    usual = ratio_micros(reports.usual, f"{where}.usual")
+    grave = ratio_micros(reports.grave, f"{where}.grave")
+    if not 0 < usual < grave:
+        raise Misconfigured(f"{where}: usual must be above 0, and grave above it")
+    return round((grave - usual) / log(grave / usual))
 
 
 def _frozen(names: tuple[str, ...], catalogue: Catalogue, where: str) -> tuple[str, ...]:
@@ -224,6 +236,12 @@ class _Viewers(Struct, frozen=True, forbid_unknown_fields=True):
     annoyed: Decimal
 
 
+class _Reports(Struct, frozen=True, forbid_unknown_fields=True):
+    usual: Decimal = Decimal("0.0005")
+    grave: Decimal = Decimal("0.005")
+    bar: Annotated[int, Meta(ge=0, le=100_000)] = 7
+
+
 _BandName = Annotated[str, Meta(pattern=r"\A[0-5]\Z", description="a fan band, 0 to 5")]
 
 
@@ -265,3 +283,4 @@ class _PolicyFile(Struct, frozen=True, forbid_unknown_fields=True):
     shares: SharesTable
     exploration: _Exploration = _Exploration()
     keeper: _Keeper = _Keeper()
+    reports: _Reports = _Reports()

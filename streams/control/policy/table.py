@@ -3,8 +3,13 @@
 from dataclasses import dataclass, field
 
 from streams.control.policy.succession import NO_ORDERS
-from streams.core.events import Policy, SliceReview, number_of, order_of
+from streams.core.events import (
+    Policy,
+    number_of,
+    order_of,
+)
 from streams.core.keys import Trust
+from streams.core.words import SliceReview
 from streams.runtime.installation import (
     RECORD_KEY,
     Installation,

@@ -10,9 +10,13 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from streams.control.log import ControlLog, Ports, now_ms
-from streams.core.events import Lead, Policy, order_of
+from streams.core.events import (
+    Policy,
+    order_of,
+)
 from streams.core.fields import EPOCH_MS
 from streams.core.keys import NOBODY, Trust, read_trust
+from streams.core.partition_control import Lead
 from streams.errors import Halt, Retry
 from streams.runtime.codec import Spelling, decode_log
 from streams.runtime.policies import stored_policy

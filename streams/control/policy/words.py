@@ -7,7 +7,10 @@ from msgspec.structs import replace
 
 from streams.control.policy.file import versioned
 from streams.control.policy.succession import ROUTINE
-from streams.core.events import Policy, SliceReview
+from streams.core.events import (
+    Policy,
+)
+from streams.core.words import SliceReview
 
 NOTE_MOST: Final = 300
 WHY_MOST: Final = 2_000

@@ -23,8 +23,9 @@ def due_share(
     """Return the share that serves newcomers by their deadlines, the earliest first.
 
     What is owed up to a deadline needs so many slots a minute until then; the deadline that needs
-    most decides. Newcomers that are counted but not told of are taken as owed as much as the
-    others, within `horizon_ms`.
+    most decides. What chance drew has no deadline (0) and comes before them, within `horizon_ms`.
+    Newcomers that are counted but not told of are taken as owed as much as the others, within
+    `horizon_ms` too.
 
     >>> hour = 3_600_000
     >>> due_share(Newcomers(1, [(hour, 60)]), 100.0, now_ms=0, horizon_ms=24 * hour)
@@ -32,7 +33,8 @@ def due_share(
     >>> due_share(Newcomers(1, [(hour, 600)]), 100.0, now_ms=0, horizon_ms=24 * hour)
     DueShare(share=50000, is_short=True)
     """
-    owed, most = 0, 0.0
+    owed = sum(due for deadline, due in newcomers.dues if not deadline)
+    most = owed * MINUTE_MS / max(horizon_ms, MINUTE_MS)
     for deadline, due in sorted(each for each in newcomers.dues if each[0] > now_ms):
         owed += due
         most = max(most, owed * MINUTE_MS / max(deadline - now_ms, MINUTE_MS))

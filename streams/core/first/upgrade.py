@@ -36,9 +36,12 @@ from streams.core.counters import (
     VideoState,
 )
 from streams.core.distinct import ALL_PRESSED, EVERYONE
-from streams.core.events import Upgrade, Weights
+from streams.core.events import (
+    Weights,
+)
 from streams.core.first.translation import band_of_tier, named_fits, policy_of
 from streams.core.first_rows import DEFAULT_WEIGHTS, FirstSlice, FirstVideo, own_row, rows_of
+from streams.core.partition_control import Upgrade
 from streams.core.rule import look_again
 from streams.core.state import PartitionState
 from streams.core.units import MICROS

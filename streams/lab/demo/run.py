@@ -149,7 +149,7 @@ class Play:
             lags=tuple(self.lags),
             videos=len(self.titles),
             hero=self._hero(now),
-            brokers=self.settings.brokers,
+            brokers=str(self.settings.brokers),
             redis=str(self.settings.redis),
             note=note,
             shares=self.shares(),

@@ -16,6 +16,7 @@ STYLES: Final[Mapping[Action, str]] = {
     "widen": "bold green",
     "keep": "yellow",
     "stop": "bold red",
+    "review": "bold magenta",
 }
 SPLIT: Final = "one crowd stopped it, another widened it"
 WHY: Final[Mapping[Reason, str]] = {
@@ -33,6 +34,9 @@ WHY: Final[Mapping[Reason, str]] = {
     "limited": "followers only",
     "held": "paused by moderation",
     "takedown": "taken down",
+    "reported": "reported too often, people asked",
+    "let_through": "people let it through",
+    "look_again": "people had it looked at again",
 }
 
 

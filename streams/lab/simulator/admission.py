@@ -16,8 +16,13 @@ from streams.control.admission.review import ReviewGate
 from streams.control.admission.taxonomy import Taxonomy
 from streams.control.policy.catalogue import Catalogue
 from streams.control.policy.file import PolicyRules
-from streams.core.events import Policy, Review, Upload, VideoControl
+from streams.core.events import (
+    Policy,
+    Upload,
+    VideoControl,
+)
 from streams.core.units import surface_of
+from streams.core.words import Review
 from streams.lab.uploads import SUBJECTS, draw_upload
 
 START_MS: Final = 1_700_000_000_000

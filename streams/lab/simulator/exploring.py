@@ -32,12 +32,12 @@ from streams.lab.simulator.world import World
 
 OFTEN: Final = 500_000
 """Chance draws as often as a policy may let it: a run is short."""
-SIZE: Final = 0.05
-"""Share of the full size's videos, unless another is asked for: a hundred."""
+SIZE: Final = 0.1
+"""Share of the full size's videos, unless another is asked for: 200."""
 SHOWN_TICKS: Final = 40
 DRAINED_TICKS: Final = 16
 """Feedback comes so long after the last impression."""
-PER_VIDEO: Final = 400
+PER_VIDEO: Final = 200
 """Impressions of a video, all slices together, about."""
 NORMAL_95: Final = 1.96
 NORMAL_999: Final = 3.2905
@@ -105,18 +105,24 @@ class ExploringRule(FoldedRule):
 
 
 def estimated(samples: Sequence[Sampled]) -> tuple[float, float]:
-    """Return the mean over all that could have been drawn, and its standard error.
+    """Return the mean over all that could have been drawn, and half of its 95 % interval.
 
     The ratio estimator for draws of unequal probability (Hájek 1971; Särndal, Swensson & Wretman
     1992, Model Assisted Survey Sampling, 5.7): a draw among twice as many speaks for twice as many.
+    There are as many degrees of freedom as equal draws would have that say as much (Kish 1965,
+    Survey Sampling, 11.7), less one; Student's quantile by Abramowitz & Stegun 26.7.5.
 
-    >>> estimated([Sampled(1, 0.2), Sampled(3, 0.4)])[0]
+    >>> round(estimated([Sampled(1, 0.2), Sampled(3, 0.4)])[0], 6)
     0.35
     """
     weights = np.array([each.among for each in samples], np.float64)
     values = np.array([each.value for each in samples], np.float64)
     mean = float((weights * values).sum() / weights.sum())
-    return mean, sqrt(float(((weights * (values - mean)) ** 2).sum())) / float(weights.sum())
+    error = sqrt(float(((weights * (values - mean)) ** 2).sum())) / float(weights.sum())
+    equal = float(weights.sum() ** 2 / (weights**2).sum())
+    freedom = max(equal - 1, 1.0)
+    quantile = NORMAL_95 + (NORMAL_95**3 + NORMAL_95) / (4 * freedom)
+    return mean, quantile * error * sqrt(equal / freedom)
 
 
 def explore(cell: Cell) -> Estimated:
@@ -129,8 +135,7 @@ def explore(cell: Cell) -> Estimated:
     truth = np.concatenate([world.means[0].ravel()[each.among] for each in rule.occasions])
     drawn = [each for each in rule.occasions if each.drawn >= 0]
     samples = list(_samples(world, drawn, events))
-    mean, error = estimated(samples)
-    half = NORMAL_95 * error
+    mean, half = estimated(samples)
     covered = abs(mean - truth.mean()) <= half
     average = float((shown * world.means[0]).sum() / shown.sum())
     counts = (len(rule.occasions), len(drawn), world.policy.explore_probability / MICROS)

@@ -167,7 +167,7 @@ function flow({ answer, at }) {
     ["At", "number wide-only", (row) => clock(row.ts, at)],
   ];
   const topics = Object.entries(answer.minutes);
-  const actions = ["open", "widen", "keep", "stop"].map((action) => [action, answer.actions[action] ?? 0]);
+  const actions = ["open", "widen", "keep", "stop", "review"].map((action) => [action, answer.actions[action] ?? 0]);
   return [
     h(
       "div",
@@ -281,10 +281,21 @@ function slice({ answer }) {
       ["Policy", answer.policy],
       ["Slots in half an hour", `${count(filled)} of ${count(asked)} filled`],
     ]),
+    card("What the keeper learned last", learned(answer.learned)),
     answer.candidates.length
       ? card("Who is shown next", table("Candidates by score over price", columns, answer.candidates, (row) => row.video))
       : h("p", { class: "notice" }, "Nothing may be shown here now."),
   ];
+}
+
+function learned(last) {
+  if (last === null) return h("p", {}, "It has moved nothing here yet.");
+  return facts([
+    ["Moved", last.moved],
+    ["On", last.evidence],
+    ["Because", last.why],
+    ["By policy", `${last.number}, ${last.written.slice(0, 16).replace("T", " ")} UTC`],
+  ]);
 }
 
 // ------------------------------------------------------------------ letters and halts

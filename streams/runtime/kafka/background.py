@@ -14,7 +14,9 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer
 from aiokafka.client import AIOKafkaClient
 
-from streams.runtime.kafka.errors import RECONNECT_S, retryable, within_stop
+from streams.runtime.kafka.causes import reaching
+from streams.runtime.kafka.errors import RECONNECT_S, within_stop
+from streams.security import KafkaAddress
 
 _METADATA: Final = "_sync_task"
 _ENDING: Final = ("_heartbeat_task", "_commit_refresh_task")
@@ -54,7 +56,7 @@ async def disconnect(client: AIOKafkaClient) -> None:
 
 
 async def successor(
-    lost: AIOKafkaConsumer, new: Callable[[], AIOKafkaConsumer], brokers: str
+    lost: AIOKafkaConsumer, new: Callable[[], AIOKafkaConsumer], address: KafkaAddress
 ) -> AIOKafkaConsumer:
     """End a client that lost a task and return a new one, started; `Retry` while none connects.
 
@@ -63,7 +65,7 @@ async def successor(
     await end(lost)
     fresh = new()
     try:
-        with retryable("connecting again", brokers):
+        async with reaching("connecting again", address):
             await asyncio.wait_for(fresh.start(), RECONNECT_S)
     except BaseException:
         await end(fresh)

@@ -15,7 +15,7 @@ from aiokafka.coordinator.protocol import ConsumerProtocol
 from aiokafka.errors import IncompatibleBrokerVersion, for_code
 from aiokafka.protocol.admin import DescribeGroupsRequest
 from aiokafka.protocol.commit import OffsetFetchRequest
-from confluent_kafka import KafkaException, TopicCollection
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import (  # type: ignore[attr-defined] # re-exports unmarked
     AdminClient,
     AlterConfigOpType,
@@ -24,10 +24,13 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # re-exports u
     NewTopic,
 )
 
-from streams.errors import Halt, Retry, StreamsError, Unreachable
+from streams.errors import Denied, Halt, Retry, StreamsError, Unreachable
 from streams.runtime.dependencies import KAFKA
-from streams.runtime.kafka.errors import retryable, within_stop
+from streams.runtime.kafka.causes import explained
+from streams.runtime.kafka.connection import address_of, aiokafka_options, librdkafka_options
+from streams.runtime.kafka.errors import no_right, retryable, within_stop
 from streams.runtime.ports import GroupMember, Place, TopicIdentity
+from streams.security import KafkaAddress
 
 QUESTION_S: Final = (2.0, 3.0)
 """How long a question may take; then a new client asks it once more, for so long."""
@@ -39,6 +42,7 @@ _COORDINATOR_AWAY: Final = frozenset(
     ("COORDINATOR_LOAD_IN_PROGRESS", "COORDINATOR_NOT_AVAILABLE", "NOT_COORDINATOR")
 )
 """It passes, though librdkafka does not call it retriable: a broker that just started."""
+_REFUSALS: Final = frozenset(("_AUTHENTICATION", "_SSL"))
 _SILENCE: Final = frozenset(("_TRANSPORT", "_TIMED_OUT", "_ALL_BROKERS_DOWN", "_RESOLVE"))
 
 Call = Callable[
@@ -50,34 +54,38 @@ Call = Callable[
 class KafkaCluster:
     """Port `Cluster` on a real (or embedded) Kafka."""
 
-    def __init__(self, brokers: str, client_id: str = "streams-admin") -> None:
-        self._brokers = brokers
+    def __init__(self, brokers: KafkaAddress | str, client_id: str = "streams-admin") -> None:
+        self._address = address_of(brokers)
         self._client_id = client_id
         self._lazy: AdminClient | None = None
+        self._refused = False  # by some broker that the client in use tried
 
     async def identity(self, topic: str) -> TopicIdentity:
         """Return cluster id, topic id and partition count; `Halt` if there is no such topic."""
         topics = TopicCollection([topic])
         try:
             described = await self._ask(
-                lambda client, s: client.describe_topics(topics, request_timeout=s)[topic]
+                f"looking at topic {topic}",
+                lambda client, s: client.describe_topics(topics, request_timeout=s)[topic],
             )
         except StreamsError as error:
             if _name_of(error.__cause__) != "UNKNOWN_TOPIC_OR_PART":
                 raise
             raise Halt(
-                f"topic {topic} does not exist at {self._brokers}: "
+                f"topic {topic} does not exist at {self._address}: "
                 "run `streams topics apply --yes`",
                 code="topic_missing",
             ) from None
-        cluster = await self._ask(lambda client, s: client.describe_cluster(request_timeout=s))
+        cluster = await self._ask(
+            "looking at the cluster", lambda client, s: client.describe_cluster(request_timeout=s)
+        )
         return TopicIdentity(
             cluster.cluster_id, str(described.topic_id), topic, len(described.partitions)
         )
 
     async def describe(self) -> Mapping[str, int]:
         """Return every topic with its partition count, internal ones left out."""
-        listed = await self._ask(_listing)
+        listed = await self._ask("listing topics", _listing)
         return {
             name: len(topic.partitions)
             for name, topic in listed.topics.items()
@@ -90,11 +98,13 @@ class KafkaCluster:
 
     async def session_timeouts(self) -> tuple[int, int] | None:
         """Return the bounds in ms that a broker sets; None where it does not tell."""
-        cluster = await self._ask(lambda client, s: client.describe_cluster(request_timeout=s))
+        cluster = await self._ask(
+            "looking at the cluster", lambda client, s: client.describe_cluster(request_timeout=s)
+        )
         broker = ConfigResource(ConfigResource.Type.BROKER, str(cluster.nodes[0].id))
         try:
             configs = await self._configs(broker)
-        except Halt:  # not for this client to know
+        except (Halt, Denied):  # not for this client to know
             return None
         least, most = (configs.get(f"group.{end}.session.timeout.ms") for end in ("min", "max"))
         return None if least is None or most is None else (int(least), int(most))
@@ -104,7 +114,10 @@ class KafkaCluster:
     ) -> None:
         """Create a topic; `Halt` if the cluster refuses."""
         new = NewTopic(topic, partitions, replication, config=dict(configs))
-        await self._change(lambda client, s: client.create_topics([new], request_timeout=s)[topic])
+        await self._change(
+            f"making topic {topic}",
+            lambda client, s: client.create_topics([new], request_timeout=s)[topic],
+        )
 
     async def set_configs(self, topic: str, configs: Mapping[str, str]) -> None:
         """Set these configuration entries of a topic and leave the others."""
@@ -114,29 +127,33 @@ class KafkaCluster:
         ]
         to = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=entries)
         await self._change(
-            lambda client, s: client.incremental_alter_configs([to], request_timeout=s)[to]
+            f"setting topic {topic}",
+            lambda client, s: client.incremental_alter_configs([to], request_timeout=s)[to],
         )
 
     async def delete(self, topic: str) -> None:
         """Delete a topic."""
         await self._change(
-            lambda client, s: client.delete_topics([topic], request_timeout=s)[topic]
+            f"deleting topic {topic}",
+            lambda client, s: client.delete_topics([topic], request_timeout=s)[topic],
         )
 
     async def groups(self) -> list[str]:
         """Return the ids of all consumer groups, sorted."""
-        listed = await self._ask(lambda client, s: client.list_consumer_groups(request_timeout=s))
+        listed = await self._ask(
+            "listing groups", lambda client, s: client.list_consumer_groups(request_timeout=s)
+        )
         return sorted(group.group_id for group in listed.valid)
 
     async def committed(self, group: str) -> Mapping[Place, int]:
         """Return a group's committed positions by topic and partition."""
         answer = await self._coordinated(group, OffsetFetchRequest(group, None))
-        _require_answer(answer.error_code, group, self._brokers)
+        _require_answer(answer.error_code, group, self._address)
         found: dict[Place, int] = {}
         for topic, partitions in answer.topics or ():  # the embedded broker tells of no group
             for partition, offset, _, error_code in partitions:
                 one = f"{group}, partition {partition} of {topic}"
-                _require_answer(error_code, one, self._brokers)
+                _require_answer(error_code, one, self._address)
                 if offset >= 0:
                     found[topic, partition] = offset
         return found
@@ -150,7 +167,7 @@ class KafkaCluster:
                 return []
             raise
         error_code, *_, members = answer.groups[0]
-        _require_answer(error_code, group, self._brokers)
+        _require_answer(error_code, group, self._address)
         return [
             GroupMember(client_id, host.removeprefix("/"), _places(assignment))
             for _, client_id, host, _, assignment in members
@@ -159,7 +176,8 @@ class KafkaCluster:
     async def forget_group(self, group: str) -> None:
         """Delete a consumer group without members, and its committed positions with it."""
         await self._change(
-            lambda client, s: client.delete_consumer_groups([group], request_timeout=s)[group]
+            f"deleting group {group}",
+            lambda client, s: client.delete_consumer_groups([group], request_timeout=s)[group],
         )
 
     async def _coordinated(self, group: str, request: Any) -> Any:
@@ -168,13 +186,13 @@ class KafkaCluster:
         librdkafka's admin client crashes the process when the broker that it asks is not (yet, or
         not any more) the coordinator: a known fault, up to 2.16 at least.
         """
-        with retryable(f"asking about group {group}", self._brokers):
+        with retryable(f"asking about group {group}", self._address):
             answer = await asyncio.wait_for(self._sent(group, request), CHANGE_S)
         KAFKA.answered()
         return answer
 
     async def _sent(self, group: str, request: Any) -> Any:
-        client = AIOKafkaAdminClient(bootstrap_servers=self._brokers, client_id=self._client_id)
+        client = AIOKafkaAdminClient(**aiokafka_options(self._address), client_id=self._client_id)
         try:
             await client.start()
             coordinator = await client.find_coordinator(group)
@@ -186,7 +204,8 @@ class KafkaCluster:
     async def _configs(self, resource: ConfigResource) -> dict[str, str]:
         try:
             entries = await self._ask(
-                lambda client, s: client.describe_configs([resource], request_timeout=s)[resource]
+                f"looking at how {resource.name} is set",
+                lambda client, s: client.describe_configs([resource], request_timeout=s)[resource],
             )
         except Halt as halt:
             if _name_of(halt.__cause__) == "_UNSUPPORTED_FEATURE":
@@ -196,54 +215,72 @@ class KafkaCluster:
 
     def _client(self) -> AdminClient:
         if self._lazy is None:
-            self._lazy = AdminClient(
-                {
-                    "bootstrap.servers": self._brokers,
-                    "client.id": self._client_id,
-                    "log_level": 0,  # what it has to say is in its errors
-                    "socket.connection.setup.timeout.ms": 1_000,
-                }
-            )
+            self._refused = False
+            options: dict[str, Any] = {
+                **librdkafka_options(self._address),
+                "client.id": self._client_id,
+                "log_level": 0,  # what it has to say is in its errors
+                "socket.connection.setup.timeout.ms": 1_000,
+                "error_cb": self._hear,
+            }
+            self._lazy = AdminClient(options)
         return self._lazy
 
-    async def _ask(self, call: Call) -> Any:
+    def _hear(self, error: KafkaError) -> None:
+        """Take note that a broker does not let this client in: nothing else will tell."""
+        if error.name() in _REFUSALS:
+            self._refused = True
+
+    async def _ask(self, what: str, call: Call) -> Any:
         """Return an answer, of a second client if the first one gets none."""
         first, second = QUESTION_S
         try:
-            return await self._called(call, first)
-        except Unreachable:
-            return await self._change(call, second)
+            return await self._called(what, call, first)
+        except Unreachable as error:
+            if self._refused:
+                raise await explained(error, self._address) from error.__cause__
+            return await self._change(what, call, second)
 
-    async def _change(self, call: Call, seconds: float = CHANGE_S) -> Any:
+    async def _change(self, what: str, call: Call, seconds: float = CHANGE_S) -> Any:
         """Make one call; tell a silent broker (`Retry`) from a cluster that is not there."""
         try:
-            return await self._called(call, seconds)
+            return await self._called(what, call, seconds)
         except Unreachable as error:
-            await self._called(_listing, REACHED_S)
+            await self._require_any(error)
             raise Retry(
-                f"Kafka at {self._brokers}: the broker to answer is silent, others are not"
+                f"Kafka at {self._address}: the broker to answer is silent, others are not"
             ) from error
 
-    async def _called(self, call: Call, seconds: float) -> Any:
+    async def _require_any(self, silence: Unreachable) -> None:
+        """Raise why no broker answers, unless one does."""
+        try:
+            await self._called("listing topics", _listing, REACHED_S)
+        except Unreachable:
+            raise await explained(silence, self._address) from silence.__cause__
+
+    async def _called(self, what: str, call: Call, seconds: float) -> Any:
         client = self._client()
         try:
             answer = await asyncio.wrap_future(call(client, seconds))
         except KafkaException as error:
             name = _name_of(error)
             if name in _SILENCE and self._lazy is client:
+                client.poll(0)  # it tells `_hear` what it met
                 self._lazy = None
-            raise self._sorted(error) from error
+            raise self._sorted(what, error) from error
         KAFKA.answered()
         return answer
 
-    def _sorted(self, error: KafkaException) -> Exception:
+    def _sorted(self, what: str, error: KafkaException) -> Exception:
         reason = error.args[0]
         if reason.name() in _SILENCE:
-            text = f"no Kafka broker at {self._brokers}: {reason.str()}; check --brokers"
+            text = f"no Kafka broker at {self._address}: {reason.str()}; check --brokers"
             return Unreachable(text)
+        if reason.name().endswith("_AUTHORIZATION_FAILED"):
+            return no_right(what, self._address)
         if reason.retriable() or reason.name() in _COORDINATOR_AWAY:
-            return Retry(f"Kafka at {self._brokers}: {reason.str()}")
-        return Halt(f"Kafka at {self._brokers}: {reason.str()}", code="kafka")
+            return Retry(f"Kafka at {self._address}: {reason.str()}")
+        return Halt(f"Kafka at {self._address}: {reason.str()}", code="kafka")
 
 
 def _listing(client: AdminClient, seconds: float) -> "asyncio.Future[Any]":
@@ -251,7 +288,7 @@ def _listing(client: AdminClient, seconds: float) -> "asyncio.Future[Any]":
     return asyncio.ensure_future(asyncio.to_thread(client.list_topics, timeout=seconds))
 
 
-def _require_answer(error_code: int, group: str, brokers: str) -> None:
+def _require_answer(error_code: int, group: str, brokers: KafkaAddress) -> None:
     """Raise what a coordinator answered in place of an answer."""
     with retryable(f"asking about group {group}", brokers):
         if error_code:

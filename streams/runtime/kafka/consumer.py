@@ -27,9 +27,12 @@ from streams.errors import Halt, Retry
 from streams.runtime.kafka import unpacking
 from streams.runtime.kafka.asking import log_bounds
 from streams.runtime.kafka.background import end, lost_task, successor
+from streams.runtime.kafka.causes import reaching
 from streams.runtime.kafka.cluster import KafkaCluster
+from streams.runtime.kafka.connection import address_of, aiokafka_options
 from streams.runtime.kafka.errors import retryable
 from streams.runtime.ports import AssignmentListener, Offsets, Record, TopicIdentity
+from streams.security import KafkaAddress
 
 CORRUPT_TRIES: Final = 3
 """A batch may be damaged on its way: read it this often before it counts as corrupt."""
@@ -44,18 +47,18 @@ class KafkaConsumer:
 
     def __init__(
         self,
-        brokers: str,
+        brokers: KafkaAddress | str,
         topic: str,
         group: str,
         session_timeout_ms: int,
         client_id: str = "streams-worker",
     ) -> None:
-        self._brokers = brokers
+        self._address = address_of(brokers)
         self._topic = topic
-        self._admin = KafkaCluster(brokers, client_id)
+        self._admin = KafkaCluster(self._address, client_id)
         self._new_client = partial(
             AIOKafkaConsumer,
-            bootstrap_servers=brokers,
+            **aiokafka_options(self._address),
             client_id=client_id,
             group_id=group,
             enable_auto_commit=False,
@@ -79,7 +82,7 @@ class KafkaConsumer:
     async def start(self, listener: AssignmentListener) -> None:
         """Join the group; `Unreachable` if no broker answers."""
         self._listener = listener
-        with retryable("joining the group", self._brokers):
+        async with reaching("joining the group", self._address):
             await self._client.start()
         self._client.subscribe([self._topic], listener=self._rebalance)
 
@@ -101,7 +104,7 @@ class KafkaConsumer:
             if partition not in self._paused
         ]
         try:
-            with retryable("reading", self._brokers):
+            with retryable("reading", self._address):
                 if not ready:
                     # What failed in the group waits here to be taken; until then nothing goes on.
                     self._client._coordinator.check_errors()  # noqa: SLF001 - `getmany` does it too
@@ -152,13 +155,13 @@ class KafkaConsumer:
         at = {TopicPartition(self._topic, p): offset for p, offset in positions.items()}
         if not at.keys() <= self._rebalance.assigned:
             raise Retry(f"committing: not all of {sorted(positions)} are assigned")
-        with retryable("committing", self._brokers):
+        with retryable("committing", self._address):
             await asyncio.wait_for(self._client.commit(at), COORDINATOR_S)
 
     async def committed(self, partition: int) -> int | None:
         """Return the group's committed position, None if it never committed one."""
         place = TopicPartition(self._topic, partition)
-        with retryable("reading the committed offset", self._brokers):
+        with retryable("reading the committed offset", self._address):
             at: int | None = await asyncio.wait_for(self._client.committed(place), COORDINATOR_S)
         return at
 
@@ -179,12 +182,12 @@ class KafkaConsumer:
         if self._rebalance.assigned:
             await self._rebalance.on_partitions_revoked(self._rebalance.assigned)
         self._rebalance = _Rebalance(self)  # what the group still tells the old one, nobody hears
-        self._client = await successor(self._client, self._new_client, self._brokers)
+        self._client = await successor(self._client, self._new_client, self._address)
         if self._stopped:
             await end(self._client)
         else:
             self._client.subscribe([self._topic], listener=self._rebalance)
-        raise Retry(f"Kafka at {self._brokers}: a new client joins the group: of the last, {lost}")
+        raise Retry(f"Kafka at {self._address}: a new client joins the group: of the last, {lost}")
 
     def _rewind(self) -> None:
         """Read again what a failed `getmany` had taken of other partitions and lost."""

@@ -5,9 +5,17 @@ from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
-from aiokafka.errors import IllegalStateError, KafkaConnectionError, KafkaError
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    IllegalStateError,
+    KafkaConnectionError,
+    KafkaError,
+    TopicAuthorizationFailedError,
+)
 
-from streams.errors import Halt, Retry, Unreachable
+from streams.errors import Denied, Halt, Retry, Unreachable
+from streams.security import KafkaAddress
 
 STOP_SECONDS: Final = 2.0
 """A client that cannot say goodbye to its brokers in this time is dropped."""
@@ -21,9 +29,16 @@ breaks and the moment when the client learns of it, a request is written to a de
 uvloop's raises `RuntimeError` then, a socket `OSError`, and aiokafka hands either on as it is.
 """
 
+FORBIDDEN: Final = (
+    TopicAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    ClusterAuthorizationFailedError,
+)
+"""What a broker answers to a client that has not the right: it may be given."""
+
 
 @contextmanager
-def retryable(what: str, brokers: str) -> Iterator[None]:
+def retryable(what: str, brokers: KafkaAddress) -> Iterator[None]:
     """Turn what a broker or its client may do to a call into our own errors, in one line."""
     try:
         yield
@@ -31,8 +46,24 @@ def retryable(what: str, brokers: str) -> Iterator[None]:
         raise Unreachable(f"no Kafka broker at {brokers}: {what}; check --brokers") from error
     except UnicodeEncodeError as error:
         raise Halt(f"{what}: a header's name that is not UTF-8", code="header") from error
+    except FORBIDDEN as error:
+        raise no_right(f"{what}{_named(error)}", brokers) from error
     except PASSING as error:
         raise Retry(f"Kafka at {brokers}: {what}: {type(error).__name__}: {error}") from error
+
+
+def no_right(what: str, brokers: KafkaAddress) -> Denied:
+    """Return what to raise for a call that is not for this client to make."""
+    who = brokers.security.username or "this client"
+    rights = f"{who} has not the right: `streams topics acls` tells what each role needs"
+    return Denied(f"Kafka at {brokers}: {what}: {rights}")
+
+
+def _named(error: KafkaError) -> str:
+    """Return the topics or the group that a right is lacking for, as far as aiokafka says."""
+    named = error.args[0] if error.args else None
+    names = [named] if isinstance(named, str) else list(named or ())
+    return "" if any(" " in name for name in names) else f" ({', '.join(sorted(names))})"
 
 
 async def within_stop(closing: Coroutine[Any, Any, None]) -> None:

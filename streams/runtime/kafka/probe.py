@@ -17,9 +17,12 @@ from streams.errors import Retry
 from streams.runtime.kafka import unpacking
 from streams.runtime.kafka.asking import last_offsets, log_bounds
 from streams.runtime.kafka.background import end, lost_task, successor
-from streams.runtime.kafka.errors import PASSING, retryable
+from streams.runtime.kafka.causes import reaching
+from streams.runtime.kafka.connection import address_of, aiokafka_options
+from streams.runtime.kafka.errors import PASSING
 from streams.runtime.ports import Offsets, Place
 from streams.runtime.probing import Ends
+from streams.security import KafkaAddress
 
 unpacking.install()
 
@@ -35,17 +38,17 @@ WAIT_MS: Final = 100
 class KafkaProbe:
     """Port `LogProbe` on a real (or embedded) Kafka."""
 
-    def __init__(self, brokers: str, client_id: str = "streams-probe") -> None:
-        self._brokers = brokers
+    def __init__(self, brokers: KafkaAddress | str, client_id: str = "streams-probe") -> None:
+        self._address = address_of(brokers)
         self._makers = {
-            isolation: partial(_client, brokers, client_id, isolation)
+            isolation: partial(_client, self._address, client_id, isolation)
             for isolation in (COMMITTED, WRITTEN)
         }
         self._clients = {isolation: new() for isolation, new in self._makers.items()}
 
     async def start(self) -> None:
         """Connect; `Unreachable` if no broker answers."""
-        with retryable("connecting", self._brokers):
+        async with reaching("connecting", self._address):
             for client in self._clients.values():
                 await client.start()
 
@@ -88,7 +91,7 @@ class KafkaProbe:
         """Return a client that runs; `Retry` if the last one does not, and no new one connects."""
         if lost_task(self._clients[isolation]) is not None:
             new = self._makers[isolation]
-            self._clients[isolation] = await successor(self._clients[isolation], new, self._brokers)
+            self._clients[isolation] = await successor(self._clients[isolation], new, self._address)
         return self._clients[isolation]
 
 
@@ -135,9 +138,9 @@ async def _passed(
     return [at for at, span in waiting.items() if await client.position(at) >= span.end]
 
 
-def _client(brokers: str, client_id: str, isolation_level: str) -> AIOKafkaConsumer:
+def _client(address: KafkaAddress, client_id: str, isolation_level: str) -> AIOKafkaConsumer:
     return AIOKafkaConsumer(
-        bootstrap_servers=brokers,
+        **aiokafka_options(address),
         client_id=client_id,
         enable_auto_commit=False,
         auto_offset_reset="none",

@@ -17,8 +17,11 @@ from aiokafka.errors import KafkaError
 
 from streams.errors import Retry
 from streams.runtime.kafka.background import disconnect, error_of
-from streams.runtime.kafka.errors import RECONNECT_S, retryable, within_stop
+from streams.runtime.kafka.causes import reaching
+from streams.runtime.kafka.connection import address_of, aiokafka_options
+from streams.runtime.kafka.errors import FORBIDDEN, RECONNECT_S, no_right, retryable, within_stop
 from streams.runtime.ports import Outgoing
+from streams.security import KafkaAddress
 
 Ack = asyncio.Future[None]
 REQUEST_TIMEOUT_MS: Final = 30_000
@@ -31,21 +34,21 @@ class KafkaProducer:
 
     def __init__(
         self,
-        brokers: str,
+        brokers: KafkaAddress | str,
         client_id: str = "streams-producer",
         *,
         linger_ms: int = 5,
         patience_ms: int = REQUEST_TIMEOUT_MS,
     ) -> None:
-        self._brokers = brokers
-        self._new_client = partial(_Client, brokers, client_id, linger_ms, patience_ms)
+        self._address = address_of(brokers)
+        self._new_client = partial(_Client, self._address, client_id, linger_ms, patience_ms)
         self._client = self._new_client()
         self._replacing = asyncio.Lock()
         self._stopped = False
 
     async def start(self) -> None:
         """Connect; `Unreachable` if no broker answers."""
-        with retryable("connecting the producer", self._brokers):
+        async with reaching("connecting the producer", self._address):
             await self._client.start()
 
     async def stop(self) -> None:
@@ -55,7 +58,7 @@ class KafkaProducer:
 
     async def describe(self) -> Mapping[str, int]:
         """Return every topic that this client may see with its partition count."""
-        with retryable("asking for topics", self._brokers):
+        with retryable("asking for topics", self._address):
             return await self._client.describe()
 
     async def renew(self) -> bool:
@@ -66,7 +69,7 @@ class KafkaProducer:
     async def send(self, record: Outgoing) -> Awaitable[None]:
         """Queue a record; the result completes when all in-sync replicas have it."""
         client = await self._sound_client()
-        with retryable(f"writing to {record.topic}", self._brokers):
+        with retryable(f"writing to {record.topic}", self._address):
             return client.acknowledged(await client.send(record), record.topic)
 
     async def send_batch(
@@ -75,7 +78,7 @@ class KafkaProducer:
         """Queue many records of one partition at once: a fifth of the cost of as many `send`s."""
         client = await self._sound_client()
         acks: list[Awaitable[None]] = []
-        with retryable(f"writing to {topic}", self._brokers):
+        with retryable(f"writing to {topic}", self._address):
             batch = client.create_batch()
             for record in records:
                 if not _append(batch, record):
@@ -98,7 +101,7 @@ class KafkaProducer:
                 await self._client.stop()
                 fresh = self._new_client()
                 try:
-                    with retryable("connecting the producer again", self._brokers):
+                    async with reaching("connecting the producer again", self._address):
                         await asyncio.wait_for(fresh.start(), RECONNECT_S)
                 except Retry:
                     await fresh.stop()
@@ -110,11 +113,14 @@ class KafkaProducer:
 class _Client:
     """One aiokafka producer, with its one sequence of numbers for each partition."""
 
-    def __init__(self, brokers: str, client_id: str, linger_ms: int, patience_ms: int) -> None:
+    def __init__(
+        self, address: KafkaAddress, client_id: str, linger_ms: int, patience_ms: int
+    ) -> None:
         self.spent = False
+        self._address = address
         self._pending: set[Ack] = set()
         self._client = AIOKafkaProducer(
-            bootstrap_servers=brokers,
+            **aiokafka_options(address),
             client_id=client_id,
             acks="all",
             enable_idempotence=True,
@@ -163,7 +169,7 @@ class _Client:
     def fail_pending(self, why: str) -> None:
         """Fail what was not acknowledged: nothing will be."""
         for ack in self._pending:
-            _fail(ack, why)
+            _fail(ack, Retry(why))
 
     async def send(self, record: Outgoing) -> "asyncio.Future[object]":
         sent: asyncio.Future[object] = await self._client.send(
@@ -184,6 +190,12 @@ class _Client:
         )
         return sent
 
+    def _why(self, topic: str, error: BaseException | None) -> Retry:
+        if isinstance(error, FORBIDDEN):
+            return no_right(f"writing to {topic}", self._address)
+        why = "cancelled" if error is None else f"{type(error).__name__}: {error}"
+        return Retry(f"{topic}: the record was not written: {why}")
+
     def acknowledged(self, sent: "asyncio.Future[object]", topic: str) -> Ack:
         """Return a future of our own errors: an acknowledgement, or `Retry`."""
         ack: Ack = sent.get_loop().create_future()
@@ -194,8 +206,7 @@ class _Client:
             error = None if done.cancelled() else done.exception()
             if done.cancelled() or error is not None:
                 self.spent = True
-                why = "cancelled" if error is None else f"{type(error).__name__}: {error}"
-                _fail(ack, f"{topic}: the record was not written: {why}")
+                _fail(ack, self._why(topic, error))
             elif not ack.done():
                 ack.set_result(None)
 
@@ -213,9 +224,9 @@ def _append(batch: Any, record: Outgoing) -> bool:  # aiokafka's builder has no 
     return added is not None
 
 
-def _fail(ack: Ack, why: str) -> None:
+def _fail(ack: Ack, why: Retry) -> None:
     if not ack.done():
-        ack.set_exception(Retry(why))
+        ack.set_exception(why)
         ack.exception()  # whoever awaits it still gets it; nobody is warned of it
 
 

@@ -17,8 +17,11 @@ from streams.errors import Halt, Retry
 from streams.runtime.kafka import unpacking
 from streams.runtime.kafka.asking import first_offsets, log_bounds
 from streams.runtime.kafka.background import end, lost_task, successor
-from streams.runtime.kafka.errors import retryable
+from streams.runtime.kafka.causes import reaching
+from streams.runtime.kafka.connection import address_of, aiokafka_options
+from streams.runtime.kafka.errors import no_right, retryable
 from streams.runtime.ports import Offsets, Place, Record
+from streams.security import KafkaAddress
 
 unpacking.install()
 
@@ -26,11 +29,11 @@ unpacking.install()
 class KafkaReader:
     """A bare reader: assign positions, fetch, look up bounds and times."""
 
-    def __init__(self, brokers: str, client_id: str = "streams-reader") -> None:
-        self._brokers = brokers
+    def __init__(self, brokers: KafkaAddress | str, client_id: str = "streams-reader") -> None:
+        self._address = address_of(brokers)
         self._new_client = partial(
             AIOKafkaConsumer,
-            bootstrap_servers=brokers,
+            **aiokafka_options(self._address),
             client_id=client_id,
             enable_auto_commit=False,
             auto_offset_reset="none",
@@ -45,7 +48,7 @@ class KafkaReader:
 
     async def start(self) -> None:
         """Connect; `Unreachable` if no broker answers."""
-        with retryable("connecting", self._brokers):
+        async with reaching("connecting", self._address):
             await self._client.start()
 
     async def stop(self) -> None:
@@ -54,11 +57,13 @@ class KafkaReader:
         await end(self._client)
 
     async def offsets(self, topic: str, partitions: Sequence[int]) -> Mapping[int, Offsets]:
-        """Return the bounds of the partitions that answer."""
+        """Return the bounds of the partitions that answer; `Denied` if none is for us to see."""
         at = [TopicPartition(topic, partition) for partition in partitions]
         with suppress(Retry):
             bounds = await log_bounds(await self._sound_client(), at)
-            return {one.partition: both for one, both in bounds.items()}
+            if bounds:
+                return {one.partition: both for one, both in bounds.items()}
+        self._require_rights(topic)
         return {}
 
     async def offsets_at(self, topic: str, times: Mapping[int, int]) -> Mapping[int, int | None]:
@@ -78,11 +83,12 @@ class KafkaReader:
     async def fetch(self, timeout_ms: int, max_records: int) -> Mapping[Place, Sequence[Record]]:
         """Return the next records by topic and partition, {} after `timeout_ms` without any.
 
-        `Retry` if the brokers fail for now, `Halt` (`data_loss`) if a position left the log.
+        `Retry` if the brokers fail for now, `Denied` if this is not for us to read, `Halt`
+        (`data_loss`) if a position left the log.
         """
         client = await self._sound_client()
         try:
-            with retryable("reading", self._brokers):
+            with retryable("reading", self._address):
                 batches: Mapping[TopicPartition, Any] = await client.getmany(
                     timeout_ms=timeout_ms, max_records=max_records
                 )
@@ -92,6 +98,8 @@ class KafkaReader:
                 lost = ", ".join(f"{at.topic}[{at.partition}]" for at in error.__cause__.args[0])
                 raise Halt(f"{lost}: the position is not in the log", code="data_loss") from error
             raise
+        if not batches:
+            self._require_rights(*{topic for topic, _ in self._next})
         out = {(at.topic, at.partition): records for at, records in batches.items()}
         self._next |= {at: out[at][-1].offset + 1 for at in out.keys() & self._next.keys()}
         return out
@@ -99,15 +107,21 @@ class KafkaReader:
     async def position(self, topic: str, partition: int) -> int:
         """Return the next offset that will be read of an assigned partition."""
         client = await self._sound_client()
-        with retryable("asking for a position", self._brokers):
+        with retryable("asking for a position", self._address):
             at: int = await client.position(TopicPartition(topic, partition))
         return at
+
+    def _require_rights(self, *topics: str) -> None:
+        """Raise `Denied` for a topic that is not ours to see: of it the client finds nothing."""
+        unseen = self._client._client.cluster.unauthorized_topics  # noqa: SLF001 - no public way
+        if denied := unseen.intersection(topics):
+            raise no_right(f"reading ({', '.join(sorted(denied))})", self._address)
 
     async def _sound_client(self) -> AIOKafkaConsumer:
         """Return a client that runs; `Retry` if the last one does not, and no new one connects."""
         async with self._replacing:
             if not self._stopped and lost_task(self._client) is not None:
-                fresh = await successor(self._client, self._new_client, self._brokers)
+                fresh = await successor(self._client, self._new_client, self._address)
                 self._client = fresh
                 if self._stopped:
                     await end(fresh)

@@ -1,48 +1,71 @@
 """The port `Dossiers` in memory."""
 
+from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from streams.runtime.ports import DossierChange, Kept, Move, Place
+from streams.runtime.ports import Document, DossierChange, Kept, Move
+
+
+@dataclass
+class DossierShelf:
+    """What is kept of one partition: documents by video, positions by log and topic."""
+
+    documents: dict[str, Document] = field(default_factory=dict)
+    positions: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 class MemoryDossiers:
-    """The port `Dossiers`; documents and positions are open to whoever owns it."""
+    """The port `Dossiers`; its shelves are open to whoever owns it."""
 
     def __init__(self) -> None:
-        self.documents: Final[dict[str, bytes]] = {}
-        self.positions: Final[dict[str, dict[Place, int]]] = {}
+        self.shelves: Final[defaultdict[int, DossierShelf]] = defaultdict(DossierShelf)
 
-    async def read(self, log: str, videos: Sequence[str]) -> Kept:
+    async def read(self, partition: int, log: str, videos: Sequence[str]) -> Kept:
         """Return all positions and the documents of these videos."""
-        documents = {video: self.documents[video] for video in videos if video in self.documents}
-        return Kept(dict(self.positions.get(log, {})), documents)
+        shelf = self.shelves[partition]
+        stored = shelf.documents
+        documents = {video: stored[video] for video in videos if video in stored}
+        return Kept(dict(shelf.positions.get(log, {})), documents)
 
     async def put(
-        self, log: str, changes: Sequence[DossierChange], moves: Mapping[Place, Move]
+        self,
+        partition: int,
+        log: str,
+        changes: Sequence[DossierChange],
+        moves: Mapping[str, Move],
     ) -> Literal["ok", "conflict", "behind"]:
         """Write documents and positions, all or nothing; see the port."""
-        positions = self.positions.setdefault(log, {})
-        if any(positions.get(place, 0) < move.known for place, move in moves.items()):
+        shelf = self.shelves[partition]
+        positions = shelf.positions.setdefault(log, {})
+        if any(positions.get(topic, 0) < move.known for topic, move in moves.items()):
             return "behind"
-        stored = self.documents.get
-        if any(stored(c.video) not in {c.before, c.after} for c in changes):
+        if not all(_fits(shelf.documents.get(change.video), change) for change in changes):
             return "conflict"
-        self.documents.update((change.video, change.after) for change in changes)
-        for place, move in moves.items():
-            positions[place] = max(positions.get(place, 0), move.now)
+        shelf.documents.update((change.video, change.document) for change in changes)
+        for topic, move in moves.items():
+            positions[topic] = max(positions.get(topic, 0), move.now)
         return "ok"
 
-    async def hold(self, log: str, positions: Mapping[Place, int]) -> None:
+    async def hold(self, partition: int, log: str, positions: Mapping[str, int]) -> None:
         """Set positions, whatever they were."""
-        self.positions.setdefault(log, {}).update(positions)
+        self.shelves[partition].positions.setdefault(log, {}).update(positions)
 
-    async def scan(self) -> AsyncIterator[Mapping[str, bytes]]:
-        """Yield every document, all at once."""
-        yield dict(self.documents)
+    async def scan(self) -> AsyncIterator[Mapping[str, Document]]:
+        """Yield every document, a partition at a time."""
+        for shelf in list(self.shelves.values()):
+            yield dict(shelf.documents)
 
-    async def forget(self) -> int:
+    async def forget(self, partition: int) -> int:
         """Drop the positions of every log; return how many there were."""
-        count = sum(map(len, self.positions.values()))
-        self.positions.clear()
+        positions = self.shelves[partition].positions
+        count = sum(map(len, positions.values()))
+        positions.clear()
         return count
+
+
+def _fits(stored: Document | None, change: DossierChange) -> bool:
+    """Tell whether a change was made from what is stored, or is stored already."""
+    revision = 0 if stored is None else stored.revision
+    return revision == change.before or stored == change.document

@@ -115,7 +115,7 @@ class MemoryStore:
         return {v: dict(fields) for v, fields in rows.items() if wanted is None or wanted(v)}
 
     async def erase(self, partition: int) -> int:
-        """Delete whatever is stored of a partition; return how many keys that were."""
+        """Delete all counters of a partition; return how many keys that were."""
         stored = self.partitions.pop(partition, StoredPartition())
         self._halts.pop(partition, None)
         return len(stored.rows) + (stored.namespace is not None)

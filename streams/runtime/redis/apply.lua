@@ -1,7 +1,7 @@
 -- Put entries in, then note up to which offset partitions have told the slice everything.
 -- ARGV     most, seconds that a removed pair keeps its offset, key of ties for a slice without one,
---          as MessagePack: [partition, offset, ...], [[video, offset, score or false, allowance,
---          impressions, class, deadline, due], ...]
+--          as MessagePack: [partition, offset, ...], [[video, offset, score or nil, allowance,
+--          impressions, band, whether it is commercial, deadline, due], ...]
 -- Returns  how many were newer, then partition and position before of those that had one
 local kept, key = tonumber(ARGV[2]), ARGV[3]
 local positions, entries = cmsgpack.unpack(ARGV[4]), cmsgpack.unpack(ARGV[5])
@@ -29,7 +29,10 @@ end
 
 local written, gone = 0, {}
 for i = 1, #entries do
-  local video, offset, score, allowance, impressions, kind, deadline, due = unpack(entries[i])
+  local video, offset, score, allowance, impressions, band, commercial, deadline, due =
+    unpack(entries[i], 1, 9)
+  local kind = CLASSES[2 * band + (commercial and 2 or 1)]
+  score = score or false
   local pair = known[video]
   if not pair or offset > pair[OFFSET] then
     if not pair then
@@ -55,13 +58,17 @@ for i = 1, #entries do
   end
   changed[video] = true
 end
+local removed, back = {}, {}
 for video, is_gone in pairs(gone) do
   if is_gone then
-    redis.call('ZADD', REMOVED, now + kept, video)
+    removed[#removed + 1] = now + kept
+    removed[#removed + 1] = video
   else
-    redis.call('ZREM', REMOVED, video)
+    back[#back + 1] = video
   end
 end
+in_parts('ZADD', REMOVED, removed)
+in_parts('ZREM', REMOVED, back)
 store()
 
 local reply = {written}

@@ -1,7 +1,7 @@
--- Write dossiers and the offsets that they hold, all of it or nothing.
--- KEYS     s:dossiers:held, then s:dossier:<video> of each document
+-- Write dossiers of one partition and the offsets that they hold, all of it or nothing.
+-- KEYS     s:{p}:dmeta, then s:{p}:d:<video> of each document
 -- ARGV     number of positions, [field, offset known so far, offset now] of each,
---          [document that it was made from ('' for none), document] of each
+--          [revision that it was made from (0 for none), document] of each
 -- Returns  'ok' | 'conflict' (another wrote a document) | 'behind' (a position went back)
 local count = tonumber(ARGV[1])
 local positions = {}
@@ -19,8 +19,9 @@ end
 local first = 3 * count + 2
 for i = 2, #KEYS do
   local at = first + 2 * (i - 2)
-  local stored = redis.call('GET', KEYS[i]) or ''
-  if stored ~= ARGV[at] and stored ~= ARGV[at + 1] then
+  local stored = redis.call('GET', KEYS[i])
+  local revision = stored and (string.match(stored, '^{"revision":(%d+),"dossier":') or '-1') or '0'
+  if revision ~= ARGV[at] and stored ~= ARGV[at + 1] then
     return 'conflict'
   end
 end

@@ -1,12 +1,16 @@
 """The control plane's memory in Redis: one string per video and the offsets that they hold.
 
-Keys: `s:dossier:<video>` string, `s:dossiers:held` hash: `<log> <partition> <topic>` -> offset.
+Keys of a partition, all in one slot: `s:{p}:d:<video>` string, as `documents` tells, and
+`s:{p}:dmeta` hash: `<log> <topic>` -> offset.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final, Literal
 
-from streams.runtime.ports import DossierChange, Kept, Move, Place
+from streams.core.partitioner import partition_of
+from streams.runtime.documents import from_stored, stored_form
+from streams.runtime.namespace import dossier_key, dossier_meta_key
+from streams.runtime.ports import Document, DossierChange, Kept, Move
 from streams.runtime.redis.connection import (
     Script,
     Word,
@@ -14,72 +18,96 @@ from streams.runtime.redis.connection import (
     connect,
     evaluated,
     pipelined,
+    scanned,
     sorted_errors,
 )
 
-_HELD: Final = "s:dossiers:held"
 _PUT: Final = Script("dossiers.lua")
-_SCAN: Final = 2_000
-"""Keys that one step of a scan looks at: counters are among them."""
+_FIRST: Final = ("s:dossier:", "s:dossiers:held")
+"""Before the video, and the whole of, keys that 0.1.0 kept dossiers in."""
 
 
 class RedisDossiers:
-    """The port `Dossiers`: one string per video, one hash of positions."""
+    """The port `Dossiers`: per partition one string per video and one hash of positions."""
 
     def __init__(self, url: str, *, timeout_s: float = 5.0) -> None:
         self._client: Final = connect(url, timeout_s)
 
-    async def read(self, log: str, videos: Sequence[str]) -> Kept:
+    async def read(self, partition: int, log: str, videos: Sequence[str]) -> Kept:
         """Return all positions and the documents of these videos."""
-        commands: list[Sequence[Word]] = [("HGETALL", _HELD)]
+        commands: list[Sequence[Word]] = [("HGETALL", dossier_meta_key(partition))]
         if videos:
-            commands.append(("MGET", *map(_key, videos)))
+            commands.append(("MGET", *(dossier_key(partition, video) for video in videos)))
         with sorted_errors():
             held, *found = await pipelined(self._client, commands)
-            positions = dict(_position(*entry) for entry in held.items() if _of(log, entry[0]))
+            prefix = _field(log, "").encode()
+            positions = {
+                field.removeprefix(prefix).decode(): int(offset)
+                for field, offset in held.items()
+                if field.startswith(prefix)
+            }
         stored = zip(videos, found[0] if found else (), strict=True)
-        return Kept(positions, {video: text for video, text in stored if text is not None})
+        return Kept(
+            positions, {video: from_stored(raw) for video, raw in stored if raw is not None}
+        )
 
     async def put(
-        self, log: str, changes: Sequence[DossierChange], moves: Mapping[Place, Move]
+        self,
+        partition: int,
+        log: str,
+        changes: Sequence[DossierChange],
+        moves: Mapping[str, Move],
     ) -> Literal["ok", "conflict", "behind"]:
         """Write documents and positions in one script, all or nothing; see the port."""
-        keys = [_HELD, *(_key(change.video) for change in changes)]
-        moved = [w for place, move in moves.items() for w in (_field(log, place), *move)]
-        documents = [w for change in changes for w in (change.before or b"", change.after)]
-        words: list[Word] = [len(moves), *moved, *documents]
+        documents = [dossier_key(partition, change.video) for change in changes]
+        moved = [w for topic, move in moves.items() for w in (_field(log, topic), *move)]
+        texts = [w for change in changes for w in (change.before, stored_form(change.document))]
+        keys, words = [dossier_meta_key(partition), *documents], [len(moves), *moved, *texts]
         with sorted_errors():
             answer = await evaluated(self._client, _PUT, keys, words)
         return _ANSWERS[answer]
 
-    async def hold(self, log: str, positions: Mapping[Place, int]) -> None:
+    async def hold(self, partition: int, log: str, positions: Mapping[str, int]) -> None:
         """Set positions, whatever they were."""
-        fields = [w for place, at in positions.items() for w in (_field(log, place), at)]
+        fields = [w for topic, at in positions.items() for w in (_field(log, topic), at)]
         if fields:
             with sorted_errors():
-                await call(self._client, "HSET", _HELD, *fields)
+                await call(self._client, "HSET", dossier_meta_key(partition), *fields)
 
-    async def scan(self) -> AsyncIterator[Mapping[str, bytes]]:
+    async def scan(self) -> AsyncIterator[Mapping[str, Document]]:
         """Yield every document, as many as a step of Redis' own scan finds."""
-        prefix = _key("")
-        cursor: int | bytes = 0
         with sorted_errors():
-            while True:
-                command = ("SCAN", cursor, "MATCH", f"{prefix}*", "COUNT", _SCAN)
-                cursor, keys = await call(self._client, *command)
-                if keys:
-                    found = await call(self._client, "MGET", *keys)
-                    names = (key.decode().removeprefix(prefix) for key in keys)
-                    stored = zip(names, found, strict=True)
-                    yield {name: text for name, text in stored if text is not None}
-                if int(cursor) == 0:
-                    return
+            async for keys in scanned(self._client, "s:{*}:d:*"):
+                found = await pipelined(self._client, [("GET", key) for key in keys])
+                names = (key.rpartition(b":")[2].decode() for key in keys)
+                stored = zip(names, found, strict=True)
+                yield {name: from_stored(raw) for name, raw in stored if raw is not None}
 
-    async def forget(self) -> int:
+    async def forget(self, partition: int) -> int:
         """Drop the positions of every log; return how many there were."""
+        key = dossier_meta_key(partition)
         with sorted_errors():
-            count, _ = await pipelined(self._client, [("HLEN", _HELD), ("DEL", _HELD)])
+            count, _ = await pipelined(self._client, [("HLEN", key), ("DEL", key)])
         return int(count)
+
+    async def take_first(self, partitions: int) -> int:
+        """Take over the documents that 0.1.0 kept, where there are none of today; return how many.
+
+        Their positions are of 0.1.0's log and are dropped.
+        """
+        taken = 0
+        prefix, held = _FIRST
+        with sorted_errors():
+            async for keys in scanned(self._client, f"{prefix}*"):
+                texts = await pipelined(self._client, [("GET", key) for key in keys])
+                for key, text in zip(keys, texts, strict=True):
+                    video = key.decode().removeprefix(prefix)
+                    home = dossier_key(partition_of(video.encode(), partitions), video)
+                    stored = stored_form(Document(1, text or b""))
+                    taken += bool(text and await call(self._client, "SET", home, stored, "NX"))
+                    await call(self._client, "UNLINK", key)
+            await call(self._client, "UNLINK", held)
+        return taken
 
     async def close(self) -> None:
         """Disconnect. Idempotent."""
@@ -93,19 +121,5 @@ _ANSWERS: Final[Mapping[bytes, Literal["ok", "conflict", "behind"]]] = {
 }
 
 
-def _key(video: str) -> str:
-    return f"s:dossier:{video}"
-
-
-def _field(log: str, place: Place) -> str:
-    topic, partition = place
-    return f"{log} {partition} {topic}"
-
-
-def _of(log: str, field: bytes) -> bool:
-    return field.startswith(log.encode() + b" ")
-
-
-def _position(field: bytes, offset: bytes) -> tuple[Place, int]:
-    _, partition, topic = field.decode().split(" ", 2)
-    return (topic, int(partition)), int(offset)
+def _field(log: str, topic: str) -> str:
+    return f"{log} {topic}"

@@ -25,7 +25,6 @@ from streams.runtime.leases import (
     Newcomers,
     PolicyOrder,
     Slots,
-    class_of,
     require_classes,
     share_of,
     slots_of,
@@ -37,6 +36,7 @@ from streams.runtime.redis.connection import (
     connect,
     evaluated,
     pipelined,
+    scanned,
     sorted_errors,
 )
 
@@ -79,7 +79,7 @@ class RedisServingIndex:
         for start in starts:
             positions = partitions_at if start == starts[-1] else {}
             flat = [number for pair in positions.items() for number in pair]
-            some = [_words(entry) for entry in entries[start : start + ENTRIES_AT_ONCE]]
+            some = entries[start : start + ENTRIES_AT_ONCE]
             bounds = (self._bounds.removed_s, self._bounds.new_key())
             new, *before = await self._run(_APPLY, slice_id, *bounds, _pack(flat), _pack(some))
             written += new
@@ -183,7 +183,7 @@ class RedisServingIndex:
         """Return the slots of the latest minutes in which any were asked for, oldest first."""
         key = keys_of(slice_id)[_NAMES.index("slots")]
         with sorted_errors():
-            (seconds, _), *stored = await pipelined(self._client, [("TIME",), ("HVALS", key)])
+            (seconds, _), *stored = await pipelined(self._client, [("TIME",), ("HVALS", key)], key)
         first = int(seconds) // 60 - min(max(minutes, 0), MINUTES)
         counts = [Slots(*map(int, value.split(b":"))) for value in stored[0]]
         return sorted(count for count in counts if count.minute > first)
@@ -197,9 +197,10 @@ class RedisServingIndex:
         """Delete the candidates that 0.1.0 kept; return how many keys that were."""
         gone = 0
         with sorted_errors():
-            async for key in self._client.scan_iter("s:slice:*", count=1_000):
-                if not key.startswith(b"s:slice:{"):
-                    gone += await call(self._client, "UNLINK", key)
+            async for keys in scanned(self._client, "s:slice:*"):
+                for key in keys:
+                    if not key.startswith(b"s:slice:{"):
+                        gone += await call(self._client, "UNLINK", key)
         return gone
 
     async def close(self) -> None:
@@ -217,13 +218,6 @@ class RedisServingIndex:
 def keys_of(slice_id: str) -> list[str]:
     """Return all keys of a slice in the order of the scripts."""
     return [f"s:slice:{{{slice_id}}}:{name}" for name in _NAMES]
-
-
-def _words(entry: Entry) -> tuple[object, ...]:
-    """Return an entry as the script takes it."""
-    score = False if entry.score is None else entry.score
-    numbers = (entry.allowance, entry.impressions)
-    return (entry.video, entry.offset, score, *numbers, class_of(entry), entry.deadline, entry.due)
 
 
 def _packed(words: list[Any]) -> bytes:

@@ -5,7 +5,7 @@ hash tag keeps a partition in one slot.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -16,6 +16,7 @@ from streams.errors import Halt, Retry
 from streams.runtime.labels import Labelled
 from streams.runtime.namespace import (
     corrupt,
+    counter_keys,
     halt_key,
     meta_key,
     other_namespace,
@@ -29,20 +30,22 @@ from streams.runtime.redis.connection import (
     call,
     connect,
     evaluated,
+    everywhere,
     pipelined,
+    scanned,
     sorted_errors,
 )
+from streams.runtime.redis.shards import Shards
 
 MINIMUM_VERSION: Final = (6, 2)
 PACKED_HASH_BYTES: Final = 256
 """Rows up to this long keep a video's hash in Redis' compact form."""
 
-_BATCH: Final = 500  # keys per round trip: a reply stays below a megabyte
-_SCAN: Final = 1_000  # keys that one SCAN step looks at
 _FLUSH_ATTEMPTS: Final = 2
 _LOAD_ATTEMPTS: Final = 5
 _META: Final = ("namespace", "watermark", *Meta._fields)
 
+_COVERAGE: Final = "cluster-require-full-coverage"
 _AS_STORED: Final = b"="
 """In place of a policy: the one that is stored; no JSON."""
 
@@ -51,7 +54,7 @@ _RELABEL: Final = Script("relabel.lua")
 
 
 class RedisStore:
-    """The port `Store` on one Redis; every flush is one script call for one partition.
+    """The port `Store` on one Redis, or a cluster; a flush is one script call for one partition.
 
     `timeout_s` bounds connecting and every reply. Connections are opened when first needed.
     """
@@ -62,40 +65,26 @@ class RedisStore:
         self._policies: Final[dict[int, tuple[int, bytes]]] = {}  # at the watermark last flushed
 
     async def check(self) -> None:
-        """Raise `Halt` if Redis is too old or may evict, `Unreachable` if it does not answer."""
+        """Raise `Halt` if Redis is too old or may evict, `Unreachable` if it does not answer.
+
+        Of a cluster, if no node answers: the partitions of one that does not wait by themselves.
+        """
         with sorted_errors():
-            info = await self._run("INFO")
-        version = str(info["redis_version"])
-        if tuple(map(int, version.split(".")[:2])) < MINIMUM_VERSION:
-            raise Halt(f"Redis is version {version}: 6.2 or later is needed", code="redis_version")
-        if info.get("redis_mode") == "cluster":
-            message = "this Redis is a node of a Redis Cluster: name a Redis that stands alone"
-            raise Halt(message, code="redis_cluster")
-        policy = info.get("maxmemory_policy", "unknown")
-        if policy != "noeviction":
-            raise Halt(
-                f"Redis may evict counters (maxmemory-policy is {policy}): "
-                "run `redis-cli CONFIG SET maxmemory-policy noeviction`",
-                code="redis_evicts",
-            )
+            infos = await everywhere(self._client, "INFO")
+        for info in infos:
+            if not isinstance(info, Exception):
+                _require_trust(info, alone=not isinstance(self._client, Shards))
 
     async def warnings(self) -> list[str]:
         """Return one line for each setting of Redis that costs memory or safety."""
         try:
             with sorted_errors():
-                sizes = await self._config("hash-max-*-value")
-                durable = await self._config("appendonly")
+                nodes = await self._settings("hash-max-*-value", "appendonly", _COVERAGE)
         except Halt as refusal:
             return [f"the settings of Redis cannot be read: {refusal}"]
-        lines = [
-            f"{name} is {value}, so rows cost about three times the memory: "
-            f"run `redis-cli CONFIG SET {name} {PACKED_HASH_BYTES}`"
-            for name, value in sorted(sizes.items())[:1]
-            if int(value) < PACKED_HASH_BYTES
-        ]
-        if durable.get("appendonly") == "no":
-            lines.append("appendonly is no: after a crash Redis is filled again from the log")
-        return lines
+        in_cluster = isinstance(self._client, Shards)
+        lines = (line for node in nodes for line in _warnings(node, in_cluster=in_cluster))
+        return list(dict.fromkeys(lines))
 
     async def meta(self, partition: int, namespace: str) -> Stored | None:
         """Return watermark and meta of a partition; see the port."""
@@ -158,7 +147,7 @@ class RedisStore:
         rows = [("HGETALL", f"{prefix}{video}") for video in videos]
         for _ in range(_LOAD_ATTEMPTS):
             with sorted_errors(partition):
-                replies = await pipelined(self._client, [mark, *rows, mark])
+                replies = await pipelined(self._client, [mark, *rows, mark], at=mark[1])
                 before, *found, behind = replies
                 if before == behind:
                     hashes = dict(zip(videos, map(_hash, found), strict=True))
@@ -222,22 +211,23 @@ class RedisStore:
         prefix = video_key(partition, "")
         found: dict[str, Mapping[str, bytes]] = {}
         with sorted_errors(partition):
-            async for keys in self._keys(f"{prefix}*"):
+            async for keys in scanned(self._client, f"{prefix}*"):
                 names = [key.decode().removeprefix(prefix) for key in keys]
                 drawn = [name for name in names if wanted is None or wanted(name)]
-                hashes = await self._hashes([f"{prefix}{name}" for name in drawn])
-                found.update(zip(drawn, hashes, strict=True))
+                rows = [("HGETALL", f"{prefix}{name}") for name in drawn]
+                hashes = await pipelined(self._client, rows, at=prefix)
+                found.update(zip(drawn, map(_hash, hashes), strict=True))
         return found
 
     async def erase(self, partition: int) -> int:
-        """Delete whatever is stored of a partition; return how many keys that were.
+        """Delete all counters of a partition; return how many keys that were.
 
         The meta goes first: an erasure cut short leaves rows without a watermark, which halts,
         and not a watermark without its rows, which would not.
         """
         with sorted_errors(partition):
             erased = int(await self._run("UNLINK", meta_key(partition)))
-            async for keys in self._keys(f"s:{{{partition}}}:*"):
+            async for keys in scanned(self._client, counter_keys(partition)):
                 erased += int(await self._run("UNLINK", *keys))
         return erased
 
@@ -284,33 +274,59 @@ class RedisStore:
     async def _flushed_meanwhile(self, partition: int) -> bool:
         """Tell whether a first flush came after no watermark was found; `Halt` for rows alone."""
         with sorted_errors(partition):
-            async for _ in self._keys(f"{video_key(partition, '')}*"):
+            async for _ in scanned(self._client, f"{video_key(partition, '')}*"):
                 if await self._run("HEXISTS", meta_key(partition), "watermark"):
                     return True
                 raise _watermark_missing(partition)
         return False
 
-    async def _keys(self, pattern: str) -> AsyncIterator[list[bytes]]:
-        """Yield the keys that match in groups, none of them empty; a key may come twice."""
-        cursor: int | bytes = 0
-        while True:
-            command = ("SCAN", cursor, "MATCH", pattern, "COUNT", _SCAN)
-            cursor, keys = await self._run(*command)
-            if keys:
-                yield keys
-            if int(cursor) == 0:
-                return
-
-    async def _hashes(self, keys: Sequence[str | bytes]) -> list[dict[str, bytes]]:
-        found = await pipelined(self._client, [("HGETALL", key) for key in keys])
-        return [_hash(row) for row in found]
-
-    async def _config(self, pattern: str) -> dict[str, str]:
-        found: dict[str, str] = await self._run("CONFIG GET", pattern)
-        return found
+    async def _settings(self, *patterns: str) -> list[dict[str, str]]:
+        """Return settings of every node that answers."""
+        told = [await everywhere(self._client, "CONFIG GET", pattern) for pattern in patterns]
+        nodes = zip(*told, strict=True)
+        return [
+            {name: value for some in node for name, value in some.items()}
+            for node in nodes
+            if not any(isinstance(some, Exception) for some in node)
+        ]
 
     def _run(self, *command: Word) -> Awaitable[Any]:
         return call(self._client, *command)
+
+
+def _warnings(settings: Mapping[str, str], *, in_cluster: bool) -> Iterator[str]:
+    """Yield a line for each of a node's settings that costs memory or safety."""
+    for name, value in sorted(settings.items()):
+        if name.startswith("hash-max-") and int(value) < PACKED_HASH_BYTES:
+            yield (
+                f"{name} is {value}, so rows cost about three times the memory: "
+                f"run `redis-cli CONFIG SET {name} {PACKED_HASH_BYTES}`"
+            )
+            break
+    if settings.get("appendonly") == "no":
+        yield "appendonly is no: after a crash Redis is filled again from the log"
+    if in_cluster and settings.get(_COVERAGE) == "yes":
+        yield (
+            f"{_COVERAGE} is yes, so all partitions stop with one shard: "
+            f"run `redis-cli CONFIG SET {_COVERAGE} no` on every node"
+        )
+
+
+def _require_trust(info: Mapping[str, Any], *, alone: bool) -> None:
+    """Raise `Halt` if counters are not safe with the Redis that told this of itself."""
+    version = str(info["redis_version"])
+    if tuple(map(int, version.split(".")[:2])) < MINIMUM_VERSION:
+        raise Halt(f"Redis is version {version}: 6.2 or later is needed", code="redis_version")
+    if alone and info.get("redis_mode") == "cluster":
+        message = "this Redis is a node of a Redis Cluster: name it as redis+cluster://HOST:PORT"
+        raise Halt(message, code="redis_cluster")
+    policy = info.get("maxmemory_policy", "unknown")
+    if policy != "noeviction":
+        raise Halt(
+            f"Redis may evict counters (maxmemory-policy is {policy}): "
+            "run `redis-cli CONFIG SET maxmemory-policy noeviction`",
+            code="redis_evicts",
+        )
 
 
 def _hash(reply: Mapping[bytes, bytes]) -> dict[str, bytes]:

@@ -54,15 +54,30 @@ async def test_a_verdict_counts_after_redis_was_emptied_and_counted_again(office
     assert office.refused("interactions") == []
 
 
+async def test_without_copies_nothing_is_said_before_all_facts_are_learned(office: Office) -> None:
+    await lived(office)
+    said = [office.said(f"v{number}") for number in range(1, 5)]
+    office.flush()
+    office.world.log.create("dossiers", 2)
+    again = await Process(office).start()
+    assert [office.said(f"v{number}") for number in range(1, 5)] == said
+    assert all(office.copies(f"v{number}") for number in range(1, 5))
+    await again.take(review("limit", "v1", name="m9"), review("approve", "v3", name="m9"))
+    await office.count()
+    assert stages(office) == ["limited", "limited", "public", "removed"]
+
+
 async def test_nothing_is_learned_before_the_log_is_counted_again(office: Office) -> None:
     await lived(office)
+    said = [office.said(f"v{number}") for number in range(1, 5)]
     office.flush()
     early = Process(office)
     assert await early.recovery.look()
     with pytest.raises(Retry, match="waiting for a worker"):
         await early.recovery.run()
     assert early.metrics.recovering._value.get() == 1
-    assert office.known("v1") is None
+    assert (await early.register.positions())["uploads", 0] == 0
+    assert [office.said(f"v{number}") for number in range(1, 5)] == said
     await office.count()
     await early.recovery.run()
     assert early.metrics.recovering._value.get() == 0
@@ -114,9 +129,9 @@ async def test_a_loss_between_reading_and_writing_changes_nothing(office: Office
     events = office.world.log.records("uploads", 0)
     read = office.dossiers.read
 
-    async def lose(log: str, videos: list[str]) -> object:
-        kept = await read(log, videos)
-        office.dossiers.positions.clear()
+    async def lose(partition: int, log: str, videos: list[str]) -> object:
+        kept = await read(partition, log, videos)
+        office.dossiers.shelves[partition].positions.clear()
         return kept
 
     office.dossiers.read = lose  # type: ignore[method-assign,assignment]
@@ -213,10 +228,10 @@ async def test_a_topic_that_was_made_again_is_read_from_its_beginning(office: Of
 async def test_forgotten_positions_are_read_again_and_nothing_is_said_twice(office: Office) -> None:
     await lived(office)
     said = [office.said(f"v{number}") for number in range(1, 5)]
-    documents = dict(office.dossiers.documents)
-    assert await office.dossiers.forget() == 6
+    documents = office.documents()
+    assert [await office.dossiers.forget(partition) for partition in range(2)] == [4, 4]
     await Process(office).start()
-    assert office.dossiers.documents == documents
+    assert office.documents() == documents
     assert [office.said(f"v{number}") for number in range(1, 5)] == said
 
 

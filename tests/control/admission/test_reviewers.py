@@ -11,8 +11,11 @@ from kit.keys import INSTALLATION
 from streams.control.admission.review import ReviewGate
 from streams.control.admission.reviewers import Reviewers
 from streams.control.rules import RulesInForce
-from streams.core.events import Review, Takedown
+from streams.core.events import (
+    Takedown,
+)
 from streams.core.receipts import decode
+from streams.core.words import Review
 from streams.errors import Misconfigured
 from streams.runtime.ports import Outgoing
 from streams.runtime.signing import Signer, SigningKey, encode
@@ -116,7 +119,7 @@ async def test_by_default_anybody_counts_who_may_write_to_the_topic() -> None:
     await process.take(upload())
     assert await said(process, review("limit"), None) == []
     assert await said(process, reject("alice", ts=NOW + 1), signer(STRANGER)) == []
-    assert process.office.said() == ["admit", "limit", "takedown"]
+    assert process.office.said() == ["admit", "limit", "clear", "takedown"]
 
 
 async def test_what_recognisers_change_is_in_nobody_s_name(process: Process) -> None:

@@ -15,8 +15,12 @@ from msgspec.structs import replace
 
 from streams.control.policy.file import versioned
 from streams.control.policy.keeper import Keeper, Proposal
-from streams.core.events import Key, Lead, Policy, number_of
+from streams.core.events import (
+    Policy,
+    number_of,
+)
 from streams.core.halves import unplaced
+from streams.core.partition_control import Key, Lead
 from streams.errors import Halt, Retry
 from streams.runtime.installation import installation_record
 from streams.runtime.memory import MemoryLog, MemoryProducer

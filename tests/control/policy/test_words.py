@@ -13,7 +13,10 @@ from streams.control.admission.reviewers import Reviewers
 from streams.control.moderation import SliceOpinion, in_index, say, slice_review
 from streams.control.policy.succession import successor
 from streams.control.policy.words import with_words
-from streams.core.events import Policy, SliceReview
+from streams.core.events import (
+    Policy,
+)
+from streams.core.words import SliceReview
 from streams.errors import Misconfigured
 from streams.ops.slice_words import words_in_force
 from streams.runtime.leases import Footing

@@ -32,6 +32,14 @@ def test_the_deadline_that_needs_most_decides() -> None:
     assert share((2, 300), (1, 60)) == share((1, 60), (2, 300))
 
 
+def test_what_chance_drew_comes_before_them_and_is_given_a_day_alone() -> None:
+    drawn, owed = (0, 1_440), (NOW + 10 * HOUR_MS, 600)
+    alone = due_share(Newcomers(1, [drawn]), 100.0, NOW, DAY_MS)
+    assert alone == DueShare(12_000, is_short=False)  # 1 of 100 slots a minute
+    both = due_share(Newcomers(2, [drawn, owed]), 100.0, NOW, DAY_MS)
+    assert both.share == share((10, 2_040)).share
+
+
 def test_more_than_may_be_is_told_before_anybody_missed_it() -> None:
     assert share((1, 600)) == DueShare(DUE_MOST, is_short=True)
 

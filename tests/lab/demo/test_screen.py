@@ -149,5 +149,5 @@ def test_a_log_line_takes_the_place_of_the_tip() -> None:
 def test_the_plain_line_says_the_same() -> None:
     assert line(NOW, busy_story()) == (
         "75 s: 1,234,567 events (2,013/s), lag 3, 4321 videos; "
-        "60 open, 60 widen, 60 keep, 60 stop; 120 crowds opened"
+        "60 open, 60 widen, 60 keep, 60 stop, 0 review; 120 crowds opened"
     )

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace as with_fields
 from pathlib import Path
+from statistics import fmean, stdev
 
 import numpy as np
 import pytest
@@ -61,9 +62,18 @@ def test_chance_that_is_off_shows_nothing(a_world: BuildWorld) -> None:
 
 
 def test_each_draw_speaks_for_as_many_as_it_was_drawn_among() -> None:
-    mean, error = estimated([Sampled(2, 0.1), Sampled(2, 0.3), Sampled(4, 0.5)])
+    mean, half = estimated([Sampled(2, 0.1), Sampled(2, 0.3), Sampled(4, 0.5)])
     assert mean == pytest.approx(0.35)
-    assert error == pytest.approx(np.sqrt((0.5**2 + 0.1**2 + 0.6**2) / 64))
+    error = np.sqrt((0.5**2 + 0.1**2 + 0.6**2) / 64)
+    assert half > 1.96 * error
+
+
+def test_the_interval_of_equal_draws_is_students() -> None:
+    values = [0.1, 0.3, 0.4, 0.2, 0.6, 0.35, 0.25, 0.45, 0.5, 0.15, 0.3]
+    mean, half = estimated([Sampled(7, value) for value in values])
+    assert mean == pytest.approx(fmean(values))
+    of_ten_degrees = 2.228
+    assert half == pytest.approx(of_ten_degrees * stdev(values) / len(values) ** 0.5, rel=0.02)
 
 
 @pytest.mark.parametrize("seed", [1, 2])

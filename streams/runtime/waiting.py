@@ -1,0 +1,60 @@
+"""The topic `waiting` as a table: the last record of a cause and video says whether it waits.
+
+It has the log's partitions, and a video the same one in both. Who writes a cause of it is the only
+one: the control plane that of the gate, a partition's worker that of reports.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from streams.core.waiting import Cause, Waiting, decode, encode, key_of
+from streams.errors import Halt, Retry
+from streams.runtime.ports import LogReader, Outgoing
+from streams.settings import Settings
+
+TOPIC: Final = "waiting"
+FETCH_MS: Final = 500
+FETCH_RECORDS: Final = 5_000
+SILENT_TRIES: Final = 20
+
+
+def waiting_record(
+    settings: Settings, partition: int, cause: Cause, video: str, waiting: Waiting | None
+) -> Outgoing:
+    """Return the record that says that a video waits, or (None) that it does no more."""
+    value = None if waiting is None else encode(waiting)
+    return Outgoing(settings.topic(TOPIC), value, key_of(cause, video), (), partition)
+
+
+async def read_waiting(reader: LogReader, settings: Settings) -> list[Waiting]:
+    """Return all that waits, the longest first.
+
+    `Retry` if a partition does not answer, `Halt` if somebody else wrote there.
+    """
+    topic = settings.topic(TOPIC)
+    known = await reader.offsets(topic, range(settings.partitions))
+    if missing := sorted(set(range(settings.partitions)) - known.keys()):
+        raise Retry(f"partitions {missing} of {topic} do not answer: what waits is not known")
+    ends = {place: bounds.end for place, bounds in known.items() if bounds.start < bounds.end}
+    reader.assign({(topic, place): known[place].start for place in ends})
+    last: dict[bytes, bytes] = {}
+    silent = 0
+    while ends:
+        batches = await reader.fetch(FETCH_MS, FETCH_RECORDS)
+        silent = 0 if batches else silent + 1
+        if silent > SILENT_TRIES:
+            raise Retry(f"partitions {sorted(ends)} of {topic} do not answer")
+        for records in batches.values():
+            last.update((record.key or b"", record.value or b"") for record in records)
+        ends = {p: end for p, end in ends.items() if await reader.position(topic, p) < end}
+    reader.assign({})
+    return sorted(_decoded(topic, last), key=lambda one: (one.since, one.video, one.cause))
+
+
+def _decoded(topic: str, last: Mapping[bytes, bytes]) -> list[Waiting]:
+    try:
+        return [decode(value) for value in last.values() if value]
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Halt(f"{topic}: a record cannot be read ({error}): somebody else wrote it") from None
