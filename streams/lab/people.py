@@ -45,8 +45,8 @@ LEASED_FOR_MS: Final = 1_000
 """A feed server leases what it expects to show in so long."""
 REFRESH_MS: Final = 400
 """It asks the index about a slice at most this often."""
-MOST_EACH: Final = 30
-"""Impressions that one lease takes of a video at most: viewers want variety."""
+MOST_EACH: Final = {"following": 30, "nearby": 10, "discover": 10}
+"""Impressions that one lease takes of a video at most: viewers want variety, fans their creator."""
 SCROLL: Final = 0.85
 """Chance of a viewer to scroll past one candidate."""
 VIEWERS_PER_SLICE: Final = 20_000
@@ -230,7 +230,10 @@ class People:
         due = {name: shelf for name, shelf in self._shelves.items() if shelf.is_due(now_ms)}
         share = self.policy.fresh_share
         taken = await asyncio.gather(
-            *(self._index.lease(name, due[name].wanted, MOST_EACH, share) for name in due)
+            *(
+                self._index.lease(name, due[name].wanted, MOST_EACH[surface_of(name)], share)
+                for name in due
+            )
         )
         for shelf, leases in zip(due.values(), taken, strict=True):
             shelf.refreshed_ms = now_ms

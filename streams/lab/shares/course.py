@@ -17,7 +17,7 @@ from streams.core.shares import PromiseName
 from streams.core.traffic import ClassSums, Tick
 from streams.core.units import MICROS, surface_of
 from streams.lab.shares.guarantee import Owing
-from streams.lab.shares.market import CLASSES, ClassName, Filled, Floats, Market
+from streams.lab.shares.market import CLASSES, ClassName, FilledSlots, Floats, Market
 from streams.lab.shares.worlds import STEP_AT, ShareWorld
 from streams.runtime.mixes import Mix, Promise, remains, tilts_on
 
@@ -46,7 +46,7 @@ class Minute(NamedTuple):
     is_tilted: bool
 
 
-class Course(NamedTuple):
+class SharesCourse(NamedTuple):
     """A world as it went: its minutes, and first audiences that were due and missed."""
 
     world: ShareWorld
@@ -106,7 +106,9 @@ class Wire:
             deque() for _ in range(world.partitions)
         )
 
-    def carry(self, minute: int, filled: Filled, fresh: Mapping[ClassName, int]) -> Sequence[Tick]:
+    def carry(
+        self, minute: int, filled: FilledSlots, fresh: Mapping[ClassName, int]
+    ) -> Sequence[Tick]:
         """Return what arrives by the end of a minute in which so much was shown."""
         arrived = []
         for partition, under_way in enumerate(self._under_way):
@@ -121,7 +123,7 @@ class Wire:
         return arrived
 
 
-def play(world: ShareWorld, rules: ShareRules, seed: int) -> Course:
+def play(world: ShareWorld, rules: ShareRules, seed: int) -> SharesCourse:
     """Play a world to its end."""
     chance = np.random.default_rng([seed, *world.name.encode()])
     rules = with_fields(rules, feeds=world.feeds)
@@ -147,7 +149,7 @@ def play(world: ShareWorld, rules: ShareRules, seed: int) -> Course:
         if world.is_led(minute) and (mix := leader.step()) is not None:
             told.append((minute + 1 + CACHED, mix))
         minutes.append(_minute(filled, free, fresh, leader, lifted=lifted))
-    return Course(world, seed, rules, minutes, owing.due, owing.missed)
+    return SharesCourse(world, seed, rules, minutes, owing.due, owing.missed)
 
 
 def _lifts(mix: Mix | None, minute: int) -> Floats:
@@ -166,7 +168,7 @@ def _leans(leans: Mapping[str, int]) -> Floats:
 
 
 def _tick(
-    place: tuple[int, int], minute: int, filled: Filled, fresh: Mapping[ClassName, int]
+    place: tuple[int, int], minute: int, filled: FilledSlots, fresh: Mapping[ClassName, int]
 ) -> Tick:
     """Return one partition's record of a minute: an equal part, by its `place` among all."""
     partition, of = place
@@ -190,7 +192,12 @@ def _misjudged(promises: steering.Promises, times: float) -> steering.Promises:
 
 
 def _minute(
-    filled: Filled, free: Filled, fresh: Mapping[ClassName, int], leader: Steering, *, lifted: bool
+    filled: FilledSlots,
+    free: FilledSlots,
+    fresh: Mapping[ClassName, int],
+    leader: Steering,
+    *,
+    lifted: bool,
 ) -> Minute:
     def with_fresh(counts: Mapping[ClassName, int]) -> dict[ClassName, int]:
         return {name: count + fresh.get(name, 0) for name, count in counts.items()}

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from streams.core.shares import PromiseName
 from streams.core.units import MICROS
-from streams.lab.shares.course import FIRST, Course
+from streams.lab.shares.course import FIRST, SharesCourse
 from streams.lab.shares.goals import share_of
 from streams.lab.simulator.plots import save
 
@@ -21,14 +21,14 @@ COLOURS: Final[Mapping[PromiseName, str]] = {
 }
 
 
-def draw_courses(courses: Sequence[Course], folder: Path) -> Iterator[Path]:
+def draw_courses(courses: Sequence[SharesCourse], folder: Path) -> Iterator[Path]:
     """Draw shares, what was owed and tilts over time, a file a world; yield the files."""
     folder.mkdir(parents=True, exist_ok=True)
     for course in courses:
         yield save(_course(course), folder / f"shares-{course.world.name}.svg")
 
 
-def _course(course: Course) -> Figure:
+def _course(course: SharesCourse) -> Figure:
     figure = Figure(figsize=(8, 6.5), layout="constrained")
     shares, owed, tilts = figure.subplots(3, 1, sharex=True)
     minutes = np.arange(FIRST, len(course.minutes) + FIRST)

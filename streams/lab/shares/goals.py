@@ -8,7 +8,7 @@ import numpy as np
 
 from streams.core.shares import Bar
 from streams.core.units import MICROS
-from streams.lab.shares.course import FIRST, Course
+from streams.lab.shares.course import FIRST, SharesCourse
 from streams.lab.shares.market import ClassName, Floats
 from streams.lab.shares.worlds import DAY, STEP_AT
 
@@ -30,13 +30,13 @@ class Goal(NamedTuple):
 
     text: str
     worlds: Sequence[str]
-    measure: Callable[[Course], float]
+    measure: Callable[[SharesCourse], float]
     unit: str
     least: float = -math.inf
     most: float = math.inf
 
 
-class Verdict(NamedTuple):
+class GoalVerdict(NamedTuple):
     """What was measured of a goal: the worst seed and the mean; None of what is only told."""
 
     goal: str
@@ -48,20 +48,20 @@ class Verdict(NamedTuple):
     passed: bool | None
 
 
-def share_of(bar: Bar, course: Course, *, forced: bool = True) -> Floats:
+def share_of(bar: Bar, course: SharesCourse, *, forced: bool = True) -> Floats:
     """Return a share minute by minute; not `forced`: what it would have been without tilts."""
     counts = [each.impressions if forced else each.unforced for each in course.minutes]
     own, of = np.array([_count(bar, each) for each in counts], float).T
     return np.asarray(own / np.maximum(of, 1))
 
 
-def bars_of(course: Course) -> list[Bar]:
+def bars_of(course: SharesCourse) -> list[Bar]:
     """Return the promises that are ours to hold in a world."""
     tabs = course.world.feeds == "tabs"
     return [bar for bar in course.rules.bars if bar.is_on and not (tabs and bar.name == "private")]
 
 
-def day_margin(course: Course) -> float:
+def day_margin(course: SharesCourse) -> float:
     """Return by how many points the worst promise of the worst day is held, below 0: missed."""
     margins = []
     for bar in bars_of(course):
@@ -72,7 +72,7 @@ def day_margin(course: Course) -> float:
     return 100 * float(min(margins))
 
 
-def windows_held(course: Course) -> float:
+def windows_held(course: SharesCourse) -> float:
     """Return the percentage of windows in which a share is at most a point off, of the worst."""
     held = []
     for bar in bars_of(course):
@@ -81,7 +81,7 @@ def windows_held(course: Course) -> float:
     return 100 * float(min(held))
 
 
-def settled_after(course: Course) -> float:
+def settled_after(course: SharesCourse) -> float:
     """Return after how many minutes from the step on ordinary people have their share to stay.
 
     As windows are judged: at most a point off.
@@ -94,7 +94,7 @@ def settled_after(course: Course) -> float:
     return math.inf
 
 
-def overshoot(course: Course) -> float:
+def overshoot(course: SharesCourse) -> float:
     """Return by how many points a window came above the target, once the share was back."""
     bar, share = _stepped(course)
     target = bar.target / MICROS
@@ -103,7 +103,7 @@ def overshoot(course: Course) -> float:
     return 100 * max(float(np.max(share[back : back + SWINGS])) - target, 0.0)
 
 
-def said_after(course: Course) -> float:
+def said_after(course: SharesCourse) -> float:
     """Return after how many minutes it was said that ordinary people can't have their share."""
     for at, minute in enumerate(course.minutes[STEP_AT - FIRST :]):
         if minute.promises["ordinary"].short:
@@ -111,7 +111,7 @@ def said_after(course: Course) -> float:
     return math.inf
 
 
-def unwound_after(course: Course) -> float:
+def unwound_after(course: SharesCourse) -> float:
     """Return after how many minutes of supply nothing is owed any more."""
     assert course.world.until is not None
     for at, minute in enumerate(course.minutes[course.world.until - FIRST :]):
@@ -120,30 +120,30 @@ def unwound_after(course: Course) -> float:
     return math.inf
 
 
-def cost(course: Course) -> float:
+def cost(course: SharesCourse) -> float:
     """Return the percentage of the value of all views that holding the shares cost."""
     minutes = course.minutes[WARM:]
     free = sum(each.unforced_worth for each in minutes)
     return 100 * (1 - sum(each.worth for each in minutes) / free)
 
 
-def furthest_off(course: Course) -> float:
+def furthest_off(course: SharesCourse) -> float:
     """Return how many points the unforced share of the worst promise lies off its bound."""
     means = [(bar, share_of(bar, course, forced=False)[WARM:].mean()) for bar in bars_of(course)]
     return 100 * max(-_margin(bar, float(mean)) for bar, mean in means)
 
 
-def tilted(course: Course) -> float:
+def tilted(course: SharesCourse) -> float:
     """Return the percentage of minutes under any tilt."""
     return 100 * float(np.mean([each.is_tilted for each in course.minutes]))
 
 
-def audiences(course: Course) -> float:
+def audiences(course: SharesCourse) -> float:
     """Return the percentage of first audiences that came in time."""
     return 100 * (1 - course.missed / course.due) if course.due else math.nan
 
 
-def fresh_slots(course: Course) -> float:
+def fresh_slots(course: SharesCourse) -> float:
     """Return the percentage of all slots that went to first audiences."""
     shown = sum(sum(each.impressions.values()) for each in course.minutes)
     return 100 * sum(each.fresh for each in course.minutes) / shown
@@ -172,7 +172,7 @@ GOALS: Final = (
 )
 
 
-def verdicts(courses: Sequence[Course]) -> Iterator[Verdict]:
+def verdicts(courses: Sequence[SharesCourse]) -> Iterator[GoalVerdict]:
     """Yield what was measured of each goal in each world that was played."""
     for goal in GOALS:
         for world in goal.worlds:
@@ -181,7 +181,7 @@ def verdicts(courses: Sequence[Course]) -> Iterator[Verdict]:
                 yield _verdict(goal, world, values)
 
 
-def as_fields(verdict: Verdict) -> dict[str, Any]:
+def as_fields(verdict: GoalVerdict) -> dict[str, Any]:
     """Return a verdict's fields for people and JSON; what never came is null."""
     fields = verdict._asdict()
     for name in ("worst", "mean"):
@@ -191,17 +191,17 @@ def as_fields(verdict: Verdict) -> dict[str, Any]:
     return fields
 
 
-def _verdict(goal: Goal, world: str, values: Sequence[float]) -> Verdict:
+def _verdict(goal: Goal, world: str, values: Sequence[float]) -> GoalVerdict:
     is_least = goal.least > -math.inf
     worst = min(values) if is_least else max(values)
     limit = f">= {goal.least:g}" if is_least else f"<= {goal.most:g}"
     told = not is_least and goal.most == math.inf
     passed = None if told else bool(goal.least <= worst <= goal.most)
     mean = float(np.mean(values))
-    return Verdict(goal.text, world, "" if told else limit, worst, mean, goal.unit, passed)
+    return GoalVerdict(goal.text, world, "" if told else limit, worst, mean, goal.unit, passed)
 
 
-def _stepped(course: Course) -> tuple[Bar, Floats]:
+def _stepped(course: SharesCourse) -> tuple[Bar, Floats]:
     """Return the promise to ordinary people, and its share by windows from the step on."""
     bar = next(each for each in course.rules.bars if each.name == "ordinary")
     return bar, _means(share_of(bar, course)[STEP_AT - FIRST :], WINDOW)

@@ -41,7 +41,7 @@ WANDER: Final = 0.004
 WANDER_MINUTES: Final = 120
 
 
-class Filled(NamedTuple):
+class FilledSlots(NamedTuple):
     """What a minute's slots were filled with: impressions by class, their scores, their worth."""
 
     impressions: Mapping[ClassName, int]
@@ -73,7 +73,7 @@ class Market:
         offers = chance.poisson(expected / CHUNK) * float(CHUNK)
         self._offered[:, :-1] = offers[:, ::-1].cumsum(axis=1)[:, ::-1]
 
-    def fill(self, slots: int, tilts: Floats, leans: Floats) -> Filled:
+    def fill(self, slots: int, tilts: Floats, leans: Floats) -> FilledSlots:
         """Fill slots with the best offers; none whose score, lifted, lies below the price.
 
         Both lift the classes; `leans` are the part of it that stands in the prices.
@@ -93,7 +93,7 @@ class Market:
             shown = within[:-1] - within[1:]
             worth += float(shown @ MIDDLES)
             gaps[name] = _gaps(shown, leans[at])
-        return Filled(counts, gaps, worth)
+        return FilledSlots(counts, gaps, worth)
 
     def _cut(self, slots: int, classes: slice, lifts: Floats) -> Floats:
         """Return the score from which on each of some classes is shown."""

@@ -1,8 +1,8 @@
 """What happens in a world of shares: who uploads, how many slots there are, what goes wrong."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import pi, sin
 from typing import Final
 
 from streams.control.shares.rules import Feeds
@@ -47,13 +47,13 @@ class ShareWorld:
 
     def ordinary_at(self, minute: int) -> float:
         """Return the share of ordinary people among the uploads by then."""
-        if self.after is None or minute < STEP_AT or minute >= (self.until or self.minutes):
+        if self.after is None or minute < STEP_AT or minute >= (self.until or math.inf):
             return self.ordinary
         return self.after
 
     def slots_at(self, minute: int) -> int:
         """Return the impressions that viewers ask for in a minute."""
-        return round(SLOTS * (1 + self.swing * sin(2 * pi * minute / DAY)))
+        return round(SLOTS * (1 + self.swing * math.sin(2 * math.pi * minute / DAY)))
 
     def uploads_at(self, minute: int) -> float:
         """Return how many times the usual uploads come in a minute."""

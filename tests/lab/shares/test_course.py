@@ -4,7 +4,7 @@ import pytest
 from kit.control import RULES
 
 from streams.core.shares import Bar
-from streams.lab.shares.course import Course, play
+from streams.lab.shares.course import SharesCourse, play
 from streams.lab.shares.goals import share_of
 from streams.lab.shares.guarantee import Owing
 from streams.lab.shares.worlds import DAY, SHARE_WORLDS, SLOTS, STEP_AT, ShareWorld
@@ -14,7 +14,7 @@ FLOOR = Bar("ordinary", 700_000)
 FEW = ShareWorld("few", 90, ordinary=0.55)
 
 
-def played(world: ShareWorld, seed: int = 1) -> Course:
+def played(world: ShareWorld, seed: int = 1) -> SharesCourse:
     return play(world, RULES_OF_SHARES, seed)
 
 

@@ -10,7 +10,7 @@ from kit.control import RULES
 
 from streams.core.shares import Bar
 from streams.lab.shares import goals
-from streams.lab.shares.course import Course, Minute
+from streams.lab.shares.course import Minute, SharesCourse
 from streams.lab.shares.drawing import draw_courses
 from streams.lab.shares.market import FAMOUS, FANS, ORDINARY, PUBLIC
 from streams.lab.shares.worlds import DAY, SHARE_WORLDS, STEP_AT
@@ -21,7 +21,7 @@ BINDS = Promise("ordinary", 700_000, owed=5, short="bound")
 HELD = Promise("ordinary", 700_000)
 
 
-def course(world: str, shares: Sequence[float], stands: Promise = HELD) -> Course:
+def course(world: str, shares: Sequence[float], stands: Promise = HELD) -> SharesCourse:
     """Return a course in which ordinary people had these shares, minute by minute."""
     others = {"private": Promise("private", 300_000), "commercial": Promise("commercial", 150_000)}
     minutes = []
@@ -30,7 +30,7 @@ def course(world: str, shares: Sequence[float], stands: Promise = HELD) -> Cours
         counts = {(FANS, ORDINARY): OF, (PUBLIC, ORDINARY): own, (PUBLIC, FAMOUS): OF - own}
         promises = {**others, "ordinary": stands}
         minutes.append(Minute(counts, promises, 98.0, counts, 100.0, 10, is_tilted=False))  # type: ignore[arg-type]
-    return Course(SHARE_WORLDS[world], 1, RULES.policy.shares, minutes, due=1_000, missed=1)
+    return SharesCourse(SHARE_WORLDS[world], 1, RULES.policy.shares, minutes, due=1_000, missed=1)
 
 
 def test_a_day_is_held_by_the_promise_that_is_nearest_to_be_missed() -> None:

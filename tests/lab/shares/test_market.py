@@ -7,7 +7,7 @@ from streams.control.shares.gain import estimate_gain
 from streams.core.shares import Bar
 from streams.core.traffic import GAPS, ClassSums
 from streams.core.units import MICROS
-from streams.lab.shares.market import CLASSES, FANS, ORDINARY, PUBLIC, Filled, Market
+from streams.lab.shares.market import CLASSES, FANS, ORDINARY, PUBLIC, FilledSlots, Market
 from streams.lab.shares.worlds import ShareWorld
 
 SLOTS = 100_000
@@ -18,13 +18,13 @@ FLOOR = Bar("ordinary", 700_000)
 
 def filled(
     world: ShareWorld, tilts: np.ndarray = LEVEL, leans: np.ndarray = LEVEL, slots: int = SLOTS
-) -> Filled:
+) -> FilledSlots:
     market = Market(world, np.random.default_rng(1))
     market.next_minute(1)
     return market.fill(slots, tilts, leans)
 
 
-def ordinary(minute: Filled) -> float:
+def ordinary(minute: FilledSlots) -> float:
     public = {name: count for name, count in minute.impressions.items() if name[0] == PUBLIC}
     return minute.impressions[PUBLIC, ORDINARY] / sum(public.values())
 
