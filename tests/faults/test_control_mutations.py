@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from kit.mutations import Mutation, copy_of_project, passes, turns_red
 
+pytestmark = pytest.mark.slow
+
 REGISTER = "tests/control/admission/test_register.py"
 RECOVERY = "tests/control/admission/test_recovery.py"
 DOSSIER = "tests/control/admission/test_dossier.py"
@@ -793,13 +795,7 @@ def test_without_a_mutation_the_copy_is_green(copied: Path, tests: str) -> None:
     assert passes(copied, tests, "", {})
 
 
-@pytest.mark.parametrize(
-    "mutation",
-    [
-        pytest.param(one, id=one.rule, marks=[pytest.mark.slow] if one.tests == APP else [])
-        for one in PURE
-    ],
-)
+@pytest.mark.parametrize("mutation", PURE, ids=[one.rule for one in PURE])
 def test_a_rule_taken_out_turns_the_suite_red(copied: Path, mutation: Mutation) -> None:
     assert turns_red(copied, mutation)
 
