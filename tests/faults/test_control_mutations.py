@@ -795,7 +795,7 @@ def test_without_a_mutation_the_copy_is_green(copied: Path, tests: str) -> None:
     assert passes(copied, tests, "", {})
 
 
-@pytest.mark.parametrize("mutation", PURE, ids=[one.rule for one in PURE])
+@pytest.mark.parametrize("mutation", PURE, ids=lambda mutation: mutation.rule)
 def test_a_rule_taken_out_turns_the_suite_red(copied: Path, mutation: Mutation) -> None:
     assert turns_red(copied, mutation)
 
