@@ -382,7 +382,7 @@ async def test_a_worker_without_any_secret_knows_whose_records_count(rig: Rig, f
 
 
 def stored_of(rig: Rig, video: str, slice_id: str) -> dict[str, int]:
-    """Return a row as any Redis client in any language reads it."""
+    """Return a row as any Redis client in any language reads it: counters it lacks are 0."""
     import redis  # noqa: PLC0415 - this is about a bare client
 
     from streams.core.counters import COUNTERS  # noqa: PLC0415
@@ -390,4 +390,4 @@ def stored_of(rig: Rig, video: str, slice_id: str) -> dict[str, int]:
     with redis.Redis.from_url(rig.redis_url) as client:
         raw_row: Any = client.hget(f"s:{{0}}:v:{video}", slice_id)
     _version, counters, *_distribution = json.loads(raw_row)
-    return dict(zip(COUNTERS, counters, strict=True))
+    return dict.fromkeys(COUNTERS, 0) | dict(zip(COUNTERS, counters, strict=False))

@@ -31,8 +31,9 @@ PURE = [
     Mutation(
         "the commit comes after the flush",
         "runtime/worker.py",
-        "partition: owned.watermark + 1\n            for",
-        "partition: owned.folded + 1\n            for",
+        "owned.watermark + 1\n            for partition, owned in self._owned.items()\n"
+        "            if owned.watermark >= 0 and self._committed.get(partition) != owned.watermark + 1",
+        "owned.folded + 1\n            for partition, owned in self._owned.items()",
         select="group_commits",
     ),
     Mutation(

@@ -291,8 +291,9 @@ async def test_a_partition_restored_from_an_older_dump_is_folded_again(
     with redis.Redis.from_url(rig.redis_url) as client:
         keys = client.keys("s:{1}:*")
         dumped = {key: client.dump(key) for key in keys}
+        before = rig.watermarks()[1]
         async with load(feed, log[1_000:]) as running:
-            await moved(rig)
+            await rig.until(lambda: rig.watermarks()[1] > before, rig.logs)
             with client.pipeline(transaction=True) as together:
                 for key in client.keys("s:{1}:*"):
                     together.delete(key)
