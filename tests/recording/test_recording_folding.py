@@ -80,6 +80,7 @@ async def test_they_are_what_a_worker_sends_and_stores(
     """The worker itself, over the twins of Kafka and Redis, with batches and flushes of its own."""
     log.create("decisions", PARTITIONS)
     log.create("traffic", PARTITIONS)
+    log.create("waiting", PARTITIONS)
     log.create("interactions.dlq", PARTITIONS)
     settings = msgspec.structs.replace(
         load_settings(CONFIG, environment={}),
