@@ -67,7 +67,7 @@ def tell(
     return {name: retelling.fortunes for name, retelling in retellings.items()}
 
 
-@pytest.mark.parametrize(("seed", "generation"), [(1, 10_000), (2, 60), (7, 25)])
+@pytest.mark.parametrize(("seed", "generation"), [(4, 10_000), (5, 60), (7, 25)])
 def test_it_agrees_with_the_fold_about_every_event(seed: int, generation: int) -> None:
     log = synthetic_log(seed, events=300, partition=1, partitions=2)
     truth = folded(log, generation, 2)
