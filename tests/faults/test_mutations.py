@@ -31,8 +31,8 @@ PURE = [
     Mutation(
         "the commit comes after the flush",
         "runtime/worker.py",
-        "owned.watermark + 1\n            for partition, owned in self._owned.items()\n"
-        "            if owned.watermark >= 0 and self._committed.get(partition) != owned.watermark + 1",
+        "owned.watermark + 1\n            for partition, owned in self._owned.items()\n            "
+        "if owned.watermark >= 0 and self._committed.get(partition) != owned.watermark + 1",
         "owned.folded + 1\n            for partition, owned in self._owned.items()",
         select="group_commits",
     ),
