@@ -49,7 +49,7 @@ def show_demo(options: DemoOptions) -> None:
         click.echo(json.dumps(report, ensure_ascii=False, indent=2))
     else:
         out = Console()
-        out.print(summary(report, play.story, play.titles, out.width))
+        out.print(summary(report, play.story, play.titles, play.shares(), out.width))
     _judge(report, play)
 
 

@@ -46,6 +46,12 @@ _CONTENDERS: Final = click.Choice(CONTENDER_NAMES)
     flag_value="explore",
     help="What is drawn by chance says of all crowds, beside the truth.",
 )
+@click.option(
+    "--shares",
+    "task",
+    flag_value="shares",
+    help="Whether the promised shares hold: the goals, and what was measured; 3 seeds.",
+)
 @click.option("--world", "worlds", multiple=True, type=_WORLDS, help=_MANY)
 @click.option("--regime", "regimes", multiple=True, type=_REGIMES, help=_MANY)
 @click.option("--contender", "contenders", multiple=True, type=_CONTENDERS, help=_MANY)
@@ -80,6 +86,7 @@ def simulate(
               streams simulate --world hidden --regime crowded --contender rule
               streams simulate --attack
               streams simulate --explore --seeds 100
+              streams simulate --shares --seeds 5 --plots .docs
     """  # noqa: D301 - \b keeps click from filling the lines below it
     require_extra()
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # matrices are small, cores have runs
@@ -91,6 +98,8 @@ def simulate(
         _prices(config, output, Choice(**choice), plots)
     elif task == "explore":
         _explore(config, output, Choice(**choice))
+    elif task == "shares":
+        _shares(config, output, Choice(**choice), plots)
     else:
         _compare(config, output, Choice(many=compare, **choice), plots)
 
@@ -167,6 +176,27 @@ def _explore(config: Path, output: str, choice: Choice) -> None:
     runs = list(comparing.on_cores(exploring.explore, cells, at_once))
     emit([exploring.as_fields(run) for run in runs], output)
     click.echo(exploring.in_words(runs), err=True)
+
+
+def _shares(config: Path, output: str, choice: Choice, plots: Path | None) -> None:
+    from streams.control.rules import load_rules  # noqa: PLC0415 - needs the extra
+    from streams.lab.shares import course, goals, worlds  # noqa: PLC0415
+
+    rules = load_rules(config).policy.shares
+    seeds = range(1, (choice.seeds or 3) + 1)
+    courses = []
+    for world in worlds.SHARE_WORLDS.values():
+        courses += [course.play(world, rules, seed) for seed in seeds]
+        click.echo(f"played {world.name}", err=True)
+    rows = [goals.as_fields(each) for each in goals.verdicts(courses)]
+    if output == "table":
+        rows = [{name: "" if v is None else v for name, v in row.items()} for row in rows]
+    emit(rows, output)
+    if plots:
+        from streams.lab.shares.drawing import draw_courses  # noqa: PLC0415
+
+        for path in draw_courses(courses[:: len(seeds)], plots):
+            click.echo(f"drew {path}", err=True)
 
 
 def _tell(result: "CellResult") -> None:

@@ -66,14 +66,18 @@ class TrafficView:
         last = self.now
         first = last - minutes + 1
         sums: dict[ClassKey, ClassSums] = {}
-        measured = set()
-        for partition, kept in sorted(self._kept.items()):
+        for _, kept in sorted(self._kept.items()):
             for tick in kept:
                 if first <= tick.tick <= last:
-                    measured.add(partition)
                     _add(sums, tick)
-        unmeasured = tuple(p for p in range(self._partitions) if p not in measured)
-        return TrafficWindow(first, last, sums, unmeasured)
+        return TrafficWindow(first, last, sums, self.unmeasured(minutes))
+
+    def unmeasured(self, minutes: int) -> tuple[int, ...]:
+        """Return the partitions without any of the latest `minutes` ticks up to `now`."""
+        last = self.now
+        latest = range(last - minutes + 1, last + 1)
+        measured = {p for p, kept in self._kept.items() if any(t.tick in latest for t in kept)}
+        return tuple(p for p in range(self._partitions) if p not in measured)
 
 
 def unsteered(sums: Iterable[ClassSums]) -> int:

@@ -26,8 +26,10 @@ from streams.core.events import (
     Unlike,
     Upload,
     View,
+    band_of,
 )
 from streams.core.fields import VerdictWord
+from streams.core.traffic import kind_of
 from streams.core.units import SURFACES, surface_of
 from streams.core.words import Review
 from streams.lab.taste import Alike, Fortune, draw_appeals, draw_fortune
@@ -37,14 +39,14 @@ from streams.runtime.leases import Lease, ServingIndex
 
 CrowdEvent = Upload | Recognition | Review | InteractionRecord
 
-SURFACE_SHARE: Final = {"following": 0.12, "nearby": 0.15, "discover": 0.73}
+SURFACE_SHARE: Final = {"following": 0.4, "nearby": 0.1, "discover": 0.5}
 """Share of each surface in the impressions, as far as it has something to show."""
 LEASED_FOR_MS: Final = 1_000
 """A feed server leases what it expects to show in so long."""
 REFRESH_MS: Final = 400
 """It asks the index about a slice at most this often."""
-MOST_EACH: Final = 10
-"""Impressions that one lease takes of a video at most: viewers want variety."""
+MOST_EACH: Final = {"following": 30, "nearby": 10, "discover": 10}
+"""Impressions that one lease takes of a video at most: viewers want variety, fans their creator."""
 SCROLL: Final = 0.85
 """Chance of a viewer to scroll past one candidate."""
 VIEWERS_PER_SLICE: Final = 20_000
@@ -63,6 +65,7 @@ class TrueVideo(NamedTuple):
     home: str
     fortune: Fortune
     rates: dict[str, Rates[float]]  # by slice
+    kind: str  # its class
 
 
 @dataclass(slots=True)
@@ -97,7 +100,8 @@ class People:
 
     `policy` names the slices and the weights of a view's value, `alike` says how far slices share
     a taste. `rate` is the aim in events a second; there are fewer when the index has too little.
-    `videos` holds the truth, `shown` counts the impressions of each (video, slice).
+    `videos` holds the truth, `shown` counts the impressions of each (video, slice), `by_class` of
+    each (slice, class).
     """
 
     def __init__(
@@ -106,6 +110,7 @@ class People:
         self.policy: Final = policy
         self.videos: Final[dict[str, TrueVideo]] = {}
         self.shown: Final[Counter[tuple[str, str]]] = Counter()
+        self.by_class: Final[Counter[tuple[str, str]]] = Counter()
         self._chance = chance
         self._alike = alike
         self._index = index
@@ -201,7 +206,8 @@ class People:
         rates = {
             name: rates_at(appeal, commercial=upload.commercial) for name, appeal in appeals.items()
         }
-        return TrueVideo(upload, home, fortune, rates)
+        kind = kind_of(band_of(upload.followers), upload.commercial, upload.ts)
+        return TrueVideo(upload, home, fortune, rates, kind)
 
     def _review(self, video: str, at_ms: int, verdict: VerdictWord) -> None:
         self._later(at_ms, Review(self._id("review"), video, at_ms, verdict, "moderator-1"))
@@ -224,7 +230,10 @@ class People:
         due = {name: shelf for name, shelf in self._shelves.items() if shelf.is_due(now_ms)}
         share = self.policy.fresh_share
         taken = await asyncio.gather(
-            *(self._index.lease(name, due[name].wanted, MOST_EACH, share) for name in due)
+            *(
+                self._index.lease(name, due[name].wanted, MOST_EACH[surface_of(name)], share)
+                for name in due
+            )
         )
         for shelf, leases in zip(due.values(), taken, strict=True):
             shelf.refreshed_ms = now_ms
@@ -253,6 +262,7 @@ class People:
         """Show a video to one viewer: the impression now, what follows from it later."""
         video = lease.video
         self.shown[video, slice_id] += 1
+        self.by_class[slice_id, self.videos[video].kind] += 1
         chance = self._chance
         group = slice_id.partition(":")[2]
         viewer = f"{group}-{chance.randrange(VIEWERS_PER_SLICE)}"

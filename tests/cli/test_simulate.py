@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from streams.cli import cli
 from streams.errors import Halt
+from streams.lab.shares import worlds
 from streams.lab.simulator import names
 from streams.lab.simulator.lineup import CONTENDERS, SERVERS
 from streams.lab.simulator.measures import Measures
@@ -73,6 +74,20 @@ def test_what_chance_says_stands_beside_the_truth() -> None:
     assert row["probability"] == 0.5
     assert row["estimate"] == pytest.approx(row["truth"], abs=2 * row["half_width_95"])
     assert "the truth was covered in" in result.stderr
+
+
+def test_goals_of_the_shares_are_told_and_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = {"step": worlds.ShareWorld("step", 170, after=0.4)}
+    monkeypatch.setattr(worlds, "SHARE_WORLDS", short)
+    plots = tmp_path / "plots"
+    options = ("--shares", "--seeds", "1", "--output", "json", "--plots", str(plots))
+    rows = json.loads(run(*options))
+    assert [row["world"] for row in rows] == ["step"] * 3
+    assert rows[0]["limit"] == "<= 20"
+    assert rows[0]["passed"] == "yes"
+    assert [path.name for path in plots.iterdir()] == ["shares-step.svg"]
 
 
 def test_two_hash_seeds_give_the_same_bytes() -> None:

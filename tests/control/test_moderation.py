@@ -197,8 +197,9 @@ async def test_a_verdict_takes_off_what_no_dossier_remembers(process: Process) -
     office = process.office
     await process.take(upload(**UNKNOWN))
     office.flush()
-    office.world.log.delete("uploads")
-    office.world.log.create("uploads", 2)
+    for topic in ("uploads", "dossiers"):
+        office.world.log.delete(topic)
+        office.world.log.create(topic, 2)
     again = await Process(office).start()
     await again.take(upload(), opinion("approve").review(NOW + 1))
     assert await office.waiting() == []

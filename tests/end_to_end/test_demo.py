@@ -81,6 +81,13 @@ def check_report(report: dict[str, Any], least_events: int) -> None:
     assert min(report["decisions"].values()) >= 1
     assert report["opened"] >= 20 * report["reasons"]["admitted"]
     assert report["reasons"]["index_below_price"] >= 1
+    assert {name: each["promised"] for name, each in report["shares"].items()} == {
+        "private": 0.3,
+        "ordinary": 0.7,
+        "commercial": 0.15,
+    }
+    assert report["shares"]["private"]["held"], report["shares"]
+    assert report["shares"]["ordinary"]["held"], report["shares"]
     assert report["counters"]["checked"] > 500
     assert report["counters"]["differences"] == 0
     assert report["lag"] == 0

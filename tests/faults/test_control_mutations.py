@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 from kit.mutations import Mutation, copy_of_project, passes, turns_red
 
+pytestmark = pytest.mark.slow
+
 REGISTER = "tests/control/admission/test_register.py"
 RECOVERY = "tests/control/admission/test_recovery.py"
 DOSSIER = "tests/control/admission/test_dossier.py"
+MODERATION = "tests/control/test_moderation.py"
 COPIES = "tests/control/admission/test_copies.py"
 VERDICTS = "tests/control/admission/test_verdicts.py"
 LEADER = "tests/control/policy/test_leader.py"
@@ -546,10 +549,34 @@ PURE = [
     Mutation(
         "what was stored and not copied is copied by the next one",
         "control/admission/dossier.py",
-        "if after is dossier and not (after.unsent or after.uncopied):",
-        "if after is dossier and not after.unsent:",
+        "if after is dossier and not (after.uncopied or after.owes):",
+        "if after is dossier and not after.owes:",
         COPIES,
         "not_written",
+    ),
+    Mutation(
+        "a verdict takes off the list what no dossier remembers",
+        "control/admission/dossier.py",
+        " or (self.verdict is not None and bool(self.unsent))",
+        "",
+        MODERATION,
+        "no_dossier_remembers",
+    ),
+    Mutation(
+        "a video that waits already is listed once",
+        "control/admission/register.py",
+        "for video, now in begun.items() if now.relists}",
+        "for video, now in begun.items()}",
+        MODERATION,
+        "listed_once",
+    ),
+    Mutation(
+        "a verdict on a video that is shown settles what was reported",
+        "control/admission/dossier.py",
+        "    if looked > announced.looked:\n",
+        "    if False:\n",
+        MODERATION,
+        "settled_by_an_approval",
     ),
     Mutation(
         "positions move behind the copy",
@@ -768,13 +795,7 @@ def test_without_a_mutation_the_copy_is_green(copied: Path, tests: str) -> None:
     assert passes(copied, tests, "", {})
 
 
-@pytest.mark.parametrize(
-    "mutation",
-    [
-        pytest.param(one, id=one.rule, marks=[pytest.mark.slow] if one.tests == APP else [])
-        for one in PURE
-    ],
-)
+@pytest.mark.parametrize("mutation", PURE, ids=lambda mutation: mutation.rule)
 def test_a_rule_taken_out_turns_the_suite_red(copied: Path, mutation: Mutation) -> None:
     assert turns_red(copied, mutation)
 

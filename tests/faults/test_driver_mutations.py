@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from kit.mutations import Mutation, copy_of_project, passes, turns_red
 
+pytestmark = pytest.mark.slow
+
 CONSUMER = "tests/runtime/test_kafka_consumer.py"
 PARTITIONS = "tests/runtime/test_worker_partitions.py"
 PRODUCER = "tests/runtime/test_kafka_producer.py"

@@ -9,10 +9,12 @@ from typing import Final, Self
 
 from kit.control import NOW, RULES, Office, Process
 from kit.twins import Life
+from streams.control.rules import RulesInForce
 from streams.lab.feed import Feed
 from streams.lab.people import People
 from streams.runtime.memory import MemoryProducer, MemoryServingIndex
 from streams.runtime.metrics import Metrics
+from streams.runtime.ports import Clock
 from streams.runtime.rows import StoredRows
 from streams.runtime.serving import Indexing
 
@@ -22,21 +24,30 @@ STEP_MS: Final = 200
 class Town:
     """One installation; `live` lets time pass in it."""
 
-    def __init__(self, rate: int = 300, partitions: int = 4, seed: int = 1) -> None:
+    def __init__(
+        self,
+        rate: int = 300,
+        partitions: int = 4,
+        seed: int = 1,
+        rules: RulesInForce = RULES,
+        serving: Callable[[Clock], MemoryServingIndex] = MemoryServingIndex,
+    ) -> None:
         self.office: Final = Office(partitions)
         self.world: Final = self.office.world
         self.now_ms = NOW
         self.world.log._now_ms = lambda: self.now_ms  # type: ignore[misc]
         self.world.log.create("decisions.dlq", partitions)
-        self.index: Final = MemoryServingIndex(clock=lambda: self.now_ms / 1000)
+        self.index: Final = serving(lambda: self.now_ms / 1000)
         rows = StoredRows(self.world.store, self.world.namespace, partitions)
         self.indexing: Final = Indexing(self.index, Metrics(), rows.tell)
         group = self.world.settings.group
         self.life: Final = Life(self.world, group=group, indexing=self.indexing)
-        self.control: Final = Process(self.office)
-        policy = RULES.policy.record(0, NOW)
+        self.control: Final = Process(
+            self.office, rules=rules, files=rules.policy.draft, index=self.index
+        )
+        policy = rules.policy.record(0, NOW)
         self.people: Final = People(
-            Random(seed), policy, RULES.tools.catalogue.alike, self.index, rate
+            Random(seed), policy, rules.tools.catalogue.alike, self.index, rate
         )
         self._feed = Feed(
             self.people, MemoryProducer(self.world.log), self.world.settings, partitions

@@ -15,8 +15,6 @@ from streams.core.units import MICROS
 
 LEAST: Final = 100
 """Impressions with a score, of either side, below which nothing is said of a place."""
-EDGE: Final = 4
-"""Near the cut is the lowest one of so many parts of a side's impressions."""
 
 
 def estimate_gain(bar: Bar, sums: Mapping[tuple[str, str], ClassSums]) -> int | None:
@@ -46,15 +44,11 @@ def estimate_gain(bar: Bar, sums: Mapping[tuple[str, str], ClassSums]) -> int | 
 
 
 def _near_cut(gaps: Sequence[int]) -> int:
-    """Return the impressions a unit of value among the lowest part of them."""
-    total, first, sofar = sum(gaps), 0, 0
-    for place, count in enumerate(gaps):
-        if not sofar:
-            first = place
-        sofar += count
-        if sofar * EDGE >= total:
-            return sofar * MICROS // ((place - first + 1) * GAP_MICROS)
-    return 0
+    """Return the impressions a unit of value in the fullest bucket, which begins near the cut.
+
+    The lowest bucket is filled in part, higher ones hold fewer the higher; the last one has no end.
+    """
+    return max(gaps[:-1]) * MICROS // GAP_MICROS
 
 
 def _between(own: int, other: int) -> int:

@@ -135,7 +135,7 @@ class Mixing:
         worth = before.worth if before is not None and before.day == day else None
         sums = self._traffic.take(max(tick - OWED_TICKS, self._behind))
         promises = self._steered(rules, tick, sums, goes_on=worth is not None)
-        unmeasured = self._traffic.view.window(OWED_TICKS).unmeasured
+        unmeasured = self._traffic.view.unmeasured(OWED_TICKS)
         measured = 2 * len(unmeasured) <= self._log.partitions
         supply = await self._supply(rules, promises, policy)
         promises = steering.judged(rules, promises, supply, measured=measured)

@@ -17,20 +17,41 @@ FETCH_MS: Final = 500
 SILENT_TRIES: Final = 6
 
 
-class TrafficTail:
-    """Reads on from the latest minutes; what of them was not taken yet is kept until it is."""
+class NewTraffic:
+    """The latest minutes, and what of them was not taken yet: it is kept until it is. Pure."""
 
-    def __init__(self, settings: Settings, partitions: int) -> None:
+    def __init__(self, partitions: int) -> None:
         self.view: Final = TrafficView(partitions, KEPT_TICKS)
-        self._topic: Final = settings.topic(TOPIC)
-        self._partitions: Final = partitions
-        self._next: Final[dict[int, int]] = {}
         self._new: list[Tick] = []
 
     @property
     def now(self) -> int:
         """The minute by which most partitions go, 0 before any."""
         return self.view.now
+
+    def add(self, tick: Tick) -> None:
+        """Add a minute of a partition; what was there before is dropped."""
+        if self.view.take(tick):
+            self._new.append(tick)
+
+    def take(self, behind: int) -> dict[tuple[str, str], ClassSums]:
+        """Return the sums of the minutes behind one that were not taken yet; each is taken once."""
+        sums: dict[tuple[str, str], ClassSums] = {}
+        new, self._new = self._new, []
+        for tick in new:
+            for each in tick.sums if tick.tick > behind else ():
+                sums.setdefault((each.slice, each.kind), ClassSums(each.slice, each.kind)).add(each)
+        return sums
+
+
+class TrafficTail(NewTraffic):
+    """Reads on from the latest minutes."""
+
+    def __init__(self, settings: Settings, partitions: int) -> None:
+        super().__init__(partitions)
+        self._topic: Final = settings.topic(TOPIC)
+        self._partitions: Final = partitions
+        self._next: Final[dict[int, int]] = {}
 
     async def read(self, reader: LogReader) -> None:
         """Take what was written since; a partition that does not answer costs itself alone."""
@@ -55,20 +76,11 @@ class TrafficTail:
             left = {p for p in left if positions[p] < bounds[p].end}
         reader.assign({})
 
-    def take(self, behind: int) -> dict[tuple[str, str], ClassSums]:
-        """Return the sums of the minutes behind one that were not taken yet; each is taken once."""
-        sums: dict[tuple[str, str], ClassSums] = {}
-        new, self._new = self._new, []
-        for tick in new:
-            for each in tick.sums if tick.tick > behind else ():
-                sums.setdefault((each.slice, each.kind), ClassSums(each.slice, each.kind)).add(each)
-        return sums
-
     def _take(self, records: Sequence[Record]) -> None:
         for record in records:
             try:
                 tick = decode(record.value or b"")
             except msgspec.DecodeError:
                 continue  # no worker wrote it
-            if tick.partition == record.partition and self.view.take(tick):
-                self._new.append(tick)
+            if tick.partition == record.partition:
+                self.add(tick)

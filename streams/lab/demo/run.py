@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,7 +20,9 @@ from streams.control.metrics import ControlMetrics
 from streams.control.rules import load_rules
 from streams.core.events import CONTROL_TYPES, Policy, Upload
 from streams.core.receipts import ACTIONS, Receipt, decode
+from streams.core.shares import Bar
 from streams.errors import Halt, Retry
+from streams.lab.demo.promised import ShownShare, share_fields, shown_shares
 from streams.lab.drivers import Drivers
 from streams.lab.feed import Feed
 from streams.lab.people import People
@@ -83,6 +85,7 @@ class Moment(NamedTuple):
     brokers: str
     redis: str
     note: str
+    shares: Sequence[ShownShare] = ()
 
 
 @dataclass
@@ -102,6 +105,7 @@ class Play:
     story: Story = field(default_factory=Story)
     titles: dict[str, str] = field(default_factory=dict)
     crowd: People | None = None
+    bars: Sequence[Bar] = ()
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     interrupted: bool = False
     lag: int | None = None
@@ -148,7 +152,12 @@ class Play:
             brokers=str(self.settings.brokers),
             redis=str(self.settings.redis),
             note=note,
+            shares=self.shares(),
         )
+
+    def shares(self) -> list[ShownShare]:
+        """Return the promised shares of all that was shown so far."""
+        return shown_shares(self.bars, {} if self.crowd is None else self.crowd.by_class)
 
     def _hero(self, now: float) -> Hero | None:
         """Return whose life to tell: each for a while, then another that is worth it."""
@@ -243,7 +252,7 @@ async def _set(stack: AsyncExitStack, play: Play, rate: int) -> _Stage:
     policy, alike = rules.policy.record(0, _now_ms()), rules.tools.catalogue.alike
     chance = Random(play.seed)  # noqa: S311 - viewers, not keys
     crowd = People(chance, policy, alike, index, rate)
-    play.crowd = crowd
+    play.crowd, play.bars = crowd, rules.policy.shares.bars
     feed = Feed(crowd, producer, settings, settings.partitions)
     receipts = await stack.enter_async_context(drivers.reader())
     topic = settings.topic("decisions")
@@ -375,6 +384,7 @@ def _report(play: Play, stage: _Stage, seconds: float) -> dict[str, Any]:
         "decisions": {action: story.actions[action] for action in ACTIONS},
         "reasons": dict(sorted(story.reasons.items())),
         "opened": story.opened,
+        "shares": share_fields(play.shares()),
         "split": [_split(split) for split in story.splits()[:5]],
         "widened": [_named(receipt) for receipt in story.widest(5)],
         "stopped": [_named(receipt) for receipt in list(story.stopped)[-5:]],

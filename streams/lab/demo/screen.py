@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from streams.core.receipts import ACTIONS
+from streams.lab.demo.promised import shares_line
 from streams.lab.demo.run import Hero, Moment
 from streams.lab.demo.words import (
     SPLIT,
@@ -51,6 +52,7 @@ def screen(now: Moment, story: Story, height: int, width: int) -> Group:
         _pipeline(now, width),
         _lag(now, width),
         actions(story),
+        shares_line(now.shares),
         Text(),
     ]
     legend = [Text(text, "dim", no_wrap=True, overflow="ellipsis") for text in _LEGEND]

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from streams.core.receipts import Receipt
+from streams.lab.demo.promised import ShownShare, shares_line
 from streams.lab.demo.words import (
     SPLIT,
     actions,
@@ -25,9 +26,13 @@ _WIDE: Final = 110
 
 
 def summary(
-    report: Mapping[str, Any], story: Story, titles: Mapping[str, str], width: int
+    report: Mapping[str, Any],
+    story: Story,
+    titles: Mapping[str, str],
+    shares: Sequence[ShownShare],
+    width: int,
 ) -> Group:
-    """Return what to remember of a run; `report` is its JSON."""
+    """Return what to remember of a run; `report` is its JSON, `shares` what was promised in it."""
     parts: list[RenderableType] = [
         Text.assemble(
             (f"{report['events']:,} events", "bold"),
@@ -35,6 +40,7 @@ def summary(
             f"{report['duplicates']:,} of them repeats; lag {report['lag']}",
         ),
         actions(story),
+        shares_line(shares),
         Text(),
         heading("widened furthest", "green"),
         _widest(story.widest(TOLD), titles if width >= _WIDE else {}),
@@ -43,7 +49,6 @@ def summary(
         _splits(story.splits()[:TOLD], wide=width >= _WIDE),
         Text(),
         _verdict(report["counters"]),
-        Text(),
         Text("Nothing of this is kept. Next:"),
         Text(f"  streams demo --seed {report['seed'] + 1:<5} viewers of other tastes"),
         Text("  streams doctor            is your own Kafka and Redis ready for it?"),

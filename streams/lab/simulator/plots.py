@@ -41,8 +41,8 @@ def draw_all(summaries: Sequence[Summary], folder: Path) -> Iterator[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     for world in dict.fromkeys(summary.world for summary in summaries):
         own = [summary for summary in summaries if summary.world == world]
-        yield _save(_value(world, own), folder / f"simulate-value-{world}.svg")
-        yield _save(_behaviour(world, own), folder / f"simulate-behaviour-{world}.svg")
+        yield save(_value(world, own), folder / f"simulate-value-{world}.svg")
+        yield save(_behaviour(world, own), folder / f"simulate-behaviour-{world}.svg")
 
 
 def draw_curves(points: Sequence[CurvePoint], folder: Path) -> Path:
@@ -64,7 +64,7 @@ def draw_curves(points: Sequence[CurvePoint], folder: Path) -> Path:
         panel.grid(alpha=0.3)
     axes[0].legend()
     figure.suptitle("share of the oracle's value, %, over the policy's numbers (dotted: shipped)")
-    return _save(figure, folder / "simulate-curves.svg")
+    return save(figure, folder / "simulate-curves.svg")
 
 
 def draw_prices(points: Sequence[PricePoint], folder: Path) -> Path:
@@ -87,7 +87,7 @@ def draw_prices(points: Sequence[PricePoint], folder: Path) -> Path:
         panel.grid(alpha=0.3)
     axes[0].legend()
     figure.suptitle("gain over frozen prices, points of the oracle's value")
-    return _save(figure, folder / "simulate-prices.svg")
+    return save(figure, folder / "simulate-prices.svg")
 
 
 def _value(world: str, summaries: Sequence[Summary]) -> Figure:
@@ -131,7 +131,8 @@ def _drawn(around: Interval) -> tuple[float, float]:
     return mean, half
 
 
-def _save(figure: Figure, path: Path) -> Path:
+def save(figure: Figure, path: Path) -> Path:
+    """Write a picture, the same bytes for the same figure; return the file."""
     with mpl.rc_context({"svg.hashsalt": "streams", "svg.fonttype": "none"}):
         figure.savefig(path, metadata={"Date": None, "Creator": None})
     return path

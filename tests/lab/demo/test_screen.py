@@ -10,6 +10,7 @@ from rich.cells import cell_len
 
 from streams.core.events import Upload
 from streams.core.receipts import ACTIONS, Crowd, Reason
+from streams.lab.demo.promised import ShownShare
 from streams.lab.demo.run import Hero, Moment
 from streams.lab.demo.screen import line, screen
 from streams.lab.demo.words import number, title_of
@@ -28,6 +29,11 @@ NOW = Moment(
     brokers="127.0.0.1:45337",
     redis="redis://127.0.0.1:43581/0",
     note="",
+    shares=(
+        ShownShare("private", 345_678, 300_000, held=True),
+        ShownShare("ordinary", 690_000, 700_000, held=False),
+        ShownShare("commercial", 123_456, 150_000, held=True),
+    ),
 )
 
 
@@ -61,6 +67,7 @@ def test_eighty_columns_show_every_part_whole() -> None:
     for part in ("2,013 events/s", "Kafka ─► worker ─► Redis ─► feed", "1:15 of 1:30", NOW.brokers):
         assert part in text
     assert "lag ▁█▃ 3 records, 9 at most" in text
+    assert "shown:  private 34.6 ≥ 30 %  ordinary people 69 < 70 %  adverts 12.3 ≤ 15 %" in text
     for action in ACTIONS:
         assert f"{action} " in text
     assert "score 0.32 < price 0.35" in text
