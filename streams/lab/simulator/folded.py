@@ -35,6 +35,7 @@ from streams.lab.simulator.traffic import (
 )
 from streams.lab.simulator.world import World
 
+_REPORTS: Final = EVIDENCE.index("reports")
 _BUTTONS: Final = slice(EVIDENCE.index("likes"), EVIDENCE.index("ratio_sum"))
 ONE_GENERATION: Final = 1 << 60
 """Nothing is delivered twice here, so no id needs to be forgotten."""
@@ -208,7 +209,7 @@ def running_sums(world: World, batch: EventBatch) -> Ints:
 def _passes(row: Slice, total: list[int]) -> bool:
     """Tell whether so much more feedback reaches no checkpoint."""
     impressions, views = total[0], total[1]
-    if row.presses + sum(total[_BUTTONS]) >= late_from(row):
+    if total[_REPORTS] or row.presses + sum(total[_BUTTONS]) >= late_from(row):
         return False
     return (not impressions or row.impressions + impressions < row.check_impressions) and (
         not views or row.views + views < row.check_views
@@ -216,7 +217,7 @@ def _passes(row: Slice, total: list[int]) -> bool:
 
 
 def _checkpoint(row: Slice, sums: Ints, at: int, end: int) -> int:
-    """Return the place of the first event from `at` on that is judged, `end` for none."""
+    """Return the place of the first event that is judged, or a report, from `at` on; else `end`."""
     first = end
     for counter, count, bar in (
         (sums[:, 0], row.impressions, row.check_impressions),
@@ -224,6 +225,8 @@ def _checkpoint(row: Slice, sums: Ints, at: int, end: int) -> int:
     ):
         reached = counter[at] + max(bar - count, 1)
         first = min(first, at + int(counter[at + 1 : end + 1].searchsorted(reached)))
+    reports = sums[at : end + 1, _REPORTS]
+    first = min(first, at + int(reports[1:].searchsorted(reports[0] + 1)))  # each adds up
     pressed = sums[at : end + 1, _BUTTONS].sum(axis=1)
     reached = pressed[0] + max(late_from(row) - row.presses, 1)
     return min(first, at + int(pressed[1:].searchsorted(reached)))
