@@ -47,7 +47,7 @@ SLOW: Final[Mapping[str, float]] = {
 }
 """Seconds between two readings of what reads much; the other sections are read every five."""
 
-FIRST_S: Final = 1.0
+FIRST_S: Final = 3.0
 """So long the first status waits for what is quickly read."""
 
 View = Callable[[Desk, str], AbstractAsyncContextManager[Ask]]
