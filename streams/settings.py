@@ -94,6 +94,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     session_timeout_ms: Annotated[int, Meta(ge=1_000)]
     audit_interval_ms: Positive
     metrics_port: Annotated[int, Meta(ge=0, le=65_535)]
+    snapshots: str
     kafka: KafkaSecurity
 
     def topic(self, name: str) -> str:

@@ -356,6 +356,19 @@ class Store(Protocol):
         committed tell of counters that are gone, and it would halt.
         """
 
+    async def restore(
+        self,
+        partition: int,
+        namespace: str,
+        stored: Stored,
+        rows: Mapping[str, Mapping[str, bytes]],
+    ) -> None:
+        """Put rows, meta and watermark into an erased partition; no worker may own it meanwhile.
+
+        The meta comes last: a restoration that is cut short leaves rows without a watermark, which
+        halts.
+        """
+
     async def note_halt(self, partition: int, note: HaltNote | None) -> None:
         """Leave word that a partition halted, or take it back; `Retry` if the store fails."""
 

@@ -8,7 +8,7 @@ from kit.events import FOOTBALL, NOW, Logged, admit, policy, records_of, synthet
 from kit.twins import World, counted
 
 from streams.core.traffic import Tick, decode, encode
-from streams.ops.verify import Verification
+from streams.ops.compared import Verification
 from streams.runtime.ports import Outgoing
 
 RECORDS = synthetic_log(seed=7, videos=8, events=900)
