@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import click
@@ -13,11 +12,10 @@ from streams.cli import ConditionNotMet, Interrupted
 from streams.cli.options import connection_options, emit, emit_object, output_option
 from streams.cli.progress import Meter
 from streams.cli.when import DURATION, now_ms
-from streams.cli.wiring import drivers, made_installation, reading, run, storing
+from streams.cli.wiring import drivers, made_installation, reading, run, snapshots_of, storing
 from streams.errors import Halt, Misconfigured
 from streams.ops.compared import Verification
 from streams.ops.rebuild import RebuildPlan, drop_counters, plan_rebuild, restart_partition
-from streams.ops.snapshots import SnapshotFolder
 from streams.ops.snapshotting import Snapshots, Snapshotter
 from streams.ops.verify import CountedLog, Verifier, log_size, verify
 from streams.runtime.codec import spelling_of
@@ -119,9 +117,7 @@ async def _counted_log(settings: Settings, partition: int | None) -> AsyncIterat
     identity = await KafkaCluster(settings.brokers).identity(settings.topic("interactions"))
     if partition is not None and partition >= identity.partitions:
         raise Halt(f"there is no partition {partition}: the log has 0 to {identity.partitions - 1}")
-    folder = None
-    if settings.snapshots:
-        folder = SnapshotFolder(Path(settings.snapshots), identity, installation)
+    folder = snapshots_of(settings, identity, installation)
     only = None if partition is None else (partition,)
     tools = Verifier(settings, installation, spelling_of(settings), folder, only)
     async with reading(settings.brokers) as reader, storing(settings.redis) as store:
