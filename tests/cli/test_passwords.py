@@ -36,7 +36,10 @@ CALLS: dict[str, list[str]] = {
     ],
     "review": ["review list", "--debug review list"],
     "redis": ["redis plan", "redis plan --shards 2", "redis acl"],
-    "counters": ["counters verify", "counters rebuild", "counters rebuild --yes", "counters move"],
+    "counters": [
+        *("counters verify", "counters snapshot", "counters move"),
+        *("counters rebuild", "counters rebuild --yes"),
+    ],
     "record": ["record {tmp}/r --topic interactions --to now"],
     "replay": [f"replay {{tmp}}/r --target fold --redis {URL}"],
     "alerts": ["alerts export"],

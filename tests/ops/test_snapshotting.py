@@ -28,6 +28,7 @@ from streams.core.generations import read_generations
 from streams.errors import Halt
 from streams.ops.compared import Verification
 from streams.ops.rebuild import plan_rebuild, restart_partition
+from streams.ops.recount_window import WindowRecount
 from streams.ops.snapshotting import Snapshots
 from streams.runtime.memory import MemoryDossiers, MemoryStore
 from streams.runtime.ports import Loaded
@@ -234,6 +235,19 @@ async def test_what_stands_on_a_bad_snapshot_is_no_better(tmp_path: Path) -> Non
     assert "goes on from" in found.refused[0]
 
 
+async def test_what_takes_its_place_is_not_the_parent(tmp_path: Path) -> None:
+    log = synthetic_log(events=900, videos=40)
+    one, other = tmp_path / "one", tmp_path / "other"
+    world = await chained(one, log, 400, 430)
+    again = await grown(World(generation_records=GENERATION), log[:400])
+    await again.snapshot(other, at_ms=7)
+    files(one)[0].write_bytes(files(other)[-1].read_bytes())
+    world.log.forget(LOG, 0, 100)
+    found = await world.verified(one)
+    assert len(found.refused) == 1, "sound by itself"
+    assert "another one" in found.refused[0]
+
+
 async def test_another_ones_snapshot_is_passed_over(tmp_path: Path) -> None:
     log = synthetic_log(events=300)
     world = await grown(World(generation_records=GENERATION), log)
@@ -368,6 +382,17 @@ async def test_a_watermark_that_goes_back_ends_the_comparison() -> None:
     falling.partitions.update(world.store.partitions)
     world.store = falling
     assert "went back" in (await world.verified()).unproved[0]
+
+
+@pytest.mark.parametrize("name", ["note_like", "is_first", "lengthen"])
+async def test_where_fold_and_recount_disagree_nothing_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    world = await grown(World(generation_records=GENERATION), synthetic_log(events=600))
+    monkeypatch.setattr(WindowRecount, name, lambda *_: "")  # a recount with a fault
+    taken = await world.snapshot(tmp_path)
+    assert not taken.made
+    assert "a fault of the program" in taken.verification.unproved[0]
 
 
 async def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
