@@ -121,12 +121,12 @@ async def _counted_log(settings: Settings, partition: int | None) -> AsyncIterat
     only = None if partition is None else (partition,)
     tools = Verifier(settings, installation, spelling_of(settings), folder, only)
     async with reading(settings.brokers) as reader, storing(settings.redis) as store:
-        await store.check()
         yield CountedLog(reader, store, identity, namespace_of(identity, installation.id), tools)
 
 
 async def _verify(settings: Settings, partition: int | None) -> Verification:
     async with _counted_log(settings, partition) as log:
+        await log.store.check()
         size = await log_size(log.reader, log.identity, log.tools.only)
         with Meter("verifying", size) as meter:
             return await verify(*log, meter.show)
@@ -138,6 +138,7 @@ async def _snapshot(settings: Settings, partition: int | None) -> Snapshots:
     key = load_signing_key()
     async with _counted_log(settings, partition) as log:
         assert log.tools.snapshots is not None, "the setting is set"
+        await log.store.check()
         signer = signer_of(log.tools.installation, key)
         maker = Snapshotter(log, log.tools.snapshots, signer, now_ms)
         size = await log_size(log.reader, log.identity, log.tools.only)
