@@ -12,7 +12,15 @@ from streams.cli import ConditionNotMet, Interrupted
 from streams.cli.options import connection_options, emit, emit_object, output_option
 from streams.cli.progress import Meter
 from streams.cli.when import DURATION, now_ms
-from streams.cli.wiring import drivers, made_installation, reading, run, snapshots_of, storing
+from streams.cli.wiring import (
+    drivers,
+    found_ledger,
+    made_installation,
+    reading,
+    run,
+    snapshots_of,
+    storing,
+)
 from streams.errors import Halt, Misconfigured
 from streams.ops.compared import Verification
 from streams.ops.rebuild import RebuildPlan, drop_counters, plan_rebuild, restart_partition
@@ -24,6 +32,7 @@ from streams.runtime.installation import signer_of
 from streams.runtime.kafka import KafkaCluster
 from streams.runtime.key_files import load_signing_key
 from streams.runtime.namespace import namespace_of
+from streams.runtime.skipping import SkippingReader
 from streams.settings import Settings
 
 CONNECTIONS = ("brokers", "redis", "group", "topic_prefix")
@@ -111,21 +120,26 @@ def rebuild(settings: Settings, partition: int | None, yes: bool) -> None:
 
 
 @asynccontextmanager
-async def _counted_log(settings: Settings, partition: int | None) -> AsyncIterator[CountedLog]:
-    """Give the log and what is counted of it, with drivers."""
+async def counted_log(
+    settings: Settings, partition: int | None, *, skipping: bool = True
+) -> AsyncIterator[CountedLog]:
+    """Give the log and what is counted of it, with drivers; its reader passes over the skipped."""
     installation = await made_installation(settings)
     identity = await KafkaCluster(settings.brokers).identity(settings.topic("interactions"))
     if partition is not None and partition >= identity.partitions:
         raise Halt(f"there is no partition {partition}: the log has 0 to {identity.partitions - 1}")
     folder = snapshots_of(settings, identity, installation)
     only = None if partition is None else (partition,)
-    tools = Verifier(settings, installation, spelling_of(settings), folder, only)
-    async with reading(settings.brokers) as reader, storing(settings.redis) as store:
-        yield CountedLog(reader, store, identity, namespace_of(identity, installation.id), tools)
+    ledger = await found_ledger(settings, installation)
+    tools = Verifier(settings, installation, spelling_of(settings), folder, only, ledger)
+    namespace = namespace_of(identity, installation.id)
+    async with reading(settings.brokers) as bare, storing(settings.redis) as store:
+        reader = SkippingReader(bare, identity.topic, ledger) if skipping else bare
+        yield CountedLog(reader, store, identity, namespace, tools)
 
 
 async def _verify(settings: Settings, partition: int | None) -> Verification:
-    async with _counted_log(settings, partition) as log:
+    async with counted_log(settings, partition) as log:
         await log.store.check()
         size = await log_size(log.reader, log.identity, log.tools.only)
         with Meter("verifying", size) as meter:
@@ -136,7 +150,7 @@ async def _snapshot(settings: Settings, partition: int | None) -> Snapshots:
     if not settings.snapshots:
         raise Misconfigured("snapshots names no folder: set it (STREAMS_SNAPSHOTS)")
     key = load_signing_key()
-    async with _counted_log(settings, partition) as log:
+    async with counted_log(settings, partition) as log:
         assert log.tools.snapshots is not None, "the setting is set"
         await log.store.check()
         signer = signer_of(log.tools.installation, key)
@@ -148,7 +162,7 @@ async def _snapshot(settings: Settings, partition: int | None) -> Snapshots:
 
 async def _rebuild(settings: Settings, partition: int | None, yes: bool) -> RebuildPlan:
     cluster = KafkaCluster(settings.brokers)
-    async with _counted_log(settings, partition) as log, drivers(settings).dossiers() as dossiers:
+    async with counted_log(settings, partition) as log, drivers(settings).dossiers() as dossiers:
         plan = await plan_rebuild(log)
         _print_plan(plan, settings, partition)
         if not yes:

@@ -26,6 +26,8 @@ from streams.runtime.kafka import (
     KafkaReader,
     background,
 )
+from streams.runtime.ledger import TOPIC as LEDGER
+from streams.runtime.ledger import Ledger, read_ledger
 from streams.runtime.namespace import namespace_of
 from streams.runtime.ports import TopicIdentity
 from streams.runtime.redis import RedisDossiers, RedisServingIndex, RedisStore
@@ -89,6 +91,20 @@ async def found_installation(settings: Settings) -> Installation | None:
 async def made_installation(settings: Settings) -> Installation:
     """Return which installation this is; `Halt` with what to do if none was made."""
     return require_made(await found_installation(settings), settings)
+
+
+async def found_ledger(settings: Settings, installation: Installation | None) -> Ledger:
+    """Return what is skipped of the log; nothing where there is no ledger yet."""
+    if installation is None:
+        return Ledger()
+    try:
+        await KafkaCluster(settings.brokers).identity(settings.topic(LEDGER))
+    except Halt as halt:
+        if halt.code != "topic_missing":
+            raise
+        return Ledger()
+    async with reading(settings.brokers) as reader:
+        return await read_ledger(reader, settings, installation)
 
 
 def drivers(settings: Settings) -> Drivers:

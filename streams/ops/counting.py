@@ -14,6 +14,7 @@ from streams.errors import Retry
 from streams.ops.recount import Recount, ResumePoint
 from streams.runtime.codec import Decoded, Spelling, decode_log
 from streams.runtime.folding import Rows, fold_run, prepare
+from streams.runtime.ledger import Ledger
 from streams.runtime.opening import mark_of
 from streams.runtime.ports import LogReader, Place, Record
 
@@ -28,29 +29,15 @@ VIDEOS_IN_MEMORY: Final = 200_000
 class LogFold:
     """The fold of one partition's log, its rows kept in memory."""
 
-    def __init__(self, state: PartitionState, meta: Meta, rows: Rows) -> None:
+    def __init__(
+        self, state: PartitionState, meta: Meta, rows: Rows, ledger: Ledger | None = None
+    ) -> None:
         self._state: Final = state
         self._rows: Final = {video: dict(fields) for video, fields in rows.items()}
         self._meta = meta
+        self._ledger: Final = ledger or Ledger()
         self._last: Record | None = None  # folded
         self.changed: Final[set[str]] = set()  # videos that changed
-
-    @classmethod
-    def fresh(
-        cls, partition: int, partitions: int, generation_records: int, meta: Meta
-    ) -> "LogFold":
-        """Return the fold at the beginning of a whole log, whose keys `meta` has."""
-        state = PartitionState(partition, partitions, generation_records, meta, telling=False)
-        return cls(state, meta, {})
-
-    @classmethod
-    def resumed(
-        cls, partition: int, partitions: int, generation_records: int, at: ResumePoint
-    ) -> "LogFold":
-        """Return the fold behind a point; `ValueError` if its meta cannot be read."""
-        state = PartitionState(partition, partitions, generation_records, at.meta, telling=False)
-        state.window.thaw(at.window)
-        return cls(state, at.meta, at.rows)
 
     async def take(self, records: Sequence[Record], spelling: Spelling) -> Decoded:
         """Fold records, and return what they were decoded to."""
@@ -81,7 +68,8 @@ class LogFold:
             return
         changes = self._state.take_changes()
         self._state.stored(changes.epoch)
-        self._meta = changes.meta._replace(mark=mark_of(self._last))
+        kept = self._ledger.kept(self._state.partition, self._last.offset)
+        self._meta = changes.meta._replace(mark=mark_of(self._last), skips=kept)
         for video, fields in changes.rows.items():
             self._rows.setdefault(video, {}).update(fields)
             self.changed.add(video)

@@ -14,7 +14,12 @@ from msgspec import Struct
 from streams.core.counters import VIDEO_ROW
 from streams.core.ticks import StoredTraffic, read_stored
 from streams.errors import Halt, Retry
-from streams.ops.compared import Verification, compare_rows, compare_videos
+from streams.ops.compared import (
+    CounterDifference,
+    Verification,
+    compare_rows,
+    compare_videos,
+)
 from streams.ops.counting import FETCH_MS, Counting
 from streams.ops.recount import Recount, ResumePoint
 from streams.ops.snapshots import Snapshot, SnapshotFolder
@@ -22,13 +27,14 @@ from streams.ops.ticks_kept import compare_grants, compare_ticks, read_ticks
 from streams.runtime.answers import require_all
 from streams.runtime.codec import Spelling
 from streams.runtime.installation import Installation
+from streams.runtime.ledger import Ledger
 from streams.runtime.namespace import corrupt, meta_key
 from streams.runtime.opening import mark_of
 from streams.runtime.ports import LogReader, Offsets, Place, Store, Stored, TopicIdentity
 from streams.settings import Settings
 
 CHUNK_VIDEOS: Final = 500
-_UNPROVED: Final = ("data_loss", "busy", "snapshot")
+_UNPROVED: Final = ("busy", "corrupt", "data_loss", "snapshot")
 """Codes of halts that leave one partition without a proof."""
 
 
@@ -36,6 +42,7 @@ class Verifier(Struct, frozen=True):
     """What verification needs beside its ports.
 
     `snapshots` is None where none are kept; `only` are the partitions to look at, if not all.
+    `ledger` is what is skipped: a reader that passes over it reads the log.
     """
 
     settings: Settings
@@ -43,6 +50,7 @@ class Verifier(Struct, frozen=True):
     spelling: Spelling
     snapshots: SnapshotFolder | None = None
     only: tuple[int, ...] | None = None
+    ledger: Ledger = Ledger()
 
     @property
     def generation_records(self) -> int:
@@ -202,6 +210,9 @@ async def compare_stored(
         await counting.upto(log.reader, watermark, lambda records: tell(before + records))
 
     await count(stored.watermark)
+    result.checked += 1
+    if stored.meta.skips != log.tools.ledger.kept(partition, stored.watermark):
+        result.add(CounterDifference(partition, "", "", "meta skips", None, None))
     traffic = _traffic(partition, stored)
     kept = await read_ticks(log.reader, log.tools.settings.topic("traffic"), partition)
     for checked, differing in compare_ticks(kept, traffic, recount.traffic):

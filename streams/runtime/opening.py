@@ -16,6 +16,7 @@ from streams.core.state import Meta, PartitionState
 from streams.core.window import REPLAYED_GENERATIONS
 from streams.errors import Halt, Retry
 from streams.runtime.answers import require_all
+from streams.runtime.ledger import Ledger
 from streams.runtime.namespace import (
     corrupt,
     meta_key,
@@ -130,6 +131,7 @@ class Opened(NamedTuple):
     state: PartitionState
     stored: Stored
     position: int
+    ledger: Ledger = Ledger()
 
 
 class Opening:
@@ -144,6 +146,7 @@ class Opening:
         self._metrics: Final = around.metrics
         self._installation: Final = around.installation
         self._secret: Final = around.secret
+        self._read_ledger: Final = around.read_ledger
         self._namespace: Final = namespace
         self._partitions: Final = partitions
         self._telling: Final = around.indexing is not None
@@ -202,6 +205,7 @@ class Opening:
         records = self._installation.generation_records(self._settings, whole=whole)
         meta = self._installation.meta(stored.meta, whole=whole)
         state = state_of(partition, self._partitions, records, meta, telling=self._telling)
+        ledger = await self._ledger_of(partition, meta)
         start = start_of(partition, stored.watermark, bounds, state.window.generations)
         if start.lost:
             self._metrics.short_windows.inc()
@@ -218,7 +222,16 @@ class Opening:
                 "is refused, up to the upgrade record",
                 partition,
             )
-        return Opened(state, stored, start.position)
+        position = ledger.following(partition, start.position)
+        return Opened(state, stored, position, ledger)
+
+    async def _ledger_of(self, partition: int, meta: Meta) -> Ledger:
+        """Return what is skipped by the ledger, and by what was counted; `Retry` as it may pass."""
+        ledger = await self._read_ledger()
+        try:
+            return ledger.joined(meta.skips)
+        except ValueError as error:
+            raise corrupt(partition, meta_key(partition), str(error)) from None
 
     async def _require_fresh(self, partition: int) -> None:
         """Tell an empty store from an emptied one: the group remembers that it was here."""

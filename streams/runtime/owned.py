@@ -15,14 +15,14 @@ from typing import Any, Final
 from streams.core.receipts import FirstReceipt, Receipt, Refusal
 from streams.core.receipts import encode as encode_receipt
 from streams.core.serving import Entry
-from streams.core.state import Changes, PartitionState
+from streams.core.state import Changes
 from streams.core.traffic import encode as encode_tick
 from streams.core.units import surface_of
 from streams.errors import Retry, StreamsError
 from streams.runtime.codec import Decoded, Spelling, decode_log
 from streams.runtime.folding import Rows, fold_run, prepare
-from streams.runtime.opening import is_of, mark_of, rewritten
-from streams.runtime.ports import Conflict, Outgoing, Record, Stored
+from streams.runtime.opening import Opened, is_of, mark_of, rewritten
+from streams.runtime.ports import Conflict, Outgoing, Record
 from streams.runtime.refused import Intake, Refused
 from streams.runtime.surroundings import Surroundings
 from streams.runtime.waiting import waiting_record
@@ -51,11 +51,11 @@ class Owned:
     is folded any more and a flush that still waits for retries gives up.
     """
 
-    def __init__(
-        self, state: PartitionState, stored: Stored, namespace: str, around: Surroundings
-    ) -> None:
+    def __init__(self, opened: Opened, namespace: str, around: Surroundings) -> None:
+        state, stored = opened.state, opened.stored
         watermark = stored.watermark
         self.state: Final = state
+        self.ledger: Final = opened.ledger
         self.partition: Final = state.partition
         self.watermark = watermark
         self.folded = watermark
@@ -93,6 +93,11 @@ class Owned:
     def waiting(self) -> bool:
         """Whether the store does not answer what it needs to go on folding."""
         return self._failures > 0
+
+    @property
+    def position(self) -> int:
+        """The next offset to be read."""
+        return (self.backlog[-1].offset if self.backlog else self.folded) + 1
 
     def add(self, records: Sequence[Record]) -> None:
         """Take records that were read, in log order; `work` folds them."""
@@ -139,7 +144,9 @@ class Owned:
             self._unfinished = True  # until it is done: without these rows no later one is whole
             changes = self.state.take_changes(self.folded if telling else None)
             if self._last is not None:
-                changes = changes._replace(meta=changes.meta._replace(mark=mark_of(self._last)))
+                kept = self.ledger.kept(self.partition, self.folded)
+                meta = changes.meta._replace(mark=mark_of(self._last), skips=kept)
+                changes = changes._replace(meta=meta)
             flush = self._flush(self.folded, outbox, changes, telling=telling)
             self.flushing = asyncio.create_task(flush, name=f"flush-{self.partition}")
         elif telling:

@@ -57,6 +57,7 @@ class Worker:
         self._working: dict[Owned, asyncio.Task[None]] = {}
         self._aside: set[asyncio.Task[None]] = set()  # beside the loop: audits, halts
         self._noting: asyncio.Task[None] | None = None  # the last note of a halt
+        self._halted_at: dict[int, int] = {}  # what halted partitions would read next
         self._held: set[int] = set()  # not read until what was read is folded
         self._opener: Opening | None = None
         self._committed: dict[int, int] = {}
@@ -174,6 +175,7 @@ class Worker:
         for partition, records in (await self._read()).items():
             if (owned := self._owned.get(partition)) is not None:
                 owned.add(records)
+                self._pass_over(owned, records[-1].offset + 1)
         await self._fold()
         for owned in list(self._owned.values()):
             due = self._clock() - owned.flushed_at >= self._settings.flush_interval_ms / 1000
@@ -201,6 +203,16 @@ class Worker:
             else:
                 self._halt(halt.partition, halt)
         return {}
+
+    def _pass_over(self, owned: Owned, position: int) -> None:
+        """Read on behind what is skipped, if that is what comes next."""
+        following = owned.ledger.following(owned.partition, position)
+        if following != position:
+            log.warning(
+                "partition %d: offsets %d to %d cannot be read, and are skipped as the ledger says",
+                *(owned.partition, position, following - 1),
+            )
+            self._consumer.seek({owned.partition: following})
 
     async def _fold(self) -> None:
         """Let partitions fold what was read; whoever takes long goes on beside the loop."""
@@ -307,7 +319,7 @@ class Worker:
     def _own(self, opened: Opened) -> None:
         """Read a partition from its position on; nothing is awaited between the two."""
         partition = opened.state.partition
-        self._owned[partition] = Owned(opened.state, opened.stored, self._namespace, self._around)
+        self._owned[partition] = Owned(opened, self._namespace, self._around)
         if self._indexing is not None:
             watermark = opened.stored.watermark
             self._indexing.open(partition, opened.state.partitions, watermark)
@@ -319,6 +331,8 @@ class Worker:
 
     def _halt(self, partition: int, halt: Halt) -> None:
         """Stop one partition and say so; the others go on."""
+        if (owned := self._owned.get(partition)) is not None:
+            self._halted_at[partition] = owned.position
         self.halted[partition] = halt
         self._let_go([partition])
         self._consumer.pause([partition])
@@ -391,6 +405,25 @@ class Worker:
                 self._halt(partition, halt)
         except Retry as error:
             log.warning("checking the topic waits: %s", error)
+        await self._look_for_skips()
+
+    async def _look_for_skips(self) -> None:
+        """Open partitions again that halted at a place which a person has had skipped since."""
+        halted = [p for p, halt in self.halted.items() if halt.code == "corrupt"]
+        if not halted:
+            return
+        try:
+            ledger = await self._around.read_ledger()
+        except StreamsError as error:
+            log.warning("reading the ledger waits: %s", error)
+            return
+        for partition in halted:
+            position = self._halted_at.get(partition, -1)
+            if ledger.following(partition, position) != position:
+                log.warning("partition %d goes on behind what is skipped", partition)
+                del self.halted[partition]
+                self._metrics.halted.set(len(self.halted))
+                self._open_soon(partition)
 
     def _commit_soon(self) -> None:
         """Commit stored positions in the background; lag tools read them, nobody else."""

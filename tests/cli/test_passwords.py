@@ -40,6 +40,7 @@ CALLS: dict[str, list[str]] = {
         *("counters verify", "counters snapshot", "counters move"),
         *("counters rebuild", "counters rebuild --yes"),
     ],
+    "partition": ["partition skip 0 --offset 0 --by a --why b"],
     "record": ["record {tmp}/r --topic interactions --to now"],
     "replay": [f"replay {{tmp}}/r --target fold --redis {URL}"],
     "alerts": ["alerts export"],
@@ -62,7 +63,9 @@ CALLS: dict[str, list[str]] = {
 @pytest.fixture
 def where(brokers: str, unique: str) -> Where:
     create_topics(brokers, {f"{unique}.{name}": {} for name in TOPICS}, 2)
-    compacted = {f"{unique}.{name}": {"cleanup.policy": "compact"} for name in ("policies", "mix")}
+    compacted = {
+        f"{unique}.{name}": {"cleanup.policy": "compact"} for name in ("policies", "mix", "ledger")
+    }
     create_topics(brokers, compacted)
     create_topics(brokers, {f"{unique}.dossiers": {"cleanup.policy": "compact"}}, 2)
     announce(brokers, load_settings(CONFIG, {"topic_prefix": f"{unique}."}, {}))

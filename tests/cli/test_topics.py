@@ -23,7 +23,7 @@ def test_a_plan_changes_nothing_and_apply_acts_with_yes_only(where: Where) -> No
         assert (done.returncode, set(actions(done).values())) == (0, {"create"})
     assert streams("topics", "apply", "--yes", **where).returncode == 0
     done = streams(*plan, **where)
-    assert (len(actions(done)), set(actions(done).values())) == (16, {"ok"})
+    assert (len(actions(done)), set(actions(done).values())) == (17, {"ok"})
     assert "nothing to do" in streams("topics", "apply", "--yes", **where).stderr
 
 
@@ -36,7 +36,7 @@ def test_a_changed_setting_is_applied_to_the_entries_that_differ(where: Where) -
     changed = {name for name, action in planned.items() if action == "change"}
     assert changed == planned.keys() - {
         f"{prefix}{name}"
-        for name in ("decisions", "traffic", "policies", "mix", "dossiers", "waiting")
+        for name in ("decisions", "traffic", "policies", "mix", "ledger", "dossiers", "waiting")
     }
     assert streams("topics", "apply", "--yes", **longer).returncode == 0
     done = streams("topics", "plan", "--output", "json", **longer)

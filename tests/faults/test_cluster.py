@@ -10,7 +10,7 @@ from typing import Final
 import pytest
 from kit.events import Logged, synthetic_log
 from kit.keys import announce
-from kit.rig import TABLE, TOPICS, Rig
+from kit.rig import TABLE, TABLES, TOPICS, Rig
 from kit.servers import KafkaCluster as Nodes
 from kit.servers import KafkaServer, create_topic, create_topics, kafka_cluster
 
@@ -53,7 +53,7 @@ def make_topics(rig: Rig, alone: set[str]) -> None:
     for name in alone:
         create_topic(rig.brokers, rig.prefix + name, config=usual, copies=HOMES)
     create_topics(rig.brokers, {f"{rig.prefix}waiting": TABLE}, PARTITIONS)
-    create_topics(rig.brokers, {f"{rig.prefix}{name}": TABLE for name in ("policies", "mix")}, 1)
+    create_topics(rig.brokers, {f"{rig.prefix}{name}": TABLE for name in TABLES}, 1)
     create_topics(rig.brokers, {f"{rig.prefix}dossiers": TABLE}, PARTITIONS)
     announce(rig.brokers, rig.settings)
 

@@ -21,6 +21,7 @@ from streams.ops.snapshotting import Snapshots, Snapshotter
 from streams.ops.verify import CountedLog, Verifier, verify
 from streams.runtime.codec import Spelling
 from streams.runtime.installation import Installation
+from streams.runtime.ledger import Ledger, read_ledger
 from streams.runtime.letters import read_letter
 from streams.runtime.memory import (
     MemoryConsumer,
@@ -34,6 +35,7 @@ from streams.runtime.namespace import namespace_of
 from streams.runtime.ports import Clock, Outgoing, Producer, Record, Store
 from streams.runtime.serving import Indexing
 from streams.runtime.signing import Signer
+from streams.runtime.skipping import SkippingReader
 from streams.runtime.surroundings import Surroundings
 from streams.runtime.worker import Worker
 from streams.settings import Secret, Settings, load_settings
@@ -69,6 +71,8 @@ class World:
         self.store = MemoryStore()
         for topic in (LOG, "decisions", "traffic", "waiting", f"{LOG}.dlq"):
             self.log.create(topic, partitions)
+        self.log.create("ledger", 1)
+        self.ledger = Ledger()
 
     def put(self, records: Iterable[Logged]) -> None:
         """Write records to the log at their own offsets."""
@@ -140,8 +144,15 @@ class World:
         if snapshots is not None:
             folder = SnapshotFolder(snapshots, identity, self.installation)
         spelling = Spelling(1 << 20, self.secret)
-        tools = Verifier(self.settings, self.installation, spelling, folder)
-        return CountedLog(MemoryReader(self.log), self.store, identity, self.namespace, tools)
+        tools = Verifier(self.settings, self.installation, spelling, folder, ledger=self.ledger)
+        reader = SkippingReader(MemoryReader(self.log), LOG, self.ledger)
+        return CountedLog(reader, self.store, identity, self.namespace, tools)
+
+    async def read_ledger(self) -> Ledger:
+        """Return what is skipped, and let whoever counts again know it too."""
+        reader = MemoryReader(self.log)
+        self.ledger = await read_ledger(reader, self.settings, self.installation)
+        return self.ledger
 
     async def verified(self, snapshots: Path | None = None) -> Verification:
         """Count the log a second time and compare."""
@@ -280,6 +291,7 @@ class Life:
             metrics=self.metrics,
             clock=clock or (lambda: next(ticks) * 0.01),
             indexing=indexing,
+            read_ledger=world.read_ledger,
         )
         self.worker = Worker(self.consumer, around)
         self.task: asyncio.Task[None] | None = None

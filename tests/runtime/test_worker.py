@@ -44,6 +44,7 @@ from streams.runtime.memory.producer import MemoryProducer
 from streams.runtime.memory.store import MemoryStore
 from streams.runtime.metrics import Metrics
 from streams.runtime.namespace import SCHEMA, namespace_of
+from streams.runtime.opening import Opened
 from streams.runtime.owned import Lost, Owned
 from streams.runtime.ports import (
     NOTHING_STORED,
@@ -215,7 +216,7 @@ def owned(world: World, clock: Clock = time.monotonic) -> Owned:
     stored = world.store.partitions.get(0)
     at = Stored(stored.watermark, stored.meta) if stored else NOTHING_STORED
     state = PartitionState(0, 1, world.settings.generation_records, at.meta)
-    return Owned(state, at, world.namespace, around)
+    return Owned(Opened(state, at, at.watermark + 1), world.namespace, around)
 
 
 async def take(owner: Owned, records: Sequence[Logged]) -> None:

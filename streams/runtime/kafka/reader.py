@@ -5,13 +5,14 @@ the positions behind what was handed out.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import OffsetOutOfRangeError
+from aiokafka.errors import CorruptRecordException, OffsetOutOfRangeError
 
 from streams.errors import Halt, Retry
 from streams.runtime.kafka import unpacking
@@ -19,7 +20,13 @@ from streams.runtime.kafka.asking import first_offsets, log_bounds
 from streams.runtime.kafka.background import end, lost_task, successor
 from streams.runtime.kafka.causes import reaching
 from streams.runtime.kafka.connection import address_of, aiokafka_options
-from streams.runtime.kafka.errors import no_right, retryable
+from streams.runtime.kafka.errors import (
+    CORRUPT_TRIES,
+    no_right,
+    partition_in,
+    retryable,
+    unreadable,
+)
 from streams.runtime.ports import Offsets, Place, Record
 from streams.security import KafkaAddress
 
@@ -44,6 +51,7 @@ class KafkaReader:
         self._client = self._new_client()
         self._stopped = False
         self._replacing = asyncio.Lock()
+        self._corrupt: Counter[Place] = Counter()  # reads in a row of a batch that is damaged
         self._next: dict[Place, int] = {}  # behind what was handed out
 
     async def start(self) -> None:
@@ -97,7 +105,10 @@ class KafkaReader:
             if isinstance(error.__cause__, OffsetOutOfRangeError):
                 lost = ", ".join(f"{at.topic}[{at.partition}]" for at in error.__cause__.args[0])
                 raise Halt(f"{lost}: the position is not in the log", code="data_loss") from error
+            if isinstance(error.__cause__, CorruptRecordException):
+                self._count_corrupt(error.__cause__)
             raise
+        self._corrupt.clear()
         if not batches:
             self._require_rights(*{topic for topic, _ in self._next})
         out = {(at.topic, at.partition): records for at, records in batches.items()}
@@ -110,6 +121,16 @@ class KafkaReader:
         with retryable("asking for a position", self._address):
             at: int = await client.position(TopicPartition(topic, partition))
         return at
+
+    def _count_corrupt(self, cause: CorruptRecordException) -> None:
+        """Raise `Halt` for a batch that is damaged each time that it is read."""
+        for (topic, partition), position in self._next.items():
+            if partition != partition_in(str(cause)):
+                continue
+            self._corrupt[topic, partition] += 1
+            if self._corrupt[topic, partition] >= CORRUPT_TRIES:
+                del self._corrupt[topic, partition]
+                raise unreadable(topic, partition, position) from cause
 
     def _require_rights(self, *topics: str) -> None:
         """Raise `Denied` for a topic that is not ours to see: of it the client finds nothing."""

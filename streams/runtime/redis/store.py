@@ -94,7 +94,7 @@ class RedisStore:
         with sorted_errors(partition):
             command = ("HMGET", meta_key(partition), *_META)
             stored, watermark, *fields = await self._run(*command)
-        event_time, digest, policy, mark, keys, traffic, generations = fields
+        event_time, digest, policy, mark, *others = fields
         if stored is None and watermark is None:
             if await self._flushed_meanwhile(partition):
                 return await self.meta(partition, namespace)
@@ -105,7 +105,7 @@ class RedisStore:
             raise _watermark_missing(partition)
         try:
             text = (mark or b"").decode()
-            kept = (keys or b"", traffic or b"", generations or b"")
+            kept = (raw or b"" for raw in others)
             meta = Meta(int(event_time), digest.decode(), policy, text, *kept)
             return Stored(int(watermark), meta)
         except ValueError as error:
