@@ -21,7 +21,7 @@ from streams.recording.planning import OffsetRange, Request, parse_range, proven
 from streams.recording.recorder import Progress, Recorder
 from streams.recording.session import Source, recording_session
 from streams.runtime.kafka import KafkaCluster, KafkaReader
-from streams.runtime.ledger import Ledger
+from streams.runtime.ledger import Skips
 from streams.runtime.logs import LogOptions, set_up_logs
 from streams.runtime.skipping import SkippingReader
 
@@ -137,7 +137,7 @@ async def _record(folder: Path, request: Request | None, settings: Settings, sto
             ledger = await found_ledger(settings, provenance.installation)
         except Denied as error:
             click.echo(f"{error}; what is skipped of the log is not known", err=True)
-            ledger = Ledger()
+            ledger = Skips()
         skipping = SkippingReader(reader, settings.topic("interactions"), ledger)
         source = Source(skipping, KafkaCluster(settings.brokers), provenance)
         async with (

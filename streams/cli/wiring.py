@@ -27,7 +27,7 @@ from streams.runtime.kafka import (
     background,
 )
 from streams.runtime.ledger import TOPIC as LEDGER
-from streams.runtime.ledger import Ledger, read_ledger
+from streams.runtime.ledger import Skips, read_ledger
 from streams.runtime.namespace import namespace_of
 from streams.runtime.ports import TopicIdentity
 from streams.runtime.redis import RedisDossiers, RedisServingIndex, RedisStore
@@ -93,16 +93,16 @@ async def made_installation(settings: Settings) -> Installation:
     return require_made(await found_installation(settings), settings)
 
 
-async def found_ledger(settings: Settings, installation: Installation | None) -> Ledger:
+async def found_ledger(settings: Settings, installation: Installation | None) -> Skips:
     """Return what is skipped of the log; nothing where there is no ledger yet."""
     if installation is None:
-        return Ledger()
+        return Skips()
     try:
         await KafkaCluster(settings.brokers).identity(settings.topic(LEDGER))
     except Halt as halt:
         if halt.code != "topic_missing":
             raise
-        return Ledger()
+        return Skips()
     async with reading(settings.brokers) as reader:
         return await read_ledger(reader, settings, installation)
 

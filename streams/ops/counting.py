@@ -14,7 +14,7 @@ from streams.errors import Retry
 from streams.ops.recount import Recount, ResumePoint
 from streams.runtime.codec import Decoded, Spelling, decode_log
 from streams.runtime.folding import Rows, fold_run, prepare
-from streams.runtime.ledger import Ledger
+from streams.runtime.ledger import Skips
 from streams.runtime.opening import mark_of
 from streams.runtime.ports import LogReader, Place, Record
 
@@ -30,12 +30,12 @@ class LogFold:
     """The fold of one partition's log, its rows kept in memory."""
 
     def __init__(
-        self, state: PartitionState, meta: Meta, rows: Rows, ledger: Ledger | None = None
+        self, state: PartitionState, meta: Meta, rows: Rows, ledger: Skips | None = None
     ) -> None:
         self._state: Final = state
         self._rows: Final = {video: dict(fields) for video, fields in rows.items()}
         self._meta = meta
-        self._ledger: Final = ledger or Ledger()
+        self._ledger: Final = ledger or Skips()
         self._last: Record | None = None  # folded
         self.changed: Final[set[str]] = set()  # videos that changed
 

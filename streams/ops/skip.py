@@ -10,7 +10,7 @@ from streams.errors import Halt
 from streams.ops.verify import CountedLog
 from streams.runtime.answers import require_all
 from streams.runtime.installation import read_installation
-from streams.runtime.ledger import TOPIC, Ledger, Skip, read_ledger, skip_record
+from streams.runtime.ledger import TOPIC, Skip, Skips, read_ledger, skip_record
 from streams.runtime.ports import Cluster, LogReader, Place, Producer
 from streams.runtime.signing import Signer
 from streams.settings import Settings
@@ -43,7 +43,7 @@ async def plan_skip(log: CountedLog, partition: int, offset: int) -> SkipPlan:
             return SkipPlan(partition, offset, skip.following, done=True)
     stored = await log.store.meta(partition, log.namespace)
     if stored is not None:
-        for skip in Ledger().joined(stored.meta.skips).of(partition):
+        for skip in Skips().joined(stored.meta.skips).of(partition):
             if skip.offset == offset:  # passed already, and the ledger does not say so any more
                 return SkipPlan(partition, offset, skip.following, done=False)
     watermark = -1 if stored is None else stored.watermark
@@ -91,7 +91,7 @@ async def skip_rows(
 
 
 async def _halting(
-    reader: LogReader, place: Place, start: int, end: int, ledger: Ledger
+    reader: LogReader, place: Place, start: int, end: int, ledger: Skips
 ) -> int | None:
     """Return the first position from which nothing can be read, None if all can be."""
     position = start

@@ -27,7 +27,7 @@ from streams.ops.ticks_kept import compare_grants, compare_ticks, read_ticks
 from streams.runtime.answers import require_all
 from streams.runtime.codec import Spelling
 from streams.runtime.installation import Installation
-from streams.runtime.ledger import Ledger
+from streams.runtime.ledger import Skips
 from streams.runtime.namespace import corrupt, meta_key
 from streams.runtime.opening import mark_of
 from streams.runtime.ports import LogReader, Offsets, Place, Store, Stored, TopicIdentity
@@ -50,7 +50,7 @@ class Verifier(Struct, frozen=True):
     spelling: Spelling
     snapshots: SnapshotFolder | None = None
     only: tuple[int, ...] | None = None
-    ledger: Ledger = Ledger()
+    ledger: Skips = Skips()
 
     @property
     def generation_records(self) -> int:

@@ -46,10 +46,10 @@ _decode: Final = msgspec.json.Decoder(Skip).decode
 _decode_kept: Final = msgspec.json.Decoder(list[Skip]).decode
 
 
-class Ledger:
+class Skips:
     """What is skipped of one log, by partition in the order of offsets.
 
-    >>> ledger = Ledger([Skip(3, 10, 14, "ada", "disk", 1_700_000_000_000)])
+    >>> ledger = Skips([Skip(3, 10, 14, "ada", "disk", 1_700_000_000_000)])
     >>> [ledger.following(3, offset) for offset in (9, 10, 13, 14)], ledger.following(2, 10)
     ([9, 14, 14, 14], 10)
     """
@@ -74,7 +74,7 @@ class Ledger:
                 position = skip.following
         return position
 
-    def joined(self, kept: bytes) -> "Ledger":
+    def joined(self, kept: bytes) -> "Skips":
         """Return this with what a partition's meta holds: that was judged when it was passed.
 
         `ValueError` if it cannot be read.
@@ -84,7 +84,7 @@ class Ledger:
         except msgspec.DecodeError as error:
             raise ValueError(f"skips: {error}") from None
         known = {skip.key for skip in self.all()}
-        return Ledger([*self.all(), *(skip for skip in skips if skip.key not in known)])
+        return Skips([*self.all(), *(skip for skip in skips if skip.key not in known)])
 
     def kept(self, partition: int, upto: int) -> bytes:
         """Return what is skipped up to an offset as a meta holds it, b"" if nothing is."""
@@ -92,9 +92,9 @@ class Ledger:
         return encode(skips) if skips else b""
 
 
-async def nothing_skipped() -> Ledger:
+async def nothing_skipped() -> Skips:
     """Return the ledger of a log of which all can be read."""
-    return Ledger()
+    return Skips()
 
 
 def skip_record(settings: Settings, skip: Skip, signer: Signer) -> Outgoing:
@@ -105,7 +105,7 @@ def skip_record(settings: Settings, skip: Skip, signer: Signer) -> Outgoing:
     )
 
 
-async def read_ledger(reader: LogReader, settings: Settings, installation: Installation) -> Ledger:
+async def read_ledger(reader: LogReader, settings: Settings, installation: Installation) -> Skips:
     """Return what is skipped; a record that nobody in force signed has nothing skipped.
 
     `Retry` if the topic does not answer, `Halt` if a record that is signed cannot be read.
@@ -115,7 +115,7 @@ async def read_ledger(reader: LogReader, settings: Settings, installation: Insta
     async for record in records_of_table(reader, settings.topic(TOPIC), why=_WHY):
         if (skip := _skip_of(record, trust)) is not None:
             latest[skip.key] = skip
-    return Ledger(latest.values())
+    return Skips(latest.values())
 
 
 def _skip_of(record: Record, trust: Trust) -> Skip | None:

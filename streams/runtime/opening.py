@@ -16,7 +16,7 @@ from streams.core.state import Meta, PartitionState
 from streams.core.window import REPLAYED_GENERATIONS
 from streams.errors import Halt, Retry
 from streams.runtime.answers import require_all
-from streams.runtime.ledger import Ledger
+from streams.runtime.ledger import Skips
 from streams.runtime.namespace import (
     corrupt,
     meta_key,
@@ -131,7 +131,7 @@ class Opened(NamedTuple):
     state: PartitionState
     stored: Stored
     position: int
-    ledger: Ledger = Ledger()
+    ledger: Skips = Skips()
 
 
 class Opening:
@@ -151,6 +151,7 @@ class Opening:
         self._partitions: Final = partitions
         self._telling: Final = around.indexing is not None
         self._identifying: asyncio.Task[None] | None = None
+        self._reading: asyncio.Task[Skips] | None = None  # the ledger
 
     async def open(self, partition: int) -> Opened:
         """Return a partition when brokers and store have told what is needed; `Halt` if it can't.
@@ -174,8 +175,9 @@ class Opening:
 
     def stop(self) -> None:
         """Ask nobody any more."""
-        if self._identifying is not None:
-            self._identifying.cancel()
+        for asking in (self._identifying, self._reading):
+            if asking is not None:
+                asking.cancel()
 
     async def require_same_topic(self) -> None:
         """Raise `Halt` if the topic was made again or made larger; `Retry` if nobody says.
@@ -225,13 +227,30 @@ class Opening:
         position = ledger.following(partition, start.position)
         return Opened(state, stored, position, ledger)
 
-    async def _ledger_of(self, partition: int, meta: Meta) -> Ledger:
-        """Return what is skipped by the ledger, and by what was counted; `Retry` as it may pass."""
-        ledger = await self._read_ledger()
+    async def _ledger_of(self, partition: int, meta: Meta) -> Skips:
+        """Return what is skipped by the ledger, and by what was counted."""
+        ledger = await self._known_ledger(partition)
         try:
             return ledger.joined(meta.skips)
         except ValueError as error:
             raise corrupt(partition, meta_key(partition), str(error)) from None
+
+    async def _known_ledger(self, partition: int) -> Skips:
+        """Return the ledger, an empty one if it does not answer; read once at a time.
+
+        It is not waited for: what cannot be read halts then, until the ledger tells of it.
+        """
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.create_task(self._read_ledger())
+        await asyncio.wait([self._reading], timeout=ANSWER_S)
+        why = "no answer"
+        if self._reading.done():
+            try:
+                return self._reading.result()
+            except Retry as error:
+                why = str(error)
+        log.warning("partition %d: what is skipped is not known: %s", partition, why)
+        return Skips()
 
     async def _require_fresh(self, partition: int) -> None:
         """Tell an empty store from an emptied one: the group remembers that it was here."""

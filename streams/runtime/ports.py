@@ -172,7 +172,7 @@ class LogReader(Protocol):
         """Return the next records in offset order, {} after `timeout_ms` without any.
 
         Never cancelled by the caller. `Retry` if the brokers fail for now, `Halt` code
-        `data_loss` if a position left the log.
+        `data_loss` if a position left the log, `corrupt` if a batch is damaged each time.
         """
 
     async def position(self, topic: str, partition: int) -> int:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from streams.runtime.ledger import Ledger
+from streams.runtime.ledger import Skips
 from streams.runtime.ports import LogReader, Offsets, Place, Record
 
 
@@ -14,7 +14,7 @@ class SkippingReader:
     itself is asked for.
     """
 
-    def __init__(self, reader: LogReader, topic: str, ledger: Ledger) -> None:
+    def __init__(self, reader: LogReader, topic: str, ledger: Skips) -> None:
         self._reader: Final = reader
         self._topic: Final = topic
         self._ledger: Final = ledger

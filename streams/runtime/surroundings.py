@@ -1,11 +1,12 @@
 """What a worker and each of its partitions work with."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from typing import Any
 
 from streams.runtime.installation import Installation
-from streams.runtime.ledger import Ledger, nothing_skipped
+from streams.runtime.ledger import Skips, nothing_skipped
 from streams.runtime.metrics import Metrics
 from streams.runtime.ports import Clock, Producer, Store
 from streams.runtime.serving import Indexing
@@ -29,4 +30,4 @@ class Surroundings:
     metrics: Metrics = field(default_factory=Metrics)
     clock: Clock = time.monotonic
     indexing: Indexing | None = None
-    read_ledger: Callable[[], Awaitable[Ledger]] = nothing_skipped
+    read_ledger: Callable[[], Coroutine[Any, Any, Skips]] = nothing_skipped

@@ -1,4 +1,4 @@
-"""Rules of snapshots and of what is proved by them, each taken out once.
+"""Rules of snapshots, of what is proved by them and of what is skipped, each taken out once.
 
 As in `test_mutations`: a replacement in a copy of the package turns the tests named with it red.
 """
@@ -11,6 +11,7 @@ from kit.mutations import Mutation, copy_of_project, passes, turns_red
 pytestmark = pytest.mark.slow
 
 SNAPSHOTS = "tests/ops/test_snapshotting.py"
+SKIPS = "tests/ops/test_skip.py"
 
 MUTATIONS = [
     Mutation(
@@ -101,6 +102,54 @@ MUTATIONS = [
         SNAPSHOTS,
         "may_go_on",
     ),
+    Mutation(
+        "a skip counts if somebody in force signed it",
+        "runtime/ledger.py",
+        "        require_signature(record, trust, None)\n",
+        "        pass\n",
+        SKIPS,
+        "nobody_in_force",
+    ),
+    Mutation(
+        "only the place at which a partition halts is skipped",
+        "ops/skip.py",
+        "if halting != offset:",
+        "if False:",
+        SKIPS,
+        "no_other_place",
+    ),
+    Mutation(
+        "what is counted is not skipped",
+        "ops/skip.py",
+        "if offset <= watermark:",
+        "if False:",
+        SKIPS,
+        "no_other_place",
+    ),
+    Mutation(
+        "whoever counts again skips the same",
+        "runtime/skipping.py",
+        "if passed != reached:",
+        "if False:",
+        SKIPS,
+        "goes_on_behind",
+    ),
+    Mutation(
+        "what is skipped stands beside the counters",
+        "runtime/owned.py",
+        "mark=mark_of(self._last), skips=kept)",
+        "mark=mark_of(self._last))",
+        SKIPS,
+        "goes_on_behind",
+    ),
+    Mutation(
+        "a rebuilt partition skips the same",
+        "runtime/opening.py",
+        "return self._reading.result()",
+        "return Skips()",
+        SKIPS,
+        "rebuild or older_dump",
+    ),
 ]
 
 
@@ -110,8 +159,9 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy_of_project(tmp_path_factory.mktemp("mutated"))
 
 
-def test_without_a_mutation_the_copy_is_green(copied: Path) -> None:
-    assert passes(copied, SNAPSHOTS, "", {})
+@pytest.mark.parametrize("tests", [SNAPSHOTS, SKIPS])
+def test_without_a_mutation_the_copy_is_green(copied: Path, tests: str) -> None:
+    assert passes(copied, tests, "", {})
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.rule)

@@ -21,7 +21,7 @@ from streams.ops.snapshotting import Snapshots, Snapshotter
 from streams.ops.verify import CountedLog, Verifier, verify
 from streams.runtime.codec import Spelling
 from streams.runtime.installation import Installation
-from streams.runtime.ledger import Ledger, read_ledger
+from streams.runtime.ledger import Skips, read_ledger
 from streams.runtime.letters import read_letter
 from streams.runtime.memory import (
     MemoryConsumer,
@@ -72,7 +72,7 @@ class World:
         for topic in (LOG, "decisions", "traffic", "waiting", f"{LOG}.dlq"):
             self.log.create(topic, partitions)
         self.log.create("ledger", 1)
-        self.ledger = Ledger()
+        self.ledger = Skips()
 
     def put(self, records: Iterable[Logged]) -> None:
         """Write records to the log at their own offsets."""
@@ -148,7 +148,7 @@ class World:
         reader = SkippingReader(MemoryReader(self.log), LOG, self.ledger)
         return CountedLog(reader, self.store, identity, self.namespace, tools)
 
-    async def read_ledger(self) -> Ledger:
+    async def read_ledger(self) -> Skips:
         """Return what is skipped, and let whoever counts again know it too."""
         reader = MemoryReader(self.log)
         self.ledger = await read_ledger(reader, self.settings, self.installation)

@@ -37,7 +37,7 @@ from streams.core.receipts import encode as encode_receipt
 from streams.core.state import FRESH, Changes, PartitionState
 from streams.core.traffic import encode as encode_tick
 from streams.errors import Halt, Retry
-from streams.ops.rebuild import restart_partition
+from streams.ops.rebuild import plan_rebuild, restart_partition
 from streams.runtime.bad_input import PAUSE_S, TRICKLE_RECORDS, TRICKLE_S
 from streams.runtime.memory.dossiers import MemoryDossiers
 from streams.runtime.memory.producer import MemoryProducer
@@ -934,13 +934,15 @@ async def test_a_partition_counted_again_has_the_counters_of_its_log() -> None:
     world.store.partitions[0].rows[next(iter(world.store.partitions[0].rows))]["video"] = b"?"
     other = msgspec.msgpack.encode(world.store.partitions[1].rows)
     dossiers = MemoryDossiers()
-    await restart_partition(world.store, dossiers, 0, 2, world.namespace)
+    log = world.counted_log()
+    await restart_partition(log, dossiers, 0, await plan_rebuild(log))
     await counted(world, batch=BATCH)
     assert msgspec.msgpack.encode(world.store.partitions[1].rows) == other
     assert world.outcome() == before
     assert await world.is_exact()
+    other_log = log._replace(tools=msgspec.structs.replace(log.tools, only=(2,)))
     with pytest.raises(Halt, match="there is no partition 2"):
-        await restart_partition(world.store, dossiers, 2, 2, world.namespace)
+        await plan_rebuild(other_log)
 
 
 class Damaged(MemoryStore):

@@ -5,7 +5,6 @@ the positions behind what was handed out.
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -51,7 +50,6 @@ class KafkaReader:
         self._client = self._new_client()
         self._stopped = False
         self._replacing = asyncio.Lock()
-        self._corrupt: Counter[Place] = Counter()  # reads in a row of a batch that is damaged
         self._next: dict[Place, int] = {}  # behind what was handed out
 
     async def start(self) -> None:
@@ -91,9 +89,22 @@ class KafkaReader:
     async def fetch(self, timeout_ms: int, max_records: int) -> Mapping[Place, Sequence[Record]]:
         """Return the next records by topic and partition, {} after `timeout_ms` without any.
 
-        `Retry` if the brokers fail for now, `Denied` if this is not for us to read, `Halt`
-        (`data_loss`) if a position left the log.
+        `Retry` if the brokers fail for now, `Denied` if this is not for us to read, `Halt` if a
+        position left the log (`data_loss`) or a batch is damaged each time that it is read
+        (`corrupt`).
         """
+        for left in reversed(range(CORRUPT_TRIES)):
+            try:
+                return await self._fetch(timeout_ms, max_records)
+            except Retry as error:
+                damage = error.__cause__
+                if not isinstance(damage, CorruptRecordException):
+                    raise
+                if not left:
+                    raise self._unreadable(str(damage)) from damage
+        raise AssertionError  # the last try returns or raises
+
+    async def _fetch(self, timeout_ms: int, max_records: int) -> Mapping[Place, Sequence[Record]]:
         client = await self._sound_client()
         try:
             with retryable("reading", self._address):
@@ -105,15 +116,19 @@ class KafkaReader:
             if isinstance(error.__cause__, OffsetOutOfRangeError):
                 lost = ", ".join(f"{at.topic}[{at.partition}]" for at in error.__cause__.args[0])
                 raise Halt(f"{lost}: the position is not in the log", code="data_loss") from error
-            if isinstance(error.__cause__, CorruptRecordException):
-                self._count_corrupt(error.__cause__)
             raise
-        self._corrupt.clear()
         if not batches:
             self._require_rights(*{topic for topic, _ in self._next})
         out = {(at.topic, at.partition): records for at, records in batches.items()}
         self._next |= {at: out[at][-1].offset + 1 for at in out.keys() & self._next.keys()}
         return out
+
+    def _unreadable(self, message: str) -> Halt:
+        """Return the halt of the place that aiokafka names."""
+        partition = partition_in(message)
+        named = [topic for topic, p in self._next if p == partition and f"'{topic}'" in message]
+        topic = named[0] if named else "a topic"
+        return unreadable(topic, partition, self._next.get((topic, partition)))
 
     async def position(self, topic: str, partition: int) -> int:
         """Return the next offset that will be read of an assigned partition."""
@@ -121,16 +136,6 @@ class KafkaReader:
         with retryable("asking for a position", self._address):
             at: int = await client.position(TopicPartition(topic, partition))
         return at
-
-    def _count_corrupt(self, cause: CorruptRecordException) -> None:
-        """Raise `Halt` for a batch that is damaged each time that it is read."""
-        for (topic, partition), position in self._next.items():
-            if partition != partition_in(str(cause)):
-                continue
-            self._corrupt[topic, partition] += 1
-            if self._corrupt[topic, partition] >= CORRUPT_TRIES:
-                del self._corrupt[topic, partition]
-                raise unreadable(topic, partition, position) from cause
 
     def _require_rights(self, *topics: str) -> None:
         """Raise `Denied` for a topic that is not ours to see: of it the client finds nothing."""
