@@ -21,7 +21,7 @@ from streams.cli.wiring import (
     snapshots_of,
     storing,
 )
-from streams.errors import Halt, Misconfigured
+from streams.errors import Halt, Misconfigured, StreamsError
 from streams.ops.compared import Verification
 from streams.ops.rebuild import RebuildPlan, drop_counters, plan_rebuild, restart_partition
 from streams.ops.snapshotting import Snapshots, Snapshotter
@@ -81,15 +81,17 @@ def snapshot(settings: Settings, partition: int | None, every: int | None, outpu
     Example: streams counters snapshot --every 6h
     """
     while True:
-        taken = run(_snapshot(settings, partition))
-        emit([made._asdict() for made in taken.made], output)
-        if every is None:
-            _conclude(taken.verification)
-            return
         try:
+            taken = run(_snapshot(settings, partition))
+            emit([made._asdict() for made in taken.made], output)
+            _tell(taken.verification)
             _conclude(taken.verification)
-        except ConditionNotMet as wrong:
+        except StreamsError as wrong:
+            if every is None or isinstance(wrong, Misconfigured):
+                raise
             click.echo(f"streams: {wrong}", err=True)
+        if every is None:
+            return
         run(asyncio.sleep(every / 1000))
 
 
@@ -181,16 +183,21 @@ async def _rebuild(settings: Settings, partition: int | None, yes: bool) -> Rebu
 def _print(found: Verification, output: str) -> None:
     fields: dict[str, Any] = msgspec.to_builtins(found)
     examples = fields.pop("examples")
-    for line in fields["refused"]:
-        click.echo(f"passed over: {line}", err=True)
-    for number, start in found.proved_from.items():
-        click.echo(f"partition {number}: proved from offset {start} on", err=True)
+    _tell(found)
     if output == "table":
         emit_object(fields, output)
         if examples:
             emit(examples, output)
     else:
         emit_object({**fields, "examples": examples}, output)
+
+
+def _tell(found: Verification) -> None:
+    """Say which snapshots were passed over, and where a proof does not begin with its log."""
+    for line in found.refused:
+        click.echo(f"passed over: {line}", err=True)
+    for number, start in found.proved_from.items():
+        click.echo(f"partition {number}: proved from offset {start} on", err=True)
 
 
 def _conclude(found: Verification) -> None:

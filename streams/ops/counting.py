@@ -51,8 +51,13 @@ class LogFold:
 
     def point(self, watermark: int, begins: int | None = None) -> ResumePoint:
         """Return all that counting goes on from behind a watermark, that of the last record."""
+        rows, window = self.rows(), self._state.window.frozen()
+        return ResumePoint(watermark, self._meta, rows, window, begins)
+
+    def rows(self) -> Rows:
+        """Return the rows as they would be stored by now."""
         self._settle()
-        return ResumePoint(watermark, self._meta, self._rows, self._state.window.frozen(), begins)
+        return self._rows
 
     async def load(self, videos: Sequence[str]) -> Rows:
         """Return the rows of videos, so far as there are any."""

@@ -11,12 +11,10 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple, get_args
 
 from streams.core.generations import read_generations
-from streams.core.units import NEVER
 from streams.core.window import REPLAYED_GENERATIONS
 from streams.errors import Halt
 from streams.ops.recount import ResumePoint
-from streams.ops.snapshots import SnapshotFolder
-from streams.ops.verify import CountedLog, is_rewritten
+from streams.ops.verify import CountedLog, newest_snapshot
 from streams.runtime.answers import require_all
 from streams.runtime.codec import ControlTopic
 from streams.runtime.documents import TOPIC as DOSSIERS
@@ -148,18 +146,15 @@ def _point_of(log: CountedLog, partition: int, plan: RebuildPlan) -> ResumePoint
 async def _newest(
     log: CountedLog, partition: int, bounds: Offsets, refused: list[str]
 ) -> PutBack | None:
-    """Return the newest good snapshot that the rest of a log follows on."""
-    folder: SnapshotFolder | None = log.tools.snapshots
-    for snapshot in folder.good(partition, NEVER, refused) if folder else ():
-        point = snapshot.point
-        if not bounds.start <= point.watermark + 1 <= bounds.end:
-            continue
-        if not await is_rewritten(log.reader, log.place(partition), bounds, point):
-            spans = read_generations(point.meta.generations, log.tools.generation_records)
-            first = spans.back(point.watermark + 1, REPLAYED_GENERATIONS)
-            forgotten = range(first, max(bounds.start, first))
-            return PutBack(point.watermark, snapshot.header.proved_from, forgotten)
-    return None
+    """Return the newest good snapshot if the rest of a log follows on it."""
+    snapshot = await newest_snapshot(log, partition, bounds, bounds.end - 1, refused)
+    if snapshot is None or snapshot.point.watermark + 1 < bounds.start:
+        return None
+    point = snapshot.point
+    spans = read_generations(point.meta.generations, log.tools.generation_records)
+    first = spans.back(point.watermark + 1, REPLAYED_GENERATIONS)
+    forgotten = range(first, max(bounds.start, first))
+    return PutBack(point.watermark, snapshot.header.proved_from, forgotten)
 
 
 def _require_partitions(log: CountedLog) -> None:

@@ -5,7 +5,7 @@ on meanwhile: some videos at a time are read with the watermark that they belong
 goes on up to there. Where the log's beginning is gone, it goes on from a snapshot.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Final, NamedTuple
 
@@ -23,7 +23,7 @@ from streams.ops.compared import (
 from streams.ops.counting import FETCH_MS, Counting
 from streams.ops.recount import Recount, ResumePoint
 from streams.ops.snapshots import Snapshot, SnapshotFolder
-from streams.ops.ticks_kept import compare_grants, compare_ticks, read_ticks
+from streams.ops.ticks_kept import KeptTicks, compare_grants, compare_ticks, read_ticks
 from streams.runtime.answers import require_all
 from streams.runtime.codec import Spelling
 from streams.runtime.installation import Installation
@@ -161,35 +161,36 @@ async def begin(log: CountedLog, partition: int, stored: Stored, refused: list[s
 
     Snapshots that are passed over are added to `refused`. `Halt` (`data_loss`) if neither is left.
     """
-    tools, place = log.tools, log.place(partition)
     known = await log.reader.offsets(log.identity.topic, [partition])
     bounds = require_all(log.identity.topic, [partition], known)[partition]
     _require_end(partition, bounds, stored.watermark)
-    gap = ""
-    good = tools.snapshots.good(partition, stored.watermark, refused) if tools.snapshots else ()
-    for snapshot in good:
-        if snapshot.point.watermark + 1 < bounds.start:
-            gap = f", and the newest snapshot ends at {snapshot.point.watermark}"
-            break
-        if await is_rewritten(log.reader, place, bounds, snapshot.point):
-            refused.append(
-                f"partition {partition}: the snapshot at {snapshot.point.watermark} is of another "
-                "log: the record there is not the one that was counted"
-            )
-            continue
+    snapshot = await newest_snapshot(log, partition, bounds, stored.watermark, refused)
+    reaches = snapshot is not None and snapshot.point.watermark + 1 >= bounds.start
+    if snapshot is not None and reaches:
         return Begun(_resumed(log, partition, snapshot.point), snapshot)
     if bounds.start:
-        raise _beginning_lost(partition, bounds.start, gap, kept=tools.snapshots is not None)
-    since = _traffic(partition, stored).since
-    trust = tools.installation.trust()
-    recount = Recount(
-        partition,
-        log.identity.partitions,
-        tools.generation_records,
-        since if since >= 0 else None,
-        first=not trust.upgraded,
-    )
-    return Begun(Counting(place, recount, trust, tools.spelling), None)
+        raise _beginning_lost(
+            partition, bounds.start, snapshot, kept=log.tools.snapshots is not None
+        )
+    return Begun(_from_beginning(log, partition, stored), None)
+
+
+async def newest_snapshot(
+    log: CountedLog, partition: int, bounds: Offsets, upto: int, refused: list[str]
+) -> Snapshot | None:
+    """Return the newest good snapshot of what a log with these bounds holds up to an offset.
+
+    The log may have lost what follows it. Those that are passed over are added to `refused`.
+    """
+    folder = log.tools.snapshots
+    for snapshot in folder.good(partition, upto, refused) if folder else ():
+        if not await _is_rewritten(log.reader, log.place(partition), bounds, snapshot.point):
+            return snapshot
+        refused.append(
+            f"partition {partition}: the snapshot at {snapshot.point.watermark} is of another log: "
+            "the record there is not the one that was counted"
+        )
+    return None
 
 
 async def compare_stored(
@@ -210,16 +211,8 @@ async def compare_stored(
         await counting.upto(log.reader, watermark, lambda records: tell(before + records))
 
     await count(stored.watermark)
-    result.checked += 1
-    if stored.meta.skips != log.tools.ledger.kept(partition, stored.watermark):
-        result.add(CounterDifference(partition, "", "", "meta skips", None, None))
-    traffic = _traffic(partition, stored)
-    kept = await read_ticks(log.reader, log.tools.settings.topic("traffic"), partition)
-    for checked, differing in compare_ticks(kept, traffic, recount.traffic):
-        result.ticks += 1
-        result.checked += checked
-        result.note(partition, differing)
-    own = {}
+    kept = await _compare_meta(log, stored, recount, result)
+    own: dict[str, Mapping[str, bytes]] = {}
     for videos in await _chunks(log.store, recount):
         loaded = await log.store.load(partition, videos)
         if loaded.watermark is None or loaded.watermark < counting.at:
@@ -227,14 +220,30 @@ async def compare_stored(
         await count(loaded.watermark)
         compare_videos(videos, loaded.videos, recount, result)
         if counting.fold is not None:
-            rows = counting.fold.point(counting.at).rows
-            compare_rows(videos, loaded.videos, rows, partition, result)
+            compare_rows(videos, loaded.videos, counting.fold.rows(), partition, result)
         for video, fields in loaded.videos.items():
             own[video] = {name: fields[name] for name in fields if name == VIDEO_ROW}
-    is_still = counting.at == stored.watermark
+    traffic, is_still = _traffic(partition, stored), counting.at == stored.watermark
     if is_still and not kept.first and traffic.since == recount.begins:
         result.note(partition, compare_grants(kept, traffic, own))
     result.partitions += 1
+
+
+async def _compare_meta(
+    log: CountedLog, stored: Stored, recount: Recount, result: Verification
+) -> KeptTicks:
+    """Compare what is stored beside the rows, and the minutes of traffic that are kept."""
+    partition = recount.partition
+    result.checked += 1
+    if stored.meta.skips != log.tools.ledger.kept(partition, stored.watermark):
+        result.add(CounterDifference(partition, "", "", "meta skips", None, None))
+    kept = await read_ticks(log.reader, log.tools.settings.topic("traffic"), partition)
+    traffic = _traffic(partition, stored)
+    for checked, differing in compare_ticks(kept, traffic, recount.traffic):
+        result.ticks += 1
+        result.checked += checked
+        result.note(partition, differing)
+    return kept
 
 
 async def _chunks(store: Store, recount: Recount) -> Iterable[list[str]]:
@@ -248,6 +257,17 @@ async def _chunks(store: Store, recount: Recount) -> Iterable[list[str]]:
     await store.scan(recount.partition, note)
     rest = iter(sorted(names))
     return iter(lambda: list(islice(rest, CHUNK_VIDEOS)), [])
+
+
+def _from_beginning(log: CountedLog, partition: int, stored: Stored) -> Counting:
+    tools, since = log.tools, _traffic(partition, stored).since
+    trust = tools.installation.trust()
+    recount = Recount(
+        *(partition, log.identity.partitions, tools.generation_records),
+        since if since >= 0 else None,
+        first=not trust.upgraded,
+    )
+    return Counting(log.place(partition), recount, trust, tools.spelling)
 
 
 def _resumed(log: CountedLog, partition: int, point: ResumePoint) -> Counting:
@@ -264,7 +284,7 @@ def _resumed(log: CountedLog, partition: int, point: ResumePoint) -> Counting:
     return Counting.resumed(log.place(partition), recount, point, log.tools.spelling)
 
 
-async def is_rewritten(
+async def _is_rewritten(
     reader: LogReader, place: Place, bounds: Offsets, point: ResumePoint
 ) -> bool:
     """Tell whether the log, where it still has it, holds another record at a snapshot's end."""
@@ -303,12 +323,13 @@ def _require_end(partition: int, bounds: Offsets, watermark: int) -> None:
         )
 
 
-def _beginning_lost(partition: int, start: int, gap: str, *, kept: bool) -> Halt:
-    cure = (
-        "`streams counters snapshot` begins anew"
-        if kept
-        else "set `snapshots` and run `streams counters snapshot` in time"
-    )
+def _beginning_lost(partition: int, start: int, snapshot: Snapshot | None, *, kept: bool) -> Halt:
+    gap = ""
+    if snapshot is not None:
+        gap = f", and the newest snapshot ends at {snapshot.point.watermark}"
+    cure = "set `snapshots` and run `streams counters snapshot` in time"
+    if kept:
+        cure = "`streams counters snapshot` begins anew"
     return Halt(
         f"partition {partition}: the log begins at {start}{gap}: what came before cannot be "
         f"counted again; {cure}",

@@ -65,8 +65,8 @@ MUTATIONS = [
     Mutation(
         "a snapshot with a gap behind it proves nothing",
         "ops/verify.py",
-        "if snapshot.point.watermark + 1 < bounds.start:",
-        "if False:",
+        "reaches = snapshot is not None and snapshot.point.watermark + 1 >= bounds.start",
+        "reaches = True",
         SNAPSHOTS,
         "a_gap",
     ),
