@@ -74,6 +74,7 @@ async def test_the_status_has_every_section_as_it_becomes_known(desk: Desk) -> N
         "lag",
         "workers",
         "halts",
+        "skips",
         "flow",
         "letters",
         "policy",
