@@ -150,6 +150,14 @@ MUTATIONS = [
         SKIPS,
         "rebuild or older_dump",
     ),
+    Mutation(
+        "what stands before a damaged batch is handed out",
+        "runtime/kafka/unpacking.py",
+        "            if not begun:\n                raise\n",
+        "            raise\n",
+        "tests/contract/test_unpacking.py",
+        "damaged",
+    ),
 ]
 
 
