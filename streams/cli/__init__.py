@@ -37,6 +37,7 @@ VERBS: Final[dict[str, str]] = {
     "guarantee": "streams.cli.guarantee:guarantee",
     "shares": "streams.cli.shares:shares",
     "dlq": "streams.cli.dlq:dlq",
+    "erase": "streams.cli.erase:erase",
     "status": "streams.cli.status:status",
     "page": "streams.cli.page:page",
     "lag": "streams.cli.lag:lag",

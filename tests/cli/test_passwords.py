@@ -24,7 +24,8 @@ CALLS: dict[str, list[str]] = {
     "decisions": ["decisions tail --no-follow"],
     "video": ["video show v1", "--debug video show v1", "video explain v1"],
     "lag": ["lag list"],
-    "dlq": ["dlq list", "dlq stats"],
+    "dlq": ["dlq list", "dlq stats", "dlq reveals"],
+    "erase": ["erase viewer u1"],
     "guarantee": ["guarantee"],
     "shares": ["shares"],
     "policy": [
