@@ -5,31 +5,18 @@ import contextlib
 import itertools
 import signal
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 from random import Random
-from typing import NamedTuple
 
 import pytest
 import redis
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
-from kit.events import Logged, synthetic_log
+from kit.loads import PARTITIONS, load, moved, whole_log
 from kit.proxy import Proxy
 from kit.rig import SESSION_MS, Feed, Rig
 from kit.servers import create_topic, delete_topic, kafka_server, redis_server
 
 pytestmark = pytest.mark.real
-
-PARTITIONS = 4
-
-
-def whole_log(seed: int, events: int, partitions: int = PARTITIONS) -> list[Logged]:
-    """Return a log of all partitions, their records taking turns."""
-    logs = [
-        synthetic_log(seed + p, 12, events // partitions, p, partitions) for p in range(partitions)
-    ]
-    turns = itertools.zip_longest(*logs)
-    return [one for turn in turns for one in turn if one is not None]
 
 
 @pytest.fixture
@@ -44,34 +31,6 @@ def rig(brokers: str, fresh_redis_url: str, unique: str) -> Iterator[Rig]:
 async def feed(rig: Rig) -> AsyncIterator[Feed]:
     async with Feed(rig) as made:
         yield made
-
-
-class Load(NamedTuple):
-    """Records that go on being written until `end` is called."""
-
-    task: "asyncio.Task[None]"
-    stop: asyncio.Event
-
-    async def end(self) -> None:
-        """Write what is left at once."""
-        self.stop.set()
-        await self.task
-
-
-@asynccontextmanager
-async def load(feed: Feed, records: list[Logged], per_s: float = 600) -> AsyncIterator[Load]:
-    stop = asyncio.Event()
-    running = Load(asyncio.create_task(feed.trickle(records, stop, per_s)), stop)
-    try:
-        yield running
-    finally:
-        await running.end()
-
-
-async def moved(rig: Rig, patience_s: float = 30.0) -> None:
-    """Return when a watermark has risen."""
-    before = sum(rig.watermarks().values())
-    await rig.until(lambda: sum(rig.watermarks().values()) > before, rig.logs, patience_s)
 
 
 # ---------------------------------------------------------------- workers that die or stop
