@@ -286,7 +286,7 @@ def decode_slice(raw: bytes) -> Slice:
         _require(stored.version, stored.counters, COUNTERS)
         _require(stored.version, stored.kept, DISTRIBUTION)
         _require(stored.version, stored.bits, _BITS)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise ValueError(str(error)) from None
     missing = [0] * (len(COUNTERS) - len(stored.counters))
     values: list[Any] = [*stored.counters, *missing, *stored.kept]
@@ -307,7 +307,7 @@ def decode_video(raw: bytes) -> Video:
     try:
         row = _decode_video(raw)
         _require(row.version, _decode_parts(raw)[1:], VIDEO_FIELDS)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise ValueError(str(error)) from None
     return row
 

@@ -12,6 +12,7 @@ import msgspec
 from streams.ops.explain import moment
 from streams.ops.tail import Start, Tail, partitions_of, read_tail
 from streams.runtime.ports import Cluster, LogReader, Outgoing, Producer
+from streams.runtime.reasons import PARSER_ERRORS
 from streams.settings import Settings
 
 HEADER: Final = "__streams.revealed"
@@ -49,7 +50,7 @@ async def read_reveals(
             continue
         try:
             reveal = _decode(record.value or b"")
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except PARSER_ERRORS:
             continue
         rows.append({"at": moment(record.timestamp), **msgspec.to_builtins(reveal)})
     return rows

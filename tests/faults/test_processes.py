@@ -11,6 +11,7 @@ import pytest
 import redis
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
+from kit.clusters import Pauses, all_moved
 from kit.loads import PARTITIONS, load, moved, whole_log
 from kit.proxy import Proxy
 from kit.rig import SESSION_MS, Feed, Rig
@@ -99,6 +100,35 @@ async def restart(rig: Rig, feed: Feed, rounds: int) -> None:
     await rig.assert_every_decision_once()
     sent = [one.value for one in await rig.read(rig.decisions)]
     assert len(sent) == len(set(sent))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+async def test_workers_that_come_and_go_leave_no_partition_waiting(rig: Rig, feed: Feed) -> None:
+    """One, four, two, one: each time the others take over what is let go, in time."""
+    workers = [rig.worker()]
+    await workers[0].says("assigned: partitions")
+    pauses = Pauses(rig)
+    async with load(feed, whole_log(23, 24_000)) as running:
+        await all_moved(rig)
+        pauses.begin()
+        for _ in range(2):
+            workers += [rig.worker() for _ in range(3)]
+            for worker in workers:
+                await worker.says("assigned: partitions")
+            await all_moved(rig)
+            for leaving in (workers[:2], workers[2:3]):
+                ended = await asyncio.gather(*(worker.terminate() for worker in leaving))
+                assert set(ended) == {0}
+                await all_moved(rig)
+            workers = workers[3:]
+        assert max(pauses.longest().values()) < 15, pauses.longest()
+        await running.end()
+        await rig.caught_up()
+    pauses.stop()
+    assert [await worker.terminate() for worker in workers] == [0]
+    rig.assert_exact()
+    await rig.assert_every_decision_once()
 
 
 # ---------------------------------------------------------------- a Redis that fails
