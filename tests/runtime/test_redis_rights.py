@@ -15,7 +15,7 @@ from streams.core.state import FRESH, Changes
 from streams.core.units import MICROS
 from streams.errors import Halt
 from streams.runtime.leases import IndexBounds, Lease
-from streams.runtime.ports import Document, DossierChange, HaltNote, Move
+from streams.runtime.ports import Claim, Document, DossierChange, HaltNote, Move
 from streams.runtime.redis import RedisDossiers, RedisServingIndex, RedisStore
 from streams.runtime.redis.serving import keys_of
 
@@ -89,6 +89,9 @@ async def control(part: Part) -> None:
     assert await dossiers.put(0, "log", [change], {"t": Move(0, 1)}) == "ok"
     await dossiers.read(0, "log", ["v1"])
     await dossiers.hold(0, "log", {"t": 2})
+    assert (
+        await dossiers.claim([Claim(0, "c1", day, f"v{day}") for day in (1, 99)], 3) == [True] * 2
+    )
     assert [page async for page in dossiers.scan()]
 
 

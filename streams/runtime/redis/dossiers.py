@@ -1,16 +1,17 @@
 """The control plane's memory in Redis: one string per video and the offsets that they hold.
 
 Keys of a partition, all in one slot: `s:{p}:d:<video>` string, as `documents` tells, and
-`s:{p}:dmeta` hash: `<log> <topic>` -> offset.
+`s:{p}:dmeta` hash: `<log> <topic>` -> offset. By a creator's partition `s:{p}:dclaims:<creator>`
+hash: video -> day, of those with a full guarantee.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final, Literal
 
 from streams.core.partitioner import partition_of
-from streams.runtime.documents import from_stored, stored_form
-from streams.runtime.namespace import dossier_key, dossier_meta_key
-from streams.runtime.ports import Document, DossierChange, Kept, Move
+from streams.runtime.documents import CLAIM_DAYS, from_stored, stored_form
+from streams.runtime.namespace import claims_key, dossier_key, dossier_meta_key
+from streams.runtime.ports import Claim, Document, DossierChange, Kept, Move
 from streams.runtime.redis.connection import (
     Script,
     Word,
@@ -23,6 +24,7 @@ from streams.runtime.redis.connection import (
 )
 
 _PUT: Final = Script("dossiers.lua")
+_CLAIM: Final = Script("claims.lua")
 _FIRST: Final = ("s:dossier:", "s:dossiers:held")
 """Before the video, and the whole of, keys that 0.1.0 kept dossiers in."""
 
@@ -73,6 +75,20 @@ class RedisDossiers:
         if fields:
             with sorted_errors():
                 await call(self._client, "HSET", dossier_meta_key(partition), *fields)
+
+    async def claim(self, claims: Sequence[Claim], most: int) -> Sequence[bool]:
+        """Take full guarantees of creators' days while there are any; see the port.
+
+        One script a claim, with its text: a repeat finds the claim taken by its own video.
+        """
+        if not claims:
+            return []
+        commands = [
+            ("EVAL", _CLAIM.body, 1, claims_key(p, creator), video, day, most, CLAIM_DAYS)
+            for p, creator, day, video in claims
+        ]
+        with sorted_errors():
+            return [bool(taken) for taken in await pipelined(self._client, commands)]
 
     async def scan(self) -> AsyncIterator[Mapping[str, Document]]:
         """Yield every document, as many as a step of Redis' own scan finds."""
