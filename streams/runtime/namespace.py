@@ -120,6 +120,11 @@ def claims_key(partition: int, creator: str) -> str:
     return f"s:{{{partition}}}:dclaims:{creator}"
 
 
+def day_key(day: int) -> str:
+    """Return the key of what creators' videos had come to when a day began."""
+    return f"s:creators:{day}"
+
+
 def counter_keys(partition: int) -> str:
     """Return the pattern of all keys that counters of a partition have; its dossiers begin by d."""
     return f"s:{{{partition}}}:[^d]*"

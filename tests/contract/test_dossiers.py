@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import redis
 
+from streams.core.creators import DayStart
 from streams.core.partitioner import partition_of
 from streams.embedded import EmbeddedRedis
 from streams.embedded.redis import bundled_redis_server
@@ -223,6 +224,20 @@ async def test_claims_are_no_documents_and_no_positions(dossiers: Dossiers) -> N
     assert await positions(dossiers) == {}
 
 
+async def test_a_days_beginning_is_kept_once(dossiers: Dossiers) -> None:
+    assert await dossiers.days([7, 8]) == {}
+    many = {f"c{number}": (number, 3 * number) for number in range(2_500)}
+    await dossiers.keep_day(7, DayStart(10_081, many))
+    await dossiers.keep_day(8, DayStart(11_520, {}))
+    await dossiers.keep_day(7, DayStart(10_090, {"c1": (9, 9)}))
+    assert await dossiers.days([6, 7, 8]) == {7: DayStart(10_081, many), 8: DayStart(11_520, {})}
+
+
+async def test_days_are_no_documents(dossiers: Dossiers) -> None:
+    await dossiers.keep_day(7, DayStart(10_080, {"c1": (1, 2)}))
+    assert [some async for some in dossiers.scan() if some] == []
+
+
 async def test_bytes_that_say_no_revision_are_read_as_such_and_replaced_knowingly(
     dossiers: Dossiers,
 ) -> None:
@@ -275,6 +290,22 @@ async def test_all_keys_of_a_partition_have_one_hash_tag_and_counters_leave_them
         assert client.get("s:{7}:d:v1") == b'{"revision":1,"dossier":{}}'
         await dossiers.close()
         await store.close()
+
+
+@pytest.mark.real
+async def test_a_beginning_that_was_cut_short_is_none_and_days_end_by_themselves(
+    redis_url: str,
+) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushdb()
+        dossiers = RedisDossiers(redis_url)
+        client.hset("s:creators:7", "c1", "9 9")
+        assert await dossiers.days([7]) == {}
+        whole = DayStart(10_080, {"c1": (1, 2), "c2": (3, 4)})
+        await dossiers.keep_day(7, whole)
+        assert await dossiers.days([7]) == {7: whole}
+        assert client.ttl("s:creators:7") > 3 * 86_400
+        await dossiers.close()
 
 
 @pytest.mark.real

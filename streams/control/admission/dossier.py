@@ -40,7 +40,7 @@ from streams.control.admission.plugins import RecogniserFault, RecogniserPlugin,
 from streams.control.admission.recognise import merge_tags
 from streams.control.admission.review import ReviewGate
 from streams.control.policy.catalogue import Catalogue
-from streams.control.policy.file import GuaranteeBound
+from streams.control.policy.file import USUAL_BOUND, GuaranteeBound
 from streams.core.counters import Video
 from streams.core.events import (
     Admit,
@@ -85,7 +85,7 @@ class Tools:
     catalogue: Catalogue
     guarantee: int
     report: Callable[[RecogniserFault], None]
-    bound: GuaranteeBound = GuaranteeBound()
+    bound: GuaranteeBound = USUAL_BOUND
 
 
 class Heard(Struct, frozen=True):

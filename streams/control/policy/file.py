@@ -42,6 +42,10 @@ class GuaranteeBound(NamedTuple):
     beyond: int = 20  # public impressions
 
 
+USUAL_BOUND: Final = GuaranteeBound()
+"""Where the file does not tell."""
+
+
 @dataclass(frozen=True, slots=True)
 class PolicyRules:
     """A policy ready to be broadcast, and the numbers that only admission, keeper and shares need.
@@ -265,8 +269,8 @@ class _Guarantee(Struct, frozen=True, forbid_unknown_fields=True):
     slices: Annotated[int, Meta(ge=1, le=16)]
     hours: Annotated[int, Meta(ge=0, le=10**11 // _HOUR_MS)]
     fresh_share: Decimal
-    full_a_day: Annotated[int, Meta(ge=1, le=10_000)] = GuaranteeBound().full_a_day
-    beyond: Annotated[int, Meta(ge=0, le=10_000)] = GuaranteeBound().beyond
+    full_a_day: Annotated[int, Meta(ge=1, le=10_000)] = USUAL_BOUND.full_a_day
+    beyond: Annotated[int, Meta(ge=0, le=10_000)] = USUAL_BOUND.beyond
 
 
 class _Exploration(Struct, frozen=True, forbid_unknown_fields=True):

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from streams.core.creators import DayStart
 from streams.runtime.documents import CLAIM_DAYS
 from streams.runtime.ports import Claim, Document, DossierChange, Kept, Move
 
@@ -26,6 +27,7 @@ class MemoryDossiers:
 
     def __init__(self) -> None:
         self.shelves: Final[defaultdict[int, DossierShelf]] = defaultdict(DossierShelf)
+        self.day_starts: Final[dict[int, DayStart]] = {}
 
     async def read(self, partition: int, log: str, videos: Sequence[str]) -> Kept:
         """Return all positions and the documents of these videos."""
@@ -73,6 +75,14 @@ class MemoryDossiers:
             del held[video]
         held[claim.video] = claim.day
         return True
+
+    async def keep_day(self, day: int, start: DayStart) -> None:
+        """Keep a day's beginning, unless there is one."""
+        self.day_starts.setdefault(day, start)
+
+    async def days(self, days: Sequence[int]) -> Mapping[int, DayStart]:
+        """Return the beginnings of these days."""
+        return {day: self.day_starts[day] for day in days if day in self.day_starts}
 
     async def scan(self) -> AsyncIterator[Mapping[str, Document]]:
         """Yield every document, a partition at a time."""
