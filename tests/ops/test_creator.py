@@ -116,8 +116,10 @@ async def test_what_is_usual_is_told_only_where_several_others_make_it() -> None
 
 
 async def test_ones_own_videos_make_nothing_usual() -> None:
-    several = [e for name in OTHERS[:6] for e in (mine(name), *seen(name, FOOTBALL, 20))]
-    told = await facts(mine(), *several, *seen(OWN, FOOTBALL, 20))
+    several = [e for name in OTHERS[-3:] for e in (mine(name), *seen(name, FOOTBALL, 20))]
+    nearly = others(count=OTHERS_LEAST - 1)
+    told = await facts(mine(), *several, *nearly, *seen(OWN, FOOTBALL, 20))
+    assert len(told) == 4
     assert all(crowd.usual is None for each in told for crowd in each.crowds)
 
 
