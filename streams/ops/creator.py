@@ -120,7 +120,7 @@ async def creator_facts(
         for video, state in videos.items():
             if state.row.creator == creator:
                 known.own[video] = state
-                known.until[video] = state.row.admitted + guarantee_ms
+                known.until[video] = state.row.owed_since + guarantee_ms
             elif state.row.creator:
                 for name, row in state.slices.items():
                     known.usual[name].add(state.row.creator, row)

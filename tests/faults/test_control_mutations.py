@@ -742,8 +742,8 @@ PURE = [
     Mutation(
         "a creator has so many full guarantees a day",
         "control/admission/granting.py",
-        "if taken else Grant(bound.beyond)",
-        "if True else Grant(bound.beyond)",
+        "if video in days else Grant(bound.beyond)",
+        "if days.setdefault(video, 1) else Grant(bound.beyond)",
         GRANTING,
         "three_full",
     ),
@@ -774,8 +774,8 @@ PURE = [
     Mutation(
         "what followers alone may see takes no guarantee",
         "control/admission/granting.py",
-        " and not each.limited)",
-        ")",
+        "        return not record.limited\n",
+        "        return True\n",
         GRANTING,
         "followers_alone",
     ),

@@ -116,7 +116,8 @@ class Dossier(Struct, frozen=True):
 
     `seq` is that of the latest control record, `unsent` the records not known to be in the log,
     `log` names the log that was told; `uncopied` says that no copy is known to be durable, `listed`
-    is what the topic `waiting` has of it, `grant` the guarantee that its admission bears.
+    is what the topic `waiting` has of it, `grant` what it was guaranteed when the public could see
+    it first.
     """
 
     video: str
@@ -384,16 +385,17 @@ def _steps(dossier: Dossier, tools: Tools) -> tuple[Announced, list[ControlStep]
     fits: dict[str, int] = dict(announced.fits)
     if upload is not None:
         fits = {name: fit for name, fit in matches if fit}
+    owed = dossier.grant.impressions if dossier.grant else tools.guarantee
     looked, second_look = _words_of_people(dossier)
     if announced.audience == "nobody":
         assert upload is not None
-        owed = dossier.grant.impressions if dossier.grant else tools.guarantee
         admission = _admission(upload, wanted, owed) | {"fits": fits}
         first = Announced(wanted, fits=fits, looked=looked, second_look=second_look)
         return first, [ControlStep(Admit, "admit", admission)]
     now = wanted if wanted != "nobody" else announced.audience
     held = wanted == "nobody"
-    steps = [*changes_of(announced, now, held=held, fits=fits), *_words(dossier)]
+    changes = changes_of(announced, now, held=held, fits=fits, owed=owed)
+    steps = [*changes, *_words(dossier)]
     looked, second_look = max(looked, announced.looked), max(second_look, announced.second_look)
     return Announced(now, held, False, fits, looked, second_look), steps
 

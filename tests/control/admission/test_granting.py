@@ -154,3 +154,22 @@ async def test_what_followers_alone_may_see_takes_no_guarantee(office: Office) -
     known = [office.known(f"c1-{n}") for n in range(4)]
     assert [each.grant for each in known if each] == [None] * 4
     assert all(office.known(f"c1-{n}").grant == Grant(FULL, DAY) for n in (4, 5, 6))
+
+
+async def test_what_the_public_may_see_later_has_its_guarantee_from_then_on(office: Office) -> None:
+    process = await Process(office).start()
+    await process.take(review("limit", "c1-0", ts=NOW - 5))
+    await take(process, uploads(1), NOW - 3)
+    await office.count()
+    assert (office.row("c1-0").stage, office.row("c1-0").guarantee) == ("limited", 0)
+    await process.take(review("approve", "c1-0", name="m2", ts=NOW - 1))
+    await office.count()
+    row = office.row("c1-0")
+    assert (row.stage, row.guarantee, row.admitted) == ("public", FULL, NOW - 3)
+    assert row.owed_since == NOW
+    await process.take(review("limit", "c1-0", name="m3", ts=NOW))
+    await process.take(review("approve", "c1-0", name="m4", ts=NOW + 1))
+    await take(process, uploads(3, first=1))
+    await office.count()
+    assert office.row("c1-0").owed_since == NOW
+    assert [office.row(f"c1-{n}").guarantee for n in range(4)].count(FULL) == 3
