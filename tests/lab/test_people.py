@@ -193,7 +193,7 @@ def test_one_crowd_stops_what_another_widens(seed: int) -> None:
     receipts = half_a_minute(seed).receipts
     stopped = {r.video for r in receipts if r.reason == "index_below_price"}
     widened = {r.video for r in receipts if r.action == "widen"}
-    assert len(stopped & widened) >= 3
+    assert len(stopped & widened) >= 2
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
