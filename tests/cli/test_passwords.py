@@ -27,6 +27,7 @@ CALLS: dict[str, list[str]] = {
     "dlq": ["dlq list", "dlq stats", "dlq reveals"],
     "erase": ["erase viewer u1"],
     "guarantee": ["guarantee"],
+    "creator": ["creator list", "creator show c1"],
     "shares": ["shares"],
     "policy": [
         "policy show",
