@@ -62,7 +62,7 @@ class World:
         secret: bytes | None = None,
         **changes: object,
     ) -> None:
-        self.installation: Final = installation
+        self.installation = installation
         self.secret: Final = secret
         quick: dict[str, object] = {"flush_interval_ms": 1, "audit_interval_ms": 1_000}
         self.settings = settings_of(partitions=partitions, **(quick | changes))

@@ -6,6 +6,7 @@ import pytest
 from kit.events import Logged, synthetic_log
 from kit.keys import SIGNER, STRANGER
 from kit.twins import LOG, Life, World, counted
+from msgspec.structs import replace
 
 from streams.errors import Halt
 from streams.ops.rebuild import plan_rebuild, restart_partition
@@ -201,3 +202,12 @@ async def test_people_are_told_who_had_what_skipped_and_why() -> None:
     assert lines["skips"].startswith(f"partition 0, offsets {HALT} to {last}, by ada at ")
     world.log.delete("ledger")
     assert await skip_rows(cluster, reader, world.settings) == [], "there is no ledger yet"
+
+
+async def test_the_next_key_signs_again_what_a_retired_one_had_skipped() -> None:
+    world = await skipped_world()
+    world.installation = replace(world.installation, keys=(STRANGER.public,))
+    await world.read_ledger()
+    assert "fails its checksum" in (await world.verified()).unproved[0]
+    await skip(world, HALT, Signer(world.installation.id, STRANGER))
+    assert (await world.verified()).differences == 0
