@@ -11,6 +11,7 @@ member: what it is assigned is sought anew, so nothing is read twice or left out
 import asyncio
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import (
     ConsumerStoppedError,
     CorruptRecordException,
+    IllegalStateError,
     InvalidSessionTimeoutError,
     NoOffsetForPartitionError,
     OffsetOutOfRangeError,
@@ -149,6 +151,16 @@ class KafkaConsumer:
             self._paused.discard(partition)
             if (at := TopicPartition(self._topic, partition)) in assigned:
                 self._client.resume(at)
+
+    async def position(self, partition: int) -> int | None:
+        """Return the next offset that will be read of a partition, None if none was sought."""
+        if partition not in self._next:
+            return None
+        with suppress(IllegalStateError):  # it was let go meanwhile
+            at = TopicPartition(self._topic, partition)
+            position: int = await self._client.position(at)
+            return position
+        return None
 
     async def commit(self, positions: Mapping[int, int]) -> None:
         """Commit positions to the group; `Retry` if that fails."""
