@@ -9,11 +9,13 @@
 the shares (`shares.gauges`).
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from streams.control.shares.gauges import ShareMetrics
+from streams.errors import REJECT_REASONS
 
 
 class ControlMetrics:
@@ -85,3 +87,11 @@ class ControlMetrics:
             registry=registry,
         )
         self.shares: Final = ShareMetrics(registry)
+
+    def expect(self, topics: Iterable[str]) -> None:
+        """Show what may come of the records of topics at 0."""
+        for topic in topics:
+            for outcome in ("handled", "refused", "retried"):
+                self.events.labels(topic, outcome)
+            for reason in REJECT_REASONS:
+                self.letters.labels(topic, reason)

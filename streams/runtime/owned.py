@@ -47,8 +47,9 @@ class Owned:
     """State, watermark and flush of one owned partition.
 
     `watermark` is the last offset stored, `folded` the last one folded, `backlog` what was read and
-    not folded yet: while there is any, no more should be read. After `release` nothing
-    is folded any more and a flush that still waits for retries gives up.
+    not folded yet: while there is any, no more should be read. `remembered` is the last offset
+    below the watermark whose ids were taken, `trouble` what it waits for, "" for nothing. After
+    `release` nothing is folded any more and a flush that still waits for retries gives up.
     """
 
     def __init__(
@@ -59,6 +60,8 @@ class Owned:
         self.partition: Final = state.partition
         self.watermark = watermark
         self.folded = watermark
+        self.remembered = -1
+        self.trouble = ""
         self.backlog: Final[list[Record]] = []  # read, not folded
         self.flushing: asyncio.Task[None] | None = None
         self.flushed_at = 0.0
@@ -185,6 +188,7 @@ class Owned:
     def _wait(self, error: Retry) -> None:
         """Ask again later; said once, until it answers."""
         self._metrics.read_retries.inc()
+        self.trouble = str(error)
         if not self._failures:
             log.warning("partition %d waits: %s", self.partition, error)
         self._again_at = self._clock() + BACKOFF_S[min(self._failures, len(BACKOFF_S) - 1)]
@@ -194,6 +198,7 @@ class Owned:
         if self._failures:
             log.warning("partition %d goes on: the store answers again", self.partition)
             self._failures = 0
+            self.trouble = ""
 
     def _remember(self, covered: Sequence[Record]) -> None:
         """Take the ids of records that the watermark covers."""
@@ -202,6 +207,7 @@ class Owned:
         decoded = decode_log(covered, None, self._spelling)  # who could sign then is not known
         for event, offset in zip(decoded.events, decoded.offsets, strict=True):
             self.state.remember(event, offset)
+        self.remembered = covered[-1].offset
         self._metrics.replayed.inc(len(covered))
 
     def _prove(self, record: Record | None) -> None:
@@ -341,11 +347,13 @@ class Owned:
                 if self.released:
                     raise
                 self._metrics.flush_retries.inc()
+                self.trouble = str(error)
                 pause = BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)]
                 if attempt % 10 == 0:
                     log.warning("partition %d waits: %s", self.partition, error)
                 await asyncio.sleep(pause)
             else:
+                self.trouble = ""
                 return
 
     def _reap(self) -> None:

@@ -17,6 +17,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
+from streams.core.events import Policy
+from streams.core.units import surface_of
 from streams.errors import Halt, Retry, StreamsError
 from streams.runtime.answers import require_all
 from streams.runtime.namespace import namespace_of
@@ -24,6 +26,7 @@ from streams.runtime.opening import ANSWER_S, Opened, Opening, emptied
 from streams.runtime.owned import BACKOFF_S, Lost, Owned
 from streams.runtime.ports import HaltNote, LogConsumer, Record
 from streams.runtime.surroundings import Surroundings
+from streams.runtime.watchdog import Watchdog
 
 FETCH_MS: Final = 100
 FETCH_BUSY_MS: Final = 10
@@ -63,7 +66,10 @@ class Worker:
         self._committing: asyncio.Task[None] | None = None
         self._auditing: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
+        stuck_s = around.settings.stuck_after_ms / 1000
+        self.watchdog: Final = Watchdog(consumer, stuck_s, self._assigned, self.halted)
         self._namespace = ""
+        self._metrics.expect_topic(self._settings.topic("interactions"))
         self._audited_at = self._checked_at = self._committed_at = around.clock()
 
     async def start(self) -> None:
@@ -78,24 +84,29 @@ class Worker:
             raise
 
     async def run(self) -> None:
-        """Read and fold until `stop`; then flush everything, commit and leave the group."""
+        """Read and fold until `stop`; then flush everything, commit and leave the group.
+
+        `Halt` (`stuck`) if a partition stands still for too long.
+        """
+        guarding = asyncio.create_task(self.watchdog.run(), name="watchdog")
         watching = asyncio.create_task(self._watch_loop(), name="loop-lag")
         working = asyncio.create_task(self._work(), name="work")
         stopping = asyncio.create_task(self._stopping.wait(), name="stopping")
         if self._indexing is not None:
             self._indexing.start()
         try:
-            await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([working, stopping, guarding], return_when=asyncio.FIRST_COMPLETED)
             # A turn that waits for a store or brokers that do not answer is not waited for.
             await asyncio.wait([working], timeout=GRACE_S)
             working.cancel()
             with suppress(asyncio.CancelledError):
                 await working
         finally:
-            watching.cancel()
-            stopping.cancel()
-            working.cancel()
+            for task in (guarding, watching, stopping, working):
+                task.cancel()
             await self._close()
+        with suppress(asyncio.CancelledError):
+            await guarding
 
     def stop(self) -> None:
         """Ask `run` to end; it flushes and leaves the group first. Idempotent."""
@@ -143,6 +154,9 @@ class Worker:
         with suppress(TimeoutError):
             positions = {owned.partition: owned.watermark + 1 for owned in leaving}
             await asyncio.wait_for(self._commit(positions), GRACE_S)
+
+    def _assigned(self) -> Mapping[int, Owned | None]:
+        return {**dict.fromkeys(self._opening), **self._owned}
 
     async def _start(self) -> None:
         await self._store.check()
@@ -307,6 +321,7 @@ class Worker:
     def _own(self, opened: Opened) -> None:
         """Read a partition from its position on; nothing is awaited between the two."""
         partition = opened.state.partition
+        self._expect(partition, opened.state.policy)
         self._owned[partition] = Owned(opened.state, opened.stored, self._namespace, self._around)
         if self._indexing is not None:
             watermark = opened.stored.watermark
@@ -316,6 +331,11 @@ class Worker:
         self._consumer.resume([partition])
         self._consumer.seek({partition: opened.position})
         self._note_soon(partition, None)
+
+    def _expect(self, partition: int, policy: Policy | None) -> None:
+        self._metrics.expect_partition(self._settings.topic("interactions"), partition)
+        if policy is not None:
+            self._metrics.expect_surfaces({surface_of(one) for one in policy.slices})
 
     def _halt(self, partition: int, halt: Halt) -> None:
         """Stop one partition and say so; the others go on."""
