@@ -74,6 +74,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         str,
         Meta(pattern=r"\A[A-Za-z0-9._-]{0,200}\Z", description="letters, digits, . _ -, up to 200"),
     ]
+    instance: Annotated[
+        str,
+        Meta(pattern=r"\A[A-Za-z0-9._-]{0,200}\Z", description="letters, digits, . _ -, up to 200"),
+    ]
     client_id: Annotated[
         str,
         Meta(pattern=r"\A[A-Za-z0-9._-]{1,100}\Z", description="letters, digits, . _ -, up to 100"),

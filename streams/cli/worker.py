@@ -48,7 +48,7 @@ Half = Callable[[], Awaitable[None]]
 
 
 @click.command(short_help="Count feedback, decide, and admit videos.")
-@connection_options("brokers", "redis", "group", "topic_prefix")
+@connection_options("brokers", "redis", "group", "instance", "topic_prefix")
 @click.option(
     "--only",
     type=click.Choice(["feedback", "control"]),

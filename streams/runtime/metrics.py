@@ -136,6 +136,10 @@ class Metrics:
             "outcome",
         )
         self.rebalances = self._counter("rebalances", "Assignments taken over.")
+        self.resumed = self._counter(
+            "resumed_partitions",
+            "Partitions that came back with nobody else's work in between: no id is read again.",
+        )
         self.read_retries = self._counter(
             "read_retries", "Reads that the brokers failed for a while."
         )

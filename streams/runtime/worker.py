@@ -22,7 +22,7 @@ from streams.core.units import surface_of
 from streams.errors import Halt, Retry, StreamsError
 from streams.runtime.answers import require_all
 from streams.runtime.namespace import namespace_of
-from streams.runtime.opening import ANSWER_S, Opened, Opening, emptied
+from streams.runtime.opening import ANSWER_S, Opened, Opening, Parked, emptied
 from streams.runtime.owned import BACKOFF_S, Lost, Owned
 from streams.runtime.ports import HaltNote, LogConsumer, Record
 from streams.runtime.surroundings import Surroundings
@@ -57,6 +57,9 @@ class Worker:
         self._indexing: Final = around.indexing
         self._owned: dict[int, Owned] = {}
         self._opening: dict[int, asyncio.Task[None]] = {}  # assigned, not yet read from
+        self._parked: dict[
+            int, Parked
+        ] = {}  # let go a moment ago, good if they come back untouched
         self._working: dict[Owned, asyncio.Task[None]] = {}
         self._aside: set[asyncio.Task[None]] = set()  # beside the loop: audits, halts
         self._noting: asyncio.Task[None] | None = None  # the last note of a halt
@@ -135,13 +138,14 @@ class Worker:
         self.halted.clear()
         self._metrics.halted.set(0)
         self._held.clear()
+        parked, self._parked = self._parked, {}
         for partition in partitions:
-            self._open_soon(partition)
+            self._open_soon(partition, parked.get(partition))
 
     async def on_revoked(self, partitions: Sequence[int]) -> None:
         """Flush and let go; what cannot be flushed in time the next owner folds again."""
         leaving = self._let_go(partitions)
-        settled = [asyncio.create_task(owned.settle()) for owned in leaving]
+        settled = [asyncio.create_task(self._settle(owned)) for owned in leaving]
         if not settled:
             return
         done, late = await asyncio.wait(settled, timeout=HANDOVER_S)
@@ -151,6 +155,8 @@ class Worker:
                 log.warning("handed over with records to fold again: %s", error)
         for task in late:
             task.cancel()
+        kept = {owned.partition: owned.parked() for owned in leaving}
+        self._parked.update((partition, one) for partition, one in kept.items() if one)
         with suppress(TimeoutError):
             positions = {owned.partition: owned.watermark + 1 for owned in leaving}
             await asyncio.wait_for(self._commit(positions), GRACE_S)
@@ -259,6 +265,12 @@ class Worker:
             self._aside.add(asyncio.create_task(self._settle_halted(owned)))
             self._halt(owned.partition, error)
 
+    async def _settle(self, owned: Owned) -> None:
+        """Store what is folded, once nothing is folded any more."""
+        if (work := self._working.get(owned)) is not None:
+            await asyncio.wait([work])
+        await owned.settle()
+
     async def _settle_halted(self, owned: Owned) -> None:
         """Store what was folded before the halt, if the store still takes it."""
         with suppress(StreamsError, TimeoutError):
@@ -301,16 +313,16 @@ class Worker:
                 opening.cancel()
         return leaving
 
-    def _open_soon(self, partition: int) -> None:
-        task = asyncio.create_task(self._open(partition), name=f"open-{partition}")
+    def _open_soon(self, partition: int, parked: Parked | None = None) -> None:
+        task = asyncio.create_task(self._open(partition, parked), name=f"open-{partition}")
         self._opening[partition] = task
         self._aside.add(task)
 
-    async def _open(self, partition: int) -> None:
+    async def _open(self, partition: int, parked: Parked | None) -> None:
         """Open a partition as soon as its broker and its store tell what is needed."""
         assert self._opener is not None
         try:
-            opened = await self._opener.open(partition)
+            opened = await self._opener.open(partition, parked)
         except Halt as halt:
             del self._opening[partition]
             self._halt(partition, halt)
@@ -322,7 +334,9 @@ class Worker:
         """Read a partition from its position on; nothing is awaited between the two."""
         partition = opened.state.partition
         self._expect(partition, opened.state.policy)
-        self._owned[partition] = Owned(opened.state, opened.stored, self._namespace, self._around)
+        self._owned[partition] = Owned(
+            opened.state, opened.stored, self._namespace, self._around, whole=opened.whole
+        )
         if self._indexing is not None:
             watermark = opened.stored.watermark
             self._indexing.open(partition, opened.state.partitions, watermark)

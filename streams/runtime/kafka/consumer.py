@@ -33,6 +33,7 @@ from streams.runtime.kafka.causes import reaching
 from streams.runtime.kafka.cluster import KafkaCluster
 from streams.runtime.kafka.connection import address_of, aiokafka_options
 from streams.runtime.kafka.errors import retryable
+from streams.runtime.kafka.membership import sticky_assignor, watch_name
 from streams.runtime.ports import AssignmentListener, Offsets, Record, TopicIdentity
 from streams.security import KafkaAddress
 
@@ -45,7 +46,11 @@ unpacking.install()
 
 
 class KafkaConsumer:
-    """Port `LogConsumer` on a real (or embedded) Kafka."""
+    """Port `LogConsumer` on a real (or embedded) Kafka.
+
+    A member with an `instance` keeps its partitions while it is away for less than the session
+    timeout: it says no goodbye, and comes back under the same name.
+    """
 
     def __init__(
         self,
@@ -54,15 +59,21 @@ class KafkaConsumer:
         group: str,
         session_timeout_ms: int,
         client_id: str = "streams-worker",
+        *,
+        instance: str = "",
     ) -> None:
         self._address = address_of(brokers)
         self._topic = topic
+        self._instance = instance
+        self._session_s = session_timeout_ms / 1000
         self._admin = KafkaCluster(self._address, client_id)
         self._new_client = partial(
             AIOKafkaConsumer,
             **aiokafka_options(self._address),
             client_id=client_id,
             group_id=group,
+            group_instance_id=instance or None,
+            partition_assignment_strategy=(sticky_assignor(),),
             enable_auto_commit=False,
             auto_offset_reset="none",
             isolation_level="read_committed",
@@ -86,7 +97,7 @@ class KafkaConsumer:
         self._listener = listener
         async with reaching("joining the group", self._address):
             await self._client.start()
-        self._client.subscribe([self._topic], listener=self._rebalance)
+        self._subscribe()
 
     async def stop(self) -> None:
         """Leave the group, within a few seconds. Idempotent."""
@@ -198,8 +209,20 @@ class KafkaConsumer:
         if self._stopped:
             await end(self._client)
         else:
-            self._client.subscribe([self._topic], listener=self._rebalance)
+            self._subscribe()
         raise Retry(f"Kafka at {self._address}: a new client joins the group: of the last, {lost}")
+
+    def _subscribe(self) -> None:
+        self._client.subscribe([self._topic], listener=self._rebalance)
+        if self._instance:
+            watch_name(self._client, self._session_s, self._tell_taken)
+
+    def _tell_taken(self) -> None:
+        self._failure = Halt(
+            f"another worker of this group goes by the same name, {self._instance}: give each an "
+            "--instance of its own",
+            code="fenced",
+        )
 
     def _rewind(self) -> None:
         """Read again what a failed `getmany` had taken of other partitions and lost."""
