@@ -9,10 +9,11 @@ from pathlib import Path
 
 import click
 
+from streams.cli.crew import Posting, posting_options, run_crew
 from streams.cli.interrupts import stop_on_signals
 from streams.cli.logs import log_options
 from streams.cli.options import connection_options
-from streams.cli.pulse import LISTEN_ADDRESS, Instruments, beating, instruments, serve_pages
+from streams.cli.pulse import Instruments, beating, instruments
 from streams.cli.wiring import (
     consuming,
     electing,
@@ -54,39 +55,29 @@ Half = Callable[[], Awaitable[None]]
     type=click.Choice(["feedback", "control"]),
     help="Run one half: feedback (counters, decisions, serving index) or control (admission).",
 )
-@click.option(
-    "--metrics-address",
-    type=LISTEN_ADDRESS,
-    help="Where to serve /metrics, /health and /ready, in place of metrics_host and metrics_port.",
-)
-@click.option("--metrics-port", type=click.IntRange(0, 65_535), help="The port alone; 0 for none.")
-@click.option("--name", help="What log lines call this worker, in place of host and process id.")
+@posting_options
 @log_options
-def worker(
-    settings: Settings,
-    only: str | None,
-    metrics_address: tuple[str, int] | None,
-    metrics_port: int | None,
-    name: str | None,
-    logs: LogOptions,
-) -> None:
+def worker(settings: Settings, only: str | None, posting: Posting, logs: LogOptions) -> None:
     """Count feedback, decide, and admit videos, until Ctrl-C or SIGTERM.
 
-    Start as many as there is work for: they share the partitions. The first Ctrl-C stores
-    everything and leaves the group, the second ends the process at once. The control plane signs
-    with the private key in STREAMS_SIGNING_KEY_FILE; --only feedback needs none. /ready answers
-    503 while no partition is counted here, one is halted, or Kafka or Redis is away; /health when
-    only a new process helps: one that stands still for stuck_after_ms ends by itself, with 1.
+    Start as many as there is work for, here with --processes: they share the partitions. The
+    first Ctrl-C stores everything and leaves the group, the second ends the process at once. The
+    control plane signs with the private key in STREAMS_SIGNING_KEY_FILE; --only feedback needs
+    none. /ready answers 503 while no partition is counted here, one is halted, or Kafka or Redis
+    is away; /health when only a new process helps: one that stands still for stuck_after_ms ends
+    by itself, with 1.
 
     Example: STREAMS_SIGNING_KEY_FILE=signing.key streams worker --brokers localhost:9092
     """
     folder: Path = click.get_current_context().params["config"]
     key = None if only == "feedback" else load_signing_key()
-    set_up_logs(replace(logs, name=name))
+    set_up_logs(replace(logs, name=posting.name))
+    if posting.is_crew:
+        run(run_crew(posting, settings))
+        return
     shown = instruments(settings)
-    host, port = metrics_address or (settings.metrics_host, settings.metrics_port)
-    serve_pages(host, port if metrics_port is None else metrics_port, shown.pages())
-    run(_work(settings, key, folder, only, shown))
+    posting.serve(settings, shown.pages())
+    run(_work(settings, key, folder, only, shown, posting))
 
 
 async def _work(
@@ -95,9 +86,11 @@ async def _work(
     folder: Path,
     only: str | None,
     shown: Instruments,
+    posting: Posting,
 ) -> None:
     secret, stopping = given_secret(), asyncio.Event()
     stop_on_signals(stopping.set)
+    posting.stop_alone(stopping.set)
     cluster = KafkaCluster(settings.brokers)
     await require_topics(cluster, settings)
     await require_session_timeout(cluster, settings)

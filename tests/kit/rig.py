@@ -93,9 +93,11 @@ class Rig:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("STREAMS_")}
         return inherited | {k: v for k, v in said.items() if v}
 
-    def worker(self, *, only: str | None = "feedback", **changes: object) -> "WorkerProcess":
+    def worker(
+        self, *options: str, only: str | None = "feedback", **changes: object
+    ) -> "WorkerProcess":
         """Start another worker: its feedback half alone, or with None both halves."""
-        worker = WorkerProcess(self.environment(**changes), only)
+        worker = WorkerProcess(self.environment(**changes), only, options)
         self.workers.append(worker)
         return worker
 
@@ -229,13 +231,15 @@ class Rig:
 class WorkerProcess:
     """`streams worker` as a process of its own."""
 
-    def __init__(self, environment: Mapping[str, str], only: str | None) -> None:
+    def __init__(
+        self, environment: Mapping[str, str], only: str | None, options: Sequence[str] = ()
+    ) -> None:
         half = [] if only is None else ["--only", only]
         folder = Path(tempfile.gettempdir())
         self._output = folder / f"streams-worker-{os.getpid()}-{time.monotonic_ns()}.log"
         with self._output.open("wb") as output, Path(os.devnull).open() as read:
             self._process = Forked(
-                ["streams", "worker", *half],
+                ["streams", "worker", *half, *options],
                 env=environment,
                 cwd=ROOT,
                 files=(read, output, output),
