@@ -31,6 +31,15 @@ class Answer(NamedTuple):
     text: str
 
 
+def crew_families() -> tuple[GaugeMetricFamily, CounterMetricFamily]:
+    """Return the crew's own metrics: who answers, and how often each was started."""
+    up, starts = "1 while a process answers, else 0.", "Starts of a process."
+    return (
+        GaugeMetricFamily("streams_crew_up", up, labels=["process"]),
+        CounterMetricFamily("streams_crew_starts", starts, labels=["process"]),
+    )
+
+
 class CrewPages:
     """The pages of a crew; each request asks all processes side by side."""
 
@@ -95,12 +104,7 @@ class _Merged(Collector):
         self._answers: Final = answers
 
     def collect(self) -> Iterator[Metric]:
-        up = GaugeMetricFamily(
-            "streams_crew_up", "1 while a process answers, else 0.", labels=["process"]
-        )
-        starts = CounterMetricFamily(
-            "streams_crew_starts", "Starts of a process.", labels=["process"]
-        )
+        up, starts = crew_families()
         families: dict[str, Metric] = {}
         for hand, status, text in self._answers:
             up.add_metric([hand.name], float(status == HTTPStatus.OK))

@@ -17,8 +17,6 @@ from streams.runtime.ports import LogConsumer, Offsets
 
 LOOKS: Final = 10
 """So many a partition may stand still before the worker ends; it is called stuck after half."""
-UNWATCHED_S: Final = 60.0
-"""Between two looks where none of them ends anything."""
 Assigned = Mapping[int, Owned | None]
 """Partitions that are not halted; None is not open yet."""
 
@@ -52,10 +50,10 @@ class Watchdog:
 
     async def run(self) -> None:
         """Look again and again; `Halt` (`stuck`) when a partition stands still for too long."""
+        if not self._stuck_s:
+            await asyncio.Event().wait()
         while True:
-            await asyncio.sleep(self._stuck_s / LOOKS if self._stuck_s else UNWATCHED_S)
-            if not self._stuck_s:
-                continue
+            await asyncio.sleep(self._stuck_s / LOOKS)
             await self.look()
             if still := self._still(LOOKS):
                 raise Halt(f"STUCK {still[0]}: this worker ends", code="stuck")

@@ -114,16 +114,16 @@ class Rig:
             ["streams", *arguments], stdin=said or "", env=env, cwd=ROOT, timeout_s=patience_s
         )
 
-    def verified(self) -> dict[str, Any]:
+    def verified(self, patience_s: float = PATIENCE_S) -> dict[str, Any]:
         """Return what `streams counters verify` finds."""
-        done = self.run("counters", "verify", "--output", "json")
+        done = self.run("counters", "verify", "--output", "json", patience_s=patience_s)
         assert done.returncode in (0, 3), done.stderr
         found: dict[str, Any] = json.loads(done.stdout)
         return found
 
-    def assert_exact(self) -> None:
+    def assert_exact(self, patience_s: float = PATIENCE_S) -> None:
         """Fail unless there are counters and each is that of the log."""
-        found = self.verified()
+        found = self.verified(patience_s)
         assert found["differences"] == 0, found["examples"]
         assert found["checked"] > 0
 
