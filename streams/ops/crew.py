@@ -21,6 +21,8 @@ PAUSES_S: Final = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 """Before a process is started again, by how often it failed in a row."""
 SOUND_S: Final = 60.0
 """Who ran for so long has not failed in a row."""
+START_S: Final = 60.0
+"""So long a process may take until it answers."""
 STOP_S: Final = 30.0
 """Longest time that a process may take to stop in order."""
 USAGE: Final = 2
@@ -43,6 +45,7 @@ class Hand:
     def __init__(self, recruit: Recruit) -> None:
         self.recruit: Final = recruit
         self.process: asyncio.subprocess.Process | None = None
+        self.began_at = 0.0
         self.starts = 0
         self.failures = 0  # in a row
         self.code = 0  # that the last one ended with
@@ -106,16 +109,20 @@ class Crew:
         """Whether it was told to stop."""
         return self._stopping.is_set()
 
+    def is_starting(self, hand: Hand) -> bool:
+        """Tell whether a process is so young that it need not answer yet."""
+        return self._clock() - hand.began_at < START_S
+
     async def _keep(self, hand: Hand) -> None:
         """Fill a place again and again."""
         while not self.stopping:
-            began = self._clock()
+            hand.began_at = self._clock()
             hand.code = await self._live(hand)
             if self.stopping:
                 return
             if hand.code == USAGE:
                 raise Misconfigured(f"{hand.name} cannot be started")
-            sound = not hand.code or self._clock() - began >= SOUND_S
+            sound = not hand.code or self._clock() - hand.began_at >= SOUND_S
             hand.failures = 0 if sound else hand.failures + 1
             pause = PAUSES_S[min(hand.failures, len(PAUSES_S) - 1)]
             log.error("%s ended with %d; started again in %g s", hand.name, hand.code, pause)

@@ -57,9 +57,12 @@ class CrewPages:
         return metrics_page(registry)
 
     def _health(self) -> Page:
-        """Name who is stuck; who is just being started anew is not."""
-        answers = [one for one in self._ask("/health") if one.status or one.hand.alive]
-        return verdict_page(_reasons(answers))
+        """Name who is stuck; who is just being started is not."""
+        answers = self._ask("/health")
+        return verdict_page(_reasons([one for one in answers if one.status or self._is_deaf(one)]))
+
+    def _is_deaf(self, answer: Answer) -> bool:
+        return answer.hand.alive and not self._crew.is_starting(answer.hand)
 
     def _ready(self) -> Page:
         return verdict_page(_reasons(self._ask("/ready")))

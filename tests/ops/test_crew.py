@@ -227,6 +227,8 @@ async def test_who_is_down_is_not_ready_and_who_does_not_answer_is_not_well(
         assert (await page("/health")).status == HTTPStatus.OK
         assert b'["w.0: is being started again, ended with -9"]' in (await page("/ready")).body
         second.process.send_signal(signal.SIGSTOP)
+        assert (await page("/health")).status == HTTPStatus.OK  # it may be starting still
+        monkeypatch.setattr(module, "START_S", 0.0)
         assert b'["w.1: does not answer"]' in (await page("/health")).body
         assert 'streams_crew_up{process="w.1"} 0.0' in (await page("/metrics")).body.decode()
         second.process.send_signal(signal.SIGCONT)
