@@ -200,12 +200,17 @@ class Admit(Control, frozen=True, tag="admit"):
 
 
 class Revise(Control, frozen=True, tag="revise"):
-    """New tags or a new audience: `None` leaves a part as it is."""
+    """New tags or a new audience: `None` leaves a part as it is.
+
+    Where the public may see it from now on, `guarantee` impressions are owed to it from `ts` on,
+    unless it had a guarantee before.
+    """
 
     fits: Annotated[dict[SliceName, Ratio], Meta(max_length=256)] | None = None
     limited: bool | None = None
     by: Person = ""
     note: Text = ""
+    guarantee: Annotated[int, Meta(ge=0, le=10_000)] = 0
 
 
 class Hold(Control, frozen=True, tag="hold"):
@@ -318,7 +323,7 @@ class Policy(Struct, frozen=True, tag_field="type", tag="policy"):
     version: Id
     weights: Weights
     slices: Annotated[dict[SliceName, SlicePolicy], Meta(min_length=1, max_length=SLICES_PER_VIDEO)]
-    tranche: Annotated[int, Meta(ge=1, le=1_000_000)]  # impressions of the first grant
+    tranche: Annotated[int, Meta(ge=1, le=1_000_000)]  # impressions of a grant at stage 0
     growth: Annotated[int, Meta(ge=2, le=100)]  # each stage's tranche is this many times larger
     top_stage: Annotated[int, Meta(ge=1, le=20)]
     budget: Annotated[int, Meta(ge=1, lt=1 << 40)]  # impressions granted to one video, all slices
@@ -362,6 +367,9 @@ class Policy(Struct, frozen=True, tag_field="type", tag="policy"):
     report_bar: Micro = (
         0  # reports above which a person looks at a video again; 0: nobody ever does
     )
+    first: Annotated[int, Meta(ge=0, le=1_000_000)] = (
+        0  # impressions of the first grant; 0: tranche
+    )
 
 
 def order_of(policy: Policy) -> tuple[int, int]:
@@ -375,6 +383,11 @@ def number_of(policy: Policy) -> str:
     The first policy of term 3 is number `3.1`.
     """
     return f"{policy.term}.{policy.seq}"
+
+
+def first_tranche(policy: Policy) -> int:
+    """Return the impressions of a slice's first grant: what a bad slice costs."""
+    return policy.first or policy.tranche
 
 
 def band_of(followers: int) -> int:

@@ -73,8 +73,8 @@ RULES = [
     Mutation(
         "the noise has its floor",
         "core/posterior.py",
-        "noise = max(noise, policy.noise_floor)",
-        "pass",
+        "noise = policy.noise_floor\n",
+        "pass\n",
         POSTERIOR,
         "falls_below_its_floor",
     ),
@@ -455,6 +455,22 @@ RULES = [
         "    left = 0\n",
         SERVING,
         "three_best",
+    ),
+    Mutation(
+        "a guarantee runs from when the public may see the video",
+        "core/serving.py",
+        "deadline = state.row.owed_since + ",
+        "deadline = state.row.admitted + ",
+        SERVING,
+        "from_when_the_public_may",
+    ),
+    Mutation(
+        "a guarantee is given once",
+        "core/distribution.py",
+        "            if not self.video.row.guarantee:\n",
+        "            if True:\n",
+        SERVING,
+        "given_once",
     ),
     Mutation(
         "what a stopped crowd leaves of the guarantee is told to the next",
