@@ -12,18 +12,22 @@ Redis shard does not answer, the others do not wait for.
 
 import asyncio
 import logging
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
+from streams.core.events import Policy
+from streams.core.units import surface_of
 from streams.errors import Halt, Retry, StreamsError
 from streams.runtime.answers import require_all
+from streams.runtime.halts import Halts
+from streams.runtime.ledger import Skips
 from streams.runtime.namespace import namespace_of
-from streams.runtime.opening import ANSWER_S, Opened, Opening, emptied
+from streams.runtime.opening import ANSWER_S, Opened, Opening, Parked, emptied
 from streams.runtime.owned import BACKOFF_S, Lost, Owned
-from streams.runtime.ports import HaltNote, LogConsumer, Record
+from streams.runtime.ports import LogConsumer, Record
 from streams.runtime.surroundings import Surroundings
+from streams.runtime.watchdog import Watchdog
 
 FETCH_MS: Final = 100
 FETCH_BUSY_MS: Final = 10
@@ -44,7 +48,8 @@ class Worker:
     """Folds the partitions that the group gives it, until `stop` is called."""
 
     def __init__(self, consumer: LogConsumer, around: Surroundings) -> None:
-        self.halted: Final[dict[int, Halt]] = {}
+        self._halts: Final = Halts(around.store, around.metrics)
+        self.halted: Final = self._halts.reasons
         self._consumer: Final = consumer
         self._around: Final = around
         self._store: Final = around.store
@@ -54,17 +59,20 @@ class Worker:
         self._indexing: Final = around.indexing
         self._owned: dict[int, Owned] = {}
         self._opening: dict[int, asyncio.Task[None]] = {}  # assigned, not yet read from
+        # let go a moment ago, good if they come back untouched
+        self._parked: dict[int, Parked] = {}
         self._working: dict[Owned, asyncio.Task[None]] = {}
         self._aside: set[asyncio.Task[None]] = set()  # beside the loop: audits, halts
-        self._noting: asyncio.Task[None] | None = None  # the last note of a halt
-        self._halted_at: dict[int, int] = {}  # what halted partitions would read next
         self._held: set[int] = set()  # not read until what was read is folded
         self._opener: Opening | None = None
         self._committed: dict[int, int] = {}
         self._committing: asyncio.Task[None] | None = None
         self._auditing: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
+        stuck_s = around.settings.stuck_after_ms / 1000
+        self.watchdog: Final = Watchdog(consumer, stuck_s, self._assigned, self.halted)
         self._namespace = ""
+        self._metrics.expect_topic(self._settings.topic("interactions"))
         self._audited_at = self._checked_at = self._committed_at = around.clock()
 
     async def start(self) -> None:
@@ -79,24 +87,29 @@ class Worker:
             raise
 
     async def run(self) -> None:
-        """Read and fold until `stop`; then flush everything, commit and leave the group."""
+        """Read and fold until `stop`; then flush everything, commit and leave the group.
+
+        `Halt` (`stuck`) if a partition stands still for too long.
+        """
+        guarding = asyncio.create_task(self.watchdog.run(), name="watchdog")
         watching = asyncio.create_task(self._watch_loop(), name="loop-lag")
         working = asyncio.create_task(self._work(), name="work")
         stopping = asyncio.create_task(self._stopping.wait(), name="stopping")
         if self._indexing is not None:
             self._indexing.start()
         try:
-            await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([working, stopping, guarding], return_when=asyncio.FIRST_COMPLETED)
             # A turn that waits for a store or brokers that do not answer is not waited for.
             await asyncio.wait([working], timeout=GRACE_S)
             working.cancel()
             with suppress(asyncio.CancelledError):
                 await working
         finally:
-            watching.cancel()
-            stopping.cancel()
-            working.cancel()
+            for task in (guarding, watching, stopping, working):
+                task.cancel()
             await self._close()
+        with suppress(asyncio.CancelledError):
+            await guarding
 
     def stop(self) -> None:
         """Ask `run` to end; it flushes and leaves the group first. Idempotent."""
@@ -122,16 +135,16 @@ class Worker:
         self._metrics.rebalances.inc()
         log.info("assigned: partitions %s", list(partitions))
         self._let_go([*self._owned, *self._opening])
-        self.halted.clear()
-        self._metrics.halted.set(0)
+        self._halts.clear()
         self._held.clear()
+        parked, self._parked = self._parked, {}
         for partition in partitions:
-            self._open_soon(partition)
+            self._open_soon(partition, parked.get(partition))
 
     async def on_revoked(self, partitions: Sequence[int]) -> None:
         """Flush and let go; what cannot be flushed in time the next owner folds again."""
         leaving = self._let_go(partitions)
-        settled = [asyncio.create_task(owned.settle()) for owned in leaving]
+        settled = [asyncio.create_task(self._settle(owned)) for owned in leaving]
         if not settled:
             return
         done, late = await asyncio.wait(settled, timeout=HANDOVER_S)
@@ -141,9 +154,14 @@ class Worker:
                 log.warning("handed over with records to fold again: %s", error)
         for task in late:
             task.cancel()
+        kept = {owned.partition: owned.parked() for owned in leaving}
+        self._parked.update((partition, one) for partition, one in kept.items() if one)
         with suppress(TimeoutError):
             positions = {owned.partition: owned.watermark + 1 for owned in leaving}
             await asyncio.wait_for(self._commit(positions), GRACE_S)
+
+    def _assigned(self) -> Mapping[int, Owned | None]:
+        return {**dict.fromkeys(self._opening), **self._owned}
 
     async def _start(self) -> None:
         await self._store.check()
@@ -175,7 +193,8 @@ class Worker:
         for partition, records in (await self._read()).items():
             if (owned := self._owned.get(partition)) is not None:
                 owned.add(records)
-                self._pass_over(owned, records[-1].offset + 1)
+                if (following := owned.following()) is not None:
+                    self._consumer.seek({partition: following})
         await self._fold()
         for owned in list(self._owned.values()):
             due = self._clock() - owned.flushed_at >= self._settings.flush_interval_ms / 1000
@@ -203,16 +222,6 @@ class Worker:
             else:
                 self._halt(halt.partition, halt)
         return {}
-
-    def _pass_over(self, owned: Owned, position: int) -> None:
-        """Read on behind what is skipped, if that is what comes next."""
-        following = owned.ledger.following(owned.partition, position)
-        if following != position:
-            log.warning(
-                "partition %d: offsets %d to %d cannot be read, and are skipped as the ledger says",
-                *(owned.partition, position, following - 1),
-            )
-            self._consumer.seek({owned.partition: following})
 
     async def _fold(self) -> None:
         """Let partitions fold what was read; whoever takes long goes on beside the loop."""
@@ -257,6 +266,12 @@ class Worker:
             self._aside.add(asyncio.create_task(self._settle_halted(owned)))
             self._halt(owned.partition, error)
 
+    async def _settle(self, owned: Owned) -> None:
+        """Store what is folded, once nothing is folded any more."""
+        if (work := self._working.get(owned)) is not None:
+            await asyncio.wait([work])
+        await owned.settle()
+
     async def _settle_halted(self, owned: Owned) -> None:
         """Store what was folded before the halt, if the store still takes it."""
         with suppress(StreamsError, TimeoutError):
@@ -299,16 +314,16 @@ class Worker:
                 opening.cancel()
         return leaving
 
-    def _open_soon(self, partition: int) -> None:
-        task = asyncio.create_task(self._open(partition), name=f"open-{partition}")
+    def _open_soon(self, partition: int, parked: Parked | None = None) -> None:
+        task = asyncio.create_task(self._open(partition, parked), name=f"open-{partition}")
         self._opening[partition] = task
         self._aside.add(task)
 
-    async def _open(self, partition: int) -> None:
+    async def _open(self, partition: int, parked: Parked | None) -> None:
         """Open a partition as soon as its broker and its store tell what is needed."""
         assert self._opener is not None
         try:
-            opened = await self._opener.open(partition)
+            opened = await self._opener.open(partition, parked)
         except Halt as halt:
             del self._opening[partition]
             self._halt(partition, halt)
@@ -319,6 +334,7 @@ class Worker:
     def _own(self, opened: Opened) -> None:
         """Read a partition from its position on; nothing is awaited between the two."""
         partition = opened.state.partition
+        self._expect(partition, opened.state.policy)
         self._owned[partition] = Owned(opened, self._namespace, self._around)
         if self._indexing is not None:
             watermark = opened.stored.watermark
@@ -327,32 +343,19 @@ class Worker:
         self._held.discard(partition)
         self._consumer.resume([partition])
         self._consumer.seek({partition: opened.position})
-        self._note_soon(partition, None)
+        self._halts.note(partition, None)
+
+    def _expect(self, partition: int, policy: Policy | None) -> None:
+        self._metrics.expect_partition(self._settings.topic("interactions"), partition)
+        if policy is not None:
+            self._metrics.expect_surfaces({surface_of(one) for one in policy.slices})
 
     def _halt(self, partition: int, halt: Halt) -> None:
         """Stop one partition and say so; the others go on."""
-        if (owned := self._owned.get(partition)) is not None:
-            self._halted_at[partition] = owned.position
-        self.halted[partition] = halt
+        owned = self._owned.get(partition)
         self._let_go([partition])
         self._consumer.pause([partition])
-        self._metrics.halted.set(len(self.halted))
-        note = HaltNote(halt.code, str(halt), time.time_ns() // 1_000_000)
-        self._note_soon(partition, note)
-        log.error("HALTED partition %d (%s): %s", partition, halt.code, halt)
-
-    def _note_soon(self, partition: int, note: HaltNote | None) -> None:
-        """Tell those who ask the store whether a partition is halted; notes keep their order."""
-        noting = self._note_halt(self._noting, partition, note)
-        self._noting = asyncio.create_task(noting, name=f"note-{partition}")
-
-    async def _note_halt(
-        self, before: asyncio.Task[None] | None, partition: int, note: HaltNote | None
-    ) -> None:
-        if before is not None:
-            await asyncio.wait([before])
-        with suppress(StreamsError):
-            await self._store.note_halt(partition, note)
+        self._halts.put(partition, halt, None if owned is None else owned.position)
 
     def _evict(self, owned: Owned) -> None:
         """Keep at most its share of the configured number of videos of a partition in memory."""
@@ -409,21 +412,14 @@ class Worker:
 
     async def _look_for_skips(self) -> None:
         """Open partitions again that halted at a place which a person has had skipped since."""
-        halted = [p for p, halt in self.halted.items() if halt.code == "corrupt"]
-        if not halted:
-            return
         try:
-            ledger = await self._around.read_ledger()
+            ledger = await self._around.read_ledger() if self._halts.unreadable else Skips()
         except StreamsError as error:
             log.warning("reading the ledger waits: %s", error)
             return
-        for partition in halted:
-            position = self._halted_at.get(partition, -1)
-            if ledger.following(partition, position) != position:
-                log.warning("partition %d goes on behind what is skipped", partition)
-                del self.halted[partition]
-                self._metrics.halted.set(len(self.halted))
-                self._open_soon(partition)
+        for partition in self._halts.passed(ledger):
+            self._halts.lift(partition)
+            self._open_soon(partition)
 
     def _commit_soon(self) -> None:
         """Commit stored positions in the background; lag tools read them, nobody else."""
@@ -472,9 +468,9 @@ class Worker:
             await asyncio.wait([self._committing], timeout=GRACE_S)
         await self.on_revoked([*self._owned, *self._opening])
         left = [*self._aside, *self._working.values()]
-        if self._noting is not None:
-            await asyncio.wait([self._noting], timeout=GRACE_S)
-            left.append(self._noting)
+        if self._halts.noting is not None:
+            await asyncio.wait([self._halts.noting], timeout=GRACE_S)
+            left.append(self._halts.noting)
         if self._opener is not None:
             self._opener.stop()
         for task in left:
