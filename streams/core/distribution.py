@@ -21,6 +21,7 @@ from streams.core.counters import (
 from streams.core.events import (
     Admit,
     Clear,
+    End,
     Hold,
     Impression,
     Reconsider,
@@ -79,6 +80,9 @@ class Distribution(ReceiptWriter):
                 self._let_through(record)
             case Takedown():
                 self._close("takedown", "takedown", move="stop", stages=(ACTIVE, HELD))
+                self._end_review()
+            case End():
+                self._close("ended", "end", move="stop", stages=(ACTIVE, HELD))
                 self._end_review()
         self.video.row.seq = record.seq
         self.video.judged = self.video.controlled = True
@@ -153,7 +157,7 @@ class Distribution(ReceiptWriter):
         That stops nothing: what reports weigh in the evidence is apart from it.
         """
         own, policy = self.video.row, self.outlook.policy
-        if own.stage == "removed" or not hear(self.video, row, viewer, policy):
+        if own.stage in {"removed", "ended"} or not hear(self.video, row, viewer, policy):
             return
         self.partition.touch_video(self.video_id, self.video)
         reported = own.reported
