@@ -28,10 +28,7 @@ from streams.core.words import Review
 
 _TS: Final = 1_714_557_600_000  # 2024-05-01T10:00:00Z
 _VIDEO: Final = "example-video"
-_ROOM: Final = "example-room"
 _SLICE: Final = "discover:football"
-_FANS: Final = "following:fans"
-_VISIT_MS: Final = 30_000
 
 EXAMPLES: Final[tuple[PublicEvent, ...]] = (
     Upload(
@@ -69,18 +66,6 @@ EXAMPLES: Final[tuple[PublicEvent, ...]] = (
     Profile("example-profile", _VIDEO, "viewer-3", _SLICE, _TS + 81_000),
     Unfollow("example-unfollow", _VIDEO, "viewer-1", _SLICE, _TS + 82_000),
     Gift("example-gift", _VIDEO, "viewer-3", _SLICE, _TS + 83_000, amount=500),
-    Upload(
-        id="example-room-upload",
-        video=_ROOM,
-        creator="example-creator",
-        ts=_TS + 100_000,
-        duration_ms=_VISIT_MS,
-        title="街舞 live from the dance floor",
-        followers=120,
-        format="live",
-    ),
-    Impression("example-visit", _ROOM, "viewer-3", _FANS, _TS + 110_000, "push", follower=True),
-    View("example-visit-view", _ROOM, "viewer-3", _FANS, _TS + 140_000, _VISIT_MS, _VISIT_MS),
-    Stay("example-stay", _ROOM, "viewer-3", _FANS, _TS + 900_000, stay_ms=760_000),
-    Ended("example-ended", _ROOM, _TS + 1_800_000),
+    Stay("example-stay", _VIDEO, "viewer-3", _SLICE, _TS + 84_000, stay_ms=90_000),
+    Ended("example-ended", "example-room", _TS + 1_800_000),
 )
