@@ -130,7 +130,8 @@ class Dossier(Struct, frozen=True):
     @property
     def is_over(self) -> bool:
         """Whether it is a live room that ended."""
-        return self.over is not None and self.upload is not None and self.upload.format == "live"
+        is_room = self.upload is not None and self.upload.format == "live"
+        return self.announced.over or (self.over is not None and is_room)
 
     @property
     def waiting(self) -> Waiting | None:
