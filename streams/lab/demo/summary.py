@@ -88,21 +88,20 @@ def _room(room: Mapping[str, Any] | None) -> list[RenderableType]:
     if room is None:
         return []
     lag, others, off = room["lag_s"], room["others_lag_s"], room["off_index_s"]
-    gone = "never off the index" if off is None else f"off the index {off:.2f} s after its end"
-    return [
-        heading("the live room", "magenta"),
-        Text(
-            f"  {room['viewers']:,} viewers came in {room['arrived_in_s']:.0f} s: "
-            f"{room['visits_per_second']:,} visits, {room['events_per_second']:,} events a second"
-        ),
-        Text(
-            f"  its partition {room['partition']} lagged by {lag['median']:.2f} s in the median, "
-            f"{lag['most']:.2f} s at most; the others by {others['median']:.2f} s and "
-            f"{others['most']:.2f} s"
-        ),
-        Text(f"  {room['counted_visits']:,} visits counted; {gone}"),
-        Text(),
-    ]
+    gone = (
+        "it did not leave the index" if off is None else f"off the index {off:.2f} s after it ended"
+    )
+    lines = (
+        f"{room['viewers']:,} viewers came in {room['arrived_in_s']:.0f} s: "
+        f"{room['visits_per_second']:,} visits, {room['events_per_second']:,} events a second",
+        f"its partition {room['partition']} lagged by {lag['median']:.2f} s in the median, "
+        f"{lag['most']:.2f} s at most",
+        f"the other ones by {others['median']:.2f} s in the median, {others['most']:.2f} s at most",
+        f"{room['counted_visits']:,} visits counted, {room['caught_up_after_s']:.1f} s after all "
+        "had left",
+        gone,
+    )
+    return [heading("the live room", "magenta"), *(Text(f"  {each}") for each in lines), Text()]
 
 
 def _verdict(counters: Mapping[str, Any]) -> Text:

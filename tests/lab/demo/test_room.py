@@ -87,7 +87,7 @@ class Counting:
                 entry = Entry(ROOM, self._told, score, 100)
                 await self._index.apply(slice_id, {0: self._told}, [entry])
             self._told += 1
-        return dict.fromkeys(range(4), (1, 0))
+        return dict.fromkeys(range(4), (1, 0))  # one record is on its way
 
 
 class Hurried(Scene):
