@@ -92,13 +92,19 @@ def _room(room: Mapping[str, Any] | None) -> list[RenderableType]:
         "it did not leave the index" if off is None else f"off the index {off:.2f} s after it ended"
     )
     lines = (
-        f"{room['viewers']:,} viewers came in {room['arrived_in_s']:.0f} s: "
-        f"{room['visits_per_second']:,} visits, {room['events_per_second']:,} events a second",
-        f"its partition {room['partition']} lagged by {lag['median']:.2f} s in the median, "
-        f"{lag['most']:.2f} s at most",
+        (
+            f"{room['viewers']:,} viewers came in {room['arrived_in_s']:.0f} s: "
+            f"{room['visits_per_second']:,} visits, {room['events_per_second']:,} events a second"
+        ),
+        (
+            f"its partition {room['partition']} lagged by {lag['median']:.2f} s in the median, "
+            f"{lag['most']:.2f} s at most"
+        ),
         f"the other ones by {others['median']:.2f} s in the median, {others['most']:.2f} s at most",
-        f"{room['counted_visits']:,} visits counted, {room['caught_up_after_s']:.1f} s after all "
-        "had left",
+        (
+            f"{room['counted_visits']:,} visits counted, {room['caught_up_after_s']:.1f} s "
+            "after all had left"
+        ),
         gone,
     )
     return [heading("the live room", "magenta"), *(Text(f"  {each}") for each in lines), Text()]
