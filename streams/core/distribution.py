@@ -30,6 +30,7 @@ from streams.core.events import (
     Takedown,
     VideoControl,
     View,
+    first_tranche,
 )
 from streams.core.posterior import Sums, sum_factors, weighed
 from streams.core.receipts import Reason
@@ -210,7 +211,7 @@ class Distribution(ReceiptWriter):
         row.stage, row.cause, row.late_judgements = 0, 0, 0
         row.returns += 1
         own.lapsed -= 1
-        self._grant(slice_id, row, min(policy.tranche, room))
+        self._grant(slice_id, row, min(first_tranche(policy), room))
         self._write(Ruling("open", "reconsidered", row.tranche), slice_id, row, assessment)
         if isinstance(self.cause, Reconsider):
             self._sign(self.cause.by, self.cause.note)
@@ -294,7 +295,7 @@ class Distribution(ReceiptWriter):
         room = room_of(policy, policy.slices[slice_id], slice_id, self.video.row, row)
         if room:
             self._move(row, "start")
-            self._grant(slice_id, row, min(policy.tranche, room))
+            self._grant(slice_id, row, min(first_tranche(policy), room))
             self.partition.touch_slice(self.video_id, self.video, slice_id, row)
 
     def _grant(self, slice_id: str, row: Slice, tranche: int) -> None:

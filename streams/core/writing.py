@@ -6,7 +6,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from streams.core.counters import Reported, Slice, Trial, VideoState
-from streams.core.events import InteractionRecord, VideoControl
+from streams.core.events import InteractionRecord, VideoControl, first_tranche
 from streams.core.exploration import draw, drawable
 from streams.core.outlook import Outlook
 from streams.core.posterior import solve, sum_factors
@@ -39,7 +39,7 @@ class ReceiptWriter:
     def _crowds(self, slice_ids: Iterable[str]) -> Sequence[Crowd]:
         policy, video = self.outlook.policy, self.video
         outset = self.outlook.outset(video.row)
-        if not video.slices and policy.tranche <= policy.budget - video.row.granted:
+        if not video.slices and first_tranche(policy) <= policy.budget - video.row.granted:
             return outset.crowds  # the same, sooner
         if video.views:
             tastes = solve(sum_factors(policy, video))

@@ -1,10 +1,12 @@
 """Evidence halves in proportion, whatever is counted meanwhile; counters stay exact."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from kit.events import FIXED, FOOTBALL, policy
-from msgspec.structs import astuple, replace
+from msgspec.structs import astuple
 
 from streams.core.counters import COUNTERS, FADING, Slice
 from streams.core.fading import PARTS, evidence_of, fade, views_left
