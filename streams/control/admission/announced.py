@@ -61,9 +61,9 @@ class ControlStep:
 
 
 def changes_of(
-    announced: Announced, now: Audience, *, held: bool, fits: dict[str, int]
+    announced: Announced, now: Audience, *, held: bool, fits: dict[str, int], owed: int
 ) -> Iterator[ControlStep]:
-    """Yield the steps of an admitted video.
+    """Yield the steps of an admitted video, to which `owed` is guaranteed once it is public.
 
     A smaller audience comes before a release, a larger one after it: in between nobody sees what
     they may not.
@@ -77,7 +77,7 @@ def changes_of(
     if announced.held and not held:
         yield ControlStep(Release, "release", {})
     if (announced.audience, now) == ("followers", "public"):
-        yield ControlStep(Revise, "widen", {"limited": False})
+        yield ControlStep(Revise, "widen", {"limited": False, "guarantee": owed})
 
 
 def control_id(word: str, cause: str) -> str:

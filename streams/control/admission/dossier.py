@@ -42,6 +42,7 @@ from streams.control.admission.plugins import RecogniserFault, RecogniserPlugin,
 from streams.control.admission.recognise import merge_tags
 from streams.control.admission.review import ReviewGate
 from streams.control.policy.catalogue import Catalogue
+from streams.control.policy.file import USUAL_BOUND, GuaranteeBound
 from streams.core.counters import Video
 from streams.core.events import (
     Admit,
@@ -77,7 +78,8 @@ _AUDIENCE: Final[dict[Word, Audience]] = {
 class Tools:
     """What the rules ask; replaced as a whole when `config/` changes.
 
-    `guarantee`: so many public impressions are owed to every video that the public may see.
+    `guarantee`: so many public impressions are owed to every video that the public may see, within
+    the `bound` of what one creator has a day.
     `report` hears of every recogniser that failed on an upload, which then goes on without its
     tags.
     """
@@ -87,6 +89,7 @@ class Tools:
     catalogue: Catalogue
     guarantee: int
     report: Callable[[RecogniserFault], None]
+    bound: GuaranteeBound = USUAL_BOUND
 
 
 class Heard(Struct, frozen=True):
@@ -105,12 +108,20 @@ class GateRuling(Struct, frozen=True):
     reason: str
 
 
+class Grant(Struct, frozen=True):
+    """The public impressions that a video was promised, once and for all."""
+
+    impressions: int
+    day: int = 0  # since 1970, of whose full ones this is one; 0: it is none of those
+
+
 class Dossier(Struct, frozen=True):
     """Everything the control plane knows of one video; stored as JSON.
 
     `seq` is that of the latest control record, `unsent` the records not known to be in the log,
     `log` names the log that was told; `uncopied` says that no copy is known to be durable, `listed`
-    is what the topic `waiting` has of it.
+    is what the topic `waiting` has of it, `grant` what it was guaranteed when the public could see
+    it first.
     """
 
     video: str
@@ -125,6 +136,7 @@ class Dossier(Struct, frozen=True):
     uncopied: bool = False
     second_look: SecondLook | None = None
     listed: Waiting | None = None
+    grant: Grant | None = None
     over: Ended | None = None
 
     @property
@@ -400,15 +412,17 @@ def _steps(dossier: Dossier, tools: Tools) -> tuple[Announced, list[ControlStep]
     fits: dict[str, int] = dict(announced.fits)
     if upload is not None:
         fits = {name: fit for name, fit in matches if fit}
+    owed = dossier.grant.impressions if dossier.grant else tools.guarantee
     looked, second_look = _words_of_people(dossier)
     if announced.audience == "nobody":
         assert upload is not None
-        admission = _admission(upload, wanted, tools) | {"fits": fits}
+        admission = _admission(upload, wanted, owed) | {"fits": fits}
         first = Announced(wanted, fits=fits, looked=looked, second_look=second_look)
         return first, [ControlStep(Admit, "admit", admission)]
     now = wanted if wanted != "nobody" else announced.audience
     held = wanted == "nobody"
-    steps = [*changes_of(announced, now, held=held, fits=fits), *_words(dossier)]
+    changes = changes_of(announced, now, held=held, fits=fits, owed=owed)
+    steps = [*changes, *_words(dossier)]
     looked, second_look = max(looked, announced.looked), max(second_look, announced.second_look)
     return Announced(now, held, False, fits, looked, second_look), steps
 
@@ -431,7 +445,7 @@ def _words(dossier: Dossier) -> Iterator[ControlStep]:
         yield ControlStep(Reconsider, "reconsider", fields)
 
 
-def _admission(upload: Upload, audience: Audience, tools: Tools) -> dict[str, Any]:
+def _admission(upload: Upload, audience: Audience, owed: int) -> dict[str, Any]:
     """Return an admission's fields but its fits."""
     return {
         "commercial": upload.commercial,
@@ -440,7 +454,7 @@ def _admission(upload: Upload, audience: Audience, tools: Tools) -> dict[str, An
         "creator": upload.creator,
         "advertiser": upload.advertiser,
         "format": upload.format,
-        "guarantee": tools.guarantee,
+        "guarantee": owed,
     }
 
 
