@@ -9,6 +9,7 @@ from msgspec import Struct
 from streams.core.counters import VIDEO_ROW, Reported, decode_slice, decode_video
 from streams.core.first_rows import decode_first_slice
 from streams.ops.recount import Recount
+from streams.ops.recount_live import spelled
 from streams.ops.recount_reports import ADDED_UP
 from streams.ops.ticks_kept import TickDifference
 from streams.runtime.folding import Rows
@@ -87,11 +88,14 @@ def compare_videos(
 def _compare_slice(
     key: tuple[str, str], row: object, recount: Recount, result: Verification
 ) -> None:
-    theirs = recount.counts.get(key, {})
-    for name in recount.names:
+    ours: dict[str, int] = {}
+    if row is not None:
+        counters = {name: getattr(row, name) for name in recount.names}
+        ours = counters | spelled(getattr(row, "faded", None) or ())
+    theirs = recount.counts.get(key, {}) | recount.rooms.faded(key)
+    for name in dict.fromkeys((*recount.names, *ours, *theirs)):
         result.checked += 1
-        have: int | None = None if row is None else getattr(row, name)
-        want = theirs.get(name)
+        have, want = ours.get(name), theirs.get(name)
         if have != want and (have or want or row is None):
             result.add(CounterDifference(recount.partition, *key, name, have, want))
 

@@ -16,6 +16,7 @@ from streams.core.events import (
     Admit,
     Control,
     ControlRecord,
+    End,
     FirstAdmit,
     FirstPolicy,
     FirstRecord,
@@ -41,6 +42,7 @@ from streams.core.ticks import read_stored
 from streams.core.traffic import kind_of
 from streams.core.units import MICROS, SLICES_PER_VIDEO, is_slice
 from streams.core.window import FrozenWindow
+from streams.ops.recount_live import LiveRecount, share_of_view
 from streams.ops.recount_reports import ReportsRecount
 from streams.ops.recount_traffic import TrafficRecount, extras_of
 from streams.ops.recount_window import FIRSTS, WindowRecount
@@ -108,6 +110,7 @@ class Recount:
         self.slices: Final[dict[str, set[str]]] = {}  # those that are counted, by video
         self.traffic: Final = TrafficRecount(since)
         self.reports: Final = ReportsRecount()
+        self.rooms: Final = LiveRecount()
         self.begins: int | None = None  # offset of the first event
         self.first = first
         self.partition: Final = partition
@@ -139,8 +142,10 @@ class Recount:
         for video, fields in at.rows.items():
             state = read_video(fields)
             recount._resume(video, state)
-            if state.row.admitted or state.row.stage == "removed":
-                kinds[video] = kind_of(state.row.band, state.row.commercial, state.row.admitted)
+            own = state.row
+            if own.admitted or own.stage in {"removed", "ended"}:
+                kinds[video] = kind_of(own.band, own.commercial, own.admitted)
+                recount.rooms.resume(video, state)
         recount.traffic.resume(traffic, kinds)
         return recount
 
@@ -168,8 +173,10 @@ class Recount:
         if isinstance(event, Unlike) and not self._likes_left(event.video, slice_id):
             return
         if slice_id and self._is_open(event.video, slice_id):
+            self.rooms.meet(event, self.traffic.open, self.counts)
             self._count(event, slice_id, first)
-            self.traffic.count(event, slice_id, offset)
+            in_room = self.rooms.is_room(event.video)
+            self.traffic.count(event, slice_id, offset, in_room=in_room)
             if not self.first:
                 shown = self.counts[event.video, slice_id]["viewers"]
                 self.reports.count(event, shown, first=bool(first))
@@ -197,7 +204,7 @@ class Recount:
             self.first = False
             for counts in self.counts.values():
                 _turn(counts, self._weights)
-        elif isinstance(record, Admit | FirstAdmit | Takedown):
+        elif isinstance(record, Admit | FirstAdmit | Takedown | End):
             self._note_class(record)
         elif isinstance(record, Generation):
             self._window.lengthen(record.records, offset)
@@ -215,15 +222,19 @@ class Recount:
             self.counts[video, slice_id] = {name: getattr(row, name) for name in COUNTED}
         self.reports.resume(video, state.row, sum(row.impressions for row in state.slices.values()))
 
-    def _note_class(self, record: Admit | FirstAdmit | Takedown) -> None:
+    def _note_class(self, record: Admit | FirstAdmit | Takedown | End) -> None:
         """Note what decides the class of a video's traffic: unknown is one from before."""
         if not self._is_here(record.video):
             return
         if isinstance(record, Admit) and not self.first:
-            if _is_sound(record):
+            if _is_sound(record) and self._policy_order != _NO_POLICY:
                 self.traffic.admit(record)
-        elif isinstance(record, Takedown) or (self.first and self._policy_order != _NO_POLICY):
+                self.rooms.admit(record)
+        elif isinstance(record, Takedown | End) or (
+            self.first and self._policy_order != _NO_POLICY
+        ):
             self.traffic.take_down(record.video)
+            self.rooms.take_down(record.video)
 
     def _likes_left(self, video: str, slice_id: str) -> int:
         return self.counts.get((video, slice_id), {}).get("likes", 0)
@@ -243,14 +254,13 @@ class Recount:
         if isinstance(event, View):
             counts["views"] += 1
             counts["watch_ms"] += event.watch_ms
-            complete = event.watch_ms * 100 >= event.duration_ms * 95
+            share, complete = share_of_view(event, in_room=self.rooms.is_room(event.video))
             counts["completes"] += complete
             if self.first:
                 worth = self._weights.watch * min(event.watch_ms, event.duration_ms)
                 worth = worth // event.duration_ms + complete * self._weights.complete
                 _weigh(counts, worth, 1)
             else:
-                share = min(event.watch_ms, event.duration_ms) * MICROS // event.duration_ms
                 counts["ratio_sum"] += share
                 counts["ratio_sq"] += share * share // MICROS
             return

@@ -13,6 +13,7 @@ from streams.core.counters import Video
 from streams.core.events import (
     Clear,
     Control,
+    End,
     Impression,
     InteractionRecord,
     Policy,
@@ -68,7 +69,7 @@ class ReportsRecount:
     def resume(self, video: str, own: Video, shown: int) -> None:
         """Go on from what was stored of a video that was shown so often."""
         self._seqs[video], self._shown[video] = own.seq, shown
-        if own.stage == "removed":
+        if own.stage in {"removed", "ended"}:
             self._ended.add(video)
         if (known := own.reported) is not None:
             marks = {bit for bit in range(53) if known.reporters & 2**bit}
@@ -82,7 +83,7 @@ class ReportsRecount:
         if record.seq <= self._seqs[record.video]:
             return
         self._seqs[record.video] = record.seq
-        if isinstance(record, Takedown):
+        if isinstance(record, Takedown | End):
             self._ended.add(record.video)
             if record.video in self._piles:
                 self._piles[record.video].since = 0
