@@ -1,0 +1,184 @@
+"""What the simulation is worth: each rule taken out goes wrong in one of so many lives.
+
+    pytest tests/simulation/test_simulation_mutations.py
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+from kit.forks import run
+from kit.mutations import Mutation, copy_of_project
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+MUTATIONS = [
+    Mutation(
+        "a flush compares the watermark (twin)",
+        "runtime/memory/store.py",
+        "if stored.watermark != expected or new <= stored.watermark:",
+        "if False:",
+        select="100",
+    ),
+    Mutation(
+        "a conflict is never swallowed",
+        "runtime/owned.py",
+        "if isinstance(result, Conflict):",
+        "if False and isinstance(result, Conflict):",
+        select="100",
+    ),
+    Mutation(
+        "rows of another watermark are not folded on",
+        "runtime/owned.py",
+        "if stored not in ours | {self.watermark}:",
+        "if False:",
+        select="1000",
+    ),
+    Mutation(
+        "the watermark waits for receipts, letters and minutes",
+        "runtime/owned.py",
+        "await self._until_done(self._acknowledge, outbox)",
+        "for each in outbox:\n                await self._producer.send(each)",
+        select="200",
+    ),
+    Mutation(
+        "reading starts at the stored watermark, not at the Kafka commit",
+        "runtime/opening.py",
+        "return Opened(state, stored, start.position)",
+        "return Opened(state, stored, await self._consumer.committed(partition) or 0)",
+        select="200",
+    ),
+    Mutation(
+        "idle partitions are audited",
+        "runtime/worker.py",
+        "await owned.audit()",
+        "owned.audit",
+        select="400",
+    ),
+    Mutation(
+        "the ids before the watermark are read again",
+        "runtime/opening.py",
+        "first = generations.back(following, REPLAYED_GENERATIONS)",
+        "first = following",
+        select="400",
+    ),
+    Mutation(
+        "a dossier changes only from the revision that was read (twin)",
+        "runtime/memory/dossiers.py",
+        "if not all(_fits(",
+        "if False and not all(_fits(",
+        select="1000",
+    ),
+    Mutation(
+        "a dossiers' position below the one known is a loss",
+        "control/admission/register.py",
+        "            if stored < known:\n",
+        "            if False:\n",
+        select="1000",
+    ),
+    Mutation(
+        "copies that Redis lost are put back",
+        "control/admission/copies.py",
+        "restored |= await self._put_back(partition, looks[partition], records)",
+        "await self._put_back(partition, looks[partition], [])",
+        select="1000",
+    ),
+    Mutation(
+        "what is to be said is stored before it is said",
+        "control/admission/dossier.py",
+        "unsent=tuple(unsent), uncopied=True)",
+        "unsent=(), uncopied=True)",
+        select="50",
+    ),
+    Mutation(
+        "no policy of an old leader comes into force",
+        "core/fold.py",
+        "if record.term < state.trust.term:",
+        "if False:",
+        select="2000",
+    ),
+    Mutation(
+        "a partition that took no policy is owed it",
+        "control/policy/broadcast.py",
+        "self._owed = {partition: self._owed[partition] for partition in errors}",
+        "self._owed = {}",
+        select="1000",
+    ),
+    Mutation(
+        "leases that nobody settles come back (twin)",
+        "runtime/memory/serving.py",
+        "pair.drop(self._is_over)",
+        "pass",
+        select="50",
+    ),
+    Mutation(
+        "what is leased is not left (twin)",
+        "runtime/memory/serving.py",
+        "entry.allowance - entry.impressions - self.leased",
+        "entry.allowance - entry.impressions",
+        select="50",
+    ),
+    Mutation(
+        "an entry replaces one of a lower offset only (twin)",
+        "runtime/memory/serving.py",
+        "newer = pair is None or entry.offset > pair.entry.offset",
+        "newer = True",
+        select="2000",
+    ),
+    Mutation(
+        "a slice that lost its place is filled again",
+        "runtime/serving.py",
+        "owned.lost.add(slice_id)\n                line.priced = None",
+        "pass",
+        select="400",
+    ),
+    Mutation(
+        "a partition is filled when it is counted by another freezing",
+        "runtime/serving.py",
+        "owned.frozen, owned.cause = frozen, owned.cause or \"opened\"",
+        "owned.frozen = frozen",
+        select="400",
+    ),
+    Mutation(
+        "a policy that nothing follows on is told",
+        "runtime/owned.py",
+        "is_told = not self.state.untold and self.state.outlook is self._followed",
+        "is_told = not self.state.untold",
+        select="1000",
+    ),
+]
+"""`select` says in how many lives, from seed 0 on, each must go wrong."""
+
+
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a copy of the project in which anything may be changed."""
+    return copy_of_project(tmp_path_factory.mktemp("mutated"))
+
+
+def goes_wrong(copy: Path, lives: str) -> bool:
+    """Tell whether one of so many lives goes wrong in the copy."""
+    done = run(
+        ["simulation", "0", "--lives", lives],
+        cwd=copy,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": f"{copy}:{copy}/tests"},
+        timeout_s=800,
+    )
+    assert done.returncode in (0, 1), done.stderr[-2_000:]
+    return "seed " in done.stdout
+
+
+def test_without_a_mutation_all_is_well_in_the_copy(copied: Path) -> None:
+    assert not goes_wrong(copied, "40")
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.rule)
+def test_a_rule_taken_out_is_found(copied: Path, mutation: Mutation) -> None:
+    file = copied / "streams" / mutation.file
+    whole = file.read_text("utf-8")
+    assert mutation.old in whole, f"the rule moved: {mutation.rule}"
+    file.write_text(whole.replace(mutation.old, mutation.new), "utf-8")
+    try:
+        assert goes_wrong(copied, mutation.select)
+    finally:
+        file.write_text(whole, "utf-8")
