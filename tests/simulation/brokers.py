@@ -1,8 +1,10 @@
 """Brokers as processes meet them: groups that lose patience, producers and readers on a wire."""
 
 import asyncio
+import time
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -251,7 +253,8 @@ class WiredProducer:
         """Queue a record."""
         await self._machine.awake()
         written: asyncio.Future[None] = self._machine.net.loop.create_future()
-        self._queue.append((record, written))
+        stamped = record.timestamp or time.time_ns() // 1_000_000  # of its own host, as Kafka's are
+        self._queue.append((replace(record, timestamp=stamped), written))
         if not self._leaving:
             self._leaving = True
             outside(self._machine.net.loop, self._machine.way_s("send"), self._leave)

@@ -74,13 +74,13 @@ class Life:
         self.loop.set_exception_handler(lambda _loop, _context: None)
         self.net: Final = Net(self.loop, seed)
         self.ahead: Final[Counter[str]] = Counter()  # seconds, by host
-        self.log: Final = WakingLog(lambda: self.wall_ms("brokers"))
+        self.log: Final = WakingLog(lambda: self.wall_ms("producers"))
         self.brokers: Final = Brokers(self.log, self.loop)
         bounds = IndexBounds(key=f"{seed}")
         self.redis: Final = Redis(MemoryServingIndex(lambda: self.wall_ms("redis") / 1000, bounds))
         self.watch: Final = Watch(lambda: self.wall_ms("redis") / 1000, self.redis.index)
         self.running: Final[dict[str, Running]] = {}
-        self.traffic: Final = Traffic(self.log, lambda: self.wall_ms("brokers"))
+        self.traffic: Final = Traffic(self.log, lambda: self.wall_ms("producers"))
         self.flaws: Final[list[str]] = []
         self.files = 0
         self._starts: Final[Counter[str]] = Counter()
@@ -95,7 +95,7 @@ class Life:
 
     def _wall_ns(self) -> int:
         here = HERE.get()
-        return self.wall_ms("brokers" if here is None else here.name.rpartition(".")[0]) * 1_000_000
+        return self.wall_ms("producers" if here is None else here.name.rpartition(".")[0]) * 1_000_000
 
     # ------------------------------------------------------------------ from the first to the last
 

@@ -8,7 +8,7 @@ from simulation.processes import PARTITIONS, SLICES
 
 CREW: Final = ("worker-1", "worker-2", "plane-1", "plane-2", "feed-1")
 """Whose processes run from the beginning."""
-HOSTS: Final = ("redis", "brokers", *CREW)
+HOSTS: Final = ("redis", "producers", *CREW)
 """Whose clocks may jump."""
 GUESTS: Final = ("worker-3", "plane-3", "feed-2")
 """Whose processes may join for a while."""
