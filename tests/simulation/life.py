@@ -42,6 +42,10 @@ from streams.runtime.namespace import namespace_of
 
 PATIENCE_S: Final = 120.0
 """So long after its last fault everything must have settled."""
+FILLING_S: Final = 5.0
+"""So long a filling of the index may last."""
+SWEPT_S: Final = 30.0
+"""So long after the last fault hours pass, where only the sweep puts the index right."""
 AGAIN_S: Final = (0.2, 2.5)
 """Between these a process that died is started again."""
 REBUILT: Final = ("watermark_missing",)
@@ -84,6 +88,7 @@ class Life:
         self.flaws: Final[list[str]] = []
         self.files = 0
         self._starts: Final[Counter[str]] = Counter()
+        self._is_unnoticed = False  # Redis fell back to where the index was just being filled
         self._kept: Final[dict[Step, Any]] = {}
         self._wanted: Final[set[str]] = set(CREW)
 
@@ -95,7 +100,9 @@ class Life:
 
     def _wall_ns(self) -> int:
         here = HERE.get()
-        return self.wall_ms("producers" if here is None else here.name.rpartition(".")[0]) * 1_000_000
+        return (
+            self.wall_ms("producers" if here is None else here.name.rpartition(".")[0]) * 1_000_000
+        )
 
     # ------------------------------------------------------------------ from the first to the last
 
@@ -272,6 +279,9 @@ class Life:
         )
 
     def _falls_back(self, step: Step) -> None:
+        since = step.at - step.span - FILLING_S
+        if any(begun >= since for begun in self.redis.fillings):
+            self._is_unnoticed = True
         self._restore(step.who, *deepcopy(self._kept[step]))
 
     def _emptied(self, step: Step) -> None:
@@ -311,15 +321,22 @@ class Life:
 
     async def _settle(self) -> None:
         """Wait until nothing is left to be done; do what an operator is asked to do."""
-        until, quiet = self.loop.now + PATIENCE_S, 0
+        begun, quiet = self.loop.now, 0
+        self._at(begun + SWEPT_S, self._sweep)
         while quiet < 2:
             await asyncio.sleep(1.0)
             self._raise_flaws()
             await self._operate()
             left = self.unsettled()
             quiet = 0 if left else quiet + 1
-            if self.loop.now > until:
+            if self.loop.now > begun + PATIENCE_S:
                 raise Flaw(f"it does not settle: {left}")
+
+    def _sweep(self) -> None:
+        """Let hours pass if it takes the sweep: what a filling told is not told of by positions."""
+        for running in self.running.values() if self._is_unnoticed else ():
+            if isinstance(running.process, WorkerProcess):
+                running.process.sweep()
 
     def unsettled(self) -> str:
         """Say what is still to be done, "" if nothing is."""

@@ -1,7 +1,7 @@
 """What runs in a life: workers, control planes and feed servers, each the real one on twins."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
@@ -36,6 +36,7 @@ from streams.runtime.memory import (
 from streams.runtime.metrics import Metrics
 from streams.runtime.namespace import namespace_of
 from streams.runtime.ports import Outgoing, Place
+from streams.runtime.refilling import Page
 from streams.runtime.rows import StoredRows
 from streams.runtime.serving import Indexing
 from streams.runtime.signing import encode
@@ -75,9 +76,13 @@ def rules(number: int = 0) -> RulesInForce:
 
 
 class Redis:
-    """All that one Redis holds: counters, dossiers and the serving index."""
+    """All that one Redis holds: counters, dossiers and the serving index.
+
+    `fillings` are the times at which somebody began to fill the index from rows.
+    """
 
     def __init__(self, index: MemoryServingIndex) -> None:
+        self.fillings: Final[list[float]] = []
         self.store: Final = MemoryStore()
         self.dossiers: Final = MemoryDossiers()
         self.index: Final = index
@@ -97,6 +102,12 @@ class WorkerProcess:
         namespace = namespace_of(log.identity(LOG), INSTALLATION.id)
         self.metrics: Final = Metrics()
         rows = StoredRows(store, namespace, PARTITIONS)
+
+        def rows_of(partition: int, slice_id: str | None) -> AsyncIterator[Page]:
+            redis.fillings.append(clock())
+            return rows.tell(partition, slice_id)
+
+        self.indexing: Final = Indexing(index, self.metrics, rows_of, clock)
         around = Surroundings(
             cast(Any, WiredProducer(log, machine)),
             store,
@@ -104,7 +115,7 @@ class WorkerProcess:
             INSTALLATION,
             metrics=self.metrics,
             clock=clock,
-            indexing=Indexing(index, self.metrics, rows.tell, clock),
+            indexing=self.indexing,
         )
         member = Member(brokers, machine, LOG, settings().group)
         self.worker: Final = Worker(member, around)
@@ -117,6 +128,11 @@ class WorkerProcess:
     async def stop(self) -> None:
         """Ask it to stop in good order."""
         self.worker.stop()
+
+    def sweep(self) -> None:
+        """Let the hours pass after which it fills the index again."""
+        for owned in self.indexing._owned.values():
+            owned.swept_at = float("-inf")
 
 
 # -------------------------------------------------------------------------- control planes

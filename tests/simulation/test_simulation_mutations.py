@@ -1,6 +1,6 @@
 """What the simulation is worth: each rule taken out goes wrong in one of so many lives.
 
-    pytest tests/simulation/test_simulation_mutations.py
+pytest tests/simulation/test_simulation_mutations.py
 """
 
 import os
@@ -135,7 +135,7 @@ MUTATIONS = [
     Mutation(
         "a partition is filled when it is counted by another freezing",
         "runtime/serving.py",
-        "owned.frozen, owned.cause = frozen, owned.cause or \"opened\"",
+        'owned.frozen, owned.cause = frozen, owned.cause or "opened"',
         "owned.frozen = frozen",
         select="400",
     ),

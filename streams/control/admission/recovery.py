@@ -65,6 +65,8 @@ class Recovery:
         committed = await self._committed()
         known, positions = self._register.known, await self._positions()
         ends = await self._bounds(self._log.topic)
+        for partition in self._behind:  # its log may not have answered when it was noted
+            self._note(partition, ends.get(partition))
         fresh: dict[Place, int] = {}
         for topic in TOPICS:
             name = self._settings.topic(topic)
