@@ -42,6 +42,13 @@ MUTATIONS = [
         select="200",
     ),
     Mutation(
+        "the open minute is stored with the rows, under the same guard",
+        "core/state.py",
+        "            traffic=traffic,\n",
+        "",
+        select="50",
+    ),
+    Mutation(
         "reading starts at the stored watermark, not at the Kafka commit",
         "runtime/opening.py",
         "return Opened(state, stored, start.position)",
