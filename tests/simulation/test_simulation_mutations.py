@@ -21,13 +21,6 @@ MUTATIONS = [
         select="100",
     ),
     Mutation(
-        "a conflict is never swallowed",
-        "runtime/owned.py",
-        "if isinstance(result, Conflict):",
-        "if False and isinstance(result, Conflict):",
-        select="100",
-    ),
-    Mutation(
         "rows of another watermark are not folded on",
         "runtime/owned.py",
         "if stored not in ours | {self.watermark}:",
@@ -89,6 +82,13 @@ MUTATIONS = [
         "restored |= await self._put_back(partition, looks[partition], records)",
         "await self._put_back(partition, looks[partition], [])",
         select="1000",
+    ),
+    Mutation(
+        "how far a log must be counted is found out once it has a leader",
+        "control/admission/recovery.py",
+        "        self._note_again(ends)\n",
+        "",
+        select="400",
     ),
     Mutation(
         "what is to be said is stored before it is said",
