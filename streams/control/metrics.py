@@ -6,14 +6,17 @@
 `streams_control_dossiers_restored_total`, `streams_control_copies_repeated_total`,
 `streams_control_policy_number`, `streams_control_policy_term`,
 `streams_control_policy_conflicts_total`, `streams_control_policy_waiting_partitions`, and those of
-the shares (`shares.gauges`).
+the shares (`shares.gauges`) and of creators (`creators`).
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from streams.control.creators import CreatorMetrics
 from streams.control.shares.gauges import ShareMetrics
+from streams.errors import REJECT_REASONS
 
 
 class ControlMetrics:
@@ -85,3 +88,12 @@ class ControlMetrics:
             registry=registry,
         )
         self.shares: Final = ShareMetrics(registry)
+        self.creators: Final = CreatorMetrics(registry)
+
+    def expect(self, topics: Iterable[str]) -> None:
+        """Show what may come of the records of topics at 0."""
+        for topic in topics:
+            for outcome in ("handled", "refused", "retried"):
+                self.events.labels(topic, outcome)
+            for reason in REJECT_REASONS:
+                self.letters.labels(topic, reason)

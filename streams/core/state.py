@@ -315,12 +315,12 @@ def forget_sums(state: VideoState) -> None:
 def _read_first_policy(raw: bytes) -> FirstPolicy | None:
     try:
         return decode_first_policy(raw) if raw else None
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise ValueError(f"policy: {error}") from None
 
 
 def _read_policy(raw: bytes) -> Outlook | None:
     try:
         return Outlook(_decode_policy(raw)) if raw else None
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise ValueError(f"policy: {error}") from None

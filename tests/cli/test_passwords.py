@@ -24,8 +24,10 @@ CALLS: dict[str, list[str]] = {
     "decisions": ["decisions tail --no-follow"],
     "video": ["video show v1", "--debug video show v1", "video explain v1"],
     "lag": ["lag list"],
-    "dlq": ["dlq list", "dlq stats"],
+    "dlq": ["dlq list", "dlq stats", "dlq reveals"],
+    "erase": ["erase viewer u1"],
     "guarantee": ["guarantee"],
+    "creator": ["creator list", "creator show c1"],
     "shares": ["shares"],
     "policy": [
         "policy show",
