@@ -67,6 +67,7 @@ class Owned:
         self.flushing: asyncio.Task[None] | None = None
         self.flushed_at = 0.0
         self._told_at = float("-inf")
+        self._followed = state.outlook  # whose prices feeds were told of last
         self.released = False
         self._unfinished = False
         self._flushing_to = watermark
@@ -354,8 +355,12 @@ class Owned:
             self._tell(upto, changes.entries)
 
     def _tell_rest(self) -> None:
-        """Have feeds told of what was stored since they were told, if all that is folded is."""
-        if self.state.untold and self.folded == self.watermark:
+        """Have feeds told of what was stored since they were told, if all that is folded is.
+
+        A policy that nothing followed on is something to tell too.
+        """
+        is_told = not self.state.untold and self.state.outlook is self._followed
+        if self.folded == self.watermark and not is_told:
             self._tell(self.watermark, self.state.take_entries(self.watermark))
 
     def _tell(self, upto: int, entries: Mapping[str, Sequence[Entry]]) -> None:
@@ -363,7 +368,8 @@ class Owned:
         if self._indexing is not None:
             self._told_at = self._clock()
             self._indexing.take(self.partition, upto, entries)
-            self._indexing.follow(self.state.outlook)
+            self._followed = self.state.outlook
+            self._indexing.follow(self.partition, self._followed)
 
     async def _acknowledge(self, outbox: Sequence[Outgoing]) -> None:
         """Write receipts and dead letters; return when all in-sync replicas have them."""

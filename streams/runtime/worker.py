@@ -343,7 +343,7 @@ class Worker:
         if self._indexing is not None:
             watermark = opened.stored.watermark
             self._indexing.open(partition, opened.state.partitions, watermark)
-            self._indexing.follow(opened.state.outlook)
+            self._indexing.follow(partition, opened.state.outlook)
         self._held.discard(partition)
         self._consumer.resume([partition])
         self._consumer.seek({partition: opened.position})
