@@ -362,6 +362,8 @@ class Policy(Struct, frozen=True, tag_field="type", tag="policy"):
     report_bar: Micro = (
         0  # reports above which a person looks at a video again; 0: nobody ever does
     )
+    organic: dict[SliceName, Micros] = {}
+    """What a view of organic traffic was worth for hours, orders apart; elsewhere `prior_mean`."""
 
 
 def order_of(policy: Policy) -> tuple[int, int]:
