@@ -17,6 +17,7 @@ from streams.control.metrics import ControlMetrics
 from streams.control.policy.file import versioned
 from streams.control.shares import steering
 from streams.control.shares.due import DueShare, due_share
+from streams.control.shares.organic import OrganicMeans
 from streams.control.shares.rules import ShareRules
 from streams.control.shares.traffic import TrafficTail
 from streams.core.events import Policy
@@ -71,6 +72,7 @@ class Mixing:
         self._clock: Final = clock
         self._traffic: TrafficTail | None = None
         self._promises: steering.Promises = ()
+        self._organic = OrganicMeans()
         self._term = 0
         self._next_at = self._lean_at = float("-inf")
         self._gain_tick = self._behind = 0
@@ -102,20 +104,30 @@ class Mixing:
             self._metrics.shares.clear()
 
     async def next_policy(self, policy: Policy) -> Policy | None:
-        """Return the policy whose prices lean as the slow means say, None if that is this one."""
+        """Return the policy that follows what hours of traffic say, None if that is this one.
+
+        Its prices lean as the slow means of the promises, and it has the means of organic traffic.
+        """
         if not self._term or policy.pinned or self._clock() < self._lean_at:
             return None
         leans = steering.leans_of(self._promises, policy.leans)
-        wanted: Policy = replace(policy, leans=leans)
-        moved = with_learned(policy, wanted, ["shares"], policy.frozen)
-        if not differing(policy, moved):
+        wanted: Policy = replace(policy, leans=leans, organic=self._organic.moved(policy))
+        moved = with_learned(policy, wanted, ["shares", "organic"], policy.frozen)
+        families = differing(policy, moved)
+        if not families:
             return None
         self._lean_at = self._clock() + LEAN_S
-        held = ", ".join(f"{each.name} {each.slow}" for each in self._promises if each.slow)
-        why = f"shares: the prices lean by what they were tilted for hours ({held or 'nothing'})"
+        why = "; ".join(f"{family}: {self._reasons()[family]}" for family in families)
         return versioned(
-            replace(moved, moved=in_order({*policy.moved, "shares"}), why=why, evidence={})
+            replace(moved, moved=in_order({*policy.moved, *families}), why=why, evidence={})
         )
+
+    def _reasons(self) -> Mapping[str, str]:
+        held = ", ".join(f"{each.name} {each.slow}" for each in self._promises if each.slow)
+        return {
+            "shares": f"the prices lean by what they were tilted for hours ({held or 'nothing'})",
+            "organic": "a view of organic traffic is worth something else by now",
+        }
 
     async def _begin(self, term: int) -> None:
         """Go on from the last mix, whoever wrote it."""
@@ -126,6 +138,7 @@ class Mixing:
         self._promises = () if self.mix is None else self.mix.promises
         self._behind = 0 if self.mix is None else self.mix.seq
         self._traffic = TrafficTail(self._settings, self._log.partitions)
+        self._organic = OrganicMeans()
         self._term = term
         log.info("steers the shares from %s on", self.mix.seq if self.mix else "the first minute")
 
@@ -134,6 +147,7 @@ class Mixing:
         rules, before, day = self._rules(), self.mix, tick // steering.DAY_TICKS
         worth = before.worth if before is not None and before.day == day else None
         sums = self._traffic.take(max(tick - OWED_TICKS, self._behind))
+        self._organic.take(policy.weights, sums)
         promises = self._steered(rules, tick, sums, goes_on=worth is not None)
         unmeasured = self._traffic.view.unmeasured(OWED_TICKS)
         measured = 2 * len(unmeasured) <= self._log.partitions

@@ -291,3 +291,22 @@ async def test_what_operators_hold_does_not_lean(desk: Desk, changes: dict[str, 
     await desk.stock(CARS, entry("v1", band=0, allowance=10**9))
     await desk.go(80, CROWDED)
     assert await desk.mixing.next_policy(replace(desk.policy, **changes)) is None
+
+
+async def test_the_policy_follows_what_organic_traffic_is_worth(desk: Desk) -> None:
+    watched = {"views": 900, "ratio_sum": 900_000_000}
+    for partition in (0, 1):
+        sums = ClassSums(CARS, "0", impressions=1_000, **watched)
+        tick = Tick(f"{partition}.{MINUTE}", partition, MINUTE, (sums,))
+        key = b"%d" % partition
+        desk.office.world.log.append(Outgoing("traffic", encode(tick), key, (), partition))
+    await desk.step()
+    moved = await desk.mixing.next_policy(desk.policy)
+    assert moved is not None
+    assert moved.organic == {CARS: desk.policy.weights.watch}
+    assert (moved.moved, moved.leans) == (("organic",), {})
+    assert "organic traffic" in moved.why
+    desk.now += LEAN_S
+    assert await desk.mixing.next_policy(moved) is None
+    frozen = replace(desk.policy, frozen=("organic",))
+    assert await desk.mixing.next_policy(frozen) is None
