@@ -36,6 +36,7 @@ VERBS: Final[dict[str, str]] = {
     "policy": "streams.cli.policy:policy",
     "guarantee": "streams.cli.guarantee:guarantee",
     "shares": "streams.cli.shares:shares",
+    "ads": "streams.cli.ads:ads",
     "dlq": "streams.cli.dlq:dlq",
     "status": "streams.cli.status:status",
     "page": "streams.cli.page:page",

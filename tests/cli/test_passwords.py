@@ -27,6 +27,7 @@ CALLS: dict[str, list[str]] = {
     "dlq": ["dlq list", "dlq stats"],
     "guarantee": ["guarantee"],
     "shares": ["shares"],
+    "ads": ["ads report"],
     "policy": [
         "policy show",
         "policy history",
