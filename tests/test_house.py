@@ -17,6 +17,10 @@ from streams.runtime.metrics import Metrics
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "streams"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+TEXTS = {
+    path: path.read_text(encoding="utf-8")
+    for path in (ROOT / "README.md", *sorted((ROOT / ".docs").glob("*.md")))
+}
 FILES = sorted(SOURCE.rglob("*.py"))
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -117,8 +121,27 @@ def test_the_readme_maps_every_room() -> None:
     assert mapped == rooms
 
 
-def test_the_reading_order_and_every_path_of_the_readme_exist() -> None:
-    paths = re.findall(r"`((?:streams|tests|config|core|runtime)/[A-Za-z0-9_./-]+)`", README)
+def anchors(text: str) -> set[str]:
+    """Return what links may point to within a page: its headings, as hosts spell them."""
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^a-z0-9 -]", "", one.lower()).replace(" ", "-") for one in headings}
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=lambda page: page.name)
+def test_every_link_of_the_texts_leads_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", TEXTS[page]):
+        if "://" in link:
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(TEXTS[target]), link
+
+
+def test_the_reading_order_and_every_path_of_the_texts_exist() -> None:
+    paths = re.findall(
+        r"`((?:streams|tests|config|core|runtime)/[A-Za-z0-9_./-]+)`", "\n".join(TEXTS.values())
+    )
     assert paths
     for path in paths:
         assert (ROOT / path).exists() or (SOURCE / path).exists(), path
@@ -136,7 +159,7 @@ def test_every_metric_that_is_named_exists() -> None:
     families = [*metrics.registry.collect(), *LagMetrics("kafka").collect()]
     defined = {family.name for family in families}
     assert len(defined) > 20
-    named = set(METRIC.findall(README))
+    named = set(METRIC.findall("\n".join(TEXTS.values())))
     for path in (ROOT / "config").rglob("*"):
         if path.is_file():
             named |= set(METRIC.findall(path.read_text(encoding="utf-8")))

@@ -102,11 +102,18 @@ async def require_well_placed(brokers: str, prefix: str) -> None:
         assert record.partition == partition_of(record.key, PARTITIONS)
 
 
-@pytest.mark.parametrize("number", range(len(blocks("README.md", "python"))))
-async def test_the_readme_publishes(
-    brokers: str, prefix: str, offered: str, tmp_path: Path, number: int
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        (text, number)
+        for text in ("README.md", ".docs/producers.md", ".docs/feed.md")
+        for number in range(len(blocks(text, "python")))
+    ],
+)
+async def test_the_texts_publish(
+    brokers: str, prefix: str, offered: str, tmp_path: Path, text: str, number: int
 ) -> None:
-    code = here(blocks("README.md", "python")[number], brokers, prefix, offered)
+    code = here(blocks(text, "python")[number], brokers, prefix, offered)
     (tmp_path / "example.py").write_text(code, "utf-8")
     run(sys.executable, "example.py", folder=tmp_path, PYTHONPATH=str(ROOT))
     records = await records_of(brokers, f"{prefix}interactions")
@@ -155,7 +162,7 @@ NEEDED = {"java": "javac", "sh": "kcat"}
 async def test_other_clients_place_videos_as_we_do(
     brokers: str, prefix: str, tmp_path: Path, language: str
 ) -> None:
-    (code,) = blocks(".docs/producers.md", language)
+    (code,) = blocks(".docs/clients.md", language)
     name, command = CLIENTS[language]
     (tmp_path / name).write_text(here(code, brokers, prefix), "utf-8")
     run(*command, name, *VIDEOS, folder=tmp_path)
