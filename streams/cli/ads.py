@@ -21,7 +21,14 @@ def ads() -> None:
 
 
 @ads.command("report")
-@click.option("--limit", type=click.IntRange(0, 10_000), default=20, show_default=True, metavar="N")
+@click.option(
+    "--limit",
+    type=click.IntRange(0, 10_000),
+    default=20,
+    show_default=True,
+    metavar="N",
+    help="List so many adverts.",
+)
 @connection_options("brokers", "redis", "topic_prefix")
 @output_option
 @example("streams ads report", "streams ads report --limit 10000 --output json")

@@ -18,6 +18,7 @@ MIXING = "tests/control/shares/test_mixing.py"
 RULES_OF_FILE = "tests/control/shares/test_share_rules.py"
 DUE = "tests/control/shares/test_due.py"
 GAIN = "tests/control/shares/test_gain.py"
+ORGANIC = "tests/control/shares/test_organic.py"
 TABLE = "tests/runtime/test_mixes.py"
 FEED = "tests/client/test_mixes.py"
 RULES = [
@@ -192,10 +193,50 @@ RULES = [
     Mutation(
         "an impression names the mix",
         "client/leases.py",
-        "over_at, mix.seq)",
-        "over_at)",
+        "over_at, mix.seq, lease.factor",
+        "over_at, None, lease.factor",
         FEED,
         "goes_by_the_mix",
+    ),
+    Mutation(
+        "orders are no part of what is usual",
+        "control/shares/organic.py",
+        "bare = replace(weights, order=0)",
+        "bare = weights",
+        ORGANIC,
+        "orders_are_no_part",
+    ),
+    Mutation(
+        "adverts are no part of what is usual",
+        "control/shares/organic.py",
+        "if kind != UNKNOWN and not is_commercial(kind):",
+        "if True:",
+        ORGANIC,
+        "neither_adverts",
+    ),
+    Mutation(
+        "few views say nothing",
+        "control/shares/organic.py",
+        "views >= LEAST_VIEWS",
+        "views",
+        ORGANIC,
+        "few_views",
+    ),
+    Mutation(
+        "a mean follows in steps",
+        "control/shares/organic.py",
+        ">= MEAN_STEP",
+        "> 0",
+        ORGANIC,
+        "step_off",
+    ),
+    Mutation(
+        "a frozen mean stays",
+        "control/shares/mixing.py",
+        '["shares", "organic"], policy.frozen',
+        '["shares", "organic"], ()',
+        MIXING,
+        "operators_hold or organic_traffic",
     ),
 ]
 

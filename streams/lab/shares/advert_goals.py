@@ -18,7 +18,7 @@ def pooled(courses: Sequence[AdvertCourse]) -> AdvertCourse:
 
 
 def impressions_until_off(course: AdvertCourse) -> float:
-    """Return the impressions of the median bad advert; one that might be shown on counts too."""
+    """Return the impressions that the median bad advert came to."""
     return _of(course, "bad", median_high)
 
 
@@ -39,9 +39,11 @@ def share_of_adverts(course: AdvertCourse) -> float:
 
 
 ADVERT_GOALS: Final = (
-    Goal("a bad advert is off after", (), impressions_until_off, "impressions", most=80),
-    Goal("bad ones that others only keep off", (), bad_still_up, "%"),
-    Goal("a good one, for each of a neutral one", (), good_over_neutral, "impressions", least=1.2),
+    Goal(
+        "impressions of a bad advert, in all", (), impressions_until_off, "in the median", most=80
+    ),
+    Goal("bad ones that only better ones keep off", (), bad_still_up, "%"),
+    Goal("a good one, times those of a neutral one", (), good_over_neutral, "times", least=1.2),
     Goal("share of adverts", (), share_of_adverts, "% of public", most=15),
 )
 
