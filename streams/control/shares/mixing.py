@@ -21,7 +21,7 @@ from streams.control.shares.organic import OrganicMeans
 from streams.control.shares.rules import ShareRules
 from streams.control.shares.traffic import TrafficTail
 from streams.core.events import Policy
-from streams.core.halves import differing, in_order, with_learned
+from streams.core.halves import differing, in_order, is_frozen, with_learned
 from streams.core.shares import Bar
 from streams.core.traffic_view import unsteered
 from streams.core.units import surface_of
@@ -73,6 +73,7 @@ class Mixing:
         self._traffic: TrafficTail | None = None
         self._promises: steering.Promises = ()
         self._organic = OrganicMeans()
+        self._leaning: Mapping[str, int] | None = None  # as the last mix took the prices to lean
         self._term = 0
         self._next_at = self._lean_at = float("-inf")
         self._gain_tick = self._behind = 0
@@ -106,11 +107,11 @@ class Mixing:
     async def next_policy(self, policy: Policy) -> Policy | None:
         """Return the policy that follows what hours of traffic say, None if that is this one.
 
-        Its prices lean as the slow means of the promises, and it has the means of organic traffic.
+        Its prices lean as the latest mix takes them to, and it has the means of organic traffic.
         """
         if not self._term or policy.pinned or self._clock() < self._lean_at:
             return None
-        leans = steering.leans_of(self._promises, policy.leans)
+        leans = policy.leans if self._leaning is None else dict(self._leaning)
         wanted: Policy = replace(policy, leans=leans, organic=self._organic.moved(policy))
         moved = with_learned(policy, wanted, ["shares", "organic"], policy.frozen)
         families = differing(policy, moved)
@@ -139,6 +140,7 @@ class Mixing:
         self._behind = 0 if self.mix is None else self.mix.seq
         self._traffic = TrafficTail(self._settings, self._log.partitions)
         self._organic = OrganicMeans()
+        self._leaning = None
         self._term = term
         log.info("steers the shares from %s on", self.mix.seq if self.mix else "the first minute")
 
@@ -159,7 +161,7 @@ class Mixing:
             term,
             tick,
             now_ms(),
-            tilts=steering.tilts_of(promises, policy.leans),
+            tilts=steering.tilts_of(promises, self._leans(promises, policy)),
             due={name: each.share for name, each in due.items()},
             private_slots=steering.private_slots(promises),
             promises=promises,
@@ -184,6 +186,22 @@ class Mixing:
         return steering.take_gains(
             rules, promises, self._traffic.view.window(steering.GAIN_TICKS).sums
         )
+
+    def _leans(self, promises: steering.Promises, policy: Policy) -> Mapping[str, int]:
+        """Return what prices lean by under this mix: what they do, or what they are to do with it.
+
+        Both come into force within seconds, so nothing counts twice meanwhile. Where the policy did
+        not follow by the next mix, that is put off.
+        """
+        before, self._leaning = self._leaning, None
+        if before is not None and before != policy.leans:
+            self._lean_at = self._clock() + LEAN_S
+        held = policy.pinned or is_frozen(policy.frozen, "shares")
+        if held or self._clock() < self._lean_at:
+            return policy.leans
+        leans = steering.leans_of(promises, policy.leans)
+        self._leaning = leans if leans != policy.leans else None
+        return leans
 
     async def _supply(
         self, rules: ShareRules, promises: steering.Promises, policy: Policy
