@@ -14,10 +14,9 @@ All of it is integers, micro-units.
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from math import isqrt
 from typing import Final, NamedTuple
-
-from msgspec.structs import replace
 
 from streams.core.boundary import ln
 from streams.core.counters import VideoState

@@ -8,8 +8,8 @@ shorter has the defaults there. The video's own row is an array of its version a
 
 from array import array
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from hashlib import blake2b
-from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -69,10 +69,12 @@ class Totals(msgspec.Struct, gc=False):
     sums: tuple[int, int, int, int, int, int, int, int, int] = (0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
-class Slice(msgspec.Struct, gc=False):
+@dataclass(slots=True)
+class Slice:
     """Feedback and distribution of one video in one slice; owned by one `PartitionState`.
 
-    What was seen, not what it was worth: under any weights the value follows exactly.
+    What was seen, not what it was worth: under any weights the value follows exactly. It has slots
+    because nothing is changed as often, and a struct takes half as long again to change.
     """
 
     impressions: int = 0
@@ -128,7 +130,7 @@ class Slice(msgspec.Struct, gc=False):
     hot: list[int] | None = None  # of those sums, `traffic.HOT`; not stored
 
 
-_FIELDS: Final = Slice.__struct_fields__
+_FIELDS: Final = tuple(each.name for each in fields(Slice))
 COUNTERS: Final = _FIELDS[: _FIELDS.index("status")]
 """The fields that are feedback alone."""
 EVIDENCE: Final = COUNTERS[: COUNTERS.index("profiles")]
@@ -137,9 +139,18 @@ DISTRIBUTION: Final = _FIELDS[_FIELDS.index("status") : _FIELDS.index("viewers")
 VIEWERS: Final = _FIELDS[_FIELDS.index("viewers") : _FIELDS.index("epoch")]
 """The fields that are bits of viewers, the log's alone as the counters are."""
 _BITS: Final = ("viewers, low", "viewers, middle", "viewers, high", "likers", "pressers")
-_evidence: Final = attrgetter(*EVIDENCE)
-_weightless: Final = attrgetter(*COUNTERS[len(EVIDENCE) :])
-_distribution: Final = attrgetter(*DISTRIBUTION)
+
+
+def _getter(names: Sequence[str]) -> Callable[[Slice], tuple[int, ...]]:
+    """Return what `attrgetter` returns, written out: it takes a fifth of the time."""
+    values = ", ".join(f"row.{name}" for name in names)
+    getter: Callable[[Slice], tuple[int, ...]] = eval(f"lambda row: ({values},)")  # noqa: S307
+    return getter
+
+
+_evidence: Final = _getter(EVIDENCE)
+_weightless: Final = _getter(COUNTERS[len(EVIDENCE) :])
+_distribution: Final = _getter(DISTRIBUTION)
 _UNTOUCHED: Final = _distribution(Slice())
 
 
@@ -265,15 +276,10 @@ def encode_slice(row: Slice) -> bytes:
     >>> encode_slice(Slice(impressions=3, views=2))
     b'[2,[3,2,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]]'
     """
-    kept, viewers, counts, others = (
-        _distribution(row),
-        row.viewers,
-        _evidence(row),
-        _weightless(row),
-    )
+    kept, counts, others = _distribution(row), _evidence(row), _weightless(row)
     if any(others):
         counts += others
-    if viewers:
+    if viewers := row.viewers:
         words = (viewers & _WORD, viewers >> WORD_BITS & _WORD, viewers >> 2 * WORD_BITS)
         bits = (*words, row.likers, row.pressers)
         return _encode((ROW_VERSION, counts, () if kept == _UNTOUCHED else kept, bits))
@@ -380,4 +386,4 @@ def row_digest(salt: int, raw: bytes) -> int:
     Clarke et al. 2003, MSet-Add-Hash, section 4; of a row, its bytes as a number times a salt of
     its own: the universal hash of Carter & Wegman 1979).
     """
-    return salt * int.from_bytes(raw, "big") % DIGEST_MODULUS
+    return salt * (int.from_bytes(raw, "big") % DIGEST_MODULUS) % DIGEST_MODULUS

@@ -5,6 +5,8 @@ the slice), so an event costs a comparison. Time is that of the row's own views 
 row says depends on the row alone.
 """
 
+# ruff: noqa: FURB136 - a comparison takes a third of the time of `max`, and rows are many
+
 from typing import Final
 
 from streams.core.counters import Slice
@@ -38,7 +40,7 @@ def with_young(row: Slice, spec: SlicePolicy, buttons: int) -> int:
     if not young or not spec.delay_ms:
         return buttons
     expected = buttons * (views - young) // views + young * spec.button_mean
-    return max(buttons, expected)
+    return expected if expected > buttons else buttons
 
 
 def is_late(row: Slice) -> bool:

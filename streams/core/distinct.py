@@ -102,7 +102,7 @@ def weighing_views(row: Slice) -> int:
         backing = viewers
     if count > backing:
         count = _backed(count, backing)
-    granted = granted_views(row)
+    granted = row.allowance + row.allowance // 20  # `granted_views`
     return granted if granted < count else count
 
 
@@ -131,9 +131,10 @@ def weighing_buttons(row: Slice, annoyed_share: int) -> tuple[int, ...]:
         others = views
     if annoyed > others:
         annoyed = others
-    completes, _, comments, shares, follows, hides, reports, orders = counts_of(row)
+    comments, shares, follows = row.commenters, row.sharers, row.follows
+    hides, reports, orders = row.hides, row.reporters, row.buyers
     return (
-        completes,
+        row.completes,
         likes,
         comments if comments <= others else others,
         shares if shares <= others else others,

@@ -35,6 +35,7 @@ from streams.core.events import (
     Takedown,
     VideoControl,
     View,
+    first_tranche,
 )
 from streams.core.exploration import draw, drawable
 from streams.core.outlook import Outlook
@@ -231,7 +232,7 @@ class Distribution:
         row.stage, row.cause, row.late_judgements = 0, 0, 0
         row.returns += 1
         own.lapsed -= 1
-        self._grant(slice_id, row, min(policy.tranche, room))
+        self._grant(slice_id, row, min(first_tranche(policy), room))
         self._write(Ruling("open", "reconsidered", row.tranche), slice_id, row, assessment)
         if isinstance(self.cause, Reconsider):
             self._sign(self.cause.by, self.cause.note)
@@ -313,7 +314,7 @@ class Distribution:
     def _crowds(self, slice_ids: Iterable[str]) -> Sequence[Crowd]:
         policy, video = self.outlook.policy, self.video
         outset = self.outlook.outset(video.row)
-        if not video.slices and policy.tranche <= policy.budget - video.row.granted:
+        if not video.slices and first_tranche(policy) <= policy.budget - video.row.granted:
             return outset.crowds  # the same, sooner
         if video.views:
             tastes = solve(sum_factors(policy, video))
@@ -332,7 +333,7 @@ class Distribution:
         room = room_of(policy, policy.slices[slice_id], slice_id, self.video.row, row)
         if room:
             self._move(row, "start")
-            self._grant(slice_id, row, min(policy.tranche, room))
+            self._grant(slice_id, row, min(first_tranche(policy), room))
             self.partition.touch_slice(self.video_id, self.video, slice_id, row)
 
     def _grant(self, slice_id: str, row: Slice, tranche: int) -> None:

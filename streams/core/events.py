@@ -318,7 +318,7 @@ class Policy(Struct, frozen=True, tag_field="type", tag="policy"):
     version: Id
     weights: Weights
     slices: Annotated[dict[SliceName, SlicePolicy], Meta(min_length=1, max_length=SLICES_PER_VIDEO)]
-    tranche: Annotated[int, Meta(ge=1, le=1_000_000)]  # impressions of the first grant
+    tranche: Annotated[int, Meta(ge=1, le=1_000_000)]  # impressions of a grant at stage 0
     growth: Annotated[int, Meta(ge=2, le=100)]  # each stage's tranche is this many times larger
     top_stage: Annotated[int, Meta(ge=1, le=20)]
     budget: Annotated[int, Meta(ge=1, lt=1 << 40)]  # impressions granted to one video, all slices
@@ -362,6 +362,9 @@ class Policy(Struct, frozen=True, tag_field="type", tag="policy"):
     report_bar: Micro = (
         0  # reports above which a person looks at a video again; 0: nobody ever does
     )
+    first: Annotated[int, Meta(ge=0, le=1_000_000)] = (
+        0  # impressions of the first grant; 0: tranche
+    )
     organic: dict[SliceName, Micros] = {}
     """What a view of organic traffic was worth for hours, orders apart; elsewhere `prior_mean`."""
 
@@ -377,6 +380,11 @@ def number_of(policy: Policy) -> str:
     The first policy of term 3 is number `3.1`.
     """
     return f"{policy.term}.{policy.seq}"
+
+
+def first_tranche(policy: Policy) -> int:
+    """Return the impressions of a slice's first grant: what a bad slice costs."""
+    return policy.first or policy.tranche
 
 
 def band_of(followers: int) -> int:

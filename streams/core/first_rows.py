@@ -5,6 +5,7 @@ estimated when the row turns.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Final, cast
 
@@ -55,7 +56,8 @@ _VIDEO_FIELDS: Final = (
 _TODAY: Final = (b"[%d,[" % ROW_VERSION, b'[%d,"' % ROW_VERSION)
 
 
-class FirstSlice(Slice, gc=False):
+@dataclass(slots=True)
+class FirstSlice(Slice):
     """A slice's row: what the feedback was worth under the weights of its time."""
 
     value_sum: int = 0  # micro-units

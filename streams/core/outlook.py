@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from streams.core.counters import Video
-from streams.core.events import Policy, SlicePolicy
+from streams.core.events import Policy, SlicePolicy, first_tranche
 from streams.core.fields import BANDS
 from streams.core.posterior import Sums, estimate, expected, solve
 from streams.core.receipts import Crowd
@@ -140,7 +140,7 @@ class Outlook:
         return sorted(filter(_is_worth_it, within), key=_best_first)
 
     def _crowd(self, prospect: Prospect) -> Crowd:
-        tranche = min(self.policy.tranche, self.policy.slices[prospect.slice].reach)
+        tranche = min(first_tranche(self.policy), self.policy.slices[prospect.slice].reach)
         return Crowd(prospect.slice, prospect.mean, prospect.score, tranche)
 
 

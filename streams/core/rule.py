@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from streams.core.counters import ACTIVE, HELD, IDLE, LAPSED, STOPPED, Slice, Video, VideoState
 from streams.core.distinct import granted_views
-from streams.core.events import Policy, SlicePolicy
+from streams.core.events import Policy, SlicePolicy, first_tranche
 from streams.core.exploration import is_tried
 from streams.core.outlook import Outlook
 from streams.core.posterior import (
@@ -108,8 +108,8 @@ def allowance_of(policy: Policy, video: VideoState, slice_id: str) -> int:
         return row.allowance
     room = room_of(policy, policy.slices[slice_id], slice_id, video.row, row)
     if row is _NOBODY_SAW:
-        return room if room < policy.tranche else policy.tranche
-    return max(row.allowance, row.impressions) + min(policy.tranche, room)
+        return min(room, first_tranche(policy))
+    return max(row.allowance, row.impressions) + min(first_tranche(policy), room)
 
 
 def rule(

@@ -238,8 +238,12 @@ class PartitionState:
             else:
                 rows[video] = {field: raw}
         if self._telling:
+            untold = self._untold
             for video, fields in rows.items():
-                self._untold.setdefault(video, set()).update(fields)
+                if video in untold:
+                    untold[video].update(fields)
+                else:
+                    untold[video] = set(fields)
         traffic = self.traffic.stored() if upgraded else b""
         new = row_digest(TRAFFIC_SALT, traffic)
         digest += new - self._traffic_digest

@@ -37,6 +37,7 @@ class Difference(NamedTuple):
 
 
 _OPERATORS: Final[Mapping[str, tuple[int, str]]] = {
+    "first": (1, "impressions"),
     "tranche": (1, "impressions"),
     "growth": (1, "times, from stage to stage"),
     "top_stage": (1, "widenings"),

@@ -5,7 +5,9 @@ checked in one pass. Whatever cannot be used comes back as a `Refusal` with plac
 element of an array does not lose its neighbours.
 """
 
+from collections import Counter
 from collections.abc import Sequence
+from itertools import chain, repeat
 from operator import attrgetter
 from typing import Any, Final, Literal, NamedTuple
 
@@ -51,7 +53,11 @@ ARRAY_MAX: Final = 10_000
 
 ControlTopic = Literal["uploads", "recognitions", "reviews"]
 
-_decode_log: Final = msgspec.json.Decoder(InteractionRecord | list[InteractionRecord]).decode
+_log_decoder: Final[msgspec.json.Decoder[Any]] = msgspec.json.Decoder(
+    InteractionRecord | list[InteractionRecord]
+)
+_decode_log: Final = _log_decoder.decode
+_decode_lines: Final = _log_decoder.decode_lines
 _decode_element: Final = msgspec.json.Decoder(InteractionRecord).decode
 _control_decoder: Final[msgspec.json.Decoder[ControlRecord]] = msgspec.json.Decoder(ControlRecord)
 _DECODERS: Final[dict[str, msgspec.json.Decoder[Any]]] = {
@@ -80,6 +86,8 @@ _QUOTES: Final = {
 """Quotation marks in an interaction's JSON, those of optional fields apart; a field more has more,
 however it is laid out."""
 _headers: Final = attrgetter("headers")
+_APART: Final = tuple((set(first), set(last)) for first, last in ((b"{", b"}"), (b"[", b"]")))
+"""First and last bytes of values that may be parsed as one text: see `_parsed_apart`."""
 _FUTURE: Final[tuple[RejectReason, str]] = (
     "future",
     f"ts is more than {FUTURE_MS // 1000} s ahead of the record's timestamp",
@@ -220,27 +228,59 @@ def decode_interaction(value: bytes) -> InteractionRecord:
 
 
 def _decode_plain(records: Sequence[Record], trust: Trust, limit: int) -> Decoded | None:
-    """Decode records without headers that hold one good event each; None if one is anything else.
+    """Decode records without headers that hold good events only; None if one is anything else.
 
-    What nearly every batch is, at two thirds of the cost: whole-batch checks in place of a look
-    at each record.
+    What nearly every batch is, at half the cost: one parse of all values, and checks of the whole
+    batch in place of a look at each record.
     """
     values: list[Any] = [record.value for record in records]
     try:
         if any(map(_headers, records)) or max(map(len, values)) > limit:
             return None
-        events: list[Any] = [_decode_log(value) for value in values]
-        quotes = sum([_QUOTES[type(event)] for event in events])
-    except (*PARSER_ERRORS, KeyError, ValueError):  # an array; no records at all
+        text = b"\n".join(values)
+        events = _parsed_apart(text, values)
+        offsets, elements = [record.offset for record in records], [0] * len(values)
+        if events and type(events[0]) is list:
+            events, offsets, elements = _flattened(events, offsets)
+        quotes = sum([_QUOTES[kind] * count for kind, count in Counter(map(type, events)).items()])
+    except (*PARSER_ERRORS, LookupError, ValueError):  # something mixed in; no records at all
         return None
     latest = min([record.timestamp for record in records]) + FUTURE_MS
     if (
         max([event.ts for event in events]) > latest
-        or not _is_all_known(sum([value.count(b'"') for value in values]), quotes, events)
+        or not _is_all_known(text.count(b'"'), quotes, events)
         or not _all_valid(events)
     ):
         return None
-    return Decoded(events, [record.offset for record in records], [0] * len(events), [], 0, trust)
+    return Decoded(events, offsets, elements, [], 0, trust)
+
+
+def _parsed_apart(text: bytes, values: Sequence[bytes]) -> list[Any]:
+    """Return what each value holds, of `text` that is all of them, a line break between.
+
+    `ValueError` if one may hold anything else than one object each, or one array each. The parser
+    reads on over line breaks, so two halves would make one, and one value could hold two. But no
+    JSON has `}` and `{`, or `]` and `[`, next to each other, nor a line break in a string: so where
+    all values begin and end like this, each holds one at least, and as many as there are hold one.
+    """
+    ends = {value[0] for value in values}, {value[-1] for value in values}
+    if ends in _APART and len(parsed := _decode_lines(text)) == len(values):
+        return parsed
+    raise ValueError
+
+
+def _flattened(
+    arrays: Sequence[list[Any]], offsets: Sequence[int]
+) -> tuple[list[Any], list[int], list[int]]:
+    """Return the events of arrays, their offsets and places; `ValueError` for a bad length."""
+    sizes = [len(array) for array in arrays]
+    if min(sizes) == 0 or max(sizes) > ARRAY_MAX:
+        raise ValueError
+    return (
+        list(chain.from_iterable(arrays)),
+        list(chain.from_iterable(map(repeat, offsets, sizes))),
+        list(chain.from_iterable(map(range, sizes))),
+    )
 
 
 def _add_array(out: Decoded, record: Record, events: list[InteractionRecord]) -> int:
@@ -350,14 +390,16 @@ def _checked(out: Decoded) -> Decoded:
 
 def _all_valid(events: Sequence[Any]) -> bool:
     try:
-        ids = "".join([event.id + event.video + event.viewer for event in events])
+        names = [event.id for event in events]
+        names += [event.video for event in events]
+        names += [event.viewer for event in events]
         slices = {event.slice for event in events}
     except AttributeError:  # control records among them
         interactions = [event for event in events if type(event) in _QUOTES]
         return _all_valid(interactions) and all(
             _has_valid_ids(event) for event in events if type(event) not in _QUOTES
         )
-    return not ids.encode().translate(None, ID_ALPHABET) and all(map(is_slice, slices))
+    return not "".join(names).encode().translate(None, ID_ALPHABET) and all(map(is_slice, slices))
 
 
 def _has_valid_ids(event: object) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Self
 
 import pytest
-from aiokafka import TopicPartition
+from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.consumer import fetcher
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 from kit.headers import ESCAPED_NAME, RAW_NAME, send_with_raw_name
@@ -53,19 +53,50 @@ def batch(base: int, names: Sequence[bytes | None], codec: int) -> bytes:
 
 @pytest.mark.parametrize("codec", range(5), ids=["none", "gzip", "snappy", "lz4", "zstd"])
 @pytest.mark.parametrize("position", [10, 11, 12])
+@pytest.mark.parametrize("wanted", [None, unpacking.as_sent])
 def test_every_record_comes_once_whatever_the_codec_and_the_position(
-    codec: int, position: int
+    codec: int, position: int, wanted: object
 ) -> None:
     sent = batch(10, [b"a", RAW_NAME, None], codec) + batch(13, [None, b"b"], codec)
     sent += batch(15, [RAW_NAME], codec)
     records = fetcher.PartitionRecords(
-        TopicPartition("t", 0), fetcher.MemoryRecords(sent), None, position, None, None, True, 1
+        TopicPartition("t", 0), fetcher.MemoryRecords(sent), None, position, None, wanted, True, 1
     )
     found = list(records)
+    assert {type(record) for record in found} == {unpacking.Fetched if wanted else ConsumerRecord}
     assert [record.offset for record in found] == list(range(position, 16))
     assert [record.value for record in found] == [b"%d" % offset for offset in range(position, 16)]
     assert dict(found[-1].headers) == {ESCAPED_NAME: b"1"}
     assert records.next_fetch_offset == 16
+
+
+def test_our_object_says_what_that_of_aiokafka_says_and_no_more() -> None:
+    sent = batch(10, [b"a", None, RAW_NAME], 0)
+    (theirs, ours) = (
+        list(
+            fetcher.PartitionRecords(
+                TopicPartition("t", 3), fetcher.MemoryRecords(sent), None, 10, None, wanted, True, 1
+            )
+        )
+        for wanted in (None, unpacking.as_sent)
+    )
+    names = unpacking.Fetched.__struct_fields__
+    assert set(names) == {name for name in vars(Record) if not name.startswith("_")}
+    assert [[getattr(record, name) for name in names] for record in ours] == [
+        [getattr(record, name) for name in names] for record in theirs
+    ]
+
+
+def test_what_is_taken_in_parts_goes_on_where_it_stopped() -> None:
+    sent = batch(10, [None] * 3, 4) + batch(13, [None] * 2, 4)
+    records = fetcher.PartitionRecords(
+        TopicPartition("t", 0), fetcher.MemoryRecords(sent), None, 11, None, None, True, 1
+    )
+    parts = []
+    for most in (2, 1, 9):
+        parts.append([record.offset for _, record in zip(range(most), records, strict=False)])
+        assert records.next_fetch_offset == min(parts[-1][-1] + 1, 15)
+    assert parts == [[11, 12], [13], [14]]
 
 
 def test_a_batch_with_a_wrong_checksum_is_corrupt_all_the_same() -> None:

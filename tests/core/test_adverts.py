@@ -1,3 +1,4 @@
+import dataclasses
 from math import log2, sqrt
 from typing import Any
 
@@ -145,7 +146,7 @@ def test_an_advert_can_not_buy_itself_by_orders(
     slices: dict[str, Slice], bought: list[int]
 ) -> None:
     sold = {
-        name: replace(row, orders=count, buyers=count, order_amount=100 * count)
+        name: dataclasses.replace(row, orders=count, buyers=count, order_amount=100 * count)
         for (name, row), count in zip(slices.items(), bought * 9, strict=False)
     }
     assert advert_worth(FIXED, advert({**slices, **sold}), PUBLIC) == advert_worth(

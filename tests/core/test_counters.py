@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from random import Random
 
 import msgspec
@@ -62,7 +63,7 @@ def test_a_row_is_its_version_its_counters_and_what_distribution_keeps() -> None
 
 
 def test_all_that_is_stored_of_viewers_is_below_what_a_double_holds() -> None:
-    row = msgspec.structs.replace(FULL, viewers=EVERYONE)
+    row = replace(FULL, viewers=EVERYONE)
     *_, bits = json.loads(encode_slice(row))
     assert bits[:3] == [(1 << 43) - 1, (1 << 43) - 1, (1 << 41) - 1]
     assert decode_slice(encode_slice(row)) == row
@@ -86,7 +87,7 @@ def test_a_row_that_nobody_granted_anything_keeps_its_viewers() -> None:
 def test_a_row_is_cut_to_its_counters_only_if_the_rest_has_its_defaults(name: str) -> None:
     counted = Slice(impressions=30, views=12)
     assert len(json.loads(encode_slice(counted))) == 2
-    kept = msgspec.structs.replace(counted, **{name: getattr(counted, name) + 1})
+    kept = replace(counted, **{name: getattr(counted, name) + 1})
     assert len(json.loads(encode_slice(kept))) == 3
     assert decode_slice(encode_slice(kept)) == kept
     assert decode_slice(encode_slice(counted)) == counted
@@ -124,7 +125,7 @@ def test_a_row_longer_cut_short_or_of_another_version_is_refused(raw: bytes) -> 
 
 
 def test_neither_cache_nor_epoch_is_stored() -> None:
-    row = msgspec.structs.replace(FULL, epoch=9, digest=8, salt=7)
+    row = replace(FULL, epoch=9, digest=8, salt=7)
     assert encode_slice(row) == encode_slice(FULL)
 
 
@@ -196,7 +197,7 @@ def digest_of(rows: dict[tuple[str, str], bytes], order: list[tuple[str, str]]) 
 
 
 ROWS = {
-    (f"v{number}", field): encode_slice(msgspec.structs.replace(FULL, views=number))
+    (f"v{number}", field): encode_slice(replace(FULL, views=number))
     for number in range(20)
     for field in ("discover:football", "discover:music")
 }

@@ -1,9 +1,9 @@
 """What evidence weighs by who stands behind it."""
 
+import dataclasses
 from random import Random
 from statistics import fmean
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -122,7 +122,7 @@ def test_more_impressions_or_viewers_never_take_weight_away(
     views: int, impressions: int, viewers: int, more: int
 ) -> None:
     row = honest(views=views, impressions=impressions, viewers=viewers, allowance=400)
-    shown = msgspec.structs.replace(row, impressions=impressions + more, viewers=viewers | more)
+    shown = dataclasses.replace(row, impressions=impressions + more, viewers=viewers | more)
     assert 0 <= weighing_views(row) <= weighing_views(shown) <= views
 
 

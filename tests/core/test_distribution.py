@@ -143,6 +143,16 @@ def test_the_first_tranche_is_the_same_for_every_creator(band: int, commercial: 
     assert {each.allowance for each in done.receipts[0].crowds} == {FIXED.tranche}
 
 
+def test_the_first_grant_is_smaller_than_the_next_ones() -> None:
+    careful = policy(first=12)
+    done = folded([careful, admit(), *seen_in(FOOTBALL)])
+    assert {each.allowance for each in done.receipts[0].crowds} == {12}
+    assert (done.row(FOOTBALL).allowance, done.own().granted) == (12, 12)
+    done = folded([careful, admit(), *shown(30, 360_000)])
+    kept = [each for each in done.receipts if each.action == "keep"]
+    assert kept[0].tranche == FIXED.tranche
+
+
 def test_the_video_keeps_what_the_admission_said() -> None:
     record = admit(band=3, commercial=True, creator="c7", format="live", guarantee=60)
     own = folded([FIXED, record]).own()

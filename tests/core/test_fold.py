@@ -1,3 +1,4 @@
+import dataclasses
 import os
 import subprocess
 import sys
@@ -5,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -225,9 +225,7 @@ def test_rows_come_back_from_their_bytes_as_they_were() -> None:
     for video, state in WHOLE.state.videos.items():
         again = load_video(video, WHOLE.rows.get(video, {}))
         stored = {
-            name: msgspec.structs.replace(
-                row, epoch=-1, weighed=None, summed=None, sums=None, hot=None
-            )
+            name: dataclasses.replace(row, epoch=-1, weighed=None, summed=None, sums=None, hot=None)
             for name, row in state.slices.items()
         }
         assert again.slices == stored

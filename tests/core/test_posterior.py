@@ -1,3 +1,4 @@
+import dataclasses
 import math
 import statistics
 from collections import Counter
@@ -175,7 +176,7 @@ def test_sums_that_follow_changes_are_those_from_the_beginning(seed: int, chance
         used = chance.choice([by, other])
         for row in chance.sample(list(met.values()), len(met) // 2):
             row.views, row.likes, row.weighed = row.views + 1, row.likes + 1, None
-        copies = {name: msgspec.structs.replace(row, weighed=None) for name, row in met.items()}
+        copies = {name: dataclasses.replace(row, weighed=None) for name, row in met.items()}
         assert sum_factors(used, video) == sum_factors(used, video_of(copies, fits))
 
 
@@ -216,7 +217,7 @@ def test_impressions_alone_say_nothing() -> None:
 
 @given(rows, st.integers(1, 10**6))
 def test_more_views_of_the_same_worth_leave_less_doubt(row: Slice, times: int) -> None:
-    many = msgspec.structs.replace(
+    many = dataclasses.replace(
         row,
         **{
             name: getattr(row, name) * times
@@ -320,7 +321,7 @@ def test_the_noise_is_shrunk_towards_the_slices_own(row: Slice) -> None:
 def test_more_comments_than_views_leave_no_less_doubt() -> None:
     spec = FIXED.slices[FOOTBALL]
     row = honest(views=20, ratio_sum=10_000_000, ratio_sq=6_000_000, comments=20)
-    flooded = msgspec.structs.replace(row, commenters=400)
+    flooded = dataclasses.replace(row, commenters=400)
     free = policy(noise_cross=0)
     assert weigh(free, spec, flooded, 0).noise == weigh(free, spec, row, 0).noise
 

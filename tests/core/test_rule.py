@@ -1,3 +1,4 @@
+import dataclasses
 from typing import Any
 
 import msgspec
@@ -41,7 +42,7 @@ def row(views: int, value: int, impressions: int, **changes: int) -> Slice:
         allowance=max(20, changes.pop("allowance", 20)),
         tranche=20,
     )
-    return msgspec.structs.replace(start, **changes)
+    return dataclasses.replace(start, **changes)
 
 
 def state(video: Video = WELL_KNOWN, **rows: Slice) -> VideoState:
@@ -201,7 +202,7 @@ def test_an_active_slice_stays_open_where_nobody_would_begin_at_todays_price() -
     dear = Outlook(changed(price=700_000))
     assert dear.prospect(FOOTBALL, WELL_KNOWN) is None
     assert open_slices(dear, state(football=loved)) == [FOOTBALL]
-    assert open_slices(dear, state(football=msgspec.structs.replace(loved, status=IDLE))) == []
+    assert open_slices(dear, state(football=dataclasses.replace(loved, status=IDLE))) == []
     hidden = msgspec.structs.replace(WELL_KNOWN, stage="limited")
     assert open_slices(dear, state(hidden, football=loved)) == []
 

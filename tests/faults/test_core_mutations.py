@@ -74,8 +74,8 @@ RULES = [
     Mutation(
         "the noise has its floor",
         "core/posterior.py",
-        "noise = max(noise, policy.noise_floor)",
-        "pass",
+        "noise = policy.noise_floor\n",
+        "pass\n",
         POSTERIOR,
         "falls_below_its_floor",
     ),

@@ -53,7 +53,7 @@ def test_every_number_of_a_policy_is_shown() -> None:
         value = getattr(FIXED, field)
         more = (*value, 30) if isinstance(value, tuple) else value + 1
         assert differences(FIXED, replace(FIXED, **{field: more})), field
-    assert len(shown) == 9 + 22 + len(FIXED.terms) + len(FIXED.slices) * 11
+    assert len(shown) == 9 + 23 + len(FIXED.terms) + len(FIXED.slices) * 11
 
 
 def test_what_the_shares_come_to_is_shown_by_class() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from kit.events import (
     COOKING,
@@ -408,6 +408,46 @@ JSON_LIKE = st.lists(
     ),
     max_size=12,
 ).map(b"".join)
+
+
+OTHER: bytes = encode(like("other"))
+CUT = len(GOOD) // 2
+PIECES = [
+    GOOD,
+    OTHER,
+    b"[%b]" % OTHER,
+    b"[%b,%b]" % (GOOD, OTHER),
+    GOOD[:CUT],
+    GOOD[CUT:],
+    GOOD[: GOOD.index(b",") + 1],
+    GOOD[GOOD.index(b",") + 1 :],
+    b"%b %b" % (OTHER, GOOD),
+    b"[%b] [%b]" % (GOOD, OTHER),
+    b"[%b," % GOOD,
+    b"%b]" % OTHER,
+    b"%b\n%b" % (GOOD, OTHER),
+    GOOD.replace(b",", b",\n"),
+    GOOD + b"\n",
+    b"[]",
+    b"",
+    b"\n",
+]
+
+
+@given(st.lists(st.sampled_from(PIECES), min_size=2, max_size=5))
+@example([OTHER + GOOD, GOOD[:CUT], GOOD[CUT:]])
+@example([b"%b %b" % (OTHER, GOOD), GOOD[:CUT], GOOD[CUT:]])
+@example([b"[%b] [%b]" % (GOOD, OTHER), b"[%b," % GOOD, b"%b]" % OTHER])
+def test_what_records_hold_does_not_depend_on_their_neighbours(values: list[bytes]) -> None:
+    records = [record(value, offset) for offset, value in enumerate(values)]
+    alone = [decode(each) for each in records]
+    together = decode(*records)
+    assert together.events == [event for each in alone for event in each.events]
+    assert together.offsets == [offset for each in alone for offset in each.offsets]
+    assert together.elements == [element for each in alone for element in each.elements]
+    assert [(each.offset, each.element, each.reason) for each in together.refusals] == [
+        (each.offset, each.element, each.reason) for one in alone for each in one.refusals
+    ]
 
 
 @given(st.lists(st.none() | st.binary(max_size=60) | JSON_LIKE, max_size=5))

@@ -101,6 +101,7 @@ def _draft(file: "_PolicyFile", catalogue: Catalogue, where: str) -> Policy:
         version=file.name,
         weights=Weights(**weights),
         slices=catalogue.slice_policies(growth.horizon, button_mean, evidence.delay_s * _SECOND_MS),
+        first=growth.first,
         tranche=growth.tranche,
         growth=growth.factor,
         top_stage=growth.top_stage,
@@ -218,6 +219,7 @@ class _Growth(Struct, frozen=True, forbid_unknown_fields=True):
     widen_used: Decimal
     nearly_used: Decimal
     return_margin: Decimal
+    first: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
 
 
 class _Evidence(Struct, frozen=True, forbid_unknown_fields=True):

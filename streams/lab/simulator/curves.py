@@ -19,6 +19,7 @@ from streams.lab.simulator.names import Cell
 from streams.lab.simulator.world import World
 
 NUMBERS: Final[Mapping[str, Sequence[float]]] = {
+    "first": (5, 10, 15, 20, 30, 60),
     "tranche": (15, 30, 60, 120, 240),
     "growth": (2, 3, 5),
     "top_stage": (2, 3, 5, 8),

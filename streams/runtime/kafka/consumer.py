@@ -69,6 +69,7 @@ class KafkaConsumer:
             rebalance_timeout_ms=max(session_timeout_ms, 30_000),
             max_partition_fetch_bytes=4 << 20,
             fetch_max_wait_ms=100,
+            value_deserializer=unpacking.as_sent,
         )
         self._client = self._new_client()
         self._stopped = False

@@ -40,6 +40,7 @@ class KafkaReader:
             isolation_level="read_committed",
             max_partition_fetch_bytes=4 << 20,
             fetch_max_wait_ms=100,
+            value_deserializer=unpacking.as_sent,
         )
         self._client = self._new_client()
         self._stopped = False
