@@ -35,6 +35,7 @@ VERBS: Final[dict[str, str]] = {
     "review": "streams.cli.review:review",
     "policy": "streams.cli.policy:policy",
     "guarantee": "streams.cli.guarantee:guarantee",
+    "creator": "streams.cli.creator:creator",
     "shares": "streams.cli.shares:shares",
     "ads": "streams.cli.ads:ads",
     "dlq": "streams.cli.dlq:dlq",

@@ -22,6 +22,7 @@ from streams.control.admission.dossier import Tools
 from streams.control.admission.recovery import Recovery
 from streams.control.admission.register import TOPICS, FellBack, Outcome, Register
 from streams.control.agents import FaustApp, Handler, new_app
+from streams.control.creators import CreatorsLook
 from streams.control.log import ControlLog, Ports
 from streams.control.metrics import ControlMetrics
 from streams.control.policy.broadcast import Broadcast
@@ -133,6 +134,9 @@ class ControlPlane:
                 min(self._poll_s, 1.0), self._leader.step, "what is in force is not known"
             ),
             "mix": self._every(min(self._poll_s, 1.0), self._mix, "the shares are not steered"),
+            "creators": self._every(
+                min(self._poll_s, 1.0), self._look_at_creators, "creators are not looked at"
+            ),
             "audit": self._every(AUDIT_S, self._audit, "the dossiers are not compared"),
         }
         self._tasks = [
@@ -166,6 +170,8 @@ class ControlPlane:
         keeper = Keeper(propose, self._sampling(control_log))
         settings, ports, metrics = self._settings, self._ports, self._metrics
         self._mixing = Mixing(settings, control_log, ports, self._shares, metrics)
+        place = control_log.namespace, control_log.partitions
+        self._creators = CreatorsLook(ports.store, ports.dossiers, place, metrics.creators)
         movers = keeper, self._mixing
         self._leader = Leader(settings, control_log, ports, broadcast, draft, movers)
         copies = Copies(settings, control_log, ports, self._tools, metrics)
@@ -284,6 +290,13 @@ class ControlPlane:
             self._mixing.rest()
         else:
             await self._mixing.step(led.term, led.policy, led.by)
+
+    async def _look_at_creators(self) -> None:
+        """Look at creators while this control plane leads and knows the log's time."""
+        if self._leader.led is None:
+            self._creators.rest()
+        elif minute := self._mixing.minute:
+            await self._creators.step(minute)
 
     async def _every(
         self, seconds: float, work: Callable[[], Awaitable[None]], failed: str

@@ -6,13 +6,14 @@
 `streams_control_dossiers_restored_total`, `streams_control_copies_repeated_total`,
 `streams_control_policy_number`, `streams_control_policy_term`,
 `streams_control_policy_conflicts_total`, `streams_control_policy_waiting_partitions`, and those of
-the shares (`shares.gauges`).
+the shares (`shares.gauges`) and of creators (`creators`).
 """
 
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from streams.control.creators import CreatorMetrics
 from streams.control.shares.gauges import ShareMetrics
 
 
@@ -85,3 +86,4 @@ class ControlMetrics:
             registry=registry,
         )
         self.shares: Final = ShareMetrics(registry)
+        self.creators: Final = CreatorMetrics(registry)

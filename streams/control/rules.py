@@ -39,6 +39,7 @@ def load_rules(folder: Path) -> RulesInForce:
         gate=ReviewGate.from_toml(folder / "review.toml", taxonomy),
         catalogue=catalogue,
         guarantee=policy.guarantee,
+        bound=policy.bound,
         report=_report,
     )
     return RulesInForce(tools, policy)

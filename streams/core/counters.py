@@ -188,13 +188,19 @@ class Video(msgspec.Struct, array_like=True):
     strays: int = 0  # slices that feedback opened while the policy in force did not have them
     fits: dict[str, int] = {}  # slice -> fit of the tags, micro-units
     admitted: int = 0  # ms, of the first admit
-    guarantee: int = 0  # public impressions owed from then on
+    guarantee: int = 0  # public impressions owed from then on, or since `promised`
     creator: str = ""
     format: Format = "video"
     lapsed: int = 0  # slices that are stopped and may come back
     next_look: int = 0  # views of the video from which on those are looked at again
     trials: dict[str, Trial] = {}  # by slice that chance drew
     reported: Reported | None = None  # None while nothing was
+    promised: int = 0  # ms, when the public could see it, where that was after `admitted`
+
+    @property
+    def owed_since(self) -> int:
+        """When the time of its guarantee began, ms."""
+        return self.promised or self.admitted
 
 
 VIDEO_FIELDS: Final = Video.__struct_fields__[1:]

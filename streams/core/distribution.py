@@ -259,6 +259,8 @@ class Distribution:
             self._close("limited", "limit", move="withdraw", stages=(ACTIVE, HELD))
         elif record.limited is not None or before == "unknown":
             self._move_video("widen")  # illegal of an unknown video: nothing to revise
+            if not self.video.row.guarantee:
+                self.video.row.guarantee, self.video.row.promised = record.guarantee, record.ts
         if record.fits is not None:
             self._set_fits(record.fits)
         if (before, self.video.row.stage) == ("limited", "public"):

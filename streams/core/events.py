@@ -200,12 +200,17 @@ class Admit(Control, frozen=True, tag="admit"):
 
 
 class Revise(Control, frozen=True, tag="revise"):
-    """New tags or a new audience: `None` leaves a part as it is."""
+    """New tags or a new audience: `None` leaves a part as it is.
+
+    Where the public may see it from now on, `guarantee` impressions are owed to it from `ts` on,
+    unless it had a guarantee before.
+    """
 
     fits: Annotated[dict[SliceName, Ratio], Meta(max_length=256)] | None = None
     limited: bool | None = None
     by: Person = ""
     note: Text = ""
+    guarantee: Annotated[int, Meta(ge=0, le=10_000)] = 0
 
 
 class Hold(Control, frozen=True, tag="hold"):

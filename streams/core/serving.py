@@ -83,7 +83,7 @@ def entries(
 
 def _due(outlook: Outlook, state: VideoState) -> dict[str, tuple[int, int]]:
     """Return deadline and impressions of what is owed by slice; a draw comes first."""
-    deadline = state.row.admitted + outlook.policy.guarantee_ms
+    deadline = state.row.owed_since + outlook.policy.guarantee_ms
     due = {slice_id: (deadline, count) for slice_id, count in owed(outlook, state).items()}
     if state.row.trials:
         due.update((slice_id, (0, count)) for slice_id, count in tried(state))

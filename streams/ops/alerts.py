@@ -223,6 +223,15 @@ ALERTS: Final = (
         severity="ticket",
     ),
     Alert(
+        "StreamsPrivateFell",
+        "streams_creators_private_lost_ratio",
+        ">",
+        0.5,
+        "yesterday fans were shown less than half of the day before: `streams creator list` names "
+        "the creators",
+        severity="ticket",
+    ),
+    Alert(
         "StreamsMixIgnored",
         "streams_mix_unsteered_ratio",
         ">",

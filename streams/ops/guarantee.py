@@ -53,7 +53,7 @@ async def report_guarantee(
             if state.row.stage != "public" or not state.row.guarantee:
                 continue
             shown = _shown(state)
-            deadline = state.row.admitted + outlook.policy.guarantee_ms
+            deadline = state.row.owed_since + outlook.policy.guarantee_ms
             if shown >= state.row.guarantee:
                 kept += 1
             elif now_ms < deadline:

@@ -21,6 +21,9 @@ UNREADABLE: Final = -1
 DOCUMENT_RECORDS: Final = 2
 """A document may be as large as so many of the largest records."""
 
+CLAIM_DAYS: Final = 8
+"""Days that full guarantees of a creator are kept for, up to the latest one."""
+
 _STORED: Final = re.compile(rb'\{"revision":([0-9]{1,15}),"dossier":(.*)\}', re.DOTALL)
 _VIDEO: Final = re.compile(rb"[A-Za-z0-9_-]{1,64}")
 

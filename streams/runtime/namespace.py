@@ -115,6 +115,16 @@ def dossier_meta_key(partition: int) -> str:
     return f"s:{{{partition}}}:dmeta"
 
 
+def claims_key(partition: int, creator: str) -> str:
+    """Return the key of the full guarantees that a creator's videos have."""
+    return f"s:{{{partition}}}:dclaims:{creator}"
+
+
+def day_key(day: int) -> str:
+    """Return the key of what creators' videos had come to when a day began."""
+    return f"s:creators:{day}"
+
+
 def counter_keys(partition: int) -> str:
     """Return the pattern of all keys that counters of a partition have; its dossiers begin by d."""
     return f"s:{{{partition}}}:[^d]*"

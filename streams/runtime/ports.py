@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple, Protocol
 
+from streams.core.creators import DayStart
 from streams.core.state import FRESH, Changes, Meta
 
 Headers = Sequence[tuple[str, bytes | None]]
@@ -402,6 +403,18 @@ class Move(NamedTuple):
     now: int
 
 
+class Claim(NamedTuple):
+    """A video asks for one of the full guarantees that its creator has on a day (since 1970).
+
+    `partition` is that of the creator's id.
+    """
+
+    partition: int
+    creator: str
+    day: int
+    video: str
+
+
 class Kept(NamedTuple):
     """Documents by video, without those that are not there, and how far they hold each topic."""
 
@@ -437,6 +450,22 @@ class Dossiers(Protocol):
 
     async def hold(self, partition: int, log: str, positions: Mapping[str, int]) -> None:
         """Set positions, whatever they were."""
+
+    async def claim(self, claims: Sequence[Claim], most: int) -> Sequence[bool]:
+        """Tell of each claim whether it is one of the creator's first `most` of its day.
+
+        That is kept with the answer, so a video that has one has it, however often it asks. Kept
+        are eight days, up to a creator's latest: an older one has none any more. May be repeated.
+        """
+
+    async def keep_day(self, day: int, start: DayStart) -> None:
+        """Keep what creators' videos had come to when a day (since 1970) began, for some days.
+
+        Only the first one of a day counts; one that was cut short is none.
+        """
+
+    async def days(self, days: Sequence[int]) -> Mapping[int, DayStart]:
+        """Return the beginnings of these days, of those that are kept."""
 
     def scan(self) -> AsyncIterator[Mapping[str, Document]]:
         """Yield every document by video, some at a time, in no order; one may come twice."""

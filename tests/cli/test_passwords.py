@@ -26,6 +26,7 @@ CALLS: dict[str, list[str]] = {
     "lag": ["lag list"],
     "dlq": ["dlq list", "dlq stats"],
     "guarantee": ["guarantee"],
+    "creator": ["creator list", "creator show c1"],
     "shares": ["shares"],
     "ads": ["ads report"],
     "policy": [

@@ -5,12 +5,13 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import redis
 
+from streams.core.creators import DayStart
 from streams.core.partitioner import partition_of
 from streams.embedded import EmbeddedRedis
 from streams.embedded.redis import bundled_redis_server
-from streams.runtime.documents import UNREADABLE
+from streams.runtime.documents import CLAIM_DAYS, UNREADABLE
 from streams.runtime.memory.dossiers import MemoryDossiers
-from streams.runtime.ports import Document, DossierChange, Dossiers, Move
+from streams.runtime.ports import Claim, Document, DossierChange, Dossiers, Move
 from streams.runtime.redis.dossiers import RedisDossiers
 from streams.runtime.redis.store import RedisStore
 
@@ -185,6 +186,58 @@ async def test_every_document_of_every_partition_is_found_and_nothing_else(
     assert found == {name: Document(1, text) for name, text in names.items()}
 
 
+def claims(*videos: str, day: int = 100, creator: str = "c1") -> list[Claim]:
+    return [Claim(P, creator, day, video) for video in videos]
+
+
+async def test_the_first_claims_of_a_creator_and_day_are_granted_and_no_more(
+    dossiers: Dossiers,
+) -> None:
+    assert await dossiers.claim([], 2) == []
+    assert await dossiers.claim(claims("v1", "v2", "v3"), 2) == [True, True, False]
+    assert await dossiers.claim(claims("v4", day=101), 2) == [True]
+    assert await dossiers.claim(claims("v5", creator="c2"), 2) == [True]
+
+
+async def test_a_video_that_claims_again_has_what_it_had(dossiers: Dossiers) -> None:
+    await dossiers.claim(claims("v1", "v2"), 1)
+    assert await dossiers.claim(claims("v2", "v1"), 1) == [False, True]
+    assert await dossiers.claim(claims("v1", day=101), 1) == [True]
+    assert await dossiers.claim(claims("v3", day=101), 1) == [True]  # v1 has one of day 100
+
+
+async def test_claims_are_kept_for_some_days_and_older_days_have_none_any_more(
+    dossiers: Dossiers,
+) -> None:
+    await dossiers.claim(claims("old", day=100), 1)
+    await dossiers.claim(claims("near", day=100 + CLAIM_DAYS - 1), 1)
+    assert await dossiers.claim(claims("more", day=100), 1) == [False]
+    assert await dossiers.claim(claims("late", day=101), 1) == [True]
+    await dossiers.claim(claims("new", day=101 + CLAIM_DAYS), 1)
+    assert await dossiers.claim(claims("old", "later", day=101), 1) == [False, False]
+
+
+async def test_claims_are_no_documents_and_no_positions(dossiers: Dossiers) -> None:
+    await dossiers.claim(claims("v1"), 1)
+    assert [some async for some in dossiers.scan() if some] == []
+    assert await documents(dossiers, "v1", "c1") == {}
+    assert await positions(dossiers) == {}
+
+
+async def test_a_days_beginning_is_kept_once(dossiers: Dossiers) -> None:
+    assert await dossiers.days([7, 8]) == {}
+    many = {f"c{number}": (number, 3 * number) for number in range(2_500)}
+    await dossiers.keep_day(7, DayStart(10_081, many))
+    await dossiers.keep_day(8, DayStart(11_520, {}))
+    await dossiers.keep_day(7, DayStart(10_090, {"c1": (9, 9)}))
+    assert await dossiers.days([6, 7, 8]) == {7: DayStart(10_081, many), 8: DayStart(11_520, {})}
+
+
+async def test_days_are_no_documents(dossiers: Dossiers) -> None:
+    await dossiers.keep_day(7, DayStart(10_080, {"c1": (1, 2)}))
+    assert [some async for some in dossiers.scan() if some] == []
+
+
 async def test_bytes_that_say_no_revision_are_read_as_such_and_replaced_knowingly(
     dossiers: Dossiers,
 ) -> None:
@@ -225,13 +278,34 @@ async def test_all_keys_of_a_partition_have_one_hash_tag_and_counters_leave_them
         client.flushdb()
         dossiers, store = RedisDossiers(redis_url), RedisStore(redis_url)
         await dossiers.put(P, LOG, [new("v1")], {UP: Move(0, 7)})
+        await dossiers.claim(claims("v1"), 3)
         client.hset("s:{7}:meta", "watermark", 1)
         client.hset("s:{7}:v:d", "video", "[]")
         assert await store.erase(P) == 2
-        assert sorted(client.scan_iter()) == [b"s:{7}:d:v1", b"s:{7}:dmeta"]
+        assert sorted(client.scan_iter()) == [
+            b"s:{7}:d:v1",
+            b"s:{7}:dclaims:c1",
+            b"s:{7}:dmeta",
+        ]
         assert client.get("s:{7}:d:v1") == b'{"revision":1,"dossier":{}}'
         await dossiers.close()
         await store.close()
+
+
+@pytest.mark.real
+async def test_a_beginning_that_was_cut_short_is_none_and_days_end_by_themselves(
+    redis_url: str,
+) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushdb()
+        dossiers = RedisDossiers(redis_url)
+        client.hset("s:creators:7", "c1", "9 9")
+        assert await dossiers.days([7]) == {}
+        whole = DayStart(10_080, {"c1": (1, 2), "c2": (3, 4)})
+        await dossiers.keep_day(7, whole)
+        assert await dossiers.days([7]) == {7: whole}
+        assert client.ttl("s:creators:7") > 3 * 86_400
+        await dossiers.close()
 
 
 @pytest.mark.real

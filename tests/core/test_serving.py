@@ -11,6 +11,7 @@ from kit.events import (
     FIXED,
     FOOTBALL,
     MUSIC,
+    NOW,
     SHENYANG,
     admit,
     hold,
@@ -258,6 +259,23 @@ def test_nothing_is_owed_where_moderation_stands_before_it() -> None:
     assert not Feeds(admit(limited=True, fits={FANS: MICROS}, guarantee=60)).due()
     assert not Feeds(GUARANTEED, hold()).due()
     assert Feeds(GUARANTEED, hold()).fold(release()).due()
+
+
+def test_who_followers_alone_could_see_is_owed_a_guarantee_from_when_the_public_may() -> None:
+    feeds = Feeds(admit(limited=True, fits={FANS: MICROS}, guarantee=60))
+    assert not feeds.fold(revise(fits={})).due()
+    feeds.fold(revise("r2", seq=3, limited=False, ts=NOW + 7, guarantee=40))
+    deadlines = {entry.deadline for entry in feeds.known.values() if entry.due}
+    assert deadlines == {NOW + 7 + FIXED.guarantee_ms}
+    assert sum(feeds.due().values()) == 40
+
+
+def test_a_guarantee_is_given_once() -> None:
+    feeds = Feeds(GUARANTEED).fold(revise("r2", limited=True))
+    feeds.fold(revise("r3", seq=3, limited=False, ts=NOW + 7, guarantee=40))
+    deadlines = {entry.deadline for entry in feeds.known.values() if entry.due}
+    assert deadlines == {NOW + FIXED.guarantee_ms}
+    assert sum(feeds.due().values()) == 60
 
 
 @settings(max_examples=40, deadline=None)

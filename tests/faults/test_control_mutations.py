@@ -36,6 +36,7 @@ DOSSIERS = "tests/contract/test_dossiers.py"
 REVIEWERS = "tests/control/admission/test_reviewers.py"
 WORDS = "tests/control/policy/test_words.py"
 DISTRIBUTION = "tests/core/test_distribution.py"
+GRANTING = "tests/control/admission/test_granting.py"
 
 PURE = [
     Mutation(
@@ -738,8 +739,72 @@ PURE = [
         DISTRIBUTION,
         "",
     ),
+    Mutation(
+        "a creator has so many full guarantees a day",
+        "control/admission/granting.py",
+        "if video in days else Grant(bound.beyond)",
+        "if days.setdefault(video, 1) else Grant(bound.beyond)",
+        GRANTING,
+        "three_full",
+    ),
+    Mutation(
+        "what an admission was promised is decided once",
+        "control/admission/granting.py",
+        "if each.grant is None and ",
+        "if ",
+        GRANTING,
+        "said_again",
+    ),
+    Mutation(
+        "a repeated claim is the same video's",
+        "runtime/memory/dossiers.py",
+        "        if claim.video in held:\n            return True\n",
+        "",
+        DOSSIERS,
+        "memory and claims_again",
+    ),
+    Mutation(
+        "what was claimed and lost comes back with the copies",
+        "control/admission/copies.py",
+        "_log.partitions, _readable(changed))",
+        "_log.partitions, {})",
+        GRANTING,
+        "comes_back",
+    ),
+    Mutation(
+        "what followers alone may see takes no guarantee",
+        "control/admission/granting.py",
+        "        return not record.limited\n",
+        "        return True\n",
+        GRANTING,
+        "followers_alone",
+    ),
 ]
 LUA = [
+    Mutation(
+        "the script counts a day's claims",
+        "runtime/redis/claims.lua",
+        "if taken >= tonumber(ARGV[3]) or",
+        "if",
+        DOSSIERS,
+        "redis and not 6.2",
+    ),
+    Mutation(
+        "the script knows the videos that have claimed",
+        "runtime/redis/claims.lua",
+        "if held[i] == video then",
+        "if false then",
+        DOSSIERS,
+        "redis and not 6.2",
+    ),
+    Mutation(
+        "the script counts each day by itself",
+        "runtime/redis/claims.lua",
+        "if other == day then",
+        "if true then",
+        DOSSIERS,
+        "redis and not 6.2",
+    ),
     Mutation(
         "the script compares the document",
         "runtime/redis/dossiers.lua",
@@ -781,6 +846,7 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
             RECOVERY,
             DOSSIER,
             COPIES,
+            GRANTING,
             *LEADER_TESTS,
             LOG,
             CODEC,

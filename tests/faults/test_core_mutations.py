@@ -458,6 +458,22 @@ RULES = [
         "three_best",
     ),
     Mutation(
+        "a guarantee runs from when the public may see the video",
+        "core/serving.py",
+        "deadline = state.row.owed_since + ",
+        "deadline = state.row.admitted + ",
+        SERVING,
+        "from_when_the_public_may",
+    ),
+    Mutation(
+        "a guarantee is given once",
+        "core/distribution.py",
+        "            if not self.video.row.guarantee:\n",
+        "            if True:\n",
+        SERVING,
+        "given_once",
+    ),
+    Mutation(
         "what a stopped crowd leaves of the guarantee is told to the next",
         "core/serving.py",
         "if due.get(name) != before.get(name)]",

@@ -21,7 +21,66 @@ GAIN = "tests/control/shares/test_gain.py"
 ORGANIC = "tests/control/shares/test_organic.py"
 TABLE = "tests/runtime/test_mixes.py"
 FEED = "tests/client/test_mixes.py"
+CREATOR = "tests/ops/test_creator.py"
+SUMS = "tests/core/test_creators.py"
+LOOK = "tests/control/test_creators.py"
 RULES = [
+    Mutation(
+        "a crowd below ten is told to no creator",
+        "ops/creator.py",
+        "if each.viewers.bit_count() < CROWD_LEAST or taste is None:",
+        "if taste is None:",
+        CREATOR,
+        "below_ten",
+    ),
+    Mutation(
+        "few followers are not counted out",
+        "ops/creator.py",
+        "    if sum(row.viewers.bit_count() for row in rows) < CROWD_LEAST:\n        return None\n",
+        "",
+        CREATOR,
+        "few_followers",
+    ),
+    Mutation(
+        "what is usual is of several others",
+        "ops/creator.py",
+        " if len(usual.creators) >= OTHERS_LEAST else None",
+        "",
+        CREATOR,
+        "several_others",
+    ),
+    Mutation(
+        "a creator's own videos make nothing usual",
+        "ops/creator.py",
+        "            elif state.row.creator:",
+        "            if state.row.creator:",
+        CREATOR,
+        "own_videos",
+    ),
+    Mutation(
+        "a day that was looked at late bounds nothing",
+        "core/creators.py",
+        " or start.minute > each * DAY_MINUTES + ON_TIME_MINUTES",
+        "",
+        SUMS,
+        "late_bounds",
+    ),
+    Mutation(
+        "few private impressions tell no fall",
+        "core/creators.py",
+        " or before[1] < FEW",
+        "",
+        SUMS,
+        "day_to_day",
+    ),
+    Mutation(
+        "a day's first beginning stays",
+        "runtime/memory/dossiers.py",
+        "self.day_starts.setdefault(day, start)",
+        "self.day_starts[day] = start",
+        LOOK,
+        "goes_on or began",
+    ),
     Mutation(
         "within the dead band nothing moves",
         "control/shares/law.py",

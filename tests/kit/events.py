@@ -235,9 +235,11 @@ def revise(
     seq: int = 2,
     fits: Mapping[str, int] | None = None,
     limited: bool | None = None,
+    ts: int = NOW,
+    **more: Any,
 ) -> Revise:
     """Return a revision that leaves everything as it is."""
-    return Revise(event_id, video, NOW, seq, None if fits is None else dict(fits), limited)
+    return Revise(event_id, video, ts, seq, None if fits is None else dict(fits), limited, **more)
 
 
 def hold(event_id: str = "hold-1", *, video: str = "v1", seq: int = 2) -> Hold:

@@ -15,8 +15,10 @@ from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Sample
 
+from streams.control.creators import CreatorMetrics
 from streams.control.metrics import ControlMetrics
 from streams.control.shares.gauges import ShareMetrics
+from streams.core.creators import CreatorTotals
 from streams.errors import Halt, Retry
 from streams.ops.alerts import ALERTS, Alert
 from streams.ops.lag_metrics import LagMetrics
@@ -282,6 +284,16 @@ def value(life: Life, name: str) -> float:
     return sum(sample.value for sample in scrape if sample.name == name)
 
 
+async def fans_shown_less() -> tuple[Scrape, Scrape]:
+    registry = CollectorRegistry()
+    metrics = CreatorMetrics(registry)
+    totals = {"c1": CreatorTotals(public=3)}
+    metrics.show(totals, 490_000)
+    before = scraped(registry)
+    metrics.show(totals, 510_000)
+    return before, scraped(registry)
+
+
 STATES: dict[str, State] = {
     "StreamsConsumerHalted": halted,
     "StreamsConsumerStopped": stopped,
@@ -303,6 +315,7 @@ STATES: dict[str, State] = {
     "StreamsPartitionsPaused": many_bad,
     "StreamsPolicyConflict": other_policy_of_its_number,
     "StreamsShareShort": short,
+    "StreamsPrivateFell": fans_shown_less,
     "StreamsMixIgnored": ignored,
     "StreamsMixOld": old,
     "StreamsSharesUnsteered": unsteered,

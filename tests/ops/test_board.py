@@ -29,7 +29,7 @@ def labels_of(family: str) -> set[str]:
     """Return the labels of a metric, which a registry tells only where there are series."""
     metrics = Metrics()
     control = ControlMetrics(metrics.registry)
-    for holder in (metrics, control, control.shares):
+    for holder in (metrics, control, control.shares, control.creators):
         for metric in vars(holder).values():
             if getattr(metric, "_name", None) == family:
                 return set(metric._labelnames)

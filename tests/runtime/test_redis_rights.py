@@ -11,11 +11,12 @@ from kit.redises import RedisNode, redis_node
 from kit.serving import CARS, FAR, entry
 from redis.exceptions import NoPermissionError
 
+from streams.core.creators import DayStart
 from streams.core.state import FRESH, Changes
 from streams.core.units import MICROS
 from streams.errors import Halt
 from streams.runtime.leases import IndexBounds, Lease
-from streams.runtime.ports import Document, DossierChange, HaltNote, Move
+from streams.runtime.ports import Claim, Document, DossierChange, HaltNote, Move
 from streams.runtime.redis import RedisDossiers, RedisServingIndex, RedisStore
 from streams.runtime.redis.serving import keys_of
 
@@ -89,6 +90,10 @@ async def control(part: Part) -> None:
     assert await dossiers.put(0, "log", [change], {"t": Move(0, 1)}) == "ok"
     await dossiers.read(0, "log", ["v1"])
     await dossiers.hold(0, "log", {"t": 2})
+    asked = [Claim(0, "c1", day, f"v{day}") for day in (1, 99)]
+    assert await dossiers.claim(asked, 3) == [True, True]
+    await dossiers.keep_day(1, DayStart(1_440, {"c1": (1, 2)}))
+    assert 1 in await dossiers.days([1])
     assert [page async for page in dossiers.scan()]
 
 
@@ -116,6 +121,7 @@ async def read(part: Part) -> None:
     await index.slots(CARS, 5)
     await index.is_frozen(CARS)
     await dossiers.read(0, "log", ["v1"])
+    await dossiers.days([1])
     assert [page async for page in dossiers.scan()]
 
 

@@ -18,11 +18,13 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
 from streams.control.admission import dossier
-from streams.control.admission.dossier import Tools
+from streams.control.admission.dossier import Dossier, Tools
+from streams.control.admission.granting import regranted
 from streams.control.log import ControlLog, Ports
 from streams.control.metrics import ControlMetrics
 from streams.core.partitioner import partition_of
@@ -186,6 +188,7 @@ class Copies:
             for before in [kept.documents.get(video)]
         ]
         if changes:
+            await regranted(self._ports.dossiers, self._log.partitions, _readable(changed))
             answer = await self._ports.dossiers.put(partition, self._log.name, changes, {})
             if answer != "ok":
                 raise Retry("another control plane wrote one of these dossiers")
@@ -240,3 +243,12 @@ class Copies:
         held = min(look.late.values(), default=look.end)
         if held != look.held:
             await self._ports.dossiers.hold(partition, self._log.name, {self._topic: held})
+
+
+def _readable(documents: Mapping[str, Document]) -> dict[str, Dossier]:
+    """Return the dossiers of documents, without those that cannot be read."""
+    known = {}
+    for video, document in documents.items():
+        with suppress(ValueError):
+            known[video] = dossier.decode(document.text)
+    return known

@@ -21,34 +21,38 @@ Numbers continue from there, never from a clock.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from streams.control.admission.announced import (
+    ANNOUNCED,
+    Announced,
+    Audience,
+    ControlStep,
+    changes_of,
+    control_id,
+    stage_of,
+)
 from streams.control.admission.plugins import RecogniserFault, RecogniserPlugin, recognise_all
 from streams.control.admission.recognise import merge_tags
 from streams.control.admission.review import ReviewGate
 from streams.control.policy.catalogue import Catalogue
+from streams.control.policy.file import USUAL_BOUND, GuaranteeBound
 from streams.core.counters import Video
 from streams.core.events import (
     Admit,
     Clear,
-    Hold,
     Recognition,
     Reconsider,
-    Release,
-    Revise,
     Tag,
     Takedown,
     Upload,
     VideoControl,
     band_of,
 )
-from streams.core.stages import VideoStage
-from streams.core.units import ID_MAX
 from streams.core.waiting import Waiting
 from streams.core.words import Review, SecondLook
 from streams.errors import DeadLetter
@@ -57,7 +61,6 @@ SOURCES_MAX: Final = 64
 """A video keeps the words of at most this many recognisers, so that no input grows it for ever."""
 
 Event = Upload | Recognition | Review | SecondLook
-Audience = Literal["nobody", "followers", "public"]
 Word = Literal["approve", "limit", "reject", "wait"]
 _AUDIENCE: Final[dict[Word, Audience]] = {
     "approve": "public",
@@ -71,7 +74,8 @@ _AUDIENCE: Final[dict[Word, Audience]] = {
 class Tools:
     """What the rules ask; replaced as a whole when `config/` changes.
 
-    `guarantee`: so many public impressions are owed to every video that the public may see.
+    `guarantee`: so many public impressions are owed to every video that the public may see, within
+    the `bound` of what one creator has a day.
     `report` hears of every recogniser that failed on an upload, which then goes on without its
     tags.
     """
@@ -81,6 +85,7 @@ class Tools:
     catalogue: Catalogue
     guarantee: int
     report: Callable[[RecogniserFault], None]
+    bound: GuaranteeBound = USUAL_BOUND
 
 
 class Heard(Struct, frozen=True):
@@ -91,30 +96,6 @@ class Heard(Struct, frozen=True):
     tags: tuple[Tag, ...]
 
 
-class Announced(Struct, frozen=True):
-    """What the log was told of a video: the last audience, whether it is held, and its fits.
-
-    `looked` and `second_look` are the times (ms) of the last words of people that it has.
-    """
-
-    audience: Audience = "nobody"  # nobody: never admitted
-    held: bool = False
-    ended: bool = False
-    fits: dict[str, int] = {}
-    looked: int = 0
-    second_look: int = 0
-
-
-_ANNOUNCED: Final[dict[VideoStage, Announced]] = {
-    "unknown": Announced(),
-    "public": Announced("public"),
-    "limited": Announced("followers"),
-    "held_public": Announced("public", held=True),
-    "held_limited": Announced("followers", held=True),
-    "removed": Announced(ended=True),
-}
-
-
 class GateRuling(Struct, frozen=True):
     """The gate's word on the facts, and the rule that spoke, for a moderator to read."""
 
@@ -123,12 +104,20 @@ class GateRuling(Struct, frozen=True):
     reason: str
 
 
+class Grant(Struct, frozen=True):
+    """The public impressions that a video was promised, once and for all."""
+
+    impressions: int
+    day: int = 0  # since 1970, of whose full ones this is one; 0: it is none of those
+
+
 class Dossier(Struct, frozen=True):
     """Everything the control plane knows of one video; stored as JSON.
 
     `seq` is that of the latest control record, `unsent` the records not known to be in the log,
     `log` names the log that was told; `uncopied` says that no copy is known to be durable, `listed`
-    is what the topic `waiting` has of it.
+    is what the topic `waiting` has of it, `grant` what it was guaranteed when the public could see
+    it first.
     """
 
     video: str
@@ -143,6 +132,7 @@ class Dossier(Struct, frozen=True):
     uncopied: bool = False
     second_look: SecondLook | None = None
     listed: Waiting | None = None
+    grant: Grant | None = None
 
     @property
     def waiting(self) -> Waiting | None:
@@ -206,21 +196,13 @@ def as_logged(dossier: Dossier | None, video: str, logged: Logged) -> Dossier:
     row = logged.row
     if known.log == logged.log and known.seq > row.seq:
         return known
-    if known.log == logged.log and known.seq == row.seq and _stage(known.announced) == row.stage:
+    if known.log == logged.log and known.seq == row.seq and stage_of(known.announced) == row.stage:
         return replace(known, unsent=()) if known.unsent else known
     looked = max(row.admitted, row.reported.looked if row.reported else 0)
-    announced = replace(_ANNOUNCED[row.stage], fits=row.fits, looked=looked)
+    announced = replace(ANNOUNCED[row.stage], fits=row.fits, looked=looked)
     return replace(
         known, announced=announced, seq=max(known.seq, row.seq), unsent=(), log=logged.log
     )
-
-
-def _stage(announced: Announced) -> VideoStage:
-    """Return where a video stands in a log that was told this."""
-    if announced.ended:
-        return "removed"
-    plain = replace(announced, fits={}, looked=0, second_look=0)
-    return next((stage for stage, known in _ANNOUNCED.items() if known == plain), "unknown")
 
 
 def advance(
@@ -389,15 +371,6 @@ def _audience(dossier: Dossier) -> Audience:
     return "nobody" if dossier.announced.held else dossier.announced.audience
 
 
-@dataclass(frozen=True, slots=True)
-class ControlStep:
-    """One control record to be: its kind, the word that its id begins with, its own fields."""
-
-    kind: type[VideoControl]
-    word: str
-    fields: Mapping[str, Any]  # of the kind's constructor, each as its type says
-
-
 def _steps(dossier: Dossier, tools: Tools) -> tuple[Announced, list[ControlStep]]:
     """Return what the log will have been told, and the steps from there to here."""
     announced = dossier.announced
@@ -412,15 +385,17 @@ def _steps(dossier: Dossier, tools: Tools) -> tuple[Announced, list[ControlStep]
     fits: dict[str, int] = dict(announced.fits)
     if upload is not None:
         fits = {name: fit for name, fit in matches if fit}
+    owed = dossier.grant.impressions if dossier.grant else tools.guarantee
     looked, second_look = _words_of_people(dossier)
     if announced.audience == "nobody":
         assert upload is not None
-        admission = _admission(upload, wanted, tools) | {"fits": fits}
+        admission = _admission(upload, wanted, owed) | {"fits": fits}
         first = Announced(wanted, fits=fits, looked=looked, second_look=second_look)
         return first, [ControlStep(Admit, "admit", admission)]
     now = wanted if wanted != "nobody" else announced.audience
     held = wanted == "nobody"
-    steps = [*_changes(announced, now, held=held, fits=fits), *_words(dossier)]
+    changes = changes_of(announced, now, held=held, fits=fits, owed=owed)
+    steps = [*changes, *_words(dossier)]
     looked, second_look = max(looked, announced.looked), max(second_look, announced.second_look)
     return Announced(now, held, False, fits, looked, second_look), steps
 
@@ -443,7 +418,7 @@ def _words(dossier: Dossier) -> Iterator[ControlStep]:
         yield ControlStep(Reconsider, "reconsider", fields)
 
 
-def _admission(upload: Upload, audience: Audience, tools: Tools) -> dict[str, Any]:
+def _admission(upload: Upload, audience: Audience, owed: int) -> dict[str, Any]:
     """Return an admission's fields but its fits."""
     return {
         "commercial": upload.commercial,
@@ -452,28 +427,8 @@ def _admission(upload: Upload, audience: Audience, tools: Tools) -> dict[str, An
         "creator": upload.creator,
         "advertiser": upload.advertiser,
         "format": upload.format,
-        "guarantee": tools.guarantee,
+        "guarantee": owed,
     }
-
-
-def _changes(
-    announced: Announced, now: Audience, *, held: bool, fits: dict[str, int]
-) -> Iterator[ControlStep]:
-    """Yield the steps of an admitted video.
-
-    A smaller audience comes before a release, a larger one after it: in between nobody sees what
-    they may not.
-    """
-    if fits != announced.fits:
-        yield ControlStep(Revise, "refit", {"fits": fits})
-    if held and not announced.held:
-        yield ControlStep(Hold, "hold", {})
-    if (announced.audience, now) == ("public", "followers"):
-        yield ControlStep(Revise, "limit", {"limited": True})
-    if announced.held and not held:
-        yield ControlStep(Release, "release", {})
-    if (announced.audience, now) == ("followers", "public"):
-        yield ControlStep(Revise, "widen", {"limited": False})
 
 
 def _records(
@@ -481,19 +436,9 @@ def _records(
 ) -> Iterator[VideoControl]:
     verdict = dossier.verdict
     for step in steps:
-        named = _control_id(step.word, cause)
+        named = control_id(step.word, cause)
         fields: dict[str, Any] = {"id": named, "video": dossier.video, "ts": now_ms}
         # fits follow from tags, another look from another word
         if verdict is not None and step.word not in {"refit", "reconsider"}:
             fields |= {"by": verdict.by, "note": verdict.note}
         yield step.kind(**fields, seq=0, **step.fields)
-
-
-def _control_id(word: str, cause: str) -> str:
-    """Return a control record's id: its word and the event that led to it, hashed if too long.
-
-    >>> _control_id("admit", "u1"), len(_control_id("takedown", "r" * 64))
-    ('admit-u1', 41)
-    """
-    named = f"{word}-{cause}"
-    return named if len(named) <= ID_MAX else f"{word}-{sha256(cause.encode()).hexdigest()[:32]}"

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from streams.control.admission import dossier
 from streams.control.admission.copies import Copies
 from streams.control.admission.dossier import Dossier, Event, Logged, Tools
+from streams.control.admission.granting import granted
 from streams.control.log import ControlLog, now_ms
 from streams.control.metrics import ControlMetrics
 from streams.core.counters import Video
@@ -219,6 +220,7 @@ class Register:
     ) -> _Batch:
         batch = await self._read(topic, partition, records)
         self._advance(batch)
+        await self._grant(batch)
         if batch.failure is not None:
             await self._store(batch, {})
             raise batch.failure
@@ -240,6 +242,7 @@ class Register:
                 cause, latest = dossier.latest(known)
                 after = dossier.speak(known, cause, min(latest, now_ms()), self._tools())
                 batch.dossiers[video] = after if after.owes else known
+        await self._grant(batch)
         await self._store(batch, {})
 
     async def _read(
@@ -319,6 +322,11 @@ class Register:
             batch.dossiers[event.video] = after
             done.append((event, record))
         batch.events = done
+
+    async def _grant(self, batch: _Batch) -> None:
+        """Decide which of the batch's admissions are owed a full guarantee."""
+        tools, count = self._tools(), self._log.partitions
+        batch.dossiers |= await granted(self._dossiers, count, tools, batch.changed())
 
     async def _store(
         self, batch: _Batch, moves: Mapping[str, Move], *, listing: bool = True

@@ -11,7 +11,7 @@ from hashlib import sha256
 from math import log
 from pathlib import Path
 from statistics import NormalDist
-from typing import Annotated, Final, Self
+from typing import Annotated, Final, NamedTuple, Self
 
 import msgspec
 from msgspec import Meta, Struct
@@ -35,6 +35,17 @@ _SECOND_MS: Final = 1_000
 _SMALLEST: Final = Decimal(1) / MICROS
 
 
+class GuaranteeBound(NamedTuple):
+    """How many full guarantees a creator has a day, and what is owed to each video beyond."""
+
+    full_a_day: int = 3
+    beyond: int = 20  # public impressions
+
+
+USUAL_BOUND: Final = GuaranteeBound()
+"""Where the file does not tell."""
+
+
 @dataclass(frozen=True, slots=True)
 class PolicyRules:
     """A policy ready to be broadcast, and the numbers that only admission, keeper and shares need.
@@ -47,6 +58,7 @@ class PolicyRules:
     guarantee: int
     one_in: int
     shares: ShareRules
+    bound: GuaranteeBound
 
     @property
     def version(self) -> str:
@@ -73,7 +85,9 @@ class PolicyRules:
         draft = versioned(_valid(_draft(file, catalogue, where), where))
         draft = replace(draft, files=draft.version)
         shares = share_rules(file.shares, catalogue, f"{where}: shares")
-        return cls(draft, file.guarantee.impressions, file.keeper.one_in, shares)
+        owed = file.guarantee
+        bound = GuaranteeBound(owed.full_a_day, owed.beyond)
+        return cls(draft, owed.impressions, file.keeper.one_in, shares, bound)
 
 
 def versioned(policy: Policy) -> Policy:
@@ -257,6 +271,8 @@ class _Guarantee(Struct, frozen=True, forbid_unknown_fields=True):
     slices: Annotated[int, Meta(ge=1, le=16)]
     hours: Annotated[int, Meta(ge=0, le=10**11 // _HOUR_MS)]
     fresh_share: Decimal
+    full_a_day: Annotated[int, Meta(ge=1, le=10_000)] = USUAL_BOUND.full_a_day
+    beyond: Annotated[int, Meta(ge=0, le=10_000)] = USUAL_BOUND.beyond
 
 
 class _Exploration(Struct, frozen=True, forbid_unknown_fields=True):

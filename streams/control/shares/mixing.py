@@ -78,6 +78,11 @@ class Mixing:
         self._next_at = self._lean_at = float("-inf")
         self._gain_tick = self._behind = 0
 
+    @property
+    def minute(self) -> int:
+        """The minute by which most partitions go, 0 while that is not known."""
+        return 0 if self._traffic is None else self._traffic.now
+
     async def step(self, term: int, policy: Policy, by: str = "") -> None:
         """Write the mix of a minute that most of the traffic knows, if there is a new one.
 

@@ -4,12 +4,14 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Final
 
+from streams.control.policy.file import USUAL_BOUND
 from streams.control.shares.due import due_share
 from streams.core.units import MICROS
 from streams.lab.shares.market import FAMOUS, ORDINARY, PUBLIC, ClassName
 from streams.lab.shares.worlds import DAY, SLOTS, ShareWorld
 from streams.runtime.leases import Newcomers
 
+FULL: Final = 60
 OWED: Final = 0.009
 """Of the slots: 15 million uploads a day, each owed 60 of 100 billion impressions."""
 GATHERED: Final = 10
@@ -18,12 +20,17 @@ MINUTE_MS: Final = 60_000
 
 
 class Owing:
-    """What newcomers are owed, by deadline; `due` and `missed` count those whose time is over."""
+    """What newcomers are owed, by deadline; `due` and `missed` count those whose time is over.
 
-    def __init__(self, world: ShareWorld) -> None:
+    What is uploaded above the usual is of a handful of creators, who have had their full guarantees
+    of the day at once: `beyond` is owed to each of it.
+    """
+
+    def __init__(self, world: ShareWorld, beyond: int = USUAL_BOUND.beyond) -> None:
         self.due = 0
         self.missed = 0
         self._world: Final = world
+        self._beyond: Final = beyond
         self._cohorts: Final[deque[list[int]]] = deque()  # deadline in minutes, left, whole
 
     def serve(self, minute: int, slots: int, ordinary: float) -> Mapping[ClassName, int]:
@@ -44,7 +51,8 @@ class Owing:
         return {(PUBLIC, ORDINARY): own, (PUBLIC, FAMOUS): shown - own}
 
     def _upload(self, minute: int) -> None:
-        owed = round(SLOTS * OWED * self._world.uploads_at(minute))
+        spam = self._world.uploads_at(minute) - 1
+        owed = round(SLOTS * OWED * (1 + spam * self._beyond / FULL))
         if not self._cohorts or minute % GATHERED == 0:
             self._cohorts.append([minute + DAY, 0, 0])
         self._cohorts[-1][1] += owed

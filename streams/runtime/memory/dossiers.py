@@ -5,15 +5,21 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from streams.runtime.ports import Document, DossierChange, Kept, Move
+from streams.core.creators import DayStart
+from streams.runtime.documents import CLAIM_DAYS
+from streams.runtime.ports import Claim, Document, DossierChange, Kept, Move
 
 
 @dataclass
 class DossierShelf:
-    """What is kept of one partition: documents by video, positions by log and topic."""
+    """What is kept of one partition: documents by video, positions by log and topic.
+
+    And by creator the videos with a full guarantee, each with its day.
+    """
 
     documents: dict[str, Document] = field(default_factory=dict)
     positions: dict[str, dict[str, int]] = field(default_factory=dict)
+    claims: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 class MemoryDossiers:
@@ -21,6 +27,7 @@ class MemoryDossiers:
 
     def __init__(self) -> None:
         self.shelves: Final[defaultdict[int, DossierShelf]] = defaultdict(DossierShelf)
+        self.day_starts: Final[dict[int, DayStart]] = {}
 
     async def read(self, partition: int, log: str, videos: Sequence[str]) -> Kept:
         """Return all positions and the documents of these videos."""
@@ -51,6 +58,31 @@ class MemoryDossiers:
     async def hold(self, partition: int, log: str, positions: Mapping[str, int]) -> None:
         """Set positions, whatever they were."""
         self.shelves[partition].positions.setdefault(log, {}).update(positions)
+
+    async def claim(self, claims: Sequence[Claim], most: int) -> Sequence[bool]:
+        """Take full guarantees of creators' days while there are any; see the port."""
+        return [self._take(claim, most) for claim in claims]
+
+    def _take(self, claim: Claim, most: int) -> bool:
+        held = self.shelves[claim.partition].claims.setdefault(claim.creator, {})
+        if claim.video in held:
+            return True
+        last = max([claim.day, *held.values()])
+        taken = sum(day == claim.day for day in held.values())
+        if taken >= most or claim.day <= last - CLAIM_DAYS:
+            return False
+        for video in [video for video, day in held.items() if day <= last - CLAIM_DAYS]:
+            del held[video]
+        held[claim.video] = claim.day
+        return True
+
+    async def keep_day(self, day: int, start: DayStart) -> None:
+        """Keep a day's beginning, unless there is one."""
+        self.day_starts.setdefault(day, start)
+
+    async def days(self, days: Sequence[int]) -> Mapping[int, DayStart]:
+        """Return the beginnings of these days."""
+        return {day: self.day_starts[day] for day in days if day in self.day_starts}
 
     async def scan(self) -> AsyncIterator[Mapping[str, Document]]:
         """Yield every document, a partition at a time."""

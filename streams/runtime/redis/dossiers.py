@@ -1,16 +1,19 @@
 """The control plane's memory in Redis: one string per video and the offsets that they hold.
 
 Keys of a partition, all in one slot: `s:{p}:d:<video>` string, as `documents` tells, and
-`s:{p}:dmeta` hash: `<log> <topic>` -> offset.
+`s:{p}:dmeta` hash: `<log> <topic>` -> offset. By a creator's partition `s:{p}:dclaims:<creator>`
+hash: video -> day, of those with a full guarantee. `s:creators:<day>` hash: creator -> public and
+private impressions when the day began, and the minute of it, written last.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final, Literal
 
+from streams.core.creators import DayStart
 from streams.core.partitioner import partition_of
-from streams.runtime.documents import from_stored, stored_form
-from streams.runtime.namespace import dossier_key, dossier_meta_key
-from streams.runtime.ports import Document, DossierChange, Kept, Move
+from streams.runtime.documents import CLAIM_DAYS, from_stored, stored_form
+from streams.runtime.namespace import claims_key, day_key, dossier_key, dossier_meta_key
+from streams.runtime.ports import Claim, Document, DossierChange, Kept, Move
 from streams.runtime.redis.connection import (
     Script,
     Word,
@@ -23,6 +26,12 @@ from streams.runtime.redis.connection import (
 )
 
 _PUT: Final = Script("dossiers.lua")
+_CLAIM: Final = Script("claims.lua")
+_MINUTE: Final = b"minute of the day"
+"""The field that says when a day's beginning was looked at; no creator can be called so."""
+_AT_ONCE: Final = 1_000
+_DAY_S: Final = 5 * 86_400
+"""So long days are kept."""
 _FIRST: Final = ("s:dossier:", "s:dossiers:held")
 """Before the video, and the whole of, keys that 0.1.0 kept dossiers in."""
 
@@ -74,6 +83,41 @@ class RedisDossiers:
             with sorted_errors():
                 await call(self._client, "HSET", dossier_meta_key(partition), *fields)
 
+    async def claim(self, claims: Sequence[Claim], most: int) -> Sequence[bool]:
+        """Take full guarantees of creators' days while there are any; see the port.
+
+        One script a claim, with its text: a repeat finds the claim taken by its own video.
+        """
+        if not claims:
+            return []
+        commands = [
+            ("EVAL", _CLAIM.body, 1, claims_key(p, creator), video, day, most, CLAIM_DAYS)
+            for p, creator, day, video in claims
+        ]
+        with sorted_errors():
+            return [bool(taken) for taken in await pipelined(self._client, commands)]
+
+    async def keep_day(self, day: int, start: DayStart) -> None:
+        """Keep a day's beginning, unless there is a whole one."""
+        key, totals = day_key(day), list(start.totals.items())
+        with sorted_errors():
+            if await call(self._client, "HEXISTS", key, _MINUTE):
+                return
+            for first in range(0, len(totals), _AT_ONCE):
+                some = totals[first : first + _AT_ONCE]
+                words = [w for creator, sums in some for w in (creator, "{} {}".format(*sums))]
+                await call(self._client, "HSET", key, *words)
+                await call(self._client, "EXPIRE", key, _DAY_S)
+            await call(self._client, "HSET", key, _MINUTE, start.minute)
+            await call(self._client, "EXPIRE", key, _DAY_S)
+
+    async def days(self, days: Sequence[int]) -> Mapping[int, DayStart]:
+        """Return the beginnings of these days, of those that are whole."""
+        with sorted_errors():
+            kept = [await call(self._client, "HGETALL", day_key(day)) for day in days]
+        pairs = zip(days, kept, strict=True)
+        return {day: _day_start(fields) for day, fields in pairs if _MINUTE in fields}
+
     async def scan(self) -> AsyncIterator[Mapping[str, Document]]:
         """Yield every document, as many as a step of Redis' own scan finds."""
         with sorted_errors():
@@ -123,3 +167,12 @@ _ANSWERS: Final[Mapping[bytes, Literal["ok", "conflict", "behind"]]] = {
 
 def _field(log: str, topic: str) -> str:
     return f"{log} {topic}"
+
+
+def _day_start(fields: Mapping[bytes, bytes]) -> DayStart:
+    totals = {}
+    for creator, raw in fields.items():
+        if creator != _MINUTE:
+            public, _, private = raw.partition(b" ")
+            totals[creator.decode()] = (int(public), int(private))
+    return DayStart(int(fields[_MINUTE]), totals)

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from streams.control.policy.catalogue import Catalogue
-from streams.control.policy.file import PolicyRules
+from streams.control.policy.file import GuaranteeBound, PolicyRules
 from streams.core.counters import Video
 from streams.core.events import Policy
 from streams.core.outlook import Outlook
@@ -137,9 +137,15 @@ def test_the_number_of_an_admission_does_not_change_the_version_of_the_rule(
     file: dict[str, Any], catalogue: Catalogue
 ) -> None:
     before = parse(file, catalogue)
-    file["guarantee"]["impressions"] = 5
+    file["guarantee"] |= {"impressions": 5, "full_a_day": 2, "beyond": 1}
     after = parse(file, catalogue)
-    assert (after.version, after.guarantee) == (before.version, 5)
+    assert (after.version, after.guarantee, after.bound) == (before.version, 5, (2, 1))
+
+
+def test_a_file_of_before_has_the_usual_bound(file: dict[str, Any], catalogue: Catalogue) -> None:
+    for name in ("full_a_day", "beyond"):
+        del file["guarantee"][name]
+    assert parse(file, catalogue).bound == GuaranteeBound()
 
 
 @pytest.mark.parametrize(
@@ -175,6 +181,8 @@ def test_the_number_of_an_admission_does_not_change_the_version_of_the_rule(
         ("growth", "open_max", 257, "from 1 to 256"),
         ("growth", "horizon", 0, "growth.horizon is 0: write a whole number from 1"),
         ("guarantee", "impressions", -1, "write a whole number from 0"),
+        ("guarantee", "full_a_day", 0, "write a whole number from 1"),
+        ("guarantee", "beyond", -1, "write a whole number from 0"),
         ("guarantee", "slices", 0, "from 1 to 16"),
         ("guarantee", "fresh_share", 2, "use 0 to 1"),
         ("viewers", "widen", [30, 120], "from 0 to 119"),

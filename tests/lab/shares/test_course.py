@@ -56,5 +56,16 @@ def test_newcomers_have_their_audience_in_time_also_when_many_come_at_once() -> 
     assert max(shown) <= 0.05 * SLOTS
 
 
+def test_spam_is_owed_less_than_as_many_creators_would_be() -> None:
+    spam = ShareWorld("spam", spam=30.0)
+    bounded, free = Owing(spam), Owing(spam, beyond=60)
+    taken = [
+        sum(sum(owing.serve(minute, SLOTS, 0.85).values()) for minute in range(1, 2 * DAY))
+        for owing in (bounded, free)
+    ]
+    assert taken[0] < taken[1] / 2
+    assert bounded.missed == 0 < free.missed
+
+
 def test_worlds_are_named_once() -> None:
     assert all(name == world.name for name, world in SHARE_WORLDS.items())

@@ -1,0 +1,28 @@
+-- Take one of the full guarantees that a creator has a day, if there is one left.
+-- KEYS     s:{p}:dclaims:<creator>: hash of videos, each with its day
+-- ARGV     video, day, most of a day, days that are kept
+-- Returns  1 if the video has one, now or since before, else 0
+local video, day = ARGV[1], tonumber(ARGV[2])
+local held = redis.call('HGETALL', KEYS[1])
+local last, taken = day, 0
+for i = 1, #held, 2 do
+  if held[i] == video then
+    return 1
+  end
+  local other = tonumber(held[i + 1])
+  last = math.max(last, other)
+  if other == day then
+    taken = taken + 1
+  end
+end
+local over = last - tonumber(ARGV[4])
+if taken >= tonumber(ARGV[3]) or day <= over then
+  return 0
+end
+for i = 1, #held, 2 do
+  if tonumber(held[i + 1]) <= over then
+    redis.call('HDEL', KEYS[1], held[i])
+  end
+end
+redis.call('HSET', KEYS[1], video, ARGV[2])
+return 1
