@@ -297,6 +297,46 @@ RULES = [
         MIXING,
         "operators_hold or organic_traffic",
     ),
+    Mutation(
+        "more or fewer impressions alone move no tilt",
+        "control/shares/law.py",
+        "owed = _at_pace(before, pace)",
+        "owed = before.owed",
+        LAW,
+        "impressions_alone",
+    ),
+    Mutation(
+        "another pace loses nothing of what is owed",
+        "control/shares/law.py",
+        "(before.owed * pace + before.pace // 2) // before.pace",
+        "before.owed * pace // before.pace",
+        LAW,
+        "lumps_of_few",
+    ),
+    Mutation(
+        "a tilt is lowered by the mix with which the prices lean",
+        "control/shares/mixing.py",
+        "steering.tilts_of(promises, self._leans(promises, policy))",
+        "(self._leans(promises, policy), steering.tilts_of(promises, policy.leans))[1]",
+        MIXING,
+        "very_mix",
+    ),
+    Mutation(
+        "where no policy follows tilts are whole again",
+        "control/shares/mixing.py",
+        "if before is not None and before != policy.leans:",
+        "if False:",
+        MIXING,
+        "no_policy_follows",
+    ),
+    Mutation(
+        "what a tilt moves is told at the cut",
+        "control/shares/gain.py",
+        "(at_edge + rate * sum(gaps[: full + 1]))",
+        "gaps[full]",
+        GAIN,
+        "wherever_in_a_bucket",
+    ),
 ]
 
 
