@@ -39,6 +39,7 @@ VERBS: Final[dict[str, str]] = {
     "shares": "streams.cli.shares:shares",
     "ads": "streams.cli.ads:ads",
     "dlq": "streams.cli.dlq:dlq",
+    "erase": "streams.cli.erase:erase",
     "status": "streams.cli.status:status",
     "page": "streams.cli.page:page",
     "lag": "streams.cli.lag:lag",

@@ -1,7 +1,7 @@
 """`streams dlq`: dead letters, read, counted, sent again or discarded."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial, wraps
 from typing import Any, Final
@@ -10,9 +10,10 @@ import click
 
 from streams.cli import ConditionNotMet, Interrupted
 from streams.cli.interrupts import stop_on_signals
-from streams.cli.live import example
+from streams.cli.live import example, from_option
 from streams.cli.options import Settings, connection_options, emit, emit_object, output_option
 from streams.cli.progress import Meter
+from streams.cli.reveal import kept, reveal_options
 from streams.cli.when import BOUND, MOMENT, now_ms
 from streams.cli.wiring import Result, producing, reading, run
 from streams.errors import REJECT_REASONS
@@ -21,6 +22,8 @@ from streams.ops.letters_shown import as_object, first_rows, in_cells, letter_st
 from streams.ops.mending import Mending, require_own_ids
 from streams.ops.merge_patch import parse_patch
 from streams.ops.redrive import Outcomes, Redrive, discard
+from streams.ops.reveals import Reveal, read_reveals
+from streams.ops.tail import Start
 from streams.runtime.kafka import KafkaCluster
 from streams.settings import TOPICS
 
@@ -94,16 +97,38 @@ def stats_command(settings: Settings, wanted: LetterFilter, output: str) -> None
 @dlq.command("show")
 @click.argument("letter")
 @connection_options("brokers", "topic_prefix")
-@click.option("--reveal", is_flag=True, help="Show viewers, and what is no JSON.")
+@reveal_options
 @output_option
 @example("streams dlq show interactions:3:821122")
-def show_command(letter: str, settings: Settings, reveal: bool, output: str) -> None:
-    """Print one letter in full."""
+def show_command(letter: str, settings: Settings, reveal: Reveal | None, output: str) -> None:
+    """Print one letter in full; viewers, and what is no JSON, are masked."""
     name = LetterName.parse(letter)
     wanted = LetterFilter(names=(name,), settled=True)
-    kept = run(_read(settings, wanted, lambda letters: one_letter(letters, name)))
-    fields = as_object(kept, reveal=reveal)
+
+    async def work() -> dict[str, Any]:
+        found = await _read(settings, wanted, lambda letters: one_letter(letters, name))
+        return as_object(found, reveal=await kept(settings, reveal, f"dlq show {name}"))
+
+    fields = run(work())
     emit_object(fields if output != "table" else in_cells(fields), output)
+
+
+@dlq.command("reveals")
+@connection_options("brokers", "topic_prefix")
+@from_option("earliest")
+@output_option
+@example("streams dlq reveals --from -7d")
+def reveals_command(settings: Settings, start: Start, output: str) -> None:
+    """Print who had viewers shown (--reveal), what, when and why.
+
+    Kept in the topic of the interactions' letters, as long as those.
+    """
+
+    async def work() -> Sequence[Mapping[str, Any]]:
+        async with reading(settings.brokers) as reader:
+            return await read_reveals(reader, KafkaCluster(settings.brokers), settings, start)
+
+    emit(run(work()), output)
 
 
 @choosing("redrive", patch_option, rekey_option, yes_option)

@@ -32,6 +32,7 @@ from streams.cli.options import (
     one_line,
     output_option,
 )
+from streams.cli.reveal import kept, reveal_options
 from streams.cli.when import now_ms
 from streams.cli.wiring import reading, run, storing
 from streams.client.examples import EXAMPLES
@@ -39,6 +40,7 @@ from streams.client.lines import LineReader
 from streams.client.validate import Validation
 from streams.ops.events import read_events
 from streams.ops.explain import moment
+from streams.ops.reveals import Reveal
 from streams.ops.tail import Start, Tail, sample
 from streams.ops.trace import TraceQuery, trace
 from streams.runtime.kafka import KafkaCluster
@@ -86,6 +88,7 @@ def validate_command(path: str, config: Path, output: str) -> None:
 @follow_option
 @click.option("--type", "kind", metavar="TYPE", help="This type of event only: view, like, ...")
 @video_option
+@reveal_options
 @output_option
 @example(
     "streams events tail --from -5m --type like",
@@ -100,18 +103,21 @@ def tail_command(  # noqa: PLR0913 - one parameter per option
     follow: bool,
     kind: str | None,
     video: str | None,
+    reveal: Reveal | None,
     output: str,
 ) -> None:
-    """Print the events of a topic as they come, control records too.
+    """Print the events of a topic as they come, control records too; viewers are masked.
 
     An array of events is shown event by event; `element` is its place in the array. What is not
-    JSON is shown as text.
+    JSON is shown as its size, with --reveal as text.
     """
     tail = Tail(settings.full_name(topic), start, video, follow)
 
     async def work() -> None:
+        seen = await kept(settings, reveal, f"events tail --topic {topic} --from {start}")
         async with aclosing(read_records(settings, tail)) as records:
-            await print_rows(read_events(records, kind, video), output, _line, limit)
+            rows = read_events(records, kind, video, reveal=seen)
+            await print_rows(rows, output, _line, limit)
 
     run(work())
 
@@ -152,6 +158,7 @@ def trace_command(
 @click.option("--seed", type=int, help="For the same choice again.")
 @from_option("earliest")
 @click.option("--example", is_flag=True, help="One valid example of each type; needs no broker.")
+@reveal_options
 @output_option
 @example(
     "streams events sample --count 5 --output ndjson",
@@ -165,12 +172,13 @@ def sample_command(  # noqa: PLR0913 - one parameter per option
     seed: int | None,
     start: Start,
     example: bool,
+    reveal: Reveal | None,
     output: str,
 ) -> None:
     """Print N records chosen at random, or an example of every event that producers write.
 
-    Reads the topic once, from --from to its end as it is now; every record is equally likely. An
-    array of events is one record.
+    Viewers are masked. Reads the topic once, from --from to its end as it is now; every record is
+    equally likely. An array of events is one record.
     """
     if example:
         for event in EXAMPLES:
@@ -180,9 +188,10 @@ def sample_command(  # noqa: PLR0913 - one parameter per option
     chance = random.Random(seed)  # noqa: S311 - a choice of records is no secret
 
     async def work() -> None:
+        seen = await kept(settings, reveal, f"events sample --topic {topic} --count {count}")
         async with aclosing(read_records(settings, tail)) as records:
             chosen = await sample(records, count, chance)
-        await print_rows(read_events(_each(chosen)), output, _line, None)
+        await print_rows(read_events(_each(chosen), reveal=seen), output, _line, None)
 
     run(work())
 

@@ -17,6 +17,7 @@ from streams.runtime.codec import decode_review
 from streams.runtime.documents import documents_of
 from streams.runtime.leases import ServingIndex
 from streams.runtime.ports import Clock, Dossiers, Outgoing, Producer, Store
+from streams.runtime.reasons import PARSER_ERRORS
 from streams.runtime.signing import Signer, encode
 from streams.settings import Settings
 
@@ -226,7 +227,7 @@ def _require(event: Review | SliceReview | SecondLook) -> None:
 def _decoded(video: str, document: bytes) -> Dossier:
     try:
         return decode(document)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except PARSER_ERRORS as error:
         raise Halt(
             f"the dossier of {video} cannot be read: {error}", code="store_corrupt"
         ) from None

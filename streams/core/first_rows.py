@@ -156,5 +156,5 @@ def load_first(video: str, fields: Mapping[str, bytes]) -> VideoState:
 def _read(decode: Callable[[bytes], Any], raw: bytes) -> Any:
     try:
         return decode(raw)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise ValueError(str(error)) from None

@@ -85,5 +85,5 @@ def read_generations(raw: bytes, records: int) -> Generations:
     """Return what a meta holds; b"" holds generations of `records`. `ValueError` if unreadable."""
     try:
         return Generations(_decode(raw)) if raw else Generations.of(records)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise ValueError(f"generations: {error}") from None

@@ -58,5 +58,5 @@ def read_trust(raw: bytes) -> Trust:
     """Return what a meta holds, `NOBODY` for b""; `ValueError` if it cannot be read."""
     try:
         return _decode(raw) if raw else NOBODY
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise ValueError(f"keys: {error}") from None

@@ -49,7 +49,7 @@ def read_stored(raw: bytes) -> StoredTraffic:
         return StoredTraffic()
     try:
         since, tick, times, sums = _decode_stored(raw)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise ValueError(f"traffic: {error}") from None
     return StoredTraffic(since, tick, times, [ClassSums(*astuple(each)) for each in sums])
 

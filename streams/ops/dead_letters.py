@@ -147,8 +147,8 @@ async def one_letter(letters: AsyncIterator[KeptLetter], name: LetterName) -> Ke
 
 def rounds_of(headers: Headers) -> int:
     """Return how many times a record with these headers was sent again."""
-    counts = [text for name, text in headers if name == ROUNDS and text]
-    return int(counts[-1]) if counts and counts[-1].isdigit() else 0
+    counts = [text.decode(errors="replace") for name, text in headers if name == ROUNDS and text]
+    return int(counts[-1]) if counts and _is_number(counts[-1]) else 0
 
 
 def printable(text: bytes) -> str:

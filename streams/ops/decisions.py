@@ -4,11 +4,10 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from typing import Final, NamedTuple
 
-import msgspec
-
 from streams.core.receipts import Receipt, decode
 from streams.errors import Halt
 from streams.runtime.ports import Record
+from streams.runtime.reasons import PARSER_ERRORS
 
 REMEMBERED_IDS: Final = 100_000
 """Repeats come soon after their first: a worker that starts again repeats what it last sent."""
@@ -35,7 +34,7 @@ async def read_receipts(
     async for record in records:
         try:
             receipt = decode(record.value or b"")
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except PARSER_ERRORS:
             pass_over(record)
             continue
         if receipt.id in met:

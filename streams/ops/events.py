@@ -3,8 +3,7 @@
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
-import msgspec
-
+from streams.ops.masking import MASK, ShownRecord
 from streams.runtime.ports import Record
 
 Row = Mapping[str, Any]
@@ -12,30 +11,34 @@ Row = Mapping[str, Any]
 
 
 async def read_events(
-    records: AsyncIterator[Record], kind: str | None = None, video: str | None = None
+    records: AsyncIterator[Record],
+    kind: str | None = None,
+    video: str | None = None,
+    *,
+    reveal: bool = False,
 ) -> AsyncIterator[Row]:
-    """Yield the events of records, of one type or one video where that is named."""
+    """Yield the events of records, of one type or one video where that is named.
+
+    Viewers are masked unless `reveal`.
+    """
     async for record in records:
-        for row in events_of(record):
+        for row in events_of(record, reveal=reveal):
             event = row["event"] if isinstance(row["event"], dict) else {}
             if kind in (None, event.get("type")) and video in (None, event.get("video")):
                 yield row
 
 
-def events_of(record: Record) -> Iterator[Row]:
+def events_of(record: Record, *, reveal: bool = False) -> Iterator[Row]:
     """Yield a row for the record, or for each element of its array; what is not JSON is text."""
-    event: Any  # whatever JSON holds
-    try:
-        event = msgspec.json.decode(record.value or b"null")
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        event = (record.value or b"").decode(errors="replace")
+    shown, key = ShownRecord(record.value, reveal=reveal), record.key
+    event = shown.value
     place = {
         "topic": record.topic,
         "partition": record.partition,
         "offset": record.offset,
         "element": 0,
         "timestamp": record.timestamp,
-        "key": None if record.key is None else record.key.decode(errors="replace"),
+        "key": None if key is None else MASK if shown.hides(key) else key.decode(errors="replace"),
     }
     if not isinstance(event, list):
         yield {**place, "event": event}

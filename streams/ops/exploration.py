@@ -5,12 +5,11 @@ from collections.abc import Iterable, Sequence
 from math import sqrt
 from typing import Any, Final, NamedTuple
 
-import msgspec
-
 from streams.core.traffic import ClassSums, Tick, decode
 from streams.core.units import MICROS, surface_of
 from streams.ops.tail import locate, read_span
 from streams.runtime.ports import LogReader
+from streams.runtime.reasons import PARSER_ERRORS
 
 ALL: Final = "all"
 """Names the row of all public crowds together."""
@@ -51,7 +50,7 @@ async def read_explored(
     async for record in read_span(reader, span, follow=False):
         try:
             tick = decode(record.value or b"")
-        except msgspec.DecodeError:
+        except PARSER_ERRORS:
             continue  # no worker wrote it
         ticks[tick.id] = tick
     return explored(sums for tick in ticks.values() for sums in tick.sums)

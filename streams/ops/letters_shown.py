@@ -8,6 +8,7 @@ import msgspec
 
 from streams.ops.dead_letters import KeptLetter, State, printable
 from streams.ops.explain import moment
+from streams.ops.masking import MASK, ShownRecord
 from streams.runtime.letters import PREFIX
 
 
@@ -32,7 +33,12 @@ def as_object(kept: KeptLetter, *, reveal: bool) -> dict[str, Any]:
         for name, text in kept.written.headers
         if name.startswith(PREFIX)
     }
-    held = kept.held
+    held, shown = kept.held, ShownRecord(kept.written.value, reveal=reveal)
+
+    def spelled(text: bytes) -> str:
+        return MASK if shown.hides(text) else printable(text)
+
+    value = shown.value
     return {
         **as_row(kept),
         "stage": kept.letter.stage,
@@ -40,13 +46,13 @@ def as_object(kept: KeptLetter, *, reveal: bool) -> dict[str, Any]:
         "group": fields.get("consumer.group"),
         "app_version": fields.get("app.version"),
         "whole": held is not None,
-        "key": printable(kept.written.key) if kept.written.key is not None else None,
-        "headers": [[name, printable(text or b"")] for name, text in held.headers] if held else [],
+        "key": spelled(kept.written.key) if kept.written.key is not None else None,
+        "headers": [[name, spelled(text or b"")] for name, text in held.headers] if held else [],
         "refusals": [
             {**msgspec.to_builtins(refusal), "state": state}
             for refusal, state in zip(kept.refusals, kept.states, strict=True)
         ],
-        "value": _shown_value(kept.written.value, reveal=reveal),
+        "value": printable(value.encode()) if isinstance(value, str) else value,
     }
 
 
@@ -107,21 +113,3 @@ async def letter_stats(letters: AsyncIterator[KeptLetter]) -> list[dict[str, Any
 def state_of(kept: KeptLetter) -> State:
     """Return what became of a letter: open while one of its refusals is."""
     return "open" if "open" in kept.states else kept.states[0]
-
-
-def _shown_value(value: bytes | None, *, reveal: bool) -> Any:  # whatever JSON holds
-    """Return a value as JSON or text; what is not JSON may name a viewer anywhere."""
-    try:
-        parsed = msgspec.json.decode(value or b"null")
-        return parsed if reveal else _masked(parsed)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        size = len(value or b"")
-        return printable(value or b"") if reveal else f"{size:,} bytes, no JSON: see --reveal"
-
-
-def _masked(parsed: Any) -> Any:
-    if isinstance(parsed, list):
-        return [_masked(one) for one in parsed]
-    if isinstance(parsed, dict):
-        return {name: "***" if name == "viewer" else _masked(one) for name, one in parsed.items()}
-    return parsed

@@ -12,6 +12,7 @@ import msgspec
 
 from streams.ops.tail import Tail, read_tail
 from streams.runtime.ports import LogReader, Outgoing, Record
+from streams.runtime.reasons import PARSER_ERRORS
 
 Fate = Literal["redriven", "discarded"]
 Element = tuple[int, int, int]
@@ -44,7 +45,7 @@ class Settled:
             return
         try:
             mark = _decode(record.value or b"")
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except PARSER_ERRORS:
             return
         for partition, offset, element in mark.elements:
             self._fates[partition][_number(offset, element)] = mark.fate

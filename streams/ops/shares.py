@@ -15,6 +15,7 @@ from streams.ops.tail import locate, read_span
 from streams.runtime.installation import read_installation, require_made
 from streams.runtime.mixes import Mix, Promise, latest_mix, mix_records
 from streams.runtime.ports import LogReader
+from streams.runtime.reasons import PARSER_ERRORS
 from streams.settings import Settings
 
 WINDOW: Final = 5
@@ -112,7 +113,7 @@ async def read_shares(
     async for record in read_span(reader, span, follow=False):
         try:
             counts.take(decode(record.value or b""))
-        except msgspec.DecodeError:
+        except PARSER_ERRORS:
             continue  # no worker wrote it
     age_ms = None if mix is None else max(now_ms - mix.ts, 0)
     return SharesReport(

@@ -4,8 +4,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
-import msgspec
-
 from streams.core.counters import VIDEO_ROW, decode_video
 from streams.core.ticks import StoredTraffic
 from streams.core.traffic import ClassSums, Tick, decode, kind_of
@@ -13,6 +11,7 @@ from streams.core.units import NEVER, surface_of
 from streams.ops.recount_traffic import Sums, TrafficRecount, spread_out
 from streams.ops.tail import locate, read_span
 from streams.runtime.ports import LogReader
+from streams.runtime.reasons import PARSER_ERRORS
 
 _GRANTS: Final = ("granted", "returned", "trials", "hoped", "found", "apart")
 """What follows from the rule alone, which no recount tells again."""
@@ -46,7 +45,7 @@ async def read_ticks(reader: LogReader, topic: str, partition: int) -> KeptTicks
     async for record in read_span(reader, span, follow=False):
         try:
             tick = decode(record.value or b"")
-        except msgspec.DecodeError:
+        except PARSER_ERRORS:
             continue  # no worker wrote it
         if tick.partition == partition:
             ticks[tick.tick] = tick

@@ -16,12 +16,20 @@ from streams.settings import TOPICS, Settings
 RECEIPTS_KEPT_HOURS: Final = 2_160
 """Receipts explain decisions long after the log is gone: 90 days, or the log's own time."""
 KEPT_LONG: Final = ("decisions", "traffic")
+LETTERS_KEPT_HOURS: Final = 336
+"""Letters hold what strangers wrote, persons too: 14 days, however long the log is kept."""
+LETTERS_SEGMENT_HOURS: Final = 24
+"""A broker deletes whole segments: so much longer a letter may stay at most."""
 BATCH_OVERHEAD_BYTES: Final = 65_536
 """What a record's headers and batch add to the largest value that is parsed."""
 UNCOMPACTED_MS: Final = 86_400_000
 """So long a lesser copy of a dossier may follow a greater one, and both stay to be compared."""
 DELETES: Final = " (deletes records, done with --allow-deleting only)"
 _HOUR_MS: Final = 3_600_000
+_LETTERS: Final = {
+    "retention.ms": str(LETTERS_KEPT_HOURS * _HOUR_MS),
+    "segment.ms": str(LETTERS_SEGMENT_HOURS * _HOUR_MS),
+}
 
 Action = Literal["create", "change", "ok", "conflict"]
 
@@ -67,8 +75,9 @@ def wanted_topics(settings: Settings) -> list[WantedTopic]:
     for place, name in enumerate(names):
         source = TOPICS[place // 2]
         full = settings.topic(source) if name else settings.dead_letters(source)
-        kept = receipts_ms if name in KEPT_LONG else log_ms
-        configs = _configs(settings, kept)
+        configs = _configs(settings, receipts_ms if name in KEPT_LONG else log_ms)
+        if name is None:
+            configs |= _LETTERS
         topics.append(WantedTopic(full, settings.partitions, settings.replication, configs))
     return [*topics, *_tables(settings)]
 

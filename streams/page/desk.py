@@ -5,8 +5,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-import msgspec
-
 from streams.control.admission.dossier import Dossier, decode
 from streams.errors import Halt, StreamsError
 from streams.ops.lag_collector import LagReport
@@ -14,6 +12,7 @@ from streams.ops.status import StatusSources
 from streams.runtime.documents import documents_of
 from streams.runtime.leases import ServingIndex
 from streams.runtime.ports import Dossiers
+from streams.runtime.reasons import PARSER_ERRORS
 
 LOOK_S: Final = 5.0
 """Between two looks at the lag."""
@@ -70,6 +69,6 @@ class Desk:
         for video, document in documents.items():
             try:
                 dossiers[video] = decode(document)
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            except PARSER_ERRORS:
                 continue
         return dossiers

@@ -9,6 +9,7 @@ import orjson
 from streams.errors import Halt
 from streams.recording.manifest import write_whole
 from streams.runtime.ports import Place
+from streams.runtime.reasons import PARSER_ERRORS
 
 CHECKPOINT_VERSION: Final = 2
 
@@ -76,7 +77,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         checkpoint = msgspec.json.decode(path.read_bytes(), type=Checkpoint)
     except OSError as error:
         raise Halt(f"cannot read the checkpoint {path}: {error.strerror}") from None
-    except msgspec.DecodeError as error:
+    except PARSER_ERRORS as error:
         raise Halt(f"{path} is no checkpoint of a replay: {error}") from None
     if checkpoint.version != CHECKPOINT_VERSION:
         raise Halt(f"{path} was written by another version of streams")

@@ -7,10 +7,9 @@ later ones only follow from it. Runs are compared by receipt id, repeats dropped
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
-import msgspec
-
 from streams.core.receipts import Receipt, decode, encode
 from streams.errors import Halt
+from streams.runtime.reasons import PARSER_ERRORS
 
 CAUSES: Final = (
     (("policy",), "another policy was in force"),
@@ -86,7 +85,7 @@ def read_run(lines: Iterable[bytes], name: str) -> Run:
             continue
         try:
             receipt = decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except PARSER_ERRORS as error:
             raise Halt(f"{name}: line {number} is no receipt: {error}", code="damaged") from None
         raw = encode(receipt)
         if run.setdefault(receipt.id, raw) != raw:

@@ -241,11 +241,17 @@ def write_whole(path: Path, text: bytes, *, sync: bool = True) -> None:
 
 def _read(path: Path, fields: dict[str, Any]) -> Manifest:
     digest = fields.pop("manifest_sha256", None)
-    if digest != _digest(fields):
+    try:
+        intact = digest == _digest(fields)
+    except orjson.JSONEncodeError:  # it nests deeper than anything that was written
+        intact = False
+    if not intact:
         raise Halt(
             f"{path} was changed after it was written: its own sha256 differs", code="damaged"
         )
-    paths = [segment.pop("path", None) for segment in fields.get("segments", ())]
+    segments = fields.get("segments", ())
+    listed = segments if isinstance(segments, list) else []
+    paths = [segment.pop("path", None) for segment in listed if isinstance(segment, dict)]
     try:
         manifest = msgspec.convert(fields, Manifest, strict=False)
     except msgspec.ValidationError as error:

@@ -22,6 +22,7 @@ from streams.core.partition_control import Key
 from streams.core.state import Meta
 from streams.errors import Halt, Retry
 from streams.runtime.ports import LogReader, Outgoing, Producer, Record
+from streams.runtime.reasons import PARSER_ERRORS
 from streams.runtime.signing import Signer, SigningKey, control_record, key_id
 from streams.settings import SIGNING_KEY_FILE, Settings
 
@@ -202,7 +203,7 @@ def decode_installation(settings: Settings, value: bytes) -> Installation:
     topic = settings.topic(TOPIC)
     try:
         return _decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except PARSER_ERRORS as error:
         raise Halt(
             f"{topic}: its record `installation` cannot be read ({error}): somebody else wrote it",
             code="installation",

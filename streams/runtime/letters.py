@@ -15,6 +15,7 @@ from streams.core.receipts import Refusal
 from streams.errors import RejectReason
 from streams.runtime.headers import shown
 from streams.runtime.ports import Headers, Outgoing, Record
+from streams.runtime.reasons import PARSER_ERRORS
 from streams.settings import DEAD_LETTER_SUFFIX
 
 APP_VERSION: Final = version("streams")
@@ -125,7 +126,7 @@ def read_letter(record: Record) -> Letter | None:
             _decode(fields["refusals"]),
             int(fields["refused"]),
         )
-    except (KeyError, ValueError, msgspec.DecodeError):
+    except (KeyError, ValueError, *PARSER_ERRORS):
         return None
 
 

@@ -56,5 +56,5 @@ async def read_waiting(reader: LogReader, settings: Settings) -> list[Waiting]:
 def _decoded(topic: str, last: Mapping[bytes, bytes]) -> list[Waiting]:
     try:
         return [decode(value) for value in last.values() if value]
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Halt(f"{topic}: a record cannot be read ({error}): somebody else wrote it") from None

@@ -64,7 +64,7 @@ def test_from_the_count_to_the_cure(where: Where) -> None:
 
     tail = ("events", "tail", "--from", "earliest", "--no-follow", "--output", "ndjson")
     [sent] = rows(streams(*tail, **where))
-    wanted = {**json.loads(STRANGE), "slice": "discover:cars"}
+    wanted = {**json.loads(STRANGE), "slice": "discover:cars", "viewer": "***"}
     assert (sent["partition"], sent["event"]) == (HOME, wanted)
     assert sent["timestamp"] > NOW
 
@@ -76,9 +76,24 @@ def test_from_the_count_to_the_cure(where: Where) -> None:
     assert sorted(states) == ["discarded", "redriven"]
 
 
+def test_who_has_viewers_shown_is_kept_before_they_are(where: Where) -> None:
+    letter = f"interactions:{HOME}:0"
+    said = ("--by", "carol", "--note", "ticket 7")
+    assert "alice" in streams("dlq", "show", letter, "--reveal", *said, **where).stdout
+    assert streams("events", "sample", "--reveal", *said, **where).returncode == 0
+    shown = rows(streams("dlq", "reveals", "--output", "ndjson", **where))
+    assert [(row["by"], row["note"], row["what"]) for row in shown] == [
+        ("carol", "ticket 7", f"dlq show {letter}"),
+        ("carol", "ticket 7", "events sample --topic interactions --count 10"),
+    ]
+    assert len(rows(streams("dlq", "list", "--output", "ndjson", **where))) == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (("show", "interactions:0:0", "--reveal"), "say who wants it and why (--by, --note)"),
+        (("show", "interactions:0:0", "--by", "a", "--note", "b"), "go with --reveal"),
         (("show", "interactions"), "names no letter: write interactions:3:821122"),
         (("redrive", "--patch", "[]"), "--patch is no JSON object"),
         (("redrive", "--patch", '{"id":"x"}'), "name one letter with --id"),

@@ -5,31 +5,19 @@ import contextlib
 import itertools
 import signal
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 from random import Random
-from typing import NamedTuple
 
 import pytest
 import redis
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
-from kit.events import Logged, synthetic_log
+from kit.clusters import Pauses, all_moved
+from kit.loads import PARTITIONS, load, moved, whole_log
 from kit.proxy import Proxy
 from kit.rig import SESSION_MS, Feed, Rig
 from kit.servers import create_topic, delete_topic, kafka_server, redis_server
 
 pytestmark = pytest.mark.real
-
-PARTITIONS = 4
-
-
-def whole_log(seed: int, events: int, partitions: int = PARTITIONS) -> list[Logged]:
-    """Return a log of all partitions, their records taking turns."""
-    logs = [
-        synthetic_log(seed + p, 12, events // partitions, p, partitions) for p in range(partitions)
-    ]
-    turns = itertools.zip_longest(*logs)
-    return [one for turn in turns for one in turn if one is not None]
 
 
 @pytest.fixture
@@ -44,34 +32,6 @@ def rig(brokers: str, fresh_redis_url: str, unique: str) -> Iterator[Rig]:
 async def feed(rig: Rig) -> AsyncIterator[Feed]:
     async with Feed(rig) as made:
         yield made
-
-
-class Load(NamedTuple):
-    """Records that go on being written until `end` is called."""
-
-    task: "asyncio.Task[None]"
-    stop: asyncio.Event
-
-    async def end(self) -> None:
-        """Write what is left at once."""
-        self.stop.set()
-        await self.task
-
-
-@asynccontextmanager
-async def load(feed: Feed, records: list[Logged], per_s: float = 600) -> AsyncIterator[Load]:
-    stop = asyncio.Event()
-    running = Load(asyncio.create_task(feed.trickle(records, stop, per_s)), stop)
-    try:
-        yield running
-    finally:
-        await running.end()
-
-
-async def moved(rig: Rig, patience_s: float = 30.0) -> None:
-    """Return when a watermark has risen."""
-    before = sum(rig.watermarks().values())
-    await rig.until(lambda: sum(rig.watermarks().values()) > before, rig.logs, patience_s)
 
 
 # ---------------------------------------------------------------- workers that die or stop
@@ -140,6 +100,35 @@ async def restart(rig: Rig, feed: Feed, rounds: int) -> None:
     await rig.assert_every_decision_once()
     sent = [one.value for one in await rig.read(rig.decisions)]
     assert len(sent) == len(set(sent))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+async def test_workers_that_come_and_go_leave_no_partition_waiting(rig: Rig, feed: Feed) -> None:
+    """One, four, two, one: each time the others take over what is let go, in time."""
+    workers = [rig.worker()]
+    await workers[0].says("assigned: partitions")
+    pauses = Pauses(rig)
+    async with load(feed, whole_log(23, 24_000)) as running:
+        await all_moved(rig)
+        pauses.begin()
+        for _ in range(2):
+            workers += [rig.worker() for _ in range(3)]
+            for worker in workers:
+                await worker.says("assigned: partitions")
+            await all_moved(rig)
+            for leaving in (workers[:2], workers[2:3]):
+                ended = await asyncio.gather(*(worker.terminate() for worker in leaving))
+                assert set(ended) == {0}
+                await all_moved(rig)
+            workers = workers[3:]
+        assert max(pauses.longest().values()) < 15, pauses.longest()
+        await running.end()
+        await rig.caught_up()
+    pauses.stop()
+    assert [await worker.terminate() for worker in workers] == [0]
+    rig.assert_exact()
+    await rig.assert_every_decision_once()
 
 
 # ---------------------------------------------------------------- a Redis that fails

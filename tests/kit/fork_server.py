@@ -8,6 +8,7 @@ import select
 import shutil
 import socket
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +21,8 @@ LIBRARIES: Final = (
 )
 """What takes long to import; whoever needs more imports it."""
 STANDARD_FILES: Final = 3
+CLOCK: Final = "STREAMS_TEST_CLOCK_S"
+"""Variable of a process whose host's clock is so many seconds ahead."""
 OUR_STDIN: Final = 0
 """A pipe that only the tests hold: end of file means that they are gone."""
 
@@ -61,6 +64,13 @@ def answer(connection: socket.socket) -> dict[str, Any]:
     os._exit(0)
 
 
+def set_clock(ahead_s: int) -> None:
+    """Have this process believe that it is later."""
+    seconds, nanoseconds = time.time, time.time_ns
+    time.time = lambda: seconds() + ahead_s
+    time.time_ns = lambda: nanoseconds() + ahead_s * 1_000_000_000
+
+
 def main() -> None:
     """Import, serve, and run what a request asks for as `python -m` does."""
     sys.path.pop(0)  # our own folder
@@ -75,6 +85,7 @@ def main() -> None:
     os.environ.clear()
     os.environ.update(request["env"])
     os.chdir(request["cwd"])
+    set_clock(int(os.environ.get(CLOCK, "0")))
     sys.dont_write_bytecode = bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))
     theirs = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     sys.path[:0] = [request["cwd"], *filter(None, theirs)]

@@ -35,9 +35,15 @@ _CLUSTER: Final = (
 
 
 class RedisNode:
-    """One redis-server, or one sentinel, in a folder of its own; `settings` are its arguments."""
+    """One redis-server, or one sentinel, in a folder of its own; `settings` are its arguments.
 
-    def __init__(self, settings: Sequence[str] = (), port: int | None = None) -> None:
+    `starter` is the command that starts it, if it is not started as it is.
+    """
+
+    def __init__(
+        self, settings: Sequence[str] = (), port: int | None = None, starter: Sequence[str] = ()
+    ) -> None:
+        self.starter = list(starter)
         self.port = port or lasting_ports(1)[0]
         self.settings = list(settings)
         self.child: Child | None = None
@@ -60,7 +66,7 @@ class RedisNode:
         server = shutil.which("redis-server")
         assert server is not None
         port = ("--port", "0", "--tls-port") if self.tls else ("--port",)
-        command = [server, *port, str(self.port), *_USUAL, *self.settings]
+        command = [*self.starter, server, *port, str(self.port), *_USUAL, *self.settings]
         self.child = Child(command, folder=self.folder)
 
     def kill(self) -> None:
@@ -318,9 +324,9 @@ def watched_redis() -> Iterator[Watched]:
 
 
 @contextmanager
-def redis_node(*settings: str) -> Iterator[RedisNode]:
+def redis_node(*settings: str, starter: Sequence[str] = ()) -> Iterator[RedisNode]:
     """Run a node of one's own for the time of the block."""
-    node = RedisNode(settings)
+    node = RedisNode(settings, starter=starter)
     try:
         node.start()
         yield node

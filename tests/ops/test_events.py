@@ -1,6 +1,7 @@
 """Events as they stand in their topics."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 from streams.ops.events import events_of, read_events
 from streams.runtime.memory import MemoryLog
@@ -31,8 +32,21 @@ def test_the_elements_of_an_array_are_rows(log: MemoryLog) -> None:
 
 def test_what_is_not_json_is_text(log: MemoryLog) -> None:
     values = (b"gar\xffbage", None, b"[" * 100_000)
-    shown = [row["event"] for value in values for row in events_of(record(log, value))]
-    assert shown == ["gar�bage", None, "[" * 100_000]
+    rows = [row for value in values for row in events_of(record(log, value), reveal=True)]
+    assert [row["event"] for row in rows] == ["gar�bage", None, "[" * 100_000]
+
+
+def test_viewers_are_masked_also_in_the_key_and_in_what_is_not_json(log: MemoryLog) -> None:
+    keyed = Outgoing("t", b'[{"viewer":"alice"},{"type":"view"}]', b"alice", partition=1)
+    rows = list(events_of(log.append(keyed)))
+    assert [(row["key"], row["event"]) for row in rows] == [
+        ("***", {"viewer": "***"}),
+        ("***", {"type": "view"}),
+    ]
+    [row] = events_of(record(log, b'{"viewer":"alice"'))
+    assert row["event"] == "17 bytes, no JSON: see --reveal"
+    [row] = events_of(log.append(replace(keyed, value=b'{"viewer":"alice"}')), reveal=True)
+    assert (row["key"], row["event"]) == ("alice", {"viewer": "alice"})
 
 
 async def test_one_type_or_one_video_can_be_wanted(log: MemoryLog) -> None:

@@ -44,6 +44,22 @@ async def test_what_is_no_json_may_name_a_viewer_anywhere(post: Post) -> None:
     assert as_object(kept, reveal=True)["value"] == '{"viewer":"alice",\\u001b'.replace('"', '\\"')
 
 
+async def test_a_viewer_in_the_key_or_a_header_is_masked_too(post: Post) -> None:
+    headers = [("user", b"alice"), ("x-producer", b"ios")]
+    post.refuse(b'{"viewer":"alice"}', key=b"alice", headers=headers)
+    kept = await only(post)
+    assert "alice" not in str(as_object(kept, reveal=False))
+    whole = as_object(kept, reveal=True)
+    assert (whole["key"], whole["headers"][0]) == ("alice", ["user", "alice"])
+
+
+async def test_what_nests_too_deeply_to_be_printed_is_no_json(post: Post) -> None:
+    post.refuse(b"[" * 900 + b"]" * 900)
+    kept = await only(post)
+    assert as_object(kept, reveal=False)["value"] == "1,800 bytes, no JSON: see --reveal"
+    assert as_object(kept, reveal=True)["value"] == "[" * 900 + "]" * 900
+
+
 async def test_one_letter_says_all_that_is_known(post: Post) -> None:
     post.refuse(b"[1]", headers=[("trace", b"7"), ("none", None)])
     shown = as_object(await only(post), reveal=False)

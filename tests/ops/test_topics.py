@@ -2,6 +2,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from streams.errors import Denied
 from streams.ops.topics import (
@@ -115,6 +116,22 @@ def test_receipts_and_traffic_are_kept_longer_than_the_log(settings: Settings) -
     kept = {t.name: int(t.configs["retention.ms"]) for t in wanted_topics(settings)[:-4]}
     assert kept["p.traffic"] == kept["p.decisions"]
     assert kept["p.decisions"] > kept["p.interactions"] == settings.retention_hours * 3_600_000
+
+
+def test_letters_are_kept_fourteen_days_however_long_the_log_is(settings: Settings) -> None:
+    for hours in (settings.retention_hours, 10_000):
+        wanted = wanted_topics(replace(settings, retention_hours=hours))
+        letters = [topic.configs for topic in wanted if topic.name.endswith(".dlq")]
+        assert {one["retention.ms"] for one in letters} == {str(14 * 86_400_000)}
+        assert {one["segment.ms"] for one in letters} == {"86400000"}  # at most a day longer
+
+
+def test_letters_that_are_kept_for_ever_are_a_change_that_deletes(settings: Settings) -> None:
+    wanted, partitions, configs = as_wanted(settings)
+    configs["p.uploads.dlq"]["retention.ms"] = "-1"
+    [step] = [s for s in plan_topics(wanted, partitions, configs) if s.action != "ok"]
+    assert (step.action, step.topic.name) == ("change", "p.uploads.dlq")
+    assert (step.deleting, step.keeping()) == ({"retention.ms"}, {})
 
 
 def test_topics_that_do_not_exist_are_created(settings: Settings) -> None:

@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import AsyncIterator
+from random import Random
 from typing import Any
 
 import pytest
 from aiohttp import ClientSession, CookieJar
 from kit.page import page_over, page_sources
 from kit.town import Town
+from yarl import URL
 
 from streams.page import inquiries
 from streams.page.desk import Desk
@@ -43,7 +45,7 @@ async def client() -> AsyncIterator[ClientSession]:
         yield session
 
 
-async def status_of(client: ClientSession, url: str, **headers: str) -> int:
+async def status_of(client: ClientSession, url: str | URL, **headers: str) -> int:
     async with client.get(url, headers=headers, allow_redirects=False) as answer:
         return answer.status
 
@@ -143,6 +145,30 @@ async def test_nothing_can_be_changed(town: Town) -> None:
 )
 async def test_what_is_no_name_is_not_found(client: ClientSession, url: str, path: str) -> None:
     assert await status_of(client, url + path) == 404
+
+
+async def test_no_path_is_an_error_of_the_server(client: ClientSession, guarded: str) -> None:
+    """Paths of odd pieces, with and without a cookie; each is found, forbidden or not there."""
+    chance = Random(7)
+    pieces = [
+        "video",
+        "slice",
+        "events",
+        "api",
+        "v1",
+        "static",
+        "..",
+        "%2e%2e",
+        "%00",
+        "%ff",
+        "x" * 9_000,
+    ]
+    pieces += ["discover:cars", "v1", "?id=%ff", "?", "#", "%F0%9F%90%88", "login", "health"]
+    for _ in range(150):
+        path = "/" + "/".join(chance.choices(pieces, k=chance.randint(1, 4)))
+        cookie = chance.choice(["", f"{COOKIE}=x", f"{COOKIE}=%ff; a=b", "=;"])
+        status = await status_of(client, URL(guarded + path, encoded=True), Cookie=cookie)
+        assert status in (200, 303, 400, 401, 403, 404, 414), (status, path)
 
 
 async def test_the_form_leads_to_the_video_that_it_names(client: ClientSession, url: str) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 from aiokafka import TopicPartition
+from aiokafka.errors import InvalidTimestampError
 
 from streams.errors import Retry
 from streams.runtime.kafka import KafkaProducer, producer
@@ -116,3 +117,11 @@ async def test_senders_at_once_share_the_one_new_client(libraries: Sequence[Libr
     await asyncio.gather(*(made.send(Outgoing("t", b"%d" % number)) for number in range(9)))
     assert len(libraries) == 2
     assert [record.value for record, _ in libraries[1].sent] == [b"%d" % n for n in range(9)]
+
+
+async def test_a_clock_that_is_too_far_off_is_named(libraries: Sequence[Library]) -> None:
+    made = KafkaProducer("unused")
+    refused = await made.send(Outgoing("t", b"1"))
+    libraries[0].sent[0][1].set_exception(InvalidTimestampError())
+    with pytest.raises(Retry, match="set the clock of this host"):
+        await refused

@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from typing import Final
 
-import msgspec
-
 from streams.core.traffic import ClassSums, Tick, decode
 from streams.core.traffic_view import TrafficView
 from streams.errors import Halt
 from streams.runtime.ports import LogReader, Record
+from streams.runtime.reasons import PARSER_ERRORS
 from streams.settings import Settings
 
 TOPIC: Final = "traffic"
@@ -80,7 +79,7 @@ class TrafficTail(NewTraffic):
         for record in records:
             try:
                 tick = decode(record.value or b"")
-            except msgspec.DecodeError:
+            except PARSER_ERRORS:
                 continue  # no worker wrote it
             if tick.partition == record.partition:
                 self.add(tick)

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import InvalidTimestampError, KafkaError
 
 from streams.errors import Retry
 from streams.runtime.kafka.background import disconnect, error_of
@@ -194,6 +194,8 @@ class _Client:
         if isinstance(error, FORBIDDEN):
             return no_right(f"writing to {topic}", self._address)
         why = "cancelled" if error is None else f"{type(error).__name__}: {error}"
+        if isinstance(error, InvalidTimestampError):
+            why = "its time is too far off the broker's: set the clock of this host"
         return Retry(f"{topic}: the record was not written: {why}")
 
     def acknowledged(self, sent: "asyncio.Future[object]", topic: str) -> Ack:

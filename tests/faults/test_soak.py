@@ -1,0 +1,202 @@
+"""Everything at once: three brokers, a Redis with a replica, workers under load, random faults.
+
+`STREAMS_TEST_SOAK_MINUTES` says how long, `STREAMS_TEST_SOAK_SEED` which faults.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from random import Random
+from typing import Final
+
+import pytest
+from kit.clusters import EVENTS_PER_S, all_moved, lasting_load, make_topics
+from kit.link import Link
+from kit.loads import PARTITIONS
+from kit.redises import RedisNode, redis_node, until
+from kit.resources import Held
+from kit.rig import SESSION_MS, Rig, WorkerProcess
+from kit.servers import KafkaCluster, kafka_cluster
+
+MINUTES: Final = float(os.environ.get("STREAMS_TEST_SOAK_MINUTES", "5"))
+SEED: Final = int(os.environ.get("STREAMS_TEST_SOAK_SEED", "1"))
+EVERY_S: Final = 30.0
+"""So often something happens."""
+CAUGHT_UP_S: Final = 60.0
+LAG_S: Final = 5.0
+MORE_MEMORY_MB: Final = 10
+MORE_DESCRIPTORS: Final = 10
+pytestmark = [
+    *(pytest.mark.real, pytest.mark.slow, pytest.mark.alone),
+    pytest.mark.timeout(MINUTES * 60 + 900),
+]
+
+
+@pytest.fixture
+def nodes() -> Iterator[KafkaCluster]:
+    with kafka_cluster() as cluster:
+        yield cluster
+
+
+class Redises:
+    """A master and its replica behind one address; they change places when the master dies."""
+
+    def __init__(self, nodes: Sequence[RedisNode], link: Link) -> None:
+        self.master, self._replica = nodes
+        self._link = link
+        self._follow()
+
+    @property
+    def url(self) -> str:
+        """The address of whoever is master."""
+        return f"redis://127.0.0.1:{self._link.port}/0"
+
+    def fail_over(self) -> None:
+        """Have the replica take over, as far as it has come; the dead one comes back as its own."""
+        dead = self.master
+        with self._replica.admin() as client:
+            client.replicaof("NO", "ONE")
+        dead.kill()
+        self.master, self._replica = self._replica, dead
+        self._link.server = self.master.port
+        self._link.cut()
+        dead.start()
+        self._follow()
+
+    def _follow(self) -> None:
+        with self._replica.admin() as client:
+            client.replicaof("127.0.0.1", self.master.port)
+        up = ("replication", "master_link_status")
+        until(lambda: self._replica.info(*up) == "up", "the replica never followed")
+
+
+@pytest.fixture
+def redises() -> Iterator[Redises]:
+    with redis_node() as one, redis_node() as other, Link(one.port) as link:
+        yield Redises([one, other], link)
+
+
+class Soak:
+    """The town, and each thing that may happen to it; what happened is undone at the end of each.
+
+    Workers are both halves: feedback and control plane, one of which leads.
+    """
+
+    def __init__(self, rig: Rig, nodes: KafkaCluster, redises: Redises, random: Random) -> None:
+        self.workers = [rig.worker(only=None) for _ in range(2)]
+        self._rig = rig
+        self._nodes = nodes
+        self._redises = redises
+        self._random = random
+
+    async def happen(self) -> str:
+        """Let something happen; return what."""
+        kinds: list[Callable[[], Awaitable[None]]] = [
+            self.a_broker_dies,
+            self.a_broker_freezes,
+            self.the_master_of_redis_dies,
+            self.redis_freezes,
+            self.a_worker_dies,
+            self.a_worker_freezes,
+        ]
+        kind = self._random.choice(kinds)
+        await kind()
+        return kind.__name__
+
+    async def a_broker_dies(self) -> None:
+        node = self._random.choice(list(self._nodes.nodes.values()))
+        node.kill()
+        await asyncio.sleep(8)
+        await asyncio.to_thread(node.start)
+
+    async def a_broker_freezes(self) -> None:
+        await self._frozen(self._random.choice(list(self._nodes.nodes.values())).paused())
+
+    async def the_master_of_redis_dies(self) -> None:
+        await asyncio.to_thread(self._redises.fail_over)
+
+    async def redis_freezes(self) -> None:
+        await self._frozen(self._redises.master.paused())
+
+    async def a_worker_dies(self) -> None:
+        place = self._random.randrange(len(self.workers))
+        self.workers[place].kill()
+        self.workers[place] = self._rig.worker(only=None)
+
+    async def a_worker_freezes(self) -> None:
+        """For longer than its session."""
+        worker = self._random.choice(self.workers)
+        worker.send(signal.SIGSTOP)
+        await asyncio.sleep(SESSION_MS / 1_000 + 2)
+        worker.send(signal.SIGCONT)
+
+    async def _frozen(self, frozen: AbstractContextManager[None]) -> None:
+        with frozen:
+            await asyncio.sleep(8)
+
+
+async def lag_s(rig: Rig) -> float:
+    """Return for how many seconds of load the slowest partition is behind."""
+    ends = await rig.ends(rig.log)
+    marks = await asyncio.to_thread(rig.watermarks)
+    return max((end - 1 - marks.get(p, -1)) / EVENTS_PER_S for p, end in ends.items())
+
+
+async def caught_up_after(rig: Rig) -> float:
+    """Return the seconds until no partition is behind any more, while load goes on."""
+    started = time.monotonic()
+    while await lag_s(rig) > LAG_S:
+        assert time.monotonic() - started < CAUGHT_UP_S, rig.logs()
+        await asyncio.sleep(0.5)
+    return time.monotonic() - started
+
+
+def held_by(workers: Iterable[WorkerProcess]) -> dict[int, Held]:
+    return {worker.pid: Held.by(worker.pid) for worker in workers if worker.alive}
+
+
+def assert_flat(before: Mapping[int, Held], after: Mapping[int, Held]) -> None:
+    """Fail if a process that lived all the while holds more than before."""
+    for pid in before.keys() & after.keys():
+        assert after[pid].memory_mb <= before[pid].memory_mb + MORE_MEMORY_MB, (before, after)
+        assert after[pid].descriptors <= before[pid].descriptors + MORE_DESCRIPTORS, (before, after)
+
+
+def say(line: str) -> None:
+    """Print a line of the report; pytest shows it with `-s`."""
+    sys.stderr.write(f"{line}\n")
+
+
+async def test_random_faults_for_minutes_leave_every_counter_exact(
+    nodes: KafkaCluster, redises: Redises, unique: str
+) -> None:
+    rig = Rig(nodes.bootstrap, redises.url, unique, PARTITIONS)
+    make_topics(rig)
+    soak = Soak(rig, nodes, redises, Random(SEED))
+    end = time.monotonic() + MINUTES * 60
+    try:
+        async with lasting_load(rig):
+            await all_moved(rig)
+            early: dict[int, Held] = {}
+            while time.monotonic() < end:
+                begun = time.monotonic()
+                what = await soak.happen()
+                took = await caught_up_after(rig)
+                say(f"{what}: caught up {took:.1f} s later; {held_by(soak.workers)}")
+                if time.monotonic() > end - MINUTES * 40:  # a third is over
+                    early = held_by(soak.workers) | early
+                await asyncio.sleep(max(0.0, min(end, begun + EVERY_S) - time.monotonic()))
+            late = held_by(soak.workers)
+        await rig.caught_up(patience_s=CAUGHT_UP_S)
+        assert not [worker.pid for worker in soak.workers if "HALTED" in worker.said()], rig.logs()
+        rig.assert_exact()
+        await rig.assert_every_decision_once()
+        assert_flat(early, late)
+        ended = [await worker.terminate(patience_s=20) for worker in soak.workers]
+        assert ended == [0] * len(ended), rig.logs()
+    finally:
+        rig.stop()

@@ -1,0 +1,116 @@
+"""What tests share that run workers on several nodes of Kafka: topics, a lasting load, pauses."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+
+from kit.events import Logged, synthetic_log
+from kit.keys import announce
+from kit.loads import PARTITIONS
+from kit.rig import TABLE, TOPICS, Rig
+from kit.servers import create_topic, create_topics
+from streams.errors import Retry
+from streams.runtime.kafka import KafkaProducer
+from streams.runtime.ports import Outgoing
+
+HOMES: Final = [[1], [2], [3], [2]]
+"""The node of each partition of a topic that has one copy: without it nobody leads them."""
+EVENTS_PER_S: Final = 60.0
+"""Of each partition."""
+
+
+def make_topics(rig: Rig, alone: Collection[str] = ()) -> None:
+    """Create the topics of a rig with three copies, two of them in sync; `alone` has one."""
+    usual = {"max.message.bytes": "1114112", "retention.ms": "-1"}
+    names = {f"{name}{end}" for name in TOPICS for end in ("", ".dlq")}
+    create_topics(rig.brokers, {rig.prefix + n: usual for n in names - set(alone)}, PARTITIONS)
+    for name in alone:
+        create_topic(rig.brokers, rig.prefix + name, config=usual, copies=HOMES)
+    create_topics(rig.brokers, {f"{rig.prefix}waiting": TABLE}, PARTITIONS)
+    create_topics(rig.brokers, {f"{rig.prefix}{name}": TABLE for name in ("policies", "mix")}, 1)
+    create_topics(rig.brokers, {f"{rig.prefix}dossiers": TABLE}, PARTITIONS)
+    announce(rig.brokers, rig.settings)
+
+
+@asynccontextmanager
+async def lasting_load(rig: Rig) -> AsyncIterator[None]:
+    """Write events to every partition that takes them; what is lost in between comes again."""
+    stop = asyncio.Event()
+    producer = KafkaProducer(rig.brokers)
+    await producer.start()
+    writing = [asyncio.create_task(_write(producer, rig.log, p, stop)) for p in range(PARTITIONS)]
+    yield
+    stop.set()
+    await asyncio.gather(*writing)
+    await producer.stop()
+
+
+async def _write(producer: KafkaProducer, topic: str, partition: int, stop: asyncio.Event) -> None:
+    records = synthetic_log(31 + partition, 12, 40_000, partition, PARTITIONS, led=True)
+    size = 20
+    for at in range(0, len(records), size):
+        while not await _written(producer, topic, records[at : at + size]):  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
+        if stop.is_set():
+            return
+        await asyncio.sleep(size / EVENTS_PER_S)
+
+
+async def _written(producer: KafkaProducer, topic: str, records: list[Logged]) -> bool:
+    outgoing = [
+        Outgoing(topic, one.value, one.key, tuple(one.headers), one.partition, one.timestamp)
+        for one in records
+    ]
+    with suppress(Retry):
+        for ack in [await producer.send(one) for one in outgoing]:
+            await ack
+        return True
+    return False
+
+
+class Pauses:
+    """How long each partition's watermark stood still, at most, since `begin`."""
+
+    def __init__(self, rig: Rig) -> None:
+        self._rig = rig
+        self._moved: dict[int, tuple[int, float]] = {}
+        self._longest: dict[int, float] = {}
+        self._task = asyncio.create_task(self._watch())
+
+    def begin(self) -> None:
+        """Forget how long they stood still before."""
+        now = time.monotonic()
+        self._moved = {p: (at, now) for p, (at, _) in self._moved.items()}
+        self._longest = dict.fromkeys(self._moved, 0.0)
+
+    def longest(self) -> dict[int, float]:
+        """Return the seconds by partition."""
+        return {p: round(seconds, 1) for p, seconds in sorted(self._longest.items())}
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._task.cancel()
+
+    async def _watch(self) -> None:
+        while True:
+            marks = await asyncio.to_thread(self._rig.watermarks)
+            now = time.monotonic()
+            for partition, mark in marks.items():
+                before, since = self._moved.get(partition, (-1, now))
+                self._longest[partition] = max(self._longest.get(partition, 0.0), now - since)
+                if mark != before:
+                    self._moved[partition] = (mark, now)
+            await asyncio.sleep(0.2)
+
+
+async def all_moved(rig: Rig) -> None:
+    """Return when every partition's watermark has risen."""
+    before = await asyncio.to_thread(rig.watermarks)
+
+    def risen() -> bool:
+        marks = rig.watermarks()
+        return all(marks.get(p, -1) > before.get(p, -1) for p in range(PARTITIONS))
+
+    await rig.until(risen, rig.logs, 120)
