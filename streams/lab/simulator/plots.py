@@ -50,7 +50,9 @@ def draw_curves(points: Sequence[CurvePoint], folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     numbers = list(dict.fromkeys(point.number for point in points))
     figure = Figure(figsize=(13.5, 6), layout="constrained")
-    axes = figure.subplots(2, -(-len(numbers) // 2), sharey=True, squeeze=False).flat
+    axes = list(figure.subplots(2, -(-len(numbers) // 2), squeeze=False).flat)
+    for empty in axes[len(numbers) :]:
+        empty.set_axis_off()
     for panel, number in zip(axes, numbers, strict=False):
         own = [point for point in points if point.number == number]
         for regime in dict.fromkeys(point.regime for point in own):
