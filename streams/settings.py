@@ -74,6 +74,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         str,
         Meta(pattern=r"\A[A-Za-z0-9._-]{0,200}\Z", description="letters, digits, . _ -, up to 200"),
     ]
+    instance: Annotated[
+        str,
+        Meta(pattern=r"\A[A-Za-z0-9._-]{0,200}\Z", description="letters, digits, . _ -, up to 200"),
+    ]
     client_id: Annotated[
         str,
         Meta(pattern=r"\A[A-Za-z0-9._-]{1,100}\Z", description="letters, digits, . _ -, up to 100"),
@@ -93,6 +97,14 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     record_bytes: Positive
     session_timeout_ms: Annotated[int, Meta(ge=1_000)]
     audit_interval_ms: Positive
+    stuck_after_ms: Annotated[int, Meta(ge=0)]
+    metrics_host: Annotated[
+        str,
+        Meta(
+            pattern=r"\A[A-Za-z0-9._:%-]{1,253}\Z",
+            description="an IP address or a host's name: 127.0.0.1, or 0.0.0.0 or :: for all",
+        ),
+    ]
     metrics_port: Annotated[int, Meta(ge=0, le=65_535)]
     kafka: KafkaSecurity
 

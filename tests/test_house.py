@@ -11,6 +11,7 @@ from statistics import median
 import pytest
 
 from streams.control.metrics import ControlMetrics
+from streams.ops.crew_pages import crew_families
 from streams.ops.lag_metrics import LagMetrics
 from streams.runtime.metrics import Metrics
 
@@ -156,7 +157,7 @@ def test_every_room_says_what_it_is_for(room: Path) -> None:
 def test_every_metric_that_is_named_exists() -> None:
     metrics = Metrics()
     ControlMetrics(metrics.registry)
-    families = [*metrics.registry.collect(), *LagMetrics("kafka").collect()]
+    families = [*metrics.registry.collect(), *LagMetrics("kafka").collect(), *crew_families()]
     defined = {family.name for family in families}
     assert len(defined) > 20
     named = set(METRIC.findall("\n".join(TEXTS.values())))

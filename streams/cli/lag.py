@@ -4,6 +4,7 @@ import asyncio
 import functools
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from functools import partial
 from typing import Any, TypeVar
 
 import click
@@ -11,6 +12,7 @@ import click
 from streams.cli import ConditionNotMet
 from streams.cli.live import Row, example, print_rows
 from streams.cli.options import Settings, connection_options, emit, output_option
+from streams.cli.pulse import LISTEN_ADDRESS, serve_pages
 from streams.cli.when import DURATION, now_ms
 from streams.cli.wiring import collecting, run
 from streams.ops.groups import LagQuery
@@ -18,6 +20,7 @@ from streams.ops.lag_collector import LagReport, beyond, by_group, look_for_a_wi
 from streams.ops.lag_metrics import LagMetrics
 from streams.ops.lag_status import BAD
 from streams.ops.lag_text import as_text, watched_rows
+from streams.runtime.metrics_server import metrics_page
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -131,11 +134,9 @@ def status_command(
     "--span", type=DURATION, default="1h", show_default=True, help="What the bars show, up to 1d."
 )
 @click.option(
-    "--metrics-port",
-    type=click.IntRange(0, 65_535),
-    default=0,
-    help="Serve the gauges on loopback, for Prometheus.",
+    "--metrics-address", type=LISTEN_ADDRESS, help="Where to serve the gauges, for Prometheus."
 )
+@click.option("--metrics-port", type=click.IntRange(0, 65_535), help="The port alone, of loopback.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after so many rows.")
 @output_option
 @example("streams lag watch --metrics-port 9108", "streams lag watch --output ndjson")
@@ -145,7 +146,8 @@ def watch(
     query: LagQuery,
     output: str,
     limit: int | None,
-    metrics_port: int,
+    metrics_address: tuple[str, int] | None,
+    metrics_port: int | None,
     **pace: int,
 ) -> None:
     """Look again and again: a row a group and partition, the worst first; collects metrics.
@@ -154,7 +156,9 @@ def watch(
     the worst of every quarter of an hour for a day.
     """
     metrics = LagMetrics(str(settings.brokers))
-    metrics.serve(metrics_port)
+    host, port = metrics_address or ("127.0.0.1", 0)
+    pages = {"/metrics": partial(metrics_page, metrics.registry)}
+    serve_pages(host, port if metrics_port is None else metrics_port, pages)
     run(_print_looks(_watch(settings, query, metrics, **pace), output, limit))
 
 

@@ -25,6 +25,11 @@ _OPTIONS: Final = {
     "brokers": click.option("--brokers", help="Kafka bootstrap servers.  [env: STREAMS_BROKERS]"),
     "redis": click.option("--redis", help="Redis URL.  [env: STREAMS_REDIS]"),
     "group": click.option("--group", help="Consumer group.  [env: STREAMS_GROUP]"),
+    "instance": click.option(
+        "--instance",
+        help="This worker's own name in its group: it keeps its partitions while it restarts.  "
+        "[env: STREAMS_INSTANCE]",
+    ),
     "topic_prefix": click.option(
         "--topic-prefix", help="Put before every topic's name.  [env: STREAMS_TOPIC_PREFIX]"
     ),

@@ -110,6 +110,7 @@ def consuming(settings: Settings) -> KafkaConsumer:
         settings.group,
         settings.session_timeout_ms,
         settings.client("worker"),
+        instance=settings.instance,
     )
 
 

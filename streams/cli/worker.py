@@ -1,19 +1,19 @@
 """`streams worker`: feedback worker and control plane, in one process or apart."""
 
 import asyncio
-import errno
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Final
 
 import click
 
+from streams.cli.crew import Posting, posting_options, run_crew
 from streams.cli.interrupts import stop_on_signals
 from streams.cli.logs import log_options
 from streams.cli.options import connection_options
+from streams.cli.pulse import Instruments, beating, instruments
 from streams.cli.wiring import (
     consuming,
     electing,
@@ -31,11 +31,10 @@ from streams.control.metrics import ControlMetrics
 from streams.errors import Halt
 from streams.ops.checks import require_session_timeout, require_topics
 from streams.runtime.collector import tame_gc
-from streams.runtime.dependencies import DEPENDENCIES
 from streams.runtime.kafka import KafkaCluster, KafkaProducer, background
 from streams.runtime.key_files import load_signing_key
 from streams.runtime.logs import LogOptions, set_up_logs
-from streams.runtime.metrics import Metrics
+from streams.runtime.pulse import Pulse
 from streams.runtime.redis.dossiers import RedisDossiers
 from streams.runtime.redis.serving import RedisServingIndex
 from streams.runtime.rows import StoredRows
@@ -45,76 +44,60 @@ from streams.runtime.surroundings import Surroundings
 from streams.runtime.worker import Worker
 from streams.settings import Settings, given_secret
 
-METRICS_PORTS: Final = 100
-"""So many ports are tried for /metrics, one after the other."""
 Half = Callable[[], Awaitable[None]]
 """Ends what was started."""
 
 
 @click.command(short_help="Count feedback, decide, and admit videos.")
-@connection_options("brokers", "redis", "group", "topic_prefix")
+@connection_options("brokers", "redis", "group", "instance", "topic_prefix")
 @click.option(
     "--only",
     type=click.Choice(["feedback", "control"]),
     help="Run one half: feedback (counters, decisions, serving index) or control (admission).",
 )
-@click.option("--metrics-port", type=int, help="Port of /metrics on loopback, 0 for none.")
-@click.option("--name", help="What log lines call this worker, in place of host and process id.")
+@posting_options
 @log_options
-def worker(
-    settings: Settings,
-    only: str | None,
-    metrics_port: int | None,
-    name: str | None,
-    logs: LogOptions,
-) -> None:
+def worker(settings: Settings, only: str | None, posting: Posting, logs: LogOptions) -> None:
     """Count feedback, decide, and admit videos, until Ctrl-C or SIGTERM.
 
-    Start as many as there is work for: they share the partitions. The first Ctrl-C stores
-    everything and leaves the group, the second ends the process at once. The control plane signs
-    with the private key in STREAMS_SIGNING_KEY_FILE; --only feedback needs none.
+    Start as many as there is work for, here with --processes: they share the partitions. The
+    first Ctrl-C stores everything and leaves the group, the second ends the process at once. The
+    control plane signs with the private key in STREAMS_SIGNING_KEY_FILE; --only feedback needs
+    none. /ready answers 503 while no partition is counted here, one is halted, or Kafka or Redis
+    is away; /health when only a new process helps: one that stands still for stuck_after_ms ends
+    by itself, with 1.
 
     Example: STREAMS_SIGNING_KEY_FILE=signing.key streams worker --brokers localhost:9092
     """
     folder: Path = click.get_current_context().params["config"]
     key = None if only == "feedback" else load_signing_key()
-    metrics = Metrics()
-    set_up_logs(replace(logs, name=name))
-    for dependency in DEPENDENCIES:
-        dependency.observers.append(metrics.show_dependency)
-        metrics.show_dependency(dependency.name, up=True)
-    _serve(metrics, settings.metrics_port if metrics_port is None else metrics_port)
-    run(_work(settings, key, folder, only, metrics))
-
-
-def _serve(metrics: Metrics, port: int) -> None:
-    """Serve /metrics at this port, or at the next one that is free: a host may run many workers."""
-    for free in range(port, port + METRICS_PORTS):
-        try:
-            metrics.serve(free)
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                raise Halt(f"cannot serve /metrics at port {free}: {error.strerror}") from None
-            continue
-        if free != port:
-            text = f"streams: port {port} is taken; /metrics is at http://127.0.0.1:{free}/metrics"
-            click.echo(text, err=True)
+    set_up_logs(replace(logs, name=posting.name))
+    if posting.is_crew:
+        run(run_crew(posting, settings))
         return
-    raise Halt(
-        f"ports {port} to {free} are taken: give another one with --metrics-port, 0 for none"
-    )
+    shown = instruments(settings)
+    posting.serve(settings, shown.pages())
+    run(_work(settings, key, folder, only, shown, posting))
 
 
 async def _work(
-    settings: Settings, key: SigningKey | None, folder: Path, only: str | None, metrics: Metrics
+    settings: Settings,
+    key: SigningKey | None,
+    folder: Path,
+    only: str | None,
+    shown: Instruments,
+    posting: Posting,
 ) -> None:
     secret, stopping = given_secret(), asyncio.Event()
     stop_on_signals(stopping.set)
+    posting.stop_alone(stopping.set)
     cluster = KafkaCluster(settings.brokers)
     await require_topics(cluster, settings)
     await require_session_timeout(cluster, settings)
     installation = await made_installation(settings)
+    metrics, pulse = shown.metrics, shown.pulse
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(beating(pulse, settings))
         producer = await stack.enter_async_context(
             producing(settings.brokers, settings.client("worker"))
         )
@@ -129,14 +112,16 @@ async def _work(
                 around = Surroundings(
                     producer, store, settings, installation, secret, metrics, indexing=indexing
                 )
-                halves.append(await _start_feedback(around, stopping))
+                halves.append(await _start_feedback(around, stopping, pulse))
             if key is not None:
-                halves.append(await _start_control(stack, settings, key, folder, producer, metrics))
+                halves.append(await _start_control(stack, settings, key, folder, producer, shown))
             tame_gc()
+            pulse.phase = "running"
             click.echo(f"streams: {only or 'feedback and control'} running; Ctrl-C ends", err=True)
             async with watching(settings):
                 await stopping.wait()
         finally:
+            pulse.phase = "stopping"
             # Side by side: both may have to wait for brokers that do not answer any more.
             ended = await asyncio.gather(*(stop() for stop in halves), return_exceptions=True)
         for error in ended:
@@ -144,10 +129,11 @@ async def _work(
                 raise error
 
 
-async def _start_feedback(around: Surroundings, stopping: asyncio.Event) -> Half:
+async def _start_feedback(around: Surroundings, stopping: asyncio.Event, pulse: Pulse) -> Half:
     """Start the feedback worker; return what ends it, and raises what it ended with."""
     feedback = Worker(consuming(around.settings), around)
     await feedback.start()
+    pulse.vitals.append(feedback.watchdog)
     task = asyncio.create_task(feedback.run(), name="feedback")
     task.add_done_callback(lambda _: stopping.set())
 
@@ -167,7 +153,7 @@ async def _start_control(
     key: SigningKey,
     folder: Path,
     producer: KafkaProducer,
-    metrics: Metrics,
+    shown: Instruments,
 ) -> Half:
     """Start the control plane; return what ends it."""
     dossiers = RedisDossiers(settings.redis.reveal)
@@ -179,7 +165,8 @@ async def _start_control(
     cluster = KafkaCluster(settings.brokers)
     member = partial(electing, settings)
     ports = Ports(producer, dossiers, store, index, reader, cluster, background, member)
-    control_metrics = ControlMetrics(metrics.registry)
+    control_metrics = ControlMetrics(shown.metrics.registry)
     control = ControlPlane(settings, key, ports, folder, metrics=control_metrics)
     await control.start()
+    shown.pulse.vitals.append(control)
     return control.stop

@@ -92,6 +92,18 @@ class ControlPlane:
         self._comparing = asyncio.Lock()
         self._app: FaustApp | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        metrics.expect(TOPICS)
+
+    def stuck(self) -> Sequence[str]:
+        """Return which of its own loops ended, and so is done no more."""
+        return [f"{task.get_name()} has ended" for task in self._tasks if task.done()]
+
+    def unready(self) -> Sequence[str]:
+        """Return why it handles no uploads, recognitions and reviews now."""
+        if self._behind:
+            return ["the control topics are read again: Redis lost dossiers"]
+        ended = self._app.ended if self._app else "it does not read yet"
+        return [] if ended is None else [f"control plane: {ended}"]
 
     @property
     def policy_version(self) -> str:

@@ -9,12 +9,14 @@
 the shares (`shares.gauges`) and of creators (`creators`).
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from streams.control.creators import CreatorMetrics
 from streams.control.shares.gauges import ShareMetrics
+from streams.errors import REJECT_REASONS
 
 
 class ControlMetrics:
@@ -87,3 +89,11 @@ class ControlMetrics:
         )
         self.shares: Final = ShareMetrics(registry)
         self.creators: Final = CreatorMetrics(registry)
+
+    def expect(self, topics: Iterable[str]) -> None:
+        """Show what may come of the records of topics at 0."""
+        for topic in topics:
+            for outcome in ("handled", "refused", "retried"):
+                self.events.labels(topic, outcome)
+            for reason in REJECT_REASONS:
+                self.letters.labels(topic, reason)

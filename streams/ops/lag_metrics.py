@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -67,11 +67,6 @@ class LagMetrics(Collector):
     def show(self, report: LagReport) -> None:
         """Show this look from now on."""
         self._report = report
-
-    def serve(self, port: int) -> None:
-        """Serve /metrics on loopback; 0 does nothing."""
-        if port:
-            start_http_server(port, addr="127.0.0.1", registry=self.registry)
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Yield every family, with the series that are known."""

@@ -1,6 +1,11 @@
-"""Every metric of the data plane, with kind, unit and meaning; a closed vocabulary."""
+"""Every metric of the data plane, with kind, unit and meaning; a closed vocabulary.
 
-from typing import Final
+A series whose labels are known beforehand is there at 0 from the start: a rate over one that
+appears with its first event misses that event.
+"""
+
+from collections.abc import Iterable
+from typing import Final, get_args
 
 from prometheus_client import (
     CollectorRegistry,
@@ -11,9 +16,11 @@ from prometheus_client import (
     PlatformCollector,
     ProcessCollector,
     disable_created_metrics,
-    start_http_server,
 )
 
+from streams.core.events import CONTROL_TYPES, EVENT_TYPES
+from streams.core.receipts import ACTIONS, Outcome
+from streams.errors import REJECT_REASONS
 from streams.runtime.letters import APP_VERSION
 
 _FLUSH_SECONDS: Final = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
@@ -56,14 +63,39 @@ class Metrics:
         )
         self._gauge("build_info", "Always 1.", "version").labels(APP_VERSION).set(1)
 
-    def serve(self, port: int) -> None:
-        """Serve /metrics on loopback, this process' own figures among them; 0 does nothing."""
+    def show_process(self) -> None:
+        """Show this process' own figures too: memory, CPU, files, the collector."""
         disable_created_metrics()  # type: ignore[no-untyped-call] # a series more for each, unread
-        if port:
-            start_http_server(port, addr="127.0.0.1", registry=self.registry)
-            ProcessCollector(registry=self.registry)
-            PlatformCollector(registry=self.registry)
-            GCCollector(registry=self.registry)
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+
+    def expect_topic(self, topic: str) -> None:
+        """Show what may come of a log's records at 0."""
+        for kind in sorted(set(EVENT_TYPES.values())):
+            for outcome in get_args(Outcome):
+                if kind not in CONTROL_TYPES or outcome != "late":
+                    self.events.labels(topic, kind, outcome)
+        self.events.labels(topic, "unknown", "invalid")
+        self.unknown_fields.labels(topic)
+        for reason in REJECT_REASONS:
+            self.dead_letters.labels(topic, reason)
+        for outcome in ("same", "differs", "not_comparable"):
+            self.watermark_checks.labels(outcome)
+        for cause in ("opened", "lost", "sweep"):
+            self.index_refills.labels(cause)
+        self.expect_surfaces(("all",))
+
+    def expect_partition(self, topic: str, partition: int) -> None:
+        """Show the alarms of a partition at 0."""
+        for alarms in (self.bad_input, self.misrouted):
+            alarms.labels(topic, str(partition))
+
+    def expect_surfaces(self, surfaces: Iterable[str]) -> None:
+        """Show the decisions on surfaces at 0."""
+        for surface in surfaces:
+            for action in ACTIONS:
+                self.decisions.labels(surface, action)
 
     def show_dependency(self, name: str, up: bool) -> None:
         """Set the gauge of what this process depends on, `kafka` or `redis`."""
@@ -104,6 +136,10 @@ class Metrics:
             "outcome",
         )
         self.rebalances = self._counter("rebalances", "Assignments taken over.")
+        self.resumed = self._counter(
+            "resumed_partitions",
+            "Partitions that came back with nobody else's work in between: no id is read again.",
+        )
         self.read_retries = self._counter(
             "read_retries", "Reads that the brokers failed for a while."
         )

@@ -124,12 +124,31 @@ def emptied(partition: int, position: int) -> Halt:
     )
 
 
+class Parked(NamedTuple):
+    """What a worker has in memory of a partition that it let go; stored is all up to `watermark`.
+
+    It is good for as long as nobody else moves the watermark.
+    """
+
+    state: PartitionState
+    watermark: int
+
+    def is_of(self, stored: Stored) -> bool:
+        """Tell whether what is stored is still what it goes with."""
+        digest = f"{self.state.digest:032x}"
+        return (stored.watermark, stored.meta.digest) == (self.watermark, digest)
+
+
 class Opened(NamedTuple):
-    """A partition as it is stored, and where to read on."""
+    """A partition as it is stored, and where to read on.
+
+    `whole` tells that the state knows all ids already: no record is read for its id.
+    """
 
     state: PartitionState
     stored: Stored
     position: int
+    whole: bool = False
 
 
 class Opening:
@@ -149,15 +168,16 @@ class Opening:
         self._telling: Final = around.indexing is not None
         self._identifying: asyncio.Task[None] | None = None
 
-    async def open(self, partition: int) -> Opened:
+    async def open(self, partition: int, parked: Parked | None = None) -> Opened:
         """Return a partition when brokers and store have told what is needed; `Halt` if it can't.
 
-        What does not answer is said once and asked again.
+        What does not answer is said once and asked again. What was `parked` of it is used if it is
+        still good.
         """
         for attempt in count():
             try:
                 async with asyncio.timeout(2 * ANSWER_S):
-                    opened = await self._look(partition)
+                    opened = await self._look(partition, parked)
             except (Retry, TimeoutError) as error:
                 if not attempt:
                     why = str(error) or "no answer"
@@ -186,7 +206,7 @@ class Opening:
             raise Retry("the brokers do not say which topic this is")
         self._identifying.result()
 
-    async def _look(self, partition: int) -> Opened:
+    async def _look(self, partition: int, parked: Parked | None) -> Opened:
         # Without an answer the partition is opened all the same: the record at the watermark tells
         # another topic of the same name, and the topic is asked for again every few seconds.
         with suppress(Retry):
@@ -203,6 +223,10 @@ class Opening:
         meta = self._installation.meta(stored.meta, whole=whole)
         state = state_of(partition, self._partitions, records, meta, telling=self._telling)
         start = start_of(partition, stored.watermark, bounds, state.window.generations)
+        if parked is not None and parked.is_of(stored):
+            self._metrics.resumed.inc()
+            # The record at the watermark is read again: it tells whether the log is the same.
+            return Opened(parked.state, stored, max(stored.watermark, bounds.start), whole=True)
         if start.lost:
             self._metrics.short_windows.inc()
             log.warning(

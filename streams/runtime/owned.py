@@ -21,7 +21,7 @@ from streams.core.units import surface_of
 from streams.errors import Retry, StreamsError
 from streams.runtime.codec import Decoded, Spelling, decode_log
 from streams.runtime.folding import Rows, fold_run, prepare
-from streams.runtime.opening import is_of, mark_of, rewritten
+from streams.runtime.opening import Parked, is_of, mark_of, rewritten
 from streams.runtime.ports import Conflict, Outgoing, Record, Stored
 from streams.runtime.refused import Intake, Refused
 from streams.runtime.surroundings import Surroundings
@@ -47,18 +47,28 @@ class Owned:
     """State, watermark and flush of one owned partition.
 
     `watermark` is the last offset stored, `folded` the last one folded, `backlog` what was read and
-    not folded yet: while there is any, no more should be read. After `release` nothing
-    is folded any more and a flush that still waits for retries gives up.
+    not folded yet: while there is any, no more should be read. `remembered` is the last offset
+    below the watermark whose ids were taken, `trouble` what it waits for, "" for nothing. After
+    `release` nothing is folded any more and a flush that still waits for retries gives up. `whole`
+    says that the state knows the ids of all records up to the watermark already.
     """
 
     def __init__(
-        self, state: PartitionState, stored: Stored, namespace: str, around: Surroundings
+        self,
+        state: PartitionState,
+        stored: Stored,
+        namespace: str,
+        around: Surroundings,
+        *,
+        whole: bool = False,
     ) -> None:
         watermark = stored.watermark
         self.state: Final = state
         self.partition: Final = state.partition
         self.watermark = watermark
         self.folded = watermark
+        self.remembered = -1
+        self.trouble = ""
         self.backlog: Final[list[Record]] = []  # read, not folded
         self.flushing: asyncio.Task[None] | None = None
         self.flushed_at = 0.0
@@ -66,6 +76,9 @@ class Owned:
         self.released = False
         self._unfinished = False
         self._flushing_to = watermark
+        self._opened_at: Final = -1 if whole else watermark
+        self._busy = False  # `work` is under way
+        self._spoilt = False  # the state holds videos that were not loaded
         self._namespace: Final = namespace
         self._store: Final = around.store
         self._producer: Final = around.producer
@@ -94,6 +107,16 @@ class Owned:
         """Whether the store does not answer what it needs to go on folding."""
         return self._failures > 0
 
+    def parked(self) -> Parked | None:
+        """Return what is good for its next owner if nobody has it in between, None if nothing is.
+
+        Only what is stored to the last record, with the ids of all of them.
+        """
+        read_to = max(self.folded if self.folded > self._opened_at else -1, self.remembered)
+        settled = self.folded == self.watermark >= 0 and not self._unfinished
+        whole = read_to >= self._opened_at and not (self._spoilt or self._busy)
+        return Parked(self.state, self.watermark) if settled and whole else None
+
     def add(self, records: Sequence[Record]) -> None:
         """Take records that were read, in log order; `work` folds them."""
         first = self.backlog[-1].offset if self.backlog else self.folded
@@ -111,16 +134,13 @@ class Owned:
         Raises `Halt` and what a flush raises. A store that does not answer is asked again from the
         same record.
         """
-        while self.ready() and not self.released:
-            try:
-                await self._fold_some()
-            except Retry as error:
-                if self.released:
-                    return
-                self._wait(error)
-            else:
-                self._answered()
-            await asyncio.sleep(0)  # buffered records must not starve flushes and heartbeats
+        self._busy = True
+        try:
+            while self.ready() and not self.released:
+                await self._work_some()
+                await asyncio.sleep(0)  # buffered records must not starve flushes and heartbeats
+        finally:
+            self._busy = False
 
     def flush_soon(self, *, due: bool) -> None:
         """Start a flush unless one is under way: of many rows at once, of any when `due`."""
@@ -169,6 +189,15 @@ class Owned:
         """Fold nothing any more."""
         self.released = True
 
+    async def _work_some(self) -> None:
+        try:
+            await self._fold_some()
+        except Retry as error:
+            if not self.released:
+                self._wait(error)
+        else:
+            self._answered()
+
     async def _fold_some(self) -> None:
         """Fold a chunk of the backlog, or take its ids if the watermark covers it."""
         length = min(_chunk_length(self.backlog[0]), self._intake.most)
@@ -185,6 +214,7 @@ class Owned:
     def _wait(self, error: Retry) -> None:
         """Ask again later; said once, until it answers."""
         self._metrics.read_retries.inc()
+        self.trouble = str(error)
         if not self._failures:
             log.warning("partition %d waits: %s", self.partition, error)
         self._again_at = self._clock() + BACKOFF_S[min(self._failures, len(BACKOFF_S) - 1)]
@@ -194,6 +224,7 @@ class Owned:
         if self._failures:
             log.warning("partition %d goes on: the store answers again", self.partition)
             self._failures = 0
+            self.trouble = ""
 
     def _remember(self, covered: Sequence[Record]) -> None:
         """Take the ids of records that the watermark covers."""
@@ -202,6 +233,7 @@ class Owned:
         decoded = decode_log(covered, None, self._spelling)  # who could sign then is not known
         for event, offset in zip(decoded.events, decoded.offsets, strict=True):
             self.state.remember(event, offset)
+        self.remembered = covered[-1].offset
         self._metrics.replayed.inc(len(covered))
 
     def _prove(self, record: Record | None) -> None:
@@ -245,6 +277,7 @@ class Owned:
         ours = {self.watermark, self._flushing_to}
         loaded = await self._store.load(self.partition, videos)
         if self.released:
+            self._spoilt = True
             return {}
         stored = -1 if loaded.watermark is None else loaded.watermark
         if stored not in ours | {self.watermark}:
@@ -258,6 +291,7 @@ class Owned:
         Those that a flush is just writing are in memory too, which is what counts.
         """
         stored = await self._store.scan(self.partition)
+        self._spoilt = self._spoilt or self.released
         return {} if self.released else stored
 
     def _fold(self, decoded: Decoded, start: int, end: int) -> Sequence[Refusal]:
@@ -341,11 +375,13 @@ class Owned:
                 if self.released:
                     raise
                 self._metrics.flush_retries.inc()
+                self.trouble = str(error)
                 pause = BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)]
                 if attempt % 10 == 0:
                     log.warning("partition %d waits: %s", self.partition, error)
                 await asyncio.sleep(pause)
             else:
+                self.trouble = ""
                 return
 
     def _reap(self) -> None:

@@ -123,6 +123,12 @@ class LogConsumer(Protocol):
     def resume(self, partitions: Sequence[int]) -> None:
         """Yield these partitions again."""
 
+    async def position(self, partition: int) -> int | None:
+        """Return the next offset that will be read of a partition, None if none was sought.
+
+        It passes offsets that hold no record for readers (markers of transactions).
+        """
+
     async def commit(self, positions: Mapping[int, int]) -> None:
         """Commit positions to the group, for lag tools only; `Retry` if that fails."""
 

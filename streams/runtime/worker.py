@@ -17,13 +17,16 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
+from streams.core.events import Policy
+from streams.core.units import surface_of
 from streams.errors import Halt, Retry, StreamsError
 from streams.runtime.answers import require_all
 from streams.runtime.namespace import namespace_of
-from streams.runtime.opening import ANSWER_S, Opened, Opening, emptied
+from streams.runtime.opening import ANSWER_S, Opened, Opening, Parked, emptied
 from streams.runtime.owned import BACKOFF_S, Lost, Owned
 from streams.runtime.ports import HaltNote, LogConsumer, Record
 from streams.runtime.surroundings import Surroundings
+from streams.runtime.watchdog import Watchdog
 
 FETCH_MS: Final = 100
 FETCH_BUSY_MS: Final = 10
@@ -54,6 +57,9 @@ class Worker:
         self._indexing: Final = around.indexing
         self._owned: dict[int, Owned] = {}
         self._opening: dict[int, asyncio.Task[None]] = {}  # assigned, not yet read from
+        self._parked: dict[
+            int, Parked
+        ] = {}  # let go a moment ago, good if they come back untouched
         self._working: dict[Owned, asyncio.Task[None]] = {}
         self._aside: set[asyncio.Task[None]] = set()  # beside the loop: audits, halts
         self._noting: asyncio.Task[None] | None = None  # the last note of a halt
@@ -63,7 +69,10 @@ class Worker:
         self._committing: asyncio.Task[None] | None = None
         self._auditing: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
+        stuck_s = around.settings.stuck_after_ms / 1000
+        self.watchdog: Final = Watchdog(consumer, stuck_s, self._assigned, self.halted)
         self._namespace = ""
+        self._metrics.expect_topic(self._settings.topic("interactions"))
         self._audited_at = self._checked_at = self._committed_at = around.clock()
 
     async def start(self) -> None:
@@ -78,24 +87,29 @@ class Worker:
             raise
 
     async def run(self) -> None:
-        """Read and fold until `stop`; then flush everything, commit and leave the group."""
+        """Read and fold until `stop`; then flush everything, commit and leave the group.
+
+        `Halt` (`stuck`) if a partition stands still for too long.
+        """
+        guarding = asyncio.create_task(self.watchdog.run(), name="watchdog")
         watching = asyncio.create_task(self._watch_loop(), name="loop-lag")
         working = asyncio.create_task(self._work(), name="work")
         stopping = asyncio.create_task(self._stopping.wait(), name="stopping")
         if self._indexing is not None:
             self._indexing.start()
         try:
-            await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([working, stopping, guarding], return_when=asyncio.FIRST_COMPLETED)
             # A turn that waits for a store or brokers that do not answer is not waited for.
             await asyncio.wait([working], timeout=GRACE_S)
             working.cancel()
             with suppress(asyncio.CancelledError):
                 await working
         finally:
-            watching.cancel()
-            stopping.cancel()
-            working.cancel()
+            for task in (guarding, watching, stopping, working):
+                task.cancel()
             await self._close()
+        with suppress(asyncio.CancelledError):
+            await guarding
 
     def stop(self) -> None:
         """Ask `run` to end; it flushes and leaves the group first. Idempotent."""
@@ -124,13 +138,14 @@ class Worker:
         self.halted.clear()
         self._metrics.halted.set(0)
         self._held.clear()
+        parked, self._parked = self._parked, {}
         for partition in partitions:
-            self._open_soon(partition)
+            self._open_soon(partition, parked.get(partition))
 
     async def on_revoked(self, partitions: Sequence[int]) -> None:
         """Flush and let go; what cannot be flushed in time the next owner folds again."""
         leaving = self._let_go(partitions)
-        settled = [asyncio.create_task(owned.settle()) for owned in leaving]
+        settled = [asyncio.create_task(self._settle(owned)) for owned in leaving]
         if not settled:
             return
         done, late = await asyncio.wait(settled, timeout=HANDOVER_S)
@@ -140,9 +155,14 @@ class Worker:
                 log.warning("handed over with records to fold again: %s", error)
         for task in late:
             task.cancel()
+        kept = {owned.partition: owned.parked() for owned in leaving}
+        self._parked.update((partition, one) for partition, one in kept.items() if one)
         with suppress(TimeoutError):
             positions = {owned.partition: owned.watermark + 1 for owned in leaving}
             await asyncio.wait_for(self._commit(positions), GRACE_S)
+
+    def _assigned(self) -> Mapping[int, Owned | None]:
+        return {**dict.fromkeys(self._opening), **self._owned}
 
     async def _start(self) -> None:
         await self._store.check()
@@ -245,6 +265,12 @@ class Worker:
             self._aside.add(asyncio.create_task(self._settle_halted(owned)))
             self._halt(owned.partition, error)
 
+    async def _settle(self, owned: Owned) -> None:
+        """Store what is folded, once nothing is folded any more."""
+        if (work := self._working.get(owned)) is not None:
+            await asyncio.wait([work])
+        await owned.settle()
+
     async def _settle_halted(self, owned: Owned) -> None:
         """Store what was folded before the halt, if the store still takes it."""
         with suppress(StreamsError, TimeoutError):
@@ -287,16 +313,16 @@ class Worker:
                 opening.cancel()
         return leaving
 
-    def _open_soon(self, partition: int) -> None:
-        task = asyncio.create_task(self._open(partition), name=f"open-{partition}")
+    def _open_soon(self, partition: int, parked: Parked | None = None) -> None:
+        task = asyncio.create_task(self._open(partition, parked), name=f"open-{partition}")
         self._opening[partition] = task
         self._aside.add(task)
 
-    async def _open(self, partition: int) -> None:
+    async def _open(self, partition: int, parked: Parked | None) -> None:
         """Open a partition as soon as its broker and its store tell what is needed."""
         assert self._opener is not None
         try:
-            opened = await self._opener.open(partition)
+            opened = await self._opener.open(partition, parked)
         except Halt as halt:
             del self._opening[partition]
             self._halt(partition, halt)
@@ -307,7 +333,10 @@ class Worker:
     def _own(self, opened: Opened) -> None:
         """Read a partition from its position on; nothing is awaited between the two."""
         partition = opened.state.partition
-        self._owned[partition] = Owned(opened.state, opened.stored, self._namespace, self._around)
+        self._expect(partition, opened.state.policy)
+        self._owned[partition] = Owned(
+            opened.state, opened.stored, self._namespace, self._around, whole=opened.whole
+        )
         if self._indexing is not None:
             watermark = opened.stored.watermark
             self._indexing.open(partition, opened.state.partitions, watermark)
@@ -316,6 +345,11 @@ class Worker:
         self._consumer.resume([partition])
         self._consumer.seek({partition: opened.position})
         self._note_soon(partition, None)
+
+    def _expect(self, partition: int, policy: Policy | None) -> None:
+        self._metrics.expect_partition(self._settings.topic("interactions"), partition)
+        if policy is not None:
+            self._metrics.expect_surfaces({surface_of(one) for one in policy.slices})
 
     def _halt(self, partition: int, halt: Halt) -> None:
         """Stop one partition and say so; the others go on."""

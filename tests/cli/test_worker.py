@@ -1,16 +1,20 @@
 """`streams worker` refuses a start that it cannot trust: one line, what to do, the exit code."""
 
+import json
 import re
 import signal
 import socket
 import subprocess
 from collections.abc import Iterator
+from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
 from kit.events import records_of, view
 from kit.keys import INSTALLATION, announce
+from kit.redises import client_of
 from kit.rig import CONFIG, TABLE, Feed, Rig
 from kit.servers import create_topic, delete_topic, redis_server
 from msgspec.structs import replace
@@ -88,6 +92,50 @@ def test_a_metrics_port_that_is_taken_gives_way_to_the_next_one() -> None:
     match = re.fullmatch(rf"streams: port {port} is taken; /metrics is at (\S+)", first)
     assert match is not None, first
     assert port < int(match[1].split(":")[2].split("/")[0]) < port + 100
+
+
+@pytest.mark.real
+async def test_both_halves_tell_how_they_stand_at_the_address_that_was_set(rig: Rig) -> None:
+    rig.create_topics()
+    (port,) = free_ports(1)
+    worker = rig.worker(only=None, metrics_host="::1", metrics_port=port)
+    await worker.says("running")
+    await rig.until(lambda: answer(port, "/ready") == (200, {"ok": True, "reasons": []}), rig.logs)
+    assert answer(port, "/health") == (200, {"ok": True, "reasons": []})
+    text = page(port, "/metrics")[1]
+    for series in (
+        f'streams_bad_input_alarms_total{{partition="0",topic="{rig.log}"}} 0.0',
+        'streams_control_events_total{outcome="handled",topic="uploads"} 0.0',
+        "process_resident_memory_bytes",
+    ):
+        assert series in text
+    async with Feed(rig) as feed:
+        await feed.send(records_of([view("e1")]))
+    await rig.caught_up()
+    with client_of(rig.redis_url) as client:
+        client.flushdb()
+    await rig.until(lambda: "watermark_missing" in str(answer(port, "/ready")), rig.logs)
+    status, told = answer(port, "/ready")
+    assert (status, told["ok"]) == (503, False)
+    assert "partition 0 is halted (watermark_missing): " in str(told["reasons"])
+    assert answer(port, "/health")[0] == 200
+    assert await worker.terminate() == 1
+
+
+def answer(port: int, path: str) -> tuple[int, dict[str, Any]]:
+    """Return status and verdict of a page on IPv6's loopback."""
+    status, text = page(port, path)
+    return status, json.loads(text)
+
+
+def page(port: int, path: str) -> tuple[int, str]:
+    """Return status and text of a page on IPv6's loopback."""
+    client = HTTPConnection("::1", port, timeout=5)
+    client.request("GET", path)
+    got = client.getresponse()
+    status, text = got.status, got.read().decode()
+    client.close()
+    return status, text
 
 
 @pytest.mark.real

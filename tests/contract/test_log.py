@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from typing import NamedTuple, Protocol
 
 import pytest
+from aiokafka import AIOKafkaProducer
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 from kit.servers import create_topic
@@ -277,6 +278,40 @@ async def test_seeking_back_reads_again(bench: Bench) -> None:
     await read(consumer, 2)
     consumer.seek({0: 0})
     assert contents(await read(consumer, 2)) == {0: [b"a", b"b"]}
+
+
+async def test_a_position_is_known_once_it_is_sought_and_passes_what_was_read(bench: Bench) -> None:
+    await write(bench, 0, b"a", b"b")
+    listener = Listener({0: 1}, seeks=False)
+    consumer = await bench.join(listener)
+    await owns(listener, consumer, {0, 1})
+    assert await consumer.position(0) is None
+    consumer.seek({0: 1})
+    assert await consumer.position(0) == 1
+    await read(consumer, 1)
+    assert await consumer.position(0) == 2
+    assert await consumer.position(7) is None
+
+
+@pytest.mark.real
+async def test_a_position_passes_the_marker_of_a_transaction(brokers: str, unique: str) -> None:
+    create_topic(brokers, unique, 1)
+    producer = AIOKafkaProducer(bootstrap_servers=brokers, transactional_id=unique)
+    await producer.start()
+    async with producer.transaction():
+        await producer.send_and_wait(unique, b"x", partition=0)
+    await producer.stop()
+    consumer = KafkaConsumer(brokers, unique, unique, session_timeout_ms=6_000)
+    listener = Listener()
+    listener.consumer = consumer
+    await consumer.start(listener)
+    found: Mapping[int, Sequence[Record]] = {}
+    async with asyncio.timeout(PATIENCE_S):
+        while await consumer.position(0) != 2:
+            found = await consumer.fetch(200, 10) or found
+    assert contents(found) == {0: [b"x"]}
+    assert await consumer.offsets([0]) == {0: Offsets(0, 2)}
+    await consumer.stop()
 
 
 async def test_an_empty_fetch_ends_in_time_and_a_new_record_ends_it_early(bench: Bench) -> None:

@@ -613,6 +613,19 @@ async def test_metrics_tell_what_became_of_the_records(stage: Stage) -> None:
     assert value("streams_control_letters_total", {"topic": "uploads", "reason": "json"}) == 1
 
 
+async def test_a_control_plane_is_ready_while_it_reads_and_stuck_when_a_loop_of_its_own_ended(
+    stage: Stage,
+) -> None:
+    plane = await stage.plane()
+    assert (plane.stuck(), plane.unready()) == ([], [])
+    (files,) = [task for task in plane._tasks if task.get_name() == "control-files"]
+    files.cancel()
+    await asyncio.wait([files])
+    assert plane.stuck() == ["control-files has ended"]
+    await plane.stop()
+    assert plane.unready() == ["control plane: it does not read yet"]
+
+
 async def test_when_faust_gives_up_it_is_started_anew(stage: Stage) -> None:
     plane = await stage.plane()
     await stage.send("uploads", "v1", upload())

@@ -93,9 +93,11 @@ class Rig:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("STREAMS_")}
         return inherited | {k: v for k, v in said.items() if v}
 
-    def worker(self, *, only: str | None = "feedback", **changes: object) -> "WorkerProcess":
+    def worker(
+        self, *options: str, only: str | None = "feedback", **changes: object
+    ) -> "WorkerProcess":
         """Start another worker: its feedback half alone, or with None both halves."""
-        worker = WorkerProcess(self.environment(**changes), only)
+        worker = WorkerProcess(self.environment(**changes), only, options)
         self.workers.append(worker)
         return worker
 
@@ -112,16 +114,16 @@ class Rig:
             ["streams", *arguments], stdin=said or "", env=env, cwd=ROOT, timeout_s=patience_s
         )
 
-    def verified(self) -> dict[str, Any]:
+    def verified(self, patience_s: float = PATIENCE_S) -> dict[str, Any]:
         """Return what `streams counters verify` finds."""
-        done = self.run("counters", "verify", "--output", "json")
+        done = self.run("counters", "verify", "--output", "json", patience_s=patience_s)
         assert done.returncode in (0, 3), done.stderr
         found: dict[str, Any] = json.loads(done.stdout)
         return found
 
-    def assert_exact(self) -> None:
+    def assert_exact(self, patience_s: float = PATIENCE_S) -> None:
         """Fail unless there are counters and each is that of the log."""
-        found = self.verified()
+        found = self.verified(patience_s)
         assert found["differences"] == 0, found["examples"]
         assert found["checked"] > 0
 
@@ -229,13 +231,15 @@ class Rig:
 class WorkerProcess:
     """`streams worker` as a process of its own."""
 
-    def __init__(self, environment: Mapping[str, str], only: str | None) -> None:
+    def __init__(
+        self, environment: Mapping[str, str], only: str | None, options: Sequence[str] = ()
+    ) -> None:
         half = [] if only is None else ["--only", only]
         folder = Path(tempfile.gettempdir())
         self._output = folder / f"streams-worker-{os.getpid()}-{time.monotonic_ns()}.log"
         with self._output.open("wb") as output, Path(os.devnull).open() as read:
             self._process = Forked(
-                ["streams", "worker", *half],
+                ["streams", "worker", *half, *options],
                 env=environment,
                 cwd=ROOT,
                 files=(read, output, output),

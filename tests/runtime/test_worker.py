@@ -1045,7 +1045,7 @@ def checked(life: Life) -> dict[str, int]:
     return {
         sample.labels["outcome"]: int(sample.value)
         for sample in family.samples
-        if sample.name.endswith("_total")
+        if sample.name.endswith("_total") and sample.value
     }
 
 

@@ -11,6 +11,7 @@ member: what it is assigned is sought anew, so nothing is read twice or left out
 import asyncio
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import (
     ConsumerStoppedError,
     CorruptRecordException,
+    IllegalStateError,
     InvalidSessionTimeoutError,
     NoOffsetForPartitionError,
     OffsetOutOfRangeError,
@@ -31,6 +33,7 @@ from streams.runtime.kafka.causes import reaching
 from streams.runtime.kafka.cluster import KafkaCluster
 from streams.runtime.kafka.connection import address_of, aiokafka_options
 from streams.runtime.kafka.errors import retryable
+from streams.runtime.kafka.membership import sticky_assignor, watch_name
 from streams.runtime.ports import AssignmentListener, Offsets, Record, TopicIdentity
 from streams.security import KafkaAddress
 
@@ -43,7 +46,11 @@ unpacking.install()
 
 
 class KafkaConsumer:
-    """Port `LogConsumer` on a real (or embedded) Kafka."""
+    """Port `LogConsumer` on a real (or embedded) Kafka.
+
+    A member with an `instance` keeps its partitions while it is away for less than the session
+    timeout: it says no goodbye, and comes back under the same name.
+    """
 
     def __init__(
         self,
@@ -52,15 +59,21 @@ class KafkaConsumer:
         group: str,
         session_timeout_ms: int,
         client_id: str = "streams-worker",
+        *,
+        instance: str = "",
     ) -> None:
         self._address = address_of(brokers)
         self._topic = topic
+        self._instance = instance
+        self._session_s = session_timeout_ms / 1000
         self._admin = KafkaCluster(self._address, client_id)
         self._new_client = partial(
             AIOKafkaConsumer,
             **aiokafka_options(self._address),
             client_id=client_id,
             group_id=group,
+            group_instance_id=instance or None,
+            partition_assignment_strategy=(sticky_assignor(),),
             enable_auto_commit=False,
             auto_offset_reset="none",
             isolation_level="read_committed",
@@ -85,7 +98,7 @@ class KafkaConsumer:
         self._listener = listener
         async with reaching("joining the group", self._address):
             await self._client.start()
-        self._client.subscribe([self._topic], listener=self._rebalance)
+        self._subscribe()
 
     async def stop(self) -> None:
         """Leave the group, within a few seconds. Idempotent."""
@@ -151,6 +164,16 @@ class KafkaConsumer:
             if (at := TopicPartition(self._topic, partition)) in assigned:
                 self._client.resume(at)
 
+    async def position(self, partition: int) -> int | None:
+        """Return the next offset that will be read of a partition, None if none was sought."""
+        if partition not in self._next:
+            return None
+        with suppress(IllegalStateError):  # it was let go meanwhile
+            at = TopicPartition(self._topic, partition)
+            position: int = await self._client.position(at)
+            return position
+        return None
+
     async def commit(self, positions: Mapping[int, int]) -> None:
         """Commit positions to the group; `Retry` if that fails."""
         at = {TopicPartition(self._topic, p): offset for p, offset in positions.items()}
@@ -187,8 +210,20 @@ class KafkaConsumer:
         if self._stopped:
             await end(self._client)
         else:
-            self._client.subscribe([self._topic], listener=self._rebalance)
+            self._subscribe()
         raise Retry(f"Kafka at {self._address}: a new client joins the group: of the last, {lost}")
+
+    def _subscribe(self) -> None:
+        self._client.subscribe([self._topic], listener=self._rebalance)
+        if self._instance:
+            watch_name(self._client, self._session_s, self._tell_taken)
+
+    def _tell_taken(self) -> None:
+        self._failure = Halt(
+            f"another worker of this group goes by the same name, {self._instance}: give each an "
+            "--instance of its own",
+            code="fenced",
+        )
 
     def _rewind(self) -> None:
         """Read again what a failed `getmany` had taken of other partitions and lost."""

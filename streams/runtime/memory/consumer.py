@@ -78,6 +78,10 @@ class MemoryConsumer:
         self._paused.difference_update(partitions)
         self._wake.set()
 
+    async def position(self, partition: int) -> int | None:
+        """Return the next offset that will be read of a partition, None if none was sought."""
+        return self._positions.get(partition)
+
     async def commit(self, positions: Mapping[int, int]) -> None:
         """Commit positions to the group."""
         self._group.positions.update(positions)
