@@ -6,7 +6,7 @@ Light on purpose: the first line stands on the terminal before the heavy part is
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -25,12 +25,14 @@ class DemoOptions:
     seed: int
     output: str
     logs: LogOptions
+    viewers: int | None
 
 
 EPILOG: Final = """\b
 Example:
   streams demo
   streams demo --seconds 30 --output json
+  streams demo --live
 """
 
 
@@ -52,10 +54,16 @@ Example:
     show_default=True,
     help="Format of the summary on stdout.",
 )
+@click.option(
+    "--live",
+    "viewers",
+    type=click.IntRange(100, 5_000_000),
+    is_flag=False,
+    flag_value=500_000,
+    help="Hold a live room that so many viewers enter within a minute (500000), then end it.",
+)
 @log_options_from("warning")
-def demo(
-    *, config: Path, seconds: int | None, rate: int, seed: int, output: str, logs: LogOptions
-) -> None:
+def demo(*, logs: LogOptions, **asked: Any) -> None:
     """Run broker, Redis, worker, control plane and a crowd of viewers on this machine.
 
     The viewers see what the serving index offers, within its allowances; what they like only they
@@ -63,7 +71,11 @@ def demo(
     Ctrl-C ends it; then every counter is compared with a second count of the log: exit code 3 if
     one differs. Nothing is kept. The broker in memory holds about fifteen minutes at the default
     rate; of a longer run the counters are not compared.
+
+    With --live a room opens beside it, everybody comes at once, and the room ends. Told are the lag
+    of its partition and of the others, how long feeds could still show it after its end, and
+    whether each visit was counted once: exit code 3 if not.
     """
     click.echo("streams: a broker, a Redis, a worker and a crowd of viewers start here", err=True)
     module = importlib.import_module("streams.cli.demo_show")
-    module.show_demo(DemoOptions(config, seconds, rate, seed, output, logs))
+    module.show_demo(DemoOptions(**asked, logs=logs))

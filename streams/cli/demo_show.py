@@ -17,6 +17,7 @@ from streams.cli.interrupts import stop_on_signals
 from streams.cli.wiring import drivers, run, watching
 from streams.embedded import EmbeddedBroker, EmbeddedRedis
 from streams.errors import Halt
+from streams.lab.demo.room import LiveRoom
 from streams.lab.demo.run import Play, perform
 from streams.lab.demo.screen import line, screen
 from streams.lab.demo.summary import summary
@@ -43,6 +44,8 @@ def show_demo(options: DemoOptions) -> None:
         )
         machine = drivers(settings)
         play = Play(machine, settings, options.config, options.seconds, options.seed, _key(), _tell)
+        if options.viewers is not None:
+            play.room = LiveRoom(options.viewers, seed=options.seed)
         report = run(_perform(play, options.rate, _Screen(console, notes)))
     notes.write()
     if options.output == "json":
@@ -70,6 +73,8 @@ def _judge(report: dict[str, Any], play: Play) -> None:
         raise Halt(f"partitions halted: {'; '.join(report['halted'])}", code="halted")
     if report["counters"]["differences"]:
         raise ConditionNotMet("counters differ from the log; the report names examples")
+    if play.room is not None and play.room.report and not play.room.is_exact:
+        raise ConditionNotMet("visits of the live room were lost or counted twice")
     if play.interrupted and play.seconds is not None:
         raise Interrupted(f"ended before its {play.seconds} s; everything sent was counted")
 

@@ -180,7 +180,8 @@ def _explore(config: Path, output: str, choice: Choice) -> None:
 
 def _shares(config: Path, output: str, choice: Choice, plots: Path | None) -> None:
     from streams.control.rules import load_rules  # noqa: PLC0415 - needs the extra
-    from streams.lab.shares import course, goals, worlds  # noqa: PLC0415
+    from streams.lab.shares import course, goals, mobs, worlds  # noqa: PLC0415
+    from streams.lab.simulator.admission import load_platform  # noqa: PLC0415
 
     rules = load_rules(config).policy.shares
     seeds = range(1, (choice.seeds or 3) + 1)
@@ -188,7 +189,9 @@ def _shares(config: Path, output: str, choice: Choice, plots: Path | None) -> No
     for world in worlds.SHARE_WORLDS.values():
         courses += [course.play(world, rules, seed) for seed in seeds]
         click.echo(f"played {world.name}", err=True)
-    rows = [goals.as_fields(each) for each in goals.verdicts(courses)]
+    told = [*goals.verdicts(courses), *mobs.verdicts(load_platform(config).policy, seeds)]
+    click.echo(f"played {mobs.WORLD}", err=True)
+    rows = [goals.as_fields(each) for each in told]
     if output == "table":
         rows = [{name: "" if v is None else v for name, v in row.items()} for row in rows]
     emit(rows, output)

@@ -58,7 +58,8 @@ def show_command(video_id: str, settings: Settings, output: str) -> None:
 
     An open crowd needs no counters: nobody may have been shown the video there. Net is the score
     over the price; left and owed are impressions: of the allowance, and of the guarantee or of
-    what chance drew. Values of the table are decimals per view; JSON has micro-units.
+    what chance drew. Views left are those that still weigh: of a live room half as many every five
+    minutes. Values of the table are decimals per view; JSON has micro-units.
     """
     counted = run(_load(settings, video_id))
     verdict = counted["verdict"]

@@ -13,6 +13,7 @@ from streams.client.outbox import Limits
 from streams.client.publisher import NotPublished, Publisher
 from streams.core.events import (
     Comment,
+    Ended,
     Follow,
     Gift,
     Hide,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BlockingPublisher",
     "Comment",
+    "Ended",
     "EventRefused",
     "Follow",
     "Gift",

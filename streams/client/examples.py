@@ -5,6 +5,7 @@ from typing import Final
 from streams.client.intake import PublicEvent
 from streams.core.events import (
     Comment,
+    Ended,
     Follow,
     Gift,
     Hide,
@@ -66,4 +67,5 @@ EXAMPLES: Final[tuple[PublicEvent, ...]] = (
     Unfollow("example-unfollow", _VIDEO, "viewer-1", _SLICE, _TS + 82_000),
     Gift("example-gift", _VIDEO, "viewer-3", _SLICE, _TS + 83_000, amount=500),
     Stay("example-stay", _VIDEO, "viewer-3", _SLICE, _TS + 84_000, stay_ms=90_000),
+    Ended("example-ended", "example-room", _TS + 1_800_000),
 )

@@ -6,6 +6,7 @@ import msgspec
 
 from streams.core.events import (
     CONTROL_TYPES,
+    Ended,
     InteractionRecord,
     Recognition,
     Upload,
@@ -17,11 +18,12 @@ from streams.runtime.codec import FUTURE_MS, ControlTopic, decode_interaction, d
 from streams.runtime.reasons import split_array
 from streams.runtime.signing import encode
 
-PublicEvent = Upload | Recognition | Review | InteractionRecord
+PublicEvent = Upload | Ended | Recognition | Review | InteractionRecord
 """What producers may write; control records are the control plane's."""
 
 _TOPICS: Final[dict[str, ControlTopic]] = {
     "upload": "uploads",
+    "ended": "uploads",
     "recognition": "recognitions",
     "review": "reviews",
 }

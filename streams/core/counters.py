@@ -1,9 +1,10 @@
 """Exact feedback counters: one row per (video, slice), one row per video, and their spelling.
 
-A slice's row is stored as a JSON array: its version, the counters in the order of `COUNTERS`, and
-what distribution keeps in the order of `DISTRIBUTION`, and bits of who was there (`VIEWERS`); what
-has its defaults is left out at the end. All lists only ever grow at their ends: a row that is
-shorter has the defaults there. The video's own row is an array of its version and `VIDEO_FIELDS`.
+A slice's row is stored as a JSON array: its version, the counters in the order of `COUNTERS`, what
+distribution keeps in the order of `DISTRIBUTION`, bits of who was there (`VIEWERS`), and of a live
+room what weighs no more (`FADING`); what has its defaults is left out at the end. All lists only
+ever grow at their ends: a row that is shorter has the defaults there. The video's own row is an
+array of its version and `VIDEO_FIELDS`.
 """
 
 from array import array
@@ -127,7 +128,8 @@ class Slice:
     weighed: Weighed | None = None  # what the views say, None once there is more; not stored
     summed: Weighed | None = None  # what the video's totals hold of it; not stored
     sums: ClassSums | None = None  # of its class, which it counts in too; not stored
-    hot: list[int] | None = None  # of those sums, `traffic.HOT`; not stored
+    hot: list[int] | None = None  # of those sums, `traffic.HOT`; never of a live room; not stored
+    faded: list[int] | None = None  # of a live room, what weighs no more: see `fading`
 
 
 _FIELDS: Final = tuple(each.name for each in fields(Slice))
@@ -138,6 +140,11 @@ EVIDENCE: Final = COUNTERS[: COUNTERS.index("profiles")]
 DISTRIBUTION: Final = _FIELDS[_FIELDS.index("status") : _FIELDS.index("viewers")]
 VIEWERS: Final = _FIELDS[_FIELDS.index("viewers") : _FIELDS.index("epoch")]
 """The fields that are bits of viewers, the log's alone as the counters are."""
+FADING: Final = (
+    *("impressions", "views", "completes", "likes", "follows", "hides", "ratio_sum", "ratio_sq"),
+    *("commenters", "sharers", "reporters", "buyers"),
+)
+"""The counters whose weight fades in a live room."""
 _BITS: Final = ("viewers, low", "viewers, middle", "viewers, high", "likers", "pressers")
 
 
@@ -196,6 +203,7 @@ class Video(msgspec.Struct, array_like=True):
     trials: dict[str, Trial] = {}  # by slice that chance drew
     reported: Reported | None = None  # None while nothing was
     promised: int = 0  # ms, when the public could see it, where that was after `admitted`
+    halved: int = 0  # half-life since 1970 that the evidence of a live room has faded to
 
     @property
     def owed_since(self) -> int:
@@ -268,6 +276,7 @@ class _StoredSlice(msgspec.Struct, array_like=True):
     counters: list[int]
     kept: list[int] = []
     bits: list[int] = []
+    faded: list[int] = []
 
 
 _decode_slice: Final = msgspec.json.Decoder(_StoredSlice).decode
@@ -282,10 +291,12 @@ def encode_slice(row: Slice) -> bytes:
     kept, counts, others = _distribution(row), _evidence(row), _weightless(row)
     if any(others):
         counts += others
-    if viewers := row.viewers:
+    viewers = row.viewers
+    if viewers or row.faded is not None:
         words = (viewers & _WORD, viewers >> WORD_BITS & _WORD, viewers >> 2 * WORD_BITS)
         bits = (*words, row.likers, row.pressers)
-        return _encode((ROW_VERSION, counts, () if kept == _UNTOUCHED else kept, bits))
+        spelled = (ROW_VERSION, counts, () if kept == _UNTOUCHED else kept, bits)
+        return _encode(spelled if row.faded is None else (*spelled, row.faded))
     if kept == _UNTOUCHED:
         return _encode((ROW_VERSION, counts))
     return _encode((ROW_VERSION, counts, kept))
@@ -298,6 +309,7 @@ def decode_slice(raw: bytes) -> Slice:
         _require(stored.version, stored.counters, COUNTERS)
         _require(stored.version, stored.kept, DISTRIBUTION)
         _require(stored.version, stored.bits, _BITS)
+        _require(stored.version, stored.faded, FADING)
     except (msgspec.DecodeError, RecursionError) as error:
         raise ValueError(str(error)) from None
     missing = [0] * (len(COUNTERS) - len(stored.counters))
@@ -306,6 +318,8 @@ def decode_slice(raw: bytes) -> Slice:
     if stored.bits:
         low, middle, high, row.likers, row.pressers = stored.bits + [0] * (5 - len(stored.bits))
         row.viewers = low | middle << WORD_BITS | high << 2 * WORD_BITS
+    if stored.faded:
+        row.faded = stored.faded + [0] * (len(FADING) - len(stored.faded))
     return row
 
 

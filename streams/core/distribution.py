@@ -5,10 +5,8 @@ shown the video there. The row begins with that impression, and then its tranche
 video's budget.
 """
 
-from collections.abc import Collection, Iterable, Sequence
-from typing import Any, Final
-
-from msgspec.structs import replace
+from collections.abc import Collection, Iterable
+from typing import Final
 
 from streams.core.counters import (
     ACTIVE,
@@ -18,17 +16,14 @@ from streams.core.counters import (
     SLICE_STAGES,
     STOP_CAUSES,
     STOPPED,
-    Reported,
     Slice,
-    Trial,
-    VideoState,
 )
 from streams.core.events import (
     Admit,
     Clear,
+    End,
     Hold,
     Impression,
-    InteractionRecord,
     Reconsider,
     Release,
     Revise,
@@ -37,19 +32,14 @@ from streams.core.events import (
     View,
     first_tranche,
 )
-from streams.core.exploration import draw, drawable
-from streams.core.outlook import Outlook
-from streams.core.posterior import Sums, solve, sum_factors, weighed
-from streams.core.receipts import Action, Crowd, Effects, Reason, Receipt
-from streams.core.reports import hear, impressions_of, is_too_much, settle, sum_up, waiting_of
+from streams.core.posterior import Sums, sum_factors, weighed
+from streams.core.receipts import Reason
+from streams.core.reports import hear, is_too_much, settle, waiting_of
 from streams.core.rule import (
     FIRST_CHECKPOINT,
-    Assessment,
     Ruling,
-    allowance_of,
     assess,
     comes_back,
-    estimate_in,
     look_again,
     next_look,
     open_slices,
@@ -58,34 +48,20 @@ from streams.core.rule import (
     set_checkpoints,
 )
 from streams.core.stages import SliceMove, VideoMove, move_slice, move_video
-from streams.core.state import PartitionState, forget_sums
+from streams.core.state import forget_sums
 from streams.core.units import NEVER, is_slice, surface_of
 from streams.core.words import SliceReview
+from streams.core.writing import ReceiptWriter
 from streams.errors import DeadLetter
 
 GONE: Final = Ruling("stop", "slice_gone", 0)
 FROZEN: Final = Ruling("stop", "slice_frozen", 0)
 
 
-class Distribution:
+class Distribution(ReceiptWriter):
     """The slices of one video, as one record moves them; lives for that record only."""
 
-    __slots__ = ("cause", "effects", "outlook", "partition", "video", "video_id")
-
-    def __init__(
-        self,
-        partition: PartitionState,
-        outlook: Outlook,
-        video: VideoState,
-        cause: InteractionRecord | VideoControl,
-        effects: Effects,
-    ) -> None:
-        self.partition = partition
-        self.outlook = outlook
-        self.video = video
-        self.video_id = cause.video
-        self.cause = cause
-        self.effects = effects
+    __slots__ = ()
 
     def control(self, record: VideoControl) -> None:
         """Apply one control record; `DeadLetter` if it names no slice, `IllegalMove` likewise."""
@@ -105,6 +81,9 @@ class Distribution:
                 self._let_through(record)
             case Takedown():
                 self._close("takedown", "takedown", move="stop", stages=(ACTIVE, HELD))
+                self._end_review()
+            case End():
+                self._close("ended", "end", move="stop", stages=(ACTIVE, HELD))
                 self._end_review()
         self.video.row.seq = record.seq
         self.video.judged = self.video.controlled = True
@@ -179,7 +158,7 @@ class Distribution:
         That stops nothing: what reports weigh in the evidence is apart from it.
         """
         own, policy = self.video.row, self.outlook.policy
-        if own.stage == "removed" or not hear(self.video, row, viewer, policy):
+        if own.stage in {"removed", "ended"} or not hear(self.video, row, viewer, policy):
             return
         self.partition.touch_video(self.video_id, self.video)
         reported = own.reported
@@ -313,23 +292,6 @@ class Distribution:
         if closed:
             self._write_all("stop", reason, closed)
 
-    def _crowds(self, slice_ids: Iterable[str]) -> Sequence[Crowd]:
-        policy, video = self.outlook.policy, self.video
-        outset = self.outlook.outset(video.row)
-        if not video.slices and first_tranche(policy) <= policy.budget - video.row.granted:
-            return outset.crowds  # the same, sooner
-        if video.views:
-            tastes = solve(sum_factors(policy, video))
-            found = {name: estimate_in(policy, video, name, tastes) for name in slice_ids}
-            said = {name: (each.mean, each.score) for name, each in found.items()}
-        else:
-            before = [self.outlook.before_any_view(name, video.row) for name in slice_ids]
-            said = {each.slice: (each.mean, each.score) for each in before}
-        return [
-            Crowd(slice_id, mean, score, allowance_of(policy, video, slice_id))
-            for slice_id, (mean, score) in said.items()
-        ]
-
     def _activate(self, slice_id: str, row: Slice) -> None:
         policy = self.outlook.policy
         room = room_of(policy, policy.slices[slice_id], slice_id, self.video.row, row)
@@ -389,109 +351,6 @@ class Distribution:
 
     def _move(self, row: Slice, move: SliceMove) -> None:
         row.status = SLICE_STAGES.index(move_slice(SLICE_STAGES[row.status], move))
-
-    def _write(
-        self,
-        ruling: Ruling,
-        slice_id: str,
-        row: Slice,
-        assessment: Assessment | None,
-        returned: int = 0,
-    ) -> None:
-        """Write the receipt of one slice: the numbers are those that the decision was taken on."""
-        head = self._head(slice_id, ruling.action, ruling.reason)
-        counted = Receipt(
-            **head,
-            stage=row.stage,
-            tranche=ruling.tranche,
-            returned=returned,
-            allowance=row.allowance,
-            impressions=row.impressions,
-            views=row.views,
-            viewers=row.viewers.bit_count(),
-        )
-        if assessment is not None:
-            spec = self.outlook.policy.slices[slice_id]
-            counted = replace(
-                counted,
-                loadings=spec.loadings,
-                own_variance=spec.own_variance,
-                horizon=spec.horizon,
-                weighed=assessment.views,
-                value=assessment.value,
-                hoped=assessment.hoped,
-                base=assessment.base,
-                noise_variance=assessment.estimate.noise,
-                mean=assessment.estimate.mean,
-                sd=assessment.estimate.sd,
-                score=assessment.estimate.score,
-                price=assessment.price,
-                z=assessment.z,
-                sums=assessment.sums,
-            )
-        self.effects.receipts.append(counted)
-        if ruling.action == "widen":
-            self._explore(())
-        self.partition.touch_slice(self.video_id, self.video, slice_id, row)
-
-    def _sign(self, by: str, note: str) -> None:
-        """Name the person whose word led to the latest receipt."""
-        receipts = self.effects.receipts
-        receipts[-1] = replace(receipts[-1], by=by, note=note)
-
-    def _write_review(self, reason: Reason) -> None:
-        """Write a receipt about what was reported; it moves nothing."""
-        self._write_all("review", reason, ())
-        video, receipts = self.video, self.effects.receipts
-        sums = sum_up(video.row.reported or Reported(), self.outlook.policy)
-        counts = {"impressions": impressions_of(video), "views": video.views}
-        receipts[-1] = replace(receipts[-1], **counts, reports=sums)
-
-    def _write_all(self, action: Action, reason: Reason, crowds: Collection[Crowd]) -> None:
-        """Write one receipt about the whole video, with the person whose verdict led to it."""
-        head, cause = self._head("", action, reason), self.cause
-        by, note = (cause.by, cause.note) if isinstance(cause, VideoControl) else ("", "")
-        self.effects.receipts.append(Receipt(**head, crowds=tuple(crowds), by=by, note=note))
-        if action == "open" and reason != "released":
-            self._explore([each.slice for each in crowds])
-
-    def _explore(self, opened: Collection[str]) -> None:
-        """Have chance say which slice is tried, if any; the receipt just written says so.
-
-        Of those that are `opened` or, without any, of all that are open.
-        """
-        policy, video, receipts = self.outlook.policy, self.video, self.effects.receipts
-        if not policy.explore_probability:
-            return
-        opened = opened or open_slices(self.outlook, video)
-        among = [name for name in drawable(video, opened) if allowance_of(policy, video, name)]
-        drawn = draw(policy, receipts[-1].id, among)
-        if drawn.slice:
-            hoped = estimate_in(policy, video, drawn.slice, solve(sum_factors(policy, video)))
-            upto = allowance_of(policy, video, drawn.slice)
-            video.row.trials[drawn.slice] = Trial(upto, hoped.mean)
-        receipts[-1] = replace(receipts[-1], draw=drawn)
-
-    def _head(self, slice_id: str, action: Action, reason: Reason) -> dict[str, Any]:
-        row = self.video.row
-        n = row.decisions = row.decisions + 1
-        self.partition.touch_video(self.video_id, self.video)
-        return {
-            "id": f"{self.video_id}.{n}",
-            "n": n,
-            "video": self.video_id,
-            "slice": slice_id,
-            "action": action,
-            "reason": reason,
-            "cause": self.cause.id,
-            "ts": self.cause.ts,
-            "policy": self.outlook.policy.version,
-            "rule": self.outlook.policy.rule,
-            "creator": row.creator,
-            "band": row.band,
-            "commercial": row.commercial,
-            "format": row.format,
-        }
 
 
 def _require_slices(fits: Iterable[str]) -> None:

@@ -41,9 +41,11 @@ class Music(Struct, frozen=True, gc=False):
 
 
 class Upload(Struct, frozen=True, tag_field="type", tag="upload"):
-    """A video was published. `followers` is the creator's count at that time.
+    """A video was published, or a live room opened.
 
-    `metadata` is the producer's own; recognition looks at texts, integers and truth values in it.
+    `followers` is the creator's count at that time. A room (`format` is `live`) has no length: its
+    `duration_ms` is 30,000. `metadata` is the producer's own; recognition looks at texts, integers
+    and truth values in it.
     """
 
     id: Id
@@ -61,6 +63,14 @@ class Upload(Struct, frozen=True, tag_field="type", tag="upload"):
     advertiser: Annotated[str, Meta(max_length=ID_MAX)] = ""
     format: Format = "video"
     metadata: dict[str, Any] = {}  # whatever JSON holds
+
+
+class Ended(Struct, frozen=True, tag_field="type", tag="ended"):
+    """A live room is over: it is shown no more, for good. Another broadcast is another upload."""
+
+    id: Id
+    video: Id
+    ts: Millis
 
 
 class Tag(Struct, frozen=True, gc=False):
@@ -106,7 +116,11 @@ class Impression(Interaction, frozen=True, gc=False, omit_defaults=True, tag="im
 
 
 class View(Interaction, frozen=True, gc=False, tag="view"):
-    """An exposure ended: the unit of evidence."""
+    """An exposure ended: the unit of evidence.
+
+    Of a live room it is sent when the viewer leaves or after 30 s, whichever comes first, and
+    `duration_ms` is 30,000: a share of that is what counts there, whatever stands here.
+    """
 
     watch_ms: WatchMs
     duration_ms: DurationMs
@@ -251,6 +265,13 @@ class Takedown(Control, frozen=True, tag="takedown"):
 
     note: Text = ""
     by: Person = ""
+
+
+class End(Control, frozen=True, tag="end"):
+    """The live room is over: stop every slice, for good. Nobody took it down."""
+
+    by: Person = ""
+    note: Text = ""
 
 
 class Weights(Struct, frozen=True, gc=False):
@@ -461,7 +482,7 @@ InteractionRecord = (
     | Order
     | Weightless
 )
-VideoControl = Admit | Revise | Hold | Release | Reconsider | Clear | Takedown
+VideoControl = Admit | Revise | Hold | Release | Reconsider | Clear | Takedown | End
 PartitionControl = Policy | Key | Upgrade | Lead | Generation | TopicMove
 """Control records about no video: they have no key, and each partition has its own copy."""
 ControlRecord = VideoControl | PartitionControl

@@ -19,6 +19,7 @@ from streams.core.events import (
     EVENT_TYPES,
     Comment,
     ControlRecord,
+    End,
     Follow,
     Gift,
     Hide,
@@ -42,6 +43,7 @@ from streams.core.events import (
 )
 from streams.core.first.fold import fold_first
 from streams.core.first.upgrade import upgrade
+from streams.core.live import enter
 from streams.core.partition_control import Generation, Key, Lead, TopicMove, Upgrade
 from streams.core.receipts import Effects, Refusal
 from streams.core.stages import IllegalMove
@@ -177,8 +179,9 @@ def _fold_run(  # noqa: C901, PLR0912, PLR0915 - the hot path: a call per event 
             touch((event.video, video, slice_id, row))
         hot: Any = row.hot  # of the class: impressions, views, ratio_sum, completes
         if hot is None:
-            state.sums_of(video, slice_id, row)
-            hot = row.hot
+            hot = state.hot_of(video, slice_id, row)
+            if video.row.format == "live":
+                event = enter(state, video, event)  # noqa: PLW2901 - the same event, as it counts
         if kind is Impression:
             row.impressions += 1
             row.viewers |= marks[crc32(event.viewer.encode()) % 127]
@@ -335,8 +338,9 @@ def _control(
         if _is_new(record, video.row.seq, effects):
             if state.outlook is not None:
                 Distribution(state, state.outlook, video, record, effects).control(record)
-            elif isinstance(record, Takedown):  # needs no policy: nothing is shown yet
-                video.row.stage, video.row.seq = "removed", record.seq
+            elif isinstance(record, Takedown | End):  # needs no policy: nothing is shown yet
+                video.row.stage = "removed" if isinstance(record, Takedown) else "ended"
+                video.row.seq = record.seq
                 state.touch_video(record.video, video)
             else:
                 raise DeadLetter("illegal_move", "a video's control record before any policy")

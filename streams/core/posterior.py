@@ -27,6 +27,7 @@ from streams.core.distinct import (
     weighing_views,
 )
 from streams.core.events import Policy, SlicePolicy
+from streams.core.fading import evidence_of
 from streams.core.units import MICROS
 
 UNIT: Final = 10**12
@@ -80,7 +81,7 @@ class Estimate(NamedTuple):
 
 
 def weigh(policy: Policy, spec: SlicePolicy, row: Slice, fit: int) -> Weighed:
-    """Return what the views of one slice say, as far as they weigh; `row` has at least one view.
+    """Return what the views of one slice say, as far as they weigh; nothing without a view.
 
     `fit` is how well the video's tags match the slice, micro-units. The noise is the variance of
     one view's value: that of these views, shrunk towards the slice's, which weighs `noise_views`
@@ -89,6 +90,8 @@ def weigh(policy: Policy, spec: SlicePolicy, row: Slice, fit: int) -> Weighed:
     the views, as if apart from each other, plus twice `noise_cross` times the means of both: who
     watches on presses more.
     """
+    if not row.views:
+        return Weighed(policy, 0, 0, spec.noise_variance, spec.noise_variance, 0, 0)
     seen, ratio, views = row.views, row.ratio_sum // row.views, weighing_views(row)
     watch, *weights = astuple(policy.weights)
     worths = [*map(mul, weights, weighing_buttons(row, policy.annoyed_share))]
@@ -119,7 +122,7 @@ def expected(policy: Policy, spec: SlicePolicy, fit: int) -> int:
 
 
 def weighed(policy: Policy, slice_id: str, row: Slice, fits: Mapping[str, int]) -> Weighed:
-    """Return `weigh` of a row, computed once for what it holds.
+    """Return `weigh` of what still weighs of a row, computed once for what it holds.
 
     Where the next impression may let more of its views weigh, that is known for so long only.
     """
@@ -128,8 +131,9 @@ def weighed(policy: Policy, slice_id: str, row: Slice, fits: Mapping[str, int]) 
         known.policy is policy or (known.waiting is policy and known.impressions == row.impressions)
     ):
         return known
-    known = weigh(policy, policy.slices[slice_id], row, fits.get(slice_id, 0))
-    if known.views != row.views and known.views != granted_views(row):
+    seen = evidence_of(row)
+    known = weigh(policy, policy.slices[slice_id], seen, fits.get(slice_id, 0))
+    if known.views != seen.views and known.views != granted_views(seen):
         known = replace(known, policy=None, waiting=policy, impressions=row.impressions)
     row.weighed = known
     return known

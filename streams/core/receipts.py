@@ -27,6 +27,7 @@ Reason = Literal[
     "limited",  # stop: followers only from now on
     "held",  # stop: moderation paused the video
     "takedown",  # stop: moderation ended the video
+    "ended",  # stop: the live room is over
     "reported",  # review: so many viewers report it that a person shall look at it again
     "let_through",  # review: a person looked at it and lets it be shown
     "look_again",  # review: a person has what evidence stopped looked at again

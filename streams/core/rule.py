@@ -11,6 +11,7 @@ from streams.core.counters import ACTIVE, HELD, IDLE, LAPSED, STOPPED, Slice, Vi
 from streams.core.distinct import granted_views
 from streams.core.events import Policy, SlicePolicy, first_tranche
 from streams.core.exploration import is_tried
+from streams.core.fading import evidence_of, views_left
 from streams.core.outlook import Outlook
 from streams.core.posterior import (
     Estimate,
@@ -159,7 +160,8 @@ def comes_back(policy: Policy, row: Slice, assessment: Assessment) -> bool:
     if row.cause != LAPSED or row.returns >= MOST_RETURNS:
         return False
     margin = policy.return_margin << row.returns
-    weighs = 2 * assessment.views >= min(row.views, granted_views(row))
+    seen = evidence_of(row)
+    weighs = 2 * assessment.views >= min(seen.views, granted_views(seen))
     return weighs and assessment.estimate.score >= assessment.price + margin
 
 
@@ -183,12 +185,13 @@ def room_of(policy: Policy, spec: SlicePolicy, slice_id: str, video_row: Video, 
 def set_checkpoints(policy: Policy, row: Slice) -> None:
     """Set where an active slice is judged next.
 
-    By views at 10, 25, 40, 55, 70 and then with every quarter more; by impressions when the latest
+    By views at 10, 25, 40, 55, 70 and then with every quarter more, in a live room with a quarter
+    more than still weigh; by impressions when the latest
     tranche is nearly used. Past that, without a view since the grant, at the next view: an
     allowance is topped up on evidence only.
     """
     row.presses = 0
-    row.check_views = _later(row.views)
+    row.check_views = _later(row.views) if row.faded is None else _soon(row)
     row.check_impressions = nearly_used_at(policy, row)
     if row.impressions >= row.check_impressions:
         if row.impressions < row.allowance:
@@ -220,3 +223,7 @@ def _later(count: int) -> int:
     if count < FIRST_CHECKPOINT:
         return FIRST_CHECKPOINT
     return count + max(STEP_CHECKPOINT, count // 4)
+
+
+def _soon(row: Slice) -> int:
+    return row.views + max(STEP_CHECKPOINT, views_left(row) // 4)

@@ -170,10 +170,21 @@ class PartitionState:
     def sums_of(self, state: VideoState, slice_id: str, row: Slice) -> ClassSums:
         """Return what the traffic of a video in a slice is summed in."""
         if row.sums is None:
-            own = state.row
-            kind = kind_of(own.band, own.commercial, own.admitted)
-            row.sums, row.hot = self.traffic.sums_of(slice_id, kind)
+            self.hot_of(state, slice_id, row)
+        assert row.sums is not None
         return row.sums
+
+    def hot_of(self, state: VideoState, slice_id: str, row: Slice) -> list[int]:
+        """Return `traffic.HOT` of those sums.
+
+        Kept with the row, but of a live room: so the fold has to ask, and meets its events here.
+        """
+        own = state.row
+        kind = kind_of(own.band, own.commercial, own.admitted)
+        row.sums, hot = self.traffic.sums_of(slice_id, kind)
+        if own.format != "live":
+            row.hot = hot
+        return hot
 
     def remember(self, event: LogRecord, offset: int) -> None:
         """Take an event at or below the watermark for its id only."""

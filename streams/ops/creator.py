@@ -23,7 +23,7 @@ OTHERS_LEAST: Final = 5
 """Other creators, at least, whose videos make what is usual in a crowd."""
 
 Standing = Literal[
-    "shown", "back", "less liked", "all reached", "spent", "paused", "ended", "closed"
+    "shown", "back", "less liked", "all reached", "spent", "paused", "ended", "over", "closed"
 ]
 """How a video stands in a crowd: shown there, or again; or not, and why."""
 _STOPS: Final[tuple[Standing, ...]] = ("ended", "less liked", "all reached", "spent")
@@ -34,6 +34,7 @@ SEEN: Final[Mapping[VideoStage, str]] = {
     "held_public": "paused by moderation",
     "held_limited": "paused by moderation",
     "removed": "removed by moderation",
+    "ended": "over",
 }
 
 
@@ -86,7 +87,8 @@ class CrowdFacts:
 class VideoFacts:
     """One video; `fans` are times that it was shown to followers, `fans_usual` of their others.
 
-    `guaranteed` public impressions were promised until `until` (ms), `shown` of them were given.
+    `guaranteed` public impressions were promised until `until` (ms; 0 of a live room that is over),
+    `shown` of them were given.
     """
 
     video: str
@@ -159,10 +161,10 @@ def _facts(video: str, known: _Known) -> VideoFacts:
     return VideoFacts(
         video,
         row.admitted,
-        SEEN.get(row.stage, row.stage),
+        ("a live room, " if row.format == "live" else "") + SEEN.get(row.stage, row.stage),
         row.guarantee,
         min(shown, row.guarantee),
-        known.until[video],
+        0 if row.stage == "ended" else known.until[video],
         tuple(crowds),
         hidden,
         fans,
@@ -185,6 +187,8 @@ def _standing(state: VideoState, row: Slice) -> Standing:
         return "paused"
     if state.row.stage in {"removed", "limited"}:
         return "ended"
+    if state.row.stage == "ended":
+        return "over"
     if row.status == STOPPED:
         return _STOPS[row.cause]
     if row.status != ACTIVE:

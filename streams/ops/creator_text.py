@@ -28,6 +28,7 @@ _STANDING: Final[dict[Standing, str]] = {
     "spent": "It has had all the public impressions that one video can have",
     "paused": "Moderation pauses it",
     "ended": "Moderation ended it there",
+    "over": "The room is over",
     "closed": "It is not open to this crowd now",
 }
 
@@ -74,7 +75,8 @@ def _video(facts: VideoFacts) -> Iterator[str]:
 def _guarantee(facts: VideoFacts) -> str:
     if not facts.guaranteed:
         return "No public impressions were guaranteed."
-    until = "" if facts.shown == facts.guaranteed else f", until {_minute(facts.until)}"
+    is_open = facts.shown < facts.guaranteed and facts.until
+    until = f", until {_minute(facts.until)}" if is_open else ""
     return f"{facts.shown:,} of {facts.guaranteed:,} guaranteed public impressions given{until}."
 
 

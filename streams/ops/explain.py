@@ -3,6 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from streams.core.fading import HALF_LIFE_TICKS
+from streams.core.live import VIEW_MS
 from streams.core.receipts import Crowd, Draw, Reason, Receipt, ReportSum
 from streams.core.units import MICROS
 from streams.ops.dead_letters import printable
@@ -23,10 +25,16 @@ WORDS: Final[dict[Reason, str]] = {
     "limited": "moderation limits it to followers from now on",
     "held": "moderation paused it",
     "takedown": "moderation took it down",
+    "ended": "the live room is over; nobody took it down",
     "reported": "viewers report it too often: a person shall look at it again; nothing is stopped",
     "let_through": "a person looked at it and lets it be shown; next time it takes twice as much",
     "look_again": "what evidence stopped is looked at again",
 }
+
+ROOM: Final = (
+    f"It is a live room: every {HALF_LIFE_TICKS} minutes what was seen of it weighs half as much, "
+    f"and a view of it is what is watched of the first {VIEW_MS // 1000} seconds."
+)
 
 
 def explain(receipt: Receipt, lesson: Lesson | None = None) -> str:
@@ -72,7 +80,7 @@ different viewers.
 def _reports(r: Receipt) -> list[str]:
     if not isinstance(r.reports, ReportSum):
         return []
-    shown = f"After {_count(r.impressions, 'impression')} ({_count(r.views, 'view')})"
+    shown = f"After {_count(r.impressions, _shown(r))} ({_count(r.views, 'view')})"
     reporters, total, bar = r.reports.reporters, r.reports.sum, r.reports.bar
     words = (
         f"{shown} at least {_count(reporters, 'viewer')} who were shown it reported it; less what "
@@ -86,7 +94,7 @@ def _headline(r: Receipt) -> str:
 
 
 def _judgement(r: Receipt, lesson: Lesson | None) -> list[str]:
-    counted = f"After {_count(r.views, 'view')} ({_count(r.impressions, 'impression')})"
+    counted = _seen(r)
     if not r.sums:
         return [f"{counted} it was not judged."]
     if r.weighed < r.views:
@@ -98,6 +106,8 @@ def _judgement(r: Receipt, lesson: Lesson | None) -> list[str]:
         f"{decimal(r.own_variance)}."
     )
     lines = [belief]
+    if r.format == "live":
+        lines.append(ROOM)
     if r.hoped:
         lines.append(
             f"{decimal(r.hoped)} of that worth is hoped for: buttons come later than views; "
@@ -115,6 +125,15 @@ def _judgement(r: Receipt, lesson: Lesson | None) -> list[str]:
             f"by {decimal(lesson.moved)}."
         )
     return lines
+
+
+def _seen(r: Receipt) -> str:
+    return f"After {_count(r.views, 'view')} ({_count(r.impressions, _shown(r))})"
+
+
+def _shown(r: Receipt) -> str:
+    """Return what one time that a video was shown is called."""
+    return "visit" if r.format == "live" else "impression"
 
 
 def _comparison(r: Receipt) -> str:

@@ -14,6 +14,7 @@ from streams.core.events import (
     Admit,
     Control,
     ControlRecord,
+    End,
     FirstAdmit,
     FirstPolicy,
     FirstRecord,
@@ -33,6 +34,7 @@ from streams.core.first.translation import policy_of
 from streams.core.partition_control import Generation, Lead, Upgrade
 from streams.core.partitioner import partition_of
 from streams.core.units import MICROS, SLICES_PER_VIDEO, is_slice
+from streams.ops.recount_live import LiveRecount, share_of_view
 from streams.ops.recount_reports import ReportsRecount
 from streams.ops.recount_traffic import TrafficRecount, extras_of
 
@@ -89,6 +91,7 @@ class Recount:
         self.counts: Final[Counts] = {}
         self.traffic: Final = TrafficRecount(since)
         self.reports: Final = ReportsRecount()
+        self.rooms: Final = LiveRecount()
         self.begins: int | None = None  # offset of the first event
         self.first = first
         self.partition: Final = partition
@@ -129,8 +132,10 @@ class Recount:
         if isinstance(event, Unlike) and not self._likes_left(event.video, slice_id):
             return
         if slice_id and self._is_open(event.video, slice_id):
+            self.rooms.meet(event, self.traffic.open, self.counts)
             self._count(event, slice_id, first)
-            self.traffic.count(event, slice_id, offset)
+            in_room = self.rooms.is_room(event.video)
+            self.traffic.count(event, slice_id, offset, in_room=in_room)
             if not self.first:
                 shown = self.counts[event.video, slice_id]["viewers"]
                 self.reports.count(event, shown, first=bool(first))
@@ -157,21 +162,25 @@ class Recount:
             self.first = False
             for counts in self.counts.values():
                 _turn(counts, self._weights)
-        elif isinstance(record, Admit | FirstAdmit | Takedown):
+        elif isinstance(record, Admit | FirstAdmit | Takedown | End):
             self._note_class(record)
         elif isinstance(record, Generation) and record.records > self._lengths[-1]:
             self._bounds.append(offset - (offset - self._bounds[-1]) % self._lengths[-1])
             self._lengths.append(record.records)
 
-    def _note_class(self, record: Admit | FirstAdmit | Takedown) -> None:
+    def _note_class(self, record: Admit | FirstAdmit | Takedown | End) -> None:
         """Note what decides the class of a video's traffic: unknown is one from before."""
         if not self._is_here(record.video):
             return
         if isinstance(record, Admit) and not self.first:
-            if _is_sound(record):
+            if _is_sound(record) and self._policy_order != _NO_POLICY:
                 self.traffic.admit(record)
-        elif isinstance(record, Takedown) or (self.first and self._policy_order != _NO_POLICY):
+                self.rooms.admit(record)
+        elif isinstance(record, Takedown | End) or (
+            self.first and self._policy_order != _NO_POLICY
+        ):
             self.traffic.take_down(record.video)
+            self.rooms.take_down(record.video)
 
     def _generation(self, offset: int) -> int:
         """Return which generation an offset is in, counted from the log's beginning."""
@@ -265,14 +274,13 @@ class Recount:
         if isinstance(event, View):
             counts["views"] += 1
             counts["watch_ms"] += event.watch_ms
-            complete = event.watch_ms * 100 >= event.duration_ms * 95
+            share, complete = share_of_view(event, in_room=self.rooms.is_room(event.video))
             counts["completes"] += complete
             if self.first:
                 worth = self._weights.watch * min(event.watch_ms, event.duration_ms)
                 worth = worth // event.duration_ms + complete * self._weights.complete
                 _weigh(counts, worth, 1)
             else:
-                share = min(event.watch_ms, event.duration_ms) * MICROS // event.duration_ms
                 counts["ratio_sum"] += share
                 counts["ratio_sq"] += share * share // MICROS
             return

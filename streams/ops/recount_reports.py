@@ -11,6 +11,7 @@ from zlib import crc32
 from streams.core.events import (
     Clear,
     Control,
+    End,
     Impression,
     InteractionRecord,
     Policy,
@@ -63,7 +64,7 @@ class ReportsRecount:
         if record.seq <= self._seqs[record.video]:
             return
         self._seqs[record.video] = record.seq
-        if isinstance(record, Takedown):
+        if isinstance(record, Takedown | End):
             self._ended.add(record.video)
             if record.video in self._piles:
                 self._piles[record.video].since = 0

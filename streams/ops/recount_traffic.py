@@ -19,7 +19,8 @@ from streams.core.events import (
     View,
 )
 from streams.core.traffic import GAP_MICROS, GAPS, GAPS_BELOW, UNKNOWN, ClassSums
-from streams.core.units import MICROS, surface_of
+from streams.core.units import surface_of
+from streams.ops.recount_live import share_of_view
 
 TrafficKey = tuple[str, str, str]
 """Slice, class, and what is counted there."""
@@ -54,17 +55,19 @@ class TrafficRecount:
         """Note that a video that was not admitted by now never will be."""
         self._admitted.setdefault(video, None)
 
-    def count(self, event: InteractionRecord, slice_id: str, offset: int) -> None:
-        """Count an event that counts in a slice, and let the clock go on."""
+    def count(
+        self, event: InteractionRecord, slice_id: str, offset: int, *, in_room: bool = False
+    ) -> None:
+        """Count an event that counts in a slice, `in_room` of a live one; let the clock go on."""
         if self._since is None or offset < self._since:
             return
         sums, where = self.ticks[self.open], (self._place(slice_id), self._kind(event.video))
         kind = type(event).__name__.lower()
         if isinstance(event, View):
-            watched = min(event.watch_ms, event.duration_ms)
+            share, complete = share_of_view(event, in_room=in_room)
             sums[*where, "views"] += 1
-            sums[*where, "ratio_sum"] += watched * MICROS // event.duration_ms
-            sums[*where, "completes"] += event.watch_ms * 100 >= event.duration_ms * 95
+            sums[*where, "ratio_sum"] += share
+            sums[*where, "completes"] += complete
         elif isinstance(event, Unlike):
             sums[*where, "likes"] -= 1
         else:

@@ -13,6 +13,7 @@ from streams.core.first_rows import decode_first_slice
 from streams.core.ticks import StoredTraffic, read_stored
 from streams.errors import Halt, Retry, Unreachable
 from streams.ops.recount import Counts, Recount
+from streams.ops.recount_live import spelled
 from streams.ops.recount_reports import ADDED_UP
 from streams.ops.ticks_kept import TickDifference, compare_grants, compare_ticks, read_ticks
 from streams.runtime.codec import Spelling, decode_log
@@ -259,11 +260,12 @@ def _compare(
         for slice_id, raw in fields.items():
             if slice_id != VIDEO_ROW:
                 row = _readable(decode, partition, video, raw)
-                found[video, slice_id] = {name: getattr(row, name) for name in recount.names}
+                counters = {name: getattr(row, name) for name in recount.names}
+                found[video, slice_id] = counters | spelled(row.faded or ())
     for key in _union(found, recounted):
         ours: dict[str, Any] = found.get(key, {})
-        theirs: dict[str, Any] = recounted.get(key, {})
-        for name in recount.names:
+        theirs: dict[str, Any] = recounted.get(key, {}) | recount.rooms.faded(key)
+        for name in dict.fromkeys((*recount.names, *ours, *theirs)):
             result.checked += 1
             have, want = ours.get(name), theirs.get(name)
             if have != want and (have or want or key not in found):

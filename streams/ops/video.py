@@ -15,6 +15,7 @@ from streams.core.counters import (
     load_video,
 )
 from streams.core.exploration import tried
+from streams.core.fading import HALF_LIFE_TICKS, views_left
 from streams.core.first_rows import are_first
 from streams.core.outlook import Outlook
 from streams.core.partitioner import partition_of
@@ -22,13 +23,14 @@ from streams.core.posterior import solve, sum_factors
 from streams.core.rule import allowance_of, estimate_in
 from streams.core.serving import owed
 from streams.core.state import PartitionState
+from streams.core.ticks import TICK_MS
 from streams.core.units import NEVER
 from streams.errors import Halt
-from streams.ops.explain import decimal
+from streams.ops.explain import decimal, moment
 from streams.runtime.ports import Store
 
-ROW_FIELDS = (*COUNTERS, *DISTRIBUTION)
-"""What is shown of a slice's row."""
+ROW_FIELDS = (*COUNTERS, *DISTRIBUTION, "views_left")
+"""What is shown of a slice's row; the views left are those that still weigh."""
 _REPORTED: Final = ("sum", "reporters", "impressions", "since", "looked", "verdicts")
 SLICES_ACROSS: Final = 5
 """Columns of one table."""
@@ -131,6 +133,9 @@ def in_short(counted: Mapping[str, Any]) -> dict[str, Any]:
     reported = counted.get("reported") or {}
     sums = ", ".join(f"{name} {value:,}" for name, value in reported.items())
     short = {name: value for name, value in counted.items() if name not in tables}
+    halved_ms = short.pop("halved", 0) * HALF_LIFE_TICKS * TICK_MS
+    if halved_ms:
+        short["faded_to"] = moment(halved_ms)
     return short | {"fits": words, "reported": sums}
 
 
@@ -180,7 +185,8 @@ def _reported(reported: Reported | None) -> dict[str, int | None] | None:
 
 
 def _as_object(row: Slice) -> dict[str, int | str | None]:
-    return {field: _plain(field, getattr(row, field)) for field in ROW_FIELDS}
+    known = {field: _plain(field, getattr(row, field)) for field in ROW_FIELDS[:-1]}
+    return known | {"views_left": views_left(row)}
 
 
 def _plain(field: str, value: int) -> int | str | None:

@@ -16,6 +16,7 @@ import msgspec
 from streams.core.events import (
     RULE,
     ControlRecord,
+    Ended,
     FirstRecord,
     Impression,
     InteractionRecord,
@@ -65,6 +66,7 @@ _DECODERS: Final[dict[str, msgspec.json.Decoder[Any]]] = {
     "recognitions": msgspec.json.Decoder(Recognition),
     "reviews": msgspec.json.Decoder(Review),
 }
+_ended_decoder: Final = msgspec.json.Decoder(Ended)
 _word_decoders: Final[dict[str, msgspec.json.Decoder[SliceReview | SecondLook]]] = {
     str(kind.__struct_config__.tag): msgspec.json.Decoder(kind)
     for kind in (SliceReview, SecondLook)
@@ -175,7 +177,7 @@ def decode_log(records: Sequence[Record], trust: Trust | None, spelling: Spellin
 
 def decode_one(
     topic: ControlTopic, value: bytes | None, limit: int
-) -> Upload | Recognition | Review:
+) -> Upload | Ended | Recognition | Review:
     """Decode one record of a control-plane topic; `DeadLetter` if it cannot be used.
 
     Null in an optional field is as good as no field.
@@ -184,8 +186,10 @@ def decode_one(
         raise DeadLetter("tombstone", "the record has no value")
     if len(value) > limit:
         raise _too_large(len(value), limit)
+    ends = topic == "uploads" and _type_of(value) == "ended"
+    decoder: msgspec.json.Decoder[Any] = _ended_decoder if ends else _DECODERS[topic]
     try:
-        event: Upload | Recognition | Review = decode_leniently(_DECODERS[topic], value)
+        event: Upload | Ended | Recognition | Review = decode_leniently(decoder, value)
     except PARSER_ERRORS as error:
         raise classify(error, value) from None
     require_ids(event)

@@ -125,10 +125,14 @@ class Worker:
 
     async def lag(self) -> int:
         """Return how many offsets of the owned partitions are not stored yet."""
+        return sum(max(end - 1 - mark, 0) for end, mark in (await self.backlog()).values())
+
+    async def backlog(self) -> dict[int, tuple[int, int]]:
+        """Return of every owned partition where its log ends, and up to where that is stored."""
         owned, topic = sorted(self._owned), self._settings.topic("interactions")
         bounds = require_all(topic, owned, await self._consumer.offsets(owned))
         marks = self.watermarks()
-        return sum(max(bounds[p].end - 1 - max(marks[p], bounds[p].start - 1), 0) for p in marks)
+        return {p: (bounds[p].end, max(marks[p], bounds[p].start - 1)) for p in marks}
 
     async def on_assigned(self, partitions: Sequence[int]) -> None:
         """Take partitions over; the loop opens them, because a listener must not wait."""

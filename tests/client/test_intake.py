@@ -21,7 +21,7 @@ def reason_of(line: bytes, now_ms: int = NOW_MS, limit: int = 10_000) -> str:
 
 def test_every_example_is_taken_and_goes_to_its_topic() -> None:
     topics = [take_event(encode(event), NOW_MS, 10_000).topic for event in EXAMPLES]
-    assert topics == ["uploads", "recognitions", "reviews"] + ["interactions"] * 14
+    assert topics == ["uploads", "recognitions", "reviews"] + ["interactions"] * 14 + ["uploads"]
 
 
 def test_the_examples_are_every_type_that_producers_write() -> None:
@@ -29,10 +29,13 @@ def test_the_examples_are_every_type_that_producers_write() -> None:
     assert kinds == {
         "upload", "recognition", "review", "impression", "view", "like", "unlike", "comment",
         "share", "follow", "hide", "report", "order", "profile", "unfollow", "gift", "stay",
+        "ended",
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", ["admit", "revise", "hold", "release", "takedown", "policy"])
+@pytest.mark.parametrize(
+    "kind", ["admit", "revise", "hold", "release", "takedown", "end", "policy"]
+)
 def test_control_records_are_refused(kind: str) -> None:
     assert reason_of(f'{{"type":"{kind}","id":"x"}}'.encode()) == "signature"
 

@@ -76,7 +76,7 @@ async def test_what_was_put_is_in_the_log_when_flush_returns_and_when_the_block_
         assert len(events_in(log)) == 14
         await open_one.put(like(1))
     assert len(events_in(log)) == 15
-    assert [len(events_in(log, topic)) for topic in TOPICS] == [1, 1, 1, 15]
+    assert [len(events_in(log, topic)) for topic in TOPICS] == [2, 1, 1, 15]
 
 
 def test_how_to_get_in_is_told_to_the_client_and_to_nobody_else(

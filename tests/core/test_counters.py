@@ -13,6 +13,7 @@ from streams.core.counters import (
     DIGEST_MODULUS,
     DISTRIBUTION,
     EVIDENCE,
+    FADING,
     HELD,
     IDLE,
     ROW_VERSION,
@@ -124,6 +125,20 @@ def test_a_row_longer_cut_short_or_of_another_version_is_refused(raw: bytes) -> 
         decode_slice(raw)
 
 
+@pytest.mark.parametrize("viewers", [0, 1 << 100 | 1])
+def test_what_weighs_no_more_of_a_live_room_stands_at_the_end(viewers: int) -> None:
+    row = Slice(impressions=2, viewers=viewers, faded=[64] * len(FADING))
+    assert len(json.loads(encode_slice(row))) == 5
+    assert decode_slice(encode_slice(row)) == row
+
+
+def test_what_a_shorter_list_of_what_fades_lacks_is_nothing() -> None:
+    row = decode_slice(b"[2,[3,2],[],[],[64]]")
+    assert row.faded == [64] + [0] * (len(FADING) - 1)
+    with pytest.raises(ValueError, match="at most"):
+        decode_slice(msgspec.json.encode([2, [3], [], [], [1] * (len(FADING) + 1)]))
+
+
 def test_neither_cache_nor_epoch_is_stored() -> None:
     row = replace(FULL, epoch=9, digest=8, salt=7)
     assert encode_slice(row) == encode_slice(FULL)
@@ -149,6 +164,10 @@ def test_stored_fields_only_ever_grow_at_their_ends() -> None:
     )
     assert DISTRIBUTION[10:] == ("presses", "late_judgements", "cause", "returns", "estimated")
     assert VIEWERS == ("viewers", "likers", "pressers")
+    assert (
+        *("impressions", "views", "completes", "likes", "follows", "hides"),
+        *("ratio_sum", "ratio_sq", "commenters", "sharers", "reporters", "buyers"),
+    ) == FADING
     assert VIDEO_FIELDS[:4] == ("stage", "band", "commercial", "seq")
 
 

@@ -33,6 +33,7 @@ from kit.folding import Folding, Placed, decoded, folded, placed
 from streams.core.counters import COUNTERS, VIDEO_ROW, load_video, row_digest, salt_of
 from streams.core.events import (
     EVENT_TYPES,
+    Admit,
     Comment,
     FirstRecord,
     Follow,
@@ -81,6 +82,9 @@ def test_the_log_of_these_tests_holds_what_they_are_about() -> None:
         kind for kind in EVENT_TYPES if kind not in FirstRecord.__args__
     }
     assert len(WHOLE.ticks) > 5
+    rows = [row for video in WHOLE.state.videos.values() for row in video.slices.values()]
+    assert any(row.faded and any(row.faded) for row in rows)
+    assert "ended" in {each.reason for each in WHOLE.receipts}
     draws = [each.draw for each in WHOLE.receipts if isinstance(each.draw, Draw)]
     assert {bool(each.slice) for each in draws if each.among} == {True, False}
 
@@ -235,10 +239,20 @@ def test_rows_come_back_from_their_bytes_as_they_were() -> None:
 # ---------------------------------------------------------------- counted exactly
 
 
+def rooms_of(log: Sequence[Placed]) -> dict[str, int]:
+    """Live rooms, and where each was admitted."""
+    return {
+        place.event.video: place.offset
+        for place in reversed(log)
+        if isinstance(place.event, Admit) and place.event.format == "live"
+    }
+
+
 def recount(log: Sequence[Placed]) -> Counter[tuple[str, str, str]]:
     """Feedback by (video, slice, counter), the plain way."""
     window, seen = Window(GENERATION), Counter[tuple[str, str, str]]()
     firsts = {Comment: "commenters", Share: "sharers", Report: "reporters", Order: "buyers"}
+    rooms = rooms_of(log)
     for event, offset, _ in log:
         if isinstance(event, Generation):
             window.lengthen(offset, event.records)
@@ -259,7 +273,9 @@ def recount(log: Sequence[Placed]) -> Counter[tuple[str, str, str]]:
         if isinstance(event, View):
             seen[*key, "views"] += 1
             seen[*key, "watch_ms"] += event.watch_ms
-            seen[*key, "completes"] += event.watch_ms >= 0.95 * event.duration_ms
+            in_room = offset > rooms.get(event.video, offset)
+            whole = 30_000 if in_room else event.duration_ms
+            seen[*key, "completes"] += event.watch_ms >= 0.95 * whole
         elif isinstance(event, Unlike):
             seen[*key, "likes"] -= 1
         else:

@@ -35,8 +35,8 @@ def test_a_takedown_removes_a_video_in_every_stage(stage: VideoStage) -> None:
 
 @pytest.mark.parametrize("move", [word for word in VIDEO_WORDS if not word.startswith("admit")])
 def test_only_an_admission_makes_an_unknown_video_visible(move: VideoMove) -> None:
-    if move == "takedown":
-        assert move_video("unknown", move) == "removed"
+    if move in {"takedown", "end"}:
+        assert move_video("unknown", move) in {"removed", "ended"}
     else:
         with pytest.raises(IllegalMove, match=f"{move} of a video that is unknown"):
             move_video("unknown", move)
@@ -48,9 +48,14 @@ def test_a_release_brings_back_the_audience_of_before_the_hold(stage: VideoStage
 
 
 @pytest.mark.parametrize("stage", ["held_public", "held_limited"])
-def test_only_a_release_or_a_takedown_ends_a_hold(stage: VideoStage) -> None:
+def test_only_a_release_or_an_end_ends_a_hold(stage: VideoStage) -> None:
     ends = {move for move in VIDEO_WORDS if not move_video(stage, move).startswith("held")}
-    assert ends == {"release", "takedown"}
+    assert ends == {"release", "takedown", "end"}
+
+
+@pytest.mark.parametrize("move", VIDEO_WORDS)
+def test_a_room_that_ended_is_never_shown_again(move: VideoMove) -> None:
+    assert move_video("ended", move) == ("removed" if move == "takedown" else "ended")
 
 
 def test_a_stopped_slice_starts_again_or_never_moves() -> None:

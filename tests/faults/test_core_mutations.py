@@ -28,6 +28,8 @@ RETURN = "tests/core/test_second_chance.py"
 DELAY = "tests/core/test_delay.py"
 REPORTS = "tests/core/test_reports.py"
 COUNTERS = "tests/core/test_counters.py"
+LIVE = "tests/core/test_live.py"
+FADING = "tests/core/test_fading.py"
 RULES = [
     # what evidence weighs
     Mutation(
@@ -636,6 +638,111 @@ RULES = [
 """,
         REPORTS,
         "ends_the_asking",
+    ),
+    # live rooms
+    Mutation(
+        "a view of a room is a share of thirty seconds",
+        "core/live.py",
+        "return replace(event, duration_ms=VIEW_MS) if isinstance(event, View) else event",
+        "return event",
+        LIVE,
+        "thirty_seconds",
+    ),
+    Mutation(
+        "every event of a room is met by itself",
+        "core/state.py",
+        'if own.format != "live":',
+        "if True:",
+        LIVE,
+        "halves_every_five or share_of_thirty or fade_at_once",
+    ),
+    Mutation(
+        "evidence of a room halves",
+        "core/fading.py",
+        "off, 0) >> times)",
+        "off, 0))",
+        LIVE,
+        "halves_every_five",
+    ),
+    Mutation(
+        "all crowds of a room fade at once",
+        "core/live.py",
+        "        fade(row, times)\n",
+        "        fade(row, times if slice_id.endswith('football') else 0)\n",
+        LIVE,
+        "fade_at_once",
+    ),
+    Mutation(
+        "the clock of a partition says when",
+        "core/live.py",
+        "state.traffic.tick // HALF_LIFE_TICKS",
+        "max(event.ts // 60_000, state.traffic.tick) // HALF_LIFE_TICKS",
+        LIVE,
+        "from_the_future",
+    ),
+    Mutation(
+        "feeds are told of what faded",
+        "core/live.py",
+        "    video.judged = True\n",
+        "    pass\n",
+        LIVE,
+        "feeds_are_told_of_what_faded",
+    ),
+    Mutation(
+        "a room comes back by what still weighs",
+        "core/rule.py",
+        "    seen = evidence_of(row)\n    weighs",
+        "    seen = row\n    weighs",
+        LIVE,
+        "by_what_still_weighs",
+    ),
+    Mutation(
+        "what no allowance covered never fades",
+        "core/fading.py",
+        "allowance=max(row.allowance - gone[_SHOWN] // PARTS, 0)",
+        "allowance=row.allowance",
+        FADING,
+        "no_allowance_covered",
+    ),
+    Mutation(
+        "buttons fade in the proportion of the views",
+        "core/fading.py",
+        "(2 * max(each, 0) * views + parts) // (2 * parts)",
+        "max(each, 0) // PARTS",
+        FADING,
+        "mean_does_not_wander",
+    ),
+    Mutation(
+        "what weighs no more is stored",
+        "core/counters.py",
+        "return _encode(spelled if row.faded is None else (*spelled, row.faded))",
+        "return _encode(spelled)",
+        LIVE,
+        "comes_back_from_the_store",
+    ),
+    Mutation(
+        "a room that ended closes everywhere",
+        "core/distribution.py",
+        'self._close("ended", "end", move="stop", stages=(ACTIVE, HELD))',
+        'self._move_video("end")',
+        LIVE,
+        "receipt_says_so or not_shown_goes_back",
+    ),
+    Mutation(
+        "a release opens no room that ended",
+        "core/stages.py",
+        '("ended", "release"): "ended"',
+        '("ended", "release"): "public"',
+        LIVE,
+        "brings_a_room_back",
+    ),
+    Mutation(
+        "reports of a room that ended ask nobody",
+        "core/distribution.py",
+        'if own.stage in {"removed", "ended"} or',
+        'if own.stage == "removed" or',
+        LIVE,
+        "nobody_is_asked",
     ),
 ]
 

@@ -68,7 +68,7 @@ PURE = [
     ),
     Mutation(
         "a receipt's time is that of its cause",
-        "core/distribution.py",
+        "core/writing.py",
         '"ts": self.cause.ts,',
         '"ts": __import__("time").time_ns() // 1_000_000,',
         "tests/golden/test_golden.py",

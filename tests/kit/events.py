@@ -17,6 +17,7 @@ from streams.core.events import (
     Clear,
     Comment,
     ControlRecord,
+    End,
     Follow,
     Gift,
     Hide,
@@ -271,6 +272,11 @@ def clear(
     return Clear(event_id, video, NOW, seq, looked, **more)
 
 
+def end(event_id: str = "end-1", *, video: str = "v1", seq: int = 9) -> End:
+    """Return the end of a live room."""
+    return End(event_id, video, NOW, seq)
+
+
 def takedown(event_id: str = "takedown-1", *, video: str = "v1", seq: int = 9) -> Takedown:
     """Return the end of a video."""
     return Takedown(event_id, video, NOW, seq)
@@ -357,12 +363,12 @@ def synthetic_log(
     """Return one partition's log of about `events` events: everything that a real one holds.
 
     Impressions, their views some time later or never, engagement; single objects and arrays;
-    admissions before and after the first feedback; policies that draw; a second one with a slice
-    less and other weights, then a leader with the first one's numbers again, and an old leader's
-    word; holds, releases, takedowns; repeats, late events, offsets that no record has; and a few of
-    every kind of bad input, good neighbours beside bad elements included. The same arguments give
-    the same bytes. With `led` there is a control plane beside it: policies, keys and leaders are
-    its own.
+    admissions before and after the first feedback, a quarter of them of live rooms, of which some
+    end; policies that draw; a second one with a slice less and other weights, then a leader with
+    the first one's numbers again, and an old leader's word; holds, releases, takedowns; repeats,
+    late events, offsets that no record has; and a few of every kind of bad input, good neighbours
+    beside bad elements included. The same arguments give the same bytes. With `led` there is a
+    control plane beside it: policies, keys and leaders are its own.
     """
     names = videos_of(partition, partitions, videos)
     others = [] if partitions == 1 else videos_of((partition + 1) % partitions, partitions, 3)
@@ -530,6 +536,7 @@ class _Crowd:
                 commercial=self.random.random() < 0.2,
                 limited=self.random.random() < 0.15,
                 guarantee=self.random.choice([0, 20, 60]),
+                format="live" if self._is_room(video) else "video",
             )
         )
 
@@ -548,13 +555,16 @@ class _Crowd:
                     revise(name, limited=True, **about),
                     revise(name, limited=False, **about),
                     revise(name, fits={COOKING: 900_000}, **about),
-                    takedown(name, **about)
+                    (end if self._is_room(video) else takedown)(name, **about)
                     if self.random.random() < 0.3
                     else clear(name, looked=self.now, **about),
                     hold(name, video=video, seq=max(seq - 2, 0)),  # stale
                 ]
             )
         )
+
+    def _is_room(self, video: str) -> bool:
+        return self.names.index(video) % 4 == 1
 
     def _seq(self, video: str) -> int:
         self.seqs[video] = self.seqs.get(video, 0) + 1

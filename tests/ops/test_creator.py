@@ -8,6 +8,7 @@ from kit.events import (
     MUSIC,
     NOW,
     admit,
+    end,
     hold,
     impression,
     like,
@@ -195,6 +196,16 @@ async def test_what_moderation_did_is_told() -> None:
     private = await facts(mine(limited=True), *seen(OWN, FANS, 20))
     assert "followers only" in text(private)
     assert "No public impressions were guaranteed." in text(private)
+
+
+async def test_a_live_room_that_is_over_was_ended_by_nobody() -> None:
+    room = mine(format="live")
+    assert "a live room, public." in text(await facts(room, *seen(OWN, FOOTBALL, 20)))
+    over = text(await facts(room, *seen(OWN, FOOTBALL, 20), end(video=OWN)))
+    assert "a live room, over." in over
+    assert "20 of 60 guaranteed public impressions given." in over
+    assert "The room is over." in over
+    assert "oderation" not in over
 
 
 async def test_a_creator_without_a_video_is_named() -> None:

@@ -144,6 +144,16 @@ def test_who_decided_and_why_is_told_where_a_person_did() -> None:
     assert "said so" not in explain(receipt("stop"))
 
 
+def test_a_receipt_about_a_live_room_says_what_counts_there() -> None:
+    said = explain(receipt("stop", format="live", impressions=700, views=600))
+    assert "After 600 views (700 visits), of which" in said
+    assert "It is a live room: every 5 minutes what was seen of it weighs half as much" in said
+    assert "first 30 seconds" in said
+    assert "live room" not in explain(receipt("stop"))
+    over = explain(receipt("stop", slice="", reason="ended", format="live", sums=()))
+    assert "the live room is over; nobody took it down" in over
+
+
 def test_every_reason_has_its_words() -> None:
     assert WORDS.keys() == set(get_args(Reason))
 

@@ -17,6 +17,7 @@ from kit.events import (
     Logged,
     admit,
     clear,
+    end,
     impression,
     interaction_record,
     like,
@@ -185,6 +186,59 @@ async def test_an_unlike_takes_back_its_own_like_and_never_another_viewers() -> 
     assert {name: row.likes for name, row in rows.items()} == {FOOTBALL: 0, MUSIC: 2}
 
 
+ROOM_ACTS = st.lists(
+    st.tuples(
+        st.sampled_from([impression, view, view, like, unlike, Hide, Comment, Report, Stay]),
+        st.sampled_from(["u1", "u2", "u3"]),
+        st.sampled_from([FOOTBALL, MUSIC, "discover:elsewhere"]),
+        st.sampled_from([0, 0, 0, 1, 4, 6, 30]),
+    ),
+    max_size=50,
+)
+
+
+def room_log(acts: Sequence[tuple[Any, str, str, int]], begins: int = 0) -> list[Logged]:
+    """Acts in a live room, admitted before one of them, so many minutes apart: a crowd elsewhere
+    moves the clock.
+    """
+    log, ts = [signed_record(FIXED)], NOW
+
+    def add(event: LogRecord) -> None:
+        if isinstance(event, InteractionRecord):
+            log.append(interaction_record(event, len(log), ts))
+        else:
+            log.append(signed_record(event, len(log), ts))
+
+    for at, (kind, viewer, slice_id, minutes) in enumerate(acts):
+        if at == begins:
+            add(admit(format="live"))
+        ts += minutes * 60_000
+        for extra in range(31 if minutes or not at else 0):
+            add(impression(f"c{at}-{extra}", video="v2", ts=ts))
+        if kind in (Hide, Comment, Report, Stay):
+            more = {"stay_ms": 60_000} if kind is Stay else {}
+            add(kind(f"e{at}", "v1", viewer, slice_id, ts, **more))
+        else:
+            add(kind(f"e{at}", viewer=viewer, slice_id=slice_id, ts=ts))
+    return log
+
+
+@settings(deadline=None, max_examples=40)
+@given(ROOM_ACTS, st.integers(0, 4))
+def test_it_agrees_on_what_live_rooms_fade_to(
+    acts: list[tuple[Any, str, str, int]], begins: int
+) -> None:
+    found = asyncio.run(verified(room_log(acts, begins)))
+    assert found.differences == 0, found.examples
+
+
+async def test_it_agrees_on_a_room_that_ended() -> None:
+    log = room_log([(view, "u1", FOOTBALL, 6)] * 20)
+    ended = [signed_record(end(seq=2), len(log)), signed_record(takedown(seq=3), len(log) + 1)]
+    reported = interaction_record(Report("late", "v1", "u1", FOOTBALL, NOW), len(log) + 2)
+    assert (await verified([*log, *ended, reported])).differences == 0
+
+
 async def test_it_agrees_when_the_weights_change_between_a_like_and_its_end() -> None:
     heavier = Weights(*[weight * 2 for weight in vars_of(FIXED.weights)])
     log = records_of(
@@ -242,6 +296,19 @@ async def test_it_sees_one_counter_that_is_off_by_one(counter: str, by: int) -> 
     (example,) = found.examples
     assert (example.video, example.slice, example.counter) == ("v1", FOOTBALL, counter)
     assert (example.stored or 0) - (example.recounted or 0) == by
+
+
+async def test_it_sees_that_a_room_faded_to_something_else() -> None:
+    world = await world_of(room_log([(view, "u1", FOOTBALL, 0)] * 40 + [(like, "u1", MUSIC, 11)]))
+    fields = world.store.partitions[0].rows["v1"]
+    row = decode_slice(fields[FOOTBALL])
+    assert row.faded is not None
+    row.faded[1] += 1
+    fields[FOOTBALL] = encode_slice(row)
+    found = await world.verified()
+    (example,) = found.examples
+    assert (example.slice, example.counter) == (FOOTBALL, "faded views")
+    assert (example.stored or 0) - (example.recounted or 0) == 1
 
 
 async def test_it_sees_a_video_that_was_never_stored() -> None:

@@ -149,3 +149,9 @@ def test_fits_are_told_in_decimals_and_only_where_there_are_some() -> None:
     reported = {"sum": 1_500_000, "reporters": 2}
     short = in_short({"video": "v1", "fits": {}, "reported": reported})
     assert short["reported"] == "sum 1,500,000, reporters 2"
+
+
+def test_of_a_live_room_is_told_what_its_evidence_faded_to() -> None:
+    room = {"video": "v1", "fits": {}, "format": "live", "halved": 5_666_666}
+    assert in_short(room)["faded_to"] == "2023-11-14T22:10:00.000Z"
+    assert in_short(room | {"halved": 0}).keys() & {"halved", "faded_to"} == set()

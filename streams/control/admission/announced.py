@@ -27,6 +27,7 @@ class Announced(Struct, frozen=True):
     fits: dict[str, int] = {}
     looked: int = 0
     second_look: int = 0
+    over: bool = False  # a live room that ended
 
 
 ANNOUNCED: Final[dict[VideoStage, Announced]] = {
@@ -36,6 +37,7 @@ ANNOUNCED: Final[dict[VideoStage, Announced]] = {
     "held_public": Announced("public", held=True),
     "held_limited": Announced("followers", held=True),
     "removed": Announced(ended=True),
+    "ended": Announced(over=True),
 }
 
 
@@ -43,6 +45,8 @@ def stage_of(announced: Announced) -> VideoStage:
     """Return where a video stands in a log that was told this."""
     if announced.ended:
         return "removed"
+    if announced.over:
+        return "ended"
     plain = replace(announced, fits={}, looked=0, second_look=0)
     return next((stage for stage, known in ANNOUNCED.items() if known == plain), "unknown")
 

@@ -1,9 +1,11 @@
 """What is known of a video, and what the log must be told when that changes. Pure.
 
-A dossier holds facts: the upload, each recogniser's latest word, the moderators' verdict. The
+A dossier holds facts: the upload, each recogniser's latest word, the moderators' verdict, and that
+a live room ended. The
 audience follows from the facts alone, whatever the order they came in and however often:
 
 - a moderator's reject ends a video for good, before or after its upload;
+- a live room that ended is shown no more, whatever is said of it then, and nobody took it down;
 - another verdict of a moderator stands above the gate's; the latest by its own time counts;
 - without one the gate decides on upload and tags, and again whenever they change: approve, limit,
   or nobody (it waits, or a rule rejects it; only people end a video, so its slices are held).
@@ -45,6 +47,8 @@ from streams.core.counters import Video
 from streams.core.events import (
     Admit,
     Clear,
+    End,
+    Ended,
     Recognition,
     Reconsider,
     Tag,
@@ -60,7 +64,7 @@ from streams.errors import DeadLetter
 SOURCES_MAX: Final = 64
 """A video keeps the words of at most this many recognisers, so that no input grows it for ever."""
 
-Event = Upload | Recognition | Review | SecondLook
+Event = Upload | Ended | Recognition | Review | SecondLook
 Word = Literal["approve", "limit", "reject", "wait"]
 _AUDIENCE: Final[dict[Word, Audience]] = {
     "approve": "public",
@@ -133,6 +137,13 @@ class Dossier(Struct, frozen=True):
     second_look: SecondLook | None = None
     listed: Waiting | None = None
     grant: Grant | None = None
+    over: Ended | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is a live room that ended."""
+        is_room = self.upload is not None and self.upload.format == "live"
+        return self.announced.over or (self.over is not None and is_room)
 
     @property
     def waiting(self) -> Waiting | None:
@@ -160,9 +171,11 @@ class Dossier(Struct, frozen=True):
 
     @property
     def state(self) -> str:
-        """Where the video stands: unknown, waiting, rejected, followers, public or ended."""
+        """Where the video stands: unknown, waiting, rejected, followers, public, over or ended."""
         if self.announced.ended:
             return "ended"
+        if self.is_over:
+            return "over"
         if self.announced.audience != "nobody" and not self.announced.held:
             return self.announced.audience
         if self.ruling is None:
@@ -225,7 +238,12 @@ def advance(
 
 
 def learn(dossier: Dossier, event: Event, tools: Tools) -> Dossier:
-    """Take in one event's facts and say nothing; the same dossier if it brings nothing new."""
+    """Take in one event's facts and say nothing; the same dossier if it brings nothing new.
+
+    `DeadLetter` if it ends what is no live room.
+    """
+    if isinstance(event, Ended) and dossier.upload and dossier.upload.format != "live":
+        raise DeadLetter("range", "video: is no live room, and only a room ends")
     after = _learn(dossier, event, tools)
     return dossier if after is dossier else replace(_judge(after, tools), uncopied=True)
 
@@ -240,7 +258,7 @@ def with_facts_of(dossier: Dossier, other: Dossier, tools: Tools) -> Dossier:
         other = _without_words_on(other, upload) if upload != old else other
     with suppress(DeadLetter):  # more recognisers than there is room for
         after = _hear(after, other.heard)
-    for word in (other.verdict, other.second_look):
+    for word in (other.verdict, other.second_look, other.over):
         if word is not None:
             after = _learn(after, word, tools)
     return dossier if after is dossier else replace(_judge(after, tools), uncopied=True)
@@ -258,11 +276,11 @@ def speak(dossier: Dossier, cause: str, now_ms: int, tools: Tools) -> Dossier:
 
 
 def latest(dossier: Dossier) -> tuple[str, int]:
-    """Return id and time of the latest upload or word of a person, of nothing if there is none.
+    """Return id and time of the latest upload, end or word of a person, of nothing without any.
 
     Without any there is nothing to say that would bear them.
     """
-    words = (dossier.upload, dossier.verdict, dossier.second_look)
+    words = (dossier.upload, dossier.verdict, dossier.second_look, dossier.over)
     known = [(event.ts, event.id) for event in words if event]
     ts, name = max(known, default=(0, ""))
     return name, ts
@@ -298,6 +316,11 @@ def _learn(dossier: Dossier, event: Event, tools: Tools) -> Dossier:
             if last is not None and (last.ts, last.id) >= (event.ts, event.id):
                 return dossier
             return replace(dossier, second_look=event)
+        case Ended():
+            first = dossier.over
+            if first is not None and (first.ts, first.id) <= (event.ts, event.id):
+                return dossier
+            return replace(dossier, over=event)
 
 
 def _learn_upload(dossier: Dossier, upload: Upload, tools: Tools) -> Dossier:
@@ -378,6 +401,10 @@ def _steps(dossier: Dossier, tools: Tools) -> tuple[Announced, list[ControlStep]
         return announced, []
     if dossier.verdict is not None and dossier.verdict.verdict == "reject":
         return replace(announced, ended=True), [ControlStep(Takedown, "takedown", {})]
+    if dossier.is_over:
+        if announced.over or announced.audience == "nobody":
+            return announced, []
+        return replace(announced, over=True), [ControlStep(End, "end", {})]
     wanted, upload = _audience(dossier), dossier.upload
     if announced.audience == "nobody" and (upload is None or wanted == "nobody"):
         return announced, []
@@ -438,7 +465,7 @@ def _records(
     for step in steps:
         named = control_id(step.word, cause)
         fields: dict[str, Any] = {"id": named, "video": dossier.video, "ts": now_ms}
-        # fits follow from tags, another look from another word
-        if verdict is not None and step.word not in {"refit", "reconsider"}:
+        # fits follow from tags, another look from another word, an end from the room
+        if verdict is not None and step.word not in {"refit", "reconsider", "end"}:
             fields |= {"by": verdict.by, "note": verdict.note}
         yield step.kind(**fields, seq=0, **step.fields)

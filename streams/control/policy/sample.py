@@ -59,15 +59,20 @@ class Sampling:
         return Evidence(videos, self._key, one_in, await self._slots(policy.slices))
 
     async def _drawn(self, partition: int) -> Mapping[str, VideoState]:
-        """Return the videos of a partition that are in the sample; damaged rows are not."""
+        """Return the videos of a partition that are in the sample; damaged rows are not.
+
+        Nor are live rooms: what one is worth changes while it lasts.
+        """
         if await self._store.meta(partition, self._namespace) is None:
             return {}
         drawn = {}
         for video, fields in (await self._store.scan(partition, self._is_drawn)).items():
             try:
-                drawn[video] = load_video(video, fields)
+                known = load_video(video, fields)
             except ValueError:  # this halts the fold, which says so
                 continue
+            if known.row.format != "live":
+                drawn[video] = known
         return drawn
 
     def _is_drawn(self, video: str) -> bool:

@@ -23,6 +23,7 @@ from streams.core.receipts import ACTIONS, Receipt, decode
 from streams.core.shares import Bar
 from streams.errors import Halt, Retry
 from streams.lab.demo.promised import ShownShare, share_fields, shown_shares
+from streams.lab.demo.room import LiveRoom, Scene
 from streams.lab.drivers import Drivers
 from streams.lab.feed import Feed
 from streams.lab.people import People
@@ -51,6 +52,8 @@ RATE_OVER_S: Final = 3.0
 TOLD_S: Final = 12.0
 """So long one video's life is told."""
 DRAIN_S: Final = 30.0
+SETTLE_S: Final = 5.0
+"""So long the crowd has before a live room opens."""
 
 
 class Hero(NamedTuple):
@@ -111,6 +114,7 @@ class Play:
     lag: int | None = None
     began: float = field(default_factory=time.monotonic)
     metrics: Metrics = field(default_factory=Metrics)
+    room: LiveRoom | None = None  # beside everything else; the run ends when it is over
     lags: deque[int] = field(default_factory=lambda: deque(maxlen=LAGS_KEPT))
     _told: str = ""  # the video whose life is told, and since when
     _told_since: float = 0.0
@@ -200,6 +204,7 @@ class _Stage:
     crowd: People
     receipts: LogReader
     store: Store
+    scene: Scene
 
 
 async def perform(
@@ -214,9 +219,10 @@ async def perform(
         stage = await _set(stack, play, rate)
         tame_gc()
         play.began = time.monotonic()
-        await _until_stopped(
-            play, [_feed(play, stage), _follow(play, stage), _measure(play, stage), show(play)]
-        )
+        loops = [_feed(play, stage), _follow(play, stage), _measure(play, stage), show(play)]
+        if play.room is not None:
+            loops.append(_hold(play, play.room, stage))
+        await _until_stopped(play, loops)
         return await _finish(play, stage)
 
 
@@ -257,7 +263,8 @@ async def _set(stack: AsyncExitStack, play: Play, rate: int) -> _Stage:
     receipts = await stack.enter_async_context(drivers.reader())
     topic = settings.topic("decisions")
     receipts.assign({(topic, partition): 0 for partition in range(settings.partitions)})
-    return _Stage(installation, worker, working, control, feed, crowd, receipts, store)
+    scene = Scene(producer, index, worker, settings)
+    return _Stage(installation, worker, working, control, feed, crowd, receipts, store, scene)
 
 
 async def _until_stopped(play: Play, loops: list[Coroutine[Any, Any, None]]) -> None:
@@ -299,6 +306,19 @@ async def _measure(play: Play, stage: _Stage) -> None:
         await play.sleep(LAG_S)
 
 
+async def _hold(play: Play, room: LiveRoom, stage: _Stage) -> None:
+    """Hold the live room once the crowd is under way, and end the run with it."""
+    await play.sleep(SETTLE_S)
+    holding = asyncio.create_task(room.hold(stage.scene))
+    stopped = asyncio.create_task(play.stopping.wait())
+    await asyncio.wait({holding, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    for task in (holding, stopped):
+        task.cancel()
+    with suppress(asyncio.CancelledError):
+        await holding
+    play.stopping.set()
+
+
 async def _finish(play: Play, stage: _Stage) -> dict[str, Any]:
     """Let everything that was sent be counted and stored, stop, and return the report."""
     seconds = play.elapsed_s
@@ -309,6 +329,9 @@ async def _finish(play: Play, stage: _Stage) -> dict[str, Any]:
     await _stop_worker(stage.worker, stage.working)
     await _read_all_receipts(play, stage)
     report = _report(play, stage, seconds)
+    if play.room is not None and play.room.report:
+        await play.room.count(stage.store)
+        report["room"] = play.room.report
     report["counters"] = await _verify(play, stage)
     return report
 

@@ -48,6 +48,7 @@ def summary(
         heading(SPLIT, "red"),
         _splits(story.splits()[:TOLD], wide=width >= _WIDE),
         Text(),
+        *_room(report.get("room")),
         _verdict(report["counters"]),
         Text("Nothing of this is kept. Next:"),
         Text(f"  streams demo --seed {report['seed'] + 1:<5} viewers of other tastes"),
@@ -80,6 +81,33 @@ def _splits(splits: Sequence[Split], *, wide: bool) -> Table:
         numbers = [number(split.stop), *([number(split.widen)] if wide else [])]
         grid.add_row(f"  {split.stop.video}", split_text(split), *numbers)
     return grid
+
+
+def _room(room: Mapping[str, Any] | None) -> list[RenderableType]:
+    """Return what to remember of the live room, if there was one."""
+    if room is None:
+        return []
+    lag, others, off = room["lag_s"], room["others_lag_s"], room["off_index_s"]
+    gone = (
+        "it did not leave the index" if off is None else f"off the index {off:.2f} s after it ended"
+    )
+    lines = (
+        (
+            f"{room['viewers']:,} viewers came in {room['arrived_in_s']:.0f} s: "
+            f"{room['visits_per_second']:,} visits, {room['events_per_second']:,} events a second"
+        ),
+        (
+            f"its partition {room['partition']} lagged by {lag['median']:.2f} s in the median, "
+            f"{lag['most']:.2f} s at most"
+        ),
+        f"the other ones by {others['median']:.2f} s in the median, {others['most']:.2f} s at most",
+        (
+            f"{room['counted_visits']:,} visits counted, {room['caught_up_after_s']:.1f} s "
+            "after all had left"
+        ),
+        gone,
+    )
+    return [heading("the live room", "magenta"), *(Text(f"  {each}") for each in lines), Text()]
 
 
 def _verdict(counters: Mapping[str, Any]) -> Text:

@@ -34,6 +34,7 @@ WHY: Final[Mapping[Reason, str]] = {
     "limited": "followers only",
     "held": "paused by moderation",
     "takedown": "taken down",
+    "ended": "over",
     "reported": "reported too often, people asked",
     "let_through": "people let it through",
     "look_again": "people had it looked at again",

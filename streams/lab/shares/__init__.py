@@ -1,7 +1,8 @@
 """Whether the promised shares hold: the real steering, played on worlds of slots and scores.
 
 Reading order: `worlds` (what happens), `market` (who fills the slots of a minute), `course` (the
-minutes of a world, steered), `goals` (what must hold, measured), `drawing` (pictures).
+minutes of a world, steered), `goals` (what must hold, measured), `drawing` (pictures); `mobs` is
+apart: reporters against videos, decided by the pipeline's own code.
 
 What it is: an aggregate. A class has so many impressions to offer at each score, drawn anew every
 minute around a taste that wanders; feeds fill the slots of a minute with the best of them under the

@@ -149,7 +149,7 @@ def fresh_slots(course: SharesCourse) -> float:
     return 100 * sum(each.fresh for each in course.minutes) / shown
 
 
-_DAYS: Final = ("even", "few-ordinary", "all-ordinary", "adverts", "tabs", "night", "spam")
+_DAYS: Final = ("even", "few-ordinary", "all-ordinary", "adverts", "tabs", "night", "rooms", "spam")
 _STEPS: Final = ("step", "gain-above", "gain-below")
 _WRONG: Final = ("gain-4x", "gain-quarter")
 GOALS: Final = (

@@ -36,6 +36,10 @@ WIDTH: Final = 0.004
 EDGES: Final = np.arange(-0.2, 1.2 + WIDTH / 2, WIDTH)
 """Of the buckets of scores."""
 MIDDLES: Final = EDGES[:-1] + WIDTH / 2
+ROOM_LIFT: Final = 0.1
+"""What a live room is liked more than its class."""
+ROOM_PARTS: Final = np.array([0.5, 0.0, 0.5, 0.0, 0.0])
+"""Fans have half of what rooms offer; the rest is public, and of famous people."""
 WANDER: Final = 0.004
 """Sd of what the taste for a class wanders by, and of how long."""
 WANDER_MINUTES: Final = 120
@@ -68,8 +72,9 @@ class Market:
         public = POOL * np.array([ordinary, 1 - ordinary])
         sizes = SLOTS * np.array([world.fans, *public * (1 - adverts), *public * adverts])
         centre = MEANS + self._wandered
-        density = np.exp(-0.5 * ((MIDDLES - centre[:, None]) / world.spread) ** 2)
-        expected = sizes[:, None] * density / density.sum(axis=1, keepdims=True)
+        expected = _spread(sizes, centre, world.spread)
+        if rooms := world.rooms_at(minute):
+            expected += _spread(SLOTS * rooms * ROOM_PARTS, centre + ROOM_LIFT, world.spread)
         offers = chance.poisson(expected / CHUNK) * float(CHUNK)
         self._offered[:, :-1] = offers[:, ::-1].cumsum(axis=1)[:, ::-1]
 
@@ -103,6 +108,12 @@ class Market:
         )
         cut = float(np.interp(-slots, -np.asarray(lifted), EDGES))
         return max(cut, PRICE) - lifts
+
+
+def _spread(sizes: Floats, centres: Floats, sd: float) -> Floats:
+    """Return so many impressions of each class by score, around a centre."""
+    density = np.exp(-0.5 * ((MIDDLES - centres[:, None]) / sd) ** 2)
+    return np.asarray(sizes[:, None] * density / density.sum(axis=1, keepdims=True))
 
 
 def _gaps(shown: Floats, lean: float) -> list[int]:

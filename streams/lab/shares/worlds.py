@@ -14,6 +14,8 @@ NIGHTS: Final = 1_920
 """Long enough for first audiences of some hours to be due."""
 STEP_AT: Final = 120
 """What changes, or fails, does so at this minute."""
+ROOMS_LAST: Final = 60
+"""Minutes that live rooms are open for."""
 SWING: Final = 2 / 3
 """Of the slots, between night and day: five times as many at noon."""
 
@@ -44,6 +46,7 @@ class ShareWorld:
     partitions: int = 2  # of the log
     spread: float = 0.08  # sd of scores in a class
     fans: float = 0.75  # impressions that followers could have, in slots of a mean minute
+    rooms: float = 0.0  # impressions that famous people's live rooms have to offer, for an hour
 
     def ordinary_at(self, minute: int) -> float:
         """Return the share of ordinary people among the uploads by then."""
@@ -59,6 +62,10 @@ class ShareWorld:
         """Return how many times the usual uploads come in a minute."""
         return self.spam if STEP_AT <= minute < STEP_AT + 240 else 1.0
 
+    def rooms_at(self, minute: int) -> float:
+        """Return what live rooms have to offer in a minute, in slots of a mean one."""
+        return self.rooms if STEP_AT <= minute < STEP_AT + ROOMS_LAST else 0.0
+
     def is_led(self, minute: int) -> bool:
         """Tell whether anybody steers in a minute."""
         return not STEP_AT <= minute < STEP_AT + self.dead
@@ -71,6 +78,7 @@ _WORLDS: Final = (
     ShareWorld("adverts", adverts=0.2),
     ShareWorld("tabs", ordinary=0.55, feeds="tabs"),
     ShareWorld("night", NIGHTS, ordinary=0.55, swing=SWING),
+    ShareWorld("rooms", ordinary=0.55, rooms=0.6),
     ShareWorld("spam", NIGHTS, ordinary=0.55, spam=8.0),
     ShareWorld("step", 360, after=0.4, adverts=0.05, gain=1.0),
     ShareWorld("gain-above", 360, after=0.4, adverts=0.05, gain=1.2),

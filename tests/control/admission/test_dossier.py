@@ -27,6 +27,8 @@ from streams.control.policy.catalogue import Catalogue
 from streams.control.policy.file import PolicyRules
 from streams.core.events import (
     Admit,
+    End,
+    Ended,
     Recognition,
     Revise,
     Tag,
@@ -42,7 +44,7 @@ from streams.errors import DeadLetter
 
 NOW_MS = 1_700_000_000_000
 KNOWN = [TagKey("interest", "football"), TagKey("interest", "cars"), TagKey("scene", "casino")]
-Event = Upload | Recognition | Review | SecondLook
+Event = Upload | Ended | Recognition | Review | SecondLook
 
 
 class Titles:
@@ -631,3 +633,120 @@ def test_viewers_never_see_what_the_last_word_forbids(
         taken.append(fact)
         assert desk.log.audience == reference(taken)
         assert [type(record) for record in desk.log.records].count(Takedown) <= 1
+
+
+# ---------------------------------------------------------------- live rooms
+
+
+def room(**changes: Any) -> Upload:
+    return upload(**({"format": "live", "duration_ms": 30_000} | changes))
+
+
+def ended(name: str = "x1", ts: int = NOW_MS + 5) -> Ended:
+    return Ended(name, "v1", ts)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "events", "words", "state"),
+    [
+        ("a room that ended is off, not taken down", [room(), ended()], ["admit", "end"], "over"),
+        ("it ends once", [room(), ended(), ended("x2")], ["admit", "end"], "over"),
+        ("a room that ended unseen never opens", [ended(), room()], [], "over"),
+        ("a room that waits is waited for no more", [room(title="?"), ended()], [], "over"),
+        (
+            "a held room ends",
+            [room(), seen(CASINO), ended(), seen(name="r2", ts=NOW_MS + 1)],
+            ["admit", "hold", "end"],
+            "over",
+        ),
+        (
+            "no verdict opens it again",
+            [room(), ended(), review("approve"), second_look()],
+            ["admit", "end"],
+            "over",
+        ),
+        (
+            "a reject still takes it down",
+            [room(), ended(), review("reject")],
+            ["admit", "end", "takedown"],
+            "ended",
+        ),
+        (
+            "what was taken down does not end",
+            [room(), review("reject"), ended()],
+            ["admit", "takedown"],
+            "ended",
+        ),
+        (
+            "another upload opens nothing",
+            [room(), ended(), room(id="u2", ts=NOW_MS + 9)],
+            ["admit", "end"],
+            "over",
+        ),
+        (
+            "a video that an end was sent for before goes on",
+            [ended(), upload()],
+            ["admit"],
+            "public",
+        ),
+    ],
+    ids=lambda value: value.replace(" ", "-") if isinstance(value, str) else "",
+)
+def test_the_end_of_a_room(
+    sentence: str, events: list[Event], words: list[str], state: str
+) -> None:
+    del sentence
+    desk = after(events)
+    assert (desk.log.words, desk.dossier.state, desk.log.refused) == (words, state, 0)
+    assert desk.dossier.waiting is None
+
+
+def test_only_a_room_ends() -> None:
+    with pytest.raises(DeadLetter, match="only a room ends"):
+        after([upload(), ended()])
+
+
+def test_the_end_of_a_room_bears_nobodys_name() -> None:
+    desk = after([room(title="?"), review("approve"), ended()])
+    assert [(type(one), one.id) for one in desk.log.records[1:]] == [(End, "end-x1")]
+    assert desk.log.records[-1].by == ""
+
+
+def test_an_admission_says_that_it_is_a_room() -> None:
+    (admission,) = after([room()]).log.records
+    assert isinstance(admission, Admit)
+    assert admission.format == "live"
+
+
+def test_a_dossier_that_was_lost_knows_from_the_log_that_the_room_ended() -> None:
+    desk = after([room(), ended()])
+    desk.stored = None
+    desk.take(room(id="u2", ts=NOW_MS + 20))
+    assert desk.log.words == ["admit", "end"]
+    assert desk.log.stage == "ended"
+
+
+room_events = events.map(
+    lambda facts: [
+        msgspec.structs.replace(fact, format="live") if isinstance(fact, Upload) else fact
+        for fact in facts
+    ]
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(facts=room_events, data=st.data())
+def test_a_room_that_ended_is_shown_to_nobody_in_any_order(
+    facts: list[Event], data: st.DataObject
+) -> None:
+    desk = Desk()
+    for fact in data.draw(st.permutations([*facts, ended(), ended("x2", NOW_MS + 9)])):
+        while dies := data.draw(st.sampled_from(["", "", "before", "after"])):
+            desk.take(fact, dies=dies)
+        desk.take(fact)
+    known = [type(fact) for fact in facts]
+    removed = any(isinstance(fact, Review) and fact.verdict == "reject" for fact in facts)
+    shown = "removed" if removed else reference(facts) if Upload not in known else "nobody"
+    assert desk.log.audience == shown
+    assert desk.log.refused == 0
+    assert [type(record) for record in desk.log.records].count(End) <= 1

@@ -6,10 +6,11 @@ import pytest
 from kit.events import FOOTBALL, MUSIC, policy
 from kit.evidence import KEY, row_of, video_of
 from kit.serving import entry
+from msgspec.structs import replace
 
 from streams.control.policy.evidence import is_drawn
 from streams.control.policy.sample import LEAST_MINUTES, ONE_IN, Sampling, slots_a_day
-from streams.core.counters import VIDEO_ROW, encode_slice, encode_video
+from streams.core.counters import VIDEO_ROW, decode_video, encode_slice, encode_video
 from streams.errors import Halt, Retry
 from streams.runtime.leases import MINUTES, Slots
 from streams.runtime.memory.serving import MemoryServingIndex
@@ -95,6 +96,14 @@ async def test_a_damaged_row_is_left_out() -> None:
     store.partitions[int(bad[1:]) % PARTITIONS].rows[bad][FOOTBALL] = b"[9,[]]"
     evidence = await sampling(store)(policy())
     assert evidence.videos.keys() == DRAWN - {bad}
+
+
+async def test_nothing_is_learned_from_live_rooms() -> None:
+    store = a_store()
+    room = min(DRAWN)
+    fields = next(part.rows[room] for part in store.partitions.values() if room in part.rows)
+    fields[VIDEO_ROW] = encode_video(replace(decode_video(fields[VIDEO_ROW]), format="live"))
+    assert (await sampling(store)(policy())).videos.keys() == DRAWN - {room}
 
 
 async def test_slots_are_those_that_leases_asked_for() -> None:

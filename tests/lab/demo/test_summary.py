@@ -44,3 +44,32 @@ def test_the_summary_says_why_nothing_was_compared() -> None:
     assert "Counters not compared: too long" in rendered(
         summary(report, Story(), {}, SHARES, 80), 80
     )
+
+
+ROOM: dict[str, Any] = {
+    "viewers": 500_000,
+    "arrived_in_s": 61.2,
+    "visits_per_second": 8_170,
+    "events_per_second": 14_321,
+    "partition": 11,
+    "lag_s": {"median": 0.5, "most": 12.25},
+    "others_lag_s": {"median": 0.0, "most": 0.75},
+    "caught_up_after_s": 12.3,
+    "off_index_s": 0.97,
+    "counted_visits": 500_000,
+}
+
+
+def test_of_a_live_room_both_lags_are_told_and_its_end() -> None:
+    lines = rendered(summary(REPORT | {"room": ROOM}, Story(), {}, SHARES, 80), 80)
+    assert all(cell_len(text) <= 80 for text in lines)
+    first = lines.index("the live room")
+    assert lines[first + 1 : first + 6] == [
+        "  500,000 viewers came in 61 s: 8,170 visits, 14,321 events a second",
+        "  its partition 11 lagged by 0.50 s in the median, 12.25 s at most",
+        "  the other ones by 0.00 s in the median, 0.75 s at most",
+        "  500,000 visits counted, 12.3 s after all had left",
+        "  off the index 0.97 s after it ended",
+    ]
+    stuck = REPORT | {"room": ROOM | {"off_index_s": None}}
+    assert "  it did not leave the index" in rendered(summary(stuck, Story(), {}, SHARES, 80), 80)

@@ -7,8 +7,16 @@ from streams.control.shares.gain import estimate_gain
 from streams.core.shares import Bar
 from streams.core.traffic import GAPS, ClassSums
 from streams.core.units import MICROS
-from streams.lab.shares.market import CLASSES, FANS, ORDINARY, PUBLIC, FilledSlots, Market
-from streams.lab.shares.worlds import ShareWorld
+from streams.lab.shares.market import (
+    CLASSES,
+    FAMOUS,
+    FANS,
+    ORDINARY,
+    PUBLIC,
+    FilledSlots,
+    Market,
+)
+from streams.lab.shares.worlds import ROOMS_LAST, STEP_AT, ShareWorld
 
 SLOTS = 100_000
 LEVEL = np.zeros(len(CLASSES))
@@ -65,3 +73,17 @@ def test_the_scores_tell_what_a_tilt_moves_within_a_half(share: float) -> None:
     estimate = estimate_gain(FLOOR, sums)
     assert estimate is not None
     assert estimate / MICROS == pytest.approx(true, rel=0.5)
+
+
+def test_live_rooms_of_famous_people_push_others_out_for_an_hour() -> None:
+    world = ShareWorld("x", rooms=0.6)
+    market = Market(world, np.random.default_rng(1))
+    shown = {}
+    for minute in (STEP_AT - 1, STEP_AT, STEP_AT + ROOMS_LAST):
+        market.next_minute(minute)
+        shown[minute] = market.fill(SLOTS, LEVEL, LEVEL)
+    before, during, after = shown.values()
+    for name in ((PUBLIC, FAMOUS), (FANS, ORDINARY)):
+        assert during.impressions[name] > 1.2 * before.impressions[name]
+        assert after.impressions[name] == pytest.approx(before.impressions[name], rel=0.1)
+    assert ordinary(during) < ordinary(before) - 0.05
