@@ -10,13 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import click
 import jsonschema
 import msgspec
 import pytest
 import yaml
+from kit.command import require_verb
 
-from streams.cli import cli
 from streams.runtime.metrics_server import listen, serve, verdict_page
 from streams.settings import VARIABLES, load_settings
 
@@ -110,16 +109,6 @@ def test_every_command_of_a_manifest_is_one_of_ours() -> None:
         require_verb(words)
 
 
-def require_verb(words: list[str]) -> None:
-    """Fail unless these words are a verb of ours with options and values that it takes."""
-    command: click.Command | None = cli
-    rest = list(words)
-    while isinstance(command, click.Group):
-        command = command.get_command(click.Context(command), rest.pop(0))
-    assert command is not None, words
-    command.make_context(command.name, rest)
-
-
 @pytest.mark.parametrize("manifest", WORKLOADS, ids=name_of)
 def test_a_pod_runs_as_nobody_writes_nowhere_and_has_its_measure(manifest: Manifest) -> None:
     pod = PODS[manifest["metadata"]["name"]]
@@ -211,7 +200,7 @@ def test_the_image_is_built_on_one_base_by_its_digest() -> None:
 def test_a_unit_starts_a_verb_of_ours_again_and_again(unit: Path) -> None:
     lines = [line.partition("=") for line in unit.read_text("utf-8").splitlines() if "=" in line]
     settings = {name: value for name, _, value in lines if not name.startswith("#")}
-    program, *words = shlex.split(settings["ExecStart"].replace("%H.%i", "host-1.2"))
+    program, *words = shlex.split(settings["ExecStart"].replace("%H", "host").replace("%i", "2"))
     assert program.endswith("/bin/streams")
     require_verb(words)
     assert (settings["Restart"], settings["RestartPreventExitStatus"]) == ("always", "2")
