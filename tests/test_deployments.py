@@ -1,10 +1,12 @@
 """What a platform team copies: manifests, units and the image say what this program understands."""
 
+import asyncio
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -15,7 +17,10 @@ import msgspec
 import pytest
 import yaml
 from kit.command import require_verb
+from kit.events import synthetic_log
+from kit.twins import World, counted
 
+from streams.core.state import PartitionState
 from streams.runtime.metrics_server import listen, serve, verdict_page
 from streams.settings import VARIABLES, load_settings
 
@@ -25,6 +30,11 @@ KUSTOMIZATION = FOLDER / "kustomization.yml"
 UNITS = sorted((ROOT / "config/systemd").glob("*.service"))
 DOCKERFILE = (ROOT / "config/Dockerfile").read_text("utf-8")
 Manifest = dict[str, Any]
+SAMPLE = 2_000
+MEASURED_BYTES = 264 << 20
+"""Peak of a worker in `streams bench`, with 20,000 videos."""
+WINDOW_BYTES = 34_000_000
+"""The ids of a partition's window of repeats."""
 
 
 def manifests() -> list[Manifest]:
@@ -157,6 +167,34 @@ def test_workers_are_named_as_their_pods_and_replaced_one_by_one_within_their_se
     budgets = [each["spec"] for each in MANIFESTS if each["kind"] == "PodDisruptionBudget"]
     assert [each["maxUnavailable"] for each in budgets] == [1, 1]
     assert int(settings["STREAMS_PARTITIONS"]) % workers["spec"]["replicas"] == 0
+
+
+def bytes_of_a_video() -> float:
+    """Return what a video with its crowds takes in a worker's memory, in the mean."""
+    world = World()
+    world.put(synthetic_log(events=600))
+    asyncio.run(counted(world))
+    stored = world.store.partitions[0]
+    rows = list(stored.rows.values())
+    state = PartitionState(0, 1, 100_000, stored.meta)
+    tracemalloc.start()
+    for number in range(SAMPLE):
+        state.load(f"v-{number}", rows[number % len(rows)])
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return size / SAMPLE
+
+
+def test_a_worker_fits_into_its_memory_with_all_videos_and_the_partitions_of_another() -> None:
+    [workers] = [each for each in MANIFESTS if each["kind"] == "StatefulSet"]
+    [worker] = workers["spec"]["template"]["spec"]["containers"]
+    limit = int(worker["resources"]["limits"]["memory"].removesuffix("Gi")) << 30
+    settings = dict(variables())
+    partitions = 2 * int(settings["STREAMS_PARTITIONS"]) // workers["spec"]["replicas"]
+    videos = int(settings["STREAMS_VIDEOS_IN_MEMORY"])
+    each = bytes_of_a_video()
+    sys.stdout.write(f"a video in memory takes {each:,.0f} bytes\n")
+    assert MEASURED_BYTES + videos * each + partitions * WINDOW_BYTES < 0.8 * limit
 
 
 def test_probes_ask_pages_that_there_are_at_the_port_of_the_service() -> None:
