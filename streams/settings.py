@@ -106,6 +106,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ]
     metrics_port: Annotated[int, Meta(ge=0, le=65_535)]
+    snapshots: str
     kafka: KafkaSecurity
 
     def topic(self, name: str) -> str:

@@ -47,6 +47,7 @@ VERBS: Final[dict[str, str]] = {
     "dashboards": "streams.cli.dashboards:dashboards",
     "redis": "streams.cli.redis:redis_group",
     "counters": "streams.cli.counters:counters",
+    "partition": "streams.cli.partition:partition",
     "record": "streams.cli.record:record",
     "replay": "streams.cli.replay:replay",
     "simulate": "streams.cli.simulate:simulate",

@@ -7,9 +7,10 @@ import click
 
 from streams.cli.live import example
 from streams.cli.options import config_option, emit, output_option
-from streams.cli.wiring import found_installation, run, storing
+from streams.cli.when import now_ms
+from streams.cli.wiring import found_installation, probing_reach, run, storing
 from streams.control.configuration import file_problems
-from streams.errors import Halt
+from streams.errors import Halt, StreamsError
 from streams.ops.checks import (
     Check,
     check_connections,
@@ -18,6 +19,7 @@ from streams.ops.checks import (
     conclude,
     failed,
 )
+from streams.ops.provable import check_kept, check_provable
 from streams.runtime.kafka import KafkaCluster
 from streams.settings import Settings, load_settings
 
@@ -62,4 +64,18 @@ def _check_files(config: Path) -> list[Check]:
 async def _check_connections(settings: Settings) -> list[Check]:
     async with storing(settings.redis) as store:
         find = partial(found_installation, settings)
-        return await check_connections(KafkaCluster(settings.brokers), store, settings, find)
+        checks = await check_connections(KafkaCluster(settings.brokers), store, settings, find)
+    if any(check.check == "counters" and check.status == "ok" for check in checks):
+        checks += await _check_snapshots(settings)
+    return checks
+
+
+async def _check_snapshots(settings: Settings) -> list[Check]:
+    cluster = KafkaCluster(settings.brokers)
+    try:
+        if not settings.snapshots:
+            return check_kept(await cluster.configs(settings.topic("interactions")))
+        async with probing_reach(settings) as probe:
+            return [await check_provable(probe, now_ms())]
+    except StreamsError as error:
+        return [failed("snapshots", error)]

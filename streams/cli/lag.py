@@ -14,7 +14,8 @@ from streams.cli.live import Row, example, print_rows
 from streams.cli.options import Settings, connection_options, emit, output_option
 from streams.cli.pulse import LISTEN_ADDRESS, serve_pages
 from streams.cli.when import DURATION, now_ms
-from streams.cli.wiring import collecting, run
+from streams.cli.wiring import collecting, probing_reach, run
+from streams.errors import StreamsError
 from streams.ops.groups import LagQuery
 from streams.ops.lag_collector import LagReport, beyond, by_group, look_for_a_window
 from streams.ops.lag_metrics import LagMetrics
@@ -22,6 +23,8 @@ from streams.ops.lag_status import BAD
 from streams.ops.lag_text import as_text, watched_rows
 from streams.runtime.metrics_server import metrics_page
 
+REACH_S = 300
+"""Between two looks at how far the log reaches back: it reads a record of each partition."""
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -172,15 +175,30 @@ async def _look(settings: Settings, query: LagQuery, interval_s: float | None) -
 async def _watch(
     settings: Settings, query: LagQuery, metrics: LagMetrics, interval: int, span: int
 ) -> AsyncGenerator[Row, None]:
-    async with collecting(settings, query) as collector:
-        while True:
-            report = await collector.look(now_ms())
-            metrics.show(report)
-            for line in report.gaps:
-                click.echo(line, err=True)
-            for row in watched_rows(collector, report, now_ms(), span):
-                yield row
-            await asyncio.sleep(interval / 1000)
+    reaching = asyncio.create_task(_watch_reach(settings, metrics))
+    try:
+        async with collecting(settings, query) as collector:
+            while True:
+                report = await collector.look(now_ms())
+                metrics.show(report)
+                for line in report.gaps:
+                    click.echo(line, err=True)
+                for row in watched_rows(collector, report, now_ms(), span):
+                    yield row
+                await asyncio.sleep(interval / 1000)
+    finally:
+        reaching.cancel()
+
+
+async def _watch_reach(settings: Settings, metrics: LagMetrics) -> None:
+    """Show now and then how far the log reaches back; what does not answer shows nothing."""
+    while settings.snapshots:
+        try:
+            async with probing_reach(settings) as probe:
+                metrics.show_reach(await probe.look(now_ms()))
+        except StreamsError:
+            metrics.show_reach(None)
+        await asyncio.sleep(REACH_S)
 
 
 async def _print_looks(looks: AsyncGenerator[Row, None], output: str, limit: int | None) -> None:

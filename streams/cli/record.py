@@ -14,13 +14,16 @@ from streams.cli.logs import log_options
 from streams.cli.options import Settings, connection_options
 from streams.cli.progress import Meter, size_text
 from streams.cli.when import BOUND, DURATION, Edge, now_ms
-from streams.cli.wiring import found_installation, watching
+from streams.cli.wiring import found_installation, found_ledger, watching
+from streams.errors import Denied
 from streams.recording.manifest import Until
 from streams.recording.planning import OffsetRange, Request, parse_range, provenance_of
 from streams.recording.recorder import Progress, Recorder
 from streams.recording.session import Source, recording_session
 from streams.runtime.kafka import KafkaCluster, KafkaReader
+from streams.runtime.ledger import Skips
 from streams.runtime.logs import LogOptions, set_up_logs
+from streams.runtime.skipping import SkippingReader
 
 EPILOG: Final = """\b
 Examples:
@@ -130,7 +133,13 @@ async def _record(folder: Path, request: Request | None, settings: Settings, sto
         await reader.start()
         find = partial(found_installation, settings)
         provenance = await provenance_of(find, settings, lambda line: click.echo(line, err=True))
-        source = Source(reader, KafkaCluster(settings.brokers), provenance)
+        try:
+            ledger = await found_ledger(settings, provenance.installation)
+        except Denied as error:
+            click.echo(f"{error}; what is skipped of the log is not known", err=True)
+            ledger = Skips()
+        skipping = SkippingReader(reader, settings.topic("interactions"), ledger)
+        source = Source(skipping, KafkaCluster(settings.brokers), provenance)
         async with (
             recording_session(folder, source, request, now_ms) as recorder,
             watching(settings),

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any, TypeVar
 
 import uvloop
@@ -12,6 +13,8 @@ from streams.errors import Halt, StreamsError
 from streams.lab.drivers import Drivers
 from streams.ops.groups import LagQuery, require_groups
 from streams.ops.lag_collector import LagCollector, LagSources
+from streams.ops.provable import ReachProbe
+from streams.ops.snapshots import SnapshotFolder
 from streams.runtime.dependencies import DEPENDENCIES, KAFKA, REDIS
 from streams.runtime.installation import TOPIC as POLICIES
 from streams.runtime.installation import Installation, read_installation, require_made
@@ -23,7 +26,10 @@ from streams.runtime.kafka import (
     KafkaReader,
     background,
 )
+from streams.runtime.ledger import TOPIC as LEDGER
+from streams.runtime.ledger import Skips, read_ledger
 from streams.runtime.namespace import namespace_of
+from streams.runtime.ports import TopicIdentity
 from streams.runtime.redis import RedisDossiers, RedisServingIndex, RedisStore
 from streams.settings import KafkaAddress, RedisAddress, Settings
 
@@ -85,6 +91,20 @@ async def found_installation(settings: Settings) -> Installation | None:
 async def made_installation(settings: Settings) -> Installation:
     """Return which installation this is; `Halt` with what to do if none was made."""
     return require_made(await found_installation(settings), settings)
+
+
+async def found_ledger(settings: Settings, installation: Installation | None) -> Skips:
+    """Return what is skipped of the log; nothing where there is no ledger yet."""
+    if installation is None:
+        return Skips()
+    try:
+        await KafkaCluster(settings.brokers).identity(settings.topic(LEDGER))
+    except Halt as halt:
+        if halt.code != "topic_missing":
+            raise
+        return Skips()
+    async with reading(settings.brokers) as reader:
+        return await read_ledger(reader, settings, installation)
 
 
 def drivers(settings: Settings) -> Drivers:
@@ -156,6 +176,27 @@ async def collecting(settings: Settings, query: LagQuery) -> AsyncIterator[LagCo
             yield LagCollector(LagSources(cluster, probe, store, settings.group, topic), query)
         finally:
             await probe.stop()
+
+
+def snapshots_of(
+    settings: Settings, identity: TopicIdentity, installation: Installation
+) -> SnapshotFolder | None:
+    """Return the folder of a log's snapshots, None if these settings keep none."""
+    if not settings.snapshots:
+        return None
+    return SnapshotFolder(Path(settings.snapshots), identity, installation)
+
+
+@asynccontextmanager
+async def probing_reach(settings: Settings) -> AsyncIterator[ReachProbe]:
+    """Give what tells how far the log reaches back; the settings must name a folder."""
+    cluster, installation = KafkaCluster(settings.brokers), await made_installation(settings)
+    identity = await cluster.identity(settings.topic("interactions"))
+    folder = snapshots_of(settings, identity, installation)
+    assert folder is not None, "a folder is named"
+    records = installation.generation_records(settings, whole=False)
+    async with reading(settings.brokers) as reader:
+        yield ReachProbe(cluster, reader, folder, identity, records)
 
 
 @asynccontextmanager

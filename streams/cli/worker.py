@@ -17,6 +17,7 @@ from streams.cli.pulse import Instruments, beating, instruments
 from streams.cli.wiring import (
     consuming,
     electing,
+    found_ledger,
     made_installation,
     namespace,
     producing,
@@ -110,7 +111,9 @@ async def _work(
                 rows = StoredRows(store, await namespace(settings), settings.partitions)
                 indexing = Indexing(index, metrics, rows.tell)
                 around = Surroundings(
-                    producer, store, settings, installation, secret, metrics, indexing=indexing
+                    *(producer, store, settings, installation, secret, metrics),
+                    indexing=indexing,
+                    read_ledger=partial(found_ledger, settings, installation),
                 )
                 halves.append(await _start_feedback(around, stopping, pulse))
             if key is not None:

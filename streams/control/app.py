@@ -176,18 +176,18 @@ class ControlPlane:
         installation = await self._installation()
         signer = signer_of(installation, self._key)
         control_log = ControlLog(self._settings, signer, self._ports, identity, installation)
-        broadcast = Broadcast(control_log, self._ports, self._metrics)
+        settings, ports, metrics = self._settings, self._ports, self._metrics
+        broadcast = Broadcast(control_log, ports, metrics, ports.clock)
         await broadcast.states()
         draft = self._rules.policy.draft
-        keeper = Keeper(propose, self._sampling(control_log))
-        settings, ports, metrics = self._settings, self._ports, self._metrics
-        self._mixing = Mixing(settings, control_log, ports, self._shares, metrics)
+        keeper = Keeper(propose, self._sampling(control_log), clock=ports.clock)
+        self._mixing = Mixing(settings, control_log, ports, self._shares, metrics, ports.clock)
         place = control_log.namespace, control_log.partitions
-        self._creators = CreatorsLook(ports.store, ports.dossiers, place, metrics.creators)
+        dossiers = ports.dossiers
+        self._creators = CreatorsLook(ports.store, dossiers, place, metrics.creators, ports.clock)
         movers = keeper, self._mixing
         self._leader = Leader(settings, control_log, ports, broadcast, draft, movers)
         copies = Copies(settings, control_log, ports, self._tools, metrics)
-        dossiers = ports.dossiers
         self._register = Register(settings, control_log, dossiers, copies, self._tools, metrics)
         self._recovery = Recovery(settings, control_log, ports, self._register, copies, metrics)
         self._joined = True

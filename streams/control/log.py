@@ -29,6 +29,7 @@ from streams.runtime.mixes import Mix, mix_record
 from streams.runtime.namespace import namespace_of
 from streams.runtime.policies import forgetting_record, policy_record, word_record
 from streams.runtime.ports import (
+    Clock,
     Cluster,
     Dossiers,
     Loaded,
@@ -54,7 +55,8 @@ class Ports:
     """What the control plane works with, all started and stopped by whoever made them.
 
     `reader` is used by the control plane alone: it has one position a partition, and what assigns
-    it takes its `turn`. `member` makes a member of the keeper's group.
+    it takes its `turn`. `member` makes a member of the keeper's group. `clock` paces policies and
+    mixes.
     """
 
     producer: Producer
@@ -66,6 +68,7 @@ class Ports:
     background: Background
     member: Callable[[], LogConsumer]
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    clock: Clock = time.monotonic
 
 
 class ControlLog:

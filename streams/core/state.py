@@ -54,6 +54,7 @@ class Meta(NamedTuple):
     keys: bytes = b""  # JSON of who may sign behind the watermark, b"" before any flush
     traffic: bytes = b""  # JSON of the open tick and of what its clock goes by, b"" before any
     generations: bytes = b""  # JSON of `Generations.spans`, b"" before any flush
+    skips: bytes = b""  # JSON of the places that nobody could read, b"" if there are none
 
 
 FRESH: Final = Meta(0, "0" * 32, b"")

@@ -15,6 +15,8 @@ the answer open: then the unlike counts nothing.
 
 from typing import Final
 
+import msgspec
+
 from streams.core.events import (
     EVENT_TYPES,
     Comment,
@@ -35,6 +37,30 @@ REPLAYED_GENERATIONS: Final = 3
 Pair = tuple[str, str]
 """Viewer and video."""
 _NEVER: Final = ("", False)
+
+
+class FrozenLikes(msgspec.Struct, frozen=True, array_like=True):
+    """The likes of one generation, sorted.
+
+    `states` are viewer, video, the slice of the first like since the latest unlike ("" after an
+    unlike), and whether there was an unlike; `met` are pairs with any like.
+    """
+
+    states: list[tuple[str, str, str, bool]]
+    met: list[Pair]
+
+
+class FrozenWindow(msgspec.Struct, frozen=True):
+    """A window as it is kept for later: two generations of ids, four of likes, the current first.
+
+    `start` and `end` are the bounds of the current generation, `end` is 0 before any record.
+    """
+
+    start: int = 0
+    end: int = 0
+    current: list[str] = []
+    previous: list[str] = []
+    likes: list[FrozenLikes] = []
 
 
 class Likes:
@@ -78,6 +104,27 @@ class Window:
         self.previous: set[str] = set()
         # of the current generation, the one before, ...
         self._likes = [Likes() for _ in range(REPLAYED_GENERATIONS + 1)]
+
+    def frozen(self) -> FrozenWindow:
+        """Return what is remembered, in one spelling whatever the order of sets."""
+        likes = [
+            FrozenLikes(
+                sorted((*pair, *state) for pair, state in one.states.items()), sorted(one.met)
+            )
+            for one in self._likes
+        ]
+        ids = (sorted(self.current), sorted(self.previous))
+        return FrozenWindow(self.start, self.end, *ids, likes)
+
+    def thaw(self, window: FrozenWindow) -> None:
+        """Remember what a frozen window remembers, and nothing else."""
+        self.start, self.end = window.start, window.end
+        self.current, self.previous = set(window.current), set(window.previous)
+        self._likes = [Likes() for _ in range(REPLAYED_GENERATIONS + 1)]
+        for likes, kept in zip(self._likes, window.likes, strict=False):
+            likes.met.update(kept.met)
+            for viewer, video, slice_id, after_unlike in kept.states:
+                likes.states[viewer, video] = (slice_id, after_unlike)
 
     def turn(self, offset: int) -> None:
         """Make `offset`'s generation the current one; offsets only rise."""

@@ -113,6 +113,16 @@ ALERTS: Final = (
         f"{_PLACE} loses records if it goes on like this: raise the topic's retention",
     ),
     Alert(
+        "StreamsProofAtRisk",
+        "streams_proof_retention_used_ratio",
+        ">",
+        1,
+        "two snapshot intervals and the window of duplicates take {{ $value }} of the log's "
+        "retention: run `streams counters snapshot` more often, or raise the retention",
+        lasts="10m",
+        severity="ticket",
+    ),
+    Alert(
         "StreamsRecordsLost",
         "streams_consumer_lost_records",
         ">",

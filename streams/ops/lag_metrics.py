@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 from streams.ops.groups import Survey
 from streams.ops.lag import Lag
 from streams.ops.lag_collector import LagReport, by_group
+from streams.ops.provable import Reach
 
 _PLACE: Final = ("group", "topic", "partition")
 _LOG: Final = ("topic", "partition")
@@ -62,7 +63,12 @@ class LagMetrics(Collector):
         self.registry: Final = CollectorRegistry()
         self._cluster: Final = cluster_name
         self._report = LagReport((), Survey({}, {}), None)
+        self._reach: Reach | None = None
         self.registry.register(self)
+
+    def show_reach(self, reach: Reach | None) -> None:
+        """Show how far the log reaches back from now on, None: it is not known."""
+        self._reach = reach
 
     def show(self, report: LagReport) -> None:
         """Show this look from now on."""
@@ -111,6 +117,13 @@ class LagMetrics(Collector):
         silent = self._labelled("streams_silent_groups", "Groups without an answer.")
         silent.add_metric([self._cluster], len(self._report.silent))
         yield silent
+        reach = self._labelled(
+            "streams_proof_retention_used_ratio",
+            "What two snapshot intervals and the window of duplicates take of the log's retention.",
+        )
+        if self._reach is not None:
+            reach.add_metric([self._cluster], self._reach.ratio)
+        yield reach
 
     def _family(
         self,

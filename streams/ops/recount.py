@@ -4,12 +4,14 @@ Shares with the fold how bytes become events and what an id, a slice and a parti
 of how events become counters. Deliberately slow and plain: dictionaries, no rows, no epochs.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Container, Iterable, Sequence
-from typing import Final
+from collections import Counter
+from collections.abc import Container, Mapping, Sequence
+from typing import Final, NamedTuple
 from zlib import crc32
 
-from streams.core.counters import COUNTERS, VIEWERS
+import msgspec
+
+from streams.core.counters import COUNTERS, VIEWERS, VideoState, read_video
 from streams.core.events import (
     Admit,
     Control,
@@ -31,12 +33,19 @@ from streams.core.events import (
     order_of,
 )
 from streams.core.first.translation import policy_of
+from streams.core.generations import read_generations
+from streams.core.keys import read_trust
 from streams.core.partition_control import Generation, Lead, Upgrade
 from streams.core.partitioner import partition_of
+from streams.core.state import Meta
+from streams.core.ticks import read_stored
+from streams.core.traffic import kind_of
 from streams.core.units import MICROS, SLICES_PER_VIDEO, is_slice
+from streams.core.window import FrozenWindow
 from streams.ops.recount_live import LiveRecount, share_of_view
 from streams.ops.recount_reports import ReportsRecount
 from streams.ops.recount_traffic import TrafficRecount, extras_of
+from streams.ops.recount_window import FIRSTS, WindowRecount
 
 _WEIGHTS: Final = Weights(
     watch=600_000,
@@ -64,12 +73,21 @@ _FIRST_COUNTERS: Final = (*COUNTERS[: COUNTERS.index("ratio_sum")], "value_sum",
 Counts = dict[tuple[str, str], dict[str, int]]  # (video, slice) -> counter -> value
 COUNTED: Final = (*COUNTERS, *VIEWERS)
 """All of a row that is the log's alone, whatever any policy decided."""
-FIRSTS: Final = {
-    "comment": "commenters",
-    "share": "sharers",
-    "report": "reporters",
-    "order": "buyers",
-}
+
+_decode_policy: Final = msgspec.json.Decoder(Policy).decode
+
+
+class ResumePoint(NamedTuple):
+    """All that counting goes on from behind a watermark: what is stored, and the window.
+
+    `begins` is the offset of the log's first event, None if nobody knows.
+    """
+
+    watermark: int
+    meta: Meta
+    rows: Mapping[str, Mapping[str, bytes]]
+    window: FrozenWindow
+    begins: int | None = None
 
 
 class Recount:
@@ -89,6 +107,7 @@ class Recount:
         first: bool = False,
     ) -> None:
         self.counts: Final[Counts] = {}
+        self.slices: Final[dict[str, set[str]]] = {}  # those that are counted, by video
         self.traffic: Final = TrafficRecount(since)
         self.reports: Final = ReportsRecount()
         self.rooms: Final = LiveRecount()
@@ -96,16 +115,39 @@ class Recount:
         self.first = first
         self.partition: Final = partition
         self._partitions = partitions
-        self._lengths = [generation_records]  # of generations, by where they came into force
-        self._bounds = [0]
-        self._ids: defaultdict[int, set[str]] = defaultdict(set)  # generation -> what was met
-        self._likes: defaultdict[int, dict[tuple[str, str], list[str]]] = defaultdict(dict)
-        self._any_like: defaultdict[int, set[tuple[str, str]]] = defaultdict(set)
+        self._window = WindowRecount([(0, generation_records)])
         self._strays: Counter[str] = Counter()  # slices outside the policy, by video
         self._known: Container[str] = ()  # slices of the policy in force
         self._weights = _WEIGHTS
         self._policy_order = _NO_POLICY
         self._term = 0
+
+    @classmethod
+    def resumed(
+        cls, partition: int, partitions: int, generation_records: int, at: "ResumePoint"
+    ) -> "Recount":
+        """Return the recount of an upgraded partition behind a point; `ValueError` as of a row."""
+        traffic = read_stored(at.meta.traffic)
+        since = traffic.since if traffic.since >= 0 else None
+        recount = cls(partition, partitions, generation_records, since)
+        recount.begins, recount._term = at.begins, read_trust(at.meta.keys).term
+        spans = read_generations(at.meta.generations, generation_records).spans
+        recount._window = WindowRecount(spans)
+        recount._window.thaw(at.window)
+        if at.meta.policy:
+            policy = _decode_policy(at.meta.policy)
+            recount._policy_order = order_of(policy)
+            recount._put_in_force(policy)
+        kinds: dict[str, str] = {}
+        for video, fields in at.rows.items():
+            state = read_video(fields)
+            recount._resume(video, state)
+            own = state.row
+            if own.admitted or own.stage in {"removed", "ended"}:
+                kinds[video] = kind_of(own.band, own.commercial, own.admitted)
+                recount.rooms.resume(video, state)
+        recount.traffic.resume(traffic, kinds)
+        return recount
 
     @property
     def names(self) -> Sequence[str]:
@@ -119,16 +161,15 @@ class Recount:
         if isinstance(event, ControlRecord | FirstRecord):
             self._obey(event, offset)
             return
-        generation = self._generation(offset)
-        self._forget(generation)
+        self._window.enter(offset)
         if isinstance(event, Like):
-            self._any_like[generation].add((event.viewer, event.video))
-        if self._met(event.id, generation):
+            self._window.note_like(event)
+        if self._window.met(event.id):
             return
         if not self._is_here(event.video) or (self.first and isinstance(event, Weightless)):
             return
-        slice_id = self._counted_in(event, generation)
-        first = self._is_first(event, generation)
+        slice_id = self._window.counted_in(event)
+        first = self._window.is_first(event)
         if isinstance(event, Unlike) and not self._likes_left(event.video, slice_id):
             return
         if slice_id and self._is_open(event.video, slice_id):
@@ -139,6 +180,10 @@ class Recount:
             if not self.first:
                 shown = self.counts[event.video, slice_id]["viewers"]
                 self.reports.count(event, shown, first=bool(first))
+
+    def agrees(self, window: FrozenWindow) -> bool:
+        """Tell whether a fold's window remembers the same of the latest generations."""
+        return self._window.agrees(window, self._is_here)
 
     def _is_here(self, video: str) -> bool:
         return partition_of(video.encode(), self._partitions) == self.partition
@@ -151,11 +196,8 @@ class Recount:
             order = (0, record.seq) if isinstance(record, FirstPolicy) else order_of(record)
             counted = isinstance(record, FirstPolicy) == self.first and order[0] >= self._term
             if counted and order > self._policy_order:
-                self._policy_order, self._known = order, record.slices
-                self._weights = record.weights
-                policy = policy_of(record) if isinstance(record, FirstPolicy) else record
-                self.traffic.put_in_force(policy)
-                self.reports.put_in_force(policy)
+                self._policy_order = order
+                self._put_in_force(policy_of(record) if isinstance(record, FirstPolicy) else record)
         elif isinstance(record, Lead):
             self._term = max(self._term, record.term)
         elif isinstance(record, Upgrade) and self.first:
@@ -164,9 +206,21 @@ class Recount:
                 _turn(counts, self._weights)
         elif isinstance(record, Admit | FirstAdmit | Takedown | End):
             self._note_class(record)
-        elif isinstance(record, Generation) and record.records > self._lengths[-1]:
-            self._bounds.append(offset - (offset - self._bounds[-1]) % self._lengths[-1])
-            self._lengths.append(record.records)
+        elif isinstance(record, Generation):
+            self._window.lengthen(record.records, offset)
+
+    def _put_in_force(self, policy: Policy) -> None:
+        self._known, self._weights = policy.slices, policy.weights
+        self.traffic.put_in_force(policy)
+        self.reports.put_in_force(policy)
+
+    def _resume(self, video: str, state: VideoState) -> None:
+        """Go on from what was stored of a video."""
+        self._strays[video] = state.row.strays
+        self.slices[video] = set(state.slices)
+        for slice_id, row in state.slices.items():
+            self.counts[video, slice_id] = {name: getattr(row, name) for name in COUNTED}
+        self.reports.resume(video, state.row, sum(row.impressions for row in state.slices.values()))
 
     def _note_class(self, record: Admit | FirstAdmit | Takedown | End) -> None:
         """Note what decides the class of a video's traffic: unknown is one from before."""
@@ -182,81 +236,6 @@ class Recount:
             self.traffic.take_down(record.video)
             self.rooms.take_down(record.video)
 
-    def _generation(self, offset: int) -> int:
-        """Return which generation an offset is in, counted from the log's beginning."""
-        whole = 0
-        for at, bound in enumerate(self._bounds[1:]):
-            whole += (bound - self._bounds[at]) // self._lengths[at]
-        return whole + (offset - self._bounds[-1]) // self._lengths[-1]
-
-    def _forget(self, generation: int) -> None:
-        """Drop what no longer matters: ids of two generations ago, likes of four."""
-        for past in [g for g in self._ids if g < generation - 1]:
-            del self._ids[past]
-        for likes in (self._likes, self._any_like):
-            for past in [g for g in likes if g < generation - 3]:
-                del likes[past]
-
-    def _met(self, key: str, generation: int) -> bool:
-        met = key in self._ids[generation] or key in self._ids[generation - 1]
-        self._ids[generation].add(key)
-        return met
-
-    def _counted_in(self, event: InteractionRecord, generation: int) -> str:
-        """Return the slice in which the event counts, "" if it counts nowhere."""
-        kind = type(event).__name__.lower()
-        if kind in {"follow", "hide"}:
-            return (
-                "" if self._met(f"{kind} {event.viewer} {event.video}", generation) else event.slice
-            )
-        if kind not in {"like", "unlike"}:
-            return event.slice
-        pair = (event.viewer, event.video)
-        before = self._acts(pair, generation)
-        liked = _is_liked(before)
-        counted_in = self._like_in_force(pair, generation) if liked else ""
-        act = event.slice if kind == "like" else ""
-        self._likes[generation].setdefault(pair, []).append(act)
-        if kind == "like":
-            return "" if liked else event.slice
-        return counted_in
-
-    def _is_first(self, event: InteractionRecord, generation: int) -> str:
-        """Return the counter of viewers that a comment, share, report or order raises, or ""."""
-        kind = type(event).__name__.lower()
-        counter = FIRSTS.get(kind, "")
-        if counter and self._met(f"{kind} {event.viewer} {event.video}", generation):
-            return ""
-        return counter
-
-    def _acts(self, pair: tuple[str, str], generation: int) -> list[str]:
-        """Return what a viewer did with a video in a generation and the one before it, in order.
-
-        The slice of a like, "" for an unlike; repeated ids are left out.
-        """
-        return [act for g in (generation - 1, generation) for act in self._likes[g].get(pair, [])]
-
-    def _like_in_force(self, pair: tuple[str, str], generation: int) -> str:
-        """Where the latest like counted that no unlike took back, "" if that is not known.
-
-        Act by act from two generations ago on. The first like of those counted too, if there was
-        none at all in the generation before, or an unlike stands before it.
-        """
-        in_force = ""
-        oldest = generation - 2
-        unknown = pair in self._any_like[oldest - 1]
-        before: list[str] = []
-        for g in (oldest, generation - 1, generation):
-            here: list[str] = []
-            for act in self._likes[g].get(pair, []):
-                if not act:
-                    in_force = ""
-                elif not _is_liked(before + here):
-                    in_force = "" if unknown and g == oldest and "" not in here else act
-                here.append(act)
-            before = here
-        return in_force
-
     def _likes_left(self, video: str, slice_id: str) -> int:
         return self.counts.get((video, slice_id), {}).get("likes", 0)
 
@@ -268,6 +247,7 @@ class Recount:
 
     def _count(self, event: InteractionRecord, slice_id: str, first: str) -> None:
         counts = self.counts.setdefault((event.video, slice_id), dict.fromkeys(self.names, 0))
+        self.slices.setdefault(event.video, set()).add(slice_id)
         kind = type(event).__name__.lower()
         if first and not self.first:
             counts[first] += 1
@@ -340,11 +320,3 @@ def _mark(counts: dict[str, int], event: InteractionRecord) -> None:
         counts["viewers"] |= seen
     elif counts["viewers"] & seen:
         counts["likers" if isinstance(event, Like) else "pressers"] |= pressed
-
-
-def _is_liked(acts: Iterable[str]) -> bool:
-    """Tell whether the last of these acts is a like."""
-    last = ""
-    for act in acts:
-        last = act
-    return bool(last)

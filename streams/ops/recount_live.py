@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from streams.core.counters import VideoState
 from streams.core.events import Admit, InteractionRecord, View
 
 FADED: Final = (
@@ -32,6 +33,15 @@ class LiveRecount:
     def take_down(self, video: str) -> None:
         """Note that a video that was not admitted by now never will be."""
         self._admitted.setdefault(video, False)
+
+    def resume(self, video: str, state: VideoState) -> None:
+        """Go on from what was stored of a video whose first admission, or end, is told."""
+        self._admitted[video] = bool(state.row.admitted) and state.row.format == "live"
+        if state.row.halved:
+            self._since[video] = 5 * state.row.halved
+        for slice_id, row in state.slices.items():
+            if row.faded is not None:
+                self._gone[video, slice_id] = dict(zip(FADED, row.faded, strict=True))
 
     def is_room(self, video: str) -> bool:
         """Tell whether a video is a live room."""

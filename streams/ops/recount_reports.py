@@ -4,10 +4,12 @@ As the recount, of which it is a part, it shares nothing with the fold of how re
 """
 
 from collections import Counter, defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Final
 from zlib import crc32
 
+from streams.core.counters import Video
 from streams.core.events import (
     Clear,
     Control,
@@ -55,9 +57,26 @@ class ReportsRecount:
         """Go by another policy."""
         self._policy = policy
 
-    def numbers(self) -> dict[str, dict[str, int]]:
-        """Return what adds up of each video."""
-        return {video: pile.numbers() for video, pile in self._piles.items()}
+    def numbers(self, video: str) -> dict[str, int]:
+        """Return what adds up of a video, {} if nothing does."""
+        return self._piles[video].numbers() if video in self._piles else {}
+
+    @property
+    def videos(self) -> Collection[str]:
+        """Those of which anything adds up."""
+        return self._piles.keys()
+
+    def resume(self, video: str, own: Video, shown: int) -> None:
+        """Go on from what was stored of a video that was shown so often."""
+        self._seqs[video], self._shown[video] = own.seq, shown
+        if own.stage in {"removed", "ended"}:
+            self._ended.add(video)
+        if (known := own.reported) is not None:
+            marks = {bit for bit in range(53) if known.reporters & 2**bit}
+            self._piles[video] = _Pile(
+                *(known.sum, known.impressions, marks),
+                *(known.since, known.looked, known.verdicts),
+            )
 
     def obey(self, record: Control) -> None:
         """Take over what a person said of a video."""

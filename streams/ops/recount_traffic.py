@@ -4,6 +4,7 @@ As the recount, of which it is a part, it shares nothing with the fold of how ev
 """
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from statistics import median
 from typing import Final
 
@@ -18,6 +19,7 @@ from streams.core.events import (
     Unlike,
     View,
 )
+from streams.core.ticks import StoredTraffic
 from streams.core.traffic import GAP_MICROS, GAPS, GAPS_BELOW, UNKNOWN, ClassSums
 from streams.core.units import surface_of
 from streams.ops.recount_live import share_of_view
@@ -26,6 +28,8 @@ TrafficKey = tuple[str, str, str]
 """Slice, class, and what is counted there."""
 Sums = Counter[TrafficKey]
 RUN: Final = 31
+_GRANTS: Final = ("granted", "returned", "trials", "hoped", "found", "apart")
+"""What follows from the rule alone, which no recount tells again."""
 
 
 class TrafficRecount:
@@ -40,7 +44,7 @@ class TrafficRecount:
         self._since = since
         self._times: list[int] = []
         self._policy: Policy | None = None
-        self._admitted: dict[str, Admit | None] = {}  # None: taken down before
+        self._kinds: dict[str, str] = {}  # class of a video, once it is settled
 
     def put_in_force(self, policy: Policy) -> None:
         """Go by another policy."""
@@ -49,11 +53,18 @@ class TrafficRecount:
     def admit(self, record: Admit) -> None:
         """Note the class of a video: that of the first admission, if nothing ended it before."""
         if self._policy is not None:
-            self._admitted.setdefault(record.video, record)
+            kind = f"{record.band}c" if record.commercial else f"{record.band}"
+            self._kinds.setdefault(record.video, kind)
 
     def take_down(self, video: str) -> None:
         """Note that a video that was not admitted by now never will be."""
-        self._admitted.setdefault(video, None)
+        self._kinds.setdefault(video, UNKNOWN)
+
+    def resume(self, stored: StoredTraffic, kinds: Mapping[str, str]) -> None:
+        """Go on from what was stored, and from the classes that are settled by then."""
+        self.ticks[stored.tick] = summed(stored.sums)
+        self.open, self._times = stored.tick, list(stored.times)
+        self._kinds |= kinds
 
     def count(
         self, event: InteractionRecord, slice_id: str, offset: int, *, in_room: bool = False
@@ -61,7 +72,8 @@ class TrafficRecount:
         """Count an event that counts in a slice, `in_room` of a live one; let the clock go on."""
         if self._since is None or offset < self._since:
             return
-        sums, where = self.ticks[self.open], (self._place(slice_id), self._kind(event.video))
+        where = (self._place(slice_id), self._kinds.get(event.video, UNKNOWN))
+        sums = self.ticks[self.open]
         kind = type(event).__name__.lower()
         if isinstance(event, View):
             share, complete = share_of_view(event, in_room=in_room)
@@ -98,12 +110,6 @@ class TrafficRecount:
         named = self._policy is not None and slice_id in self._policy.slices
         return slice_id if named else f"{surface_of(slice_id)}:"
 
-    def _kind(self, video: str) -> str:
-        admitted = self._admitted.get(video)
-        if admitted is None:
-            return UNKNOWN
-        return f"{admitted.band}c" if admitted.commercial else f"{admitted.band}"
-
     def _pass(self, ts: int) -> None:
         self._times.append(ts)
         if len(self._times) < RUN:
@@ -129,6 +135,14 @@ def extras_of(event: InteractionRecord) -> dict[str, int]:
             return {"stay_ms": stay}
         case _:
             return {}
+
+
+def summed(sums: Iterable[ClassSums]) -> Sums:
+    """Return what the worker summed, spelled as the recount does, but for what only rules say."""
+    total: Sums = Counter()
+    for each in sums:
+        total.update(spread_out(each))
+    return Counter({key: count for key, count in total.items() if count and key[2] not in _GRANTS})
 
 
 def spread_out(sums: ClassSums) -> Sums:

@@ -7,6 +7,7 @@ from typing import Final, Literal, NamedTuple, get_args
 from streams.ops.topics import wanted_topics
 from streams.runtime.documents import TOPIC as DOSSIERS
 from streams.runtime.installation import TOPIC as TABLE
+from streams.runtime.ledger import TOPIC as LEDGER
 from streams.runtime.mixes import TOPIC as MIX
 from streams.runtime.waiting import TOPIC as WAITING
 from streams.settings import PUBLISHED, Settings
@@ -68,7 +69,7 @@ def _feed(settings: Settings) -> Iterator[_Grant]:
 
 def _worker(settings: Settings) -> Iterator[_Grant]:
     yield _LOOK, "topic", _all_topics(settings)
-    yield ("Read",), "topic", [settings.topic(name) for name in ("interactions", TABLE)]
+    yield ("Read",), "topic", [settings.topic(name) for name in ("interactions", TABLE, LEDGER)]
     written = [settings.topic(name) for name in ("decisions", "traffic", WAITING)]
     yield ("Write",), "topic", [*written, settings.dead_letters("interactions")]
     yield ("Read",), "group", [settings.group]

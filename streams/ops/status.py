@@ -21,6 +21,7 @@ from streams.ops.lag_history import MINUTE_MS
 from streams.ops.lag_status import BAD, WINDOW
 from streams.ops.letters_shown import letter_stats
 from streams.ops.shares import as_fields, read_shares
+from streams.ops.skip import skip_rows
 from streams.ops.video import outlook_in_force
 from streams.ops.waiting import waiting_rows
 from streams.runtime.ports import Cluster, HaltNote, LogReader, Store
@@ -109,6 +110,12 @@ async def halts_section(sources: StatusSources) -> Section:
     return [_halt_row(partition, note) for partition, note in sorted(notes.items())]
 
 
+async def skips_section(sources: StatusSources) -> Section:
+    """Return what of the log is skipped because nobody can read it, who decided that, and why."""
+    async with sources.reading() as reader:
+        return await skip_rows(sources.cluster, reader, sources.settings)
+
+
 async def flow_section(sources: StatusSources) -> Section:
     """Return the records of the last whole minute by topic."""
     async with sources.reading() as reader:
@@ -186,6 +193,7 @@ async def waiting_section(sources: StatusSources) -> Section:
 
 SECTIONS: Final[Mapping[str, Callable[[StatusSources], Awaitable[Section]]]] = {
     "halts": halts_section,
+    "skips": skips_section,
     "flow": flow_section,
     "letters": letters_section,
     "policy": policy_section,

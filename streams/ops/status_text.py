@@ -46,6 +46,16 @@ def _halts(rows: Any) -> Words:
         yield "none"
 
 
+def _skips(rows: Any) -> Words:
+    for row in rows:
+        last, who = row["following"] - 1, printable(row["by"].encode())
+        why = printable(row["why"].encode())
+        place = f"partition {row['partition']}, offsets {row['offset']} to {last}"
+        yield f"{place}, by {who} at {moment(row['at'])}: {why}"
+    if not rows:
+        yield "none"
+
+
 def _flow(topics: Any) -> Words:
     counts = ", ".join(f"{topic} {count:,}" for topic, count in topics.items())
     yield f"records in the last minute: {counts or 'none of our topics is there'}"
@@ -100,6 +110,7 @@ WORDS: Final[Mapping[str, Callable[[Any], Words]]] = {
     "lag": _lag,
     "workers": _workers,
     "halts": _halts,
+    "skips": _skips,
     "flow": _flow,
     "letters": _letters,
     "policy": _policy,

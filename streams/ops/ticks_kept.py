@@ -1,20 +1,17 @@
 """The minutes of traffic that are stored of a partition, compared with those of a recount."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Final, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 from streams.core.counters import VIDEO_ROW, decode_video
 from streams.core.ticks import StoredTraffic
-from streams.core.traffic import ClassSums, Tick, decode, kind_of
+from streams.core.traffic import Tick, decode, kind_of
 from streams.core.units import NEVER, surface_of
-from streams.ops.recount_traffic import Sums, TrafficRecount, spread_out
+from streams.ops.recount_traffic import TrafficRecount, summed
 from streams.ops.tail import locate, read_span
 from streams.runtime.ports import LogReader
 from streams.runtime.reasons import PARSER_ERRORS
-
-_GRANTS: Final = ("granted", "returned", "trials", "hoped", "found", "apart")
-"""What follows from the rule alone, which no recount tells again."""
 
 
 class KeptTicks(NamedTuple):
@@ -62,7 +59,7 @@ def compare_ticks(
     """
     first = max(kept.first, min(recount.ticks, default=0))
     closed = {tick: each.sums for tick, each in kept.ticks.items() if first <= tick < stored.tick}
-    found = {tick: _summed(sums) for tick, sums in {**closed, stored.tick: stored.sums}.items()}
+    found = {tick: summed(sums) for tick, sums in {**closed, stored.tick: stored.sums}.items()}
     for tick in sorted(found.keys() | {tick for tick in recount.ticks if tick >= first}):
         have, want = found.get(tick, Counter()), recount.ticks.get(tick, Counter())
         keys = sorted(have.keys() | want.keys())
@@ -97,10 +94,3 @@ def compare_grants(
         for kind in sorted(told.keys() | held.keys())
         if told[kind] != held[kind]
     ]
-
-
-def _summed(sums: Iterable[ClassSums]) -> Sums:
-    total: Sums = Counter()
-    for each in sums:
-        total.update(spread_out(each))
-    return Counter({key: count for key, count in total.items() if count and key[2] not in _GRANTS})

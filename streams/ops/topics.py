@@ -8,6 +8,7 @@ from streams.errors import Halt
 from streams.runtime.documents import DOCUMENT_RECORDS
 from streams.runtime.documents import TOPIC as DOSSIERS
 from streams.runtime.installation import TOPIC as TABLE
+from streams.runtime.ledger import TOPIC as LEDGER
 from streams.runtime.mixes import TOPIC as MIX
 from streams.runtime.ports import Cluster
 from streams.runtime.waiting import TOPIC as WAITING
@@ -144,8 +145,8 @@ async def _act(cluster: Cluster, step: TopicStep, configs: Mapping[str, str]) ->
 def _tables(settings: Settings) -> list[WantedTopic]:
     """Return the topics that keep the last record of each key.
 
-    Which installation this is with its policies, what feeds go by, what waits for a person, and
-    what is known of each video.
+    Which installation this is with its policies, what feeds go by, what of the log is skipped, what
+    waits for a person, and what is known of each video.
     """
     configs = {**_configs(settings, 0), "cleanup.policy": "compact"}
     del configs["retention.ms"]
@@ -155,6 +156,7 @@ def _tables(settings: Settings) -> list[WantedTopic]:
     return [
         WantedTopic(settings.topic(TABLE), 1, settings.replication, configs),
         WantedTopic(settings.topic(MIX), 1, settings.replication, configs | hourly),
+        WantedTopic(settings.topic(LEDGER), 1, settings.replication, configs),
         WantedTopic(settings.topic(WAITING), settings.partitions, settings.replication, configs),
         WantedTopic(
             settings.topic(DOSSIERS), settings.partitions, settings.replication, configs | copies

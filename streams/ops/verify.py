@@ -1,69 +1,98 @@
 """Compares every counter that is stored with a recount of the log, in both directions.
 
-And every minute of traffic that the topic still holds, with the one that is open.
+And every minute of traffic that the topic still holds, with the one that is open. Workers may go
+on meanwhile: some videos at a time are read with the watermark that they belong to, and the recount
+goes on up to there. Where the log's beginning is gone, it goes on from a snapshot.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from typing import Any, Final, NamedTuple, TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from itertools import islice
+from typing import Final, NamedTuple
 
 from msgspec import Struct
 
-from streams.core.counters import VIDEO_ROW, Reported, decode_slice, decode_video
-from streams.core.first_rows import decode_first_slice
+from streams.core.counters import VIDEO_ROW
 from streams.core.ticks import StoredTraffic, read_stored
-from streams.errors import Halt, Retry, Unreachable
-from streams.ops.recount import Counts, Recount
-from streams.ops.recount_live import spelled
-from streams.ops.recount_reports import ADDED_UP
-from streams.ops.ticks_kept import TickDifference, compare_grants, compare_ticks, read_ticks
-from streams.runtime.codec import Spelling, decode_log
+from streams.errors import Halt, Retry
+from streams.ops.compared import (
+    CounterDifference,
+    Verification,
+    compare_rows,
+    compare_videos,
+)
+from streams.ops.counting import FETCH_MS, Counting
+from streams.ops.recount import Recount, ResumePoint
+from streams.ops.snapshots import Snapshot, SnapshotFolder
+from streams.ops.ticks_kept import KeptTicks, compare_grants, compare_ticks, read_ticks
+from streams.runtime.answers import require_all
+from streams.runtime.codec import Spelling
 from streams.runtime.installation import Installation
-from streams.runtime.namespace import corrupt, meta_key, video_key
-from streams.runtime.ports import LogReader, Offsets, Store, Stored, TopicIdentity
+from streams.runtime.ledger import Skips
+from streams.runtime.namespace import corrupt, meta_key
+from streams.runtime.opening import mark_of
+from streams.runtime.ports import LogReader, Offsets, Place, Store, Stored, TopicIdentity
 from streams.settings import Settings
 
-Row = TypeVar("Row")
-EXAMPLES: Final = 20
-QUIET_TRIES: Final = 5
-FETCH_MS: Final = 1_000
-SILENCE_S: Final = 30
-"""A partition that gives nothing for so long, and has more, is not waited for."""
+CHUNK_VIDEOS: Final = 500
+_UNPROVED: Final = ("busy", "corrupt", "data_loss", "snapshot")
+"""Codes of halts that leave one partition without a proof."""
 
 
-class CounterDifference(Struct, frozen=True):
-    """One counter that the store and the log tell differently; None: there is none at all.
+class Verifier(Struct, frozen=True):
+    """What verification needs beside its ports.
 
-    Of a minute of traffic `video` is the id of its record, and `slice` slice and class.
+    `snapshots` is None where none are kept; `only` are the partitions to look at, if not all.
+    `ledger` is what is skipped: a reader that passes over it reads the log.
     """
 
-    partition: int
-    video: str
-    slice: str
-    counter: str
-    stored: int | None
-    recounted: int | None
+    settings: Settings
+    installation: Installation
+    spelling: Spelling
+    snapshots: SnapshotFolder | None = None
+    only: tuple[int, ...] | None = None
+    ledger: Skips = Skips()
+
+    @property
+    def generation_records(self) -> int:
+        """The length of a generation at the beginning of the log."""
+        return self.installation.generation_records(self.settings)
 
 
-class Verification(Struct):
-    """What was compared and what differed; `examples` holds the first few differences.
+class CountedLog(NamedTuple):
+    """A log, and the counters that are kept of it."""
 
-    `ticks` are the minutes of traffic among it. `unanswered` are the partitions that no leader
-    answers for: nothing is known of them.
-    """
+    reader: LogReader
+    store: Store
+    identity: TopicIdentity
+    namespace: str
+    tools: Verifier
 
-    partitions: int = 0
-    records: int = 0
-    ticks: int = 0
-    checked: int = 0
-    differences: int = 0
-    unanswered: list[int] = []
-    examples: list[CounterDifference] = []
+    @property
+    def partitions(self) -> Sequence[int]:
+        """Those to look at."""
+        only = self.tools.only
+        return range(self.identity.partitions) if only is None else only
 
-    def add(self, difference: CounterDifference) -> None:
-        """Count a difference; it is an example as long as there are few."""
-        self.differences += 1
-        if len(self.examples) < EXAMPLES:
-            self.examples.append(difference)
+    def place(self, partition: int) -> Place:
+        """Return where a partition of the log is."""
+        return self.identity.topic, partition
+
+
+class Begun(NamedTuple):
+    """A counting at its beginning, and what it goes on from: nothing at the log's beginning."""
+
+    counting: Counting
+    snapshot: Snapshot | None
+
+    @property
+    def point(self) -> ResumePoint | None:
+        """Where it goes on."""
+        return None if self.snapshot is None else self.snapshot.point
+
+    @property
+    def proved_from(self) -> int:
+        """The offset from which on what it says is proved."""
+        return 0 if self.snapshot is None else self.snapshot.header.proved_from
 
 
 async def verify(
@@ -71,105 +100,201 @@ async def verify(
     store: Store,
     identity: TopicIdentity,
     namespace: str,
-    tools: "Verifier",
+    tools: Verifier,
     tell: Callable[[int], None] = lambda _records: None,
 ) -> Verification:
     """Compare every counter of every partition with a recount up to its watermark.
 
-    `tell` hears now and then how many records were read. `Halt` if the log no longer holds what
-    was counted, if nothing was counted of it, or if a worker keeps writing.
+    `tell` hears now and then how many records were read. `Halt` if a log lost its end, or if
+    nothing was counted of it; what else keeps a partition from being compared is in the result.
     """
+    log = CountedLog(reader, store, identity, namespace, tools)
     result = Verification()
-    known = await reader.offsets(identity.topic, range(identity.partitions))
-    for partition in range(identity.partitions):
-        if partition not in known:
-            result.unanswered.append(partition)
-        elif await store.meta(partition, namespace) is None:
-            _require_empty(partition, known[partition])
-        else:
-            quiet = await _quiet(store, partition, namespace)
-            bounds = await reader.offsets(identity.topic, [partition])
-            _require_whole(partition, bounds.get(partition, known[partition]), quiet.watermark)
-            comparison = _Comparison(quiet, partition, identity, reader, tools)
-            try:
-                await comparison.run(result, tell)
-            except (Retry, Unreachable):
-                result.unanswered.append(partition)
+
+    async def verify_one(partition: int, stored: Stored) -> None:
+        begun = await begin(log, partition, stored, result.refused)
+        try:
+            await compare_stored(log, begun.counting, stored, result, tell)
+        finally:
+            result.records += begun.counting.records
+        if begun.proved_from:
+            result.proved_from[partition] = begun.proved_from
+
+    await survey(log, result, verify_one)
     return result
 
 
-async def log_size(reader: LogReader, identity: TopicIdentity) -> int:
-    """Return how many offsets the log has, all partitions that answer together."""
-    bounds = await reader.offsets(identity.topic, range(identity.partitions))
+async def survey(
+    log: CountedLog, result: Verification, look: Callable[[int, Stored], Awaitable[None]]
+) -> None:
+    """Look at each partition of which anything is counted; note those that tell nothing."""
+    known = await log.reader.offsets(log.identity.topic, log.partitions)
+    for partition in log.partitions:
+        if partition not in known:
+            result.unanswered.append(partition)
+            continue
+        stored = await log.store.meta(partition, log.namespace)
+        if stored is None:
+            _require_empty(partition, known[partition])
+            continue
+        try:
+            await look(partition, stored)
+        except Retry:
+            result.unanswered.append(partition)
+        except Halt as halt:
+            if halt.code not in _UNPROVED:
+                raise
+            result.unproved[partition] = str(halt)
+
+
+async def log_size(
+    reader: LogReader, identity: TopicIdentity, only: Sequence[int] | None = None
+) -> int:
+    """Return how many offsets the log has, all partitions that answer together, or some."""
+    partitions = range(identity.partitions) if only is None else only
+    bounds = await reader.offsets(identity.topic, partitions)
     return sum(both.end - both.start for both in bounds.values())
 
 
-class Verifier(Struct, frozen=True):
-    """What verification needs beside its ports."""
+async def begin(log: CountedLog, partition: int, stored: Stored, refused: list[str]) -> Begun:
+    """Return a counting from the newest good snapshot on, else from the log's beginning.
 
-    settings: Settings
-    installation: Installation
-    spelling: Spelling
-
-
-class _Quiet(NamedTuple):
-    """What is stored of a partition, all of it at one watermark."""
-
-    watermark: int
-    traffic: StoredTraffic
-    rows: Mapping[str, Mapping[str, bytes]]
-
-
-class _Comparison(NamedTuple):
-    """One partition to compare."""
-
-    quiet: _Quiet
-    partition: int
-    identity: TopicIdentity
-    reader: LogReader
-    tools: Verifier
-
-    async def run(self, result: Verification, tell: Callable[[int], None]) -> None:
-        """Recount and compare; `Retry` or `Unreachable` if something does not answer."""
-        quiet, partition, tools = self.quiet, self.partition, self.tools
-        kept = await read_ticks(self.reader, tools.settings.topic("traffic"), partition)
-        recount = Recount(
-            partition,
-            self.identity.partitions,
-            tools.installation.generation_records(tools.settings),
-            quiet.traffic.since if quiet.traffic.since >= 0 else None,
-            first=not tools.installation.trust().upgraded,
+    Snapshots that are passed over are added to `refused`. `Halt` (`data_loss`) if neither is left.
+    """
+    known = await log.reader.offsets(log.identity.topic, [partition])
+    bounds = require_all(log.identity.topic, [partition], known)[partition]
+    _require_end(partition, bounds, stored.watermark)
+    snapshot = await newest_snapshot(log, partition, bounds, stored.watermark, refused)
+    reaches = snapshot is not None and snapshot.point.watermark + 1 >= bounds.start
+    if snapshot is not None and reaches:
+        return Begun(_resumed(log, partition, snapshot.point), snapshot)
+    if bounds.start:
+        raise _beginning_lost(
+            partition, bounds.start, snapshot, kept=log.tools.snapshots is not None
         )
-        before = result.records
-        async for records in _read(
-            self.reader, self.identity.topic, recount, quiet.watermark, tools
-        ):
-            result.records = before + records
-            tell(result.records)
-        result.partitions += 1
-        _compare(quiet.rows, recount, result)
-        if not recount.first:
-            _compare_reports(quiet.rows, recount, result)
-        for checked, differing in compare_ticks(kept, quiet.traffic, recount.traffic):
-            result.ticks += 1
-            result.checked += checked
-            _note(result, partition, differing)
-        if not kept.first and quiet.traffic.since == recount.begins:
-            _note(result, partition, compare_grants(kept, quiet.traffic, quiet.rows))
+    return Begun(_from_beginning(log, partition, stored), None)
 
 
-async def _quiet(store: Store, partition: int, namespace: str) -> _Quiet:
-    """Return what is stored and belongs together: nothing was flushed between."""
-    for _ in range(QUIET_TRIES):
-        before = await store.meta(partition, namespace)
-        rows = await store.scan(partition)
-        if before is not None and before.watermark == await store.watermark(partition):
-            return _Quiet(before.watermark, _traffic(partition, before), rows)
-    raise Halt(
-        f"partition {partition} is being written all the time: stop the workers, or their load",
-        code="busy",
-        partition=partition,
+async def newest_snapshot(
+    log: CountedLog, partition: int, bounds: Offsets, upto: int, refused: list[str]
+) -> Snapshot | None:
+    """Return the newest good snapshot of what a log with these bounds holds up to an offset.
+
+    The log may have lost what follows it. Those that are passed over are added to `refused`.
+    """
+    folder = log.tools.snapshots
+    for snapshot in folder.good(partition, upto, refused) if folder else ():
+        if not await _is_rewritten(log.reader, log.place(partition), bounds, snapshot.point):
+            return snapshot
+        refused.append(
+            f"partition {partition}: the snapshot at {snapshot.point.watermark} is of another log: "
+            "the record there is not the one that was counted"
+        )
+    return None
+
+
+async def compare_stored(
+    log: CountedLog,
+    counting: Counting,
+    stored: Stored,
+    result: Verification,
+    tell: Callable[[int], None] = lambda _records: None,
+) -> None:
+    """Count up to what is stored of a partition and compare, also while it is written on.
+
+    `Retry` if something does not answer, `Halt` (`busy`) if its watermark goes back.
+    """
+    recount, partition = counting.recount, counting.recount.partition
+    before = result.records
+
+    async def count(watermark: int) -> None:
+        await counting.upto(log.reader, watermark, lambda records: tell(before + records))
+
+    await count(stored.watermark)
+    kept = await _compare_meta(log, stored, recount, result)
+    own: dict[str, Mapping[str, bytes]] = {}
+    for videos in await _chunks(log.store, recount):
+        loaded = await log.store.load(partition, videos)
+        if loaded.watermark is None or loaded.watermark < counting.at:
+            raise _went_back(partition, counting.at, loaded.watermark)
+        await count(loaded.watermark)
+        compare_videos(videos, loaded.videos, recount, result)
+        if counting.fold is not None:
+            compare_rows(videos, loaded.videos, counting.fold.rows(), partition, result)
+        for video, fields in loaded.videos.items():
+            own[video] = {name: fields[name] for name in fields if name == VIDEO_ROW}
+    traffic, is_still = _traffic(partition, stored), counting.at == stored.watermark
+    if is_still and not kept.first and traffic.since == recount.begins:
+        result.note(partition, compare_grants(kept, traffic, own))
+    result.partitions += 1
+
+
+async def _compare_meta(
+    log: CountedLog, stored: Stored, recount: Recount, result: Verification
+) -> KeptTicks:
+    """Compare what is stored beside the rows, and the minutes of traffic that are kept."""
+    partition = recount.partition
+    result.checked += 1
+    if stored.meta.skips != log.tools.ledger.kept(partition, stored.watermark):
+        result.add(CounterDifference(partition, "", "", "meta skips", None, None))
+    kept = await read_ticks(log.reader, log.tools.settings.topic("traffic"), partition)
+    traffic = _traffic(partition, stored)
+    for checked, differing in compare_ticks(kept, traffic, recount.traffic):
+        result.ticks += 1
+        result.checked += checked
+        result.note(partition, differing)
+    return kept
+
+
+async def _chunks(store: Store, recount: Recount) -> Iterable[list[str]]:
+    """Return the videos that are stored or counted, some at a time."""
+    names = {*recount.slices, *recount.reports.videos}
+
+    def note(name: str) -> bool:
+        names.add(name)
+        return False
+
+    await store.scan(recount.partition, note)
+    rest = iter(sorted(names))
+    return iter(lambda: list(islice(rest, CHUNK_VIDEOS)), [])
+
+
+def _from_beginning(log: CountedLog, partition: int, stored: Stored) -> Counting:
+    tools, since = log.tools, _traffic(partition, stored).since
+    trust = tools.installation.trust()
+    recount = Recount(
+        *(partition, log.identity.partitions, tools.generation_records),
+        since if since >= 0 else None,
+        first=not trust.upgraded,
     )
+    return Counting(log.place(partition), recount, trust, tools.spelling)
+
+
+def _resumed(log: CountedLog, partition: int, point: ResumePoint) -> Counting:
+    try:
+        recount = Recount.resumed(
+            partition, log.identity.partitions, log.tools.generation_records, point
+        )
+    except ValueError as error:
+        raise Halt(
+            f"partition {partition}: its snapshot at {point.watermark} cannot be read: {error}",
+            code="snapshot",
+            partition=partition,
+        ) from None
+    return Counting.resumed(log.place(partition), recount, point, log.tools.spelling)
+
+
+async def _is_rewritten(
+    reader: LogReader, place: Place, bounds: Offsets, point: ResumePoint
+) -> bool:
+    """Tell whether the log, where it still has it, holds another record at a snapshot's end."""
+    if not bounds.start <= point.watermark < bounds.end or not point.meta.mark:
+        return False
+    reader.assign({place: point.watermark})
+    while await reader.position(*place) <= point.watermark:
+        for record in (await reader.fetch(FETCH_MS, 1)).get(place, ()):
+            return mark_of(record) != point.meta.mark
+    return True
 
 
 def _traffic(partition: int, stored: Stored) -> StoredTraffic:
@@ -189,14 +314,7 @@ def _require_empty(partition: int, bounds: Offsets) -> None:
         )
 
 
-def _require_whole(partition: int, bounds: Offsets, watermark: int) -> None:
-    if bounds.start:
-        raise Halt(
-            f"partition {partition}: the log begins at {bounds.start}: what came before cannot be "
-            "counted again",
-            code="data_loss",
-            partition=partition,
-        )
+def _require_end(partition: int, bounds: Offsets, watermark: int) -> None:
     if bounds.end <= watermark:
         raise Halt(
             f"partition {partition}: the log ends at {bounds.end}, below the watermark {watermark}",
@@ -205,85 +323,25 @@ def _require_whole(partition: int, bounds: Offsets, watermark: int) -> None:
         )
 
 
-async def _read(
-    reader: LogReader, topic: str, recount: Recount, watermark: int, tools: Verifier
-) -> AsyncIterator[int]:
-    """Give the recount every event up to the watermark; yield the records read so far.
-
-    `Retry` if nothing comes for `SILENCE_S`: the partition has lost its leader.
-    """
-    place = (topic, recount.partition)
-    reader.assign({place: 0})
-    trust = tools.installation.trust()
-    records = silent_ms = 0
-    while await reader.position(*place) <= watermark:
-        batches = await reader.fetch(FETCH_MS, 10_000)
-        silent_ms = 0 if batches else silent_ms + FETCH_MS
-        if silent_ms > SILENCE_S * 1000:
-            raise Retry(f"{place[0]}[{place[1]}]: nothing was read for {SILENCE_S} s")
-        batch = [record for record in batches.get(place, ()) if record.offset <= watermark]
-        records += len(batch)
-        decoded = decode_log(batch, trust, tools.spelling)
-        trust = decoded.trust
-        for event, offset in zip(decoded.events, decoded.offsets, strict=True):
-            recount.add(event, offset)
-        yield records
+def _beginning_lost(partition: int, start: int, snapshot: Snapshot | None, *, kept: bool) -> Halt:
+    gap = ""
+    if snapshot is not None:
+        gap = f", and the newest snapshot ends at {snapshot.point.watermark}"
+    cure = "set `snapshots` and run `streams counters snapshot` in time"
+    if kept:
+        cure = "`streams counters snapshot` begins anew"
+    return Halt(
+        f"partition {partition}: the log begins at {start}{gap}: what came before cannot be "
+        f"counted again; {cure}",
+        code="data_loss",
+        partition=partition,
+    )
 
 
-def _compare_reports(
-    stored: Mapping[str, Mapping[str, bytes]], recount: Recount, result: Verification
-) -> None:
-    """Compare how reports of each video add up."""
-    found: dict[str, Reported] = {}
-    for video, fields in stored.items():
-        if VIDEO_ROW in fields:
-            own = _readable(decode_video, recount.partition, video, fields[VIDEO_ROW])
-            found[video] = own.reported or Reported()
-    recounted = recount.reports.numbers()
-    for video in sorted(found.keys() | recounted.keys()):
-        ours, theirs = found.get(video), recounted.get(video, {})
-        for name in ADDED_UP:
-            result.checked += 1
-            have, want = getattr(ours, name, 0), theirs.get(name, 0)
-            if have != want:
-                result.add(CounterDifference(recount.partition, video, "", name, have, want))
-
-
-def _compare(
-    stored: Mapping[str, Mapping[str, bytes]], recount: Recount, result: Verification
-) -> None:
-    """Compare both directions: what is stored, and what should be."""
-    partition, recounted = recount.partition, recount.counts
-    decode = decode_first_slice if recount.first else decode_slice
-    found: Counts = {}
-    for video, fields in stored.items():
-        for slice_id, raw in fields.items():
-            if slice_id != VIDEO_ROW:
-                row = _readable(decode, partition, video, raw)
-                counters = {name: getattr(row, name) for name in recount.names}
-                found[video, slice_id] = counters | spelled(row.faded or ())
-    for key in _union(found, recounted):
-        ours: dict[str, Any] = found.get(key, {})
-        theirs: dict[str, Any] = recounted.get(key, {}) | recount.rooms.faded(key)
-        for name in dict.fromkeys((*recount.names, *ours, *theirs)):
-            result.checked += 1
-            have, want = ours.get(name), theirs.get(name)
-            if have != want and (have or want or key not in found):
-                result.add(CounterDifference(partition, *key, name, have, want))
-
-
-def _note(result: Verification, partition: int, differing: Iterable[TickDifference]) -> None:
-    for each in differing:
-        where = (f"{partition}.{each.tick}", f"{each.slice} {each.kind}", each.name)
-        result.add(CounterDifference(partition, *where, each.stored, each.recounted))
-
-
-def _readable(decode: Callable[[bytes], Row], partition: int, video: str, raw: bytes) -> Row:
-    try:
-        return decode(raw)
-    except ValueError as error:
-        raise corrupt(partition, video_key(partition, video), str(error)) from None
-
-
-def _union(*keyed: Mapping[tuple[str, str], object]) -> Iterable[tuple[str, str]]:
-    return sorted(set().union(*keyed))
+def _went_back(partition: int, at: int, stored: int | None) -> Halt:
+    return Halt(
+        f"partition {partition}: its watermark went back from {at} to {stored} while it was "
+        "compared: run it again once the workers have caught up",
+        code="busy",
+        partition=partition,
+    )

@@ -27,6 +27,7 @@ from streams.ops.status import (
     flowing,
     halts_section,
     lag_section,
+    skips_section,
     workers_section,
 )
 from streams.ops.video import counted_video, outlook_in_force
@@ -106,8 +107,16 @@ async def _lag(desk: Desk, _: str) -> AsyncIterator[Ask]:
 
 @asynccontextmanager
 async def _halts(desk: Desk, _: str) -> AsyncIterator[Ask]:
+    gaps: list[str] = []
+    skips: Any = []
+    try:
+        skips = await skips_section(desk.sources.status)
+    except StreamsError as error:
+        gaps.append(f"what is skipped is not known: {error}")
+
     async def read() -> dict[str, Any]:
-        return {"halts": await halts_section(desk.sources.status), "gaps": desk.report().gaps}
+        halts = await halts_section(desk.sources.status)
+        return {"halts": halts, "skips": skips, "gaps": [*desk.report().gaps, *gaps]}
 
     yield read
 

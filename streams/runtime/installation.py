@@ -92,7 +92,16 @@ async def table_records(
     The last record of a key is the one that counts. `Retry` if the topic does not answer.
     """
     topic = settings.topic(TOPIC)
-    silence = Retry(f"{topic} does not answer: it is not known whose keys count")
+    why = "it is not known whose keys count"
+    async for record in records_of_table(reader, topic, start, why=why):
+        yield record
+
+
+async def records_of_table(
+    reader: LogReader, topic: str, start: int = 0, *, why: str
+) -> AsyncIterator[Record]:
+    """Yield what stands in a topic of one partition; `Retry`, which says `why`, if it's silent."""
+    silence = Retry(f"{topic} does not answer: {why}")
     bounds = (await reader.offsets(topic, [0])).get(0)
     if bounds is None:
         raise silence

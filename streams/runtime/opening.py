@@ -16,6 +16,7 @@ from streams.core.state import Meta, PartitionState
 from streams.core.window import REPLAYED_GENERATIONS
 from streams.errors import Halt, Retry
 from streams.runtime.answers import require_all
+from streams.runtime.ledger import Skips
 from streams.runtime.namespace import (
     corrupt,
     meta_key,
@@ -149,6 +150,7 @@ class Opened(NamedTuple):
     stored: Stored
     position: int
     whole: bool = False
+    ledger: Skips = Skips()
 
 
 class Opening:
@@ -163,10 +165,12 @@ class Opening:
         self._metrics: Final = around.metrics
         self._installation: Final = around.installation
         self._secret: Final = around.secret
+        self._read_ledger: Final = around.read_ledger
         self._namespace: Final = namespace
         self._partitions: Final = partitions
         self._telling: Final = around.indexing is not None
         self._identifying: asyncio.Task[None] | None = None
+        self._reading: asyncio.Task[Skips] | None = None  # the ledger
 
     async def open(self, partition: int, parked: Parked | None = None) -> Opened:
         """Return a partition when brokers and store have told what is needed; `Halt` if it can't.
@@ -191,8 +195,9 @@ class Opening:
 
     def stop(self) -> None:
         """Ask nobody any more."""
-        if self._identifying is not None:
-            self._identifying.cancel()
+        for asking in (self._identifying, self._reading):
+            if asking is not None:
+                asking.cancel()
 
     async def require_same_topic(self) -> None:
         """Raise `Halt` if the topic was made again or made larger; `Retry` if nobody says.
@@ -222,11 +227,13 @@ class Opening:
         records = self._installation.generation_records(self._settings, whole=whole)
         meta = self._installation.meta(stored.meta, whole=whole)
         state = state_of(partition, self._partitions, records, meta, telling=self._telling)
+        ledger = await self._ledger_of(partition, meta)
         start = start_of(partition, stored.watermark, bounds, state.window.generations)
         if parked is not None and parked.is_of(stored):
             self._metrics.resumed.inc()
             # The record at the watermark is read again: it tells whether the log is the same.
-            return Opened(parked.state, stored, max(stored.watermark, bounds.start), whole=True)
+            position = ledger.following(partition, max(stored.watermark, bounds.start))
+            return Opened(parked.state, stored, position, whole=True, ledger=ledger)
         if start.lost:
             self._metrics.short_windows.inc()
             log.warning(
@@ -242,7 +249,33 @@ class Opening:
                 "is refused, up to the upgrade record",
                 partition,
             )
-        return Opened(state, stored, start.position)
+        position = ledger.following(partition, start.position)
+        return Opened(state, stored, position, ledger=ledger)
+
+    async def _ledger_of(self, partition: int, meta: Meta) -> Skips:
+        """Return what is skipped by the ledger, and by what was counted."""
+        ledger = await self._known_ledger(partition)
+        try:
+            return ledger.joined(meta.skips)
+        except ValueError as error:
+            raise corrupt(partition, meta_key(partition), str(error)) from None
+
+    async def _known_ledger(self, partition: int) -> Skips:
+        """Return the ledger, an empty one if it does not answer; read once at a time.
+
+        It is not waited for: what cannot be read halts then, until the ledger tells of it.
+        """
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.create_task(self._read_ledger())
+        await asyncio.wait([self._reading], timeout=ANSWER_S)
+        why = "no answer"
+        if self._reading.done():
+            try:
+                return self._reading.result()
+            except Retry as error:
+                why = str(error)
+        log.warning("partition %d: what is skipped is not known: %s", partition, why)
+        return Skips()
 
     async def _require_fresh(self, partition: int) -> None:
         """Tell an empty store from an emptied one: the group remembers that it was here."""

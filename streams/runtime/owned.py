@@ -15,14 +15,14 @@ from typing import Any, Final
 from streams.core.receipts import FirstReceipt, Receipt, Refusal
 from streams.core.receipts import encode as encode_receipt
 from streams.core.serving import Entry
-from streams.core.state import Changes, PartitionState
+from streams.core.state import Changes
 from streams.core.traffic import encode as encode_tick
 from streams.core.units import surface_of
 from streams.errors import Retry, StreamsError
 from streams.runtime.codec import Decoded, Spelling, decode_log
 from streams.runtime.folding import Rows, fold_run, prepare
-from streams.runtime.opening import Parked, is_of, mark_of, rewritten
-from streams.runtime.ports import Conflict, Outgoing, Record, Stored
+from streams.runtime.opening import Opened, Parked, is_of, mark_of, rewritten
+from streams.runtime.ports import Conflict, Outgoing, Record
 from streams.runtime.refused import Intake, Refused
 from streams.runtime.surroundings import Surroundings
 from streams.runtime.waiting import waiting_record
@@ -53,17 +53,11 @@ class Owned:
     says that the state knows the ids of all records up to the watermark already.
     """
 
-    def __init__(
-        self,
-        state: PartitionState,
-        stored: Stored,
-        namespace: str,
-        around: Surroundings,
-        *,
-        whole: bool = False,
-    ) -> None:
+    def __init__(self, opened: Opened, namespace: str, around: Surroundings) -> None:
+        state, stored = opened.state, opened.stored
         watermark = stored.watermark
         self.state: Final = state
+        self.ledger: Final = opened.ledger
         self.partition: Final = state.partition
         self.watermark = watermark
         self.folded = watermark
@@ -73,10 +67,11 @@ class Owned:
         self.flushing: asyncio.Task[None] | None = None
         self.flushed_at = 0.0
         self._told_at = float("-inf")
+        self._followed = state.outlook  # whose prices feeds were told of last
         self.released = False
         self._unfinished = False
         self._flushing_to = watermark
-        self._opened_at: Final = -1 if whole else watermark
+        self._opened_at: Final = -1 if opened.whole else watermark
         self._busy = False  # `work` is under way
         self._spoilt = False  # the state holds videos that were not loaded
         self._namespace: Final = namespace
@@ -106,6 +101,22 @@ class Owned:
     def waiting(self) -> bool:
         """Whether the store does not answer what it needs to go on folding."""
         return self._failures > 0
+
+    @property
+    def position(self) -> int:
+        """The next offset to be read."""
+        return (self.backlog[-1].offset if self.backlog else self.folded) + 1
+
+    def following(self) -> int | None:
+        """Return where to read on, if what comes next is skipped."""
+        following = self.ledger.following(self.partition, self.position)
+        if following == self.position:
+            return None
+        log.warning(
+            "partition %d: offsets %d to %d cannot be read, and are skipped as the ledger says",
+            *(self.partition, self.position, following - 1),
+        )
+        return following
 
     def parked(self) -> Parked | None:
         """Return what is good for its next owner if nobody has it in between, None if nothing is.
@@ -159,7 +170,9 @@ class Owned:
             self._unfinished = True  # until it is done: without these rows no later one is whole
             changes = self.state.take_changes(self.folded if telling else None)
             if self._last is not None:
-                changes = changes._replace(meta=changes.meta._replace(mark=mark_of(self._last)))
+                kept = self.ledger.kept(self.partition, self.folded)
+                meta = changes.meta._replace(mark=mark_of(self._last), skips=kept)
+                changes = changes._replace(meta=meta)
             flush = self._flush(self.folded, outbox, changes, telling=telling)
             self.flushing = asyncio.create_task(flush, name=f"flush-{self.partition}")
         elif telling:
@@ -342,8 +355,12 @@ class Owned:
             self._tell(upto, changes.entries)
 
     def _tell_rest(self) -> None:
-        """Have feeds told of what was stored since they were told, if all that is folded is."""
-        if self.state.untold and self.folded == self.watermark:
+        """Have feeds told of what was stored since they were told, if all that is folded is.
+
+        A policy that nothing followed on is something to tell too.
+        """
+        is_told = not self.state.untold and self.state.outlook is self._followed
+        if self.folded == self.watermark and not is_told:
             self._tell(self.watermark, self.state.take_entries(self.watermark))
 
     def _tell(self, upto: int, entries: Mapping[str, Sequence[Entry]]) -> None:
@@ -351,7 +368,8 @@ class Owned:
         if self._indexing is not None:
             self._told_at = self._clock()
             self._indexing.take(self.partition, upto, entries)
-            self._indexing.follow(self.state.outlook)
+            self._followed = self.state.outlook
+            self._indexing.follow(self.partition, self._followed)
 
     async def _acknowledge(self, outbox: Sequence[Outgoing]) -> None:
         """Write receipts and dead letters; return when all in-sync replicas have them."""

@@ -179,7 +179,7 @@ class LogReader(Protocol):
         """Return the next records in offset order, {} after `timeout_ms` without any.
 
         Never cancelled by the caller. `Retry` if the brokers fail for now, `Halt` code
-        `data_loss` if a position left the log.
+        `data_loss` if a position left the log, `corrupt` if a batch is damaged each time.
         """
 
     async def position(self, topic: str, partition: int) -> int:
@@ -361,6 +361,19 @@ class Store(Protocol):
 
         Its owner then counts it from the log's beginning; without this, offsets that the group
         committed tell of counters that are gone, and it would halt.
+        """
+
+    async def restore(
+        self,
+        partition: int,
+        namespace: str,
+        stored: Stored,
+        rows: Mapping[str, Mapping[str, bytes]],
+    ) -> None:
+        """Put rows, meta and watermark into an erased partition; no worker may own it meanwhile.
+
+        The meta comes last: a restoration that is cut short leaves rows without a watermark, which
+        halts.
         """
 
     async def note_halt(self, partition: int, note: HaltNote | None) -> None:

@@ -41,7 +41,9 @@ log: Final = logging.getLogger("streams.index")
 class _Partition:
     """An owned partition: how far it is stored, and what has to be filled again of it.
 
-    `fresh` is one that nothing was counted of when it was opened.
+    `fresh` is one that nothing was counted of when it was opened. Of a slice that is `frozen` by
+    the policy that it is counted by, nothing is told, and what is owed there is owed elsewhere:
+    with another such policy all is filled again, each partition when it is counted by that.
     """
 
     offset: int
@@ -52,6 +54,7 @@ class _Partition:
     filling: asyncio.Task[None] | None = None
     sweeping: bool = False
     held: bool = False  # whether the index was found to be ahead
+    frozen: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -157,24 +160,19 @@ class Indexing:
             for slice_id in prices:
                 self._lines[slice_id].priced = None
 
-    def follow(self, outlook: Outlook | None) -> None:
-        """Have the prices of a policy in force, unless a later one's are; None is no policy yet."""
-        if outlook is not None:
-            order = order_of(outlook.policy)
-            if self._order is None or order > self._order:
-                self._freeze(outlook.policy)
-                self.price(order, prices_of(outlook), outlook.policy.fresh_share)
+    def follow(self, partition: int, outlook: Outlook | None) -> None:
+        """Have the prices of a partition's policy in force, unless a later one's are.
 
-    def _freeze(self, policy: Policy) -> None:
-        """Take up which slices are frozen; what is open again is filled from the rows.
-
-        While a slice is frozen, nothing is told of it.
+        None is no policy yet.
         """
-        frozen = frozenset(name for name, spec in policy.slices.items() if spec.is_shut)
-        if self._frozen - frozen:
-            for owned in self._owned.values():
-                owned.cause = owned.cause or "opened"
-        self._frozen = frozen
+        if outlook is None:
+            return
+        order, frozen = order_of(outlook.policy), _frozen_by(outlook.policy)
+        if (owned := self._owned.get(partition)) is not None and owned.frozen != frozen:
+            owned.frozen, owned.cause = frozen, owned.cause or "opened"
+        if self._order is None or order > self._order:
+            self._frozen = frozen
+            self.price(order, prices_of(outlook), outlook.policy.fresh_share)
 
     def fill(self) -> None:
         """Fill everything again from the rows."""
@@ -377,6 +375,11 @@ class Indexing:
         except Exception as error:  # noqa: BLE001 - whatever it is, counting goes on
             line.marks = marks | line.marks
             self._fall_behind(slice_id, line, error)
+
+
+def _frozen_by(policy: Policy) -> frozenset[str]:
+    """Return the slices that a policy freezes."""
+    return frozenset(name for name, spec in policy.slices.items() if spec.is_shut)
 
 
 def _is_left(owned: _Partition) -> bool:

@@ -6,6 +6,7 @@ installation counts in no other one, and whoever only checks it holds public key
 """
 
 import hmac
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
@@ -101,6 +102,19 @@ def control_record(
     return Outgoing(topic, value, key, [signer.header(key, value)], partition)
 
 
+def seal(signer: Signer, kind: bytes, text: bytes) -> bytes:
+    """Return a signature of a text of ours that is no record of the log; its kind is signed too."""
+    return signer.header(kind, text)[1]
+
+
+def require_seal(signature: bytes, kind: bytes, text: bytes, trust: Trust) -> None:
+    """Raise `DeadLetter` unless a key that is in force sealed a text of this kind."""
+    scheme, *parts = signature.split(b":")
+    if scheme != SCHEME or len(parts) != 2:
+        raise DeadLetter("signature", "it bears no signature of Ed25519")
+    _require_ed25519(kind, text, trust, parts)
+
+
 def require_signature(record: Record, trust: Trust, secret: bytes | None) -> Scheme:
     """Return how a record is signed; `DeadLetter` unless one key in force did, and nobody else.
 
@@ -111,17 +125,18 @@ def require_signature(record: Record, trust: Trust, secret: bytes | None) -> Sch
         raise DeadLetter("signature", f"{len(signatures)} signatures, one is wanted")
     scheme, *parts = signatures[0].split(b":")
     if scheme == SCHEME and len(parts) == 2:
-        _require_ed25519(record, trust, *parts)
+        _require_ed25519(record.key, record.value or b"", trust, parts)
         return "ed25519"
     _require_hmac(record, signatures[0], trust, secret)
     return "hmac"
 
 
-def _require_ed25519(record: Record, trust: Trust, name: bytes, signature: bytes) -> None:
+def _require_ed25519(key: bytes | None, value: bytes, trust: Trust, parts: Sequence[bytes]) -> None:
+    name, signature = parts
     public = next((one for one in trust.keys if key_id(one).encode() == name), None)
     if public is None:
         raise DeadLetter("signature", "the key that signed it is not in force here")
-    message = _message(trust.installation, record.key, record.value or b"")
+    message = _message(trust.installation, key, value)
     try:
         _loaded(public).verify(bytes.fromhex(signature.decode()), message)
     except (InvalidSignature, ValueError):

@@ -1,9 +1,12 @@
 """What a worker and each of its partitions work with."""
 
 import time
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from typing import Any
 
 from streams.runtime.installation import Installation
+from streams.runtime.ledger import Skips, nothing_skipped
 from streams.runtime.metrics import Metrics
 from streams.runtime.ports import Clock, Producer, Store
 from streams.runtime.serving import Indexing
@@ -15,7 +18,8 @@ class Surroundings:
     """What a worker and each of its partitions work with.
 
     `secret` is that of an installation that knew HMACs. `indexing` brings what is folded to feed
-    servers, where there are any. `clock` paces flushes and audits; no decision depends on it.
+    servers, where there are any. `read_ledger` tells what of the log is skipped.
+    `clock` paces flushes and audits; no decision depends on it.
     """
 
     producer: Producer
@@ -26,3 +30,4 @@ class Surroundings:
     metrics: Metrics = field(default_factory=Metrics)
     clock: Clock = time.monotonic
     indexing: Indexing | None = None
+    read_ledger: Callable[[], Coroutine[Any, Any, Skips]] = nothing_skipped

@@ -12,7 +12,6 @@ Redis shard does not answer, the others do not wait for.
 
 import asyncio
 import logging
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Final
@@ -21,10 +20,12 @@ from streams.core.events import Policy
 from streams.core.units import surface_of
 from streams.errors import Halt, Retry, StreamsError
 from streams.runtime.answers import require_all
+from streams.runtime.halts import Halts
+from streams.runtime.ledger import Skips
 from streams.runtime.namespace import namespace_of
 from streams.runtime.opening import ANSWER_S, Opened, Opening, Parked, emptied
 from streams.runtime.owned import BACKOFF_S, Lost, Owned
-from streams.runtime.ports import HaltNote, LogConsumer, Record
+from streams.runtime.ports import LogConsumer, Record
 from streams.runtime.surroundings import Surroundings
 from streams.runtime.watchdog import Watchdog
 
@@ -47,7 +48,8 @@ class Worker:
     """Folds the partitions that the group gives it, until `stop` is called."""
 
     def __init__(self, consumer: LogConsumer, around: Surroundings) -> None:
-        self.halted: Final[dict[int, Halt]] = {}
+        self._halts: Final = Halts(around.store, around.metrics)
+        self.halted: Final = self._halts.reasons
         self._consumer: Final = consumer
         self._around: Final = around
         self._store: Final = around.store
@@ -57,12 +59,10 @@ class Worker:
         self._indexing: Final = around.indexing
         self._owned: dict[int, Owned] = {}
         self._opening: dict[int, asyncio.Task[None]] = {}  # assigned, not yet read from
-        self._parked: dict[
-            int, Parked
-        ] = {}  # let go a moment ago, good if they come back untouched
+        # let go a moment ago, good if they come back untouched
+        self._parked: dict[int, Parked] = {}
         self._working: dict[Owned, asyncio.Task[None]] = {}
         self._aside: set[asyncio.Task[None]] = set()  # beside the loop: audits, halts
-        self._noting: asyncio.Task[None] | None = None  # the last note of a halt
         self._held: set[int] = set()  # not read until what was read is folded
         self._opener: Opening | None = None
         self._committed: dict[int, int] = {}
@@ -139,8 +139,7 @@ class Worker:
         self._metrics.rebalances.inc()
         log.info("assigned: partitions %s", list(partitions))
         self._let_go([*self._owned, *self._opening])
-        self.halted.clear()
-        self._metrics.halted.set(0)
+        self._halts.clear()
         self._held.clear()
         parked, self._parked = self._parked, {}
         for partition in partitions:
@@ -198,6 +197,8 @@ class Worker:
         for partition, records in (await self._read()).items():
             if (owned := self._owned.get(partition)) is not None:
                 owned.add(records)
+                if (following := owned.following()) is not None:
+                    self._consumer.seek({partition: following})
         await self._fold()
         for owned in list(self._owned.values()):
             due = self._clock() - owned.flushed_at >= self._settings.flush_interval_ms / 1000
@@ -338,17 +339,15 @@ class Worker:
         """Read a partition from its position on; nothing is awaited between the two."""
         partition = opened.state.partition
         self._expect(partition, opened.state.policy)
-        self._owned[partition] = Owned(
-            opened.state, opened.stored, self._namespace, self._around, whole=opened.whole
-        )
+        self._owned[partition] = Owned(opened, self._namespace, self._around)
         if self._indexing is not None:
             watermark = opened.stored.watermark
             self._indexing.open(partition, opened.state.partitions, watermark)
-            self._indexing.follow(opened.state.outlook)
+            self._indexing.follow(partition, opened.state.outlook)
         self._held.discard(partition)
         self._consumer.resume([partition])
         self._consumer.seek({partition: opened.position})
-        self._note_soon(partition, None)
+        self._halts.note(partition, None)
 
     def _expect(self, partition: int, policy: Policy | None) -> None:
         self._metrics.expect_partition(self._settings.topic("interactions"), partition)
@@ -357,26 +356,10 @@ class Worker:
 
     def _halt(self, partition: int, halt: Halt) -> None:
         """Stop one partition and say so; the others go on."""
-        self.halted[partition] = halt
+        owned = self._owned.get(partition)
         self._let_go([partition])
         self._consumer.pause([partition])
-        self._metrics.halted.set(len(self.halted))
-        note = HaltNote(halt.code, str(halt), time.time_ns() // 1_000_000)
-        self._note_soon(partition, note)
-        log.error("HALTED partition %d (%s): %s", partition, halt.code, halt)
-
-    def _note_soon(self, partition: int, note: HaltNote | None) -> None:
-        """Tell those who ask the store whether a partition is halted; notes keep their order."""
-        noting = self._note_halt(self._noting, partition, note)
-        self._noting = asyncio.create_task(noting, name=f"note-{partition}")
-
-    async def _note_halt(
-        self, before: asyncio.Task[None] | None, partition: int, note: HaltNote | None
-    ) -> None:
-        if before is not None:
-            await asyncio.wait([before])
-        with suppress(StreamsError):
-            await self._store.note_halt(partition, note)
+        self._halts.put(partition, halt, None if owned is None else owned.position)
 
     def _evict(self, owned: Owned) -> None:
         """Keep at most its share of the configured number of videos of a partition in memory."""
@@ -429,6 +412,18 @@ class Worker:
                 self._halt(partition, halt)
         except Retry as error:
             log.warning("checking the topic waits: %s", error)
+        await self._look_for_skips()
+
+    async def _look_for_skips(self) -> None:
+        """Open partitions again that halted at a place which a person has had skipped since."""
+        try:
+            ledger = await self._around.read_ledger() if self._halts.unreadable else Skips()
+        except StreamsError as error:
+            log.warning("reading the ledger waits: %s", error)
+            return
+        for partition in self._halts.passed(ledger):
+            self._halts.lift(partition)
+            self._open_soon(partition)
 
     def _commit_soon(self) -> None:
         """Commit stored positions in the background; lag tools read them, nobody else."""
@@ -477,9 +472,9 @@ class Worker:
             await asyncio.wait([self._committing], timeout=GRACE_S)
         await self.on_revoked([*self._owned, *self._opening])
         left = [*self._aside, *self._working.values()]
-        if self._noting is not None:
-            await asyncio.wait([self._noting], timeout=GRACE_S)
-            left.append(self._noting)
+        if self._halts.noting is not None:
+            await asyncio.wait([self._halts.noting], timeout=GRACE_S)
+            left.append(self._halts.noting)
         if self._opener is not None:
             self._opener.stop()
         for task in left:

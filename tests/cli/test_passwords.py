@@ -38,7 +38,11 @@ CALLS: dict[str, list[str]] = {
     ],
     "review": ["review list", "--debug review list"],
     "redis": ["redis plan", "redis plan --shards 2", "redis acl"],
-    "counters": ["counters verify", "counters rebuild", "counters rebuild --yes", "counters move"],
+    "counters": [
+        *("counters verify", "counters snapshot", "counters move"),
+        *("counters rebuild", "counters rebuild --yes"),
+    ],
+    "partition": ["partition skip 0 --offset 0 --by a --why b"],
     "record": ["record {tmp}/r --topic interactions --to now"],
     "replay": [f"replay {{tmp}}/r --target fold --redis {URL}"],
     "alerts": ["alerts export"],
@@ -61,7 +65,9 @@ CALLS: dict[str, list[str]] = {
 @pytest.fixture
 def where(brokers: str, unique: str) -> Where:
     create_topics(brokers, {f"{unique}.{name}": {} for name in TOPICS}, 2)
-    compacted = {f"{unique}.{name}": {"cleanup.policy": "compact"} for name in ("policies", "mix")}
+    compacted = {
+        f"{unique}.{name}": {"cleanup.policy": "compact"} for name in ("policies", "mix", "ledger")
+    }
     create_topics(brokers, compacted)
     create_topics(brokers, {f"{unique}.dossiers": {"cleanup.policy": "compact"}}, 2)
     announce(brokers, load_settings(CONFIG, {"topic_prefix": f"{unique}."}, {}))

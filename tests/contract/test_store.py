@@ -311,6 +311,16 @@ async def test_a_partition_begun_again_is_at_nothing_and_takes_the_first_flush(
     assert await world.store.meta(0, NS) == (5, META)
 
 
+async def test_what_is_restored_is_there_as_if_it_had_been_flushed(world: World) -> None:
+    rows = {f"v{number}": {"video": b"[2]", "discover:a": b"[3]"} for number in range(1_200)}
+    await world.store.restore(0, NS, Stored(7, META), rows)
+    assert await world.store.meta(0, NS) == (7, META)
+    assert await world.store.scan(0) == rows
+    with pytest.raises(Halt):
+        await world.store.meta(0, "another")
+    assert await world.store.flush(0, NS, 7, 9, changes()) == "ok"
+
+
 async def test_erasing_tells_how_many_keys_there_were(world: World) -> None:
     rows = {f"v{number}": {"video": b"[]"} for number in range(1_500)}
     await world.store.flush(0, NS, -1, 9, changes(rows))

@@ -109,6 +109,21 @@ def test_a_batch_with_a_wrong_checksum_is_corrupt_all_the_same() -> None:
         list(records)
 
 
+def test_what_stands_before_a_damaged_batch_is_handed_out_first() -> None:
+    sent = bytearray(batch(0, [None] * 3, 0) + batch(3, [None] * 2, 0))
+    sent[-1] ^= 1
+    place = TopicPartition("t", 0)
+    before, behind = (
+        fetcher.PartitionRecords(
+            place, fetcher.MemoryRecords(bytes(sent)), None, position, None, None, True, 1
+        )
+        for position in (1, 3)
+    )
+    assert [record.offset for record in before] == [1, 2]
+    with pytest.raises(Exception, match="CRC"):
+        list(behind)
+
+
 def test_a_fetch_that_unpacks_to_more_than_its_bound_goes_on_with_the_next_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

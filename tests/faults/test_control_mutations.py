@@ -201,8 +201,8 @@ PURE = [
     ),
     Mutation(
         "the recount goes by the keys at their place",
-        "ops/verify.py",
-        "        trust = decoded.trust\n",
+        "ops/counting.py",
+        "        self._trust = decoded.trust\n",
         "",
         ROTATION,
         "recount",

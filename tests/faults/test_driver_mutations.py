@@ -66,8 +66,8 @@ PURE = [
     Mutation(
         "a halted partition is paused",
         "runtime/worker.py",
-        "        self._consumer.pause([partition])\n        self._metrics",
-        "        self._metrics",
+        "        self._consumer.pause([partition])\n        self._halts",
+        "        self._halts",
         PARTITIONS,
         "test",
     ),

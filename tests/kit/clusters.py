@@ -9,7 +9,7 @@ from typing import Final
 from kit.events import Logged, synthetic_log
 from kit.keys import announce
 from kit.loads import PARTITIONS
-from kit.rig import TABLE, TOPICS, Rig
+from kit.rig import TABLE, TABLES, TOPICS, Rig
 from kit.servers import create_topic, create_topics
 from streams.errors import Retry
 from streams.runtime.kafka import KafkaProducer
@@ -29,7 +29,7 @@ def make_topics(rig: Rig, alone: Collection[str] = ()) -> None:
     for name in alone:
         create_topic(rig.brokers, rig.prefix + name, config=usual, copies=HOMES)
     create_topics(rig.brokers, {f"{rig.prefix}waiting": TABLE}, PARTITIONS)
-    create_topics(rig.brokers, {f"{rig.prefix}{name}": TABLE for name in ("policies", "mix")}, 1)
+    create_topics(rig.brokers, {f"{rig.prefix}{name}": TABLE for name in TABLES}, 1)
     create_topics(rig.brokers, {f"{rig.prefix}dossiers": TABLE}, PARTITIONS)
     announce(rig.brokers, rig.settings)
 

@@ -30,6 +30,8 @@ CONFIG: Final = ROOT / "config"
 PATIENCE_S: Final = 60.0
 SESSION_MS: Final = 3_000
 TABLE: Final = {"cleanup.policy": "compact", "max.message.bytes": "1114112"}
+TABLES: Final = ("policies", "mix", "ledger")
+"""Of one partition."""
 TOPICS: Final = ("uploads", "recognitions", "reviews", "interactions", "decisions", "traffic")
 
 
@@ -62,7 +64,9 @@ class Rig:
         create_topics(self.brokers, topics, self.partitions)
         create_topics(self.brokers, {f"{self.prefix}waiting": TABLE}, self.partitions)
         create_topics(
-            self.brokers, {f"{self.prefix}{name}": TABLE for name in ("policies", "mix")}, 1
+            self.brokers,
+            {f"{self.prefix}{name}": TABLE for name in TABLES},
+            1,
         )
         create_topics(self.brokers, {f"{self.prefix}dossiers": TABLE}, self.partitions)
         announce(self.brokers, self.settings, installation)

@@ -95,6 +95,11 @@ class KafkaServer:
         """Whether the node runs and is not frozen."""
         return self.child is not None and not self._frozen
 
+    @property
+    def data(self) -> Path:
+        """The folder in which it keeps its logs."""
+        return self._folder.path / "data"
+
     def start(self) -> None:
         """Start the node on its data and return when it serves clients."""
         self.launch()

@@ -12,12 +12,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from kit.events import Logged
-from kit.keys import INSTALLATION
+from kit.keys import INSTALLATION, SIGNER
 from streams.core.state import Meta
 from streams.core.traffic import decode as decode_tick
-from streams.ops.verify import Verification, Verifier, verify
+from streams.ops.compared import Verification
+from streams.ops.snapshots import SnapshotFolder
+from streams.ops.snapshotting import Snapshots, Snapshotter
+from streams.ops.verify import CountedLog, Verifier, verify
 from streams.runtime.codec import Spelling
 from streams.runtime.installation import Installation
+from streams.runtime.ledger import Skips, read_ledger
 from streams.runtime.letters import read_letter
 from streams.runtime.memory import (
     MemoryConsumer,
@@ -30,6 +34,8 @@ from streams.runtime.metrics import Metrics
 from streams.runtime.namespace import namespace_of
 from streams.runtime.ports import Clock, Outgoing, Producer, Record, Store
 from streams.runtime.serving import Indexing
+from streams.runtime.signing import Signer
+from streams.runtime.skipping import SkippingReader
 from streams.runtime.surroundings import Surroundings
 from streams.runtime.worker import Worker
 from streams.settings import Secret, Settings, load_settings
@@ -56,7 +62,7 @@ class World:
         secret: bytes | None = None,
         **changes: object,
     ) -> None:
-        self.installation: Final = installation
+        self.installation = installation
         self.secret: Final = secret
         quick: dict[str, object] = {"flush_interval_ms": 1, "audit_interval_ms": 1_000}
         self.settings = settings_of(partitions=partitions, **(quick | changes))
@@ -65,6 +71,8 @@ class World:
         self.store = MemoryStore()
         for topic in (LOG, "decisions", "traffic", "waiting", f"{LOG}.dlq"):
             self.log.create(topic, partitions)
+        self.log.create("ledger", 1)
+        self.ledger = Skips()
 
     def put(self, records: Iterable[Logged]) -> None:
         """Write records to the log at their own offsets."""
@@ -129,12 +137,32 @@ class World:
         digests = [self.store.partitions[p].meta.digest for p in sorted(self.store.partitions)]
         return self.receipts(), self.ticks(), self.letters(), digests, self.rows()
 
-    async def verified(self) -> Verification:
-        """Count the log a second time and compare."""
+    def counted_log(self, snapshots: Path | None = None) -> CountedLog:
+        """Return the log and what is counted of it, with the snapshots of a folder."""
         identity = self.log.identity(LOG)
+        folder = None
+        if snapshots is not None:
+            folder = SnapshotFolder(snapshots, identity, self.installation)
+        spelling = Spelling(1 << 20, self.secret)
+        tools = Verifier(self.settings, self.installation, spelling, folder, ledger=self.ledger)
+        reader = SkippingReader(MemoryReader(self.log), LOG, self.ledger)
+        return CountedLog(reader, self.store, identity, self.namespace, tools)
+
+    async def read_ledger(self) -> Skips:
+        """Return what is skipped, and let whoever counts again know it too."""
         reader = MemoryReader(self.log)
-        verifier = Verifier(self.settings, self.installation, Spelling(1 << 20, self.secret))
-        return await verify(reader, self.store, identity, self.namespace, verifier)
+        self.ledger = await read_ledger(reader, self.settings, self.installation)
+        return self.ledger
+
+    async def verified(self, snapshots: Path | None = None) -> Verification:
+        """Count the log a second time and compare."""
+        return await verify(*self.counted_log(snapshots))
+
+    async def snapshot(self, folder: Path, signer: Signer = SIGNER, at_ms: int = 0) -> Snapshots:
+        """Make the next snapshots, in a folder."""
+        log = self.counted_log(folder)
+        assert log.tools.snapshots is not None
+        return await Snapshotter(log, log.tools.snapshots, signer, lambda: at_ms).take()
 
     async def is_exact(self) -> bool:
         """Tell whether everything is counted and every counter is that of the recount."""
@@ -263,6 +291,7 @@ class Life:
             metrics=self.metrics,
             clock=clock or (lambda: next(ticks) * 0.01),
             indexing=indexing,
+            read_ledger=world.read_ledger,
         )
         self.worker = Worker(self.consumer, around)
         self.task: asyncio.Task[None] | None = None

@@ -23,6 +23,7 @@ from streams.errors import Halt, Retry
 from streams.ops.alerts import ALERTS, Alert
 from streams.ops.lag_metrics import LagMetrics
 from streams.ops.lag_status import WINDOW
+from streams.ops.provable import Reach
 from streams.runtime.dependencies import Dependency
 from streams.runtime.memory import MemoryCluster, MemoryStore
 from streams.runtime.metrics import Metrics
@@ -284,6 +285,14 @@ def value(life: Life, name: str) -> float:
     return sum(sample.value for sample in scrape if sample.name == name)
 
 
+async def proof_at_risk() -> tuple[Scrape, Scrape]:
+    metrics = LagMetrics("c")
+    metrics.show_reach(Reach(interval_ms=40, window_ms=20, kept_ms=100))
+    before = scraped(metrics.registry)
+    metrics.show_reach(Reach(interval_ms=41, window_ms=20, kept_ms=100))
+    return before, scraped(metrics.registry)
+
+
 async def fans_shown_less() -> tuple[Scrape, Scrape]:
     registry = CollectorRegistry()
     metrics = CreatorMetrics(registry)
@@ -295,6 +304,7 @@ async def fans_shown_less() -> tuple[Scrape, Scrape]:
 
 
 STATES: dict[str, State] = {
+    "StreamsProofAtRisk": proof_at_risk,
     "StreamsConsumerHalted": halted,
     "StreamsConsumerStopped": stopped,
     "StreamsConsumerStalled": stalled,

@@ -19,8 +19,9 @@ from streams.core.counters import VIDEO_ROW, decode_slice
 from streams.core.first_rows import SHARED, decode_first_slice
 from streams.core.state import Changes
 from streams.errors import Halt, Retry
+from streams.ops.compared import Verification
 from streams.ops.migrate import Migration, Takeover, require_alone
-from streams.ops.verify import Verification, Verifier, verify
+from streams.ops.verify import Verifier, verify
 from streams.recording.folding import Folder, Rules
 from streams.recording.reader import Recording
 from streams.runtime.codec import Spelling

@@ -80,6 +80,7 @@ async def test_what_fails_costs_its_own_section(sources: StatusSources) -> None:
     assert status["unknown"] == {
         "policy": "redis does not answer",
         "guarantee": "redis does not answer",
+        "skips": "not read within 0.5 s",
         "flow": "not read within 0.5 s",
         "letters": "topic uploads.dlq does not exist: create it first",
     }

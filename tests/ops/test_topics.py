@@ -59,7 +59,7 @@ def actions(
 
 
 def test_every_topic_has_its_dead_letters_and_none_is_compacted(settings: Settings) -> None:
-    *wanted, _, _, _, _ = wanted_topics(settings)
+    wanted = wanted_topics(settings)[:-5]
     names = ["uploads", "recognitions", "reviews", "interactions", "decisions", "traffic"]
     assert [topic.name for topic in wanted] == [
         f"p.{name}{suffix}" for name in names for suffix in ("", ".dlq")
@@ -75,10 +75,12 @@ def test_a_table_of_what_waits_has_the_partitions_of_the_log(settings: Settings)
     assert "retention.ms" not in table.configs
 
 
-def test_two_tables_say_which_installation_this_is_and_what_feeds_go_by(settings: Settings) -> None:
-    *_, policies, mix, _, _ = wanted_topics(settings)
-    assert (policies.name, mix.name) == ("p.policies", "p.mix")
-    for table in (policies, mix):
+def test_tables_say_which_installation_this_is_what_feeds_go_by_and_what_is_skipped(
+    settings: Settings,
+) -> None:
+    *_, policies, mix, ledger, _, _ = wanted_topics(settings)
+    assert [t.name for t in (policies, mix, ledger)] == ["p.policies", "p.mix", "p.ledger"]
+    for table in (policies, mix, ledger):
         assert table.partitions == 1
         assert table.configs["cleanup.policy"] == "compact"
         assert "retention.ms" not in table.configs
@@ -113,7 +115,7 @@ def test_one_of_three_replicas_may_be_away(settings: Settings) -> None:
 
 
 def test_receipts_and_traffic_are_kept_longer_than_the_log(settings: Settings) -> None:
-    kept = {t.name: int(t.configs["retention.ms"]) for t in wanted_topics(settings)[:-4]}
+    kept = {t.name: int(t.configs["retention.ms"]) for t in wanted_topics(settings)[:-5]}
     assert kept["p.traffic"] == kept["p.decisions"]
     assert kept["p.decisions"] > kept["p.interactions"] == settings.retention_hours * 3_600_000
 
@@ -204,9 +206,9 @@ async def changes(cluster: MemoryCluster, settings: Settings) -> list[TopicStep]
 async def test_an_empty_cluster_gets_every_topic_and_progress_is_told(settings: Settings) -> None:
     cluster, heard = MemoryCluster(MemoryLog()), list[int]()
     steps = await changes(cluster, settings)
-    assert await apply_steps(cluster, steps, allow_deleting=False, tell=heard.append) == 16
+    assert await apply_steps(cluster, steps, allow_deleting=False, tell=heard.append) == 17
     assert await changes(cluster, settings) == []
-    assert heard == list(range(1, 17))
+    assert heard == list(range(1, 18))
 
 
 async def test_a_hand_set_retention_is_left_alone_and_the_rest_is_set(

@@ -74,6 +74,7 @@ async def test_the_status_has_every_section_as_it_becomes_known(desk: Desk) -> N
         "lag",
         "workers",
         "halts",
+        "skips",
         "flow",
         "letters",
         "policy",
@@ -169,6 +170,7 @@ async def test_halts_say_what_to_do(desk: Desk) -> None:
     [halt] = told["halts"]
     assert (halt["partition"], halt["code"]) == (3, "data_loss")
     assert "`streams counters rebuild --yes`" in halt["what"]
+    assert told["skips"] == []
 
 
 async def test_before_the_first_look_the_lag_is_not_known(town: Town) -> None:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import pytest
-from kit.events import FIXED, FOOTBALL, policy, synthetic_log
+from kit.events import FIXED, FOOTBALL, admit, policy, records_of, synthetic_log
 from kit.serving import CARS, FANS, FAR, entry
 from kit.twins import Life, World, counted
 from msgspec.structs import replace
@@ -495,9 +495,11 @@ async def test_prices_are_told_once_and_again_to_an_index_that_lost_them(desk: D
 
 async def test_the_prices_of_a_policy_are_followed_and_an_earlier_one_s_are_not(desk: Desk) -> None:
     desk.indexing.open(0, PARTITIONS, 7)
-    desk.indexing.follow(None)
-    desk.indexing.follow(Outlook(policy(seq=2, terms={"discover:0": 7_000, "discover:5c": 90_000})))
-    desk.indexing.follow(Outlook(policy(seq=1, terms={})))
+    desk.indexing.follow(0, None)
+    desk.indexing.follow(
+        0, Outlook(policy(seq=2, terms={"discover:0": 7_000, "discover:5c": 90_000}))
+    )
+    desk.indexing.follow(0, Outlook(policy(seq=1, terms={})))
     price = FIXED.slices[FOOTBALL].price
     dear = entry("v2", 8, price + 100_000, band=5, commercial=True)
     desk.take(0, 8, entry("v1", 8, price + 9_000), dear, slice_id=FOOTBALL)
@@ -507,7 +509,7 @@ async def test_the_prices_of_a_policy_are_followed_and_an_earlier_one_s_are_not(
 
 async def test_the_share_of_newcomers_is_that_of_the_policy_in_force(desk: Desk) -> None:
     desk.indexing.open(0, PARTITIONS, 7)
-    desk.indexing.follow(Outlook(policy(fresh_share=MICROS)))
+    desk.indexing.follow(0, Outlook(policy(fresh_share=MICROS)))
     newcomer = entry("new", 8, -1, deadline=FAR, due=20)
     desk.take(0, 8, entry("best", 8, MICROS), newcomer, slice_id=FOOTBALL)
     await desk.turn(3)
@@ -527,20 +529,36 @@ def words(seq: int, *frozen: str) -> Policy:
 async def test_a_slice_is_frozen_at_once_and_filled_again_when_it_is_open(desk: Desk) -> None:
     desk.rows[0] = [[(FOOTBALL, entry("v1", 8, MICROS))]]
     desk.indexing.open(0, PARTITIONS, 7)
-    desk.indexing.follow(Outlook(words(1)))
+    desk.indexing.follow(0, Outlook(words(1)))
     await desk.turn()
     assert await desk.shown(FOOTBALL)
-    desk.indexing.follow(Outlook(words(2, FOOTBALL)))
+    desk.indexing.follow(0, Outlook(words(2, FOOTBALL)))
     await desk.turn()
     assert await desk.index.is_frozen(FOOTBALL)
     assert await desk.shown(FOOTBALL) == {}
     desk.take(0, 9, entry("v1", 9, None), slice_id=FOOTBALL)  # the fold lets it go meanwhile
     await desk.turn()
     desk.rows[0] = [[(FOOTBALL, entry("v1", 10, MICROS))]]
-    desk.indexing.follow(Outlook(words(3)))
+    desk.indexing.follow(0, Outlook(words(3)))
     await desk.turn(3)
     assert not await desk.index.is_frozen(FOOTBALL)
     assert await desk.shown(FOOTBALL)
+
+
+async def test_each_partition_is_filled_again_when_it_is_counted_by_another_freezing(
+    desk: Desk,
+) -> None:
+    """Rows that are counted by the policy before tell of a slice as it was."""
+    for partition in range(PARTITIONS):
+        desk.indexing.open(partition, PARTITIONS, 7)
+        desk.indexing.follow(partition, Outlook(words(1, FOOTBALL)))
+    await desk.turn()
+    desk.indexing.follow(0, Outlook(words(2)))
+    await desk.turn(3)
+    desk.rows[1] = [[(FOOTBALL, entry(ONE[0], 9, MICROS))]]
+    desk.indexing.follow(1, Outlook(words(2)))
+    await desk.turn(3)
+    assert ONE[0] in await desk.shown(FOOTBALL)
 
 
 # In a worker
@@ -599,3 +617,15 @@ async def test_what_another_worker_stored_first_is_not_told() -> None:
     await life.stop()
     assert [opened[2] for opened in indexing.opened] == [-1, theirs]
     assert [offset for _, offset in indexing.taken if offset > first] == [world.watermark()]
+
+
+async def test_a_policy_that_nothing_follows_on_is_told_all_the_same() -> None:
+    """It is stored by a flush that comes too soon after another one to tell anything."""
+    world, indexing = World(), NotedIndexing()
+    records = records_of([policy(seq=1), admit(), policy(seq=2)])
+    world.put(records[:2])
+    life = await Life(world, indexing=indexing).start()
+    await life.until(lambda: indexing.taken and indexing._order == (0, 1))
+    world.put(records[2:])
+    await life.until(lambda: indexing._order == (0, 2))
+    await life.stop()

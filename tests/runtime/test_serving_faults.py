@@ -153,7 +153,7 @@ class Shop:
         for partition in range(PARTITIONS):
             stored = self.world.store.partitions[partition]
             filling.open(partition, PARTITIONS, stored.watermark)
-            filling.follow(PartitionState(partition, PARTITIONS, 1, stored.meta).outlook)
+            filling.follow(partition, PartitionState(partition, PARTITIONS, 1, stored.meta).outlook)
         for _ in range(3):
             filling.turn()
             await filling.settle()

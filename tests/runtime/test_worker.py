@@ -37,13 +37,14 @@ from streams.core.receipts import encode as encode_receipt
 from streams.core.state import FRESH, Changes, PartitionState
 from streams.core.traffic import encode as encode_tick
 from streams.errors import Halt, Retry
-from streams.ops.rebuild import restart_partition
+from streams.ops.rebuild import plan_rebuild, restart_partition
 from streams.runtime.bad_input import PAUSE_S, TRICKLE_RECORDS, TRICKLE_S
 from streams.runtime.memory.dossiers import MemoryDossiers
 from streams.runtime.memory.producer import MemoryProducer
 from streams.runtime.memory.store import MemoryStore
 from streams.runtime.metrics import Metrics
 from streams.runtime.namespace import SCHEMA, namespace_of
+from streams.runtime.opening import Opened
 from streams.runtime.owned import Lost, Owned
 from streams.runtime.ports import (
     NOTHING_STORED,
@@ -215,7 +216,7 @@ def owned(world: World, clock: Clock = time.monotonic) -> Owned:
     stored = world.store.partitions.get(0)
     at = Stored(stored.watermark, stored.meta) if stored else NOTHING_STORED
     state = PartitionState(0, 1, world.settings.generation_records, at.meta)
-    return Owned(state, at, world.namespace, around)
+    return Owned(Opened(state, at, at.watermark + 1), world.namespace, around)
 
 
 async def take(owner: Owned, records: Sequence[Logged]) -> None:
@@ -933,13 +934,15 @@ async def test_a_partition_counted_again_has_the_counters_of_its_log() -> None:
     world.store.partitions[0].rows[next(iter(world.store.partitions[0].rows))]["video"] = b"?"
     other = msgspec.msgpack.encode(world.store.partitions[1].rows)
     dossiers = MemoryDossiers()
-    await restart_partition(world.store, dossiers, 0, 2, world.namespace)
+    log = world.counted_log()
+    await restart_partition(log, dossiers, 0, await plan_rebuild(log))
     await counted(world, batch=BATCH)
     assert msgspec.msgpack.encode(world.store.partitions[1].rows) == other
     assert world.outcome() == before
     assert await world.is_exact()
+    other_log = log._replace(tools=msgspec.structs.replace(log.tools, only=(2,)))
     with pytest.raises(Halt, match="there is no partition 2"):
-        await restart_partition(world.store, dossiers, 2, 2, world.namespace)
+        await plan_rebuild(other_log)
 
 
 class Damaged(MemoryStore):

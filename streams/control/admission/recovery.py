@@ -65,6 +65,7 @@ class Recovery:
         committed = await self._committed()
         known, positions = self._register.known, await self._positions()
         ends = await self._bounds(self._log.topic)
+        self._note_again(ends)
         fresh: dict[Place, int] = {}
         for topic in TOPICS:
             name = self._settings.topic(topic)
@@ -119,6 +120,11 @@ class Recovery:
         if partition not in self._behind or counted[partition] == NEVER:
             counted[partition] = NEVER if bounds is None else bounds.end - 1
         self._behind.add(partition)
+
+    def _note_again(self, ends: Mapping[int, Offsets]) -> None:
+        """Note anew what is behind: its log may not have answered before."""
+        for partition in self._behind:
+            self._note(partition, ends.get(partition))
 
     async def run(self) -> None:
         """Read again what `look` found; `Retry` if it must go on later: nothing is lost then."""

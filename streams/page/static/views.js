@@ -346,6 +346,15 @@ function halts({ answer, at }) {
           ),
         )
       : h("p", { class: "notice good" }, "No partition is halted."),
+    answer.skips.map((skip) =>
+      h(
+        "section",
+        { class: "card main", "data-key": `${skip.partition}.${skip.offset}` },
+        h("h2", {}, `Partition ${skip.partition}: offsets ${skip.offset} to ${skip.following - 1} are skipped`),
+        h("p", {}, skip.why),
+        h("p", { class: "muted" }, `nobody could read them; decided by ${skip.by}, at ${clock(skip.at, at)} UTC`),
+      ),
+    ),
   ].flat();
 }
 

@@ -32,13 +32,11 @@ from streams.runtime.kafka.background import end, lost_task, successor
 from streams.runtime.kafka.causes import reaching
 from streams.runtime.kafka.cluster import KafkaCluster
 from streams.runtime.kafka.connection import address_of, aiokafka_options
-from streams.runtime.kafka.errors import retryable
+from streams.runtime.kafka.errors import CORRUPT_TRIES, partition_in, retryable, unreadable
 from streams.runtime.kafka.membership import sticky_assignor, watch_name
 from streams.runtime.ports import AssignmentListener, Offsets, Record, TopicIdentity
 from streams.security import KafkaAddress
 
-CORRUPT_TRIES: Final = 3
-"""A batch may be damaged on its way: read it this often before it counts as corrupt."""
 COORDINATOR_S: Final = 5.0
 """Longest time that a group's coordinator is waited for; aiokafka would wait for ever."""
 
@@ -259,15 +257,10 @@ class KafkaConsumer:
                     partition=at.partition,
                 ) from cause
         if isinstance(cause, CorruptRecordException):
-            partition = _partition_in(str(cause))
+            partition = partition_in(str(cause))
             self._corrupt[partition] = self._corrupt.get(partition, 0) + 1
             if self._corrupt[partition] >= CORRUPT_TRIES:
-                raise Halt(
-                    f"{self._topic}[{partition}]: the record batch at offset "
-                    f"{self._next.get(partition)} fails its checksum",
-                    code="corrupt",
-                    partition=partition,
-                ) from cause
+                raise unreadable(self._topic, partition, self._next.get(partition)) from cause
 
 
 class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ships no types for it
@@ -309,10 +302,3 @@ class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka sh
             )
         except Exception as error:  # noqa: BLE001 - whatever it is, the next fetch raises it
             self._consumer._failure = error  # noqa: SLF001
-
-
-def _partition_in(message: str) -> int:
-    """Return the partition that aiokafka names in its message, -1 if it does not."""
-    _, _, text = message.partition("partition=")
-    digits = text.split(")")[0]
-    return int(digits) if digits.isdigit() else -1

@@ -36,6 +36,9 @@ FORBIDDEN: Final = (
 )
 """What a broker answers to a client that has not the right: it may be given."""
 
+CORRUPT_TRIES: Final = 3
+"""A batch may be damaged on its way: read it this often before it counts as corrupt."""
+
 
 @contextmanager
 def retryable(what: str, brokers: KafkaAddress) -> Iterator[None]:
@@ -57,6 +60,23 @@ def no_right(what: str, brokers: KafkaAddress) -> Denied:
     who = brokers.security.username or "this client"
     rights = f"{who} has not the right: `streams topics acls` tells what each role needs"
     return Denied(f"Kafka at {brokers}: {what}: {rights}")
+
+
+def partition_in(message: str) -> int:
+    """Return the partition that aiokafka names in its message, -1 if it does not."""
+    _, _, text = message.partition("partition=")
+    digits = text.split(")")[0]
+    return int(digits) if digits.isdigit() else -1
+
+
+def unreadable(topic: str, partition: int, position: int | None) -> Halt:
+    """Return the halt of a partition whose next batch is damaged, however often it is read."""
+    return Halt(
+        f"{topic}[{partition}]: the record batch at offset {position} fails its checksum: restore "
+        f"the replica, or lose it with `streams partition skip {partition} --offset {position}`",
+        code="corrupt",
+        partition=partition,
+    )
 
 
 def _named(error: KafkaError) -> str:

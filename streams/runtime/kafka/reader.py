@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import OffsetOutOfRangeError
+from aiokafka.errors import CorruptRecordException, OffsetOutOfRangeError
 
 from streams.errors import Halt, Retry
 from streams.runtime.kafka import unpacking
@@ -19,7 +19,13 @@ from streams.runtime.kafka.asking import first_offsets, log_bounds
 from streams.runtime.kafka.background import end, lost_task, successor
 from streams.runtime.kafka.causes import reaching
 from streams.runtime.kafka.connection import address_of, aiokafka_options
-from streams.runtime.kafka.errors import no_right, retryable
+from streams.runtime.kafka.errors import (
+    CORRUPT_TRIES,
+    no_right,
+    partition_in,
+    retryable,
+    unreadable,
+)
 from streams.runtime.ports import Offsets, Place, Record
 from streams.security import KafkaAddress
 
@@ -84,9 +90,22 @@ class KafkaReader:
     async def fetch(self, timeout_ms: int, max_records: int) -> Mapping[Place, Sequence[Record]]:
         """Return the next records by topic and partition, {} after `timeout_ms` without any.
 
-        `Retry` if the brokers fail for now, `Denied` if this is not for us to read, `Halt`
-        (`data_loss`) if a position left the log.
+        `Retry` if the brokers fail for now, `Denied` if this is not for us to read, `Halt` if a
+        position left the log (`data_loss`) or a batch is damaged each time that it is read
+        (`corrupt`).
         """
+        for left in reversed(range(CORRUPT_TRIES)):
+            try:
+                return await self._fetch(timeout_ms, max_records)
+            except Retry as error:
+                damage = error.__cause__
+                if not isinstance(damage, CorruptRecordException):
+                    raise
+                if not left:
+                    raise self._unreadable(str(damage)) from damage
+        raise AssertionError  # the last try returns or raises
+
+    async def _fetch(self, timeout_ms: int, max_records: int) -> Mapping[Place, Sequence[Record]]:
         client = await self._sound_client()
         try:
             with retryable("reading", self._address):
@@ -104,6 +123,13 @@ class KafkaReader:
         out = {(at.topic, at.partition): records for at, records in batches.items()}
         self._next |= {at: out[at][-1].offset + 1 for at in out.keys() & self._next.keys()}
         return out
+
+    def _unreadable(self, message: str) -> Halt:
+        """Return the halt of the place that aiokafka names."""
+        partition = partition_in(message)
+        named = [topic for topic, p in self._next if p == partition and f"'{topic}'" in message]
+        topic = named[0] if named else "a topic"
+        return unreadable(topic, partition, self._next.get((topic, partition)))
 
     async def position(self, topic: str, partition: int) -> int:
         """Return the next offset that will be read of an assigned partition."""

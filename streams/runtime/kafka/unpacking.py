@@ -1,5 +1,8 @@
 """Taking apart what a broker sent, where aiokafka stops at one record or takes all at once.
 
+Of what was sent before a batch that is damaged aiokafka hands out nothing: here it is handed out,
+and the batch fails the fetch that begins with it.
+
 A header whose name is not UTF-8 fails its whole partition in every aiokafka consumer of this
 process, Faust's too: so the hook is in aiokafka's own place. Only a batch that failed is read once
 more, in Python, from its bytes; bytes that are not UTF-8 become lone surrogates (PEP 383), as in
@@ -17,6 +20,7 @@ from typing import Any, Final
 import msgspec
 from aiokafka import TopicPartition
 from aiokafka.consumer import fetcher
+from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import _DefaultRecordBatchPy
 from aiokafka.record.memory_records import _MemoryRecordsPy
 
@@ -79,12 +83,17 @@ class _BoundedRecords(_PartitionRecords):  # type: ignore[misc] # aiokafka ships
         return self._records_iterator  # itself: it need not be asked for each record
 
     def _unpack_records(self) -> Iterator[Any]:
-        unpacked = 0
-        for record in self._whole_records():
-            yield record
-            unpacked += len(record.value or b"")
-            if unpacked > UNPACKED_BYTES:
-                return
+        unpacked, begun = 0, False
+        try:
+            for record in self._whole_records():
+                yield record
+                begun = True
+                unpacked += len(record.value or b"")
+                if unpacked > UNPACKED_BYTES:
+                    return
+        except CorruptRecordException:
+            if not begun:
+                raise
 
     def _whole_records(self) -> Iterator[Any]:
         while True:

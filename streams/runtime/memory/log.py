@@ -123,6 +123,7 @@ class MemoryLog:
         self._configs: Final[dict[str, dict[str, str]]] = {}
         self._groups: Final[dict[tuple[str, str], _Group]] = {}
         self.leaderless: Final[set[Place]] = set()  # partitions that answer nobody
+        self.damaged: Final[dict[Place, tuple[int, int]]] = {}  # offsets that nobody can read
         self.transactions: Final[dict[Place, int]] = {}  # first offset of an open one
         self.waiting: Final[set[asyncio.Event]] = set()  # set when something was appended
 
@@ -224,7 +225,17 @@ class MemoryLog:
                 code="data_loss",
                 partition=partition,
             )
-        return log.read(position, count)
+        first, following = self.damaged.get((topic, partition), (log.end, log.end))
+        records = log.read(position, count)
+        if position < first:
+            records = [record for record in records if record.offset < first]
+        if (not records and position <= first < log.end) or first <= position < following:
+            raise Halt(
+                f"{topic}[{partition}]: the record batch at offset {position} fails its checksum",
+                code="corrupt",
+                partition=partition,
+            )
+        return records
 
     def offsets(self, topic: str, partition: int) -> Offsets:
         """Return the bounds of a partition's log."""

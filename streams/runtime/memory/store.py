@@ -97,6 +97,17 @@ class MemoryStore:
         """Store that nothing of a partition is counted yet; see the port."""
         self.partitions[partition] = StoredPartition(namespace)
 
+    async def restore(
+        self,
+        partition: int,
+        namespace: str,
+        stored: Stored,
+        rows: Mapping[str, Mapping[str, bytes]],
+    ) -> None:
+        """Put rows, meta and watermark into an erased partition; see the port."""
+        copies = {video: dict(fields) for video, fields in rows.items()}
+        self.partitions[partition] = StoredPartition(namespace, *stored, copies)
+
     async def note_halt(self, partition: int, note: HaltNote | None) -> None:
         """Leave word that a partition halted, or take it back."""
         self._halts.pop(partition, None)

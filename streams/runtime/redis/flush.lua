@@ -3,7 +3,7 @@
 --          slot sends whoever names a key that has left to where it is; undeclared, the script
 --          would write a second hash of that name here, and lose it.
 -- ARGV     namespace, expected watermark, new watermark, event_time, digest, policy ('=' for the one
---          that is stored), mark, keys, traffic, generations,
+--          that is stored), mark, keys, traffic, generations, skips,
 --          rows as MessagePack: [[field, value, field, value, ...], ...] in the order of KEYS
 -- Returns  {'ok'} | {'noop'} | {'conflict', stored watermark} | {'namespace', stored namespace}
 --
@@ -32,7 +32,7 @@ if watermark ~= expected or tonumber(new) <= tonumber(watermark) then
   return {'conflict', watermark}
 end
 
-local rows = cmsgpack.unpack(ARGV[11])
+local rows = cmsgpack.unpack(ARGV[12])
 for i = 2, #KEYS do
   redis.call('HLEN', KEYS[i])
 end
@@ -48,5 +48,5 @@ if ARGV[6] ~= '=' then -- that is the one that is stored
 end
 redis.call('HSET', meta, 'namespace', namespace, 'event_time', ARGV[4], 'digest', ARGV[5],
   'mark', ARGV[7], 'keys', ARGV[8], 'traffic', ARGV[9],
-  'generations', ARGV[10], 'watermark', new)
+  'generations', ARGV[10], 'skips', ARGV[11], 'watermark', new)
 return {'ok'}

@@ -6,6 +6,7 @@ hash tag keeps a partition in one slot.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final
 
 import msgspec
@@ -43,6 +44,8 @@ PACKED_HASH_BYTES: Final = 256
 
 _FLUSH_ATTEMPTS: Final = 2
 _LOAD_ATTEMPTS: Final = 5
+RESTORED_VIDEOS: Final = 500
+"""Written with one round trip."""
 _META: Final = ("namespace", "watermark", *Meta._fields)
 
 _COVERAGE: Final = "cluster-require-full-coverage"
@@ -91,7 +94,7 @@ class RedisStore:
         with sorted_errors(partition):
             command = ("HMGET", meta_key(partition), *_META)
             stored, watermark, *fields = await self._run(*command)
-        event_time, digest, policy, mark, keys, traffic, generations = fields
+        event_time, digest, policy, mark, *others = fields
         if stored is None and watermark is None:
             if await self._flushed_meanwhile(partition):
                 return await self.meta(partition, namespace)
@@ -102,7 +105,7 @@ class RedisStore:
             raise _watermark_missing(partition)
         try:
             text = (mark or b"").decode()
-            kept = (keys or b"", traffic or b"", generations or b"")
+            kept = (raw or b"" for raw in others)
             meta = Meta(int(event_time), digest.decode(), policy, text, *kept)
             return Stored(int(watermark), meta)
         except ValueError as error:
@@ -181,9 +184,24 @@ class RedisStore:
     async def begin(self, partition: int, namespace: str) -> None:
         """Store that nothing of a partition is counted yet; see the port."""
         meta = FRESH._asdict() | {"namespace": namespace, "watermark": -1}
-        parts = [part for field in meta.items() for part in field]
         with sorted_errors(partition):
-            await self._run("HSET", meta_key(partition), *parts)
+            await self._run("HSET", meta_key(partition), *_words(meta))
+
+    async def restore(
+        self,
+        partition: int,
+        namespace: str,
+        stored: Stored,
+        rows: Mapping[str, Mapping[str, bytes]],
+    ) -> None:
+        """Put rows, meta and watermark into an erased partition; see the port."""
+        prefix, rest = video_key(partition, ""), iter(rows.items())
+        fields = stored.meta._asdict() | {"namespace": namespace, "watermark": stored.watermark}
+        with sorted_errors(partition):
+            while some := list(islice(rest, RESTORED_VIDEOS)):
+                commands = [("HSET", f"{prefix}{video}", *_words(row)) for video, row in some]
+                await pipelined(self._client, commands, at=prefix)
+            await self._run("HSET", meta_key(partition), *_words(fields))
 
     async def note_halt(self, partition: int, note: HaltNote | None) -> None:
         """Leave word that a partition halted, or take it back."""
@@ -331,6 +349,11 @@ def _require_trust(info: Mapping[str, Any], *, alone: bool) -> None:
 
 def _hash(reply: Mapping[bytes, bytes]) -> dict[str, bytes]:
     return {name.decode(): value for name, value in reply.items()}
+
+
+def _words(fields: Mapping[str, Any]) -> list[Word]:
+    """Return field, value, ... as a command takes them."""
+    return [part for field in fields.items() for part in field]
 
 
 def _watermark_missing(partition: int) -> Halt:

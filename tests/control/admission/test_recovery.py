@@ -96,6 +96,24 @@ async def test_a_log_in_use_is_counted_far_enough_some_day(office: Office) -> No
     assert early.log.counted == needed
 
 
+async def test_a_log_without_a_leader_is_counted_far_enough_once_it_has_one(office: Office) -> None:
+    """Another control plane has put the dossiers right meanwhile."""
+    other = await lived(office)
+    office.flush()
+    late, places = Process(office), {(LOG, 0), (LOG, 1)}
+    office.world.log.leaderless.update(places)
+    assert await late.recovery.look()
+    office.world.log.leaderless.difference_update(places)
+    await office.count()
+    assert await other.recovery.look()
+    await other.recovery.run()
+    assert await late.recovery.look()
+    await late.recovery.run()
+    await late.take(upload("v5"))
+    await office.count()
+    assert office.row("v5").stage == "public"
+
+
 async def test_an_older_redis_is_noticed_before_an_event_is_handled(office: Office) -> None:
     process = await Process(office).start()
     older = deepcopy(office.dossiers.__dict__)

@@ -1,0 +1,334 @@
+"""What must be true of a life that has settled, whatever befell it."""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import msgspec
+from kit.folding import Folding, Placed
+from kit.keys import INSTALLATION, SPELLING, TRUST
+from kit.twins import LOG, refusals_in
+from simulation.life import Flaw, Life
+from simulation.processes import PARTITIONS, SLICES, rules, settings
+
+from streams.control.admission import dossier
+from streams.control.admission.dossier import Dossier
+from streams.core.counters import VIDEO_ROW, load_video
+from streams.core.events import Policy, order_of
+from streams.core.keys import read_trust
+from streams.core.partitioner import partition_of
+from streams.core.receipts import encode as encode_receipt
+from streams.core.traffic import decode as decode_tick
+from streams.core.traffic import encode as encode_tick
+from streams.core.words import SliceReview
+from streams.errors import DeadLetter
+from streams.ops.verify import Verifier, verify
+from streams.runtime.codec import decode_log, decode_one, decode_review
+from streams.runtime.leases import LEASE_LONGEST_S, prices_of
+from streams.runtime.memory import MemoryReader
+from streams.runtime.mixes import order_of_mix, read_mix
+from streams.runtime.namespace import namespace_of
+from streams.runtime.policies import stored_policy
+from streams.runtime.ports import Record
+from streams.runtime.rows import StoredRows
+
+LIMIT: Final = 1 << 20
+
+
+def judge(life: Life) -> None:
+    """Raise `Flaw` with the first thing that is wrong."""
+    for found in _all(life):
+        raise Flaw(found)
+
+
+def _all(life: Life) -> Iterator[str]:
+    yield from life.watch.flaws
+    clean = [_clean(life, partition) for partition in range(PARTITIONS)]
+    yield from _counters(life, clean)
+    yield from _recount(life)
+    yield from _receipts(life, clean)
+    yield from _ticks(life, clean)
+    yield from _letters(life, clean)
+    yield from _dossiers(life)
+    yield from _policies(life)
+    yield from _mixes(life)
+    yield from index_differences(life)
+    yield from _leases(life)
+
+
+# -------------------------------------------------------------------------- the log's own
+
+
+class Clean:
+    """One partition's log folded once from its beginning, by nobody else's leave."""
+
+    def __init__(self, life: Life, partition: int) -> None:
+        records = life.log.records(LOG, partition)
+        out = decode_log(records, TRUST, SPELLING)
+        places = [Placed(*at) for at in zip(out.events, out.offsets, out.elements, strict=True)]
+        self.folding: Final = Folding(settings().generation_records, partition, PARTITIONS).fold(
+            places
+        )
+        self.folding.flush()
+        refusals = [*out.refusals, *self.folding.rejected]
+        self.refusals: Final = {(each.offset, each.element, each.reason) for each in refusals}
+
+
+def _clean(life: Life, partition: int) -> Clean:
+    return Clean(life, partition)
+
+
+def _counters(life: Life, clean: list[Clean]) -> Iterator[str]:
+    for partition, each in enumerate(clean):
+        stored = life.redis.store.partitions.get(partition)
+        if stored is None:
+            yield f"partition {partition} has no counters"
+            continue
+        if stored.rows != each.folding.rows:
+            videos = sorted(
+                video
+                for video in {*stored.rows, *each.folding.rows}
+                if stored.rows.get(video) != each.folding.rows.get(video)
+            )
+            yield f"counters of partition {partition} differ from a clean fold: {videos}"
+        if stored.meta._replace(mark="") != each.folding.meta:
+            yield f"the meta of partition {partition} differs from that of a clean fold"
+
+
+def _recount(life: Life) -> Iterator[str]:
+    identity = life.log.identity(LOG)
+    namespace = namespace_of(identity, INSTALLATION.id)
+    verifier = Verifier(settings(), INSTALLATION, SPELLING)
+    found = asyncio.run(
+        verify(MemoryReader(life.log), life.redis.store, identity, namespace, verifier)
+    )
+    if found.differences:
+        yield f"{found.differences} counters differ from the recount: {found.examples[:3]}"
+
+
+def _receipts(life: Life, clean: list[Clean]) -> Iterator[str]:
+    told: dict[str, bytes] = {}
+    for record in _sent(life, "decisions"):
+        value = record.value or b""
+        name = msgspec.json.decode(value)["id"]
+        if told.setdefault(name, value) != value:
+            yield f"decision {name} was told in two ways"
+    wanted = {said.id: encode_receipt(said) for each in clean for said in each.folding.receipts}
+    yield from _same("decision", told, wanted)
+
+
+def _ticks(life: Life, clean: list[Clean]) -> Iterator[str]:
+    told: dict[str, bytes] = {}
+    for record in _sent(life, "traffic"):
+        value = record.value or b""
+        name = decode_tick(value).id
+        if told.setdefault(name, value) != value:
+            yield f"minute {name} was told in two ways"
+    wanted = {tick.id: encode_tick(tick) for each in clean for tick in each.folding.ticks}
+    yield from _same("minute", told, wanted)
+
+
+def _letters(life: Life, clean: list[Clean]) -> Iterator[str]:
+    told: set[tuple[int, int, int, str]] = set()
+    for record in _sent(life, f"{LOG}.dlq"):
+        headers = dict(record.headers)
+        partition = int(headers["__streams.errors.partition"] or b"")
+        told |= {(partition, *each) for each in refusals_in(record)}
+    wanted = {(p, *one) for p, each in enumerate(clean) for one in each.refusals}
+    if told != wanted:
+        yield f"refusals differ: {sorted(told ^ wanted)[:3]}"
+
+
+def _same(kind: str, told: Mapping[str, bytes], wanted: Mapping[str, bytes]) -> Iterator[str]:
+    for name in sorted({*told, *wanted}):
+        if name not in told:
+            yield f"{kind} {name} was not told"
+        elif name not in wanted:
+            yield f"{kind} {name} was told and never taken"
+        elif told[name] != wanted[name]:
+            yield f"{kind} {name} was told in other words than a clean fold's"
+
+
+def _sent(life: Life, topic: str) -> list[Record]:
+    return [each for p in range(PARTITIONS) for each in life.log.records(topic, p)]
+
+
+# -------------------------------------------------------------------------- what people said
+
+
+def _dossiers(life: Life) -> Iterator[str]:
+    known = {
+        video: dossier.decode(document.text)
+        for shelf in life.redis.dossiers.shelves.values()
+        for video, document in shelf.documents.items()
+    }
+    wanted = _facts(life)
+    for video in sorted({*known, *wanted}):
+        if video not in known or video not in wanted:
+            yield f"the dossier of {video} is {'lost' if video in wanted else 'of nothing'}"
+            continue
+        now, facts = known[video], wanted[video]
+        for name in ("upload", "verdict", "second_look", "heard", "ruling"):
+            if getattr(now, name) != getattr(facts, name):
+                yield f"{name} of {video} is {getattr(now, name)}, said was {getattr(facts, name)}"
+        if now.owes or now.uncopied:
+            yield f"the log or a topic is owed something about {video}: {now.unsent}"
+        partition = partition_of(video.encode(), PARTITIONS)
+        fields = life.redis.store.partitions[partition].rows.get(video, {})
+        own = {name: raw for name, raw in fields.items() if name == VIDEO_ROW}
+        stage = load_video(video, own).row.stage
+        if stage not in _stages(facts):
+            yield f"{video} stands as {stage}, said was {sorted(_stages(facts))}"
+
+
+def _facts(life: Life) -> dict[str, Dossier]:
+    """Return what was said of each video, taken from the topics by the rules of their decoders."""
+    facts: dict[str, Dossier] = {}
+    tools = rules(life.files).tools
+    for topic in ("uploads", "recognitions", "reviews"):
+        for record in _sent(life, topic):
+            try:
+                event: Any = (
+                    decode_review(record.value, LIMIT)
+                    if topic == "reviews"
+                    else decode_one(topic, record.value, LIMIT)  # type: ignore[arg-type]
+                )
+            except DeadLetter:
+                continue
+            if isinstance(event, SliceReview):
+                continue
+            home = partition_of(event.video.encode(), PARTITIONS)
+            if record.partition == home and event.ts <= record.timestamp + 300_000:
+                before = facts.get(event.video) or Dossier(event.video)
+                facts[event.video] = dossier.learn(before, event, tools)
+    return facts
+
+
+def _stages(facts: Dossier) -> set[str]:
+    """Return where a video may stand of which this is known."""
+    nobody = {"unknown", "held_public", "held_limited"}
+    word = facts.verdict.verdict if facts.verdict else facts.ruling.word if facts.ruling else ""
+    if facts.verdict and word == "reject":
+        return {"removed"}
+    if facts.upload is None:
+        return nobody
+    return {"approve": {"public"}, "limit": {"limited"}}.get(word, nobody)
+
+
+# -------------------------------------------------------------------------- what leaders said
+
+
+def _policies(life: Life) -> Iterator[str]:
+    metas = [life.redis.store.partitions[p].meta for p in range(PARTITIONS)]
+    if len({meta.policy for meta in metas}) != 1:
+        yield f"partitions have {len({meta.policy for meta in metas})} policies in force"
+        return
+    terms = {read_trust(meta.keys).term for meta in metas}
+    if len(terms) != 1:
+        yield f"partitions know of different terms: {sorted(terms)}"
+    policy = stored_policy(metas[0].policy)
+    written = [
+        one for record in life.log.records("policies", 0) if (one := _policy(record)) is not None
+    ]
+    if policy is None or order_of(policy) != max(map(order_of, written)):
+        yield "the policy in force is not the greatest that was written"
+    for partition in range(PARTITIONS):
+        orders = [
+            order_of(event)
+            for event in decode_log(life.log.records(LOG, partition), TRUST, SPELLING).events
+            if isinstance(event, Policy)
+        ]
+        if policy is not None and orders and max(orders) > order_of(policy):
+            yield f"partition {partition} was written a greater policy than the one in force"
+
+
+def _policy(record: Record) -> Policy | None:
+    if record.value is None or record.key is None or b"." not in record.key:
+        return None
+    return msgspec.json.decode(record.value, type=Policy)
+
+
+def _mixes(life: Life) -> Iterator[str]:
+    trust = INSTALLATION.trust(whole=False)
+    told: dict[tuple[int, int], bytes | None] = {}
+    for record in life.log.records("mix", 0):
+        mix = read_mix(record, trust)
+        if mix is None:
+            yield "a mix that nobody in force signed"
+        elif told.setdefault(order_of_mix(mix), record.value) != record.value:
+            yield f"the mix {order_of_mix(mix)} was told in two ways"
+
+
+# -------------------------------------------------------------------------- what feeds are told
+
+
+def index_differences(life: Life) -> Iterator[str]:
+    """Yield where the serving index is not what the rows tell.
+
+    Scores aside: those of slices in which nothing happens are told again only now and then.
+    """
+    wanted: dict[tuple[str, str], tuple[Any, ...]] = {}
+    rows = StoredRows(
+        life.redis.store, namespace_of(life.log.identity(LOG), INSTALLATION.id), PARTITIONS
+    )
+    for partition in range(PARTITIONS):
+        for page in _pages(rows, partition):
+            wanted.update(((name, entry.video), entry[3:]) for name, entry in page)
+    slices = life.redis.index._slices
+    for name in SLICES:
+        known = slices.get(name)
+        if known is not None and known.footing.frozen:
+            continue  # nothing is told of it, and nothing leased
+        pairs = {} if known is None else known.pairs
+        told = {
+            video: pair.entry[3:] for video, pair in pairs.items() if pair.entry.score is not None
+        }
+        due = {video: numbers for (at, video), numbers in wanted.items() if at == name}
+        for video in sorted({*told, *due}):
+            if told.get(video) != due.get(video):
+                yield (
+                    f"{video} in {name}: the index has {told.get(video)}, "
+                    f"the rows tell {due.get(video)}"
+                )
+    yield from _prices(life)
+
+
+def _prices(life: Life) -> Iterator[str]:
+    from streams.core.state import PartitionState  # noqa: PLC0415
+
+    stored = life.redis.store.partitions[0]
+    outlook = PartitionState(0, PARTITIONS, 1, stored.meta).outlook
+    if outlook is None:
+        yield "there is no policy"
+        return
+    for name, prices in prices_of(outlook).items():
+        known = life.redis.index._slices.get(name)
+        if known is None:
+            continue
+        if known.order != order_of(outlook.policy) or known.prices != prices:
+            yield f"{name}: the index has the prices of {known.order}"
+        if known.footing.frozen != outlook.policy.slices[name].is_shut:
+            yield f"{name}: frozen {known.footing.frozen} in the index"
+
+
+def _pages(rows: StoredRows, partition: int) -> list[Any]:
+    async def all_pages() -> list[Any]:
+        return [page async for page in rows.tell(partition, None)]
+
+    made = all_pages()
+    while True:  # it lets others run between, and waits for nobody
+        try:
+            made.send(None)
+        except StopIteration as end:
+            pages: list[Any] = end.value
+            return pages
+
+
+def _leases(life: Life) -> Iterator[str]:
+    """Yield what does not come back within a minute."""
+    life.ahead["redis"] += LEASE_LONGEST_S + 2
+    for name, known in life.redis.index._slices.items():
+        life.redis.index._take_back(known)
+        for video, pair in sorted(known.pairs.items()):
+            if pair.leased:
+                yield f"{pair.leased} impressions of {video} in {name} never come back"

@@ -1,0 +1,66 @@
+"""Lives of a whole installation on the twins: whatever befalls them, everything settles."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from simulation.plan import FAULTS, WORDS, plan_of
+from simulation.shrinking import fate_of, report, shrunk
+
+ROOT = Path(__file__).parents[2]
+LIVES = 2_000
+NIGHTLY = 20_000
+CHUNK = 50
+
+
+def live_all(seeds: range) -> None:
+    for seed in seeds:
+        if flaw := fate_of(seed).flaw:
+            pytest.fail(report(seed, flaw), pytrace=False)
+
+
+@pytest.mark.parametrize("first", range(0, LIVES, CHUNK))
+def test_every_life_settles_and_all_is_right(first: int) -> None:
+    live_all(range(first, first + CHUNK))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3_600)
+@pytest.mark.parametrize("first", range(LIVES, NIGHTLY, 10 * CHUNK))
+def test_every_life_of_a_night_settles_and_all_is_right(first: int) -> None:
+    live_all(range(first, first + 10 * CHUNK))
+
+
+def test_every_kind_of_step_is_drawn_and_has_words() -> None:
+    drawn = {step.kind for seed in range(200) for step in plan_of(seed)}
+    assert drawn == set(WORDS)
+    assert set(FAULTS) < drawn
+    assert all(step.words() for seed in range(20) for step in plan_of(seed))
+
+
+def test_a_seed_is_one_life_in_any_process_and_under_any_hash_seed() -> None:
+    seeds = (1, 2, 3)
+    here = [f"trace {fate_of(seed).trace:08x}" for seed in seeds]
+    runs = [
+        subprocess.run(
+            [sys.executable, "-m", "simulation", str(seed)],
+            env={**os.environ, "PYTHONHASHSEED": number, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        for seed in seeds
+        for number in ("1", "2")
+    ]
+    told = [run.stdout.splitlines()[-1].partition(":")[0] for run in runs]
+    assert told == [trace for trace in here for _ in range(2)]
+
+
+def test_what_a_flaw_does_not_take_is_dropped() -> None:
+    """A life that goes wrong when two things befall it, and only then."""
+    plan = plan_of(1)
+    needed = {plan[1], plan[-1]}
+    assert set(shrunk(1, lambda steps: needed <= set(steps))) == needed
