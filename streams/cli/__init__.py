@@ -37,6 +37,7 @@ VERBS: Final[dict[str, str]] = {
     "guarantee": "streams.cli.guarantee:guarantee",
     "creator": "streams.cli.creator:creator",
     "shares": "streams.cli.shares:shares",
+    "ads": "streams.cli.ads:ads",
     "dlq": "streams.cli.dlq:dlq",
     "erase": "streams.cli.erase:erase",
     "status": "streams.cli.status:status",

@@ -180,7 +180,14 @@ def _explore(config: Path, output: str, choice: Choice) -> None:
 
 def _shares(config: Path, output: str, choice: Choice, plots: Path | None) -> None:
     from streams.control.rules import load_rules  # noqa: PLC0415 - needs the extra
-    from streams.lab.shares import course, goals, mobs, worlds  # noqa: PLC0415
+    from streams.lab.shares import (  # noqa: PLC0415
+        advert_goals,
+        adverts,
+        course,
+        goals,
+        mobs,
+        worlds,
+    )
     from streams.lab.simulator.admission import load_platform  # noqa: PLC0415
 
     rules = load_rules(config).policy.shares
@@ -189,7 +196,12 @@ def _shares(config: Path, output: str, choice: Choice, plots: Path | None) -> No
     for world in worlds.SHARE_WORLDS.values():
         courses += [course.play(world, rules, seed) for seed in seeds]
         click.echo(f"played {world.name}", err=True)
-    told = [*goals.verdicts(courses), *mobs.verdicts(load_platform(config).policy, seeds)]
+    draft, commercial = load_platform(config).policy, []
+    for advert_world in adverts.ADVERT_WORLDS:
+        commercial += [adverts.play_adverts(advert_world, draft, rules, seed) for seed in seeds]
+        click.echo(f"played {advert_world.name}", err=True)
+    told = [*goals.verdicts(courses), *advert_goals.advert_verdicts(commercial)]
+    told += mobs.verdicts(draft, seeds)
     click.echo(f"played {mobs.WORLD}", err=True)
     rows = [goals.as_fields(each) for each in told]
     if output == "table":

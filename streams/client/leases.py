@@ -13,7 +13,7 @@ from streams.client.leases_plan import Portion, portions, usable
 from streams.client.mixes import Mixes, MixInForce
 from streams.client.publisher import Publisher
 from streams.core.events import Impression
-from streams.core.units import is_slice
+from streams.core.units import MICROS, is_slice
 from streams.errors import StreamsError
 from streams.runtime.leases import LEASE_LONGEST_S, Candidate, Lease, ServingIndex, Via, slots_of
 from streams.runtime.ports import Clock
@@ -33,6 +33,8 @@ class Leased(NamedTuple):
     shown, `mix` the number of what it was ranked by: an impression says these. `until` names the
     lease when it is given back (s since 1970, by Redis' clock), `over_at` is when it is over by the
     clock of this process that nobody sets: what was not shown by then may be leased to others.
+    The bid of an advert counts by its `factor`, millionths between a half and two: an ad system
+    ranks adverts by bid x action rate x factor. Of all other videos it is one.
     """
 
     slice: str
@@ -44,6 +46,7 @@ class Leased(NamedTuple):
     score: int
     over_at: float
     mix: int | None = None
+    factor: int = MICROS
 
     def stands(self, clock: Clock = time.monotonic) -> bool:
         """Tell whether it may still be shown."""
@@ -189,7 +192,9 @@ class Leases:
             if isinstance(result, BaseException):
                 failed.append(result)
             else:
-                taken += [Leased(name, *lease, over_at, mix.seq) for lease in result]
+                taken += [
+                    Leased(name, *lease[:-1], over_at, mix.seq, lease.factor) for lease in result
+                ]
         if failed:
             with suppress(StreamsError):
                 await self.give_back(*taken)

@@ -228,19 +228,21 @@ class Told(NamedTuple):
 
 
 _NO_DUES: Final[dict[str, tuple[int, int]]] = {}  # of nearly every video: never changed
+_NO_FACTORS: Final[dict[str, int]] = {}  # of every video that is no advert: never changed
 
 
 class VideoState:
     """One video in memory: its own row and its slices' rows.
 
-    What feeds were told of it (`told`, and by slice until when how much is `due` to it), whether it
-    was judged or controlled since, and the `totals` of its evidence: none of this is stored, and
-    nothing that is stored depends on it.
+    What feeds were told of it (`told`, by slice until when how much is `due` to it, and by which
+    `factors` the bids of an advert count), whether it was judged or controlled since, and the
+    `totals` of its evidence: none of this is stored, and nothing that is stored depends on it.
     """
 
     __slots__ = (
         "controlled",
         "due",
+        "factors",
         "judged",
         "row",
         "row_digest",
@@ -264,6 +266,7 @@ class VideoState:
         self.told: Told | None = None
         self.totals: Totals | None = None
         self.due: dict[str, tuple[int, int]] = _NO_DUES
+        self.factors: dict[str, int] = _NO_FACTORS
 
     @property
     def views(self) -> int:

@@ -391,6 +391,8 @@ class Policy(Struct, frozen=True, tag_field="type", tag="policy"):
     first: Annotated[int, Meta(ge=0, le=1_000_000)] = (
         0  # impressions of the first grant; 0: tranche
     )
+    organic: dict[SliceName, Micros] = {}
+    """What a view of organic traffic was worth for hours, orders apart; elsewhere `prior_mean`."""
 
 
 def order_of(policy: Policy) -> tuple[int, int]:

@@ -26,7 +26,9 @@ FAMILIES: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 """Families of one number a slice, and what `SlicePolicy` calls it."""
-WHOLE: Final[Mapping[str, str]] = MappingProxyType({"cross": "noise_cross", "shares": "leans"})
+WHOLE: Final[Mapping[str, str]] = MappingProxyType(
+    {"cross": "noise_cross", "shares": "leans", "organic": "organic"}
+)
 """Families of one field for all slices, and what `Policy` calls it."""
 ALL_FAMILIES: Final = (*FAMILIES, *WHOLE)
 

@@ -5,12 +5,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final, NamedTuple
 
+from streams.core.adverts import advert_worth, rank_move
 from streams.core.counters import ACTIVE, IDLE, Told, VideoState
 from streams.core.exploration import tried
 from streams.core.outlook import Outlook
 from streams.core.posterior import solve, sum_factors
 from streams.core.rule import allowance_of, estimate_in, open_slices
-from streams.core.units import surface_of
+from streams.core.units import MICROS, surface_of
 
 STEP: Final = 10_000
 """The score of a slice that nothing happened in is said again when it moved by so much
@@ -31,7 +32,8 @@ class Entry(NamedTuple):
 
     `offset` is that of the record up to which its partition was folded. `due` public impressions
     are owed to the video here until `deadline` (ms since 1970); 0 if none are. Those of a draw have
-    no deadline (0), and come before all others.
+    no deadline (0), and come before all others. `factor` is what the bid of an advert counts by
+    (`adverts`); its score is moved by that.
     """
 
     video: str
@@ -43,6 +45,7 @@ class Entry(NamedTuple):
     commercial: bool = False
     deadline: int = 0
     due: int = 0
+    factor: int = MICROS
 
 
 def entries(
@@ -52,8 +55,8 @@ def entries(
 
     That is every slice in `touched`, whose row changed, those where something else is owed, and now
     and then what moved in the others: what one crowd thinks moves what is expected of all. Changes
-    `state.told`, `state.due`, `state.judged` and `state.controlled`, which nothing that is stored
-    depends on.
+    `state.told`, `state.due`, `state.factors`, `state.judged` and `state.controlled`, which nothing
+    that is stored depends on.
     """
     due, before = _due(outlook, state), state.due
     if due or before:
@@ -68,12 +71,13 @@ def entries(
     for slice_id in gone:
         yield slice_id, Entry(video, offset, None)
     rows, policy, own = state.slices, outlook.policy, state.row
-    band, commercial = own.band, own.commercial
+    band, commercial, factors = own.band, own.commercial, state.factors
     for slice_id, score in scores.items():
         allowance = allowance_of(policy, state, slice_id)
         shown = rows[slice_id].impressions if slice_id in rows else 0
         until, owing = due.get(slice_id, _NOTHING_DUE)
-        words = (video, offset, score, allowance, shown, band, commercial, until, owing)
+        factor = factors.get(slice_id, MICROS) if commercial else MICROS
+        words = (video, offset, score, allowance, shown, band, commercial, until, owing, factor)
         yield slice_id, _entry(Entry, words)
 
 
@@ -183,6 +187,25 @@ def _touched_only(
 
 
 def _scores(outlook: Outlook, state: VideoState, slice_ids: Iterable[str]) -> dict[str, int]:
+    if state.row.commercial:
+        return _scores_of_advert(outlook, state, list(slice_ids))
+    return _indices(outlook, state, slice_ids)
+
+
+def _scores_of_advert(
+    outlook: Outlook, state: VideoState, slice_ids: Sequence[str]
+) -> dict[str, int]:
+    """Return indices as the factors of the bids move them; notes the factors."""
+    worth = advert_worth(outlook.policy, state, slice_ids)
+    factors = {slice_id: each.factor for slice_id, each in worth.items()}
+    state.factors = state.factors | factors
+    return {
+        slice_id: _bounded(index + rank_move(factors[slice_id]))
+        for slice_id, index in _indices(outlook, state, slice_ids).items()
+    }
+
+
+def _indices(outlook: Outlook, state: VideoState, slice_ids: Iterable[str]) -> dict[str, int]:
     policy = outlook.policy
     if not state.views:
         known = {each.slice: each.score for each in outlook.prospects(state.row)}
@@ -192,6 +215,10 @@ def _scores(outlook: Outlook, state: VideoState, slice_ids: Iterable[str]) -> di
         }
     tastes = solve(sum_factors(policy, state))
     return {
-        slice_id: max(min(estimate_in(policy, state, slice_id, tastes).score, _MOST), -_MOST)
+        slice_id: _bounded(estimate_in(policy, state, slice_id, tastes).score)
         for slice_id in slice_ids
     }
+
+
+def _bounded(score: int) -> int:
+    return max(min(score, _MOST), -_MOST)

@@ -148,6 +148,8 @@ def _learned(policy: Policy) -> Iterator[tuple[str, Figure]]:
     yield "noise cross", Figure("learned", policy.noise_cross / MICROS, "share")
     for name, lean in policy.leans.items():
         yield f"lean of {name}", Figure("learned", lean / MICROS, _VALUE)
+    for name, mean in policy.organic.items():
+        yield f"{name} organic", Figure("learned", mean / MICROS, _VALUE)
     for name, spec in policy.slices.items():
         for field, (called, scale, unit) in _SLICE.items():
             value = _scaled(getattr(spec, field), scale)

@@ -33,7 +33,7 @@ class Lease(NamedTuple):
     """Impressions of one video that a feed server may show.
 
     `net` is the `score` less price and tilt. What is not counted by `until` (s since 1970) goes
-    back to the video.
+    back to the video. The bid of an advert counts `factor` times (millionths).
     """
 
     video: str
@@ -42,6 +42,7 @@ class Lease(NamedTuple):
     via: Via
     until: int
     score: int
+    factor: int = MICROS
 
 
 class Candidate(NamedTuple):

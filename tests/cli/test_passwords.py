@@ -29,6 +29,7 @@ CALLS: dict[str, list[str]] = {
     "guarantee": ["guarantee"],
     "creator": ["creator list", "creator show c1"],
     "shares": ["shares"],
+    "ads": ["ads report"],
     "policy": [
         "policy show",
         "policy history",

@@ -132,7 +132,7 @@ async def test_any_client_leases_as_the_text_says(offered: str, tmp_path: Path) 
     scripts = ROOT / "streams/runtime/redis"
     answer = run("bash", "-euc", code, folder=tmp_path, SCRIPTS=str(scripts), REDIS=offered)
     words = answer.split()
-    assert [words[:4], words[6:10]] == [
+    assert [words[:4], words[7:11]] == [
         ["v-43", "1", "43000", "rank"],
         ["v-42", "1", "42000", "rank"],
     ]

@@ -93,6 +93,16 @@ async def test_nothing_is_taken_for_no_slots(
     assert await slots(index, CARS) == [(0, 0)]
 
 
+async def test_an_advert_says_by_what_the_bid_of_it_counts(
+    index: ServingIndex, leases: Leases
+) -> None:
+    await tell(index, CARS, entry("ad", commercial=True, factor=1_500_000), entry("plain"))
+    assert {one.video: one.factor for one in await leases.take(CARS, 2)} == {
+        "ad": 1_500_000,
+        "plain": MICROS,
+    }
+
+
 async def test_a_thousand_million_slots_are_as_many_as_one_call_may_fill(
     leases: Leases, index: ServingIndex
 ) -> None:

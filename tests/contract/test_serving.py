@@ -361,6 +361,22 @@ async def test_the_best_of_a_class_stay_and_the_sweep_refills_the_list(house: Ho
 # Leases
 
 
+async def test_a_lease_says_by_what_the_bid_of_an_advert_counts(index: ServingIndex) -> None:
+    advert = entry("v1", 1, commercial=True, factor=1_250_000)
+    await told(index, advert, entry("v2", 1, 340_000))
+    leased = await index.lease(CARS, 2, 1)
+    assert {one.video: one.factor for one in leased} == {"v1": 1_250_000, "v2": MICROS}
+    await told(index, advert._replace(offset=2, factor=500_000))
+    assert [one.factor for one in await index.lease(CARS, 1, 1)] == [500_000]
+
+
+async def test_newcomers_and_pairs_with_leases_keep_their_factor(index: ServingIndex) -> None:
+    await told(index, entry(commercial=True, deadline=FAR, due=9, factor=700_000))
+    for via, share in (("fresh", MICROS), ("rank", 0), ("fresh", MICROS)):
+        (one,) = await index.lease(CARS, 1, 1, share)
+        assert (one.via, one.factor) == (via, 700_000)
+
+
 async def test_a_lease_takes_off_what_is_left_and_at_most_so_many_of_a_video(
     index: ServingIndex,
 ) -> None:
@@ -722,6 +738,7 @@ entries = st.builds(
     st.booleans(),
     st.sampled_from([0, 1, FAR, FAR + 1]),
     st.integers(0, 6),
+    st.sampled_from([500_000, MICROS, 2 * MICROS]),
 )
 tilts = st.dictionaries(st.sampled_from(CLASSES), st.integers(-9, 9), max_size=3)
 steps = st.one_of(

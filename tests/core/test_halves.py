@@ -41,6 +41,7 @@ def test_every_number_of_a_slice_is_learned_but_its_reach_and_no_word_of_a_perso
 
 def test_what_is_learned_is_taken_over_and_the_rest_stays() -> None:
     whole: dict[str, Any] = {"noise_cross": 7, "leans": {"discover:0": 5_000}}
+    whole["organic"] = {FOOTBALL: 9}
     source = replace(moved(**EVERYTHING, reach=99), **whole, tranche=99)
     taken = with_learned(FIXED, source)
     assert taken == replace(moved(**EVERYTHING), **whole)

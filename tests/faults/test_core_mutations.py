@@ -28,6 +28,7 @@ RETURN = "tests/core/test_second_chance.py"
 DELAY = "tests/core/test_delay.py"
 REPORTS = "tests/core/test_reports.py"
 COUNTERS = "tests/core/test_counters.py"
+ADVERTS = "tests/core/test_adverts.py"
 LIVE = "tests/core/test_live.py"
 FADING = "tests/core/test_fading.py"
 RULES = [
@@ -638,6 +639,55 @@ RULES = [
 """,
         REPORTS,
         "ends_the_asking",
+    ),
+    # what an advert gains by its value
+    Mutation(
+        "an advert cannot buy itself by orders",
+        "core/adverts.py",
+        "bare = without_orders(video)",
+        "bare = video",
+        ADVERTS,
+        "can_not_buy",
+    ),
+    Mutation(
+        "a bid counts a half to twice",
+        "core/adverts.py",
+        "return min(max(factor, FACTOR_LEAST), FACTOR_MOST)",
+        "return max(factor, 1)",
+        ADVERTS,
+        "between_a_half",
+    ),
+    Mutation(
+        "the rank of an advert moves by so much at most",
+        "core/adverts.py",
+        "return max(RANK_MOST * ln(factor) // _LN_2, -RANK_MOST)",
+        "return 2 * RANK_MOST * ln(factor) // _LN_2",
+        ADVERTS,
+        "moves_a_rank",
+    ),
+    Mutation(
+        "an advert is measured against organic traffic",
+        "core/adverts.py",
+        "policy.organic.get(name, spec.prior_mean)",
+        "spec.prior_mean",
+        ADVERTS,
+        "as_good_as",
+    ),
+    Mutation(
+        "only adverts have a factor",
+        "core/serving.py",
+        "if state.row.commercial:\n        return _scores",
+        "if True:\n        return _scores",
+        ADVERTS,
+        "organic_videos",
+    ),
+    Mutation(
+        "a factor is of the latest judgement",
+        "core/serving.py",
+        "state.factors = state.factors | factors",
+        "state.factors = factors | state.factors",
+        ADVERTS,
+        "judgement_that_changes",
     ),
     # live rooms
     Mutation(

@@ -261,8 +261,32 @@ PURE = [
         LEASES,
         WITHOUT_REDIS,
     ),
+    Mutation(
+        "a lease says by what a bid counts",
+        TWIN,
+        "factor = pair.entry.factor",
+        "factor = 1_000_000",
+        CONTRACT,
+        MEMORY,
+    ),
+    Mutation(
+        "a feed server hears by what a bid counts",
+        "client/leases.py",
+        "over_at, mix.seq, lease.factor",
+        "over_at, mix.seq",
+        LEASES,
+        "by_what_the_bid and not redis",
+    ),
 ]
 LUA = [
+    Mutation(
+        "a newer entry changes what a bid counts by (script)",
+        "runtime/redis/apply.lua",
+        "pair[DEADLINE], pair[DUE], pair[FACTOR] = deadline, due, factor",
+        "pair[DEADLINE], pair[DUE] = deadline, due",
+        CONTRACT,
+        SCRIPTS,
+    ),
     Mutation(
         "the script replaces entries of a lower offset only",
         "runtime/redis/apply.lua",

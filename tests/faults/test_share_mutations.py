@@ -18,6 +18,7 @@ MIXING = "tests/control/shares/test_mixing.py"
 RULES_OF_FILE = "tests/control/shares/test_share_rules.py"
 DUE = "tests/control/shares/test_due.py"
 GAIN = "tests/control/shares/test_gain.py"
+ORGANIC = "tests/control/shares/test_organic.py"
 TABLE = "tests/runtime/test_mixes.py"
 FEED = "tests/client/test_mixes.py"
 CREATOR = "tests/ops/test_creator.py"
@@ -251,10 +252,90 @@ RULES = [
     Mutation(
         "an impression names the mix",
         "client/leases.py",
-        "over_at, mix.seq)",
-        "over_at)",
+        "over_at, mix.seq, lease.factor",
+        "over_at, None, lease.factor",
         FEED,
         "goes_by_the_mix",
+    ),
+    Mutation(
+        "orders are no part of what is usual",
+        "control/shares/organic.py",
+        "bare = replace(weights, order=0)",
+        "bare = weights",
+        ORGANIC,
+        "orders_are_no_part",
+    ),
+    Mutation(
+        "adverts are no part of what is usual",
+        "control/shares/organic.py",
+        "if kind != UNKNOWN and not is_commercial(kind):",
+        "if True:",
+        ORGANIC,
+        "neither_adverts",
+    ),
+    Mutation(
+        "few views say nothing",
+        "control/shares/organic.py",
+        "views >= LEAST_VIEWS",
+        "views",
+        ORGANIC,
+        "few_views",
+    ),
+    Mutation(
+        "a mean follows in steps",
+        "control/shares/organic.py",
+        ">= MEAN_STEP",
+        "> 0",
+        ORGANIC,
+        "step_off",
+    ),
+    Mutation(
+        "a frozen mean stays",
+        "control/shares/mixing.py",
+        '["shares", "organic"], policy.frozen',
+        '["shares", "organic"], ()',
+        MIXING,
+        "operators_hold or organic_traffic",
+    ),
+    Mutation(
+        "more or fewer impressions alone move no tilt",
+        "control/shares/law.py",
+        "owed = _at_pace(before, pace)",
+        "owed = before.owed",
+        LAW,
+        "impressions_alone",
+    ),
+    Mutation(
+        "another pace loses nothing of what is owed",
+        "control/shares/law.py",
+        "(before.owed * pace + before.pace // 2) // before.pace",
+        "before.owed * pace // before.pace",
+        LAW,
+        "lumps_of_few",
+    ),
+    Mutation(
+        "a tilt is lowered by the mix with which the prices lean",
+        "control/shares/mixing.py",
+        "steering.tilts_of(promises, self._leans(promises, policy))",
+        "(self._leans(promises, policy), steering.tilts_of(promises, policy.leans))[1]",
+        MIXING,
+        "very_mix",
+    ),
+    Mutation(
+        "where no policy follows tilts are whole again",
+        "control/shares/mixing.py",
+        "if before is not None and before != policy.leans:",
+        "if False:",
+        MIXING,
+        "no_policy_follows",
+    ),
+    Mutation(
+        "what a tilt moves is told at the cut",
+        "control/shares/gain.py",
+        "(at_edge + rate * sum(gaps[: full + 1]))",
+        "gaps[full]",
+        GAIN,
+        "wherever_in_a_bucket",
     ),
 ]
 

@@ -36,7 +36,17 @@ def test_numbers_have_a_half_and_a_unit_and_no_micros() -> None:
 
 def test_every_number_of_a_policy_is_shown() -> None:
     no_numbers = {"id", "ts", "seq", "term", "version", "files", "moved", "frozen", "pinned"}
-    no_numbers |= {"by", "why", "evidence", "rule", "weights", "slices", "terms", "leans"}
+    no_numbers |= {
+        "by",
+        "why",
+        "evidence",
+        "rule",
+        "weights",
+        "slices",
+        "terms",
+        "leans",
+        "organic",
+    }
     no_numbers |= {"explore_key"}
     shown = figures(FIXED)
     for field in set(Policy.__struct_fields__) - no_numbers:

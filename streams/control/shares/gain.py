@@ -7,6 +7,7 @@ change sides. `traffic` has them in buckets of score less price.
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from math import exp, log
 from typing import Final
 
 from streams.core.shares import Bar
@@ -15,6 +16,8 @@ from streams.core.units import MICROS
 
 LEAST: Final = 100
 """Impressions with a score, of either side, below which nothing is said of a place."""
+STEEPEST: Final = 1.0
+"""Scores fall no faster from bucket to bucket, but by chance."""
 
 
 def estimate_gain(bar: Bar, sums: Mapping[tuple[str, str], ClassSums]) -> int | None:
@@ -44,11 +47,21 @@ def estimate_gain(bar: Bar, sums: Mapping[tuple[str, str], ClassSums]) -> int | 
 
 
 def _near_cut(gaps: Sequence[int]) -> int:
-    """Return the impressions a unit of value in the fullest bucket, which begins near the cut.
+    """Return the impressions a unit of value at the cut, beyond which none were shown.
 
-    The lowest bucket is filled in part, higher ones hold fewer the higher; the last one has no end.
+    The cut lies in the fullest bucket or just below it: from there on scores are the fewer the
+    higher, about exponentially. With a fall of `rate` a bucket, a density at the cut is that at the
+    upper edge of the fullest bucket and `rate` times what lies between them; whatever the cut was
+    from minute to minute, as all of it is linear. Without impressions in the next two buckets the
+    fullest one itself tells; the last bucket has no end.
     """
-    return max(gaps[:-1]) * MICROS // GAP_MICROS
+    full = max(range(GAPS - 1), key=gaps.__getitem__)
+    first, second = gaps[full + 1 : full + 3] if full + 3 < GAPS else (0, 0)
+    if not 0 < second < first:
+        return gaps[full] * MICROS // GAP_MICROS
+    rate = min(log(first / second), STEEPEST)
+    at_edge = first * rate / (1 - exp(-rate))
+    return round((at_edge + rate * sum(gaps[: full + 1])) * MICROS / GAP_MICROS)
 
 
 def _between(own: int, other: int) -> int:

@@ -26,7 +26,7 @@ LOOP: Final = 148_000
 """K: part of a deviation that one tick undoes, in millionths."""
 DEAD_BAND: Final = 5_000
 """A share that is nearer to its target is let be (micro-units of share)."""
-STEP: Final = 200_000
+STEP: Final = 300_000
 """One tick owes at most this part of its impressions, in millionths: chance is no trend."""
 PACE_TICKS: Final = 8
 """Impressions a tick are a mean of about so many."""
@@ -51,11 +51,12 @@ def advance(bar: Bar, before: Promise, own: int, of: int, rules: ShareRules) -> 
         return before
     pace = before.pace + (of - before.pace) // PACE_TICKS if before.pace else of
     pace = max(pace, 1)
+    owed = _at_pace(before, pace)
     error = _error(bar, own, of)
     if before.short not in {"", "bound"} and error > 0:
         error = 0
     most = rules.tilt_max * pace * before.gain // (LOOP * MICROS) + 1
-    owed = min(max(before.owed + error, 0), most)
+    owed = min(max(owed + error, 0), most)
     tilt = tilt_of(owed, pace, before.gain, rules.tilt_max)
     return replace(
         before,
@@ -102,6 +103,17 @@ def is_out_of_reach(bar: Bar, promise: Promise, rules: ShareRules) -> bool:
     """Tell whether the tilt that would hold a promise lies beyond the bound, by its gain."""
     off = abs(bar.target - promise.share)
     return promise.tilt + off * MICROS // promise.gain > rules.tilt_max
+
+
+def _at_pace(before: Promise, pace: int) -> int:
+    """Return what is owed at another pace, so that the tilt stays.
+
+    Minutes that come late, or in lumps, change the pace that is measured, and nights the true one;
+    neither changes what a class must be raised by.
+    """
+    if not before.pace:
+        return before.owed
+    return (before.owed * pace + before.pace // 2) // before.pace
 
 
 def _error(bar: Bar, own: int, of: int) -> int:

@@ -17,10 +17,11 @@ from streams.control.metrics import ControlMetrics
 from streams.control.policy.file import versioned
 from streams.control.shares import steering
 from streams.control.shares.due import DueShare, due_share
+from streams.control.shares.organic import OrganicMeans
 from streams.control.shares.rules import ShareRules
 from streams.control.shares.traffic import TrafficTail
 from streams.core.events import Policy
-from streams.core.halves import differing, in_order, with_learned
+from streams.core.halves import differing, in_order, is_frozen, with_learned
 from streams.core.shares import Bar
 from streams.core.traffic_view import unsteered
 from streams.core.units import surface_of
@@ -71,6 +72,8 @@ class Mixing:
         self._clock: Final = clock
         self._traffic: TrafficTail | None = None
         self._promises: steering.Promises = ()
+        self._organic = OrganicMeans()
+        self._leaning: Mapping[str, int] | None = None  # as the last mix took the prices to lean
         self._term = 0
         self._next_at = self._lean_at = float("-inf")
         self._gain_tick = self._behind = 0
@@ -107,20 +110,30 @@ class Mixing:
             self._metrics.shares.clear()
 
     async def next_policy(self, policy: Policy) -> Policy | None:
-        """Return the policy whose prices lean as the slow means say, None if that is this one."""
+        """Return the policy that follows what hours of traffic say, None if that is this one.
+
+        Its prices lean as the latest mix takes them to, and it has the means of organic traffic.
+        """
         if not self._term or policy.pinned or self._clock() < self._lean_at:
             return None
-        leans = steering.leans_of(self._promises, policy.leans)
-        wanted: Policy = replace(policy, leans=leans)
-        moved = with_learned(policy, wanted, ["shares"], policy.frozen)
-        if not differing(policy, moved):
+        leans = policy.leans if self._leaning is None else dict(self._leaning)
+        wanted: Policy = replace(policy, leans=leans, organic=self._organic.moved(policy))
+        moved = with_learned(policy, wanted, ["shares", "organic"], policy.frozen)
+        families = differing(policy, moved)
+        if not families:
             return None
         self._lean_at = self._clock() + LEAN_S
-        held = ", ".join(f"{each.name} {each.slow}" for each in self._promises if each.slow)
-        why = f"shares: the prices lean by what they were tilted for hours ({held or 'nothing'})"
+        why = "; ".join(f"{family}: {self._reasons()[family]}" for family in families)
         return versioned(
-            replace(moved, moved=in_order({*policy.moved, "shares"}), why=why, evidence={})
+            replace(moved, moved=in_order({*policy.moved, *families}), why=why, evidence={})
         )
+
+    def _reasons(self) -> Mapping[str, str]:
+        held = ", ".join(f"{each.name} {each.slow}" for each in self._promises if each.slow)
+        return {
+            "shares": f"the prices lean by what they were tilted for hours ({held or 'nothing'})",
+            "organic": "a view of organic traffic is worth something else by now",
+        }
 
     async def _begin(self, term: int) -> None:
         """Go on from the last mix, whoever wrote it."""
@@ -131,6 +144,8 @@ class Mixing:
         self._promises = () if self.mix is None else self.mix.promises
         self._behind = 0 if self.mix is None else self.mix.seq
         self._traffic = TrafficTail(self._settings, self._log.partitions)
+        self._organic = OrganicMeans()
+        self._leaning = None
         self._term = term
         log.info("steers the shares from %s on", self.mix.seq if self.mix else "the first minute")
 
@@ -139,6 +154,7 @@ class Mixing:
         rules, before, day = self._rules(), self.mix, tick // steering.DAY_TICKS
         worth = before.worth if before is not None and before.day == day else None
         sums = self._traffic.take(max(tick - OWED_TICKS, self._behind))
+        self._organic.take(policy.weights, sums)
         promises = self._steered(rules, tick, sums, goes_on=worth is not None)
         unmeasured = self._traffic.view.unmeasured(OWED_TICKS)
         measured = 2 * len(unmeasured) <= self._log.partitions
@@ -150,7 +166,7 @@ class Mixing:
             term,
             tick,
             now_ms(),
-            tilts=steering.tilts_of(promises, policy.leans),
+            tilts=steering.tilts_of(promises, self._leans(promises, policy)),
             due={name: each.share for name, each in due.items()},
             private_slots=steering.private_slots(promises),
             promises=promises,
@@ -175,6 +191,22 @@ class Mixing:
         return steering.take_gains(
             rules, promises, self._traffic.view.window(steering.GAIN_TICKS).sums
         )
+
+    def _leans(self, promises: steering.Promises, policy: Policy) -> Mapping[str, int]:
+        """Return what prices lean by under this mix: what they do, or what they are to do with it.
+
+        Both come into force within seconds, so nothing counts twice meanwhile. Where the policy did
+        not follow by the next mix, that is put off.
+        """
+        before, self._leaning = self._leaning, None
+        if before is not None and before != policy.leans:
+            self._lean_at = self._clock() + LEAN_S
+        held = policy.pinned or is_frozen(policy.frozen, "shares")
+        if held or self._clock() < self._lean_at:
+            return policy.leans
+        leans = steering.leans_of(promises, policy.leans)
+        self._leaning = leans if leans != policy.leans else None
+        return leans
 
     async def _supply(
         self, rules: ShareRules, promises: steering.Promises, policy: Policy

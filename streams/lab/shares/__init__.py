@@ -9,4 +9,7 @@ minute around a taste that wanders; feeds fill the slots of a minute with the be
 tilts in force. Promises, gains, tilts, leans, the guarantee's share, what lost and late minutes do
 and how a mix fades are the pipeline's own code. What it is not: videos, viewers, decisions; all
 crowds of a surface are one slice.
+
+Adverts are judged one by one, so their worlds (`adverts`, `advert_goals`) are of videos and
+viewers, in fewer crowds and slots.
 """

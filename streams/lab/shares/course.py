@@ -24,7 +24,8 @@ from streams.runtime.mixes import Mix, Promise, remains, tilts_on
 FIRST: Final = 1
 """The number of the first minute: 0 is none."""
 CACHED: Final = 2
-"""A mix is written in the minute after the one it is made from, and reaches feeds in so many."""
+"""A mix is written in the minute after the one it is made from, and reaches feeds in so many; so do
+the prices that lean with it."""
 MINUTE_MS: Final = 60_000
 MOST_LATE: Final = 3
 """Minutes that a record of traffic may be late by."""
@@ -128,15 +129,16 @@ def play(world: ShareWorld, rules: ShareRules, seed: int) -> SharesCourse:
     chance = np.random.default_rng([seed, *world.name.encode()])
     rules = with_fields(rules, feeds=world.feeds)
     market, owing, leader = Market(world, chance), Owing(world), Steering(rules, world.partitions)
-    told: deque[tuple[int, Mix]] = deque()
+    told: deque[tuple[int, Mix, Mapping[str, int]]] = deque()
     wire = Wire(world, chance)
     in_force: Mix | None = None
+    leaning: Mapping[str, int] = {}
     minutes: list[Minute] = []
     for minute in range(FIRST, world.minutes + FIRST):
         while told and told[0][0] <= minute:
-            in_force = told.popleft()[1]
+            _, in_force, leaning = told.popleft()
         market.next_minute(minute)
-        tilts, leans = _lifts(in_force, minute), _leans(leader.leans)
+        tilts, leans = _lifts(in_force, minute), _leans(leaning)
         slots = world.slots_at(minute)
         fresh = owing.serve(minute, slots, world.ordinary_at(minute))
         filled = market.fill(slots - sum(fresh.values()), tilts, leans)
@@ -147,7 +149,7 @@ def play(world: ShareWorld, rules: ShareRules, seed: int) -> SharesCourse:
         if world.gain is not None and minute == STEP_AT:
             leader.promises = _misjudged(leader.promises, world.gain)
         if world.is_led(minute) and (mix := leader.step()) is not None:
-            told.append((minute + 1 + CACHED, mix))
+            told.append((minute + 1 + CACHED, mix, leader.leans))
         minutes.append(_minute(filled, free, fresh, leader, lifted=lifted))
     return SharesCourse(world, seed, rules, minutes, owing.due, owing.missed)
 

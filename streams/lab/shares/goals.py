@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -24,13 +24,15 @@ SWINGS: Final = 20
 FEASIBLE: Final = 0.1
 """A floor this near to the unforced share must be cheap."""
 
+Played = TypeVar("Played")
 
-class Goal(NamedTuple):
-    """One goal in one world; `least` or `most` is its limit, of neither it is only told."""
+
+class Goal(NamedTuple, Generic[Played]):
+    """One goal in some worlds; `least` or `most` is its limit, of neither it is only told."""
 
     text: str
     worlds: Sequence[str]
-    measure: Callable[[SharesCourse], float]
+    measure: Callable[[Played], float]
     unit: str
     least: float = -math.inf
     most: float = math.inf
@@ -177,7 +179,7 @@ def verdicts(courses: Sequence[SharesCourse]) -> Iterator[GoalVerdict]:
         for world in goal.worlds:
             values = [goal.measure(each) for each in courses if each.world.name == world]
             if values:
-                yield _verdict(goal, world, values)
+                yield verdict(goal, world, values)
 
 
 def as_fields(verdict: GoalVerdict) -> dict[str, Any]:
@@ -190,7 +192,8 @@ def as_fields(verdict: GoalVerdict) -> dict[str, Any]:
     return fields
 
 
-def _verdict(goal: Goal, world: str, values: Sequence[float]) -> GoalVerdict:
+def verdict(goal: Goal[Any], world: str, values: Sequence[float]) -> GoalVerdict:
+    """Return what was measured of a goal in a world, by seed."""
     is_least = goal.least > -math.inf
     worst = min(values) if is_least else max(values)
     limit = f">= {goal.least:g}" if is_least else f"<= {goal.most:g}"

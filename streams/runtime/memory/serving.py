@@ -427,5 +427,6 @@ class _Taking:
             heappush(self.known.late, (self.until, video))
         self.taken[video] = self.taken.get(video, 0) + count
         net = score + self.added[pair.kind]
-        self.leases.append(Lease(video, count, net, via, self.until, score))
+        factor = pair.entry.factor
+        self.leases.append(Lease(video, count, net, via, self.until, score, factor))
         return count

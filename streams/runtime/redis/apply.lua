@@ -1,7 +1,7 @@
 -- Put entries in, then note up to which offset partitions have told the slice everything.
 -- ARGV     most, seconds that a removed pair keeps its offset, key of ties for a slice without one,
 --          as MessagePack: [partition, offset, ...], [[video, offset, score or nil, allowance,
---          impressions, band, whether it is commercial, deadline, due], ...]
+--          impressions, band, whether it is commercial, deadline, due, factor of its bid], ...]
 -- Returns  how many were newer, then partition and position before of those that had one
 local kept, key = tonumber(ARGV[2]), ARGV[3]
 local positions, entries = cmsgpack.unpack(ARGV[4]), cmsgpack.unpack(ARGV[5])
@@ -29,14 +29,14 @@ end
 
 local written, gone = 0, {}
 for i = 1, #entries do
-  local video, offset, score, allowance, impressions, band, commercial, deadline, due =
-    unpack(entries[i], 1, 9)
+  local video, offset, score, allowance, impressions, band, commercial, deadline, due, factor =
+    unpack(entries[i], 1, 10)
   local kind = CLASSES[2 * band + (commercial and 2 or 1)]
   score = score or false
   local pair = known[video]
   if not pair or offset > pair[OFFSET] then
     if not pair then
-      pair = {offset, false, 0, 0, 0, kind, 0, 0, tie_of(video)}
+      pair = {offset, false, 0, 0, 0, kind, 0, 0, tie_of(video), factor}
       known[video] = pair
     end
     if not score or not pair[SCORE] then
@@ -50,7 +50,7 @@ for i = 1, #entries do
         redis.call('ZREM', LISTS[pair[KIND]], pair[TIE] .. video)
       end
       pair[ALLOWANCE], pair[IMPRESSIONS], pair[KIND] = allowance, impressions, kind
-      pair[DEADLINE], pair[DUE] = deadline, due
+      pair[DEADLINE], pair[DUE], pair[FACTOR] = deadline, due, factor
     else
       pair[DUE] = 0
     end

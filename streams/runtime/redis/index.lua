@@ -10,7 +10,7 @@
 local ENTRIES, LEASES, REMOVED, AT = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local PRICES, SLOTS, META, FRESH = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local OFFSET, SCORE, ALLOWANCE, IMPRESSIONS, LEASED = 1, 2, 3, 4, 5
-local KIND, DEADLINE, DUE, TIE, FIRST = 6, 7, 8, 9, 10
+local KIND, DEADLINE, DUE, TIE, FACTOR, FIRST = 6, 7, 8, 9, 10, 11
 local CLASSES = {'0', '0c', '1', '1c', '2', '2c', '3', '3c', '4', '4c', '5', '5c'}
 local LISTS = {}
 for i = 1, #CLASSES do

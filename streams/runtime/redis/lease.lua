@@ -2,7 +2,8 @@
 -- ARGV     most, seconds until a lease comes back, slots, most of one video, share of `fresh` in
 --          millionths ('' for that of the policy), tilts as MessagePack: [class, tilt, ...], videos
 --          that are left out as MessagePack: [video, ...]; '' for none of either
--- Returns  video, impressions, net score, 'rank', 'fresh' or 'explore', until, score, and so on
+-- Returns  video, impressions, net score, 'rank', 'fresh' or 'explore', until, score, factor of
+--          its bid, and so on
 if redis.call('EXISTS', AT) == 0 then
   return {} -- nobody ever told of this slice: no key is made for a name that somebody invented
 end
@@ -39,7 +40,7 @@ local function take(video, pair, wanted, net, via)
   taken[video] = (taken[video] or 0) + count
   local at = #out
   out[at + 1], out[at + 2], out[at + 3], out[at + 4] = video, count, net, via
-  out[at + 5], out[at + 6] = until_s, pair[SCORE]
+  out[at + 5], out[at + 6], out[at + 7] = until_s, pair[SCORE], pair[FACTOR]
   return count
 end
 

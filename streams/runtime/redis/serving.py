@@ -119,8 +119,8 @@ class RedisServingIndex:
         words = (self._bounds.lease_s, slots, min(most_each, slots), share, _packed(_flat(tilts)))
         leased = await self._run(_LEASE, slice_id, *words, _packed(list(without)))
         return [
-            Lease(video.decode(), impressions, net, via.decode(), until, score)
-            for video, impressions, net, via, until, score in _in_rows(leased, 6)
+            Lease(video.decode(), impressions, net, via.decode(), until, score, factor)
+            for video, impressions, net, via, until, score, factor in _in_rows(leased, 7)
         ]
 
     async def give_back(self, slice_id: str, leases: Sequence[Lease]) -> int:

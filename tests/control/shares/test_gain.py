@@ -48,6 +48,21 @@ def test_it_is_within_twice_of_what_a_tilt_does(seed: int, spread: float) -> Non
     assert true / 2 <= estimate <= true * 2
 
 
+@pytest.mark.parametrize("cut", range(100_000, 140_001, 5_000))
+def test_where_scores_fall_it_is_near_wherever_in_a_bucket_the_cut_lies(cut: int) -> None:
+    chance = Random(cut)
+    own, other = ([round(chance.gauss(0, 80_000)) for _ in range(200_000)] for _ in range(2))
+    shown = [[score for score in side if score >= cut] for side in (own, other)]
+    slots = sum(map(len, shown))
+    after = len(filled(own, other, slots, 4_000)[0]) - len(filled(own, other, slots, -4_000)[0])
+    true = after * MICROS / slots * MICROS / 8_000
+    estimate = estimate_gain(
+        FLOOR, by_key(sums_of(CARS, "0", shown[0]), sums_of(CARS, "5", shown[1]))
+    )
+    assert estimate is not None
+    assert 0.9 <= estimate / true <= 1.35
+
+
 def test_slices_count_by_what_they_show_and_only_where_both_sides_compete() -> None:
     here = [sums_of(CARS, kind, [10_000] * 400) for kind in ("0", "5")]
     alone = sums_of(FOOD, "0", [10_000] * 800)

@@ -66,6 +66,25 @@ def test_a_step_is_settled_within_twenty_ticks_and_does_not_overshoot() -> None:
     assert max(one.share for one in course[20:]) <= FLOOR.target + MARGIN
 
 
+@pytest.mark.parametrize("of", [OF // 5, OF - OF // 7, 3 * OF])
+def test_more_or_fewer_impressions_alone_move_no_tilt(of: int) -> None:
+    """Minutes come late and in lumps; nights are quiet."""
+    before = run(lambda _: 600_000, 60)[-1]
+    after = before
+    for _ in range(40):
+        after = advance(FLOOR, after, FLOOR.target * of // MICROS, of, RULES)
+        assert after.tilt == pytest.approx(before.tilt, abs=20)
+    assert after.owed == pytest.approx(before.owed * of / OF, rel=0.05)
+
+
+def test_lumps_of_few_impressions_lose_nothing_of_what_is_owed() -> None:
+    promise = replace(NOTHING_OWED, owed=9, pace=500)
+    for number in range(400):
+        of = 440 if number % 2 else 560
+        promise = advance(FLOOR, promise, -(-FLOOR.target * of // MICROS), of, RULES)
+    assert promise.owed == 9
+
+
 def test_a_ceiling_lowers_its_class() -> None:
     course = run(lambda _: 250_000, 120, bar=CEILING)
     assert settled_at(course, CEILING) <= 20

@@ -117,8 +117,8 @@ async def test_shares_that_hold_by_themselves_have_no_tilt(desk: Desk) -> None:
 
 async def test_what_is_owed_raises_its_class(desk: Desk) -> None:
     await desk.stock(CARS, entry("v1", band=0, allowance=10**6))
-    mix = await desk.go(3, CROWDED)
-    assert promise(mix).owed == 3 * round(2 * 6_000 * 0.2)  # a step of the law a minute
+    mix = await desk.go(2, CROWDED)
+    assert promise(mix).owed == 2 * round(2 * 6_000 * 0.21)  # what is missing
     assert mix.tilts["discover:0"] == promise(mix).tilt > 0
     assert promise(mix).short == ""
 
@@ -152,7 +152,7 @@ async def test_a_partition_that_is_silent_is_unmeasured_and_the_others_steer(des
         await desk.step()
     mix = desk.mixes()[-1]
     assert (mix.seq, mix.unmeasured) == (MINUTE + 4, (0,))
-    assert promise(mix).owed == 5 * round(6_000 * 0.2)
+    assert promise(mix).owed == 5 * round(6_000 * 0.21)
 
 
 async def test_with_most_partitions_silent_no_more_is_owed() -> None:
@@ -168,12 +168,13 @@ async def test_a_minute_that_comes_late_counts_once(desk: Desk) -> None:
     await desk.stock(CARS, entry("v1", band=0, allowance=10**6))
     desk.tell(MINUTE, CROWDED, 0)
     await desk.step()
-    assert promise(desk.mixes()[-1]).owed == round(6_000 * 0.2)
+    assert promise(desk.mixes()[-1]).owed == round(6_000 * 0.21)
     desk.tell(MINUTE, CROWDED, 1)
     desk.tell(MINUTE + 1, CROWDED)
     desk.tell(MINUTE + 1, CROWDED)
     await desk.step()
-    assert promise(desk.mixes()[-1]).owed == 4 * round(6_000 * 0.2)
+    late = promise(desk.mixes()[-1])
+    assert late.owed == round(6_000 * 0.21 * late.pace / 6_000) + 3 * round(6_000 * 0.21)
 
 
 async def test_what_no_worker_wrote_is_read_over(desk: Desk) -> None:
@@ -192,7 +193,7 @@ async def test_another_leader_goes_on_where_the_last_one_was(desk: Desk) -> None
     desk.tell(MINUTE + 3, CROWDED)
     await desk.step(term=2)
     mix = desk.mixes()[-1]
-    assert (mix.term, promise(mix).owed) == (2, 4 * round(2 * 6_000 * 0.2))
+    assert (mix.term, promise(mix).owed) == (2, 4 * round(2 * 6_000 * 0.21))
 
 
 async def test_of_a_long_silence_only_the_latest_minutes_are_owed(desk: Desk) -> None:
@@ -202,7 +203,7 @@ async def test_of_a_long_silence_only_the_latest_minutes_are_owed(desk: Desk) ->
         desk.tell(minute, CROWDED)
     desk.mixing = desk.another()
     await desk.step(term=2)
-    assert promise(desk.mixes()[-1]).owed <= 4 * round(2 * 6_000 * 0.2)
+    assert promise(desk.mixes()[-1]).owed <= 5 * round(2 * 6_000 * 0.21)
 
 
 async def test_a_mix_that_is_nobody_s_is_not_gone_on_from(desk: Desk) -> None:
@@ -264,30 +265,84 @@ async def test_newcomers_get_the_slots_that_they_need(desk: Desk) -> None:
     assert (mix.due[CARS], mix.short) == (50_000, (CARS,))
 
 
+async def until_it_leans(desk: Desk) -> tuple[int, Policy]:
+    """Return the minute whose mix has the prices lean, and the policy in which they do."""
+    await desk.stock(CARS, entry("v1", band=0, allowance=10**9))
+    for minute in range(MINUTE, MINUTE + 100):
+        await desk.go(1, CROWDED, minute)
+        moved = await desk.mixing.next_policy(desk.policy)
+        if moved is not None:
+            return minute, moved
+    raise AssertionError("the prices never lean")
+
+
 async def test_what_was_tilted_for_hours_becomes_a_part_of_the_prices(
     desk: Desk, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    await desk.stock(CARS, entry("v1", band=0, allowance=10**9))
-    mix = await desk.go(80, CROWDED)
-    moved = await desk.mixing.next_policy(desk.policy)
-    assert moved is not None
+    minute, moved = await until_it_leans(desk)
+    mix = desk.mixes()[-1]
     assert moved.leans["discover:0"] == promise(mix).slow // 5_000 * 5_000 > 0
     assert ("shares" in moved.moved, moved.version != desk.policy.version) == (True, True)
     assert "lean" in moved.why
-    tilted = promise(mix).tilt
-    desk.tell(MINUTE + 80, CROWDED)
+    assert await desk.mixing.next_policy(desk.policy) is None  # not yet again
+    desk.tell(minute + 1, CROWDED)
+    await desk.step(policy=moved)
+    desk.now += LEAN_S
+    assert await desk.mixing.next_policy(moved) is None  # it leans already
+
+
+async def test_a_tilt_is_lowered_by_the_very_mix_with_which_the_prices_lean(desk: Desk) -> None:
+    minute, moved = await until_it_leans(desk)
+    before, mix = desk.mixes()[-2:]
+    assert before.tilts["discover:0"] == promise(before).tilt
+    assert mix.tilts["discover:0"] == promise(mix).tilt - moved.leans["discover:0"]
+    desk.tell(minute + 1, CROWDED)
     await desk.step(policy=moved)
     after = desk.mixes()[-1]
     assert after.tilts["discover:0"] == promise(after).tilt - moved.leans["discover:0"]
-    assert after.tilts["discover:0"] < tilted
-    assert await desk.mixing.next_policy(desk.policy) is None  # not yet again
+
+
+async def test_where_no_policy_follows_the_next_mixes_take_the_prices_as_they_are(
+    desk: Desk,
+) -> None:
+    await desk.stock(CARS, entry("v1", band=0, allowance=10**9))
+    mixes = [await desk.go(1, CROWDED, MINUTE + number) for number in range(80)]
+    lowered = [mix.seq for mix in mixes if mix.tilts["discover:0"] != promise(mix).tilt]
+    assert len(lowered) == 1
     desk.now += LEAN_S
-    assert await desk.mixing.next_policy(moved) is None  # it leans already
+    mix = await desk.go(1, CROWDED, MINUTE + 80)
+    again = await desk.mixing.next_policy(desk.policy)
+    assert again is not None
+    assert mix.tilts["discover:0"] == promise(mix).tilt - again.leans["discover:0"]
 
 
 @pytest.mark.parametrize("changes", [{"frozen": ("shares",)}, {"pinned": "1.1"}])
 async def test_what_operators_hold_does_not_lean(desk: Desk, changes: dict[str, Any]) -> None:
     await desk.stock(CARS, entry("v1", band=0, allowance=10**9))
-    await desk.go(80, CROWDED)
-    assert await desk.mixing.next_policy(replace(desk.policy, **changes)) is None
+    held = replace(desk.policy, **changes)
+    for minute in range(MINUTE, MINUTE + 80):
+        desk.tell(minute, CROWDED)
+        await desk.step(policy=held)
+        assert await desk.mixing.next_policy(held) is None
+    mix = desk.mixes()[-1]
+    assert mix.tilts["discover:0"] == promise(mix).tilt > 0
+
+
+async def test_the_policy_follows_what_organic_traffic_is_worth(desk: Desk) -> None:
+    watched = {"views": 900, "ratio_sum": 900_000_000}
+    for partition in (0, 1):
+        sums = ClassSums(CARS, "0", impressions=1_000, **watched)
+        tick = Tick(f"{partition}.{MINUTE}", partition, MINUTE, (sums,))
+        key = b"%d" % partition
+        desk.office.world.log.append(Outgoing("traffic", encode(tick), key, (), partition))
+    await desk.step()
+    moved = await desk.mixing.next_policy(desk.policy)
+    assert moved is not None
+    assert moved.organic == {CARS: desk.policy.weights.watch}
+    assert (moved.moved, moved.leans) == (("organic",), {})
+    assert "organic traffic" in moved.why
+    desk.now += LEAN_S
+    assert await desk.mixing.next_policy(moved) is None
+    frozen = replace(desk.policy, frozen=("organic",))
+    assert await desk.mixing.next_policy(frozen) is None
