@@ -2,11 +2,14 @@
 
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import click
 
 from kit.forks import run
 from kit.keys import key_file
+from streams.cli import cli
 
 CONFIG = Path(__file__).parents[2] / "config"
 Where = dict[str, object]
@@ -26,3 +29,13 @@ def streams(*arguments: object, stdin: str = "", **settings: object) -> Done:
     """Run `streams` with arguments and standard input; settings by name."""
     command = ["streams", *map(str, arguments)]
     return run(command, stdin=stdin, timeout_s=120, env=environment(settings))
+
+
+def require_verb(words: Sequence[str]) -> None:
+    """Fail unless these words are a verb of ours with options and values that it takes."""
+    command: click.Command | None = cli
+    rest = list(words)
+    while isinstance(command, click.Group):
+        command = command.get_command(click.Context(command), rest.pop(0))
+    assert command is not None, words
+    command.make_context(command.name, rest)
