@@ -82,8 +82,8 @@ PURE = [
     Mutation(
         "a client that lost a batch is replaced",
         "runtime/kafka/producer.py",
-        "                self.spent = True\n                why",
-        "                why",
+        "                self.spent = True\n                _fail",
+        "                _fail",
         PRODUCER,
         "test",
     ),

@@ -80,7 +80,7 @@ PURE = [
     Mutation(
         "who missed a deadline stands before nobody",
         TWIN,
-        "if self.entry.deadline <= now_ms:",
+        "if self.entry.deadline <= now_ms and not self.is_drawn:",
         "if False:",
         CONTRACT,
         MEMORY,
@@ -224,8 +224,8 @@ PURE = [
     Mutation(
         "what is open again is filled from the rows",
         "runtime/serving.py",
-        'owned.cause = owned.cause or "opened"',
-        "pass",
+        'owned.frozen, owned.cause = frozen, owned.cause or "opened"',
+        "owned.frozen = frozen",
         INDEXING,
         "",
     ),
@@ -298,8 +298,11 @@ LUA = [
     Mutation(
         "a removed pair keeps its offset",
         "runtime/redis/apply.lua",
-        "redis.call('ZADD', REMOVED, now + kept, video)",
-        "redis.call('HDEL', ENTRIES, video)\n    changed[video] = nil",
+        "in_parts('ZADD', REMOVED, removed)",
+        "for i = 2, #removed, 2 do\n"
+        "  changed[removed[i]] = nil\n"
+        "  redis.call('HDEL', ENTRIES, removed[i])\n"
+        "end",
         CONTRACT,
         SCRIPTS,
     ),
@@ -314,8 +317,8 @@ LUA = [
     Mutation(
         "a pair that came back is not forgotten (script)",
         "runtime/redis/apply.lua",
-        "redis.call('ZREM', REMOVED, video)",
-        "redis.call('TYPE', REMOVED)",
+        "in_parts('ZREM', REMOVED, back)",
+        "",
         CONTRACT,
         SCRIPTS,
     ),

@@ -100,8 +100,8 @@ RULES = [
     Mutation(
         "what cannot be held is not saved up",
         "control/shares/law.py",
-        "owed = min(max(before.owed + error, 0), most)",
-        "owed = max(before.owed + error, 0)",
+        "owed = min(max(owed + error, 0), most)",
+        "owed = max(owed + error, 0)",
         LAW,
         "no_more_than_the_bound",
     ),

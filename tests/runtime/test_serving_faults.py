@@ -184,8 +184,8 @@ async def test_it_is_right_after_a_rebuild_of_a_log_that_lost_its_beginning(shop
     """What retention took is counted no more, and so is not shown any more."""
     await shop.life.stop()
     store, cluster = shop.world.store, MemoryCluster(shop.world.log)
-    plan = RebuildPlan(PARTITIONS, {}, 0, {})
-    await drop_counters(cluster, store, MemoryDossiers(), plan, "first", lambda _: None)
+    plan, log = RebuildPlan(tuple(range(PARTITIONS)), {}, 0, {}), shop.world.counted_log()
+    await drop_counters(cluster, log, MemoryDossiers(), plan, "first", lambda _: None)
     for partition in range(PARTITIONS):
         end = shop.world.end(partition) + 1
         shop.world.log.forget(LOG, partition, end)

@@ -22,10 +22,9 @@ from streams.core.traffic import decode as decode_tick
 from streams.core.traffic import encode as encode_tick
 from streams.core.words import SliceReview
 from streams.errors import DeadLetter
-from streams.ops.verify import Verifier, verify
+from streams.ops.verify import verify
 from streams.runtime.codec import decode_log, decode_one, decode_review
 from streams.runtime.leases import LEASE_LONGEST_S, prices_of
-from streams.runtime.memory import MemoryReader
 from streams.runtime.mixes import order_of_mix, read_mix
 from streams.runtime.namespace import namespace_of
 from streams.runtime.policies import stored_policy
@@ -96,12 +95,7 @@ def _counters(life: Life, clean: list[Clean]) -> Iterator[str]:
 
 
 def _recount(life: Life) -> Iterator[str]:
-    identity = life.log.identity(LOG)
-    namespace = namespace_of(identity, INSTALLATION.id)
-    verifier = Verifier(settings(), INSTALLATION, SPELLING)
-    found = asyncio.run(
-        verify(MemoryReader(life.log), life.redis.store, identity, namespace, verifier)
-    )
+    found = asyncio.run(verify(*life.counted_log()))
     if found.differences:
         yield f"{found.differences} counters differ from the recount: {found.examples[:3]}"
 
@@ -265,7 +259,8 @@ def _mixes(life: Life) -> Iterator[str]:
 def index_differences(life: Life) -> Iterator[str]:
     """Yield where the serving index is not what the rows tell.
 
-    Scores aside: those of slices in which nothing happens are told again only now and then.
+    Scores and bid factors aside: those of slices in which nothing happens are told again only
+    now and then.
     """
     wanted: dict[tuple[str, str], tuple[Any, ...]] = {}
     rows = StoredRows(
@@ -273,7 +268,7 @@ def index_differences(life: Life) -> Iterator[str]:
     )
     for partition in range(PARTITIONS):
         for page in _pages(rows, partition):
-            wanted.update(((name, entry.video), entry[3:]) for name, entry in page)
+            wanted.update(((name, entry.video), entry[3:-1]) for name, entry in page)
     slices = life.redis.index._slices
     for name in SLICES:
         known = slices.get(name)
@@ -281,7 +276,7 @@ def index_differences(life: Life) -> Iterator[str]:
             continue  # nothing is told of it, and nothing leased
         pairs = {} if known is None else known.pairs
         told = {
-            video: pair.entry[3:] for video, pair in pairs.items() if pair.entry.score is not None
+            video: pair.entry[3:-1] for video, pair in pairs.items() if pair.entry.score is not None
         }
         due = {video: numbers for (at, video), numbers in wanted.items() if at == name}
         for video in sorted({*told, *due}):

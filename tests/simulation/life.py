@@ -13,7 +13,7 @@ from typing import Any, Final
 from unittest.mock import patch
 
 from kit.control import NOW
-from kit.keys import INSTALLATION
+from kit.keys import INSTALLATION, SPELLING
 from kit.twins import LOG
 from simulation.brokers import Brokers, WakingLog
 from simulation.leased import Watch
@@ -34,10 +34,11 @@ from simulation.traffic import Traffic
 from streams.control import app as control_app
 from streams.control.admission.register import TOPICS
 from streams.errors import Halt, StreamsError
-from streams.ops.rebuild import restart_partition
+from streams.ops.rebuild import RebuildPlan, restart_partition
+from streams.ops.verify import CountedLog, Verifier
 from streams.runtime.installation import installation_record
 from streams.runtime.leases import IndexBounds
-from streams.runtime.memory import MemoryServingIndex
+from streams.runtime.memory import MemoryReader, MemoryServingIndex
 from streams.runtime.namespace import namespace_of
 
 PATIENCE_S: Final = 120.0
@@ -377,13 +378,18 @@ class Life:
             return
         workers = [name for name in self.running if name.startswith("worker")]
         await self._stop(workers)
-        name = namespace_of(self.log.identity(LOG), INSTALLATION.id)
+        plan = RebuildPlan(tuple(halted), {}, 0, {})
         for partition in halted:
-            await restart_partition(
-                self.redis.store, self.redis.dossiers, partition, PARTITIONS, name
-            )
+            await restart_partition(self.counted_log(), self.redis.dossiers, partition, plan)
         for worker in workers:
             self.start(worker)
+
+    def counted_log(self) -> CountedLog:
+        """Return the log and what is counted of it."""
+        identity = self.log.identity(LOG)
+        tools = Verifier(settings(), INSTALLATION, SPELLING)
+        name = namespace_of(identity, INSTALLATION.id)
+        return CountedLog(MemoryReader(self.log), self.redis.store, identity, name, tools)
 
     async def _stop(self, names: Sequence[str]) -> None:
         """Stop processes in good order; they must end within 10 s."""
