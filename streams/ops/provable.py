@@ -136,7 +136,7 @@ def hours(ms: int) -> str:
     """Return a time for people.
 
     >>> hours(90_000), hours(7 * 86_400_000)
-    ('0.03 h', '168 h')
+    ('0.025 h', '168 h')
     """
     return f"{ms / HOUR_MS:.3g} h" if ms < HOUR_MS else f"{ms / HOUR_MS:.0f} h"
 
