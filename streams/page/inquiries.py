@@ -36,8 +36,12 @@ class Inquiry:
         self._news: Final = asyncio.Condition()
 
     async def run(self) -> None:
-        """Ask for ever."""
-        pause_s = SOON_S / 2
+        """Ask until it is cancelled.
+
+        What is asked may swallow that: `asyncio.wait_for` of Python 3.11 does, where answer and
+        cancellation come at once.
+        """
+        pause_s, me = SOON_S / 2, asyncio.current_task()
         while True:
             began = time.monotonic()
             try:
@@ -50,6 +54,8 @@ class Inquiry:
             async with self._news:
                 self._number += 1
                 self._news.notify_all()
+            if me is not None and me.cancelling():
+                return
             pause_s = min(2 * pause_s, self._every_s)
             await asyncio.sleep(max(pause_s, REST * (time.monotonic() - began)))
 

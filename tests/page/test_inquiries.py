@@ -84,6 +84,21 @@ async def test_a_mistake_of_ours_ends_no_view(caplog: pytest.LogCaptureFixture) 
     assert "a view cannot be read" in caplog.text
 
 
+async def test_a_cancellation_that_what_is_asked_swallows_ends_it_all_the_same() -> None:
+    asked = asyncio.Event()
+
+    async def swallow() -> str:
+        asked.set()
+        try:
+            await asyncio.sleep(3_600)
+        except asyncio.CancelledError:  # as `asyncio.wait_for` of Python 3.11 may
+            return "an answer"
+        return "never"
+
+    async with asyncio.timeout(5), asking([Inquiry(swallow, 3_600)]):
+        await asked.wait()
+
+
 async def test_a_view_runs_once_however_many_look_and_ends_with_the_last() -> None:
     oracle, shared = Oracle(), Shared(60)
     async with shared.looking(("lag", ""), oracle.view) as one:
