@@ -66,7 +66,8 @@ async def read_status(sources: StatusSources, patience_s: float) -> dict[str, Se
     async def section(name: str, read: Awaitable[Section]) -> dict[str, Section]:
         looking_s = WINDOW * LOOK_S if name == "lag" else 0
         try:
-            return {name: await asyncio.wait_for(read, patience_s + looking_s)}
+            async with asyncio.timeout(patience_s + looking_s):
+                return {name: await read}
         except TimeoutError:
             unknown[name] = f"not read within {patience_s:g} s"
         except StreamsError as error:

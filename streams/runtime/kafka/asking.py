@@ -57,7 +57,9 @@ async def _answers(ask: Ask[Answer], at: Sequence[TopicPartition]) -> Mapping[An
     if not at:
         return {}
     try:
-        return await asyncio.wait_for(ask(list(at)), TOGETHER_S)
+        # Not `wait_for`: in Python 3.11 it swallows a cancellation that comes with the answer.
+        async with asyncio.timeout(TOGETHER_S):
+            return await ask(list(at))
     except PASSING:
         return await _single_answers(ask, at)
 

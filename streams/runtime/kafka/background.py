@@ -66,7 +66,8 @@ async def successor(
     fresh = new()
     try:
         async with reaching("connecting again", address):
-            await asyncio.wait_for(fresh.start(), RECONNECT_S)
+            async with asyncio.timeout(RECONNECT_S):
+                await fresh.start()
     except BaseException:
         await end(fresh)
         raise

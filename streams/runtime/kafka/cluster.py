@@ -187,7 +187,8 @@ class KafkaCluster:
         not any more) the coordinator: a known fault, up to 2.16 at least.
         """
         with retryable(f"asking about group {group}", self._address):
-            answer = await asyncio.wait_for(self._sent(group, request), CHANGE_S)
+            async with asyncio.timeout(CHANGE_S):
+                answer = await self._sent(group, request)
         KAFKA.answered()
         return answer
 

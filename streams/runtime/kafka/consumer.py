@@ -178,13 +178,15 @@ class KafkaConsumer:
         if not at.keys() <= self._rebalance.assigned:
             raise Retry(f"committing: not all of {sorted(positions)} are assigned")
         with retryable("committing", self._address):
-            await asyncio.wait_for(self._client.commit(at), COORDINATOR_S)
+            async with asyncio.timeout(COORDINATOR_S):
+                await self._client.commit(at)
 
     async def committed(self, partition: int) -> int | None:
         """Return the group's committed position, None if it never committed one."""
         place = TopicPartition(self._topic, partition)
         with retryable("reading the committed offset", self._address):
-            at: int | None = await asyncio.wait_for(self._client.committed(place), COORDINATOR_S)
+            async with asyncio.timeout(COORDINATOR_S):
+                at: int | None = await self._client.committed(place)
         return at
 
     async def offsets(self, partitions: Sequence[int]) -> Mapping[int, Offsets]:
