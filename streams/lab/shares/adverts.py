@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
-from streams.control.shares.due import due_share
+from streams.control.shares.due import MINUTE_MS, due_share
 from streams.control.shares.mixing import LEAN_S
 from streams.control.shares.organic import OrganicMeans
 from streams.control.shares.rules import ShareRules
@@ -45,7 +45,6 @@ PAGES: Final = 8
 """That each crowd asks for in a minute, and slots of each."""
 PAGE: Final = 10
 CROWDS: Final = 3
-MINUTE_MS: Final = 60_000
 DURATION_MS: Final = 15_000
 START: Final = 28_333_333
 """The first minute, since 1970."""

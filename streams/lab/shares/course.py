@@ -10,6 +10,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from streams.control.shares import steering
+from streams.control.shares.due import MINUTE_MS
 from streams.control.shares.mixing import LEAN_S, OWED_TICKS
 from streams.control.shares.rules import ShareRules
 from streams.control.shares.traffic import NewTraffic
@@ -26,7 +27,6 @@ FIRST: Final = 1
 CACHED: Final = 2
 """A mix is written in the minute after the one it is made from, and reaches feeds in so many; so do
 the prices that lean with it."""
-MINUTE_MS: Final = 60_000
 MOST_LATE: Final = 3
 """Minutes that a record of traffic may be late by."""
 LEAN_MINUTES: Final = int(LEAN_S) // 60

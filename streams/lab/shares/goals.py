@@ -1,7 +1,7 @@
 """What must hold of the shares, and what was measured: the worst of the seeds, beside its limit."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -107,19 +107,15 @@ def overshoot(course: SharesCourse) -> float:
 
 def said_after(course: SharesCourse) -> float:
     """Return after how many minutes it was said that ordinary people can't have their share."""
-    for at, minute in enumerate(course.minutes[STEP_AT - FIRST :]):
-        if minute.promises["ordinary"].short:
-            return float(at + 1)
-    return math.inf
+    since = course.minutes[STEP_AT - FIRST :]
+    return _minutes_until(bool(minute.promises["ordinary"].short) for minute in since)
 
 
 def unwound_after(course: SharesCourse) -> float:
     """Return after how many minutes of supply nothing is owed any more."""
     assert course.world.until is not None
-    for at, minute in enumerate(course.minutes[course.world.until - FIRST :]):
-        if not minute.promises["ordinary"].owed:
-            return float(at + 1)
-    return math.inf
+    since = course.minutes[course.world.until - FIRST :]
+    return _minutes_until(not minute.promises["ordinary"].owed for minute in since)
 
 
 def cost(course: SharesCourse) -> float:
@@ -201,6 +197,10 @@ def verdict(goal: Goal[Any], world: str, values: Sequence[float]) -> GoalVerdict
     passed = None if told else bool(goal.least <= worst <= goal.most)
     mean = float(np.mean(values))
     return GoalVerdict(goal.text, world, "" if told else limit, worst, mean, goal.unit, passed)
+
+
+def _minutes_until(came: Iterable[bool]) -> float:
+    return next((float(number) for number, one in enumerate(came, start=1) if one), math.inf)
 
 
 def _stepped(course: SharesCourse) -> tuple[Bar, Floats]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from streams.control.policy.file import USUAL_BOUND
-from streams.control.shares.due import due_share
+from streams.control.shares.due import MINUTE_MS, due_share
 from streams.core.units import MICROS
 from streams.lab.shares.market import FAMOUS, ORDINARY, PUBLIC, ClassName
 from streams.lab.shares.worlds import DAY, SLOTS, ShareWorld
@@ -16,7 +16,6 @@ OWED: Final = 0.009
 """Of the slots: 15 million uploads a day, each owed 60 of 100 billion impressions."""
 GATHERED: Final = 10
 """Uploads of so many minutes go together."""
-MINUTE_MS: Final = 60_000
 
 
 class Owing:

@@ -88,13 +88,11 @@ class Market:
         else:
             cuts = self._cut(slots // 5, slice(0, 1), tilts + leans)
             cuts = np.append(cuts, self._cut(slots - slots // 5, slice(1, None), tilts + leans))
-        counts = {
-            name: int(np.interp(cuts[at], EDGES, self._offered[at]))
-            for at, name in enumerate(CLASSES)
-        }
-        gaps, worth = {}, 0.0
+        counts, gaps, worth = {}, {}, 0.0
         for at, name in enumerate(CLASSES):
-            within = np.minimum(self._offered[at], np.interp(cuts[at], EDGES, self._offered[at]))
+            above_cut = np.interp(cuts[at], EDGES, self._offered[at])
+            counts[name] = int(above_cut)
+            within = np.minimum(self._offered[at], above_cut)
             shown = within[:-1] - within[1:]
             worth += float(shown @ MIDDLES)
             gaps[name] = _gaps(shown, leans[at])

@@ -6,6 +6,7 @@ as they like. The videos are good ones: each is worth more than the price of its
 """
 
 from collections.abc import Iterator, Sequence
+from operator import attrgetter
 from random import Random
 from typing import Final, NamedTuple
 
@@ -15,7 +16,7 @@ from streams.core.events import Admit, Hide, Impression, LogRecord, Policy, Repo
 from streams.core.fold import fold
 from streams.core.reports import hear, is_too_much
 from streams.core.state import PartitionState
-from streams.lab.shares.goals import GoalVerdict
+from streams.lab.shares.goals import Goal, GoalVerdict, verdict
 from streams.lab.simulator.admission import START_MS
 from streams.lab.viewers import Rates, appeal_for, draw_watch, rates_at
 
@@ -61,20 +62,19 @@ def play(policy: Policy, seed: int) -> MobWorld:
     return MobWorld(100 * in_vain, share * removed, share * asked, share * stopped)
 
 
+MOB_GOALS: Final = (
+    Goal("videos that a person looks at in vain", (), attrgetter("in_vain"), "%", most=0.1),
+    Goal(f"good videos that {MOB} reporters remove", (), attrgetter("removed"), "%", most=0.0),
+    Goal("and that a person looks at by them", (), attrgetter("asked"), "%"),
+    Goal("and that evidence stops by them", (), attrgetter("stopped"), "%"),
+)
+
+
 def verdicts(policy: Policy, seeds: Sequence[int]) -> Iterator[GoalVerdict]:
     """Yield what was measured over some seeds of each goal."""
     worlds = [play(policy, seed) for seed in seeds]
-    for text, name, most in (
-        ("videos that a person looks at in vain", "in_vain", 0.1),
-        (f"good videos that {MOB} reporters remove", "removed", 0.0),
-        ("and that a person looks at by them", "asked", None),
-        ("and that evidence stops by them", "stopped", None),
-    ):
-        values = [getattr(world, name) for world in worlds]
-        passed = None if most is None else max(values) <= most
-        limit = "" if most is None else f"<= {most:g}"
-        mean = sum(values) / len(values)
-        yield GoalVerdict(text, WORLD, limit, max(values), mean, "%", passed)
+    for goal in MOB_GOALS:
+        yield verdict(goal, WORLD, [goal.measure(world) for world in worlds])
 
 
 def _is_asked_in_vain(policy: Policy, chance: Random) -> bool:

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from streams.control.shares.rules import Feeds
+from streams.control.shares.steering import DAY_TICKS
 
-DAY: Final = 1_440
+DAY: Final = DAY_TICKS
+"""Minutes."""
 SLOTS: Final = 100_000
 """Impressions a minute in the mean."""
 NIGHTS: Final = 1_920

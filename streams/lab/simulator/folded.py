@@ -222,11 +222,10 @@ def _checkpoint(row: Slice, sums: Ints, at: int, end: int) -> int:
     for counter, count, bar in (
         (sums[:, 0], row.impressions, row.check_impressions),
         (sums[:, 1], row.views, row.check_views),
+        (sums[:, _REPORTS], 0, 1),  # each adds up
     ):
         reached = counter[at] + max(bar - count, 1)
         first = min(first, at + int(counter[at + 1 : end + 1].searchsorted(reached)))
-    reports = sums[at : end + 1, _REPORTS]
-    first = min(first, at + int(reports[1:].searchsorted(reports[0] + 1)))  # each adds up
     pressed = sums[at : end + 1, _BUTTONS].sum(axis=1)
     reached = pressed[0] + max(late_from(row) - row.presses, 1)
     return min(first, at + int(pressed[1:].searchsorted(reached)))
