@@ -1,12 +1,11 @@
 """Three nodes, two workers, both halves, under load: nodes die, and everything is counted once."""
 
 import asyncio
-import sys
 from collections.abc import Iterator, Mapping
 from typing import Final
 
 import pytest
-from kit.clusters import Pauses, all_moved, lasting_load, make_topics
+from kit.clusters import Pauses, all_moved, lasting_load, make_topics, say
 from kit.loads import PARTITIONS
 from kit.rig import Rig
 from kit.servers import KafkaCluster as Nodes
@@ -41,11 +40,6 @@ async def coordinator(nodes: Nodes, group: str) -> KafkaServer:
         while (node := await asyncio.to_thread(nodes.coordinator, group)) is None:  # noqa: ASYNC110
             await asyncio.sleep(0.2)
     return node
-
-
-def say(line: str) -> None:
-    """Print a line of the report; pytest shows it with `-s`."""
-    sys.stderr.write(f"{line}\n")
 
 
 class Play:

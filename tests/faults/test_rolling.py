@@ -15,7 +15,8 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
-from kit.events import Logged, synthetic_log
+from kit.events import Logged
+from kit.loads import load, whole_log
 from kit.redises import client_of
 from kit.rig import Feed, Rig, WorkerProcess
 from prometheus_client.parser import text_string_to_metric_families
@@ -36,14 +37,6 @@ def rig(
     made.create_topics()
     yield made
     made.stop()
-
-
-def whole_log(partitions: int, events: int) -> list[Logged]:
-    logs = [
-        synthetic_log(11 + p, 12, events // partitions, p, partitions) for p in range(partitions)
-    ]
-    turns = itertools.zip_longest(*logs)
-    return [one for turn in turns for one in turn if one is not None]
 
 
 class Watched:
@@ -155,16 +148,14 @@ class Fleet:
 @asynccontextmanager
 async def under_load(rig: Rig, records: Sequence[Logged], per_s: float) -> AsyncIterator[Watched]:
     """Write records until the end of the block, and the rest then; count all of them."""
-    watched, stop = Watched(rig), asyncio.Event()
+    watched = Watched(rig)
     async with Feed(rig) as feed:
         watching = asyncio.create_task(watched.watch())
-        writing = asyncio.create_task(feed.trickle(records, stop, per_s))
-        writing.add_done_callback(watched.end)
         try:
-            yield watched
+            async with load(feed, records, per_s) as running:
+                running.task.add_done_callback(watched.end)
+                yield watched
         finally:
-            stop.set()
-            await writing
             watching.cancel()
     await rig.caught_up(patience_s=120)
 
@@ -191,7 +182,7 @@ def all_moved(before: Mapping[int, int], now: Mapping[int, int], rig: Rig) -> bo
 
 
 async def test_a_worker_is_replaced_and_no_other_is_disturbed(rig: Rig) -> None:
-    (one,) = await rolled(rig, 2, whole_log(4, 6_000), per_s=300, only=[1])
+    (one,) = await rolled(rig, 2, whole_log(11, 6_000), per_s=300, only=[1])
     assert one.others_replayed == 0
 
 
@@ -199,7 +190,7 @@ async def test_a_worker_is_replaced_and_no_other_is_disturbed(rig: Rig) -> None:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("rig", [16], indirect=True)
 async def test_four_workers_of_sixteen_partitions_are_replaced_one_by_one(rig: Rig) -> None:
-    records = whole_log(16, 260_000)
+    records = whole_log(11, 260_000, 16)
     async with Feed(rig) as feed:
         for at in range(0, 100_000, 5_000):
             await feed.send(records[at : at + 5_000])
@@ -212,7 +203,7 @@ async def test_four_workers_of_sixteen_partitions_are_replaced_one_by_one(rig: R
 async def test_a_crew_loses_one_process_and_every_counter_is_exact(rig: Rig) -> None:
     (port,) = free_ports(1)
     crew = rig.worker("--processes", "2", metrics_port=port)
-    async with under_load(rig, whole_log(4, 4_000), per_s=200):
+    async with under_load(rig, whole_log(11, 4_000), per_s=200):
         await rig.until(lambda: crew.said().count("running; Ctrl-C ends") == 2, rig.logs)
         await rig.until(lambda: status(port, "/ready") == 200, rig.logs)
         started = re.findall(r"streams (\S+): feedback running", crew.said())

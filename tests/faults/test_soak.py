@@ -6,7 +6,6 @@
 import asyncio
 import os
 import signal
-import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -14,7 +13,7 @@ from random import Random
 from typing import Final
 
 import pytest
-from kit.clusters import EVENTS_PER_S, all_moved, lasting_load, make_topics
+from kit.clusters import EVENTS_PER_S, all_moved, lasting_load, make_topics, say
 from kit.link import Link
 from kit.loads import PARTITIONS
 from kit.redises import RedisNode, redis_node, until
@@ -164,11 +163,6 @@ def assert_flat(before: Mapping[int, Held], after: Mapping[int, Held]) -> None:
     for pid in before.keys() & after.keys():
         assert after[pid].memory_mb <= before[pid].memory_mb + MORE_MEMORY_MB, (before, after)
         assert after[pid].descriptors <= before[pid].descriptors + MORE_DESCRIPTORS, (before, after)
-
-
-def say(line: str) -> None:
-    """Print a line of the report; pytest shows it with `-s`."""
-    sys.stderr.write(f"{line}\n")
 
 
 async def test_random_faults_for_minutes_leave_every_counter_exact(

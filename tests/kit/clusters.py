@@ -1,16 +1,16 @@
 """What tests share that run workers on several nodes of Kafka: topics, a lasting load, pauses."""
 
 import asyncio
+import sys
 import time
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 from kit.events import Logged, synthetic_log
-from kit.keys import announce
 from kit.loads import PARTITIONS
-from kit.rig import TABLE, TABLES, TOPICS, Rig
-from kit.servers import create_topic, create_topics
+from kit.rig import USUAL, Rig
+from kit.servers import create_topic
 from streams.errors import Retry
 from streams.runtime.kafka import KafkaProducer
 from streams.runtime.ports import Outgoing
@@ -23,15 +23,9 @@ EVENTS_PER_S: Final = 60.0
 
 def make_topics(rig: Rig, alone: Collection[str] = ()) -> None:
     """Create the topics of a rig with three copies, two of them in sync; `alone` has one."""
-    usual = {"max.message.bytes": "1114112", "retention.ms": "-1"}
-    names = {f"{name}{end}" for name in TOPICS for end in ("", ".dlq")}
-    create_topics(rig.brokers, {rig.prefix + n: usual for n in names - set(alone)}, PARTITIONS)
     for name in alone:
-        create_topic(rig.brokers, rig.prefix + name, config=usual, copies=HOMES)
-    create_topics(rig.brokers, {f"{rig.prefix}waiting": TABLE}, PARTITIONS)
-    create_topics(rig.brokers, {f"{rig.prefix}{name}": TABLE for name in TABLES}, 1)
-    create_topics(rig.brokers, {f"{rig.prefix}dossiers": TABLE}, PARTITIONS)
-    announce(rig.brokers, rig.settings)
+        create_topic(rig.brokers, rig.prefix + name, config=USUAL, copies=HOMES)
+    rig.create_topics(without=alone)
 
 
 @asynccontextmanager
@@ -114,3 +108,8 @@ async def all_moved(rig: Rig) -> None:
         return all(marks.get(p, -1) > before.get(p, -1) for p in range(PARTITIONS))
 
     await rig.until(risen, rig.logs, 120)
+
+
+def say(line: str) -> None:
+    """Print a line of the report; pytest shows it with `-s`."""
+    sys.stderr.write(f"{line}\n")

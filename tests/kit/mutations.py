@@ -2,7 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -48,12 +49,19 @@ def passes(copy: Path, tests: str, select: str, environment: Mapping[str, str]) 
 
 def turns_red(copy: Path, mutation: Mutation, **environment: str) -> bool:
     """Tell whether the tests fail with the rule taken out; put it back."""
+    with taken_out(copy, mutation):
+        return not passes(copy, mutation.tests, mutation.select, {**HURRIED, **environment})
+
+
+@contextmanager
+def taken_out(copy: Path, mutation: Mutation) -> Iterator[None]:
+    """Take a rule out of a copy until the end of the block."""
     file = copy / "streams" / mutation.file
     whole, times = file.read_text("utf-8"), file.stat()
     assert mutation.old in whole, f"the rule moved: {mutation.rule}"
     file.write_text(whole.replace(mutation.old, mutation.new), "utf-8")
     try:
-        return not passes(copy, mutation.tests, mutation.select, {**HURRIED, **environment})
+        yield
     finally:
         file.write_text(whole, "utf-8")
         os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))  # its bytecode counts again

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -29,6 +29,7 @@ ROOT: Final = Path(__file__).parents[2]
 CONFIG: Final = ROOT / "config"
 PATIENCE_S: Final = 60.0
 SESSION_MS: Final = 3_000
+USUAL: Final = {"max.message.bytes": "1114112", "retention.ms": "-1"}
 TABLE: Final = {"cleanup.policy": "compact", "max.message.bytes": "1114112"}
 TABLES: Final = ("policies", "mix", "ledger")
 """Of one partition."""
@@ -52,14 +53,17 @@ class Rig:
         self.changes = changes
 
     def create_topics(
-        self, installation: Installation = INSTALLATION, **configs: Mapping[str, str]
+        self,
+        installation: Installation = INSTALLATION,
+        without: Collection[str] = (),
+        **configs: Mapping[str, str],
     ) -> None:
-        """Create every topic that a worker asks for; `configs` by plain name."""
-        usual = {"max.message.bytes": "1114112", "retention.ms": "-1"}
+        """Create every topic that a worker asks for, some left out; `configs` by plain name."""
         topics = {
-            f"{self.prefix}{name}{end}": {**usual, **configs.get(name, {})}
+            f"{self.prefix}{name}{end}": {**USUAL, **configs.get(name, {})}
             for name in TOPICS
             for end in ("", ".dlq")
+            if name + end not in without
         }
         create_topics(self.brokers, topics, self.partitions)
         create_topics(self.brokers, {f"{self.prefix}waiting": TABLE}, self.partitions)

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Final
 
 from simulation.loop import outside
-from simulation.machines import PATIENCE_S, Machine
+from simulation.machines import PATIENCE_S, Machine, reply_to
 
 from streams.errors import Halt, Retry
 from streams.runtime.memory import MemoryConsumer, MemoryLog, MemoryReader
@@ -283,14 +283,5 @@ class WiredProducer:
                 if loses:
                     error = Retry("kafka does not answer")
             wait_s = PATIENCE_S if loses else back_s
-            outside(net.loop, wait_s, partial(_acknowledge, written, error))
+            outside(net.loop, wait_s, partial(reply_to, written, None, error))
         machine.step()
-
-
-def _acknowledge(written: asyncio.Future[None], error: Exception | None) -> None:
-    if written.done():
-        return
-    if error is None:
-        written.set_result(None)
-    else:
-        written.set_exception(error)

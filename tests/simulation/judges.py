@@ -18,6 +18,7 @@ from streams.core.events import Policy, order_of
 from streams.core.keys import read_trust
 from streams.core.partitioner import partition_of
 from streams.core.receipts import encode as encode_receipt
+from streams.core.state import PartitionState
 from streams.core.traffic import decode as decode_tick
 from streams.core.traffic import encode as encode_tick
 from streams.core.words import SliceReview
@@ -42,7 +43,7 @@ def judge(life: Life) -> None:
 
 def _all(life: Life) -> Iterator[str]:
     yield from life.watch.flaws
-    clean = [_clean(life, partition) for partition in range(PARTITIONS)]
+    clean = [Clean(life, partition) for partition in range(PARTITIONS)]
     yield from _counters(life, clean)
     yield from _recount(life)
     yield from _receipts(life, clean)
@@ -71,10 +72,6 @@ class Clean:
         self.folding.flush()
         refusals = [*out.refusals, *self.folding.rejected]
         self.refusals: Final = {(each.offset, each.element, each.reason) for each in refusals}
-
-
-def _clean(life: Life, partition: int) -> Clean:
-    return Clean(life, partition)
 
 
 def _counters(life: Life, clean: list[Clean]) -> Iterator[str]:
@@ -289,8 +286,6 @@ def index_differences(life: Life) -> Iterator[str]:
 
 
 def _prices(life: Life) -> Iterator[str]:
-    from streams.core.state import PartitionState  # noqa: PLC0415
-
     stored = life.redis.store.partitions[0]
     outlook = PartitionState(0, PARTITIONS, 1, stored.meta).outlook
     if outlook is None:

@@ -30,9 +30,6 @@ class Watch:
         self._last_s = 0.0
         self.flaws: Final[list[str]] = []
 
-    def __call__(self, _index: Any) -> "Watch":
-        return self
-
     def __getattr__(self, name: str) -> Any:
         return getattr(self._index, name)
 

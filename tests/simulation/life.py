@@ -186,7 +186,7 @@ class Life:
             return WorkerProcess(machine, self.brokers, self.redis)
         if name.startswith("plane"):
             return PlaneProcess(machine, self.brokers, self.redis)
-        return FeedProcess(machine, self.log, self.redis.index, self.watch)
+        return FeedProcess(machine, self.log, self.watch)
 
     def _left(self, name: str, running: Running, task: asyncio.Task[None]) -> None:
         """Take note that a process ended by itself, and why."""

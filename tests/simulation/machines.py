@@ -38,7 +38,6 @@ class Net:
     away: set[str] = field(default_factory=set)  # kinds of ports that refuse every call
     deaf: dict[str, int] = field(default_factory=dict)  # replies still to lose, by kind of port
     trace: int = 0
-    calls: int = 0
     _drawn: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
 
     def note(self, *what: object) -> None:
@@ -76,10 +75,9 @@ def now(made: Coroutine[Any, Any, Any]) -> Any:
 class Machine:
     """One process from its start to its end; its tasks are those made in its context."""
 
-    def __init__(self, net: Net, name: str, *, ahead_ns: int = 0) -> None:
+    def __init__(self, net: Net, name: str) -> None:
         self.name: Final = name
         self.net: Final = net
-        self.ahead_ns = ahead_ns  # how far its clock on the wall is ahead
         self.dead = False
         self.pace_s = 0.002  # the longest way of one call there, and the longest back
         self.tasks: dict[asyncio.Task[Any], None] = {}  # in the order in which they were made
@@ -122,11 +120,6 @@ class Machine:
     def thaw(self) -> None:
         """Let it go on as if nothing had been."""
         self._awake.set()
-
-    @property
-    def frozen(self) -> bool:
-        """Whether it stands still."""
-        return not self._awake.is_set()
 
     def dies_in(self, steps: int) -> None:
         """Have it die at a step: there is one before each effect of a call, and one behind it."""
@@ -192,7 +185,6 @@ class Machine:
     ) -> None:
         """Do what a call asks for, whether or not its caller still lives; then reply."""
         net, (kind, what) = self.net, which
-        net.calls += 1
         self.step()
         if self.dead and net.draw(what) & 1:  # it never left
             return
@@ -209,10 +201,11 @@ class Machine:
             self.step()
             if net.loses_reply(kind):
                 error, wait_s = Retry(f"{kind} does not answer"), PATIENCE_S
-        outside(net.loop, wait_s, partial(_reply, reply, answer, error))
+        outside(net.loop, wait_s, partial(reply_to, reply, answer, error))
 
 
-def _reply(reply: asyncio.Future[Any], answer: Any, error: StreamsError | None) -> None:
+def reply_to(reply: asyncio.Future[Any], answer: Any, error: Exception | None) -> None:
+    """Give a caller who still waits its answer, or an error."""
     if reply.done():
         return
     if error is None:

@@ -276,13 +276,13 @@ class PlaneProcess:
 class FeedProcess:
     """A feed server: leases, shows, and tells what its viewers did."""
 
-    def __init__(self, machine: Machine, log: MemoryLog, index: Any, watch: Any) -> None:
+    def __init__(self, machine: Machine, log: MemoryLog, index: Any) -> None:
         loop = machine.net.loop
         self._machine: Final = machine
         self._random: Final = machine.random
         self._producer: Final = WiredProducer(log, machine)
         self._leases: Final = Leases(
-            Wire(machine, "index", watch(index)),  # type: ignore[arg-type]
+            Wire(machine, "index", index),  # type: ignore[arg-type]
             clock=loop.time,
         )
         self._stopping: Final = asyncio.Event()

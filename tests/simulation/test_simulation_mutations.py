@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from kit.forks import run
-from kit.mutations import Mutation, copy_of_project
+from kit.mutations import Mutation, copy_of_project, taken_out
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -132,11 +132,5 @@ def test_without_a_mutation_all_is_well_in_the_copy(copied: Path) -> None:
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.rule)
 def test_a_rule_taken_out_is_found(copied: Path, mutation: Mutation) -> None:
-    file = copied / "streams" / mutation.file
-    whole = file.read_text("utf-8")
-    assert mutation.old in whole, f"the rule moved: {mutation.rule}"
-    file.write_text(whole.replace(mutation.old, mutation.new), "utf-8")
-    try:
+    with taken_out(copied, mutation):
         assert goes_wrong(copied, mutation.select)
-    finally:
-        file.write_text(whole, "utf-8")
