@@ -1,7 +1,7 @@
 """`streams counters verify`, `rebuild` and `snapshot`: prove the counters, or count them again."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -21,11 +21,11 @@ from streams.cli.wiring import (
     snapshots_of,
     storing,
 )
-from streams.errors import Halt, Misconfigured, StreamsError
+from streams.errors import Misconfigured, StreamsError
 from streams.ops.compared import Verification
 from streams.ops.rebuild import RebuildPlan, drop_counters, plan_rebuild, restart_partition
 from streams.ops.snapshotting import Snapshots, Snapshotter
-from streams.ops.verify import CountedLog, Verifier, log_size, verify
+from streams.ops.verify import CountedLog, Verifier, log_size, require_partition, verify
 from streams.runtime.codec import spelling_of
 from streams.runtime.documents import TOPIC as DOSSIERS
 from streams.runtime.installation import signer_of
@@ -117,8 +117,12 @@ def rebuild(settings: Settings, partition: int | None, yes: bool) -> None:
         words = "stopped early: go on with `streams counters rebuild --yes` before a worker starts"
         raise Interrupted(words if yes else "nothing was done") from None
     if plan.lost:
-        places = ", ".join(f"{one} (begins at {start})" for one, start in plan.lost.items())
+        places = _begins(plan.lost)
         raise ConditionNotMet(f"neither in the log nor in a snapshot: the beginning of {places}")
+
+
+def _begins(lost: Mapping[int, int]) -> str:
+    return ", ".join(f"{partition} (begins at {start})" for partition, start in lost.items())
 
 
 @asynccontextmanager
@@ -128,8 +132,8 @@ async def counted_log(
     """Give the log and what is counted of it, with drivers; its reader passes over the skipped."""
     installation = await made_installation(settings)
     identity = await KafkaCluster(settings.brokers).identity(settings.topic("interactions"))
-    if partition is not None and partition >= identity.partitions:
-        raise Halt(f"there is no partition {partition}: the log has 0 to {identity.partitions - 1}")
+    if partition is not None:
+        require_partition(partition, identity.partitions)
     folder = snapshots_of(settings, identity, installation)
     only = None if partition is None else (partition,)
     ledger = await found_ledger(settings, installation)
@@ -237,7 +241,7 @@ def _print_plan(plan: RebuildPlan, settings: Settings, partition: int | None) ->
     click.echo("read uploads, recognitions and reviews again, for the control plane's dossiers")
     click.echo("fill the serving index again from the counters, partition by partition")
     if plan.lost:
-        lost = ", ".join(f"{one} (begins at {start})" for one, start in plan.lost.items())
+        lost = _begins(plan.lost)
         click.echo(f"no longer in the log, lost for the counters: partitions {lost}")
     for (topic, number), start in plan.unheard.items():
         click.echo(

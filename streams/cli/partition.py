@@ -1,6 +1,7 @@
 """`streams partition`: what an operator decides of one partition of the log."""
 
 import click
+from msgspec.structs import replace
 
 from streams.cli.counters_proved import NOTHING_DONE, counted_log
 from streams.cli.live import example
@@ -50,9 +51,7 @@ async def _skip(settings: Settings, wanted: Skip, yes: bool) -> None:
             click.echo(NOTHING_DONE)
             return
         signer = signer_of(log.tools.installation, load_signing_key())
-        found = Skip(
-            *(wanted.partition, wanted.offset, plan.following, wanted.by, wanted.why, wanted.ts)
-        )
+        found = replace(wanted, following=plan.following)
         async with producing(settings.brokers) as producer:
             await write_skip(producer, settings, signer, found)
     click.echo("done: workers go on behind them")

@@ -5,15 +5,16 @@ amounts are those of orders. All of it since an advert was admitted.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import StatisticsError, correlation
 from typing import Any, Final, NamedTuple
 
 from streams.core.adverts import FORMULA, AdvertWorth, advert_worth
-from streams.core.counters import STOPPED, VideoState, read_video
+from streams.core.counters import STOPPED, Slice, VideoState, read_video
 from streams.core.events import Policy
-from streams.core.state import FRESH, PartitionState
 from streams.core.units import MICROS, surface_of
+from streams.ops.guarantee import shown_publicly
+from streams.ops.video import outlook_in_force
 from streams.runtime.ports import Store
 
 LEAST_ADVERTS: Final = 3
@@ -70,14 +71,12 @@ async def report_adverts(store: Store, namespace: str, partitions: int) -> Adver
     rows: list[AdvertRow] = []
     public = forgone = 0
     for partition in range(partitions):
-        stored = await store.meta(partition, namespace)
-        meta = FRESH if stored is None else stored.meta
-        outlook = PartitionState(partition, partitions, 1, meta).outlook
+        outlook = await outlook_in_force(store, namespace, partition, partitions)
         if outlook is None:
             continue
         for video, fields in (await store.scan(partition)).items():
             state = read_video(fields)
-            public += _public(state)
+            public += shown_publicly(state)
             if state.row.commercial:
                 worth = _worth_where_shown(outlook.policy, state)
                 forgone += _forgone(state, worth)
@@ -147,12 +146,12 @@ def _row(video: str, state: VideoState, worth: Mapping[str, AdvertWorth]) -> Adv
         video,
         own.creator,
         own.stage,
-        sum(row.status == STOPPED for _, row in _public_rows(state)),
+        sum(row.status == STOPPED for row in _public_rows(state)),
         sum(row.impressions for row in slices),
-        _public(state),
-        _mean(weights, {name: each.mean for name, each in worth.items()}),
-        _mean(weights, {name: each.usual for name, each in worth.items()}),
-        _mean(weights, {name: each.factor for name, each in worth.items()}),
+        shown_publicly(state),
+        _mean(weights, worth, "mean"),
+        _mean(weights, worth, "usual"),
+        _mean(weights, worth, "factor"),
         sum(row.orders for row in slices),
         amount,
         spend,
@@ -173,17 +172,15 @@ def _forgone(state: VideoState, worth: Mapping[str, AdvertWorth]) -> int:
     )
 
 
-def _public_rows(state: VideoState) -> Iterator[tuple[str, Any]]:
-    return ((n, row) for n, row in state.slices.items() if surface_of(n) != "following")
+def _public_rows(state: VideoState) -> list[Slice]:
+    return [row for name, row in state.slices.items() if surface_of(name) != "following"]
 
 
-def _public(state: VideoState) -> int:
-    return sum(row.impressions for _, row in _public_rows(state))
-
-
-def _mean(weights: Mapping[str, int], values: Mapping[str, int]) -> int | None:
+def _mean(weights: Mapping[str, int], worth: Mapping[str, AdvertWorth], field: str) -> int | None:
+    """Return the mean of a number of the slices that an advert was shown in."""
     whole = sum(weights.values())
-    return sum(weights[name] * values[name] for name in values) // whole if whole else None
+    total = sum(weights[name] * int(getattr(each, field)) for name, each in worth.items())
+    return total // whole if whole else None
 
 
 def _ratio(amount: int, spend: int) -> int | None:

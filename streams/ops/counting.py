@@ -36,7 +36,7 @@ class LogFold:
         self._rows: Final = {video: dict(fields) for video, fields in rows.items()}
         self._meta = meta
         self._ledger: Final = ledger or Skips()
-        self._last: Record | None = None  # folded
+        self._last: Record | None = None  # folded since it was settled
         self.changed: Final[set[str]] = set()  # videos that changed
 
     async def take(self, records: Sequence[Record], spelling: Spelling) -> Decoded:
@@ -78,6 +78,7 @@ class LogFold:
         for video, fields in changes.rows.items():
             self._rows.setdefault(video, {}).update(fields)
             self.changed.add(video)
+        self._last = None
 
 
 class Counting:

@@ -94,7 +94,7 @@ def _headline(r: Receipt) -> str:
 
 
 def _judgement(r: Receipt, lesson: Lesson | None) -> list[str]:
-    counted = _seen(r)
+    counted = f"After {_count(r.views, 'view')} ({_count(r.impressions, _shown(r))})"
     if not r.sums:
         return [f"{counted} it was not judged."]
     if r.weighed < r.views:
@@ -125,10 +125,6 @@ def _judgement(r: Receipt, lesson: Lesson | None) -> list[str]:
             f"by {decimal(lesson.moved)}."
         )
     return lines
-
-
-def _seen(r: Receipt) -> str:
-    return f"After {_count(r.views, 'view')} ({_count(r.impressions, _shown(r))})"
 
 
 def _shown(r: Receipt) -> str:

@@ -5,11 +5,10 @@ from collections.abc import Iterable, Sequence
 from math import sqrt
 from typing import Any, Final, NamedTuple
 
-from streams.core.traffic import ClassSums, Tick, decode
+from streams.core.traffic import ClassSums, Tick
 from streams.core.units import MICROS, surface_of
-from streams.ops.tail import locate, read_span
+from streams.ops.tail import locate, read_ticks_in
 from streams.runtime.ports import LogReader
-from streams.runtime.reasons import PARSER_ERRORS
 
 ALL: Final = "all"
 """Names the row of all public crowds together."""
@@ -47,11 +46,7 @@ async def read_explored(
     """
     span = await locate(reader, topic, partitions, since_ms)
     ticks: dict[str, Tick] = {}
-    async for record in read_span(reader, span, follow=False):
-        try:
-            tick = decode(record.value or b"")
-        except PARSER_ERRORS:
-            continue  # no worker wrote it
+    async for tick in read_ticks_in(reader, span):
         ticks[tick.id] = tick
     return explored(sums for tick in ticks.values() for sums in tick.sums)
 

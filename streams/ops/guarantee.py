@@ -7,8 +7,8 @@ from typing import Literal, NamedTuple
 from streams.core.counters import ACTIVE, IDLE, VideoState, load_video
 from streams.core.outlook import Outlook
 from streams.core.serving import owed
-from streams.core.state import FRESH, PartitionState
 from streams.core.units import surface_of
+from streams.ops.video import outlook_in_force
 from streams.runtime.ports import Store
 
 MissCause = Literal["slots", "stopped", "not open"]
@@ -43,16 +43,14 @@ async def report_guarantee(
     kept = running = 0
     misses: list[Miss] = []
     for partition in range(partitions):
-        stored = await store.meta(partition, namespace)
-        meta = FRESH if stored is None else stored.meta
-        outlook = PartitionState(partition, partitions, 1, meta).outlook
+        outlook = await outlook_in_force(store, namespace, partition, partitions)
         if outlook is None:
             continue
         for video, fields in (await store.scan(partition)).items():
             state = load_video(video, fields)
             if state.row.stage != "public" or not state.row.guarantee:
                 continue
-            shown = _shown(state)
+            shown = shown_publicly(state)
             deadline = state.row.owed_since + outlook.policy.guarantee_ms
             if shown >= state.row.guarantee:
                 kept += 1
@@ -66,7 +64,8 @@ async def report_guarantee(
     return GuaranteeReport(kept, running, Counter(miss.cause for miss in misses), misses)
 
 
-def _shown(state: VideoState) -> int:
+def shown_publicly(state: VideoState) -> int:
+    """Return the impressions of a video on public surfaces."""
     return sum(
         row.impressions for name, row in state.slices.items() if surface_of(name) != "following"
     )

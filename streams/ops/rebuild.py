@@ -14,7 +14,7 @@ from streams.core.generations import read_generations
 from streams.core.window import REPLAYED_GENERATIONS
 from streams.errors import Halt
 from streams.ops.recount import ResumePoint
-from streams.ops.verify import CountedLog, newest_snapshot
+from streams.ops.verify import CountedLog, newest_snapshot, require_partition
 from streams.runtime.answers import require_all
 from streams.runtime.codec import ControlTopic
 from streams.runtime.documents import TOPIC as DOSSIERS
@@ -91,7 +91,7 @@ async def drop_counters(
         await cluster.forget_group(group)
     keys = 0
     for done, partition in enumerate(plan.partitions, start=1):
-        keys += (await _replace(log, dossiers, partition, plan))[0]
+        keys += await _replace(log, dossiers, partition, plan)
         tell(done)
     return keys
 
@@ -104,26 +104,21 @@ async def restart_partition(
     Its next owner counts its log from the beginning, or from what the plan keeps. No worker may own
     it meanwhile.
     """
-    keys, is_put_back = await _replace(log, dossiers, partition, plan)
-    if not is_put_back:
+    keys = await _replace(log, dossiers, partition, plan)
+    if partition not in plan.kept:
         await log.store.begin(partition, log.namespace)
     return keys
 
 
-async def _replace(
-    log: CountedLog, dossiers: Dossiers, partition: int, plan: RebuildPlan
-) -> tuple[int, bool]:
-    """Drop what is stored of a partition, with what the plan keeps in its place.
-
-    Return how many keys were dropped, and whether there is something in their place.
-    """
+async def _replace(log: CountedLog, dossiers: Dossiers, partition: int, plan: RebuildPlan) -> int:
+    """Put what the plan keeps in the place of what is stored; return how many keys were dropped."""
     point = _point_of(log, partition, plan)
     keys = await log.store.erase(partition)
     await dossiers.forget(partition)
     if point is not None:
         stored = Stored(point.watermark, point.meta)
         await log.store.restore(partition, log.namespace, stored, point.rows)
-    return keys, point is not None
+    return keys
 
 
 def _point_of(log: CountedLog, partition: int, plan: RebuildPlan) -> ResumePoint | None:
@@ -158,7 +153,5 @@ async def _newest(
 
 
 def _require_partitions(log: CountedLog) -> None:
-    count = log.identity.partitions
     for partition in log.partitions:
-        if not 0 <= partition < count:
-            raise Halt(f"there is no partition {partition}: the log has 0 to {count - 1}")
+        require_partition(partition, log.identity.partitions)

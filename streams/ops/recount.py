@@ -173,7 +173,8 @@ class Recount:
         if isinstance(event, Unlike) and not self._likes_left(event.video, slice_id):
             return
         if slice_id and self._is_open(event.video, slice_id):
-            self.rooms.meet(event, self.traffic.open, self.counts)
+            slices = self.slices.get(event.video, ())
+            self.rooms.meet(event, self.traffic.open, slices, self.counts)
             self._count(event, slice_id, first)
             in_room = self.rooms.is_room(event.video)
             self.traffic.count(event, slice_id, offset, in_room=in_room)

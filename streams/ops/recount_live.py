@@ -4,7 +4,7 @@ As the recount, of which it is a part, it shares nothing with the fold of how ev
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from streams.core.counters import VideoState
@@ -48,18 +48,22 @@ class LiveRecount:
         return self._admitted.get(video, False)
 
     def meet(
-        self, event: InteractionRecord, minute: int, counts: Mapping[_Pair, Mapping[str, int]]
+        self,
+        event: InteractionRecord,
+        minute: int,
+        slices: Collection[str],
+        counts: Mapping[_Pair, Mapping[str, int]],
     ) -> None:
-        """Let a room fade before an event in it counts; `counts` are those of before."""
+        """Let a room fade before an event in it counts; `counts` are of before, in its `slices`."""
         if not self.is_room(event.video):
             return
         begun = minute - minute % 5
         before = self._since.get(event.video, 0)
         self._since[event.video] = max(begun, before)
         for _ in range(min(max(begun - before, 0) // 5, 200) if before else 0):
-            for (video, slice_id), values in counts.items():
-                if video == event.video:
-                    self._halve((video, slice_id), values)
+            for slice_id in slices:
+                pair = event.video, slice_id
+                self._halve(pair, counts[pair])
 
     def faded(self, pair: _Pair) -> dict[str, int]:
         """Return what weighs no more of a slice, as `spelled`."""

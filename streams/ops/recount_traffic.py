@@ -52,9 +52,8 @@ class TrafficRecount:
 
     def admit(self, record: Admit) -> None:
         """Note the class of a video: that of the first admission, if nothing ended it before."""
-        if self._policy is not None:
-            kind = f"{record.band}c" if record.commercial else f"{record.band}"
-            self._kinds.setdefault(record.video, kind)
+        kind = f"{record.band}c" if record.commercial else f"{record.band}"
+        self._kinds.setdefault(record.video, kind)
 
     def take_down(self, video: str) -> None:
         """Note that a video that was not admitted by now never will be."""

@@ -7,15 +7,14 @@ from typing import Any, Final, NamedTuple, get_args
 import msgspec
 
 from streams.core.shares import Bar, PromiseName, is_commercial
-from streams.core.traffic import UNKNOWN, ClassSums, Tick, decode
+from streams.core.traffic import UNKNOWN, ClassSums, Tick
 from streams.core.traffic_view import TrafficView
 from streams.core.units import MICROS, surface_of
 from streams.errors import Retry
-from streams.ops.tail import locate, read_span
+from streams.ops.tail import locate, read_ticks_in
 from streams.runtime.installation import read_installation, require_made
 from streams.runtime.mixes import Mix, Promise, latest_mix, mix_records
 from streams.runtime.ports import LogReader
-from streams.runtime.reasons import PARSER_ERRORS
 from streams.settings import Settings
 
 WINDOW: Final = 5
@@ -110,11 +109,8 @@ async def read_shares(
     if not answering:
         raise Retry(f"{topic} does not answer")
     span = await locate(reader, topic, answering, since_ms)
-    async for record in read_span(reader, span, follow=False):
-        try:
-            counts.take(decode(record.value or b""))
-        except PARSER_ERRORS:
-            continue  # no worker wrote it
+    async for tick in read_ticks_in(reader, span):
+        counts.take(tick)
     age_ms = None if mix is None else max(now_ms - mix.ts, 0)
     return SharesReport(
         counts.now,

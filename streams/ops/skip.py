@@ -7,8 +7,7 @@ and found to be unreadable from there to the first offset that can be read again
 from typing import Any, Final, NamedTuple
 
 from streams.errors import Halt
-from streams.ops.verify import CountedLog
-from streams.runtime.answers import require_all
+from streams.ops.verify import CountedLog, require_partition
 from streams.runtime.installation import read_installation
 from streams.runtime.ledger import TOPIC, Skip, Skips, read_ledger, skip_record
 from streams.runtime.ports import Cluster, LogReader, Place, Producer
@@ -35,9 +34,8 @@ async def plan_skip(log: CountedLog, partition: int, offset: int) -> SkipPlan:
 
     The reader of `log` must be a bare one: it is asked for what is skipped too.
     """
-    count, ledger = log.identity.partitions, log.tools.ledger
-    if not 0 <= partition < count:
-        raise Halt(f"there is no partition {partition}: the log has 0 to {count - 1}")
+    ledger = log.tools.ledger
+    require_partition(partition, log.identity.partitions)
     for skip in ledger.of(partition):
         if skip.offset == offset:
             return SkipPlan(partition, offset, skip.following, done=True)
@@ -50,8 +48,7 @@ async def plan_skip(log: CountedLog, partition: int, offset: int) -> SkipPlan:
     if offset <= watermark:
         raise _refused(partition, offset, f"it is counted: the watermark is {watermark}")
     place = log.place(partition)
-    known = await log.reader.offsets(place[0], [partition])
-    bounds = require_all(place[0], [partition], known)[partition]
+    bounds = await log.bounds(partition)
     start = ledger.following(partition, max(watermark + 1, bounds.start))
     halting = await _halting(log.reader, place, start, bounds.end, ledger)
     if halting is None:

@@ -33,7 +33,7 @@ from streams.ops.snapshot_file import (
     write,
 )
 from streams.runtime.installation import Installation
-from streams.runtime.key_files import OWNER_ONLY
+from streams.runtime.key_files import write_private
 from streams.runtime.letters import APP_VERSION
 from streams.runtime.ports import TopicIdentity
 from streams.runtime.signing import Signer
@@ -98,9 +98,9 @@ class SnapshotFolder:
         """
         origin = replace(self._origin, partition=partition)
         folder = self._of(partition)
-        whole = before is None or before.header.grown >= before.header.whole_bytes
-        body = pack(point, point.rows if whole else changed)
-        kept = before.header if before is not None else None
+        kept = None if before is None else before.header
+        base = None if kept is None or kept.grown >= kept.whole_bytes else kept
+        body = pack(point, point.rows if base is None else changed)
         header = Header(
             origin,
             point.watermark,
@@ -109,16 +109,16 @@ class SnapshotFolder:
             before=-1 if kept is None else kept.watermark,
             parent="" if before is None else before.sealed.name,
             proved_from=stamp.proved_from,
-            whole_at=point.watermark if whole or kept is None else kept.whole_at,
-            whole_bytes=len(body) if whole or kept is None else kept.whole_bytes,
-            grown=0 if whole or kept is None else kept.grown + len(body),
+            whole_at=point.watermark if base is None else base.whole_at,
+            whole_bytes=len(body) if base is None else base.whole_bytes,
+            grown=0 if base is None else base.grown + len(body),
             size=len(body),
             sha256=sha256(body).hexdigest(),
         )
         try:
             folder.mkdir(mode=_FOLDER, parents=True, exist_ok=True)
             _write_whole(folder / _name(point.watermark), write(header, body, stamp.signer))
-            if whole and kept is not None:
+            if base is None and kept is not None:
                 self._drop_below(partition, kept.whole_at)
         except OSError as error:
             raise Halt(f"cannot write {folder}: {error.strerror}", partition=partition) from None
@@ -191,12 +191,7 @@ def _write_whole(path: Path, text: bytes) -> None:
     fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
     fresh.unlink(missing_ok=True)
     try:
-        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY)
-        with os.fdopen(handle, "wb") as file:
-            os.fchmod(handle, OWNER_ONLY)  # whatever the umask
-            file.write(text)
-            file.flush()
-            os.fsync(handle)
+        write_private(fresh, text)
         fresh.replace(path)
     except OSError:
         fresh.unlink(missing_ok=True)

@@ -17,13 +17,12 @@ from streams.core.ticks import read_stored
 from streams.core.window import REPLAYED_GENERATIONS, FrozenWindow
 from streams.errors import Halt
 from streams.ops.compared import CounterDifference, Verification, compare_videos
-from streams.ops.counting import FETCH_MS, LogFold
+from streams.ops.counting import FETCH_MS, FETCH_RECORDS, LogFold
 from streams.ops.recount import Recount, ResumePoint
 from streams.ops.snapshot_file import Header
 from streams.ops.snapshots import SnapshotFolder, Stamp
 from streams.ops.ticks_kept import KeptTicks, compare_ticks
 from streams.ops.verify import Begun, CountedLog, begin, compare_stored, survey
-from streams.runtime.answers import require_all
 from streams.runtime.codec import decode_log
 from streams.runtime.namespace import corrupt, meta_key
 from streams.runtime.ports import Stored
@@ -160,8 +159,7 @@ class Snapshotter:
         reader, place = self._log.reader, self._log.place(partition)
         spans = read_generations(stored.meta.generations, self._log.tools.generation_records)
         first = spans.back(stored.watermark + 1, REPLAYED_GENERATIONS)
-        known = await reader.offsets(place[0], [partition])
-        bounds = require_all(place[0], [partition], known)[partition]
+        bounds = await self._log.bounds(partition)
         if bounds.start > first:
             raise _unfit(
                 partition,
@@ -172,7 +170,7 @@ class Snapshotter:
         state = PartitionState(partition, partitions, records, stored.meta, telling=False)
         reader.assign({place: first})
         while await reader.position(*place) <= stored.watermark:
-            batch = (await reader.fetch(FETCH_MS, 10_000)).get(place, ())
+            batch = (await reader.fetch(FETCH_MS, FETCH_RECORDS)).get(place, ())
             covered = [record for record in batch if record.offset <= stored.watermark]
             decoded = decode_log(covered, None, self._log.tools.spelling)
             for event, offset in zip(decoded.events, decoded.offsets, strict=True):

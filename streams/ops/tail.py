@@ -6,9 +6,11 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
 from streams.core.partitioner import partition_of
+from streams.core.traffic import Tick, decode
 from streams.errors import Retry, Unreachable
 from streams.runtime.answers import require_all
 from streams.runtime.ports import Cluster, LogReader, Place, Record
+from streams.runtime.reasons import PARSER_ERRORS
 
 FETCH_MS: Final = 200
 FETCH_RECORDS: Final = 2_000
@@ -85,6 +87,16 @@ async def read_span(reader: LogReader, span: TailSpan, *, follow: bool) -> Async
             silent = 0 if batches else silent + 1
             if silent * FETCH_MS > SILENCE_S * 1000:
                 raise Unreachable(f"{span.topic}: nothing was read for {SILENCE_S} s")
+
+
+async def read_ticks_in(reader: LogReader, span: TailSpan) -> AsyncIterator[Tick]:
+    """Yield the minutes in a span of `traffic`; what no worker wrote is passed over."""
+    async for record in read_span(reader, span, follow=False):
+        try:
+            tick = decode(record.value or b"")
+        except PARSER_ERRORS:
+            continue
+        yield tick
 
 
 async def sample(records: AsyncIterator[Record], count: int, chance: random.Random) -> list[Record]:

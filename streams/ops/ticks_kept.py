@@ -6,12 +6,11 @@ from typing import NamedTuple
 
 from streams.core.counters import VIDEO_ROW, decode_video
 from streams.core.ticks import StoredTraffic
-from streams.core.traffic import Tick, decode, kind_of
+from streams.core.traffic import Tick, kind_of
 from streams.core.units import NEVER, surface_of
 from streams.ops.recount_traffic import TrafficRecount, summed
-from streams.ops.tail import locate, read_span
+from streams.ops.tail import locate, read_ticks_in
 from streams.runtime.ports import LogReader
-from streams.runtime.reasons import PARSER_ERRORS
 
 
 class KeptTicks(NamedTuple):
@@ -39,11 +38,7 @@ async def read_ticks(reader: LogReader, topic: str, partition: int) -> KeptTicks
     """
     span = await locate(reader, topic, [partition], "earliest")
     ticks: dict[int, Tick] = {}
-    async for record in read_span(reader, span, follow=False):
-        try:
-            tick = decode(record.value or b"")
-        except PARSER_ERRORS:
-            continue  # no worker wrote it
+    async for tick in read_ticks_in(reader, span):
         if tick.partition == partition:
             ticks[tick.tick] = tick
     return KeptTicks(min(ticks, default=NEVER) if span.start[partition] else 0, ticks)

@@ -77,6 +77,18 @@ class CountedLog(NamedTuple):
         """Return where a partition of the log is."""
         return self.identity.topic, partition
 
+    async def bounds(self, partition: int) -> Offsets:
+        """Return where a partition begins and ends; `Retry` if it does not answer."""
+        topic = self.identity.topic
+        known = await self.reader.offsets(topic, [partition])
+        return require_all(topic, [partition], known)[partition]
+
+
+def require_partition(partition: int, count: int) -> None:
+    """Require a partition of the log; `Halt` if it has none of this number."""
+    if not 0 <= partition < count:
+        raise Halt(f"there is no partition {partition}: the log has 0 to {count - 1}")
+
 
 class Begun(NamedTuple):
     """A counting at its beginning, and what it goes on from: nothing at the log's beginning."""
@@ -161,8 +173,7 @@ async def begin(log: CountedLog, partition: int, stored: Stored, refused: list[s
 
     Snapshots that are passed over are added to `refused`. `Halt` (`data_loss`) if neither is left.
     """
-    known = await log.reader.offsets(log.identity.topic, [partition])
-    bounds = require_all(log.identity.topic, [partition], known)[partition]
+    bounds = await log.bounds(partition)
     _require_end(partition, bounds, stored.watermark)
     snapshot = await newest_snapshot(log, partition, bounds, stored.watermark, refused)
     reaches = snapshot is not None and snapshot.point.watermark + 1 >= bounds.start

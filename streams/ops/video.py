@@ -29,7 +29,8 @@ from streams.errors import Halt
 from streams.ops.explain import decimal, moment
 from streams.runtime.ports import Store
 
-ROW_FIELDS = (*COUNTERS, *DISTRIBUTION, "views_left")
+_KEPT: Final = (*COUNTERS, *DISTRIBUTION)
+ROW_FIELDS = (*_KEPT, "views_left")
 """What is shown of a slice's row; the views left are those that still weigh."""
 _REPORTED: Final = ("sum", "reporters", "impressions", "since", "looked", "verdicts")
 SLICES_ACROSS: Final = 5
@@ -185,7 +186,7 @@ def _reported(reported: Reported | None) -> dict[str, int | None] | None:
 
 
 def _as_object(row: Slice) -> dict[str, int | str | None]:
-    known = {field: _plain(field, getattr(row, field)) for field in ROW_FIELDS[:-1]}
+    known = {field: _plain(field, getattr(row, field)) for field in _KEPT}
     return known | {"views_left": views_left(row)}
 
 

@@ -20,17 +20,22 @@ def new_key_file(path: Path) -> SigningKey:
     """Write a new private key to a file that only its owner reads; `Halt` if one is there."""
     key = SigningKey.fresh()
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY)
-        with os.fdopen(handle, "wb") as file:
-            os.fchmod(handle, OWNER_ONLY)  # whatever the umask
-            file.write(key.pem())
-            file.flush()
-            os.fsync(handle)
+        write_private(path, key.pem())
     except FileExistsError:
         raise Halt(f"{path} is there already: a key is never overwritten") from None
     except OSError as error:
         raise Halt(f"cannot write {path}: {error.strerror}") from None
     return key
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Make a file that only its owner reads; durable. `OSError`, also if one is there."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY)
+    with os.fdopen(handle, "wb") as file:
+        os.fchmod(handle, OWNER_ONLY)  # whatever the umask
+        file.write(content)
+        file.flush()
+        os.fsync(handle)
 
 
 def read_key_file(path: Path, named_by: str) -> SigningKey:
