@@ -92,7 +92,7 @@ def without_orders(video: VideoState) -> VideoState:
     bare = VideoState()
     bare.row = video.row
     bare.slices = {
-        name: replace(row, buyers=0, weighed=None, summed=None)
+        name: replace(row, buyers=0, weighed=None if row.buyers else row.weighed, summed=None)
         for name, row in video.slices.items()
     }
     return bare

@@ -135,9 +135,9 @@ def within(day: int, days: Mapping[int, DayStart], creator: str = "") -> tuple[i
     >>> within(7, days, "c1"), within(8, days)
     ((4, 1), None)
     """
-    bounds = [days.get(each) for each in (day, day + 1)]
     sums = []
-    for each, start in zip((day, day + 1), bounds, strict=True):
+    for each in (day, day + 1):
+        start = days.get(each)
         if start is None or start.minute > each * DAY_MINUTES + ON_TIME_MINUTES:
             return None
         sums.append(_sum([start.totals.get(creator, (0, 0))] if creator else start.totals.values()))

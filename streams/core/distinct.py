@@ -13,7 +13,6 @@ their impressions.
 # ruff: noqa: FURB136, PLR1730 - comparisons take a third of the time of `min`, and rows are many
 
 from collections.abc import Sequence
-from operator import attrgetter
 from typing import Final
 from zlib import crc32
 
@@ -43,7 +42,6 @@ BUTTONS: Final = {
 """Weights of what viewers do beside watching, in the order of `Weights`, and the counters that
 weigh."""
 assert tuple(BUTTONS) == Weights.__struct_fields__[1:]
-counts_of: Final = attrgetter(*BUTTONS.values())
 MARKS: Final = tuple(1 << place for place in range(VIEWER_BITS))
 _FULL_FROM: Final = 16
 """With fewer than one bit in so many left, a count says nothing any more."""

@@ -59,10 +59,10 @@ def metrics_page(registry: CollectorRegistry) -> Page:
     return Page(HTTPStatus.OK, CONTENT_TYPE_LATEST, generate_latest(registry))
 
 
-def verdict_page(reasons: Sequence[str], **more: object) -> Page:
+def verdict_page(reasons: Sequence[str]) -> Page:
     """Return 200 without reasons, 503 with them."""
     status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
-    body = {"ok": not reasons, "reasons": list(reasons), **more}
+    body = {"ok": not reasons, "reasons": list(reasons)}
     return Page(status, JSON, json.dumps(body, ensure_ascii=False).encode() + b"\n")
 
 

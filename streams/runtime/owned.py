@@ -123,9 +123,9 @@ class Owned:
 
         Only what is stored to the last record, with the ids of all of them.
         """
-        read_to = max(self.folded if self.folded > self._opened_at else -1, self.remembered)
+        has_ids = self.folded > self._opened_at or self.remembered >= self._opened_at
         settled = self.folded == self.watermark >= 0 and not self._unfinished
-        whole = read_to >= self._opened_at and not (self._spoilt or self._busy)
+        whole = has_ids and not (self._spoilt or self._busy)
         return Parked(self.state, self.watermark) if settled and whole else None
 
     def add(self, records: Sequence[Record]) -> None:

@@ -193,7 +193,8 @@ class Indexing:
             line.again_at = float("-inf")
         self.turn()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self.settle(), LEAVE_S)
+            async with asyncio.timeout(LEAVE_S):
+                await self.settle()
         tasks = [task for task in [self._running, *self._tasks()] if task is not None]
         for task in tasks:
             task.cancel()

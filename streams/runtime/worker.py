@@ -21,7 +21,6 @@ from streams.core.units import surface_of
 from streams.errors import Halt, Retry, StreamsError
 from streams.runtime.answers import require_all
 from streams.runtime.halts import Halts
-from streams.runtime.ledger import Skips
 from streams.runtime.namespace import namespace_of
 from streams.runtime.opening import ANSWER_S, Opened, Opening, Parked, emptied
 from streams.runtime.owned import BACKOFF_S, Lost, Owned
@@ -162,7 +161,8 @@ class Worker:
         self._parked.update((partition, one) for partition, one in kept.items() if one)
         with suppress(TimeoutError):
             positions = {owned.partition: owned.watermark + 1 for owned in leaving}
-            await asyncio.wait_for(self._commit(positions), GRACE_S)
+            async with asyncio.timeout(GRACE_S):
+                await self._commit(positions)
 
     def _assigned(self) -> Mapping[int, Owned | None]:
         return {**dict.fromkeys(self._opening), **self._owned}
@@ -279,7 +279,8 @@ class Worker:
     async def _settle_halted(self, owned: Owned) -> None:
         """Store what was folded before the halt, if the store still takes it."""
         with suppress(StreamsError, TimeoutError):
-            await asyncio.wait_for(owned.settle(), HANDOVER_S)
+            async with asyncio.timeout(HANDOVER_S):
+                await owned.settle()
 
     def _reap(self) -> None:
         """Forget what was done beside the loop; what it raised ends the worker."""
@@ -416,8 +417,10 @@ class Worker:
 
     async def _look_for_skips(self) -> None:
         """Open partitions again that halted at a place which a person has had skipped since."""
+        if not self._halts.unreadable:
+            return
         try:
-            ledger = await self._around.read_ledger() if self._halts.unreadable else Skips()
+            ledger = await self._around.read_ledger()
         except StreamsError as error:
             log.warning("reading the ledger waits: %s", error)
             return

@@ -4,7 +4,7 @@ from operator import attrgetter, mul
 from typing import Any, Final
 
 from streams.core.counters import Slice
-from streams.core.distinct import ALL_PRESSED, BUTTONS, EVERYONE, counts_of
+from streams.core.distinct import ALL_PRESSED, BUTTONS, EVERYONE
 from streams.core.events import Weights
 from streams.core.traffic import ClassSums
 from streams.core.units import MICROS
@@ -36,11 +36,12 @@ def value_of(row: Slice | ClassSums, weights: Weights) -> int:
 
     That of a row, or of a minute's sums.
     """
-    counts = counts_of(row) if isinstance(row, Slice) else _pressed_in(row)
+    counts = _weighing_in(row) if isinstance(row, Slice) else _pressed_in(row)
     buttons: int = sum(map(mul, _worths(weights), counts))
     return weights.watch * row.ratio_sum // MICROS + buttons
 
 
 _worths: Final = attrgetter(*BUTTONS)
+_weighing_in: Final = attrgetter(*BUTTONS.values())
 _pressed_in: Final = attrgetter(*(f"{name}s" for name in BUTTONS))
 """What of a minute is worth something besides watching."""

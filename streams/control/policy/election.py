@@ -50,7 +50,8 @@ class Election:
     async def dealt(self, timeout_s: float) -> bool:
         """Return once the group gave out its partitions; False if it does not in time."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._dealt.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._dealt.wait()
         return self._dealt.is_set()
 
     async def on_assigned(self, partitions: Sequence[int]) -> None:

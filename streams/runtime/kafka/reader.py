@@ -94,16 +94,15 @@ class KafkaReader:
         position left the log (`data_loss`) or a batch is damaged each time that it is read
         (`corrupt`).
         """
-        for left in reversed(range(CORRUPT_TRIES)):
+        damage: BaseException | None = None
+        for _ in range(CORRUPT_TRIES):
             try:
                 return await self._fetch(timeout_ms, max_records)
             except Retry as error:
                 damage = error.__cause__
                 if not isinstance(damage, CorruptRecordException):
                     raise
-                if not left:
-                    raise self._unreadable(str(damage)) from damage
-        raise AssertionError  # the last try returns or raises
+        raise self._unreadable(str(damage)) from damage
 
     async def _fetch(self, timeout_ms: int, max_records: int) -> Mapping[Place, Sequence[Record]]:
         client = await self._sound_client()

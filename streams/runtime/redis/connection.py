@@ -115,6 +115,11 @@ async def pipelined(
     return replies
 
 
+def words_of(fields: Mapping[Any, Any]) -> list[Any]:
+    """Return field, value, ... as a command takes them."""
+    return [word for field in fields.items() for word in field]
+
+
 async def everywhere(client: Client, *command: Word) -> list[Any]:
     """Return what each node with keys answers, if one does: of those that do not, the error."""
     if not isinstance(client, Shards):

@@ -38,6 +38,7 @@ from streams.runtime.redis.connection import (
     pipelined,
     scanned,
     sorted_errors,
+    words_of,
 )
 
 ENTRIES_AT_ONCE: Final = 250
@@ -90,8 +91,8 @@ class RedisServingIndex:
     ) -> bool:
         """Put prices and a footing in force unless a later policy's stand."""
         require_classes(prices)
-        words: tuple[Word, ...] = (*order, *_flat(prices), "fresh", share_of(footing.fresh_share))
-        words += ("frozen", int(footing.frozen))
+        words: tuple[Word, ...] = (*order, *words_of(prices))
+        words += ("fresh", share_of(footing.fresh_share), "frozen", int(footing.frozen))
         key = keys_of(slice_id)[_NAMES.index("prices")]
         return bool(await self._eval(_PRICES, [key], words))
 
@@ -116,8 +117,9 @@ class RedisServingIndex:
         if not slots or most_each < 1:
             return []
         share = "" if fresh_share is None else share_of(fresh_share)
-        words = (self._bounds.lease_s, slots, min(most_each, slots), share, _packed(_flat(tilts)))
-        leased = await self._run(_LEASE, slice_id, *words, _packed(list(without)))
+        words = (self._bounds.lease_s, slots, min(most_each, slots), share)
+        lists = _packed(words_of(tilts)), _packed(list(without))
+        leased = await self._run(_LEASE, slice_id, *words, *lists)
         return [
             Lease(video.decode(), impressions, net, via.decode(), until, score, factor)
             for video, impressions, net, via, until, score, factor in _in_rows(leased, 7)
@@ -140,7 +142,7 @@ class RedisServingIndex:
         require_classes(tilts)
         if count < 1:
             return []
-        best = await self._run(_TOP, slice_id, min(count, TOP_MOST), _packed(_flat(tilts)))
+        best = await self._run(_TOP, slice_id, min(count, TOP_MOST), _packed(words_of(tilts)))
         return [
             Candidate(video.decode(), net, left, allowance, kind.decode())
             for video, net, left, allowance, kind in _in_rows(best, 5)
@@ -223,10 +225,6 @@ def keys_of(slice_id: str) -> list[str]:
 def _packed(words: list[Any]) -> bytes:
     """Return words as a script takes them; nothing for none."""
     return _pack(words) if words else b""
-
-
-def _flat(pairs: Mapping[Any, Any]) -> list[Any]:
-    return [word for pair in pairs.items() for word in pair]
 
 
 def _in_rows(flat: Sequence[Any], width: int) -> Iterable[tuple[Any, ...]]:

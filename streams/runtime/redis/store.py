@@ -35,6 +35,7 @@ from streams.runtime.redis.connection import (
     pipelined,
     scanned,
     sorted_errors,
+    words_of,
 )
 from streams.runtime.redis.shards import Shards
 
@@ -185,7 +186,7 @@ class RedisStore:
         """Store that nothing of a partition is counted yet; see the port."""
         meta = FRESH._asdict() | {"namespace": namespace, "watermark": -1}
         with sorted_errors(partition):
-            await self._run("HSET", meta_key(partition), *_words(meta))
+            await self._run("HSET", meta_key(partition), *words_of(meta))
 
     async def restore(
         self,
@@ -199,9 +200,9 @@ class RedisStore:
         fields = stored.meta._asdict() | {"namespace": namespace, "watermark": stored.watermark}
         with sorted_errors(partition):
             while some := list(islice(rest, RESTORED_VIDEOS)):
-                commands = [("HSET", f"{prefix}{video}", *_words(row)) for video, row in some]
+                commands = [("HSET", f"{prefix}{video}", *words_of(row)) for video, row in some]
                 await pipelined(self._client, commands, at=prefix)
-            await self._run("HSET", meta_key(partition), *_words(fields))
+            await self._run("HSET", meta_key(partition), *words_of(fields))
 
     async def note_halt(self, partition: int, note: HaltNote | None) -> None:
         """Leave word that a partition halted, or take it back."""
@@ -349,11 +350,6 @@ def _require_trust(info: Mapping[str, Any], *, alone: bool) -> None:
 
 def _hash(reply: Mapping[bytes, bytes]) -> dict[str, bytes]:
     return {name.decode(): value for name, value in reply.items()}
-
-
-def _words(fields: Mapping[str, Any]) -> list[Word]:
-    """Return field, value, ... as a command takes them."""
-    return [part for field in fields.items() for part in field]
 
 
 def _watermark_missing(partition: int) -> Halt:
