@@ -1,7 +1,7 @@
 """What feeds are told: the score of each slice that is open to a video, and what may be shown."""
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Final, NamedTuple
 
@@ -70,12 +70,16 @@ def entries(
     state.judged = state.controlled = False
     for slice_id in gone:
         yield slice_id, Entry(video, offset, None)
-    rows, policy, own = state.slices, outlook.policy, state.row
-    band, commercial, factors = own.band, own.commercial, state.factors
+    rows, own, factors, firsts = state.slices, state.row, state.factors, outlook.firsts
+    band, commercial, whole = own.band, own.commercial, outlook.affords_first(own)
     for slice_id, score in scores.items():
-        allowance = allowance_of(policy, state, slice_id)
-        shown = rows[slice_id].impressions if slice_id in rows else 0
-        until, owing = due.get(slice_id, _NOTHING_DUE)
+        row = rows.get(slice_id)
+        if row is None and whole:
+            allowance = firsts[slice_id]
+        else:
+            allowance = allowance_of(outlook.policy, state, slice_id)
+        shown = row.impressions if row is not None else 0
+        until, owing = due.get(slice_id, _NOTHING_DUE) if due else _NOTHING_DUE
         factor = factors.get(slice_id, MICROS) if commercial else MICROS
         words = (video, offset, score, allowance, shown, band, commercial, until, owing, factor)
         yield slice_id, _entry(Entry, words)
@@ -144,13 +148,17 @@ def _grew(outlook: Outlook, state: VideoState) -> bool:
 
 def _scored_again(
     outlook: Outlook, state: VideoState, touched: Sequence[str]
-) -> tuple[dict[str, int], Iterable[str]]:
+) -> tuple[Mapping[str, int], Iterable[str]]:
     """Score all open slices; return what to tell, and the slices that are not open any more.
 
     Of a video that was read from the store nobody knows which crowds were told of it: where
     moderation stands before it, all of them are told that it is gone.
     """
     before, rows = state.told, state.slices
+    if before is None and not rows and state.row.stage in _PLAIN and not state.row.commercial:
+        outset = outlook.outset(state.row)  # what follows, sooner
+        state.told = Told(outlook, 0, outset.slices, array("i", outset.scores.values()))
+        return outset.scores, ()
     told = {} if before is None else dict(zip(before.slices, before.scores, strict=True))
     shown = [
         name for name in _opened(outlook, state) if name not in rows or rows[name].status in _SHOWN
@@ -170,7 +178,7 @@ def _scored_again(
 
 def _touched_only(
     outlook: Outlook, state: VideoState, touched: Sequence[str]
-) -> tuple[dict[str, int], Iterable[str]]:
+) -> tuple[Mapping[str, int], Iterable[str]]:
     """Return the scores of the slices whose rows changed: as told, or scored if judged since."""
     told, rows = state.told, state.slices
     gone = [name for name in touched if name in rows and rows[name].status not in _SHOWN]
@@ -208,7 +216,7 @@ def _scores_of_advert(
 def _indices(outlook: Outlook, state: VideoState, slice_ids: Iterable[str]) -> dict[str, int]:
     policy = outlook.policy
     if not state.views:
-        known = {each.slice: each.score for each in outlook.prospects(state.row)}
+        known = outlook.outset(state.row).scores
         return {
             slice_id: known[slice_id] if slice_id in known else outlook.hope(slice_id, state.row)
             for slice_id in slice_ids
