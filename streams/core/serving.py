@@ -21,6 +21,7 @@ GROWN_VIEWS: Final = 60
 """All slices of a video are looked at again after a third more views, at least so many."""
 _MOST: Final = (1 << 31) - 1
 _NOTHING_DUE: Final = (0, 0)
+_NOTHING_OWED: Final[dict[str, tuple[int, int]]] = {}  # to nearly every video: never changed
 _SHOWN: Final = frozenset((IDLE, ACTIVE))
 _PLAIN: Final = frozenset(("unknown", "public"))
 """Stages of a video that moderation closes no crowd to."""
@@ -87,6 +88,8 @@ def entries(
 
 def _due(outlook: Outlook, state: VideoState) -> dict[str, tuple[int, int]]:
     """Return deadline and impressions of what is owed by slice; a draw comes first."""
+    if not state.row.guarantee and not state.row.trials:
+        return _NOTHING_OWED
     deadline = state.row.owed_since + outlook.policy.guarantee_ms
     due = {slice_id: (deadline, count) for slice_id, count in owed(outlook, state).items()}
     if state.row.trials:
@@ -181,13 +184,16 @@ def _touched_only(
 ) -> tuple[Mapping[str, int], Iterable[str]]:
     """Return the scores of the slices whose rows changed: as told, or scored if judged since."""
     told, rows = state.told, state.slices
-    gone = [name for name in touched if name in rows and rows[name].status not in _SHOWN]
-    open_ones = [name for name in touched if name not in gone]
+    gone, open_ones = [], []
+    for name in touched:
+        row = rows.get(name)
+        (open_ones if row is None or row.status in _SHOWN else gone).append(name)
     if told is None or told.outlook is not outlook:
         reached = [name for name in open_ones if outlook.reaches(name, state.row)]
         kept = [n for n in reached if n in state.due or (n in rows and rows[n].status == ACTIVE)]
         return _scores(outlook, state, kept), gone
-    places = {name: told.slices.index(name) for name in open_ones if name in told.slices}
+    known = told.slices
+    places = {name: known.index(name) for name in open_ones if name in known}
     if state.judged:
         for name, score in _scores(outlook, state, places).items():
             told.scores[places[name]] = score
