@@ -158,10 +158,11 @@ def _scored_again(
     moderation stands before it, all of them are told that it is gone.
     """
     before, rows = state.told, state.slices
-    if before is None and not rows and state.row.stage in _PLAIN and not state.row.commercial:
+    is_known = before is not None or state.row.stage in _PLAIN
+    if is_known and not rows and not (before and before.slices) and not state.row.commercial:
         outset = outlook.outset(state.row)  # what follows, sooner
         state.told = Told(outlook, 0, outset.slices, array("i", outset.scores.values()))
-        return outset.scores, ()
+        return outset.scores, sorted(set(touched).difference(outset.scores))
     told = {} if before is None else dict(zip(before.slices, before.scores, strict=True))
     shown = [
         name for name in _opened(outlook, state) if name not in rows or rows[name].status in _SHOWN
@@ -173,7 +174,7 @@ def _scored_again(
         if score is not None and slice_id not in touched and abs(score - known) < STEP:
             now[slice_id] = known  # small moves must not add up unsaid
             del scores[slice_id]
-    maybe = () if before is not None or state.row.stage in _PLAIN else outlook.policy.slices
+    maybe = () if is_known else outlook.policy.slices
     gone = {*told, *touched, *maybe}.difference(now)
     state.told = Told(outlook, state.views, tuple(now), array("i", now.values()))
     return scores, sorted(gone)
