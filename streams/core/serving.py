@@ -185,7 +185,8 @@ def _touched_only(
 ) -> tuple[Mapping[str, int], Iterable[str]]:
     """Return the scores of the slices whose rows changed: as told, or scored if judged since."""
     told, rows = state.told, state.slices
-    gone, open_ones = [], []
+    gone: list[str] = []
+    open_ones: list[str] = []
     for name in touched:
         row = rows.get(name)
         (open_ones if row is None or row.status in _SHOWN else gone).append(name)
