@@ -260,7 +260,7 @@ class Distribution(ReceiptWriter):
                 self._move(row, "release")
                 self.partition.touch_slice(self.video_id, self.video, slice_id, row)
                 looked_at.append((slice_id, row))
-        for slice_id in opened:
+        for slice_id in opened if self.video.slices else ():
             met = self.video.slices.get(slice_id)
             if met is not None and met.status == IDLE:
                 self._activate(slice_id, met)

@@ -6,7 +6,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from streams.core.counters import Reported, Slice, Trial, VideoState
-from streams.core.events import InteractionRecord, VideoControl, first_tranche
+from streams.core.events import InteractionRecord, VideoControl
 from streams.core.exploration import draw, drawable
 from streams.core.outlook import Outlook
 from streams.core.posterior import solve, sum_factors
@@ -39,7 +39,7 @@ class ReceiptWriter:
     def _crowds(self, slice_ids: Iterable[str]) -> Sequence[Crowd]:
         policy, video = self.outlook.policy, self.video
         outset = self.outlook.outset(video.row)
-        if not video.slices and first_tranche(policy) <= policy.budget - video.row.granted:
+        if not video.slices and self.outlook.affords_first(video.row):
             return outset.crowds  # the same, sooner
         if video.views:
             tastes = solve(sum_factors(policy, video))
@@ -126,14 +126,20 @@ class ReceiptWriter:
         policy, video, receipts = self.outlook.policy, self.video, self.effects.receipts
         if not policy.explore_probability:
             return
-        opened = opened or open_slices(self.outlook, video)
-        among = [name for name in drawable(video, opened) if allowance_of(policy, video, name)]
+        among = self._drawable(opened or open_slices(self.outlook, video))
         drawn = draw(policy, receipts[-1].id, among)
         if drawn.slice:
             hoped = estimate_in(policy, video, drawn.slice, solve(sum_factors(policy, video)))
             upto = allowance_of(policy, video, drawn.slice)
             video.row.trials[drawn.slice] = Trial(upto, hoped.mean)
         receipts[-1] = replace(receipts[-1], draw=drawn)
+
+    def _drawable(self, opened: Collection[str]) -> Sequence[str]:
+        """Return those of some open slices that chance may draw and that have room."""
+        video, policy = self.video, self.outlook.policy
+        if not video.slices and not video.row.trials and self.outlook.affords_first(video.row):
+            return self.outlook.outset(video.row).drawable  # the same, sooner
+        return [name for name in drawable(video, opened) if allowance_of(policy, video, name)]
 
     def _head(self, slice_id: str, action: Action, reason: Reason) -> dict[str, Any]:
         row = self.video.row

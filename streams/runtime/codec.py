@@ -398,20 +398,9 @@ def _all_valid(events: Sequence[Any]) -> bool:
         names += [event.video for event in events]
         names += [event.viewer for event in events]
         slices = {event.slice for event in events}
-    except AttributeError:  # control records among them
-        interactions = [event for event in events if type(event) in _QUOTES]
-        return _all_valid(interactions) and all(
-            _has_valid_ids(event) for event in events if type(event) not in _QUOTES
-        )
+    except AttributeError:  # control records among them, whose ids are checked one by one
+        return _all_valid([event for event in events if type(event) in _QUOTES])
     return not "".join(names).encode().translate(None, ID_ALPHABET) and all(map(is_slice, slices))
-
-
-def _has_valid_ids(event: object) -> bool:
-    try:
-        require_ids(event)
-    except DeadLetter:
-        return False
-    return True
 
 
 def _is_signed(headers: Headers) -> bool:
