@@ -9,7 +9,6 @@ from typing import Annotated, Any, Final, Literal
 from msgspec import Meta, Struct
 
 from streams.core.fields import (
-    BANDS,
     Amount,
     Band,
     Count,
@@ -24,6 +23,7 @@ from streams.core.fields import (
     Sequence,
     ServedVia,
     SliceName,
+    Term,
     Text,
     WatchMs,
 )
@@ -292,7 +292,6 @@ Variance = Annotated[int, Meta(ge=1, lt=1 << 40)]
 Micro = Annotated[int, Meta(ge=0, lt=1 << 40, description="micro-units, never below 0")]
 ViewerBits = Annotated[int, Meta(ge=0, le=119)]
 DrawChance = Annotated[int, Meta(ge=0, le=MICROS // 2, description="micro-units, at most a half")]
-Term = Annotated[int, Meta(ge=0, lt=1 << 53, description="a leader's term")]
 Name = Annotated[str, Meta(max_length=2 * ID_MAX)]
 Loading = Annotated[int, Meta(ge=-(1 << 24), le=1 << 24)]
 
@@ -411,15 +410,6 @@ def number_of(policy: Policy) -> str:
 def first_tranche(policy: Policy) -> int:
     """Return the impressions of a slice's first grant: what a bad slice costs."""
     return policy.first or policy.tranche
-
-
-def band_of(followers: int) -> int:
-    """Return the fan band of a creator with so many followers.
-
-    >>> [band_of(followers) for followers in (0, 9, 10, 99_999, 100_000, 3_000_000)]
-    [0, 0, 1, 4, 5, 5]
-    """
-    return min(len(str(followers)) - 1, BANDS - 1)
 
 
 class FirstSlicePolicy(Struct, frozen=True):

@@ -11,8 +11,8 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from streams.core.events import Name, Term
-from streams.core.fields import Count, Micros, Millis, Ratio, Sequence, SliceName
+from streams.core.events import Name
+from streams.core.fields import Count, Micros, Millis, Ratio, Sequence, SliceName, Term
 from streams.core.keys import Trust
 from streams.core.shares import PromiseName
 from streams.core.units import MICROS, SLICES_PER_VIDEO

@@ -55,8 +55,8 @@ from streams.core.events import (
     Takedown,
     Upload,
     VideoControl,
-    band_of,
 )
+from streams.core.fields import band_of
 from streams.core.waiting import Waiting
 from streams.core.words import Review, SecondLook
 from streams.errors import DeadLetter
