@@ -15,6 +15,7 @@ from streams.core.fields import (
     Dimension,
     DurationMs,
     Format,
+    Handicap,
     Id,
     Micros,
     Millis,
@@ -217,7 +218,8 @@ class Revise(Control, frozen=True, tag="revise"):
     """New tags or a new audience: `None` leaves a part as it is.
 
     Where the public may see it from now on, `guarantee` impressions are owed to it from `ts` on,
-    unless it had a guarantee before.
+    unless it had a guarantee before. `handicap` is taken off its score there from now on, because
+    its creator is above the ceiling; it counts in the `term` of the leader that says so, no later.
     """
 
     fits: Annotated[dict[SliceName, Ratio], Meta(max_length=256)] | None = None
@@ -225,6 +227,8 @@ class Revise(Control, frozen=True, tag="revise"):
     by: Person = ""
     note: Text = ""
     guarantee: Annotated[int, Meta(ge=0, le=10_000)] = 0
+    handicap: Handicap | None = None
+    term: Term = 0
 
 
 class Hold(Control, frozen=True, tag="hold"):

@@ -45,6 +45,11 @@ SliceName = Annotated[
     ),
 ]
 Term = Annotated[int, Meta(ge=0, lt=1 << 53, description="a leader's term")]
+HANDICAP_MOST: Final = 100_000
+"""No creator's ceiling takes more off a score: a tenth of a value."""
+Handicap = Annotated[
+    int, Meta(ge=0, le=HANDICAP_MOST, description="micro-units off the score on public surfaces")
+]
 PublicKey = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 """An Ed25519 public key in hexadecimal."""
 
