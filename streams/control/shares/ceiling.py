@@ -51,7 +51,7 @@ class CeilingTable(Struct, frozen=True, forbid_unknown_fields=True):
     """The table `[ceiling]` of `policy.toml`."""
 
     share: Decimal = Decimal("0.005")
-    times: Decimal = Decimal(2)
+    times: Decimal = Decimal("1.5")
     handicap: Decimal = Decimal("0.1")
 
 
@@ -97,9 +97,9 @@ def public_of_day(
 def ceiling_of(rules: CeilingRules, public: Iterable[int]) -> int:
     """Return the share that one creator may have, of those who had any of so many impressions.
 
-    >>> rules = CeilingRules(5_000, 2_000_000, 100_000)
+    >>> rules = CeilingRules(5_000, 1_500_000, 100_000)
     >>> [ceiling_of(rules, [7] * creators) for creators in (40, 200, 100_000)]
-    [1000000, 10000, 5000]
+    [1000000, 7500, 5000]
     """
     active = sum(1 for count in public if count)
     return MICROS if active < CREATORS_LEAST else max(rules.share, rules.times // active)
@@ -128,7 +128,7 @@ def handicaps(
         yields = ordinary_first and each.band < BANDS - 1
         step = 0 if each.handicapped + STEP_MINUTES * _MINUTE_MS > minute * _MINUTE_MS else STEP
         if is_above and not yields:
-            wanted = min(each.handicap + step, rules.handicap)
+            wanted = each.handicap + step
         elif share is None or yields or share * MICROS < ceiling * BACK:
             wanted = each.handicap - step
         else:

@@ -52,14 +52,14 @@ def test_it_is_half_a_percent_where_creators_are_many() -> None:
     assert ceiling_of(RULES, [3] * 5_000) == 5_000
 
 
-def test_where_they_are_fewer_it_is_twice_what_each_would_have() -> None:
-    assert ceiling_of(RULES, [3] * 200) == 10_000
+def test_where_they_are_fewer_it_is_one_and_a_half_times_what_each_would_have() -> None:
+    assert ceiling_of(RULES, [3] * 200) == 7_500
 
 
 def test_where_they_are_few_there_is_none() -> None:
     few = [3] * (CREATORS_LEAST - 1)
     assert ceiling_of(RULES, few) == 1_000_000
-    assert ceiling_of(RULES, [*few, 3]) == 20_000
+    assert ceiling_of(RULES, [*few, 3]) == 15_000
 
 
 def test_who_was_shown_to_nobody_is_not_counted() -> None:
