@@ -134,9 +134,9 @@ def in_short(counted: Mapping[str, Any]) -> dict[str, Any]:
     reported = counted.get("reported") or {}
     sums = ", ".join(f"{name} {value:,}" for name, value in reported.items())
     short = {name: value for name, value in counted.items() if name not in tables}
-    short["handicap"] = decimal(short.get("handicap", 0))
-    if handicapped_ms := short.pop("handicapped", 0):
-        short["handicapped"] = moment(handicapped_ms)
+    handicap, since_ms = short.pop("handicap", 0), short.pop("handicapped", 0)
+    if handicap:
+        short["handicap"] = f"{decimal(handicap)} since {moment(since_ms)}"
     halved_ms = short.pop("halved", 0) * HALF_LIFE_TICKS * TICK_MS
     if halved_ms:
         short["faded_to"] = moment(halved_ms)
