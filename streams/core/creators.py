@@ -30,8 +30,6 @@ class CreatorTotals(Struct):
 
     band: int = 0  # of the latest admission
     admitted: int = 0  # ms, of that
-    handicap: int = 0  # micro-units off the scores of their videos, as it was set last
-    handicapped: int = 0  # ms, when that was
     videos: int = 0
     public: int = 0  # impressions
     private: int = 0  # impressions in the feeds of those who follow
@@ -41,6 +39,8 @@ class CreatorTotals(Struct):
     follows: int = 0
     orders: int = 0
     handicaps: int = 0  # videos that may be shown, with any handicap
+    handicap: int = 0  # micro-units off the scores of their videos, as it was set last
+    handicapped: int = 0  # ms, when that was
 
     @property
     def shown(self) -> int:
@@ -62,7 +62,7 @@ class CreatorTotals(Struct):
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
-SUMS: Final = CreatorTotals.__struct_fields__[4:]
+SUMS: Final = CreatorTotals.__struct_fields__[2:-2]
 """The fields that add up."""
 
 
@@ -81,7 +81,8 @@ def is_on_time(day: int, start: DayStart) -> bool:
 def totals_of(state: VideoState) -> CreatorTotals:
     """Return what one video came to."""
     own = state.row
-    totals = CreatorTotals(own.band, own.admitted, own.handicap, own.handicapped, videos=1)
+    totals = CreatorTotals(own.band, own.admitted, videos=1)
+    totals.handicap, totals.handicapped = own.handicap, own.handicapped
     totals.handicaps = int(own.handicap > 0 and own.stage not in GONE)
     for slice_id, row in state.slices.items():
         if surface_of(slice_id) == "following":
