@@ -6,7 +6,7 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from streams.core.adverts import advert_worth, rank_move
-from streams.core.counters import ACTIVE, IDLE, Told, VideoState
+from streams.core.counters import ACTIVE, IDLE, Told, Video, VideoState
 from streams.core.exploration import tried
 from streams.core.outlook import Outlook
 from streams.core.posterior import solve, sum_factors
@@ -204,8 +204,23 @@ def _touched_only(
 
 def _scores(outlook: Outlook, state: VideoState, slice_ids: Iterable[str]) -> dict[str, int]:
     if state.row.commercial:
-        return _scores_of_advert(outlook, state, list(slice_ids))
-    return _indices(outlook, state, slice_ids)
+        scores = _scores_of_advert(outlook, state, list(slice_ids))
+    else:
+        scores = _indices(outlook, state, slice_ids)
+    return _handicapped(outlook, state.row, scores) if state.row.handicap else scores
+
+
+def _handicapped(outlook: Outlook, own: Video, scores: dict[str, int]) -> dict[str, int]:
+    """Return scores as the ceiling of its creator lowers them, on public surfaces alone.
+
+    Never below the price: that would be a stop, and those evidence decides.
+    """
+    lowered = {}
+    for slice_id, score in scores.items():
+        price = outlook.price(slice_id, own)
+        plain = surface_of(slice_id) == "following" or score <= price
+        lowered[slice_id] = score if plain else max(score - own.handicap, price)
+    return lowered
 
 
 def _scores_of_advert(

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from streams.core.counters import Reported, Slice, Trial, VideoState
@@ -14,6 +15,7 @@ from streams.core.receipts import Action, Crowd, Effects, Reason, Receipt
 from streams.core.reports import impressions_of, sum_up
 from streams.core.rule import Assessment, Ruling, allowance_of, estimate_in, open_slices
 from streams.core.state import PartitionState
+from streams.core.units import surface_of
 
 
 class ReceiptWriter:
@@ -145,6 +147,7 @@ class ReceiptWriter:
         row = self.video.row
         n = row.decisions = row.decisions + 1
         self.partition.touch_video(self.video_id, self.video)
+        ranked_less = row.handicap if surface_of(slice_id) != "following" else 0
         return {
             "id": f"{self.video_id}.{n}",
             "n": n,
@@ -160,4 +163,5 @@ class ReceiptWriter:
             "band": row.band,
             "commercial": row.commercial,
             "format": row.format,
+            "handicap": ranked_less or UNSET,
         }

@@ -358,8 +358,8 @@ PURE = [
     Mutation(
         "numbers rise from the last one",
         "control/admission/dossier.py",
-        "        seq += 1\n",
-        "",
+        "enumerate(records, dossier.seq + 1)",
+        "enumerate(records, dossier.seq)",
         DOSSIER,
         "numbers",
     ),
