@@ -159,7 +159,8 @@ def _scored_again(
     """
     before, rows = state.told, state.slices
     is_known = before is not None or state.row.stage in _PLAIN
-    if is_known and not rows and not (before and before.slices) and not state.row.commercial:
+    own_score = state.row.commercial or state.row.handicap  # and not that of its class
+    if is_known and not rows and not (before and before.slices) and not own_score:
         outset = outlook.outset(state.row)  # what follows, sooner
         state.told = Told(outlook, 0, outset.slices, array("i", outset.scores.values()))
         return outset.scores, sorted(set(touched).difference(outset.scores))
