@@ -3,14 +3,20 @@
 import asyncio
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
+import redis
 from aiokafka import AIOKafkaProducer
-from kit.events import synthetic_log
+from kit.events import Logged, synthetic_log
+from kit.keys import SPELLING
 from kit.redises import RedisNode, redis_node
+from kit.repartitions import log_of
 from kit.rig import Feed, Rig
 from kit.servers import kafka_server
+
+from streams.ops.repartition_tail import dealt
 
 pytestmark = pytest.mark.real
 
@@ -125,3 +131,65 @@ async def test_an_installation_moves_to_another_cluster_and_counts_on_there(
         finally:
             there.stop()
             here.stop()
+
+
+def to_other_partitions(records: Sequence[Logged], before: int, after: int) -> list[Logged]:
+    """Return feedback as producers of another partition count write it."""
+    return [
+        one._replace(partition=each.partition or 0, value=each.value)
+        for one in records
+        for each in dealt([one], one.topic, (before, after), SPELLING)
+    ]
+
+
+async def test_an_installation_goes_on_with_another_partition_count(
+    brokers: str, fresh_redis_url: str, unique: str, tmp_path: Path
+) -> None:
+    logs = [log_of(partition, 2, 3_000) for partition in range(2)]
+    before = [one for log in logs for one in log[:900]]
+    behind = [one for log in logs for one in log[900:]]
+    there = Rig(brokers, fresh_redis_url, unique, partitions=2, snapshots=tmp_path)
+    there.create_topics()
+    with redis_node() as node:
+        url = f"redis://127.0.0.1:{node.port}/0"
+        here = Rig(brokers, url, f"{unique}.wide", partitions=4, snapshots=tmp_path)
+        where = ("--partitions", "4", "--to-prefix", here.prefix, "--to-redis", url)
+        command = ("counters", "repartition", *where)
+        try:
+            async with Feed(there) as feed:
+                await feed.send(before)
+            await counted(there)
+            stayed = rows_of(fresh_redis_url)
+            planned = there.run(*command)
+            assert "2 partitions become 4" in planned.stderr
+            assert "nothing was done" in planned.stderr
+            done = there.run(*command, "--yes")
+            assert done.returncode == 0, done.stderr
+            assert rows_of(url) == stayed
+            refused = there.run("counters", "verify")
+            assert "went over into the topic" in refused.stderr
+            async with Feed(here) as feed:
+                again = [one for one in before if not one.headers][-300:]
+                await feed.send(to_other_partitions(again, 2, 4))
+            await counted(here)
+            assert rows_of(url) == stayed, "what repeats counts nothing"
+            async with Feed(here) as feed:
+                await feed.send(to_other_partitions(behind, 2, 4))
+            await counted(here)
+            here.assert_exact()
+            assert rows_of(url) != stayed
+            assert "nothing to do: it is done" in there.run(*command, "--yes").stderr
+            async with Feed(there) as feed:
+                await feed.send(before[-1:])
+            late = there.run(*command)
+            assert (late.returncode, "1 offsets of the old log" in late.stderr) == (3, True)
+        finally:
+            there.stop()
+            here.stop()
+
+
+def rows_of(url: str) -> dict[str, dict[bytes, bytes]]:
+    """Return the stored rows of every video, whatever its partition."""
+    with redis.Redis.from_url(url) as client:
+        keys = [key.decode() for key in client.scan_iter("s:{*}:v:*", count=1_000)]
+        return {key.rpartition(":")[2]: client.hgetall(key) for key in keys}
