@@ -52,7 +52,7 @@ class Carried(NamedTuple):
     alone: bool = False
 
 
-class Target(NamedTuple):
+class TopicSet(NamedTuple):
     """Topics by their settings, and the partition count of the log among them."""
 
     settings: Settings
@@ -97,7 +97,7 @@ CARRIED: Final = (
 
 
 async def carry_topics(
-    reader: LogReader, source: Target, producer: Producer, target: Target
+    reader: LogReader, source: TopicSet, producer: Producer, target: TopicSet
 ) -> int:
     """Write what these topics hold to those of the target; return how many records that were.
 
@@ -116,7 +116,7 @@ async def carry_topics(
     return count
 
 
-async def _records(reader: LogReader, source: Target, carried: Carried) -> AsyncIterator[Record]:
+async def _records(reader: LogReader, source: TopicSet, carried: Carried) -> AsyncIterator[Record]:
     topic = source.settings.topic(carried.topic)
     partitions = range(1 if carried.alone else source.partitions)
     bounds = require_all(topic, partitions, await reader.offsets(topic, partitions))
@@ -126,7 +126,7 @@ async def _records(reader: LogReader, source: Target, carried: Carried) -> Async
                 yield record
 
 
-async def require_heard(reader: LogReader, source: Target, dossiers: Dossiers, log: str) -> None:
+async def require_heard(reader: LogReader, source: TopicSet, dossiers: Dossiers, log: str) -> None:
     """Raise `Halt` unless the dossiers hold all that producers and people said of videos.
 
     `log` names the log that they were told of.

@@ -49,7 +49,7 @@ from streams.ops.repartition_rows import (
 )
 from streams.ops.repartition_tail import (
     STEPS,
-    Tail,
+    LogBeginning,
     TailWriter,
     last_of,
 )
@@ -100,13 +100,13 @@ class Repartitioner:
         await self._carry()
         tails, length = await self._write_tails(ends, record)
         done = 0
-        beginning = _Beginning(record, tails, length, {})
+        progress = _Progress(record, tails, length, {})
         for family in families(self._old.partitions, self._new.partitions):
-            await self._take_family(family, ends, beginning)
+            await self._take_family(family, ends, progress)
             done += len(family.after)
             tell(done)
         await self._leave(ends)
-        return await self._switch(beginning)
+        return await self._switch(progress)
 
     # ------------------------------------------------------------------ one run at a time
 
@@ -165,7 +165,7 @@ class Repartitioner:
 
     async def _write_tails(
         self, ends: Mapping[int, Stored], record: Repartition
-    ) -> tuple[dict[int, Tail], int]:
+    ) -> tuple[dict[int, LogBeginning], int]:
         """Write the beginnings of the new log; return them, and how long generations are there."""
         topic = self._new.log.identity.topic
         writer = TailWriter(
@@ -178,7 +178,7 @@ class Repartitioner:
         return tails, generation_length(first, *counts, latest)
 
     async def _take_family(
-        self, family: Family, ends: Mapping[int, Stored], beginning: "_Beginning"
+        self, family: Family, ends: Mapping[int, Stored], progress: "_Progress"
     ) -> None:
         """Take the rows of some partitions over, into those that they go to."""
         rows = []
@@ -186,15 +186,15 @@ class Repartitioner:
             rows.append(await self._old.store.scan(partition))
             require_whole(partition, ends[partition], rows[-1])
         sources = [ends[p] for p in family.before if p in ends] or list(ends.values())
-        since = {each: beginning.tails[each].watermark for each in family.after}
+        since = {each: progress.tails[each].watermark for each in family.after}
         traffic = deal_traffic(ends, family, self._new.partitions, since)
         for each, own in deal_rows(rows, family, self._new.partitions).items():
-            tail = beginning.tails[each]
+            tail = progress.tails[each]
             mark = mark_of(await last_of(self._new.log, each, tail))
-            meta = meta_of(sources, tail.generations(beginning.length), traffic[each], own)
+            meta = meta_of(sources, tail.generations(progress.length), traffic[each], own)
             stored = Stored(tail.watermark, meta._replace(mark=mark))
-            await self._put(each, stored, own, beginning.record)
-            beginning.stored[each] = stored
+            await self._put(each, stored, own, progress.record)
+            progress.stored[each] = stored
             self._slices.update(name for fields in own.values() for name in fields)
 
     async def _put(self, partition: int, stored: Stored, rows: Rows, record: Repartition) -> None:
@@ -251,38 +251,38 @@ class Repartitioner:
         await counted_ends(self._old, self._left)
         await self._require_heard()
 
-    async def _switch(self, beginning: "_Beginning") -> Installation:
+    async def _switch(self, progress: "_Progress") -> Installation:
         """Take what feeds lease from away, then have the new topics be worked on."""
         for slice_id in sorted(self._slices - {VIDEO_ROW}):
             await self._index.clear(slice_id)
         namespace, store = self._new.log.namespace, self._new.store
-        coming = coming_namespace(namespace, beginning.record.id)
-        for partition, stored in beginning.stored.items():
+        coming = coming_namespace(namespace, progress.record.id)
+        for partition, stored in progress.stored.items():
             before, after = Labelled(coming, stored), Labelled(namespace, stored)
             if not await store.relabel(partition, before, after):
                 raise _written_meanwhile(partition)
-        await self._require_claim(beginning.record)
+        await self._require_claim(progress.record)
         installation = self._old.log.tools.installation
         made = replace(
             installation,
             first=installation.keys,
             fresh=True,
-            generation=beginning.length,
-            lengthened=beginning.length,
-            base=tuple(stored.watermark for _, stored in sorted(beginning.stored.items())),
+            generation=progress.length,
+            lengthened=progress.length,
+            base=tuple(stored.watermark for _, stored in sorted(progress.stored.items())),
         )
         await write_installation(self._producer, self._new.log.tools.settings, made)
         return made
 
 
-class _Beginning(NamedTuple):
+class _Progress(NamedTuple):
     """What a run wrote of the new log: by this record, and with generations of this length.
 
     `stored` is what it stored by now.
     """
 
     record: Repartition
-    tails: Mapping[int, Tail]
+    tails: Mapping[int, LogBeginning]
     length: int
     stored: dict[int, Stored]
 
@@ -307,7 +307,8 @@ def _overtaken() -> Halt:
 def _written_meanwhile(partition: int) -> Halt:
     return Halt(
         f"partition {partition}: the new counters are not those that were written: another run "
-        "goes on, or something else writes there",
+        "goes on, or that database holds something else; if nobody writes there, empty it "
+        "(FLUSHDB) and run the same command again",
         code="busy",
         partition=partition,
     )

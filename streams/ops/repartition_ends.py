@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 from streams.core.window import REPLAYED_GENERATIONS
 from streams.errors import Halt
-from streams.ops.carrying import Target
+from streams.ops.carrying import TopicSet
 from streams.ops.repartition_tail import batches_of, generation_bounds
 from streams.ops.verify import CountedLog
 from streams.runtime.labels import Labelled, LabelStore, take_over
@@ -30,9 +30,9 @@ class Holding(NamedTuple):
         return self.log.identity.partitions
 
     @property
-    def target(self) -> Target:
+    def target(self) -> TopicSet:
         """Its topics."""
-        return Target(self.log.tools.settings, self.partitions)
+        return TopicSet(self.log.tools.settings, self.partitions)
 
     @property
     def name(self) -> str:

@@ -35,7 +35,7 @@ STEPS: Final = 128
 _home: Final = lru_cache(maxsize=1 << 16)(partition_of)
 
 
-class Tail(NamedTuple):
+class LogBeginning(NamedTuple):
     """The beginning of a new partition: where it starts, and how long its generations are.
 
     The oldest comes first. `checksum` is of all its records in their order.
@@ -95,8 +95,8 @@ class _Growing:
         self.lengths.append(self._open)
         self._open = 0
 
-    def tail(self) -> Tail:
-        return Tail(self._start, tuple(self.lengths), self._checksum)
+    def tail(self) -> LogBeginning:
+        return LogBeginning(self._start, tuple(self.lengths), self._checksum)
 
 
 class TailWriter:
@@ -114,7 +114,7 @@ class TailWriter:
         self._sender: Final = Sender(producer)
         self._marker: Final = marker
 
-    async def write(self, ends: Mapping[int, Stored]) -> dict[int, Tail]:
+    async def write(self, ends: Mapping[int, Stored]) -> dict[int, LogBeginning]:
         """Write what the windows of partitions that were counted up to these ends go by.
 
         `Retry` if a record was not taken: what was written then is passed over by the next try.
@@ -197,7 +197,7 @@ async def batches_of(
             yield records
 
 
-async def last_of(log: CountedLog, partition: int, tail: Tail) -> Record:
+async def last_of(log: CountedLog, partition: int, tail: LogBeginning) -> Record:
     """Return the last record of a beginning that was written; `Halt` if others wrote there too."""
     bounds, checksum, count = await log.bounds(partition), 0, 0
     last: Record | None = None

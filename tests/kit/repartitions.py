@@ -91,13 +91,16 @@ class Move:
         self.old_dossiers, self.new_dossiers = MemoryDossiers(), MemoryDossiers()
         self.index = MemoryServingIndex()
 
-    def repartitioner(self, dead: Dead | None = None) -> Repartitioner:
-        """Return a run of its own; every call that leaves it is two steps of `dead`."""
+    def repartitioner(self, dead: Dead | None = None, store: Any = None) -> Repartitioner:
+        """Return a run of its own; every call that leaves it is two steps of `dead`.
+
+        `store` is its view of the other store, if it has one of its own.
+        """
         living = (lambda port: port) if dead is None else (lambda port: Mortal(port, dead))
         old = self.before.counted_log()._replace(reader=living(MemoryReader(self.before.log)))
         new = self.after.counted_log(self.folder)
         new = new._replace(reader=living(MemoryReader(self.after.log)))
-        stores = living(self.before.store), living(self.after.store)
+        stores = living(self.before.store), store or living(self.after.store)
         return Repartitioner(
             Holding(old._replace(store=stores[0]), stores[0], living(self.old_dossiers)),
             Holding(new._replace(store=stores[1]), stores[1], living(self.new_dossiers)),
@@ -170,12 +173,12 @@ def videos_in(world: World) -> dict[str, dict[str, bytes]]:
 
 
 def timeless(videos: dict[str, dict[str, bytes]]) -> dict[str, dict[str, Any]]:
-    """Return rows but for what live rooms have of the latest minutes: those of their partition."""
+    """Return all rows, of live rooms their counters: minutes of their partition judge them."""
     found: dict[str, dict[str, Any]] = {}
     for video, fields in videos.items():
         rows = {name: json.loads(raw) for name, raw in fields.items()}
         is_live = "live" in rows.get("video", ())
-        kept = {name: row[:-1] if name == "video" else row[:4] for name, row in rows.items()}
+        kept = {name: row[:2] for name, row in rows.items() if name != "video"}
         found[video] = kept if is_live else rows
     return found
 

@@ -46,3 +46,11 @@ async def test_dossiers_promises_and_tables_go_along(tmp_path: Path) -> None:
     assert keys == [CLAIM_KEY, b"1.1", b"installation"]
     last = decode_installation(move.after.settings, after.records("policies", 0)[-1].value or b"")
     assert last == made
+
+
+async def test_a_dossier_that_is_there_in_a_later_revision_stays(tmp_path: Path) -> None:
+    move = await small_move(tmp_path)
+    home, newer = partition_of(b"v1", 4), Document(9, b"{}")
+    await move.new_dossiers.put(home, "new", [DossierChange("v1", 0, newer)], {})
+    await move.run()
+    assert move.new_dossiers.shelves[home].documents == {"v1": newer}

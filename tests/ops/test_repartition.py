@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -88,7 +89,7 @@ async def cut_short(move: Move, dies_at: int) -> bool:
 
 @pytest.mark.parametrize(
     ("first", "stride"),
-    [(1, 149), *(pytest.param(each, 40, marks=pytest.mark.slow) for each in range(5, 40, 5))],
+    [(1, 311), *(pytest.param(each, 40, marks=pytest.mark.slow) for each in range(5, 40, 5))],
 )
 async def test_a_run_that_dies_anywhere_is_done_again_and_leaves_the_same(
     first: int, stride: int, tmp_path: Path
@@ -127,7 +128,7 @@ async def steps_of_a_run(folder: Path) -> int:
 
 
 @pytest.mark.parametrize(
-    ("stride", "dense"), [(397, 8), pytest.param(40, 1, marks=pytest.mark.slow)]
+    ("stride", "dense"), [(397, 14), pytest.param(40, 1, marks=pytest.mark.slow)]
 )
 async def test_of_two_runs_at_a_time_the_first_one_changes_nothing_that_counts(
     stride: int, dense: int, tmp_path: Path
@@ -153,6 +154,50 @@ async def test_of_two_runs_at_a_time_the_first_one_changes_nothing_that_counts(
         await counted(move.after)
         found = await move.after.verified(move.folder)
         assert (found.differences, found.unproved) == (0, {})
+
+
+class Sleeper:
+    """A port that sleeps before a call of one name, behind some others, until `on` is set."""
+
+    def __init__(self, port: Any, name: str, behind: int) -> None:
+        self.asleep, self.on = asyncio.Event(), asyncio.Event()
+        self._port, self._name, self._behind = port, name, behind
+
+    def __getattr__(self, name: str) -> Any:
+        called = getattr(self._port, name)
+        if name != self._name:
+            return called
+
+        async def call(*arguments: Any) -> Any:
+            self._behind -= 1
+            if self._behind < 0:
+                self.asleep.set()
+                await self.on.wait()
+            return await called(*arguments)
+
+        return call
+
+
+def die(_done: int) -> None:
+    raise Retry("dead")
+
+
+@pytest.mark.parametrize(("name", "behind"), [("labelled", 4), ("relabel", 0), ("flush", 0)])
+async def test_a_run_that_slept_before_it_stores_anything_stores_nothing(
+    name: str, behind: int, tmp_path: Path
+) -> None:
+    move = await small_move(tmp_path)
+    with pytest.raises(Retry):
+        await move.repartitioner().run(die)
+    sleeper = Sleeper(move.after.store, name, behind)
+    first = asyncio.create_task(move.repartitioner(store=sleeper).run())
+    await sleeper.asleep.wait()
+    await move.run()
+    after = outcome_of(move)
+    sleeper.on.set()
+    with pytest.raises(Halt):
+        await first
+    assert outcome_of(move) == after
 
 
 class Paused(Dead):
@@ -291,6 +336,17 @@ async def test_what_is_not_settled_or_not_sound_goes_nowhere(
     assert await read_installation(MemoryReader(move.after.log), move.after.settings) is None
 
 
+async def test_what_else_is_in_the_other_database_is_found_when_it_is_read_back(
+    tmp_path: Path,
+) -> None:
+    move = await small_move(tmp_path)
+    with pytest.raises(Retry):
+        await move.repartitioner().run(die)
+    move.after.store.partitions[0].rows["stray"] = {"video": b"[]"}
+    with pytest.raises(Halt, match="not those that were written"):
+        await move.run()
+
+
 async def test_a_log_of_which_nothing_is_counted_has_nothing_to_take_over(tmp_path: Path) -> None:
     with pytest.raises(Halt, match="nothing is counted"):
         await Move(world_of(2), world_of(4), tmp_path).run()
@@ -324,9 +380,6 @@ def snapshots_in(folder: Path) -> list[Path]:
 
 
 async def test_a_snapshot_of_a_run_that_was_cut_short_proves_nothing(tmp_path: Path) -> None:
-    def die(_done: int) -> None:
-        raise Retry("dead")
-
     move = await moving(1, 2, tmp_path, cut=50)
     with pytest.raises(Retry):
         await move.repartitioner().run(die)
