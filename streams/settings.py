@@ -256,7 +256,9 @@ def beside(
     values = {name: getattr(settings, name) for name in Settings.__struct_fields__} | changes
     texts = values | {"brokers": str(settings.brokers), "kafka": {}}
     if wrong := problems(texts, Settings, _made):
-        raise Misconfigured(*(f"--to-{str(key).replace('_', '-')} {what}" for key, what in wrong))
+        raise Misconfigured(
+            *(f"--to-{str(key).removeprefix('topic_')} {what}" for key, what in wrong)
+        )
     address = _logging_in(RedisAddress(redis), "--to-redis", environment)
     own = settings.group == f"{settings.topic_prefix}streams"
     group = f"{topic_prefix}streams" if own else settings.group

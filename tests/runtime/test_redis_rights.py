@@ -137,9 +137,6 @@ async def operate(part: Part) -> None:
     await store.begin(0, NS)
     await dossiers.forget(0)
     assert await dossiers.take_first(1) == 1
-    asked = [Claim(0, "c2", day, f"v{day}") for day in (1, 99)]
-    assert await dossiers.claim(asked, 3) == [True, True]
-    await dossiers.keep_day(2, DayStart(2_880, {"c1": (1, 2)}))
 
 
 PLUMBING: Final = {
