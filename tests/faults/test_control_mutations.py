@@ -194,7 +194,7 @@ PURE = [
     Mutation(
         "retired keys are not back with a log that lost its beginning",
         "runtime/opening.py",
-        "whole = bounds.start == 0",
+        "whole = not self._installation.begins(partition, bounds.start)",
         "whole = True",
         ROTATION,
         "without_its_beginning",
