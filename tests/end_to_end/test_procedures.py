@@ -144,6 +144,7 @@ def to_other_partitions(records: Sequence[Logged], before: int, after: int) -> l
     ]
 
 
+@pytest.mark.slow
 async def test_an_installation_goes_on_with_another_partition_count(
     brokers: str, fresh_redis_url: str, unique: str, tmp_path: Path
 ) -> None:
