@@ -95,7 +95,7 @@ class Bench:
             case.name: await self._throughput(case, sizes.events) for case in cases
         }
         rate = result[cases[0].name]["events_per_second"] * LOAD_SHARE
-        async with _Trial(self, few) as trial, trial.worker():
+        async with BenchTrial(self, few) as trial, trial.worker():
             self.tell(f"latency at {rate:,.0f} events/s for {sizes.seconds} s")
             result["event_to_counter_ms"] = await trial.latency(rate, sizes.seconds)
         result["judgement_micros"] = judgement_micros(self.policy)
@@ -103,7 +103,7 @@ class Bench:
 
     async def _throughput(self, case: Case, events: int) -> dict[str, Any]:
         name, array, shape = case
-        async with _Trial(self, shape) as trial:
+        async with BenchTrial(self, shape) as trial:
             self.tell(f"{name}: sending {events:,} events about {shape.videos:,} videos")
             await trial.send(events, array)
             bare = await trial.bare_loop(events)
@@ -163,12 +163,13 @@ def circumstances() -> dict[str, Any]:
     }
 
 
-class _Trial:
+class BenchTrial:
     """Topics, counters and a worker process of one run, gone afterwards."""
 
     def __init__(self, bench: Bench, shape: Shape) -> None:
         prefix = f"bench-{secrets.token_hex(4)}."
         self._drivers = bench.drivers
+        self.prefix = prefix
         self._settings = msgspec.structs.replace(
             bench.settings, topic_prefix=prefix, partitions=PARTITIONS, group=prefix
         )
@@ -176,11 +177,13 @@ class _Trial:
         self._key = SigningKey.fresh()
         self._installation: Installation
         self._topic = self._settings.topic("interactions")
+        self._slices = sorted(bench.policy.slices)
         self._load = Load(self._topic, PARTITIONS, shape=shape, policy=bench.policy)
         self._cluster = bench.drivers.cluster
         self._stack = AsyncExitStack()
         self._store: Store
         self._events = 0  # sent, control records apart
+        self.admitted: dict[int, int] = {}  # partition -> control records before the feedback
 
     async def __aenter__(self) -> Self:
         self._store = await self._stack.enter_async_context(self._drivers.store())
@@ -200,12 +203,29 @@ class _Trial:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for partition in range(PARTITIONS):
-            await self._store.erase(partition)
+        await self._erase()
         await self._stack.aclose()
         for topic in wanted_topics(self._settings):
             with suppress(StreamsError):
                 await self._cluster.delete(topic.name)
+
+    @property
+    def topic(self) -> str:
+        """The log's full name."""
+        return self._topic
+
+    async def _erase(self) -> None:
+        for partition in range(PARTITIONS):
+            await self._store.erase(partition)
+        async with self._drivers.index() as index:
+            for slice_id in self._slices:
+                await index.clear(slice_id)
+
+    async def forget(self) -> None:
+        """Erase the counters and take another group: the next worker counts the log anew."""
+        await self._erase()
+        group = f"{self.prefix}{secrets.token_hex(4)}"
+        self._settings = msgspec.structs.replace(self._settings, group=group)
 
     async def send(self, events: int, array: int) -> None:
         """Write admissions and `events` events, and wait until the broker has them."""
@@ -213,6 +233,7 @@ class _Trial:
         self._events = events
         async with self._drivers.producer() as producer:
             for partition, records, _ in self._load.admissions(self._signer(), now_ms):
+                self.admitted[partition] = len(records)
                 await (await producer.send_batch(self._topic, partition, records))
             for partition, records, _ in self._load.feedback(events, array, now_ms):
                 await (await producer.send_batch(self._topic, partition, records))
@@ -250,12 +271,16 @@ class _Trial:
 
     async def until_counted(self) -> float:
         """Return events a second from the first stored watermark to the last."""
-        timeline = await self._watch(self._ends())
+        timeline = await self.timeline()
         moves = sorted((at, mark, p) for p, marks in timeline.items() for mark, at in marks)
         began, first, _ = next(move for move in moves if move[1] >= 0)
         total = sum(marks[-1][0] + 1 for marks in timeline.values())
         share = (total - first - 1) / total
         return share * self._events / (moves[-1][0] - began)
+
+    async def timeline(self) -> Timeline:
+        """Return when each partition's stored watermark moved, once all of the log is counted."""
+        return await self._watch(self._ends())
 
     async def verified(self) -> dict[str, int]:
         """Count the log a second time and compare."""
