@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import IO, Final, NamedTuple
 
-from streams.errors import Halt
+from streams.errors import Halt, StreamsError
 from streams.lab.bench import Bench, BenchTrial, Sizes
 from streams.lab.counted import count_once
 from streams.lab.load import Shape
@@ -19,13 +19,13 @@ from streams.lab.peers.field import FIELD, OURS
 from streams.lab.peers.lap import Task
 from streams.lab.peers.standings import PeerRow, row_of
 from streams.lab.timed import Timed, cpu_seconds
+from streams.runtime.ports import Cluster
 from streams.security import KafkaSecurity
 from streams.settings import Settings
 
 PATIENCE_S: Final = 120.0
 SLOWEST: Final = 100
 """Records a second below which a peer is taken to hang."""
-STOP_S: Final = 30.0
 
 
 class Entrant(NamedTuple):
@@ -48,7 +48,7 @@ async def race(bench: Bench, sizes: Sizes, rounds: int) -> Sequence[PeerRow]:
         bench.tell(f"sending {sizes.events:,} events about {sizes.videos:,} videos")
         await trial.send(sizes.events, 1)
         for number in range(1, rounds + 1):
-            async for name, lap in _round(trial, entrants, bench.settings, sizes.events):
+            async for name, lap in _round(trial, entrants, bench, sizes.events):
                 laps[name].append(lap)
                 bench.tell(f"round {number}, {name}: {lap}")
     rows = [row_of(peer.name, laps, peer.without, missing[peer.name]) for peer in FIELD]
@@ -56,14 +56,14 @@ async def race(bench: Bench, sizes: Sizes, rounds: int) -> Sequence[PeerRow]:
 
 
 async def _round(
-    trial: BenchTrial, entrants: Sequence[Entrant], settings: Settings, events: int
+    trial: BenchTrial, entrants: Sequence[Entrant], bench: Bench, events: int
 ) -> AsyncIterator[tuple[str, Timed]]:
     ours, _ = await count_once(trial)
     if not ours.events:
         raise Halt("so few events are counted before they can be timed: give more by --events")
     yield OURS, ours
     for entrant in entrants:
-        yield entrant.name, await _lap(entrant, trial, settings, events)
+        yield entrant.name, await _lap(entrant, trial, bench, events)
 
 
 def _require_plain(settings: Settings) -> None:
@@ -71,13 +71,25 @@ def _require_plain(settings: Settings) -> None:
         raise Halt("the peers take a Kafka without TLS and passwords, and a single Redis")
 
 
-async def _lap(entrant: Entrant, trial: BenchTrial, settings: Settings, events: int) -> Timed:
+async def _lap(entrant: Entrant, trial: BenchTrial, bench: Bench, events: int) -> Timed:
     """Run a peer over the whole topic, in a group and a folder of its own."""
     records = sum(trial.admitted.values()) + events
-    group, redis = f"{trial.prefix}{secrets.token_hex(4)}", settings.redis.reveal
-    with tempfile.TemporaryDirectory() as folder:
-        task = Task(str(settings.brokers), trial.topic, group, records, folder, redis)
-        return await run_peer(entrant, task, events)
+    brokers, redis = str(bench.settings.brokers), bench.settings.redis.reveal
+    group = f"{trial.prefix}{secrets.token_hex(4)}"
+    try:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            task = Task(brokers, trial.topic, group, records, folder, redis)
+            return await run_peer(entrant, task, events)
+    finally:
+        await delete_topics(bench.drivers.cluster, group)
+
+
+async def delete_topics(cluster: Cluster, group: str) -> None:
+    """Delete what a peer has made: the changelogs of its state bear its group's name."""
+    with suppress(StreamsError):
+        for topic in await cluster.describe():
+            if group in topic:
+                await cluster.delete(topic)
 
 
 async def run_peer(entrant: Entrant, task: Task, events: int) -> Timed:
@@ -106,13 +118,8 @@ async def _running(command: Sequence[str], task: Task, errors: IO[bytes]) -> Asy
         yield process
     finally:
         with suppress(ProcessLookupError):
-            process.terminate()
-        try:
-            async with asyncio.timeout(STOP_S):
-                await process.wait()
-        except TimeoutError:
-            process.kill()
-            await process.wait()
+            process.kill()  # what it had to store is stored
+        await process.wait()
 
 
 async def _timed(process: Process, events: int) -> Timed:

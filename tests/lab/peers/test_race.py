@@ -12,7 +12,9 @@ from streams.errors import Halt
 from streams.lab.peers import race
 from streams.lab.peers.field import FIELD, OURS
 from streams.lab.peers.lap import Task
-from streams.lab.peers.race import Entrant, run_peer
+from streams.lab.peers.race import Entrant, delete_topics, run_peer
+from streams.runtime.memory.cluster import MemoryCluster
+from streams.runtime.memory.log import MemoryLog
 
 ROOT = Path(__file__).parents[3]
 TASK = Task("127.0.0.1:9092", "log", "group", 1_000, "/nowhere", "redis://127.0.0.1")
@@ -46,9 +48,16 @@ async def test_a_peer_that_fails_is_quoted() -> None:
 async def test_a_peer_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(race, "PATIENCE_S", 0.0)
     monkeypatch.setattr(race, "SLOWEST", 1_000_000)
-    hangs = "import signal; signal.signal(signal.SIGTERM, signal.SIG_DFL); signal.pause()"
     with pytest.raises(Halt, match="counter hangs before the end: it said nothing"):
-        await run_peer(entrant(hangs), TASK, 990)
+        await run_peer(entrant("import signal; signal.pause()"), TASK, 990)
+
+
+async def test_changelogs_of_a_peer_go_with_its_group() -> None:
+    log = MemoryLog()
+    for topic in ("changelog__b.1--b.interactions", "b.1-counters-changelog", "b.interactions"):
+        log.create(topic, 1)
+    await delete_topics(MemoryCluster(log), "b.1")
+    assert list(log.topics()) == ["b.interactions"]
 
 
 @pytest.mark.real
