@@ -66,7 +66,7 @@ def bench(
     process without Kafka or Redis, and how fast a crowded one is folded. Admissions are told apart
     from the feedback behind them: their signatures cost more than many events.
 
-    Either way also what a judgement of a crowded video costs, in microseconds.
+    Both also tell what a judgement of a crowded video costs, in microseconds.
 
     With --peers (extra `bench`; Java and Maven for Kafka Streams): Faust as its guide shows it and
     at its best, Quix Streams, Bytewax, Kafka Streams and ours count one topic, in turn, in rounds;
@@ -74,7 +74,8 @@ def bench(
     install.
 
     With --scale: even loads of 10,000 to 10,000,000 pairs of a video and a slice (no more than
-    --events), 1 to 4 workers, and a video with 90 % of its partition's events, all recounted.
+    --events), 1 to 4 workers, and a video with 90 % of its partition's events, all recounted. A run
+    has a million events, more where it has more pairs.
 
     \b
     Examples: streams bench --redis redis://localhost:6379/9 --output json

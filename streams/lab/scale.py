@@ -12,6 +12,8 @@ from streams.lab.timed import Timed
 PAIRS: Final = (10_000, 100_000, 1_000_000, 10_000_000)
 WORKERS: Final = (1, 2, 3, 4)
 HOT_SHARE: Final = 0.9
+ENOUGH: Final = 1_000_000
+"""Events of a run, unless its pairs are more or the bench has fewer."""
 
 
 class Setting(NamedTuple):
@@ -19,6 +21,7 @@ class Setting(NamedTuple):
 
     case: str
     shape: Shape
+    events: int
     workers: tuple[int, ...] = (1,)
 
 
@@ -32,6 +35,7 @@ class ScaleRow(NamedTuple):
     videos: int
     pairs: int | None
     workers: int
+    events: int
     events_per_second: int | None
     events_per_cpu_second: int | None
     counters_checked: int
@@ -40,30 +44,43 @@ class ScaleRow(NamedTuple):
 
 def settings_of(sizes: Sizes, policy: Policy) -> Iterator[Setting]:
     """Yield what is measured; every pair has an event, so there are no more pairs than events."""
+    few = min(sizes.events, ENOUGH)
     for pairs in PAIRS:
         if pairs <= sizes.events:
-            yield Setting("pairs", Shape.even(pairs, policy))
-    yield Setting("workers", Shape(sizes.videos), WORKERS)
-    yield Setting("hot video", Shape(sizes.videos, hot=HOT_SHARE))
+            yield Setting("pairs", Shape.even(pairs, policy), max(pairs, few))
+    yield Setting("workers", Shape(sizes.videos), few, WORKERS)
+    yield Setting("hot video", Shape(sizes.videos, hot=HOT_SHARE), few)
 
 
 async def scale(bench: Bench, sizes: Sizes) -> list[ScaleRow]:
     """Return a row a setting and number of workers, each verified by a recount."""
     rows = []
-    for case, shape, crews in settings_of(sizes, bench.policy):
-        bench.tell(f"{case}: sending {sizes.events:,} events about {shape.videos:,} videos")
+    for setting in settings_of(sizes, bench.policy):
+        case, shape, events, crews = setting
+        bench.tell(f"{case}: sending {events:,} events about {shape.videos:,} videos")
         async with BenchTrial(bench, shape) as trial:
-            await trial.send(sizes.events, 1)
+            await trial.send(events, 1)
             for workers in crews:
                 timed, checked = await count_once(trial, workers)
                 named = f"{shape.pairs:,} pairs" if shape.pairs else case
                 bench.tell(f"{named}, {workers} at work: {timed}")
-                rows.append(_row(case, shape, workers, timed, checked))
+                rows.append(_row(setting, workers, timed, checked))
     return rows
 
 
-def _row(case: str, shape: Shape, workers: int, timed: Timed, checked: int) -> ScaleRow:
-    pairs, clock, cores = shape.pairs or None, None, None
+def _row(setting: Setting, workers: int, timed: Timed, checked: int) -> ScaleRow:
+    case, shape, events, _ = setting
+    clock, cores = None, None
     if timed.events:
         clock, cores = round(timed.per_second), round(timed.per_cpu_second)
-    return ScaleRow(case, shape.videos, pairs, workers, clock, cores, checked, timed.differences)
+    return ScaleRow(
+        case,
+        shape.videos,
+        shape.pairs or None,
+        workers,
+        events,
+        clock,
+        cores,
+        checked,
+        timed.differences,
+    )

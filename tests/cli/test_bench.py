@@ -58,7 +58,7 @@ def test_wrong_counts_of_a_peer_do_not_pass(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_differences_on_the_scale_do_not_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scale(*_: object) -> list[ScaleRow]:
-        return [ScaleRow("pairs", 304, 10_000, 1, 90_000, 95_000, 4, 3)]
+        return [ScaleRow("pairs", 304, 10_000, 1, 1_000_000, 90_000, 95_000, 4, 3)]
 
     monkeypatch.setattr(bench, "scale", scale)
     result = run("--scale", "--output", "json")

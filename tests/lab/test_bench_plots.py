@@ -14,11 +14,11 @@ PEERS = [
     row_of("Bytewax", ROUNDS, "no Redis", "pip install it"),
 ]
 SCALE = [
-    ScaleRow("pairs", 304, 10_000, 1, 90_000, 95_000, 4, 0),
-    ScaleRow("pairs", 3_031, 100_000, 1, 70_000, 75_000, 4, 0),
-    ScaleRow("workers", 20_000, None, 1, 88_000, 99_000, 4, 0),
-    ScaleRow("workers", 20_000, None, 2, 120_000, 92_000, 4, 0),
-    ScaleRow("hot video", 20_000, None, 1, 101_000, 110_000, 4, 0),
+    ScaleRow("pairs", 304, 10_000, 1, 1_000_000, 90_000, 95_000, 4, 0),
+    ScaleRow("pairs", 3_031, 100_000, 1, 1_000_000, 70_000, 75_000, 4, 0),
+    ScaleRow("workers", 20_000, None, 1, 1_000_000, 88_000, 99_000, 4, 0),
+    ScaleRow("workers", 20_000, None, 2, 1_000_000, 120_000, 92_000, 4, 0),
+    ScaleRow("hot video", 20_000, None, 1, 1_000_000, 101_000, 110_000, 4, 0),
 ]
 
 

@@ -67,8 +67,9 @@ def test_all_peers_and_ours_count_the_same_topic(
     brokers: str, fresh_redis_url: str, tmp_path: Path
 ) -> None:
     python = tmp_path / "env/bin/python"
-    install = [python, "-m", "pip", "install", "-q", "-e", f"{ROOT}[bench]"]
-    for command in ([sys.executable, "-m", "venv", python.parents[1]], install):
+    pip = [sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-compile"]
+    make = [sys.executable, "-m", "venv", "--without-pip", python.parents[1]]
+    for command in (make, [*pip, "-e", f"{ROOT}[bench]"]):
         subprocess.run(command, check=True, timeout=600)
     few = ("--events", "20000", "--videos", "300", "--rounds", "1", "--plots", str(tmp_path))
     settings = {"brokers": brokers, "redis": fresh_redis_url, "config": ROOT / "config"}

@@ -1,11 +1,12 @@
 """Rounds come to medians, and to ratios to ours."""
 
 import sys
+from pathlib import Path
 
 import pytest
 
 from streams.lab.peers import field
-from streams.lab.peers.field import EXTRA, FIELD, JAVA, OURS
+from streams.lab.peers.field import EXTRA, FIELD, JAVA, KAFKA_STREAMS, OURS
 from streams.lab.peers.standings import row_of
 from streams.lab.timed import Timed
 
@@ -53,6 +54,11 @@ def test_what_is_missing_is_named_with_its_command(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("empty")))
     monkeypatch.setattr(field, "find_spec", lambda _: None)
     assert [peer.missing() for peer in FIELD] == ["", "", EXTRA, EXTRA, JAVA]
+
+
+def test_the_jars_are_kept_under_the_version_that_is_fetched() -> None:
+    pom = Path(field.__file__).with_name("kafka_streams") / "pom.xml"
+    assert f"<version>{KAFKA_STREAMS}</version>" in pom.read_text("utf-8")
 
 
 def test_a_python_peer_is_run_by_this_python() -> None:
