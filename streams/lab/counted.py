@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import NamedTuple
 
-from streams.lab.bench import BenchTrial, Timeline
+from streams.lab.bench import BenchTrial
+from streams.lab.phases import Timeline
 from streams.lab.timed import Cores, Timed
 
 
