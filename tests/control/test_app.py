@@ -575,6 +575,19 @@ async def test_a_start_reads_from_where_the_dossiers_are_not_from_the_commit(
     assert stage.dossiers.known(other) is None
 
 
+async def test_a_start_reads_again_what_is_committed_and_not_in_the_dossiers(stage: Stage) -> None:
+    first = await stage.plane()
+    await stage.send("uploads", "v1", upload())
+    await until(lambda: first.outcomes["uploads", "handled"] == 1)
+    await first.stop()
+    home = partition_of(b"v1", PARTITIONS)
+    (log,) = stage.dossiers.shelves[home].positions
+    stage.dossiers.shelves[home].positions[log][stage.settings.topic("uploads")] = 0
+    await stage.count()
+    second = await stage.plane()
+    await until(lambda: second.outcomes["uploads", "handled"] == 1)
+
+
 async def test_partitions_just_taken_over_are_compared_with_their_copies_first(
     stage: Stage,
 ) -> None:

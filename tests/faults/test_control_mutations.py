@@ -542,10 +542,10 @@ PURE = [
     Mutation(
         "reading starts where the dossiers are, not at the commit",
         "control/agents.py",
-        "return {**committed, **held}",
-        "return committed",
+        "        await self._thread.seek_wait(held)\n",
+        "",
         APP,
-        "reads_from_where and embedded",
+        "reads_again_what and embedded",
     ),
     Mutation(
         "a document is replaced only by one made from its revision (twin)",

@@ -14,7 +14,7 @@ from simulation.processes import PARTITIONS, SLICES, rules, settings
 from streams.control.admission import dossier
 from streams.control.admission.dossier import Dossier
 from streams.core.counters import VIDEO_ROW, load_video
-from streams.core.events import Policy, order_of
+from streams.core.events import Lead, Policy, order_of
 from streams.core.keys import read_trust
 from streams.core.partitioner import partition_of
 from streams.core.receipts import encode as encode_receipt
@@ -43,6 +43,7 @@ def judge(life: Life) -> None:
 
 def _all(life: Life) -> Iterator[str]:
     yield from life.watch.flaws
+    yield from life.redis.dossiers.flaws
     clean = [Clean(life, partition) for partition in range(PARTITIONS)]
     yield from _counters(life, clean)
     yield from _recount(life)
@@ -51,6 +52,7 @@ def _all(life: Life) -> Iterator[str]:
     yield from _letters(life, clean)
     yield from _dossiers(life)
     yield from _policies(life)
+    yield from _old_leaders(life)
     yield from _mixes(life)
     yield from index_differences(life)
     yield from _leases(life)
@@ -120,14 +122,19 @@ def _ticks(life: Life, clean: list[Clean]) -> Iterator[str]:
 
 
 def _letters(life: Life, clean: list[Clean]) -> Iterator[str]:
-    told: set[tuple[int, int, int, str]] = set()
-    for record in _sent(life, f"{LOG}.dlq"):
-        headers = dict(record.headers)
-        partition = int(headers["__streams.errors.partition"] or b"")
-        told |= {(partition, *each) for each in refusals_in(record)}
+    told = _refused(life)
     wanted = {(p, *one) for p, each in enumerate(clean) for one in each.refusals}
     if told != wanted:
         yield f"refusals differ: {sorted(told ^ wanted)[:3]}"
+
+
+def _refused(life: Life) -> set[tuple[int, int, int, str]]:
+    """Return what the letters are about: partition, offset, element and reason."""
+    told: set[tuple[int, int, int, str]] = set()
+    for record in _sent(life, f"{LOG}.dlq"):
+        partition = int(dict(record.headers)["__streams.errors.partition"] or b"")
+        told |= {(partition, *each) for each in refusals_in(record)}
+    return told
 
 
 def _same(kind: str, told: Mapping[str, bytes], wanted: Mapping[str, bytes]) -> Iterator[str]:
@@ -231,6 +238,23 @@ def _policies(life: Life) -> Iterator[str]:
         ]
         if policy is not None and orders and max(orders) > order_of(policy):
             yield f"partition {partition} was written a greater policy than the one in force"
+
+
+def _old_leaders(life: Life) -> Iterator[str]:
+    """Yield what is in force of a leader that wrote it behind another one's term."""
+    refused = _refused(life)
+    for partition in range(PARTITIONS):
+        out = decode_log(life.log.records(LOG, partition), TRUST, SPELLING)
+        term, before = 0, set[tuple[int, int]]()
+        for event, offset, element in zip(out.events, out.offsets, out.elements, strict=True):
+            if isinstance(event, Lead):
+                term = max(term, event.term)
+            elif isinstance(event, Policy):
+                is_again = order_of(event) in before
+                before.add(order_of(event))
+                is_refused = (partition, offset, element, "stale") in refused
+                if event.term < term and not is_again and not is_refused:
+                    yield f"partition {partition} took {event.id} in term {term}"
 
 
 def _policy(record: Record) -> Policy | None:
