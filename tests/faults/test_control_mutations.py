@@ -436,6 +436,14 @@ PURE = [
         "half_done",
     ),
     Mutation(
+        "a policy that an old leader tells of late is outdone",
+        "control/policy/leader.py",
+        " or self._is_outdone(self._base)",
+        "",
+        LEADER,
+        "for_long",
+    ),
+    Mutation(
         "a leader of an ended term rests",
         "control/policy/broadcast.py",
         "if any(state.term > self._term for state in states.values()):",

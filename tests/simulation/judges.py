@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
+from kit.facts import TOPICS, dossier_differences, facts_of
 from kit.folding import Folding, Placed
 from kit.keys import INSTALLATION, SPELLING, TRUST
 from kit.twins import LOG, refusals_in
@@ -12,7 +13,6 @@ from simulation.life import Flaw, Life
 from simulation.processes import PARTITIONS, SLICES, rules, settings
 
 from streams.control.admission import dossier
-from streams.control.admission.dossier import Dossier
 from streams.core.counters import VIDEO_ROW, load_video
 from streams.core.events import Lead, Policy, order_of
 from streams.core.keys import read_trust
@@ -21,18 +21,14 @@ from streams.core.receipts import encode as encode_receipt
 from streams.core.state import PartitionState
 from streams.core.traffic import decode as decode_tick
 from streams.core.traffic import encode as encode_tick
-from streams.core.words import SliceReview
-from streams.errors import DeadLetter
 from streams.ops.verify import verify
-from streams.runtime.codec import decode_log, decode_one, decode_review
+from streams.runtime.codec import decode_log
 from streams.runtime.leases import LEASE_LONGEST_S, prices_of
 from streams.runtime.mixes import order_of_mix, read_mix
 from streams.runtime.namespace import namespace_of
 from streams.runtime.policies import stored_policy
 from streams.runtime.ports import Record
 from streams.runtime.rows import StoredRows
-
-LIMIT: Final = 1 << 20
 
 
 def judge(life: Life) -> None:
@@ -160,57 +156,17 @@ def _dossiers(life: Life) -> Iterator[str]:
         for shelf in life.redis.dossiers.shelves.values()
         for video, document in shelf.documents.items()
     }
-    wanted = _facts(life)
-    for video in sorted({*known, *wanted}):
-        if video not in known or video not in wanted:
-            yield f"the dossier of {video} is {'lost' if video in wanted else 'of nothing'}"
-            continue
-        now, facts = known[video], wanted[video]
-        for name in ("upload", "verdict", "second_look", "heard", "ruling"):
-            if getattr(now, name) != getattr(facts, name):
-                yield f"{name} of {video} is {getattr(now, name)}, said was {getattr(facts, name)}"
-        if now.owes or now.uncopied:
-            yield f"the log or a topic is owed something about {video}: {now.unsent}"
-        partition = partition_of(video.encode(), PARTITIONS)
-        fields = life.redis.store.partitions[partition].rows.get(video, {})
-        own = {name: raw for name, raw in fields.items() if name == VIDEO_ROW}
-        stage = load_video(video, own).row.stage
-        if stage not in _stages(facts):
-            yield f"{video} stands as {stage}, said was {sorted(_stages(facts))}"
+    said = {topic: _sent(life, topic) for topic in TOPICS}
+    facts = facts_of(said, rules(life.files).tools, PARTITIONS)
+    stages = {video: _stage(life, video) for video in {*known, *facts}}
+    yield from dossier_differences(known, facts, stages)
 
 
-def _facts(life: Life) -> dict[str, Dossier]:
-    """Return what was said of each video, taken from the topics by the rules of their decoders."""
-    facts: dict[str, Dossier] = {}
-    tools = rules(life.files).tools
-    for topic in ("uploads", "recognitions", "reviews"):
-        for record in _sent(life, topic):
-            try:
-                event: Any = (
-                    decode_review(record.value, LIMIT)
-                    if topic == "reviews"
-                    else decode_one(topic, record.value, LIMIT)  # type: ignore[arg-type]
-                )
-            except DeadLetter:
-                continue
-            if isinstance(event, SliceReview):
-                continue
-            home = partition_of(event.video.encode(), PARTITIONS)
-            if record.partition == home and event.ts <= record.timestamp + 300_000:
-                before = facts.get(event.video) or Dossier(event.video)
-                facts[event.video] = dossier.learn(before, event, tools)
-    return facts
-
-
-def _stages(facts: Dossier) -> set[str]:
-    """Return where a video may stand of which this is known."""
-    nobody = {"unknown", "held_public", "held_limited"}
-    word = facts.verdict.verdict if facts.verdict else facts.ruling.word if facts.ruling else ""
-    if facts.verdict and word == "reject":
-        return {"removed"}
-    if facts.upload is None:
-        return nobody
-    return {"approve": {"public"}, "limit": {"limited"}}.get(word, nobody)
+def _stage(life: Life, video: str) -> str:
+    partition = partition_of(video.encode(), PARTITIONS)
+    fields = life.redis.store.partitions[partition].rows.get(video, {})
+    own = {name: raw for name, raw in fields.items() if name == VIDEO_ROW}
+    return load_video(video, own).row.stage
 
 
 # -------------------------------------------------------------------------- what leaders said
