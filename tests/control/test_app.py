@@ -190,6 +190,11 @@ class BrittleDossiers(MemoryDossiers):
         document = shelf.documents.get(video)
         return None if document is None else dossier.decode(document.text)
 
+    def has_told(self, video: str) -> bool:
+        """Tell whether the log has all that is known of a video; a dossier is there before."""
+        known = self.known(video)
+        return known is not None and not known.owes
+
 
 TABLES = ("policies", "mix")
 
@@ -452,6 +457,11 @@ async def test_a_changed_policy_is_broadcast_with_a_higher_number(stage: Stage) 
     path = stage.folder / "policy.toml"
     path.write_text(path.read_text("utf-8").replace('"launch"', '"bolder"'), "utf-8")
     await until(lambda: plane.policy_version.startswith("bolder-"))
+
+    async def is_written() -> bool:
+        return len(await stage.policies()) >= 2 * PARTITIONS
+
+    await until(is_written)
     policies = await stage.policies()
     assert sorted(one.version for one in policies) == sorted(
         [before, plane.policy_version] * PARTITIONS
@@ -678,8 +688,7 @@ async def test_when_fausts_client_lost_a_task_faust_is_started_anew_and_admits_o
     await until(lambda: background.lost_task(client) is not None)
     await until(lambda: any("starting again" in one.getMessage() for one in caplog.records))
     await stage.send("uploads", "v3", upload("v3"))
-    await until(lambda: stage.dossiers.known("v2") is not None)
-    await until(lambda: stage.dossiers.known("v3") is not None)
+    await until(lambda: stage.dossiers.has_told("v2") and stage.dossiers.has_told("v3"))
     for video in ("v1", "v2", "v3"):
         assert [type(record) for record in await stage.controls(video)] == [Admit]
     (line,) = [one.getMessage() for one in caplog.records if "starting again" in one.getMessage()]
