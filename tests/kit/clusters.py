@@ -1,12 +1,14 @@
 """What tests share that run workers on several nodes of Kafka: topics, a lasting load, pauses."""
 
 import asyncio
+import itertools
 import sys
 import time
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Final
+from typing import Any, Final
 
+from kit.control import review, upload
 from kit.events import Logged, synthetic_log
 from kit.loads import PARTITIONS
 from kit.rig import USUAL, Rig
@@ -14,11 +16,14 @@ from kit.servers import create_topic
 from streams.errors import Retry
 from streams.runtime.kafka import KafkaProducer
 from streams.runtime.ports import Outgoing
+from streams.runtime.signing import encode
 
 HOMES: Final = [[1], [2], [3], [2]]
 """The node of each partition of a topic that has one copy: without it nobody leads them."""
 EVENTS_PER_S: Final = 60.0
 """Of each partition."""
+TITLES: Final = ("周末足球赛 #football", "红烧肉 cooking", "online casino gambling", "qqq")
+"""Of uploads: the gate approves of some at once, and others wait for a person."""
 
 
 def make_topics(rig: Rig, alone: Collection[str] = ()) -> None:
@@ -29,27 +34,69 @@ def make_topics(rig: Rig, alone: Collection[str] = ()) -> None:
 
 
 @asynccontextmanager
-async def lasting_load(rig: Rig) -> AsyncIterator[None]:
+async def lasting_load(rig: Rig, per_s: float = EVENTS_PER_S) -> AsyncIterator[None]:
     """Write events to every partition that takes them; what is lost in between comes again."""
-    stop = asyncio.Event()
+    async with _writing(rig) as (producer, stop, tasks):
+        tasks += [
+            asyncio.create_task(_write(producer, rig.log, p, stop, per_s))
+            for p in range(PARTITIONS)
+        ]
+        yield
+
+
+@asynccontextmanager
+async def lasting_uploads(rig: Rig) -> AsyncIterator[None]:
+    """Upload a video a second: some need a person, and some get a verdict a while later."""
+    async with _writing(rig) as (producer, stop, tasks):
+        tasks.append(asyncio.create_task(_upload(producer, rig.prefix, stop)))
+        yield
+
+
+@asynccontextmanager
+async def _writing(
+    rig: Rig,
+) -> AsyncIterator[tuple[KafkaProducer, asyncio.Event, "list[asyncio.Task[None]]"]]:
+    """Give a producer, what says that enough is written, and a place for who writes."""
+    stop, tasks = asyncio.Event(), list[asyncio.Task[None]]()
     producer = KafkaProducer(rig.brokers)
     await producer.start()
-    writing = [asyncio.create_task(_write(producer, rig.log, p, stop)) for p in range(PARTITIONS)]
-    yield
+    yield producer, stop, tasks
     stop.set()
-    await asyncio.gather(*writing)
+    await asyncio.gather(*tasks)
     await producer.stop()
 
 
-async def _write(producer: KafkaProducer, topic: str, partition: int, stop: asyncio.Event) -> None:
-    records = synthetic_log(31 + partition, 12, 40_000, partition, PARTITIONS, led=True)
-    size = 20
-    for at in range(0, len(records), size):
-        while not await _written(producer, topic, records[at : at + size]):  # noqa: ASYNC110
+async def _upload(producer: KafkaProducer, prefix: str, stop: asyncio.Event) -> None:
+    for number in itertools.count():
+        ts = time.time_ns() // 1_000_000
+        title = TITLES[number % len(TITLES)]
+        event = upload(f"up{number}", title=title, creator=f"c{number % 7}", ts=ts)
+        said: list[tuple[str, Any]] = [("uploads", event)]
+        if number >= 5 and number % 3 == 0:
+            word = ("approve", "limit", "reject")[number // 3 % 3]
+            said.append(("reviews", review(word, f"up{number - 5}", name=f"m{number}", ts=ts)))
+        outgoing = [Outgoing(prefix + at, encode(one), one.video.encode()) for at, one in said]
+        while not await _acknowledged(producer, outgoing):  # noqa: ASYNC110
             await asyncio.sleep(0.2)
         if stop.is_set():
             return
-        await asyncio.sleep(size / EVENTS_PER_S)
+        await asyncio.sleep(1)
+
+
+async def _write(
+    producer: KafkaProducer, topic: str, partition: int, stop: asyncio.Event, per_s: float
+) -> None:
+    size = 20
+    for seed in itertools.count(31 + partition, PARTITIONS):
+        records = await asyncio.to_thread(
+            synthetic_log, seed, 12, 20_000, partition, PARTITIONS, led=True
+        )
+        for at in range(0, len(records), size):
+            while not await _written(producer, topic, records[at : at + size]):  # noqa: ASYNC110
+                await asyncio.sleep(0.2)
+            if stop.is_set():
+                return
+            await asyncio.sleep(size / per_s)
 
 
 async def _written(producer: KafkaProducer, topic: str, records: list[Logged]) -> bool:
@@ -57,6 +104,10 @@ async def _written(producer: KafkaProducer, topic: str, records: list[Logged]) -
         Outgoing(topic, one.value, one.key, tuple(one.headers), one.partition, one.timestamp)
         for one in records
     ]
+    return await _acknowledged(producer, outgoing)
+
+
+async def _acknowledged(producer: KafkaProducer, outgoing: Sequence[Outgoing]) -> bool:
     with suppress(Retry):
         for ack in [await producer.send(one) for one in outgoing]:
             await ack
