@@ -17,7 +17,7 @@ RULES: Mapping[str, Mutation] = {
 
 
 @cache
-def tests_in(file: str) -> frozenset[str]:
+def names_in(file: str) -> frozenset[str]:
     text = (Path(__file__).parents[1] / file).read_text("utf-8")
     return frozenset(re.findall(r"^(?:async )?def (test_\w+)", text, re.MULTILINE))
 
@@ -34,7 +34,7 @@ def test_each_test_that_the_page_names_is_there() -> None:
         file, _, test = rows().get((rule.file, rule.rule), "").partition("::")
         if file:
             assert f"tests/{file}" == rule.tests, rule.rule
-            assert test in tests_in(file), rule.rule
+            assert test in names_in(file), rule.rule
 
 
 def test_no_two_rules_are_called_the_same() -> None:

@@ -15,7 +15,7 @@ from random import Random
 from typing import Final
 
 import pytest
-from kit.clusters import EVENTS_PER_S, all_moved, lasting_load, lasting_uploads, make_topics, say
+from kit.clusters import PACE, all_moved, lasting_load, lasting_uploads, make_topics, say
 from kit.link import Link
 from kit.loads import PARTITIONS
 from kit.redises import RedisNode, redis_node, until
@@ -26,7 +26,7 @@ from kit.views import view_differences
 
 MINUTES: Final = float(os.environ.get("STREAMS_TEST_SOAK_MINUTES", "5"))
 SEED: Final = int(os.environ.get("STREAMS_TEST_SOAK_SEED", "1"))
-PER_S: Final = float(os.environ.get("STREAMS_TEST_SOAK_PER_S", str(EVENTS_PER_S)))
+PER_S: Final = float(os.environ.get("STREAMS_TEST_SOAK_PER_S", str(PACE.per_s)))
 EVERY_S: Final = 30.0
 """So often something happens."""
 CAUGHT_UP_S: Final = 60.0
@@ -225,7 +225,7 @@ async def test_random_faults_for_minutes_leave_every_counter_exact(
     make_topics(rig)
     soak = Soak(rig, nodes, redises, Random(SEED))
     try:
-        async with lasting_load(rig, PER_S), lasting_uploads(rig):
+        async with lasting_load(rig, PACE._replace(per_s=PER_S)), lasting_uploads(rig):
             await all_moved(rig)
             await live(rig, soak)
         await rig.caught_up(patience_s=CAUGHT_UP_S)

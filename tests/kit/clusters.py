@@ -4,9 +4,11 @@ import asyncio
 import itertools
 import sys
 import time
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
+
+from redis.exceptions import RedisError
 
 from kit.control import review, upload
 from kit.events import Logged, synthetic_log
@@ -20,8 +22,18 @@ from streams.runtime.signing import encode
 
 HOMES: Final = [[1], [2], [3], [2]]
 """The node of each partition of a topic that has one copy: without it nobody leads them."""
-EVENTS_PER_S: Final = 60.0
-"""Of each partition."""
+BATCHES_PER_S: Final = 3
+
+
+class Pace(NamedTuple):
+    """Records a second, events and videos at most, all of each partition."""
+
+    per_s: float
+    events: int
+    videos: int
+
+
+PACE: Final = Pace(per_s=60.0, events=40_000, videos=12)
 TITLES: Final = ("周末足球赛 #football", "红烧肉 cooking", "online casino gambling", "qqq")
 """Of uploads: the gate approves of some at once, and others wait for a person."""
 
@@ -34,12 +46,11 @@ def make_topics(rig: Rig, alone: Collection[str] = ()) -> None:
 
 
 @asynccontextmanager
-async def lasting_load(rig: Rig, per_s: float = EVENTS_PER_S) -> AsyncIterator[None]:
+async def lasting_load(rig: Rig, pace: Pace = PACE) -> AsyncIterator[None]:
     """Write events to every partition that takes them; what is lost in between comes again."""
     async with _writing(rig) as (producer, stop, tasks):
         tasks += [
-            asyncio.create_task(_write(producer, rig.log, p, stop, per_s))
-            for p in range(PARTITIONS)
+            asyncio.create_task(_write(producer, rig.log, p, pace, stop)) for p in range(PARTITIONS)
         ]
         yield
 
@@ -84,19 +95,19 @@ async def _upload(producer: KafkaProducer, prefix: str, stop: asyncio.Event) -> 
 
 
 async def _write(
-    producer: KafkaProducer, topic: str, partition: int, stop: asyncio.Event, per_s: float
+    producer: KafkaProducer, topic: str, partition: int, pace: Pace, stop: asyncio.Event
 ) -> None:
-    size = 20
+    size = max(round(pace.per_s / BATCHES_PER_S), 1)
     for seed in itertools.count(31 + partition, PARTITIONS):
         records = await asyncio.to_thread(
-            synthetic_log, seed, 12, 20_000, partition, PARTITIONS, led=True
+            synthetic_log, seed, pace.videos, pace.events, partition, PARTITIONS, led=True
         )
         for at in range(0, len(records), size):
             while not await _written(producer, topic, records[at : at + size]):  # noqa: ASYNC110
                 await asyncio.sleep(0.2)
             if stop.is_set():
                 return
-            await asyncio.sleep(size / per_s)
+            await asyncio.sleep(1 / BATCHES_PER_S)
 
 
 async def _written(producer: KafkaProducer, topic: str, records: list[Logged]) -> bool:
@@ -139,8 +150,10 @@ class Pauses:
         self._task.cancel()
 
     async def _watch(self) -> None:
+        marks: Mapping[int, int] = {}
         while True:
-            marks = await asyncio.to_thread(self._rig.watermarks)
+            with suppress(RedisError):  # a node of it is away: nothing moves that is seen
+                marks = await asyncio.to_thread(self._rig.watermarks)
             now = time.monotonic()
             for partition, mark in marks.items():
                 before, since = self._moved.get(partition, (-1, now))
