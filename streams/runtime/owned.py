@@ -19,6 +19,7 @@ from streams.core.state import Changes
 from streams.core.traffic import encode as encode_tick
 from streams.core.units import surface_of
 from streams.errors import Retry, StreamsError
+from streams.runtime.archive import unread
 from streams.runtime.codec import Decoded, Spelling, decode_log
 from streams.runtime.folding import Rows, fold_run, prepare
 from streams.runtime.opening import Opened, Parked, is_of, mark_of, rewritten
@@ -89,6 +90,8 @@ class Owned:
         self._unproved = watermark >= 0  # whether the log still holds what was counted
         self._intake: Final = Intake(state.partition, around.settings, around.metrics)
         self._clock: Final = around.clock
+        archiving = around.archiving
+        self._archiver: Final = None if archiving is None else archiving.of(state)
         self._again_at = float("-inf")  # nothing is folded before: the store did not answer
         self._failures = 0  # of the store in a row
 
@@ -157,6 +160,8 @@ class Owned:
         """Start a flush unless one is under way: of many rows at once, of any when `due`."""
         if self.flushing is not None and self.flushing.done():
             self._reap()
+        if self._archiver is not None and not self.released:
+            self._archiver.turn()
         full = len(self.state.changed) >= self._settings.flush_rows
         if self._unfinished:
             return
@@ -201,6 +206,13 @@ class Owned:
     def release(self) -> None:
         """Fold nothing any more."""
         self.released = True
+        if self._archiver is not None:
+            self._archiver.release()
+
+    def forget_archived(self) -> None:
+        """Forget where archived videos are that are not in memory; only while nothing is folded."""
+        if self.state.archived and not self._unfinished:
+            self.state.forget_archived()
 
     async def _work_some(self) -> None:
         try:
@@ -296,6 +308,10 @@ class Owned:
         if stored not in ours | {self.watermark}:
             raise Lost(stored)
         self._metrics.loaded.inc(len(videos))
+        if loaded.pointers:
+            raise unread(self.partition, len(loaded.pointers))
+        self._metrics.archive_reads.inc(len(loaded.archived))
+        self.state.archived.update(loaded.archived)
         return loaded.videos
 
     async def scan(self) -> Rows:
@@ -345,6 +361,8 @@ class Owned:
         """Store what was folded up to an offset; `Lost`, or `Halt` if it can't ever be stored."""
         with self._metrics.flushes.time():
             await self._until_done(self._acknowledge, outbox)
+            if self._archiver is not None and not self.released:
+                changes = await self._archiver.leaving(self.watermark, upto, changes)
             await self._until_done(self._store_changes, upto, changes)
         self._metrics.flush_rows.inc(sum(map(len, changes.rows.values())))
         self._unfinished = False
@@ -353,6 +371,19 @@ class Owned:
         self.state.stored(changes.epoch)
         if telling:
             self._tell(upto, changes.entries)
+        if changes.departed or changes.returned:
+            self._moved(upto, changes)
+
+    def _moved(self, upto: int, changes: Changes) -> None:
+        """Have feeds told of what left, and the records go that what returned was in."""
+        self._metrics.archived.inc(len(changes.departed))
+        self._metrics.returned.inc(len(changes.returned))
+        if self._archiver is None:
+            return
+        if self._indexing is not None and changes.departed:
+            gone = self._archiver.entries_of(changes.departed, upto)
+            self._indexing.take(self.partition, upto, gone)
+        self._outbox.extend(self._archiver.tombstones(changes.returned))
 
     def _tell_rest(self) -> None:
         """Have feeds told of what was stored since they were told, if all that is folded is.
@@ -409,7 +440,7 @@ class Owned:
             raise error
 
 
-async def _written(ack: Awaitable[None]) -> None:
+async def _written(ack: Awaitable[object]) -> None:
     """Wait for an acknowledgement; a client that gave a record up may cancel its own."""
     try:
         await ack

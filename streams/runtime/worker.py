@@ -364,6 +364,7 @@ class Worker:
 
     def _evict(self, owned: Owned) -> None:
         """Keep at most its share of the configured number of videos of a partition in memory."""
+        owned.forget_archived()
         share = max(self._settings.videos_in_memory // len(self._owned), 1)
         if len(owned.state.videos) > share + share // 8:
             self._metrics.evicted.inc(owned.state.evict(share))
