@@ -1,7 +1,6 @@
 """`streams worker`: feedback worker and control plane, in one process or apart."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -32,7 +31,7 @@ from streams.control.log import Ports
 from streams.control.metrics import ControlMetrics
 from streams.errors import Halt
 from streams.ops.checks import require_session_timeout, require_topics
-from streams.runtime.archiving import Archiving
+from streams.runtime.archiving import archiving_of
 from streams.runtime.collector import tame_gc
 from streams.runtime.kafka import KafkaCluster, KafkaProducer, background
 from streams.runtime.key_files import load_signing_key
@@ -116,7 +115,7 @@ async def _work(
                     *(producer, store, settings, installation, secret, metrics),
                     indexing=indexing,
                     read_ledger=partial(found_ledger, settings, installation),
-                    archiving=Archiving(store, producer, settings, time.monotonic),
+                    archiving=archiving_of(store, producer, settings),
                 )
                 halves.append(await _start_feedback(around, stopping, pulse))
             if key is not None:

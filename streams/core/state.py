@@ -296,6 +296,8 @@ class PartitionState:
         returned = {video: self.archived.pop(video) for video in rows if video in self.archived}
         for video, archived in returned.items():
             rows[video] = {**archived.rows, **rows[video]}
+            state = self.videos[video]
+            state.told, state.controlled = None, True  # feeds know nothing of it
         return returned
 
     def is_moving(self, video: str, since: int) -> bool:

@@ -29,6 +29,7 @@ NEAR: Final = 2_000
 SILENT_TRIES: Final = 10
 WRITTEN_S: Final = 5.0
 """What is not durable by then is not pointed to."""
+_NOWHERE: Final = -NEAR
 log: Final = logging.getLogger("streams.worker")
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -162,7 +163,7 @@ class Archive:
     ) -> dict[int, Record]:
         """Return the records at these rising offsets, without those that are gone."""
         records: dict[int, Record] = {}
-        left, following, silent = list(wanted), -1, 0
+        left, following, silent = list(wanted), _NOWHERE, 0
         while left:
             if not following <= left[0] < following + NEAR:
                 reader.assign({place: left[0]})
@@ -172,12 +173,12 @@ class Archive:
             except Halt as halt:
                 if halt.code != "data_loss":
                     raise
-                left, following = left[1:], -1
+                left, following = left[1:], _NOWHERE
                 continue
             silent = 0 if batch else silent + 1
             if silent > SILENT_TRIES:
                 await self._require_end(reader, place, left[0])
-                left, following, silent = left[1:], -1, 0
+                left, following, silent = left[1:], _NOWHERE, 0
             for record in batch:
                 following = record.offset + 1
                 records[record.offset] = record

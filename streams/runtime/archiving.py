@@ -8,8 +8,9 @@ nobody points to.
 
 import asyncio
 import logging
+import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,7 +22,7 @@ from streams.core.state import Archived, Changes, PartitionState
 from streams.errors import StreamsError
 from streams.runtime.archive import TOPIC, ArchiveWriter
 from streams.runtime.ports import Clock, Loaded, Outgoing, Producer
-from streams.runtime.whole import WholeStore
+from streams.runtime.whole import PointingStore, WholeStore
 from streams.settings import Settings
 
 EVERY_S: Final = 6 * 3600.0
@@ -36,31 +37,37 @@ log: Final = logging.getLogger("streams.worker")
 
 @dataclass(frozen=True)
 class Archiving:
-    """Where videos leave to: the store that they are in, and how often they are looked for."""
+    """Which videos leave which bare store: those to which nothing happened for `quiet_ms`.
 
-    store: WholeStore
+    In the event time of their partition. They are looked for every `every_s`; rows of more than
+    `most_bytes` stay. `topic` is the full name of the archive.
+    """
+
+    store: PointingStore
     producer: Producer
-    settings: Settings
-    clock: Clock
+    topic: str
+    quiet_ms: int
+    most_bytes: int
+    clock: Clock = time.monotonic
     every_s: float = EVERY_S
 
-    def of(self, state: PartitionState) -> "Archiver | None":
-        """Return what has videos of a partition leave, None if none are to."""
-        return Archiver(self, state) if self.settings.archive_days else None
+
+def archiving_of(store: WholeStore, producer: Producer, settings: Settings) -> Archiving | None:
+    """Return who leaves by these settings, None if nobody does."""
+    if not settings.archive_days:
+        return None
+    quiet_ms = settings.archive_days * DAY_MS
+    return Archiving(store.bare, producer, settings.topic(TOPIC), quiet_ms, settings.record_bytes)
 
 
 class Archiver:
     """Has videos of one owned partition leave, until `release`."""
 
     def __init__(self, archiving: Archiving, state: PartitionState) -> None:
+        self._rules: Final = archiving
         self._store: Final = archiving.store
-        self._settings: Final = archiving.settings
-        self._clock: Final = archiving.clock
-        self._every_s: Final = archiving.every_s
         self._state: Final = state
-        self._writer: Final = ArchiveWriter(
-            archiving.producer, archiving.settings.topic(TOPIC), state.partition
-        )
+        self._writer: Final = ArchiveWriter(archiving.producer, archiving.topic, state.partition)
         self._names: Final[deque[str]] = deque()
         self._taken: Final = asyncio.Event()
         self._sweeping: asyncio.Task[None] | None = None
@@ -71,8 +78,8 @@ class Archiver:
         """Begin a sweep if one is due."""
         if self._sweeping is not None and not self._sweeping.done():
             return
-        now = self._clock()
-        if self._state.trust.upgraded and now - self._swept_at >= self._every_s:
+        now = self._rules.clock()
+        if self._state.trust.upgraded and now - self._swept_at >= self._rules.every_s:
             self._swept_at = now
             since, self._since = self._since, self._state.epoch
             name = f"archive-{self._state.partition}"
@@ -101,40 +108,41 @@ class Archiver:
             return changes
         if loaded.watermark != watermark:
             return changes
-        before_ms = changes.meta.event_time - self._settings.archive_days * DAY_MS
-        rows = self._quiet(loaded, before_ms, changes)
+        rows = self._quiet(loaded, changes)
         made = {video: self._writer.record_of(video, upto, rows[video]) for video in rows}
-        most = self._settings.record_bytes
+        most = self._rules.most_bytes
         records = {video: one for video, one in made.items() if len(one.value or b"") <= most}
         kept = await self._writer.write(rows, records)
         # From here on whatever changes them stores all of their rows, also if it was loaded before.
         self._state.archived.update((video, each.archived) for video, each in kept.items())
         return changes._replace(departed={video: each.pointer for video, each in kept.items()})
 
-    def entries_of(self, departed: Mapping[str, int], upto: int) -> dict[str, list[Entry]]:
-        """Return what feeds are to be told of videos that left: they are nowhere to be shown."""
-        outlook, told = self._state.outlook, dict[str, list[Entry]]()
-        for video in departed if outlook is not None else ():
-            archived = self._state.archived.get(video)
-            if outlook is not None and archived is not None:
-                for slice_id in open_slices(outlook, read_video(archived.rows)):
-                    told.setdefault(slice_id, []).append(Entry(video, upto, None))
-        return told
+    def entries_of(self, departed: Iterable[str], upto: int) -> Iterator[tuple[str, Entry]]:
+        """Yield what feeds are to be told of videos that left: they are nowhere to be shown."""
+        outlook = self._state.outlook
+        if outlook is None:
+            return
+        for video in departed:
+            known = self._state.videos.get(video)
+            before = () if known is None or known.told is None else known.told.slices
+            shown = open_slices(outlook, read_video(self._state.archived[video].rows))
+            for slice_id in dict.fromkeys([*before, *shown]):
+                yield slice_id, Entry(video, upto, None)
 
     def tombstones(self, returned: Mapping[str, Archived]) -> Sequence[Outgoing]:
         """Return the records that have those go which nobody points to any more."""
         return [self._writer.tombstone_of(archived) for archived in returned.values()]
 
-    def _quiet(
-        self, loaded: Loaded, before_ms: int, changes: Changes
-    ) -> dict[str, Mapping[str, bytes]]:
+    def _quiet(self, loaded: Loaded, changes: Changes) -> dict[str, Mapping[str, bytes]]:
         """Return the rows of those videos that leave: all that is known of them is stored."""
+        before_ms = changes.meta.event_time - self._rules.quiet_ms
+        told = {entry.video for some in changes.entries.values() for entry in some}
         return {
             video: fields
             for video, fields in loaded.videos.items()
             if fields
-            and video not in loaded.archived
             and video not in changes.rows
+            and video not in told
             and not self._state.is_moving(video, changes.epoch)
             and is_quiet(fields, before_ms)
         }
@@ -142,15 +150,17 @@ class Archiver:
     async def _sweep(self, since: int) -> None:
         """Name the quiet videos that are stored, and did not change since the sweep before."""
         partition = self._state.partition
-        before_ms = self._state.event_time - self._settings.archive_days * DAY_MS
+        before_ms = self._state.event_time - self._rules.quiet_ms
+        pause_s = 0.0
         try:
             async for rows in self._store.pages(partition):
+                await asyncio.sleep(pause_s)
+                pause_s = PAUSE_S
                 for video in list(rows):
                     if is_quiet(rows[video], before_ms) and not self._state.is_moving(video, since):
                         self._names.append(video)
                 while len(self._names) > WAITING_MOST:
                     self._taken.clear()
                     await self._taken.wait()
-                await asyncio.sleep(PAUSE_S)
         except StreamsError as error:
             log.warning("partition %d: looking for quiet videos waits: %s", partition, error)

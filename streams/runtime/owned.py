@@ -20,6 +20,7 @@ from streams.core.traffic import encode as encode_tick
 from streams.core.units import surface_of
 from streams.errors import Retry, StreamsError
 from streams.runtime.archive import unread
+from streams.runtime.archiving import Archiver
 from streams.runtime.codec import Decoded, Spelling, decode_log
 from streams.runtime.folding import Rows, fold_run, prepare
 from streams.runtime.opening import Opened, Parked, is_of, mark_of, rewritten
@@ -68,6 +69,7 @@ class Owned:
         self.flushing: asyncio.Task[None] | None = None
         self.flushed_at = 0.0
         self._told_at = float("-inf")
+        self._gone: Final[list[tuple[str, Entry]]] = []  # by slice, what left: to be told
         self._followed = state.outlook  # whose prices feeds were told of last
         self.released = False
         self._unfinished = False
@@ -91,7 +93,7 @@ class Owned:
         self._intake: Final = Intake(state.partition, around.settings, around.metrics)
         self._clock: Final = around.clock
         archiving = around.archiving
-        self._archiver: Final = None if archiving is None else archiving.of(state)
+        self._archiver: Final = None if archiving is None else Archiver(archiving, state)
         self._again_at = float("-inf")  # nothing is folded before: the store did not answer
         self._failures = 0  # of the store in a row
 
@@ -369,20 +371,19 @@ class Owned:
         assert self.watermark < upto <= self.folded, "watermark <= folded"
         self.watermark = upto
         self.state.stored(changes.epoch)
-        if telling:
-            self._tell(upto, changes.entries)
         if changes.departed or changes.returned:
             self._moved(upto, changes)
+        if telling:
+            self._tell(upto, changes.entries)
 
     def _moved(self, upto: int, changes: Changes) -> None:
-        """Have feeds told of what left, and the records go that what returned was in."""
+        """Have feeds told of what left, with the rest, and the records go of what returned."""
         self._metrics.archived.inc(len(changes.departed))
         self._metrics.returned.inc(len(changes.returned))
         if self._archiver is None:
             return
-        if self._indexing is not None and changes.departed:
-            gone = self._archiver.entries_of(changes.departed, upto)
-            self._indexing.take(self.partition, upto, gone)
+        if self._indexing is not None:
+            self._gone.extend(self._archiver.entries_of(changes.departed, upto))
         self._outbox.extend(self._archiver.tombstones(changes.returned))
 
     def _tell_rest(self) -> None:
@@ -390,7 +391,7 @@ class Owned:
 
         A policy that nothing followed on is something to tell too.
         """
-        is_told = not self.state.untold and self.state.outlook is self._followed
+        is_told = not (self.state.untold or self._gone) and self.state.outlook is self._followed
         if self.folded == self.watermark and not is_told:
             self._tell(self.watermark, self.state.take_entries(self.watermark))
 
@@ -398,7 +399,8 @@ class Owned:
         """Have feeds told of what is stored up to an offset."""
         if self._indexing is not None:
             self._told_at = self._clock()
-            self._indexing.take(self.partition, upto, entries)
+            self._indexing.take(self.partition, upto, _after(self._gone, entries))
+            self._gone.clear()
             self._followed = self.state.outlook
             self._indexing.follow(self.partition, self._followed)
 
@@ -438,6 +440,20 @@ class Owned:
         done, self.flushing = self.flushing, None
         if done is not None and (error := done.exception()) is not None:
             raise error
+
+
+def _after(
+    gone: Sequence[tuple[str, Entry]], entries: Mapping[str, Sequence[Entry]]
+) -> Mapping[str, Sequence[Entry]]:
+    """Return entries by slice behind those of what left: what returned since stands again."""
+    if not gone:
+        return entries
+    told: dict[str, list[Entry]] = {}
+    for slice_id, entry in gone:
+        told.setdefault(slice_id, []).append(entry)
+    for slice_id, some in entries.items():
+        told.setdefault(slice_id, []).extend(some)
+    return told
 
 
 async def _written(ack: Awaitable[object]) -> None:

@@ -28,11 +28,11 @@ class PointingStore(LabelStore, Protocol):
 class WholeStore:
     """The port `Store`, with the rows of archived videos among the others.
 
-    The store's own calls, but for `load` and `scan`.
+    The calls of the `bare` store, but for `load` and `scan`.
     """
 
     def __init__(self, store: PointingStore, archive: Archive) -> None:
-        self._store: Final = store
+        self.bare: Final = store
         self._archive: Final = archive
         self.check: Final = store.check
         self.meta: Final = store.meta
@@ -50,7 +50,7 @@ class WholeStore:
 
     async def load(self, partition: int, videos: Sequence[str]) -> Loaded:
         """Return the fields of each video, archived or not; see the port."""
-        loaded = await self._store.load(partition, videos)
+        loaded = await self.bare.load(partition, videos)
         if not loaded.pointers:
             return loaded
         archived = await self._archive.read(partition, loaded.pointers)
@@ -61,9 +61,9 @@ class WholeStore:
         self, partition: int, wanted: Callable[[str], bool] | None = None
     ) -> Mapping[str, Mapping[str, bytes]]:
         """Return every video of a partition with its fields, or every `wanted` one."""
-        before = await self._store.pointers(partition)
-        rows = dict(await self._store.scan(partition, wanted))
-        pointers = {**before, **await self._store.pointers(partition)}  # some left meanwhile
+        before = await self.bare.pointers(partition)
+        rows = dict(await self.bare.scan(partition, wanted))
+        pointers = {**before, **await self.bare.pointers(partition)}  # some left meanwhile
         names = (video for video in pointers if video not in rows)
         drawn = (video for video in names if wanted is None or wanted(video))
         while some := list(islice(drawn, READ_VIDEOS)):
@@ -73,5 +73,5 @@ class WholeStore:
 
     async def close(self) -> None:
         """Disconnect. Idempotent."""
-        await self._store.close()
+        await self.bare.close()
         await self._archive.close()

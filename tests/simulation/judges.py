@@ -80,15 +80,23 @@ def _counters(life: Life, clean: list[Clean]) -> Iterator[str]:
         if stored is None:
             yield f"partition {partition} has no counters"
             continue
-        if stored.rows != each.folding.rows:
+        rows = rows_of(life, partition)
+        if rows != each.folding.rows:
             videos = sorted(
                 video
-                for video in {*stored.rows, *each.folding.rows}
-                if stored.rows.get(video) != each.folding.rows.get(video)
+                for video in {*rows, *each.folding.rows}
+                if rows.get(video) != each.folding.rows.get(video)
             )
             yield f"counters of partition {partition} differ from a clean fold: {videos}"
+        if both := sorted(stored.rows.keys() & stored.pointers.keys()):
+            yield f"of partition {partition} both rows and pointers are stored: {both}"
         if stored.meta._replace(mark="") != each.folding.meta:
             yield f"the meta of partition {partition} differs from that of a clean fold"
+
+
+def rows_of(life: Life, partition: int) -> Mapping[str, Mapping[str, bytes]]:
+    """Return the rows of a partition, in Redis or in the archive."""
+    return asyncio.run(life.whole_store().scan(partition))
 
 
 def _recount(life: Life) -> Iterator[str]:
@@ -154,6 +162,7 @@ def _dossiers(life: Life) -> Iterator[str]:
         for video, document in shelf.documents.items()
     }
     wanted = _facts(life)
+    rows = [rows_of(life, partition) for partition in range(PARTITIONS)]
     for video in sorted({*known, *wanted}):
         if video not in known or video not in wanted:
             yield f"the dossier of {video} is {'lost' if video in wanted else 'of nothing'}"
@@ -164,8 +173,7 @@ def _dossiers(life: Life) -> Iterator[str]:
                 yield f"{name} of {video} is {getattr(now, name)}, said was {getattr(facts, name)}"
         if now.owes or now.uncopied:
             yield f"the log or a topic is owed something about {video}: {now.unsent}"
-        partition = partition_of(video.encode(), PARTITIONS)
-        fields = life.redis.store.partitions[partition].rows.get(video, {})
+        fields = rows[partition_of(video.encode(), PARTITIONS)].get(video, {})
         own = {name: raw for name, raw in fields.items() if name == VIDEO_ROW}
         stage = load_video(video, own).row.stage
         if stage not in _stages(facts):

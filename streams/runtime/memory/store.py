@@ -141,7 +141,7 @@ class MemoryStore:
         """Delete all counters of a partition; return how many keys that were."""
         stored = self.partitions.pop(partition, StoredPartition())
         self._halts.pop(partition, None)
-        return len(stored.rows) + (stored.namespace is not None)
+        return len(stored.rows) + len(stored.pointers) + (stored.namespace is not None)
 
     async def close(self) -> None:
         """Do nothing: what is stored stays."""
