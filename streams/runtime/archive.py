@@ -44,7 +44,7 @@ class _Rows(msgspec.Struct):
 _decode: Final = msgspec.json.Decoder(_Rows).decode
 
 
-class Kept(NamedTuple):
+class Stowed(NamedTuple):
     """What was written of a video, and the pointer to it."""
 
     pointer: int
@@ -73,7 +73,7 @@ class ArchiveWriter:
 
     async def write(
         self, videos: Mapping[str, Mapping[str, bytes]], records: Mapping[str, Outgoing]
-    ) -> dict[str, Kept]:
+    ) -> dict[str, Stowed]:
         """Write records of videos; return those that are known to be durable, and where.
 
         Of a record that comes later nobody will know.
@@ -87,7 +87,7 @@ class ArchiveWriter:
             if offset is not None:
                 record = records[video]
                 archived = Archived(record.key or b"", videos[video])
-                kept[video] = Kept(pointer_of(offset, record), archived)
+                kept[video] = Stowed(pointer_of(offset, record), archived)
         return kept
 
     async def _send(self, record: Outgoing) -> int | None:

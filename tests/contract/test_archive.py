@@ -12,7 +12,7 @@ from kit.servers import create_topic
 from streams.core.state import Archived
 from streams.errors import Halt, Retry
 from streams.runtime import archive
-from streams.runtime.archive import DIGEST_BITS, Archive, ArchiveWriter, Kept
+from streams.runtime.archive import DIGEST_BITS, Archive, ArchiveWriter, Stowed
 from streams.runtime.kafka import KafkaProducer, KafkaReader
 from streams.runtime.memory import MemoryLog, MemoryProducer, MemoryReader
 from streams.runtime.ports import Outgoing, Producer
@@ -33,7 +33,7 @@ class World(NamedTuple):
 
     async def keep(
         self, videos: Mapping[str, Mapping[str, bytes]], partition: int = 0
-    ) -> dict[str, Kept]:
+    ) -> dict[str, Stowed]:
         writer = self.writer(partition)
         records = {video: writer.record_of(video, 41, rows) for video, rows in videos.items()}
         return await writer.write(videos, records)
@@ -74,7 +74,7 @@ def _kafka(topic: str, brokers: str) -> World:
     return World(topic, KafkaProducer(brokers), reads, forget)
 
 
-def pointers(kept: Mapping[str, Kept]) -> dict[str, int]:
+def pointers(kept: Mapping[str, Stowed]) -> dict[str, int]:
     return {video: each.pointer for video, each in kept.items()}
 
 
