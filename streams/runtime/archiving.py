@@ -141,7 +141,6 @@ class Archiver:
             video: fields
             for video, fields in loaded.videos.items()
             if fields
-            and video not in changes.rows
             and video not in told
             and not self._state.is_moving(video, changes.epoch)
             and is_quiet(fields, before_ms)

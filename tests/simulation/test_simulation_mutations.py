@@ -104,6 +104,22 @@ MUTATIONS = [
         "owned.frozen = frozen",
         select="100",
     ),
+    Mutation(
+        "nobody leaves whom feeds are told of with the same flush",
+        "runtime/archiving.py",
+        "            and video not in told\n",
+        "",
+        select="400",
+    ),
+    Mutation(
+        "a position is told together with all that it covers",
+        "runtime/owned.py",
+        "self._gone.extend(self._archiver.entries_of(changes.departed, upto))",
+        "self._indexing.take(\n                self.partition, upto, _after(\n"
+        "                    list(self._archiver.entries_of(changes.departed, upto)), {}\n"
+        "                )\n            )",
+        select="450",
+    ),
 ]
 """`select` says in how many lives, from seed 0 on, each must go wrong."""
 

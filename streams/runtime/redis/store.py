@@ -43,8 +43,8 @@ from streams.runtime.redis.shards import Shards
 
 MINIMUM_VERSION: Final = (6, 2)
 POINTER_BUCKETS: Final = 8_192
-"""Hashes for the pointers of a partition: compact up to a million videos, four million with
-`hash-max-listpack-entries 512`."""
+"""Hashes for the pointers of a partition: compact up to four million videos, with the usual
+`hash-max-listpack-entries` of 512."""
 PACKED_HASH_BYTES: Final = 256
 """Rows up to this long keep a video's hash in Redis' compact form."""
 
