@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Final, Literal, get_args
 
+import msgspec
+
 RejectReason = Literal[
     "tombstone",  # the record has no value
     "empty",  # nothing but white space
@@ -29,6 +31,9 @@ RejectReason = Literal[
 """Why a record or an element of an array went to the dead letters. The whole vocabulary."""
 
 REJECT_REASONS: Final[tuple[RejectReason, ...]] = get_args(RejectReason)
+
+UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are not what they should be: wrong, not UTF-8, too deep."""
 
 
 class StreamsError(Exception):

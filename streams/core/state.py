@@ -36,6 +36,7 @@ from streams.core.serving import Entry, entries
 from streams.core.ticks import OpenTraffic, read_stored
 from streams.core.traffic import ClassSums, kind_of
 from streams.core.window import Window
+from streams.errors import UNREADABLE
 
 _encode_policy: Final = msgspec.json.Encoder().encode
 _decode_policy: Final = msgspec.json.Decoder(Policy).decode
@@ -366,12 +367,12 @@ def forget_sums(state: VideoState) -> None:
 def _read_first_policy(raw: bytes) -> FirstPolicy | None:
     try:
         return decode_first_policy(raw) if raw else None
-    except (msgspec.DecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise ValueError(f"policy: {error}") from None
 
 
 def _read_policy(raw: bytes) -> Outlook | None:
     try:
         return Outlook(_decode_policy(raw)) if raw else None
-    except (msgspec.DecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise ValueError(f"policy: {error}") from None

@@ -8,9 +8,9 @@ from msgspec import Raw
 
 from streams.core.events import CONTROL_TYPES
 from streams.core.units import ID_ALPHABET, is_slice
-from streams.errors import DeadLetter, RejectReason
+from streams.errors import UNREADABLE, DeadLetter, RejectReason
 
-PARSER_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError)
+PARSER_ERRORS: Final = (*UNREADABLE, TypeError)
 """The four families that bytes of strangers can raise in msgspec."""
 
 _decode_elements: Final = msgspec.json.Decoder(list[Raw]).decode
