@@ -9,8 +9,8 @@ nobody points to.
 import asyncio
 import logging
 import time
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict, deque
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -70,6 +70,7 @@ class Archiver:
         self._writer: Final = ArchiveWriter(archiving.producer, archiving.topic, state.partition)
         self._names: Final[deque[str]] = deque()
         self._taken: Final = asyncio.Event()
+        self._untold: Final[defaultdict[str, list[Entry]]] = defaultdict(list)  # by slice, who left
         self._sweeping: asyncio.Task[None] | None = None
         self._swept_at = float("-inf")
         self._since = 0  # the epoch in which the sweep before this one began
@@ -95,7 +96,7 @@ class Archiver:
         """Return the changes of a flush with the videos that leave, their rows being durable.
 
         `watermark` is the one that is stored: nobody else flushes meanwhile. Feeds are told by
-        `entries_of`. Nothing leaves where the store or the topic does not answer.
+        `told`. Nothing leaves where the store or the topic does not answer.
         """
         names = [self._names.popleft() for _ in range(min(len(self._names), WITH_A_FLUSH))]
         self._taken.set()
@@ -117,8 +118,13 @@ class Archiver:
         self._state.archived.update((video, each.archived) for video, each in kept.items())
         return changes._replace(departed={video: each.pointer for video, each in kept.items()})
 
-    def entries_of(self, departed: Iterable[str], upto: int) -> Iterator[tuple[str, Entry]]:
-        """Yield what feeds are to be told of videos that left: they are nowhere to be shown."""
+    @property
+    def untold(self) -> bool:
+        """Whether feeds are to be told of anything that left."""
+        return bool(self._untold)
+
+    def note(self, departed: Iterable[str], upto: int) -> None:
+        """Note that videos left with a flush up to an offset: they are nowhere to be shown."""
         outlook = self._state.outlook
         if outlook is None:
             return
@@ -127,7 +133,18 @@ class Archiver:
             before = () if known is None or known.told is None else known.told.slices
             shown = open_slices(outlook, read_video(self._state.archived[video].rows))
             for slice_id in dict.fromkeys([*before, *shown]):
-                yield slice_id, Entry(video, upto, None)
+                self._untold[slice_id].append(Entry(video, upto, None))
+
+    def told(self, entries: Mapping[str, Sequence[Entry]]) -> Mapping[str, Sequence[Entry]]:
+        """Return what left by slice and then these entries: what returned since stands again.
+
+        Feeds hear of both at once: their position tells that they know all up to it.
+        """
+        if not self._untold:
+            return entries
+        gone = dict(self._untold)
+        self._untold.clear()
+        return {name: [*gone.get(name, ()), *entries.get(name, ())] for name in {**gone, **entries}}
 
     def tombstones(self, returned: Mapping[str, Archived]) -> Sequence[Outgoing]:
         """Return the records that have those go which nobody points to any more."""

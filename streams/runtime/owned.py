@@ -69,7 +69,6 @@ class Owned:
         self.flushing: asyncio.Task[None] | None = None
         self.flushed_at = 0.0
         self._told_at = float("-inf")
-        self._gone: Final[list[tuple[str, Entry]]] = []  # by slice, what left: to be told
         self._followed = state.outlook  # whose prices feeds were told of last
         self.released = False
         self._unfinished = False
@@ -383,7 +382,7 @@ class Owned:
         if self._archiver is None:
             return
         if self._indexing is not None:
-            self._gone.extend(self._archiver.entries_of(changes.departed, upto))
+            self._archiver.note(changes.departed, upto)
         self._outbox.extend(self._archiver.tombstones(changes.returned))
 
     def _tell_rest(self) -> None:
@@ -391,7 +390,8 @@ class Owned:
 
         A policy that nothing followed on is something to tell too.
         """
-        is_told = not (self.state.untold or self._gone) and self.state.outlook is self._followed
+        waits = self._archiver is not None and self._archiver.untold
+        is_told = not (waits or self.state.untold) and self.state.outlook is self._followed
         if self.folded == self.watermark and not is_told:
             self._tell(self.watermark, self.state.take_entries(self.watermark))
 
@@ -399,8 +399,9 @@ class Owned:
         """Have feeds told of what is stored up to an offset."""
         if self._indexing is not None:
             self._told_at = self._clock()
-            self._indexing.take(self.partition, upto, _after(self._gone, entries))
-            self._gone.clear()
+            if self._archiver is not None:
+                entries = self._archiver.told(entries)
+            self._indexing.take(self.partition, upto, entries)
             self._followed = self.state.outlook
             self._indexing.follow(self.partition, self._followed)
 
@@ -440,20 +441,6 @@ class Owned:
         done, self.flushing = self.flushing, None
         if done is not None and (error := done.exception()) is not None:
             raise error
-
-
-def _after(
-    gone: Sequence[tuple[str, Entry]], entries: Mapping[str, Sequence[Entry]]
-) -> Mapping[str, Sequence[Entry]]:
-    """Return entries by slice behind those of what left: what returned since stands again."""
-    if not gone:
-        return entries
-    told: dict[str, list[Entry]] = {}
-    for slice_id, entry in gone:
-        told.setdefault(slice_id, []).append(entry)
-    for slice_id, some in entries.items():
-        told.setdefault(slice_id, []).extend(some)
-    return told
 
 
 async def _written(ack: Awaitable[object]) -> None:

@@ -131,7 +131,7 @@ RULES = [
     Mutation(
         "feeds are told of what left",
         "runtime/owned.py",
-        "self._gone.extend(self._archiver.entries_of(changes.departed, upto))",
+        "self._archiver.note(changes.departed, upto)",
         "pass",
         ARCHIVING,
         "feeds",

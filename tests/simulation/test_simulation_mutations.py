@@ -114,10 +114,9 @@ MUTATIONS = [
     Mutation(
         "a position is told together with all that it covers",
         "runtime/owned.py",
-        "self._gone.extend(self._archiver.entries_of(changes.departed, upto))",
-        "self._indexing.take(\n                self.partition, upto, _after(\n"
-        "                    list(self._archiver.entries_of(changes.departed, upto)), {}\n"
-        "                )\n            )",
+        "self._archiver.note(changes.departed, upto)",
+        "self._archiver.note(changes.departed, upto)\n"
+        "            self._indexing.take(self.partition, upto, self._archiver.told({}))",
         select="450",
     ),
 ]
