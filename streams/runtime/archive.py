@@ -27,7 +27,7 @@ FETCH_RECORDS: Final = 500
 NEAR: Final = 2_000
 """Offsets that are read over; what is further off is sought."""
 SILENT_TRIES: Final = 10
-WRITTEN_S: Final = 5.0
+WRITTEN_S: Final = 2.0
 """What is not durable by then is not pointed to."""
 _NOWHERE: Final = -NEAR
 log: Final = logging.getLogger("streams.worker")

@@ -26,9 +26,11 @@ from streams.runtime.whole import PointingStore, WholeStore
 from streams.settings import Settings
 
 EVERY_S: Final = 6 * 3600.0
-PAUSE_S: Final = 1.0
+PAUSE_S: Final = 0.2
 """Between two pages of a sweep."""
-WITH_A_FLUSH: Final = 200
+AT_ONCE: Final = 50
+"""Videos that are looked at before others get their turn."""
+WITH_A_FLUSH: Final = 100
 """Videos that leave with one flush."""
 WAITING_MOST: Final = 5_000
 """Videos that a sweep names before it waits for flushes to take them."""
@@ -114,6 +116,8 @@ class Archiver:
         most = self._rules.most_bytes
         records = {video: one for video, one in made.items() if len(one.value or b"") <= most}
         kept = await self._writer.write(rows, records)
+        if records and not kept:
+            self._names.clear()  # the next sweep tries again: no other flush is to wait for it
         # From here on whatever changes them stores all of their rows, also if it was loaded before.
         self._state.archived.update((video, each.archived) for video, each in kept.items())
         return changes._replace(departed={video: each.pointer for video, each in kept.items()})
@@ -172,9 +176,11 @@ class Archiver:
             async for rows in self._store.pages(partition):
                 await asyncio.sleep(pause_s)
                 pause_s = PAUSE_S
-                for video in list(rows):
-                    if is_quiet(rows[video], before_ms) and not self._state.is_moving(video, since):
+                for number, (video, fields) in enumerate(rows.items()):
+                    if is_quiet(fields, before_ms) and not self._state.is_moving(video, since):
                         self._names.append(video)
+                    if number % AT_ONCE == 0:
+                        await asyncio.sleep(0)
                 while len(self._names) > WAITING_MOST:
                     self._taken.clear()
                     await self._taken.wait()

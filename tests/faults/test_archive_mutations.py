@@ -20,7 +20,9 @@ RULES = [
         "a record is durable before anything points to it",
         "runtime/archive.py",
         "offset = await (await self._producer.send(record))",
-        "await self._producer.send(record)\n            offset = 0",
+        "sent = await self._producer.send(record)\n"
+        "            sent.add_done_callback(lambda done: done.exception())\n"
+        "            offset = 0",
         ARCHIVE,
         "cannot_be_written",
     ),
@@ -118,7 +120,7 @@ RULES = [
         "            and is_quiet(fields, before_ms)\n",
         "",
         ARCHIVING,
-        "days_of_event_time or for_long",
+        "quiet_no_more",
     ),
     Mutation(
         "who cannot read the archive does not count from nothing",
