@@ -205,6 +205,8 @@ class Video(msgspec.Struct, array_like=True):
     reported: Reported | None = None  # None while nothing was
     promised: int = 0  # ms, when the public could see it, where that was after `admitted`
     halved: int = 0  # half-life since 1970 that the evidence of a live room has faded to
+    handicap: int = 0  # off its score on public surfaces, micro-units
+    handicapped: int = 0  # ms, of the record that set it last
 
     @property
     def owed_since(self) -> int:
