@@ -94,6 +94,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     flush_rows: Positive
     fetch_records: Positive
     videos_in_memory: Positive
+    archive_days: Annotated[int, Meta(ge=0, le=36_500)]
     record_bytes: Positive
     session_timeout_ms: Annotated[int, Meta(ge=1_000)]
     audit_interval_ms: Positive

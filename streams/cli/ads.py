@@ -67,5 +67,5 @@ def _for_people(row: Mapping[str, Any]) -> dict[str, Any]:
 
 async def _report(settings: Settings) -> AdvertReport:
     name = await namespace(settings)
-    async with storing(settings.redis) as store:
+    async with storing(settings) as store:
         return await report_adverts(store, name, settings.partitions)

@@ -100,7 +100,7 @@ async def _migrate(settings: Settings, secret: Secret, yes: bool, output: str) -
     installation = await made_installation(settings)
     cluster = KafkaCluster(settings.brokers)
     identity = await cluster.identity(settings.topic("interactions"))
-    async with storing(settings.redis) as store:
+    async with storing(settings) as store:
         migration = Migration(store, settings, identity, installation)
         plan = await migration.plan(secret.reveal)
         emit([msgspec.to_builtins(each) for each in plan], output)
@@ -130,7 +130,7 @@ async def _move(settings: Settings, yes: bool, output: str) -> None:
     installation = await made_installation(settings)
     cluster = KafkaCluster(settings.brokers)
     identity = await cluster.identity(settings.topic("interactions"))
-    async with reading(settings.brokers) as reader, storing(settings.redis) as store:
+    async with reading(settings.brokers) as reader, storing(settings) as store:
         mover = Mover(store, reader, identity, installation.id, spelling_of(settings))
         plan = await mover.plan()
         emit([each._asdict() for each in plan], output)

@@ -139,7 +139,7 @@ async def counted_log(
     ledger = await found_ledger(settings, installation)
     tools = Verifier(settings, installation, spelling_of(settings), folder, only, ledger)
     namespace = namespace_of(identity, installation.id)
-    async with reading(settings.brokers) as bare, storing(settings.redis) as store:
+    async with reading(settings.brokers) as bare, storing(settings) as store:
         reader = SkippingReader(bare, identity.topic, ledger) if skipping else bare
         yield CountedLog(reader, store, identity, namespace, tools)
 

@@ -62,11 +62,11 @@ def show_command(creator_id: str, settings: Settings, output: str) -> None:
 
 async def _report(settings: Settings, limit: int) -> CreatorsReport:
     place = await namespace(settings), settings.partitions
-    async with storing(settings.redis) as store, drivers(settings).dossiers() as dossiers:
+    async with storing(settings) as store, drivers(settings).dossiers() as dossiers:
         return await report_creators(store, dossiers, place, now_ms(), limit)
 
 
 async def _facts(settings: Settings, creator_id: str) -> list[VideoFacts]:
     place = await namespace(settings), settings.partitions
-    async with storing(settings.redis) as store:
+    async with storing(settings) as store:
         return await creator_facts(store, *place, creator_id)

@@ -8,7 +8,7 @@ import click
 from streams.cli.live import example
 from streams.cli.options import config_option, emit, output_option
 from streams.cli.when import now_ms
-from streams.cli.wiring import found_installation, probing_reach, run, storing
+from streams.cli.wiring import bare_store, found_installation, probing_reach, run
 from streams.control.configuration import file_problems
 from streams.errors import Halt, StreamsError
 from streams.ops.checks import (
@@ -62,7 +62,7 @@ def _check_files(config: Path) -> list[Check]:
 
 
 async def _check_connections(settings: Settings) -> list[Check]:
-    async with storing(settings.redis) as store:
+    async with bare_store(settings) as store:
         find = partial(found_installation, settings)
         checks = await check_connections(KafkaCluster(settings.brokers), store, settings, find)
     if any(check.check == "counters" and check.status == "ok" for check in checks):

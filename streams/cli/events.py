@@ -142,7 +142,7 @@ def trace_command(
     query = TraceQuery(event_id, start, video)
 
     async def work() -> list[dict[str, Any]]:
-        async with reading(settings.brokers) as reader, storing(settings.redis) as store:
+        async with reading(settings.brokers) as reader, storing(settings) as store:
             return await trace(reader, store, KafkaCluster(settings.brokers), settings, query)
 
     rows = run(work())

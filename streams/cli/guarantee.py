@@ -34,5 +34,5 @@ def guarantee(settings: Settings, output: str) -> None:
 
 async def _report(settings: Settings) -> GuaranteeReport:
     name = await namespace(settings)
-    async with storing(settings.redis) as store:
+    async with storing(settings) as store:
         return await report_guarantee(store, name, settings.partitions, now_ms())

@@ -202,7 +202,7 @@ def _order(settings: Settings, wanted: Callable[[_Known], Orders], why: str, *, 
 
 async def _known(settings: Settings) -> _Known:
     name = await namespace(settings)
-    async with storing(settings.redis) as store:
+    async with storing(settings) as store:
         partitions = await read_in_force(store, name, settings.partitions)
     latest = latest_of(partitions)
     if latest is None:

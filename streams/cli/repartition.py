@@ -177,7 +177,7 @@ def _conclude(plan: Sequence[PartitionEnd]) -> None:
 async def _holding_of_before(settings: Settings) -> AsyncIterator[Holding]:
     async with (
         counted_log(settings, None) as log,
-        storing(settings.redis) as store,
+        storing(settings) as store,
         drivers(settings).dossiers() as dossiers,
     ):
         await store.check()
@@ -192,7 +192,7 @@ async def _holding_of_after(target: Settings, installation: Installation) -> Asy
     namespace = namespace_of(identity, installation.id)
     async with (
         reading(target.brokers) as reader,
-        storing(target.redis) as store,
+        storing(target) as store,
         drivers(target).dossiers() as dossiers,
     ):
         await store.check()

@@ -152,7 +152,7 @@ speaking(review, "reject", "reject")
 
 async def _say(settings: Settings, opinion: Opinion) -> float | None:
     signer = await person_signer(settings)
-    async with producing(settings.brokers) as producer, storing(settings.redis) as store:
+    async with producing(settings.brokers) as producer, storing(settings) as store:
         before = await counted(store, opinion.video, settings.partitions)
         await say(producer, settings, opinion.review(now_ms()), signer)
         return await in_force(store, opinion, before, time.monotonic, PATIENCE_S)

@@ -76,7 +76,7 @@ async def _known(
     settings: Settings, work: Callable[[Outlook, ServingIndex], Awaitable[Result]]
 ) -> Result:
     name = await namespace(settings)
-    async with storing(settings.redis) as store, drivers(settings).index() as index:
+    async with storing(settings) as store, drivers(settings).index() as index:
         return await work(await any_outlook(store, name, settings), index)
 
 

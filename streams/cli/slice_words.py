@@ -86,5 +86,5 @@ async def _say(settings: Settings, opinion: SliceOpinion) -> float | None:
 
 
 async def _words(settings: Settings) -> list[dict[str, Any]]:
-    async with storing(settings.redis) as store:
+    async with storing(settings) as store:
         return await words_in_force(store, await namespace(settings), settings.partitions)

@@ -153,14 +153,14 @@ def _became(looked: Looked) -> str:
 
 async def _look_again(settings: Settings, plea: Plea) -> Looked | None:
     signer = await person_signer(settings)
-    async with producing(settings.brokers) as producer, storing(settings.redis) as store:
+    async with producing(settings.brokers) as producer, storing(settings) as store:
         before = await counted(store, plea.video, settings.partitions)
         await say(producer, settings, plea.second_look(now_ms()), signer)
         return await looked_at(store, plea, before, time.monotonic, PATIENCE_S)
 
 
 async def _load(settings: Settings, video_id: str) -> dict[str, Any]:
-    async with storing(settings.redis) as store:
+    async with storing(settings) as store:
         where = (await namespace(settings), video_id, settings.partitions)
         counted = await counted_video(store, *where)
     async with drivers(settings).dossiers() as dossiers:
@@ -178,7 +178,7 @@ async def _policies(settings: Settings, video_id: str) -> list[Policy]:
     """Return the policy in force, or none and say why on stderr."""
     partition = partition_of(video_id.encode(), settings.partitions)
     try:
-        async with storing(settings.redis) as store:
+        async with storing(settings) as store:
             where = (await namespace(settings), partition, settings.partitions)
             outlook = await outlook_in_force(store, *where)
     except StreamsError as error:

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +16,8 @@ from streams.ops.groups import LagQuery, require_groups
 from streams.ops.lag_collector import LagCollector, LagSources
 from streams.ops.provable import ReachProbe
 from streams.ops.snapshots import SnapshotFolder
+from streams.runtime.archive import TOPIC as ARCHIVE
+from streams.runtime.archive import Archive
 from streams.runtime.dependencies import DEPENDENCIES, KAFKA, REDIS
 from streams.runtime.installation import TOPIC as POLICIES
 from streams.runtime.installation import Installation, read_installation, require_made
@@ -31,10 +34,11 @@ from streams.runtime.ledger import Skips, read_ledger
 from streams.runtime.namespace import namespace_of
 from streams.runtime.ports import TopicIdentity
 from streams.runtime.redis import RedisDossiers, RedisServingIndex, RedisStore
-from streams.settings import KafkaAddress, RedisAddress, Settings
+from streams.runtime.whole import WholeStore
+from streams.settings import KafkaAddress, Settings
 
 Result = TypeVar("Result")
-Closing = TypeVar("Closing", RedisServingIndex, RedisDossiers)
+Closing = TypeVar("Closing", RedisServingIndex, RedisDossiers, RedisStore)
 
 
 def run(main: Coroutine[Any, Any, Result]) -> Result:
@@ -115,7 +119,7 @@ def drivers(settings: Settings) -> Drivers:
         electing,
         lambda: producing(settings.brokers),
         lambda: reading(settings.brokers),
-        lambda: storing(settings.redis),
+        lambda: storing(settings),
         lambda: _closing(RedisServingIndex(settings.redis.reveal)),
         lambda: _closing(RedisDossiers(settings.redis.reveal)),
         background,
@@ -169,7 +173,7 @@ async def collecting(settings: Settings, query: LagQuery) -> AsyncIterator[LagCo
     """Give a collector of lag, its clients stopped at the end."""
     cluster, probe = KafkaCluster(settings.brokers), KafkaProbe(settings.brokers)
     topic = settings.topic("interactions")
-    async with storing(settings.redis) as store:
+    async with storing(settings) as store:
         try:
             await require_groups(cluster, query.named)
             await probe.start()
@@ -212,10 +216,17 @@ async def producing(
         await producer.stop()
 
 
+def bare_store(settings: Settings) -> AbstractAsyncContextManager[RedisStore]:
+    """Give the store alone, without what left it, closed at the end."""
+    return _closing(RedisStore(settings.redis.reveal))
+
+
 @asynccontextmanager
-async def storing(redis: RedisAddress) -> AsyncIterator[RedisStore]:
-    """Give a store, closed at the end."""
-    store = RedisStore(redis.reveal)
+async def storing(settings: Settings) -> AsyncIterator[WholeStore]:
+    """Give a store with the archive, which is connected to when needed; closed at the end."""
+    new_reader = partial(KafkaReader, settings.brokers, "streams-archive")
+    archive = Archive(settings.topic(ARCHIVE), new_reader)
+    store = WholeStore(RedisStore(settings.redis.reveal), archive)
     try:
         yield store
     finally:

@@ -31,6 +31,7 @@ from streams.control.log import Ports
 from streams.control.metrics import ControlMetrics
 from streams.errors import Halt
 from streams.ops.checks import require_session_timeout, require_topics
+from streams.runtime.archiving import archiving_of
 from streams.runtime.collector import tame_gc
 from streams.runtime.kafka import KafkaCluster, KafkaProducer, background
 from streams.runtime.key_files import load_signing_key
@@ -105,7 +106,7 @@ async def _work(
         halves: list[Half] = []
         try:
             if only != "control":
-                store = await stack.enter_async_context(storing(settings.redis))
+                store = await stack.enter_async_context(storing(settings))
                 index = RedisServingIndex(settings.redis.reveal)
                 stack.push_async_callback(index.close)
                 rows = StoredRows(store, await namespace(settings), settings.partitions)
@@ -114,6 +115,7 @@ async def _work(
                     *(producer, store, settings, installation, secret, metrics),
                     indexing=indexing,
                     read_ledger=partial(found_ledger, settings, installation),
+                    archiving=archiving_of(store, producer, settings),
                 )
                 halves.append(await _start_feedback(around, stopping, pulse))
             if key is not None:
@@ -161,7 +163,7 @@ async def _start_control(
     """Start the control plane; return what ends it."""
     dossiers = RedisDossiers(settings.redis.reveal)
     stack.push_async_callback(dossiers.close)
-    store = await stack.enter_async_context(storing(settings.redis))
+    store = await stack.enter_async_context(storing(settings))
     index = RedisServingIndex(settings.redis.reveal)
     stack.push_async_callback(index.close)
     reader = await stack.enter_async_context(reading(settings.brokers))

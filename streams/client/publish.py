@@ -70,7 +70,7 @@ class LinePublisher:
         self._options = options
         self._now = now
         self._packer = Packer(partitions, options.batch)
-        self._pending: deque[tuple[int, Awaitable[None]]] = deque()
+        self._pending: deque[tuple[int, Awaitable[object]]] = deque()
         self.last_line = 0
         self.invalid: list[InvalidLine] = []
         self.skipped = 0

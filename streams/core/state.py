@@ -64,14 +64,27 @@ TRAFFIC_SALT: Final = salt_of("", "traffic")
 """Of the digest of what is stored as `traffic`; no video has such a name."""
 
 
+class Archived(NamedTuple):
+    """Rows of a video that are in no store but in a record of the archive, and its key."""
+
+    key: bytes
+    rows: Mapping[str, bytes]
+
+
 class Changes(NamedTuple):
-    """Rows changed since the last call, as absolute values, and the meta that goes with them."""
+    """Rows changed since the last call, as absolute values, and the meta that goes with them.
+
+    A video that returns from the archive has all of its rows among them; the rows of one that
+    leaves for it are dropped, and where they are is kept in their place. The digest counts both.
+    """
 
     epoch: int
     rows: dict[str, dict[str, bytes]]  # video -> field -> stored spelling
     meta: Meta
     entries: Mapping[str, Sequence[Entry]] = {}  # slice -> what feeds are to be told of it
     untold: int = 0  # videos that are to be told of another time
+    returned: Mapping[str, Archived] = {}  # video -> where it was
+    departed: Mapping[str, int] = {}  # video -> its pointer
 
 
 class PartitionState:
@@ -89,6 +102,7 @@ class PartitionState:
         "_telling",
         "_traffic_digest",
         "_untold",
+        "archived",
         "changed",
         "digest",
         "epoch",
@@ -133,6 +147,7 @@ class PartitionState:
         self.traffic: Final = OpenTraffic(partition, self.outlook, read_stored(meta.traffic))
         self._traffic_digest = row_digest(TRAFFIC_SALT, meta.traffic)
         self.changed: list[tuple[str, VideoState, str, Slice | None]] = []
+        self.archived: dict[str, Archived] = {}  # whose rows are not stored, as far as is known
         self.epoch = 0  # rises with every `take_changes`
         self._flushed = -1  # greatest epoch known to be stored
 
@@ -252,6 +267,7 @@ class PartitionState:
                 rows[video][field] = raw
             else:
                 rows[video] = {field: raw}
+        returned = self._bring_back(rows) if self.archived else {}
         if self._telling:
             untold = self._untold
             for video, fields in rows.items():
@@ -276,7 +292,30 @@ class PartitionState:
             traffic=traffic,
             generations=self.window.generations.encode(),
         )
-        return Changes(epoch, rows, meta, told, self.untold)
+        return Changes(epoch, rows, meta, told, self.untold, returned)
+
+    def _bring_back(self, rows: dict[str, dict[str, bytes]]) -> dict[str, Archived]:
+        """Add what did not change of archived videos that did: nothing of them is stored."""
+        returned = {video: self.archived.pop(video) for video in rows if video in self.archived}
+        for video, archived in returned.items():
+            rows[video] = {**archived.rows, **rows[video]}
+            state = self.videos[video]
+            state.told, state.controlled = None, True  # feeds know nothing of it
+        return returned
+
+    def is_moving(self, video: str, since: int) -> bool:
+        """Tell whether a video changed in epoch `since` or later, or feeds are to be told of it."""
+        state = self.videos.get(video)
+        return video in self._untold or (state is not None and state.touched >= since)
+
+    def forget_archived(self) -> None:
+        """Forget where archived videos are that are not in memory.
+
+        Only while none is being loaded and what left is stored: from then on the store tells it.
+        """
+        gone = [video for video in self.archived if video not in self.videos]
+        for video in gone:
+            del self.archived[video]
 
     @property
     def untold(self) -> int:

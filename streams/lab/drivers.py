@@ -14,8 +14,8 @@ from streams.runtime.ports import (
     LogConsumer,
     LogReader,
     Producer,
-    Store,
 )
+from streams.runtime.whole import PointingStore
 from streams.settings import Settings
 
 
@@ -36,7 +36,7 @@ class Drivers:
     member: Callable[[Settings], LogConsumer]
     producer: Callable[[], AbstractAsyncContextManager[BatchProducer]]
     reader: Callable[[], AbstractAsyncContextManager[LogReader]]
-    store: Callable[[], AbstractAsyncContextManager[Store]]
+    store: Callable[[], AbstractAsyncContextManager[PointingStore]]
     index: Callable[[], AbstractAsyncContextManager[ServingIndex]]
     dossiers: Callable[[], AbstractAsyncContextManager[Dossiers]]
     background: Background

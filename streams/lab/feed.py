@@ -37,7 +37,7 @@ class Feed:
         self._partition = lru_cache(maxsize=4_096)(
             lambda video: partition_of(video.encode(), partitions)
         )
-        self._unacknowledged: list[Awaitable[None]] = []
+        self._unacknowledged: list[Awaitable[object]] = []
 
     async def step(self, now_ms: int) -> None:
         """Send what happened up to `now_ms`; `Retry` if an earlier record was not written."""

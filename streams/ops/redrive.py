@@ -204,7 +204,7 @@ async def runs_of(letters: AsyncIterator[KeptLetter]) -> AsyncIterator[list[Kept
 
 async def _write(producer: Producer, records: Sequence[Outgoing]) -> list[Retry | None]:
     """Write records in order, none behind one that was not taken; return each one's failure."""
-    acks: list[Awaitable[None]] = []
+    acks: list[Awaitable[object]] = []
     stopped: Retry | None = None
     for record in records:
         try:
@@ -214,7 +214,7 @@ async def _write(producer: Producer, records: Sequence[Outgoing]) -> list[Retry 
             break
     failures: list[Retry | None] = []
     for result in await asyncio.gather(*acks, return_exceptions=True):
-        if result is not None and not isinstance(result, Retry):
+        if isinstance(result, BaseException) and not isinstance(result, Retry):
             raise result
-        failures.append(result)
+        failures.append(result if isinstance(result, Retry) else None)
     return failures + [stopped] * (len(records) - len(failures))

@@ -64,7 +64,7 @@ class Sender:
 
     def __init__(self, producer: Producer) -> None:
         self._producer: Final = producer
-        self._acks: list[Awaitable[None]] = []
+        self._acks: list[Awaitable[object]] = []
 
     async def send(self, record: Outgoing) -> None:
         """Send a record; it may be durable later only."""

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, Literal, NamedTuple, get_args
 
 from streams.ops.topics import wanted_topics
+from streams.runtime.archive import TOPIC as ARCHIVE
 from streams.runtime.documents import TOPIC as DOSSIERS
 from streams.runtime.installation import TOPIC as TABLE
 from streams.runtime.ledger import TOPIC as LEDGER
@@ -21,6 +22,7 @@ _HANDLED: Final = ("uploads", "recognitions", "reviews")
 """What the control plane reads; what it cannot use goes to the dead letters."""
 _TABLES: Final = (TABLE, MIX, DOSSIERS)
 """What it writes and reads again."""
+_WORKERS: Final = ("decisions", "traffic", WAITING, ARCHIVE)
 
 
 class Right(NamedTuple):
@@ -69,15 +71,16 @@ def _feed(settings: Settings) -> Iterator[_Grant]:
 
 def _worker(settings: Settings) -> Iterator[_Grant]:
     yield _LOOK, "topic", _all_topics(settings)
-    yield ("Read",), "topic", [settings.topic(name) for name in ("interactions", TABLE, LEDGER)]
-    written = [settings.topic(name) for name in ("decisions", "traffic", WAITING)]
+    read = ("interactions", TABLE, LEDGER, ARCHIVE)
+    yield ("Read",), "topic", [settings.topic(name) for name in read]
+    written = [settings.topic(name) for name in _WORKERS]
     yield ("Write",), "topic", [*written, settings.dead_letters("interactions")]
     yield ("Read",), "group", [settings.group]
 
 
 def _control(settings: Settings) -> Iterator[_Grant]:
     yield _LOOK, "topic", _all_topics(settings)
-    read = (*_HANDLED, "interactions", "traffic", *_TABLES)
+    read = (*_HANDLED, "interactions", "traffic", ARCHIVE, *_TABLES)
     yield ("Read",), "topic", [settings.topic(name) for name in read]
     written = [settings.topic(name) for name in ("interactions", WAITING, *_TABLES)]
     yield ("Write",), "topic", [*written, *map(settings.dead_letters, _HANDLED)]
@@ -85,10 +88,10 @@ def _control(settings: Settings) -> Iterator[_Grant]:
 
 
 def _operator(settings: Settings) -> Iterator[_Grant]:
-    """Receipts, traffic and what waits for people nobody writes but workers and control planes."""
+    """Nobody but workers and control planes writes what workers do, and what waits for people."""
     topics = _all_topics(settings)
     yield (*_LOOK, "Create", "AlterConfigs", "Read"), "topic", topics
-    workers = {settings.topic(name) for name in ("decisions", "traffic", WAITING)}
+    workers = {settings.topic(name) for name in _WORKERS}
     yield ("Write",), "topic", [topic for topic in topics if topic not in workers]
     yield ("Describe", "Delete"), "group", _groups(settings)
     yield _LOOK, "cluster", ()

@@ -7,6 +7,7 @@ from typing import Final, Literal, NamedTuple
 
 from streams.errors import Halt
 from streams.runtime.answers import require_all
+from streams.runtime.archive import TOPIC as ARCHIVE
 from streams.runtime.documents import DOCUMENT_RECORDS
 from streams.runtime.documents import TOPIC as DOSSIERS
 from streams.runtime.installation import TOPIC as TABLE
@@ -27,6 +28,8 @@ BATCH_OVERHEAD_BYTES: Final = 65_536
 """What a record's headers and batch add to the largest value that is parsed."""
 UNCOMPACTED_MS: Final = 86_400_000
 """So long a lesser copy of a dossier may follow a greater one, and both stay to be compared."""
+PULLED_BACK_MS: Final = 7 * 86_400_000
+"""A Redis may fall back so far, and what it points to again is still in the archive."""
 DELETES: Final = " (deletes records, done with --allow-deleting only)"
 ANSWER_TRIES: Final = 50
 AGAIN_S: Final = 0.2
@@ -171,13 +174,14 @@ def _tables(settings: Settings) -> list[WantedTopic]:
     """Return the topics that keep the last record of each key.
 
     Which installation this is with its policies, what feeds go by, what of the log is skipped, what
-    waits for a person, and what is known of each video.
+    waits for a person, what is known of each video, and the rows of those that left Redis.
     """
     configs = {**_configs(settings, 0), "cleanup.policy": "compact"}
     del configs["retention.ms"]
     document = DOCUMENT_RECORDS * settings.record_bytes + BATCH_OVERHEAD_BYTES
     copies = {"max.message.bytes": str(document), "min.compaction.lag.ms": str(UNCOMPACTED_MS)}
     hourly = {"segment.ms": str(_HOUR_MS)}  # only closed segments are compacted
+    pulled = copies | {"min.compaction.lag.ms": str(PULLED_BACK_MS)}
     return [
         WantedTopic(settings.topic(TABLE), 1, settings.replication, configs),
         WantedTopic(settings.topic(MIX), 1, settings.replication, configs | hourly),
@@ -185,6 +189,9 @@ def _tables(settings: Settings) -> list[WantedTopic]:
         WantedTopic(settings.topic(WAITING), settings.partitions, settings.replication, configs),
         WantedTopic(
             settings.topic(DOSSIERS), settings.partitions, settings.replication, configs | copies
+        ),
+        WantedTopic(
+            settings.topic(ARCHIVE), settings.partitions, settings.replication, configs | pulled
         ),
     ]
 

@@ -157,7 +157,7 @@ async def put_everywhere(
     failed = {
         partition: error
         for partition, error in zip(partitions, done, strict=True)
-        if error is not None
+        if isinstance(error, BaseException)
     }
     if failed:
         why = next(iter(failed.values()))

@@ -152,6 +152,16 @@ class Metrics:
         )
         self.evicted = self._counter("evicted_videos", "Clean videos dropped from memory.")
         self.loaded = self._counter("loaded_videos", "Videos brought into memory.")
+        self.archived = self._counter(
+            "archived_videos",
+            "Videos that left Redis for the archive, with a pointer in their place.",
+        )
+        self.returned = self._counter(
+            "returned_videos", "Archived videos whose rows are in Redis again: something happened."
+        )
+        self.archive_reads = self._counter(
+            "archive_reads", "Videos read from the archive to go on with them."
+        )
 
     def _describe_indexing(self) -> None:
         self.index_entries = self._counter(

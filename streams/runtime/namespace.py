@@ -146,6 +146,11 @@ def video_key(partition: int, video: str) -> str:
     return f"s:{{{partition}}}:v:{video}"
 
 
+def pointer_key(partition: int, bucket: int) -> str:
+    """Return the key of some pointers to rows in the archive, a hash by video."""
+    return f"s:{{{partition}}}:a:{bucket}"
+
+
 def dossier_key(partition: int, video: str) -> str:
     """Return the key of what the control plane knows of a video."""
     return f"s:{{{partition}}}:d:{video}"

@@ -19,6 +19,8 @@ from streams.core.state import Changes
 from streams.core.traffic import encode as encode_tick
 from streams.core.units import surface_of
 from streams.errors import Retry, StreamsError
+from streams.runtime.archive import unread
+from streams.runtime.archiving import Archiver
 from streams.runtime.codec import Decoded, Spelling, decode_log
 from streams.runtime.folding import Rows, fold_run, prepare
 from streams.runtime.opening import Opened, Parked, is_of, mark_of, rewritten
@@ -93,6 +95,8 @@ class Owned:
         self._unproved = watermark >= 0  # whether the log still holds what was counted
         self._intake: Final = Intake(state.partition, around.settings, around.metrics)
         self._clock: Final = around.clock
+        archiving = around.archiving
+        self._archiver: Final = None if archiving is None else Archiver(archiving, state)
         self._again_at = float("-inf")  # nothing is folded before: the store did not answer
         self._failures = 0  # of the store in a row
 
@@ -161,6 +165,8 @@ class Owned:
         """Start a flush unless one is under way: of many rows at once, of any when `due`."""
         if self.flushing is not None and self.flushing.done():
             self._reap()
+        if self._archiver is not None and not self.released:
+            self._archiver.turn()
         full = len(self.state.changed) >= self._settings.flush_rows
         if self._unfinished:
             return
@@ -216,6 +222,13 @@ class Owned:
     def release(self) -> None:
         """Fold nothing any more."""
         self.released = True
+        if self._archiver is not None:
+            self._archiver.release()
+
+    def forget_archived(self) -> None:
+        """Forget where archived videos are that are not in memory; only while nothing is folded."""
+        if self.state.archived and not self._unfinished:
+            self.state.forget_archived()
 
     async def _work_some(self) -> None:
         try:
@@ -311,6 +324,10 @@ class Owned:
         if stored not in ours | {self.watermark}:
             raise Lost(stored)
         self._metrics.loaded.inc(len(videos))
+        if loaded.pointers:
+            raise unread(self.partition, len(loaded.pointers))
+        self._metrics.archive_reads.inc(len(loaded.archived))
+        self.state.archived.update(loaded.archived)
         return loaded.videos
 
     async def scan(self) -> Rows:
@@ -360,21 +377,36 @@ class Owned:
         """Store what was folded up to an offset; `Lost`, or `Halt` if it can't ever be stored."""
         with self._metrics.flushes.time():
             await self._until_done(self._acknowledge, outbox)
+            if self._archiver is not None and not self.released:
+                changes = await self._archiver.leaving(self.watermark, upto, changes)
             await self._until_done(self._store_changes, upto, changes)
         self._metrics.flush_rows.inc(sum(map(len, changes.rows.values())))
         self._unfinished = False
         assert self.watermark < upto <= self.folded, "watermark <= folded"
         self.watermark = upto
         self.state.stored(changes.epoch)
+        if changes.departed or changes.returned:
+            self._moved(upto, changes)
         if telling:
             self._tell(upto, changes.entries, whole=not changes.untold)
+
+    def _moved(self, upto: int, changes: Changes) -> None:
+        """Have feeds told of what left, with the rest, and the records go of what returned."""
+        self._metrics.archived.inc(len(changes.departed))
+        self._metrics.returned.inc(len(changes.returned))
+        if self._archiver is None:
+            return
+        if self._indexing is not None:
+            self._archiver.note(changes.departed, upto)
+        self._outbox.extend(self._archiver.tombstones(changes.returned))
 
     def _tell_rest(self) -> None:
         """Have feeds told of what was stored since they were told, if all that is folded is.
 
         A policy that nothing followed on is something to tell too.
         """
-        is_told = not self.state.untold and self.state.outlook is self._followed
+        waits = self._archiver is not None and self._archiver.untold
+        is_told = not (waits or self.state.untold) and self.state.outlook is self._followed
         if self.folded == self.watermark and not is_told:
             told = self.state.take_entries(self.watermark, TELL_MOST)
             self._tell(self.watermark, told, whole=not self.state.untold)
@@ -384,6 +416,8 @@ class Owned:
         if self._indexing is not None:
             if whole:
                 self._told_at = self._clock()
+            if self._archiver is not None:
+                entries = self._archiver.told(entries)
             self._indexing.take(self.partition, upto, entries, whole=whole)
             self._followed = self.state.outlook
             self._indexing.follow(self.partition, self._followed)
@@ -426,7 +460,7 @@ class Owned:
             raise error
 
 
-async def _written(ack: Awaitable[None]) -> None:
+async def _written(ack: Awaitable[object]) -> None:
     """Wait for an acknowledgement; a client that gave a record up may cancel its own."""
     try:
         await ack

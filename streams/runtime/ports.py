@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple, Protocol
 
 from streams.core.creators import DayStart
-from streams.core.state import FRESH, Changes, Meta
+from streams.core.state import FRESH, Archived, Changes, Meta
 
 Headers = Sequence[tuple[str, bytes | None]]
 """An ordered list; names may repeat, and a header may have no value.
@@ -207,10 +207,7 @@ class Cluster(Protocol):
         """Return the topic's configuration, {} where the broker does not tell."""
 
     async def session_timeouts(self) -> tuple[int, int] | None:
-        """Return the least and greatest session timeout in ms that a group's member may have.
-
-        None where the broker does not tell.
-        """
+        """Return least and greatest session timeout (ms) of a member, None if nobody tells."""
 
     async def create(
         self, topic: str, partitions: int, replication: int, configs: Mapping[str, str]
@@ -255,11 +252,11 @@ class Producer(Protocol):
     async def stop(self) -> None:
         """Send what is queued and disconnect, within 10 s. Idempotent."""
 
-    async def send(self, record: Outgoing) -> Awaitable[None]:
+    async def send(self, record: Outgoing) -> Awaitable[int | None]:
         """Queue a record; what is returned completes when all in-sync replicas have it.
 
-        Records of one partition are written in the order of the calls. The returned awaitable
-        raises `Retry` if the record could not be written.
+        With its offset, None if the broker does not say. Records of one partition are written in
+        the order of the calls. `Retry` if the record could not be written.
         """
 
 
@@ -312,6 +309,8 @@ class Loaded(NamedTuple):
 
     watermark: int | None
     videos: Mapping[str, Mapping[str, bytes]]
+    pointers: Mapping[str, int] = {}  # of archived videos, without rows here: see `WholeStore`
+    archived: Mapping[str, Archived] = {}  # whose rows were read by a pointer
 
 
 class Conflict(NamedTuple):
@@ -353,6 +352,7 @@ class Store(Protocol):
 
         Only if the stored watermark is `expected` (-1: none is stored). `noop` if it is `new`
         already, with the digest of these changes: a retry after a lost reply. May be repeated.
+        Rows of a video that leaves become a pointer; the pointer of one that returns is dropped.
         Raises `Retry` if the store fails for now, `Halt` code `namespace` or `store_corrupt`.
         """
 
@@ -387,7 +387,7 @@ class Store(Protocol):
     ) -> Mapping[str, Mapping[str, bytes]]:
         """Return every stored video of a partition with its fields, or every `wanted` one.
 
-        Of the others no more than the name is read.
+        Of the others no more than the name is read; of archived ones see `WholeStore`.
         """
 
     async def erase(self, partition: int) -> int:

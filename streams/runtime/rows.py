@@ -11,8 +11,8 @@ from streams.core.counters import Told, read_video
 from streams.core.outlook import Outlook
 from streams.core.serving import Entry, entries
 from streams.core.state import PartitionState
-from streams.runtime.ports import Store
 from streams.runtime.refilling import Page
+from streams.runtime.whole import PointingStore
 
 AT_ONCE: Final = 50
 """Videos that are scored before others get their turn."""
@@ -26,13 +26,13 @@ _unpack: Final = msgspec.msgpack.Decoder(list[Any]).decode
 
 
 class StoredRows:
-    """Reads a partition's rows for `Refilling`; see `RowsOf`.
+    """Reads a partition's rows for `Refilling`; see `RowsOf`. What is archived is not shown.
 
     Every video of the partition is scored before the first page, for the order: until its turn
     comes, what it has to tell is kept packed, some hundreds of bytes a video.
     """
 
-    def __init__(self, store: Store, namespace: str, partitions: int) -> None:
+    def __init__(self, store: PointingStore, namespace: str, partitions: int) -> None:
         self._store: Final = store
         self._namespace: Final = namespace
         self._partitions: Final = partitions
@@ -46,9 +46,9 @@ class StoredRows:
         outlook = PartitionState(partition, self._partitions, 1, stored.meta).outlook
         if outlook is None:
             return
-        rows = await self._store.scan(partition)
         names = [name for name in outlook.policy.slices if slice_id in {None, name}]
-        waiting = await self._scored(outlook, rows, {name: at for at, name in enumerate(names)})
+        places = {name: at for at, name in enumerate(names)}
+        waiting = await self._scored(partition, outlook, places)
         page: list[tuple[str, Entry]] = []
         for _, video, packed in waiting:
             for place, *numbers in _unpack(packed):
@@ -60,19 +60,18 @@ class StoredRows:
             yield page
 
     async def _scored(
-        self,
-        outlook: Outlook,
-        rows: Mapping[str, Mapping[str, bytes]],
-        places: Mapping[str, int],
+        self, partition: int, outlook: Outlook, places: Mapping[str, int]
     ) -> list[tuple[int, str, bytes]]:
         """Return videos with what they have to tell of slices, by their places, best first."""
-        scored = []
-        for number, (video, fields) in enumerate(rows.items()):
-            if told := _told(outlook, video, fields, places):
-                scored.append((-max(score for _, score, *_ in told), video, _pack(told)))
-            if number % AT_ONCE == 0:
-                await asyncio.sleep(0)
-        return sorted(scored)
+        scored: dict[str, tuple[int, str, bytes]] = {}
+        async for rows in self._store.pages(partition):
+            for number, (video, fields) in enumerate(rows.items()):
+                if told := _told(outlook, video, fields, places):
+                    best = max(score for _, score, *_ in told)
+                    scored[video] = (-best, video, _pack(told))
+                if number % AT_ONCE == 0:
+                    await asyncio.sleep(0)
+        return sorted(scored.values())
 
 
 def _told(

@@ -5,6 +5,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
+from streams.runtime.archiving import Archiving
 from streams.runtime.installation import Installation
 from streams.runtime.ledger import Skips, nothing_skipped
 from streams.runtime.metrics import Metrics
@@ -18,7 +19,8 @@ class Surroundings:
     """What a worker and each of its partitions work with.
 
     `secret` is that of an installation that knew HMACs. `indexing` brings what is folded to feed
-    servers, where there are any. `read_ledger` tells what of the log is skipped.
+    servers, where there are any. `read_ledger` tells what of the log is skipped. `archiving` has
+    quiet videos leave the store, which must be the one that it reads; without it none does.
     `clock` paces flushes and audits; no decision depends on it.
     """
 
@@ -31,3 +33,4 @@ class Surroundings:
     clock: Clock = time.monotonic
     indexing: Indexing | None = None
     read_ledger: Callable[[], Coroutine[Any, Any, Skips]] = nothing_skipped
+    archiving: Archiving | None = None

@@ -367,6 +367,7 @@ class Worker:
 
         Those that feeds were not told of yet stay, half of them at most.
         """
+        owned.forget_archived()
         share = max(self._settings.videos_in_memory // len(self._owned), 1)
         if len(owned.state.videos) > share + share // 8:
             if owned.state.untold > share // 2:

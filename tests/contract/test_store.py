@@ -1,7 +1,7 @@
 """The contract of the port `Store`, for memory and for the oldest and the current Redis."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import pytest
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from kit.redises import client_of, url_of
 
 from streams.core.counters import Slice, decode_slice, encode_slice
-from streams.core.state import FRESH, Changes, Meta
+from streams.core.state import FRESH, Archived, Changes, Meta
 from streams.embedded import EmbeddedRedis
 from streams.embedded.redis import bundled_redis_server
 from streams.errors import Halt
@@ -18,6 +18,7 @@ from streams.runtime.labels import Labelled, LabelStore
 from streams.runtime.memory.store import MemoryStore
 from streams.runtime.ports import Conflict, HaltNote, Stored
 from streams.runtime.redis import RedisStore
+from streams.runtime.whole import PointingStore
 
 BUNDLED = bundled_redis_server()
 META = Meta(
@@ -37,8 +38,8 @@ STORES = ["memory", "redis 6.2", *REAL]
 class World(NamedTuple):
     """A store to judge, a second one on the same data, and what only an accident can do to it."""
 
-    store: LabelStore
-    rival: LabelStore
+    store: PointingStore
+    rival: PointingStore
     lose_meta: Callable[[int], None]
     plant_string: Callable[[str], None]
 
@@ -452,3 +453,116 @@ async def test_a_noted_halt_is_none_of_the_counters(world: World) -> None:
     assert await world.store.scan(0) == {}
     await world.store.erase(0)
     assert await world.store.halts([0]) == {}
+
+
+# ------------------------------------------------------------------ the archive
+
+
+ROWS = {"v1": {"video": b"[1]", "discover:a": b"[2]"}, "v2": {"video": b"[3]"}}
+HELD = Archived(b"v1@19.x", ROWS["v1"])
+FAR = (1 << 62) + 1
+"""A pointer that no double holds."""
+
+
+def leaving(pointers: dict[str, int], rows: dict[str, dict[str, bytes]] | None = None) -> Changes:
+    return changes(rows or {})._replace(departed=pointers)
+
+
+def returning(*videos: str, rows: dict[str, dict[str, bytes]]) -> Changes:
+    return changes(rows)._replace(returned=dict.fromkeys(videos, HELD))
+
+
+async def left(world: World) -> None:
+    await world.store.flush(0, NS, -1, 9, changes(ROWS))
+    assert await world.store.flush(0, NS, 9, 19, leaving({"v1": FAR})) == "ok"
+
+
+async def paged(store: PointingStore, partition: int = 0) -> dict[str, Mapping[str, bytes]]:
+    return {
+        v: rows for page in [p async for p in store.pages(partition)] for v, rows in page.items()
+    }
+
+
+async def test_of_a_video_that_left_a_pointer_is_stored_in_the_place_of_its_rows(
+    world: World,
+) -> None:
+    await left(world)
+    loaded = await world.store.load(0, ["v1", "v2", "v3"])
+    assert loaded == (19, {"v1": {}, "v2": ROWS["v2"], "v3": {}}, {"v1": FAR}, {})
+    assert await world.store.scan(0) == await paged(world.store) == {"v2": ROWS["v2"]}
+    assert await world.rival.pointers(0) == {"v1": FAR}
+    assert await world.store.pointers(1) == {}
+
+
+async def test_of_a_video_that_returned_the_rows_are_stored_and_no_pointer(world: World) -> None:
+    await left(world)
+    rows = {"v1": {**ROWS["v1"], "discover:a": b"[7]"}}
+    assert await world.store.flush(0, NS, 19, 29, returning("v1", rows=rows)) == "ok"
+    assert await world.store.load(0, ["v1", "v2"]) == (29, {**rows, "v2": ROWS["v2"]}, {}, {})
+    assert await world.store.pointers(0) == {}
+
+
+async def test_some_leave_while_others_return_and_change(world: World) -> None:
+    await left(world)
+    rows = {"v1": {"video": b"[9]"}, "v3": {"video": b"[4]"}}
+    both = returning("v1", rows=rows)._replace(departed={"v2": 5})
+    assert await world.store.flush(0, NS, 19, 29, both) == "ok"
+    assert await world.store.scan(0) == rows
+    assert await world.store.pointers(0) == {"v2": 5}
+
+
+@pytest.mark.parametrize("expected", [-1, 8, 10])
+async def test_nobody_leaves_or_returns_with_a_flush_that_comes_too_late(
+    world: World, expected: int
+) -> None:
+    await world.store.flush(0, NS, -1, 9, changes(ROWS))
+    assert await world.store.flush(0, NS, expected, 19, leaving({"v1": 7})) == Conflict(9)
+    assert await world.store.scan(0) == ROWS
+    assert await world.store.pointers(0) == {}
+    await world.store.flush(0, NS, 9, 19, leaving({"v1": 7}))
+    late = returning("v1", rows={"v1": {"video": b"[8]"}})
+    assert await world.store.flush(0, NS, expected, 29, late) == Conflict(19)
+    assert await world.store.pointers(0) == {"v1": 7}
+
+
+async def test_the_same_leaving_twice_is_once(world: World) -> None:
+    await left(world)
+    assert await world.store.flush(0, NS, 9, 19, leaving({"v1": FAR})) == "noop"
+    assert await world.store.pointers(0) == {"v1": FAR}
+
+
+@pytest.mark.parametrize("ours", [{}, {"v1": FAR + 1}, {"v2": FAR}])
+async def test_who_else_had_somebody_leave_up_to_the_same_offset_is_no_repeat_of_ours(
+    world: World, ours: dict[str, int]
+) -> None:
+    """It has the same watermark and digest, and rows that left are not where we think."""
+    await left(world)
+    assert await world.rival.flush(0, NS, 9, 19, leaving(ours)) == Conflict(19)
+    assert await world.store.pointers(0) == {"v1": FAR}
+
+
+async def test_who_had_nobody_leave_up_to_the_same_offset_is_no_repeat_of_ours(
+    world: World,
+) -> None:
+    await world.store.flush(0, NS, -1, 9, changes(ROWS))
+    await world.store.flush(0, NS, 9, 19, changes({}))
+    assert await world.rival.flush(0, NS, 9, 19, leaving({"v1": 7})) == Conflict(19)
+    assert await world.store.scan(0) == ROWS
+
+
+async def test_erasing_takes_the_pointers_too(world: World) -> None:
+    await left(world)
+    assert await world.store.erase(0) == 3
+    assert await world.store.pointers(0) == {}
+    await world.store.flush(0, NS, -1, 9, changes(ROWS))
+    assert await world.store.load(0, ["v1"]) == (9, {"v1": ROWS["v1"]}, {}, {})
+
+
+async def test_many_leave_at_once_and_are_found(world: World) -> None:
+    rows = {f"v{number}": {"video": b"[1]"} for number in range(2_345)}
+    await world.store.flush(0, NS, -1, 9, changes(rows))
+    pointers = {name: number for number, name in enumerate(rows)}
+    assert await world.store.flush(0, NS, 9, 19, leaving(pointers)) == "ok"
+    assert await world.store.scan(0) == {}
+    assert await world.store.pointers(0) == pointers
+    assert (await world.store.load(0, list(rows))).pointers == pointers

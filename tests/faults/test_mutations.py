@@ -277,8 +277,8 @@ LUA = [
     Mutation(
         "a repeated flush is known by its digest",
         "runtime/redis/flush.lua",
-        "if watermark == new and stored[3] == ARGV[5] then",
-        "if watermark == new then",
+        "if watermark == new and stored[3] == ARGV[5] and",
+        "if watermark == new and",
         STORE,
         "redis",
     ),

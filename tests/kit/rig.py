@@ -72,7 +72,8 @@ class Rig:
             {f"{self.prefix}{name}": TABLE for name in TABLES},
             1,
         )
-        create_topics(self.brokers, {f"{self.prefix}dossiers": TABLE}, self.partitions)
+        for name in ("dossiers", "archive"):
+            create_topics(self.brokers, {f"{self.prefix}{name}": TABLE}, self.partitions)
         announce(self.brokers, self.settings, installation)
 
     @property

@@ -19,6 +19,8 @@ from streams.ops.compared import Verification
 from streams.ops.snapshots import SnapshotFolder
 from streams.ops.snapshotting import Snapshots, Snapshotter
 from streams.ops.verify import CountedLog, Verifier, verify
+from streams.runtime.archive import Archive
+from streams.runtime.archiving import Archiving
 from streams.runtime.codec import Spelling
 from streams.runtime.installation import Installation
 from streams.runtime.ledger import Skips, read_ledger
@@ -37,6 +39,7 @@ from streams.runtime.serving import Indexing
 from streams.runtime.signing import Signer
 from streams.runtime.skipping import SkippingReader
 from streams.runtime.surroundings import Surroundings
+from streams.runtime.whole import WholeStore
 from streams.runtime.worker import Worker
 from streams.settings import Secret, Settings, load_settings
 
@@ -69,10 +72,14 @@ class World:
         self.partitions: Final = partitions
         self.log: Final = MemoryLog(now_ms=lambda: 1_700_000_000_000)
         self.store = MemoryStore()
-        for topic in (LOG, "decisions", "traffic", "waiting", f"{LOG}.dlq"):
+        for topic in (LOG, "decisions", "traffic", "waiting", "archive", f"{LOG}.dlq"):
             self.log.create(topic, partitions)
         self.log.create("ledger", 1)
         self.ledger = Skips()
+
+    def whole(self, store: MemoryStore) -> WholeStore:
+        """Return a store of this world together with its archive."""
+        return WholeStore(store, Archive("archive", lambda: MemoryReader(self.log)))
 
     def put(self, records: Iterable[Logged]) -> None:
         """Write records to the log at their own offsets."""
@@ -146,7 +153,7 @@ class World:
         spelling = Spelling(1 << 20, self.secret)
         tools = Verifier(self.settings, self.installation, spelling, folder, ledger=self.ledger)
         reader = SkippingReader(MemoryReader(self.log), LOG, self.ledger)
-        return CountedLog(reader, self.store, identity, self.namespace, tools)
+        return CountedLog(reader, self.whole(self.store), identity, self.namespace, tools)
 
     async def read_ledger(self) -> Skips:
         """Return what is skipped, and let whoever counts again know it too."""
@@ -222,7 +229,7 @@ class MortalStore(MemoryStore):
             called = getattr(object.__getattribute__(self, "_store"), name)
             dead: Dead = object.__getattribute__(self, "_dead")
             return lambda *arguments: dead.call(called(*arguments))
-        if name in {"note_halt", "halts"}:  # best effort: no step of the worker waits for it
+        if name in {"note_halt", "halts", "pages", "pointers"}:  # no step: nothing hangs on them
             return getattr(object.__getattribute__(self, "_store"), name)
         return object.__getattribute__(self, name)
 
@@ -275,6 +282,8 @@ class Life:
         consumer: type[MortalConsumer] = MortalConsumer,
         clock: Clock | None = None,
         indexing: Indexing | None = None,
+        quiet_ms: int | None = None,
+        archived_bytes: int = 1 << 20,
     ) -> None:
         self.world = world
         self.dead = Dead(dies_at)
@@ -282,9 +291,10 @@ class Life:
         self.consumer = consumer(world.log, group, self.dead, batch)
         self.producer = MortalProducer(world.log, self.dead)
         self.metrics = Metrics()
+        whole = world.whole(MortalStore(world.store, self.dead))
         around = Surroundings(
             producer or self.producer,
-            store or MortalStore(world.store, self.dead),
+            store or whole,
             world.settings,
             world.installation,
             Secret(world.secret.decode()) if world.secret else None,
@@ -292,6 +302,11 @@ class Life:
             clock=clock or (lambda: next(ticks) * 0.01),
             indexing=indexing,
             read_ledger=world.read_ledger,
+            archiving=None
+            if quiet_ms is None
+            else Archiving(
+                whole.bare, self.producer, "archive", quiet_ms, archived_bytes, every_s=0.0
+            ),
         )
         self.worker = Worker(self.consumer, around)
         self.task: asyncio.Task[None] | None = None

@@ -61,7 +61,7 @@ def actions(
 
 
 def test_every_topic_has_its_dead_letters_and_none_is_compacted(settings: Settings) -> None:
-    wanted = wanted_topics(settings)[:-5]
+    wanted = wanted_topics(settings)[:-6]
     names = ["uploads", "recognitions", "reviews", "interactions", "decisions", "traffic"]
     assert [topic.name for topic in wanted] == [
         f"p.{name}{suffix}" for name in names for suffix in ("", ".dlq")
@@ -71,7 +71,7 @@ def test_every_topic_has_its_dead_letters_and_none_is_compacted(settings: Settin
 
 
 def test_a_table_of_what_waits_has_the_partitions_of_the_log(settings: Settings) -> None:
-    *_, table, _ = wanted_topics(settings)
+    *_, table, _, _ = wanted_topics(settings)
     assert (table.name, table.partitions) == ("p.waiting", 6)
     assert table.configs["cleanup.policy"] == "compact"
     assert "retention.ms" not in table.configs
@@ -80,7 +80,7 @@ def test_a_table_of_what_waits_has_the_partitions_of_the_log(settings: Settings)
 def test_tables_say_which_installation_this_is_what_feeds_go_by_and_what_is_skipped(
     settings: Settings,
 ) -> None:
-    *_, policies, mix, ledger, _, _ = wanted_topics(settings)
+    *_, policies, mix, ledger, _, _, _ = wanted_topics(settings)
     assert [t.name for t in (policies, mix, ledger)] == ["p.policies", "p.mix", "p.ledger"]
     for table in (policies, mix, ledger):
         assert table.partitions == 1
@@ -92,11 +92,21 @@ def test_tables_say_which_installation_this_is_what_feeds_go_by_and_what_is_skip
 def test_copies_of_dossiers_are_a_table_whose_lesser_ones_stay_for_a_day(
     settings: Settings,
 ) -> None:
-    *_, table = wanted_topics(settings)
+    *_, table, _ = wanted_topics(settings)
     assert (table.name, table.partitions) == ("p.dossiers", 6)
     assert table.configs["cleanup.policy"] == "compact"
     assert table.configs["min.compaction.lag.ms"] == "86400000"
     assert int(table.configs["max.message.bytes"]) > 2 * settings.record_bytes
+    assert "retention.ms" not in table.configs
+
+
+def test_what_left_redis_is_a_table_that_outlasts_a_week_of_its_falling_back(
+    settings: Settings,
+) -> None:
+    *_, table = wanted_topics(settings)
+    assert (table.name, table.partitions) == ("p.archive", 6)
+    assert table.configs["cleanup.policy"] == "compact"
+    assert table.configs["min.compaction.lag.ms"] == str(7 * 86_400_000)
     assert "retention.ms" not in table.configs
 
 
@@ -117,7 +127,7 @@ def test_one_of_three_replicas_may_be_away(settings: Settings) -> None:
 
 
 def test_receipts_and_traffic_are_kept_longer_than_the_log(settings: Settings) -> None:
-    kept = {t.name: int(t.configs["retention.ms"]) for t in wanted_topics(settings)[:-5]}
+    kept = {t.name: int(t.configs["retention.ms"]) for t in wanted_topics(settings)[:-6]}
     assert kept["p.traffic"] == kept["p.decisions"]
     assert kept["p.decisions"] > kept["p.interactions"] == settings.retention_hours * 3_600_000
 
@@ -208,9 +218,9 @@ async def changes(cluster: MemoryCluster, settings: Settings) -> list[TopicStep]
 async def test_an_empty_cluster_gets_every_topic_and_progress_is_told(settings: Settings) -> None:
     cluster, heard = MemoryCluster(MemoryLog()), list[int]()
     steps = await changes(cluster, settings)
-    assert await apply_steps(cluster, steps, allow_deleting=False, tell=heard.append) == 17
+    assert await apply_steps(cluster, steps, allow_deleting=False, tell=heard.append) == 18
     assert await changes(cluster, settings) == []
-    assert heard == list(range(1, 18))
+    assert heard == list(range(1, 19))
 
 
 async def test_a_hand_set_retention_is_left_alone_and_the_rest_is_set(

@@ -12,7 +12,7 @@ from kit.serving import CARS, FAR, entry
 from redis.exceptions import NoPermissionError
 
 from streams.core.creators import DayStart
-from streams.core.state import FRESH, Changes
+from streams.core.state import FRESH, Archived, Changes
 from streams.core.units import MICROS
 from streams.errors import Halt
 from streams.runtime.leases import IndexBounds, Lease
@@ -25,6 +25,8 @@ pytestmark = pytest.mark.real
 RIGHTS: Final = Path(__file__).parents[2] / "config" / "redis.acl"
 NS: Final = "cluster/topic/8/1"
 ROWS: Final = Changes(0, {"v1": {"video": b"[1]"}}, FRESH)
+RESTS: Final = Changes(0, {"v0": {"video": b"[1]"}}, FRESH, returned={"v0": Archived(b"v0@1", {})})
+LEFT: Final = Changes(0, {}, FRESH, departed={"v0": 7})
 
 
 class Part:
@@ -59,6 +61,11 @@ async def meet_an_orphan(store: RedisStore) -> None:
         await store.meta(9, NS)
 
 
+async def read_what_left(store: RedisStore) -> None:
+    assert (await store.load(0, ["v0", "v1"])).pointers == {"v0": 7}
+    assert await store.pointers(0) == {"v0": 7}
+
+
 async def count(part: Part) -> None:
     """Do what the feedback worker does."""
     store, index = part.store, part.index
@@ -67,7 +74,9 @@ async def count(part: Part) -> None:
     assert await store.meta(1, NS) is None
     assert await store.flush(1, NS, -1, 9, ROWS) == "ok"
     assert await store.watermark(1) == 9
-    await store.load(0, ["v1"])
+    await read_what_left(store)
+    assert await store.flush(0, NS, 9, 19, RESTS) == "ok"
+    assert await store.flush(0, NS, 19, 29, LEFT) == "ok"
     await store.scan(0)
     await store.note_halt(0, HaltNote("code", "text", 1))
     await store.note_halt(0, None)
@@ -82,7 +91,7 @@ async def control(part: Part) -> None:
     store, index, dossiers = part.store, part.index, part.dossiers
     await store.check()
     await meet_an_orphan(store)
-    await store.load(0, ["v1"])
+    await read_what_left(store)
     await store.scan(0)
     await index.slots(CARS, 5)
     await index.is_frozen(CARS)
@@ -113,7 +122,7 @@ async def read(part: Part) -> None:
     await store.warnings()
     await meet_an_orphan(store)
     await store.watermark(0)
-    await store.load(0, ["v1"])
+    await read_what_left(store)
     await store.scan(0)
     await store.halts([0])
     await index.top(CARS, 5)
@@ -174,7 +183,8 @@ async def admin(node: RedisNode) -> AsyncIterator[redis.Redis]:
         client.flushall()
         client.script_flush()
         whole = Part(f"redis://127.0.0.1:{node.port}/0")
-        await whole.store.flush(0, NS, -1, 9, ROWS)
+        await whole.store.flush(0, NS, -1, 8, Changes(0, {**ROWS.rows, **RESTS.rows}, FRESH))
+        assert await whole.store.flush(0, NS, 8, 9, LEFT) == "ok"
         await tell_of_all(whole.index)
         (lease,) = await whole.index.lease(CARS, 60, 60)
         await whole.index.apply(CARS, {}, [entry("c")])  # the list has room for one

@@ -238,7 +238,7 @@ class WiredProducer:
     def __init__(self, log: MemoryLog, machine: Machine) -> None:
         self._log: Final = log
         self._machine: Final = machine
-        self._queue: Final[deque[tuple[Outgoing, asyncio.Future[None]]]] = deque()
+        self._queue: Final[deque[tuple[Outgoing, asyncio.Future[int | None]]]] = deque()
         self._leaving = False
 
     async def start(self) -> None:
@@ -249,12 +249,12 @@ class WiredProducer:
         while self._queue:  # noqa: ASYNC110 - nobody else waits for it
             await asyncio.sleep(self._machine.pace_s)
 
-    async def send(self, record: Outgoing) -> Awaitable[None]:
+    async def send(self, record: Outgoing) -> Awaitable[int | None]:
         """Queue a record."""
         if self._machine.net.traps and record.topic != "dossiers":
             self._machine.about_to(record.topic)
         await self._machine.awake()
-        written: asyncio.Future[None] = self._machine.net.loop.create_future()
+        written: asyncio.Future[int | None] = self._machine.net.loop.create_future()
         stamped = record.timestamp or time.time_ns() // 1_000_000  # of its own host, as Kafka's are
         self._queue.append((replace(record, timestamp=stamped), written))
         if not self._leaving:
@@ -274,16 +274,17 @@ class WiredProducer:
         loses, back_s = net.loses_reply("kafka"), machine.way_s("acks")
         for record, written in batch:
             error: Exception | None = None
+            offset: int | None = None
             if refuses:
                 error = Retry("kafka is away")
             else:
                 try:
-                    self._log.append(record)
+                    offset = self._log.append(record).offset
                 except (Retry, Halt) as raised:
                     error = raised
                 net.note(machine.name, record.topic, record.partition, record.key)
                 if loses:
                     error = Retry("kafka does not answer")
             wait_s = PATIENCE_S if loses else back_s
-            outside(net.loop, wait_s, partial(reply_to, written, None, error))
+            outside(net.loop, wait_s, partial(reply_to, written, offset, error))
         machine.step()

@@ -1,7 +1,7 @@
 """What must be true of a life that has settled, whatever befell it."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -78,15 +78,23 @@ def _counters(life: Life, clean: list[Clean]) -> Iterator[str]:
         if stored is None:
             yield f"partition {partition} has no counters"
             continue
-        if stored.rows != each.folding.rows:
+        rows = rows_of(life, partition)
+        if rows != each.folding.rows:
             videos = sorted(
                 video
-                for video in {*stored.rows, *each.folding.rows}
-                if stored.rows.get(video) != each.folding.rows.get(video)
+                for video in {*rows, *each.folding.rows}
+                if rows.get(video) != each.folding.rows.get(video)
             )
             yield f"counters of partition {partition} differ from a clean fold: {videos}"
+        if both := sorted(stored.rows.keys() & stored.pointers.keys()):
+            yield f"of partition {partition} both rows and pointers are stored: {both}"
         if stored.meta._replace(mark="") != each.folding.meta:
             yield f"the meta of partition {partition} differs from that of a clean fold"
+
+
+def rows_of(life: Life, partition: int) -> Mapping[str, Mapping[str, bytes]]:
+    """Return the rows of a partition, in Redis or in the archive."""
+    return asyncio.run(life.whole_store().scan(partition))
 
 
 def _recount(life: Life) -> Iterator[str]:
@@ -158,13 +166,13 @@ def _dossiers(life: Life) -> Iterator[str]:
     }
     said = {topic: _sent(life, topic) for topic in TOPICS}
     facts = facts_of(said, rules(life.files).tools, PARTITIONS)
-    stages = {video: _stage(life, video) for video in {*known, *facts}}
+    rows = [rows_of(life, partition) for partition in range(PARTITIONS)]
+    stages = {video: _stage(rows, video) for video in {*known, *facts}}
     yield from dossier_differences(known, facts, stages)
 
 
-def _stage(life: Life, video: str) -> str:
-    partition = partition_of(video.encode(), PARTITIONS)
-    fields = life.redis.store.partitions[partition].rows.get(video, {})
+def _stage(rows: Sequence[Mapping[str, Mapping[str, bytes]]], video: str) -> str:
+    fields = rows[partition_of(video.encode(), PARTITIONS)].get(video, {})
     own = {name: raw for name, raw in fields.items() if name == VIDEO_ROW}
     return load_video(video, own).row.stage
 

@@ -36,10 +36,12 @@ from streams.control.admission.register import TOPICS
 from streams.errors import Halt, StreamsError
 from streams.ops.rebuild import RebuildPlan, restart_partition
 from streams.ops.verify import CountedLog, Verifier
+from streams.runtime.archive import Archive
 from streams.runtime.installation import installation_record
 from streams.runtime.leases import IndexBounds
 from streams.runtime.memory import MemoryReader, MemoryServingIndex
 from streams.runtime.namespace import namespace_of
+from streams.runtime.whole import WholeStore
 
 PATIENCE_S: Final = 120.0
 """So long after its last fault everything must have settled."""
@@ -47,6 +49,8 @@ FILLING_S: Final = 5.0
 """So long a filling of the index may last."""
 SWEPT_S: Final = 30.0
 """So long after the last fault hours pass, where only the sweep puts the index right."""
+ARCHIVING: Final = 4
+"""In one of so many lives videos leave Redis for the archive."""
 AGAIN_S: Final = (0.2, 2.5)
 """Between these a process that died is started again."""
 REBUILT: Final = ("watermark_missing",)
@@ -82,7 +86,8 @@ class Life:
         self.log: Final = WakingLog(lambda: self.wall_ms("producers"))
         self.brokers: Final = Brokers(self.log, self.loop)
         bounds = IndexBounds(key=f"{seed}")
-        self.redis: Final = Redis(MemoryServingIndex(lambda: self.wall_ms("redis") / 1000, bounds))
+        index = MemoryServingIndex(lambda: self.wall_ms("redis") / 1000, bounds)
+        self.redis: Final = Redis(index, archives=seed % ARCHIVING == 0)
         self.watch: Final = Watch(lambda: self.wall_ms("redis") / 1000, self.redis.index)
         self.running: Final[dict[str, Running]] = {}
         self.traffic: Final = Traffic(self.log, lambda: self.wall_ms("producers"))
@@ -159,7 +164,7 @@ class Life:
         self.loop.call_at(at, call, context=Context())
 
     def _make_topics(self) -> None:
-        for topic in (LOG, "decisions", "traffic", "waiting", "dossiers", *TOPICS):
+        for topic in (LOG, "decisions", "traffic", "waiting", "dossiers", "archive", *TOPICS):
             self.log.create(topic, PARTITIONS)
         for topic in (LOG, "decisions", "traffic", *TOPICS):
             self.log.create(f"{topic}.dlq", PARTITIONS)
@@ -396,7 +401,11 @@ class Life:
         identity = self.log.identity(LOG)
         tools = Verifier(settings(), INSTALLATION, SPELLING)
         name = namespace_of(identity, INSTALLATION.id)
-        return CountedLog(MemoryReader(self.log), self.redis.store, identity, name, tools)
+        return CountedLog(MemoryReader(self.log), self.whole_store(), identity, name, tools)
+
+    def whole_store(self) -> WholeStore:
+        """Return what is counted, wherever it is."""
+        return WholeStore(self.redis.store, Archive("archive", lambda: MemoryReader(self.log)))
 
     async def _stop(self, names: Sequence[str]) -> None:
         """Stop processes in good order; they must end within 10 s."""

@@ -25,6 +25,8 @@ from streams.control.policy.file import versioned
 from streams.control.rules import RulesInForce
 from streams.core.events import Impression, InteractionRecord, Like, View
 from streams.errors import Retry
+from streams.runtime.archive import Archive
+from streams.runtime.archiving import Archiving
 from streams.runtime.kafka import background
 from streams.runtime.memory import (
     MemoryCluster,
@@ -41,6 +43,7 @@ from streams.runtime.rows import StoredRows
 from streams.runtime.serving import Indexing
 from streams.runtime.signing import encode
 from streams.runtime.surroundings import Surroundings
+from streams.runtime.whole import WholeStore
 from streams.runtime.worker import Worker
 from streams.settings import Settings
 
@@ -50,6 +53,8 @@ HANDLED_AT_ONCE: Final = 200
 PAGE: Final = 6
 """Slots of one viewer's page."""
 SHOWN_EVERY_S: Final = 0.4
+ALL_QUIET_MS: Final = -10 * 3_600_000
+"""A life lasts seconds: what did not change since the sweep before is quiet."""
 
 
 @cache
@@ -104,14 +109,22 @@ class WatchedDossiers(MemoryDossiers):
 class Redis:
     """All that one Redis holds: counters, dossiers and the serving index.
 
-    `fillings` are the times at which somebody began to fill the index from rows.
+    `fillings` are the times at which somebody began to fill the index from rows. Where it
+    `archives`, what did not change for part of a second leaves it.
     """
 
-    def __init__(self, index: MemoryServingIndex) -> None:
+    def __init__(self, index: MemoryServingIndex, *, archives: bool) -> None:
+        self.archives: Final = archives
         self.fillings: Final[list[float]] = []
         self.store: Final = MemoryStore()
         self.dossiers: Final = WatchedDossiers()
         self.index: Final = index
+
+
+def whole_store(machine: Machine, log: MemoryLog, redis: Redis) -> WholeStore:
+    """Return the store and its archive as a process reaches them."""
+    bare = cast(Any, Wire(machine, "redis", redis.store, "pages"))
+    return WholeStore(bare, Archive("archive", lambda: WiredReader(log, machine)))
 
 
 # -------------------------------------------------------------------------- workers
@@ -123,7 +136,9 @@ class WorkerProcess:
     def __init__(self, machine: Machine, brokers: Brokers, redis: Redis) -> None:
         clock = machine.net.loop.time
         log = brokers.log
-        store: Any = Wire(machine, "redis", redis.store)
+        store = whole_store(machine, log, redis)
+        producer = cast(Any, WiredProducer(log, machine))
+        quiet = (store.bare, producer, "archive", ALL_QUIET_MS, settings().record_bytes, clock, 0.2)
         index: Any = Wire(machine, "index", redis.index, "pairs")
         namespace = namespace_of(log.identity(LOG), INSTALLATION.id)
         self.metrics: Final = Metrics()
@@ -135,13 +150,14 @@ class WorkerProcess:
 
         self.indexing: Final = Indexing(index, self.metrics, rows_of, clock)
         around = Surroundings(
-            cast(Any, WiredProducer(log, machine)),
+            producer,
             store,
             settings(),
             INSTALLATION,
             metrics=self.metrics,
             clock=clock,
             indexing=self.indexing,
+            archiving=Archiving(*quiet) if redis.archives else None,
         )
         member = Member(brokers, machine, LOG, settings().group)
         self.worker: Final = Worker(member, around)
@@ -266,7 +282,7 @@ class PlaneProcess:
         ports = Ports(
             producer=cast(Any, WiredProducer(log, machine)),
             dossiers=cast(Any, Wire(machine, "redis", redis.dossiers, "scan")),
-            store=cast(Any, Wire(machine, "redis", redis.store)),
+            store=whole_store(machine, log, redis),
             index=cast(Any, Wire(machine, "index", redis.index, "pairs")),
             reader=WiredReader(log, machine),
             cluster=cast(Any, Wire(machine, "kafka", MemoryCluster(log))),

@@ -118,6 +118,21 @@ MUTATIONS = [
         "owned.frozen = frozen",
         select="100",
     ),
+    Mutation(
+        "nobody leaves whom feeds are told of with the same flush",
+        "runtime/archiving.py",
+        "            and video not in told\n",
+        "",
+        select="400",
+    ),
+    Mutation(
+        "a position is told together with all that it covers",
+        "runtime/owned.py",
+        "self._archiver.note(changes.departed, upto)",
+        "self._archiver.note(changes.departed, upto)\n"
+        "            self._indexing.take(self.partition, upto, self._archiver.told({}))",
+        select="450",
+    ),
 ]
 """`select` says in how many lives, from seed 0 on, each must go wrong."""
 

@@ -194,7 +194,7 @@ class Scene:
     index: ServingIndex
     worker: Worker
     settings: Settings
-    _sent: list[Awaitable[None]] = field(default_factory=list)
+    _sent: list[Awaitable[object]] = field(default_factory=list)
 
     @property
     def partition(self) -> int:

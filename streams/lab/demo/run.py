@@ -35,11 +35,12 @@ from streams.runtime.collector import tame_gc
 from streams.runtime.installation import Installation
 from streams.runtime.metrics import Metrics
 from streams.runtime.namespace import namespace_of
-from streams.runtime.ports import LogReader, Store
+from streams.runtime.ports import LogReader
 from streams.runtime.rows import StoredRows
 from streams.runtime.serving import Indexing
 from streams.runtime.signing import SigningKey
 from streams.runtime.surroundings import Surroundings
+from streams.runtime.whole import PointingStore
 from streams.runtime.worker import Worker
 from streams.settings import Settings
 
@@ -203,7 +204,7 @@ class _Stage:
     feed: Feed
     crowd: People
     receipts: LogReader
-    store: Store
+    store: PointingStore
     scene: Scene
 
 

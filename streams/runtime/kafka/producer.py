@@ -24,7 +24,7 @@ from streams.runtime.kafka.silence import cut_silent
 from streams.runtime.ports import Outgoing
 from streams.security import KafkaAddress
 
-Ack = asyncio.Future[None]
+Ack = asyncio.Future[int | None]
 REQUEST_TIMEOUT_MS: Final = 30_000
 """Longest time that a broker is waited for. Unless another one is given, also the patience: the
 longest time that a batch waits for a leader before it is lost and its client replaced."""
@@ -67,8 +67,8 @@ class KafkaProducer:
         before = self._client
         return await self._sound_client() is not before
 
-    async def send(self, record: Outgoing) -> Awaitable[None]:
-        """Queue a record; the result completes when all in-sync replicas have it."""
+    async def send(self, record: Outgoing) -> Awaitable[int | None]:
+        """Queue a record; the result completes when all in-sync replicas have it; see the port."""
         client = await self._sound_client()
         with retryable(f"writing to {record.topic}", self._address):
             return client.acknowledged(await client.send(record), record.topic)
@@ -78,7 +78,7 @@ class KafkaProducer:
     ) -> Awaitable[None]:
         """Queue many records of one partition at once: a fifth of the cost of as many `send`s."""
         client = await self._sound_client()
-        acks: list[Awaitable[None]] = []
+        acks: list[Awaitable[object]] = []
         with retryable(f"writing to {topic}", self._address):
             batch = client.create_batch()
             for record in records:
@@ -212,7 +212,7 @@ class _Client:
                 self.spent = True
                 _fail(ack, self._why(topic, error))
             elif not ack.done():
-                ack.set_result(None)
+                ack.set_result(getattr(done.result(), "offset", None))
 
         sent.add_done_callback(pass_on)
         return ack
@@ -234,6 +234,6 @@ def _fail(ack: Ack, why: Retry) -> None:
         ack.exception()  # whoever awaits it still gets it; nobody is warned of it
 
 
-async def _all(acks: Iterable[Awaitable[None]]) -> None:
+async def _all(acks: Iterable[Awaitable[object]]) -> None:
     for ack in acks:
         await ack

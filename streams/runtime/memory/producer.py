@@ -36,17 +36,17 @@ class MemoryProducer:
         """Replace nothing: no record is lost because another one was."""
         return False
 
-    async def send(self, record: Outgoing) -> Awaitable[None]:
+    async def send(self, record: Outgoing) -> Awaitable[int | None]:
         """Write a record; see the port."""
-        acknowledged: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        acknowledged: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
         try:
             if self._failures:
                 raise self._failures.pop(0)
-            self._log.append(record)
+            written = self._log.append(record)
         except Retry as error:
             acknowledged.set_exception(error)
         else:
-            acknowledged.set_result(None)
+            acknowledged.set_result(written.offset)
         return acknowledged
 
     async def send_batch(

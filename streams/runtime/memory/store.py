@@ -1,6 +1,6 @@
 """The port `Store` in memory: what Redis would hold of each partition."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -25,6 +25,8 @@ class StoredPartition:
     watermark: int = -1
     meta: Meta = FRESH
     rows: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    pointers: dict[str, int] = field(default_factory=dict)
+    departed: dict[str, int] = field(default_factory=dict)  # with the last flush
 
 
 class MemoryStore:
@@ -60,9 +62,10 @@ class MemoryStore:
 
     async def load(self, partition: int, videos: Sequence[str]) -> Loaded:
         """Return the stored fields of each video and their watermark."""
-        rows = self.partitions.get(partition, StoredPartition()).rows
-        found = {video: dict(rows.get(video, {})) for video in videos}
-        return Loaded(await self.watermark(partition), found)
+        stored = self.partitions.get(partition, StoredPartition())
+        found = {video: dict(stored.rows.get(video, {})) for video in videos}
+        pointers = {video: stored.pointers[video] for video in videos if video in stored.pointers}
+        return Loaded(await self.watermark(partition), found, pointers)
 
     async def flush(
         self, partition: int, namespace: str, expected: int, new: int, changes: Changes
@@ -125,11 +128,20 @@ class MemoryStore:
         rows = self.partitions.get(partition, StoredPartition()).rows
         return {v: dict(fields) for v, fields in rows.items() if wanted is None or wanted(v)}
 
+    async def pages(self, partition: int) -> AsyncIterator[Mapping[str, Mapping[str, bytes]]]:
+        """Yield the stored videos of a partition with their fields; see `PointingStore`."""
+        if rows := await self.scan(partition):
+            yield rows
+
+    async def pointers(self, partition: int) -> Mapping[str, int]:
+        """Return the pointers of the archived videos of a partition."""
+        return dict(self.partitions.get(partition, StoredPartition()).pointers)
+
     async def erase(self, partition: int) -> int:
         """Delete all counters of a partition; return how many keys that were."""
         stored = self.partitions.pop(partition, StoredPartition())
         self._halts.pop(partition, None)
-        return len(stored.rows) + (stored.namespace is not None)
+        return len(stored.rows) + len(stored.pointers) + (stored.namespace is not None)
 
     async def close(self) -> None:
         """Do nothing: what is stored stays."""
@@ -140,12 +152,19 @@ class MemoryStore:
         stored = self.partitions.get(partition, StoredPartition())
         if stored.namespace is not None:
             _require_namespace(stored.namespace, namespace, partition)
-        if stored.watermark == new and stored.meta.digest == changes.meta.digest:
+        same = stored.meta.digest == changes.meta.digest and stored.departed == changes.departed
+        if stored.watermark == new and same:
             return "noop"
         if stored.watermark != expected or new <= stored.watermark:
             return Conflict(stored.watermark)
         for video, fields in changes.rows.items():
             stored.rows.setdefault(video, {}).update(fields)
+        for video in changes.departed:
+            del stored.rows[video]
+        for video in changes.returned:
+            stored.pointers.pop(video, None)
+        stored.pointers.update(changes.departed)
+        stored.departed = dict(changes.departed)
         stored.namespace, stored.watermark, stored.meta = namespace, new, changes.meta
         self.partitions[partition] = stored
         return "ok"

@@ -1,13 +1,14 @@
 """Counters, state and watermark in Redis: the guarded store.
 
-Keys: `s:{p}:meta` and `s:{p}:v:<video>` hashes, `s:{p}:halt` while the partition is halted; the
-hash tag keeps a partition in one slot.
+Keys: `s:{p}:meta` and `s:{p}:v:<video>` hashes, `s:{p}:a:<bucket>` hashes of pointers to rows in
+the archive, `s:{p}:halt` while the partition is halted; the hash tag keeps a partition in one slot.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final
+from zlib import crc32
 
 import msgspec
 from redis import exceptions
@@ -21,6 +22,7 @@ from streams.runtime.namespace import (
     halt_key,
     meta_key,
     other_namespace,
+    pointer_key,
     rebuild_of,
     video_key,
 )
@@ -40,6 +42,9 @@ from streams.runtime.redis.connection import (
 from streams.runtime.redis.shards import Shards
 
 MINIMUM_VERSION: Final = (6, 2)
+POINTER_BUCKETS: Final = 8_192
+"""Hashes for the pointers of a partition: compact up to four million videos, with the usual
+`hash-max-listpack-entries` of 512."""
 PACKED_HASH_BYTES: Final = 256
 """Rows up to this long keep a video's hash in Redis' compact form."""
 
@@ -47,6 +52,7 @@ _FLUSH_ATTEMPTS: Final = 2
 _LOAD_ATTEMPTS: Final = 5
 RESTORED_VIDEOS: Final = 500
 """Written with one round trip."""
+_BUCKETS_READ: Final = 1_024
 _META: Final = ("namespace", "watermark", *Meta._fields)
 
 _COVERAGE: Final = "cluster-require-full-coverage"
@@ -147,15 +153,24 @@ class RedisStore:
         The watermark is read before and behind the rows, and all again if it moved meanwhile; a
         transaction would do as well, but Redis refuses one, even to read, while its memory is full.
         """
-        prefix, mark = video_key(partition, ""), ("HGET", meta_key(partition), "watermark")
+        prefix = video_key(partition, "")
+        mark = ("HMGET", meta_key(partition), "watermark", "archived")
         rows = [("HGETALL", f"{prefix}{video}") for video in videos]
         for _ in range(_LOAD_ATTEMPTS):
             with sorted_errors(partition):
                 replies = await pipelined(self._client, [mark, *rows, mark], at=mark[1])
                 before, *found, behind = replies
+                if before != behind:
+                    continue
+                hashes = dict(zip(videos, map(_hash, found), strict=True))
+                watermark, archived = (None if text is None else int(text) for text in before)
+                if not archived or all(hashes.values()):
+                    return Loaded(watermark, hashes)
+                absent = [video for video, fields in hashes.items() if not fields]
+                places = [("HGET", _bucket_of(partition, video), video) for video in absent]
+                *found, behind = await pipelined(self._client, [*places, mark], at=mark[1])
                 if before == behind:
-                    hashes = dict(zip(videos, map(_hash, found), strict=True))
-                    return Loaded(None if before is None else int(before), hashes)
+                    return Loaded(watermark, hashes, _pointers(absent, found))
         raise Retry(f"partition {partition}: its watermark moves while its rows are read")
 
     async def flush(
@@ -169,11 +184,18 @@ class RedisStore:
         meta = changes.meta
         if self._policies.get(partition) == (expected, meta.policy):
             meta = meta._replace(policy=_AS_STORED)
-        prefix = video_key(partition, "")
+        prefix, departed = video_key(partition, ""), changes.departed
+        returned = sorted(changes.returned)
         keys = [meta_key(partition), *(f"{prefix}{video}" for video in changes.rows)]
+        keys += [f"{prefix}{video}" for video in departed]
+        keys += [_bucket_of(partition, video) for video in (*departed, *returned)]
         rows = [_flat(row) for row in changes.rows.values()]
         head: tuple[Word, ...] = (len(keys), *keys, namespace, expected, new)
-        arguments = (*head, *meta, msgspec.msgpack.encode(rows))
+        moved: Word = b""
+        if departed or returned:
+            pointers = [[video, str(pointer)] for video, pointer in departed.items()]
+            moved = msgspec.msgpack.encode((pointers, returned))
+        arguments = (*head, *meta, msgspec.msgpack.encode(rows), moved)
         task = asyncio.ensure_future(self._flush(partition, namespace, arguments))
         self._flushing.add(task)
         task.add_done_callback(self._flushing.discard)
@@ -227,15 +249,26 @@ class RedisStore:
         self, partition: int, wanted: Callable[[str], bool] | None = None
     ) -> Mapping[str, Mapping[str, bytes]]:
         """Return every stored video of a partition with its fields, or every `wanted` one."""
-        prefix = video_key(partition, "")
         found: dict[str, Mapping[str, bytes]] = {}
+        async for rows in self._pages(partition, wanted):
+            found.update(rows)
+        return found
+
+    def pages(self, partition: int) -> AsyncIterator[Mapping[str, Mapping[str, bytes]]]:
+        """Yield the stored videos of a partition with their fields; see `PointingStore`."""
+        return self._pages(partition, None)
+
+    async def pointers(self, partition: int) -> Mapping[str, int]:
+        """Return the pointers of the archived videos of a partition."""
+        found: dict[str, int] = {}
         with sorted_errors(partition):
-            async for keys in scanned(self._client, f"{prefix}*"):
-                names = [key.decode().removeprefix(prefix) for key in keys]
-                drawn = [name for name in names if wanted is None or wanted(name)]
-                rows = [("HGETALL", f"{prefix}{name}") for name in drawn]
-                hashes = await pipelined(self._client, rows, at=prefix)
-                found.update(zip(drawn, map(_hash, hashes), strict=True))
+            if not int(await self._run("HGET", meta_key(partition), "archived") or 0):
+                return found
+            buckets = [pointer_key(partition, number) for number in range(POINTER_BUCKETS)]
+            for first in range(0, POINTER_BUCKETS, _BUCKETS_READ):
+                commands = [("HGETALL", key) for key in buckets[first : first + _BUCKETS_READ]]
+                for reply in await pipelined(self._client, commands, at=buckets[0]):
+                    found.update((name.decode(), int(text)) for name, text in reply.items())
         return found
 
     async def erase(self, partition: int) -> int:
@@ -254,6 +287,19 @@ class RedisStore:
         """Let flushes on their way end, then disconnect. Idempotent."""
         await asyncio.gather(*self._flushing, return_exceptions=True)
         await self._client.aclose()
+
+    async def _pages(
+        self, partition: int, wanted: Callable[[str], bool] | None
+    ) -> AsyncIterator[dict[str, Mapping[str, bytes]]]:
+        """Yield stored videos with their fields, or every wanted one, keys of a step at a time."""
+        prefix = video_key(partition, "")
+        with sorted_errors(partition):
+            async for keys in scanned(self._client, f"{prefix}*"):
+                names = [key.decode().removeprefix(prefix) for key in keys]
+                drawn = [name for name in names if wanted is None or wanted(name)]
+                rows = [("HGETALL", f"{prefix}{name}") for name in drawn]
+                hashes = await pipelined(self._client, rows, at=prefix)
+                yield dict(zip(drawn, map(_hash, hashes), strict=True))
 
     async def _flush(
         self, partition: int, namespace: str, arguments: Sequence[Word]
@@ -364,3 +410,13 @@ def _watermark_missing(partition: int) -> Halt:
 def _flat(row: Mapping[str, bytes]) -> list[str]:
     """Return field, value, ... as text: Redis' MessagePack does not know byte strings."""
     return [part for field, value in row.items() for part in (field, value.decode())]
+
+
+def _bucket_of(partition: int, video: str) -> str:
+    """Return the key of the hash that holds a video's pointer."""
+    return pointer_key(partition, crc32(video.encode()) % POINTER_BUCKETS)
+
+
+def _pointers(videos: Sequence[str], replies: Sequence[bytes | None]) -> dict[str, int]:
+    pairs = zip(videos, replies, strict=True)
+    return {video: int(text) for video, text in pairs if text is not None}
