@@ -198,7 +198,8 @@ class Window:
         """Return what is remembered, in one spelling whatever the order of sets."""
         previous, digests = self.previous, (b"", b"")
         if isinstance(previous, _Packed):
-            previous, digests = set(), (previous.here.digests(), previous.before.digests())
+            digests = (previous.here.digests(), previous.before.digests())
+            previous = set()
         return FrozenWindow(
             self.start,
             self.generations.end(self.start) if self.end else 0,
@@ -232,10 +233,10 @@ class Window:
         if self.filled is not None and self.end:
             self.filled += [self._full(), *self._empty(offset)]
         if generations.in_parts:
-            packed = self.previous
-            if isinstance(packed, set):
-                packed = _packed(self.current, packed)
-            self.previous = packed.turned(passed)
+            before = self.previous
+            if isinstance(before, set):
+                before = _packed(self.current, before)
+            self.previous = before.turned(passed)
             self._likes[0].pack()
         else:
             self.previous = self.current if passed == 1 else set()

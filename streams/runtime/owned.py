@@ -1,8 +1,9 @@
 """One partition while a worker owns it: fold records, flush what came of them.
 
-The order of a flush: receipts and dead letters are acknowledged, then rows, meta and watermark go
-to the store in one guarded call, then the position is committed for lag tools. What the flush
-takes is taken at once, so reading and folding go on while it is under way.
+The order of a flush: receipts and dead letters are acknowledged, then full parts of the window are
+stored, then rows, meta and watermark go to the store in one guarded call, then the position is
+committed for lag tools. What the flush takes is taken at once, so reading and folding go on while
+it is under way.
 """
 
 import asyncio
@@ -26,6 +27,7 @@ from streams.runtime.ports import Conflict, Outgoing, Record
 from streams.runtime.refused import Intake, Refused
 from streams.runtime.surroundings import Surroundings
 from streams.runtime.waiting import waiting_record
+from streams.runtime.window_parts import PartKeeper
 
 CHUNK_RECORDS: Final = 1_000
 CHUNK_BYTES: Final = 256 << 10
@@ -84,6 +86,8 @@ class Owned:
         self._spelling: Final = Spelling(around.settings.record_bytes, secret)
         self._topic: Final = around.settings.topic("interactions")
         self._outbox: list[Outgoing] = []
+        self._parts: Final = PartKeeper(around.store, state, namespace, opened.kept)
+        self._digest = stored.meta.digest  # at the watermark
         self._mark: Final = stored.meta.mark
         self._last: Record | None = None  # folded
         self._unproved = watermark >= 0  # whether the log still holds what was counted
@@ -217,6 +221,7 @@ class Owned:
         chunk = self.backlog[:length]
         if chunk[0].offset <= self.watermark:
             chunk = [record for record in chunk if record.offset <= self.watermark]
+            await self._parts.keep(self.watermark, self._digest)
             self._remember(chunk)
         else:
             if self._unproved:
@@ -345,11 +350,12 @@ class Owned:
         """Store what was folded up to an offset; `Lost`, or `Halt` if it can't ever be stored."""
         with self._metrics.flushes.time():
             await self._until_done(self._acknowledge, outbox)
+            await self._until_done(self._parts.keep, self.watermark, self._digest)
             await self._until_done(self._store_changes, upto, changes)
         self._metrics.flush_rows.inc(sum(map(len, changes.rows.values())))
         self._unfinished = False
         assert self.watermark < upto <= self.folded, "watermark <= folded"
-        self.watermark = upto
+        self.watermark, self._digest = upto, changes.meta.digest
         self.state.stored(changes.epoch)
         if telling:
             self._tell(upto, changes.entries)

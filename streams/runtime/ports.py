@@ -11,6 +11,7 @@ from typing import Final, Literal, NamedTuple, Protocol
 
 from streams.core.creators import DayStart
 from streams.core.state import FRESH, Changes, Meta
+from streams.runtime.window_store import PartStore
 
 Headers = Sequence[tuple[str, bytes | None]]
 """An ordered list; names may repeat, and a header may have no value.
@@ -304,9 +305,6 @@ class HaltNote(NamedTuple):
     at_ms: int
 
 
-NOTHING_STORED: Final = Stored(-1, FRESH)
-
-
 class Loaded(NamedTuple):
     """Rows by video and field, and the watermark that they belong to (None: none is stored)."""
 
@@ -321,9 +319,10 @@ class Conflict(NamedTuple):
 
 
 FlushResult = Literal["ok", "noop"] | Conflict
+NOTHING_STORED: Final = Stored(-1, FRESH)
 
 
-class Store(Protocol):
+class Store(PartStore, Protocol):
     """Keeps counters, state and watermark of partitions, every flush guarded by the watermark."""
 
     async def check(self) -> None:

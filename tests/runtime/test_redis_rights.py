@@ -19,6 +19,7 @@ from streams.runtime.leases import IndexBounds, Lease
 from streams.runtime.ports import Claim, Document, DossierChange, HaltNote, Move
 from streams.runtime.redis import RedisDossiers, RedisServingIndex, RedisStore
 from streams.runtime.redis.serving import keys_of
+from streams.runtime.window_store import PartGuard, PartsChange, StoredPart
 
 pytestmark = pytest.mark.real
 
@@ -67,6 +68,11 @@ async def count(part: Part) -> None:
     assert await store.meta(1, NS) is None
     assert await store.flush(1, NS, -1, 9, ROWS) == "ok"
     assert await store.watermark(1) == 9
+    guard = PartGuard(NS, 9, FRESH.digest)
+    change = PartsChange({0: StoredPart(b"entry", b"ids")}, dropped=[1])
+    assert await store.change_parts(1, guard, change)
+    assert await store.parts(1) == [0]
+    assert await store.load_part(1, 0) == (b"entry", b"ids")
     await store.load(0, ["v1"])
     await store.scan(0)
     await store.note_halt(0, HaltNote("code", "text", 1))

@@ -24,6 +24,7 @@ from streams.control.metrics import ControlMetrics
 from streams.control.policy.file import versioned
 from streams.control.rules import RulesInForce
 from streams.core.events import Impression, InteractionRecord, Like, View
+from streams.core.generations import read_generations
 from streams.errors import Retry
 from streams.runtime.kafka import background
 from streams.runtime.memory import (
@@ -33,6 +34,7 @@ from streams.runtime.memory import (
     MemoryServingIndex,
     MemoryStore,
 )
+from streams.runtime.memory.store import StoredPartition
 from streams.runtime.metrics import Metrics
 from streams.runtime.namespace import namespace_of
 from streams.runtime.ports import Outgoing, Place
@@ -41,6 +43,7 @@ from streams.runtime.rows import StoredRows
 from streams.runtime.serving import Indexing
 from streams.runtime.signing import encode
 from streams.runtime.surroundings import Surroundings
+from streams.runtime.window_store import PartGuard, PartsChange
 from streams.runtime.worker import Worker
 from streams.settings import Settings
 
@@ -75,6 +78,25 @@ def rules(number: int = 0) -> RulesInForce:
     return replace(RULES, policy=replace(RULES.policy, draft=draft, guarantee=20))
 
 
+class WatchedStore(MemoryStore):
+    """Sees who stores a part of a window that does not follow on those before it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gaps: Final[list[str]] = []
+
+    async def change_parts(self, partition: int, guard: PartGuard, change: PartsChange) -> bool:
+        """Store and drop parts; note a gap before what is stored."""
+        done = await super().change_parts(partition, guard, change)
+        stored = self.partitions[partition] if done else StoredPartition()
+        spans = read_generations(stored.meta.generations, settings().generation_records)
+        for start in change.kept if done else ():
+            before = max((one for one in stored.parts if one < start), default=None)
+            if before is not None and spans.part(before)[1] != start:
+                self.gaps.append(f"partition {partition}: part {start} is stored behind {before}")
+        return done
+
+
 class Redis:
     """All that one Redis holds: counters, dossiers and the serving index.
 
@@ -83,7 +105,7 @@ class Redis:
 
     def __init__(self, index: MemoryServingIndex) -> None:
         self.fillings: Final[list[float]] = []
-        self.store: Final = MemoryStore()
+        self.store: Final = WatchedStore()
         self.dossiers: Final = MemoryDossiers()
         self.index: Final = index
 
