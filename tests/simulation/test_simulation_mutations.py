@@ -21,20 +21,6 @@ MUTATIONS = [
         select="250",
     ),
     Mutation(
-        "parts of the window are written by the owner alone (twin)",
-        "runtime/memory/store.py",
-        "if not fresh and held != guard:",
-        "if False:",
-        select="100",
-    ),
-    Mutation(
-        "the ids of the part of the watermark are read again",
-        "runtime/window_parts.py",
-        "return LoadedWindow(at, kept, whole_from)",
-        "return LoadedWindow(watermark + 1, kept, whole_from)",
-        select="50",
-    ),
-    Mutation(
         "the watermark waits for receipts, letters and minutes",
         "runtime/owned.py",
         "await self._until_done(self._acknowledge, outbox)",
