@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Final, Literal, get_args
 
+import msgspec
+
 RejectReason = Literal[
     "tombstone",  # the record has no value
     "empty",  # nothing but white space
@@ -23,12 +25,15 @@ RejectReason = Literal[
     "misrouted",  # the video belongs to another partition
     "slice_limit",  # the video has its maximum of slices outside the policy
     "signature",  # a control record without a valid signature
-    "stale",  # a control record older than the last one applied
+    "stale",  # a control record older than the last one applied; an event counted elsewhere
     "illegal_move",  # a control record that the life cycle does not allow
 ]
 """Why a record or an element of an array went to the dead letters. The whole vocabulary."""
 
 REJECT_REASONS: Final[tuple[RejectReason, ...]] = get_args(RejectReason)
+
+UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are not what they should be: wrong, not UTF-8, too deep."""
 
 
 class StreamsError(Exception):

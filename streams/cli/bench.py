@@ -26,9 +26,11 @@ def bench(
 
     Throughput with one event a record, with arrays of 50, with 200,000 videos, and crowded (few
     videos, about 5,000 impressions each, in every crowd), each beside a bare aiokafka loop that
-    only reads and decodes the same topic in the same run; the worker's peak memory; and the time
-    from an event to its counter at 70 % of the measured throughput. Uses topics of its own, deleted
-    afterwards, and needs an empty Redis database.
+    only reads and decodes the same topic in the same run: videos_per_second while they are brought
+    in, feedback_events_per_second behind them, and events_per_second over the time of both (the
+    figure of 0.1.0); the worker's peak memory; and the time from an event to its counter at 70 % of
+    feedback_events_per_second. Uses topics of its own, deleted afterwards, and needs an empty Redis
+    database.
 
     With --recording: how fast a log is recorded, replayed and folded from its recording, by one
     process without Kafka or Redis, and how fast a crowded one is folded. Admissions are told apart

@@ -27,7 +27,8 @@ def list_command(limit: int, settings: Settings, output: str) -> None:
     Every stored row is read: totals are since each video was admitted. Shown are impressions,
     watched views to the end; conversion is follows of those who did not follow yet, of what they
     were shown; private lost is what yesterday lacked of the private impressions of the day before
-    (below 0: it had more), once the leader has seen these days begin. JSON has micro-units.
+    (below 0: it had more), once the leader has seen these days begin; handicap is what is taken off
+    the scores of who is above the ceiling, on public surfaces. JSON has micro-units.
     """
     report = run(_report(settings, limit))
     if output != "table":

@@ -184,6 +184,7 @@ def _shares(config: Path, output: str, choice: Choice, plots: Path | None) -> No
         advert_goals,
         adverts,
         course,
+        creators,
         goals,
         mobs,
         worlds,
@@ -196,13 +197,16 @@ def _shares(config: Path, output: str, choice: Choice, plots: Path | None) -> No
     for world in worlds.SHARE_WORLDS.values():
         courses += [course.play(world, rules, seed) for seed in seeds]
         click.echo(f"played {world.name}", err=True)
-    draft, commercial = load_platform(config).policy, []
+    platform, commercial = load_platform(config), []
+    draft = platform.policy
     for advert_world in adverts.ADVERT_WORLDS:
         commercial += [adverts.play_adverts(advert_world, draft, rules, seed) for seed in seeds]
         click.echo(f"played {advert_world.name}", err=True)
     told = [*goals.verdicts(courses), *advert_goals.advert_verdicts(commercial)]
     told += mobs.verdicts(draft, seeds)
     click.echo(f"played {mobs.WORLD}", err=True)
+    told += creators.verdicts(platform, seeds)
+    click.echo(f"played {creators.WORLD}", err=True)
     rows = [goals.as_fields(each) for each in told]
     if output == "table":
         rows = [{name: "" if v is None else v for name, v in row.items()} for row in rows]

@@ -13,7 +13,7 @@ from streams.core.events import (
 )
 from streams.core.units import is_slice
 from streams.core.words import Review
-from streams.errors import DeadLetter, RejectReason
+from streams.errors import UNREADABLE, DeadLetter, RejectReason
 from streams.runtime.codec import FUTURE_MS, ControlTopic, decode_interaction, decode_one
 from streams.runtime.reasons import split_array
 from streams.runtime.signing import encode
@@ -131,5 +131,5 @@ def _tag_of(value: bytes, limit: int) -> str:
         raise DeadLetter("too_large", f"more than {limit} bytes")
     try:
         return _decode_tag(value).type
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return ""

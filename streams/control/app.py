@@ -23,6 +23,7 @@ from streams.control.admission.recovery import Recovery
 from streams.control.admission.register import TOPICS, FellBack, Outcome, Register
 from streams.control.agents import FaustApp, Handler, new_app
 from streams.control.creators import CreatorsLook
+from streams.control.handicaps import Handicaps
 from streams.control.log import ControlLog, Ports
 from streams.control.metrics import ControlMetrics
 from streams.control.policy.broadcast import Broadcast
@@ -31,6 +32,7 @@ from streams.control.policy.leader import Leader
 from streams.control.policy.proposing import propose
 from streams.control.policy.sample import Sampling
 from streams.control.rules import file_stamps, load_rules
+from streams.control.shares.ceiling import CeilingRules
 from streams.control.shares.mixing import Mixing
 from streams.control.shares.rules import ShareRules
 from streams.errors import Halt, Retry, StreamsError, Unreachable
@@ -184,11 +186,14 @@ class ControlPlane:
         self._mixing = Mixing(settings, control_log, ports, self._shares, metrics, ports.clock)
         place = control_log.namespace, control_log.partitions
         dossiers = ports.dossiers
-        self._creators = CreatorsLook(ports.store, dossiers, place, metrics.creators, ports.clock)
         movers = keeper, self._mixing
         self._leader = Leader(settings, control_log, ports, broadcast, draft, movers)
         copies = Copies(settings, control_log, ports, self._tools, metrics)
         self._register = Register(settings, control_log, dossiers, copies, self._tools, metrics)
+        self._handicaps = Handicaps(ports.store, place, self._ceiling, self._register.revise)
+        self._creators = CreatorsLook(
+            ports.store, dossiers, place, metrics.creators, self._handicaps, ports.clock
+        )
         self._recovery = Recovery(settings, control_log, ports, self._register, copies, metrics)
         self._joined = True
 
@@ -197,6 +202,9 @@ class ControlPlane:
 
     def _shares(self) -> ShareRules:
         return self._rules.policy.shares
+
+    def _ceiling(self) -> CeilingRules:
+        return self._rules.policy.ceiling
 
     def _sampling(self, control_log: ControlLog) -> Sampling:
         """Return what brings the keeper its evidence.
@@ -301,14 +309,18 @@ class ControlPlane:
         if led is None:
             self._mixing.rest()
         else:
-            await self._mixing.step(led.term, led.policy, led.by)
+            await self._mixing.step(led.term, led.policy, led.by, self._handicaps.standing)
 
     async def _look_at_creators(self) -> None:
-        """Look at creators while this control plane leads and knows the log's time."""
-        if self._leader.led is None:
+        """Look at creators while this control plane leads and knows the log's time.
+
+        Not while dossiers are read again: they number what is said.
+        """
+        led = self._leader.led
+        if led is None:
             self._creators.rest()
-        elif minute := self._mixing.minute:
-            await self._creators.step(minute)
+        elif not self._behind and (minute := self._mixing.minute):
+            await self._creators.step(minute, led.term, self._mixing.mix)
 
     async def _every(
         self, seconds: float, work: Callable[[], Awaitable[None]], failed: str

@@ -20,6 +20,7 @@ from streams.core.fields import Format
 from streams.core.stages import SliceStage, VideoStage
 from streams.core.traffic import ClassSums
 from streams.core.units import NEVER
+from streams.errors import UNREADABLE
 
 _encode: Final = msgspec.json.Encoder().encode
 DIGEST_MODULUS: Final = (1 << 127) - 25
@@ -204,6 +205,8 @@ class Video(msgspec.Struct, array_like=True):
     reported: Reported | None = None  # None while nothing was
     promised: int = 0  # ms, when the public could see it, where that was after `admitted`
     halved: int = 0  # half-life since 1970 that the evidence of a live room has faded to
+    handicap: int = 0  # off its score on public surfaces, micro-units
+    handicapped: int = 0  # ms, of the record that set it last
 
     @property
     def owed_since(self) -> int:
@@ -313,7 +316,7 @@ def decode_slice(raw: bytes) -> Slice:
         _require(stored.version, stored.kept, DISTRIBUTION)
         _require(stored.version, stored.bits, _BITS)
         _require(stored.version, stored.faded, FADING)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise ValueError(str(error)) from None
     missing = [0] * (len(COUNTERS) - len(stored.counters))
     values: list[Any] = [*stored.counters, *missing, *stored.kept]
@@ -336,7 +339,7 @@ def decode_video(raw: bytes) -> Video:
     try:
         row = _decode_video(raw)
         _require(row.version, _decode_parts(raw)[1:], VIDEO_FIELDS)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise ValueError(str(error)) from None
     return row
 

@@ -21,6 +21,8 @@ FEW: Final = 100
 ON_TIME_MINUTES: Final = 60
 """A day's beginning that was looked at later than that bounds no day."""
 DAY_MINUTES: Final = 1_440
+GONE: Final = frozenset(("removed", "ended"))
+"""Stages of a video that nobody is shown any more."""
 
 
 class CreatorTotals(Struct):
@@ -36,6 +38,9 @@ class CreatorTotals(Struct):
     profiles: int = 0
     follows: int = 0
     orders: int = 0
+    handicaps: int = 0  # videos that may be shown, with any handicap
+    handicap: int = 0  # micro-units off the scores of their videos, as it was set last
+    handicapped: int = 0  # ms, when that was
 
     @property
     def shown(self) -> int:
@@ -51,11 +56,13 @@ class CreatorTotals(Struct):
         """Add what others came to."""
         if other.admitted > self.admitted:
             self.band, self.admitted = other.band, other.admitted
+        set_last = (self.handicapped, self.handicap), (other.handicapped, other.handicap)
+        self.handicapped, self.handicap = max(set_last)
         for name in SUMS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
-SUMS: Final = CreatorTotals.__struct_fields__[2:]
+SUMS: Final = CreatorTotals.__struct_fields__[2:-2]
 """The fields that add up."""
 
 
@@ -66,9 +73,17 @@ class DayStart(Struct, frozen=True):
     totals: Mapping[str, tuple[int, int]]
 
 
+def is_on_time(day: int, start: DayStart) -> bool:
+    """Tell whether a day's beginning was looked at early enough to bound it."""
+    return start.minute <= day * DAY_MINUTES + ON_TIME_MINUTES
+
+
 def totals_of(state: VideoState) -> CreatorTotals:
     """Return what one video came to."""
-    totals = CreatorTotals(state.row.band, state.row.admitted, videos=1)
+    own = state.row
+    totals = CreatorTotals(own.band, own.admitted, videos=1)
+    totals.handicap, totals.handicapped = own.handicap, own.handicapped
+    totals.handicaps = int(own.handicap > 0 and own.stage not in GONE)
     for slice_id, row in state.slices.items():
         if surface_of(slice_id) == "following":
             totals.private += row.impressions
@@ -138,7 +153,7 @@ def within(day: int, days: Mapping[int, DayStart], creator: str = "") -> tuple[i
     sums = []
     for each in (day, day + 1):
         start = days.get(each)
-        if start is None or start.minute > each * DAY_MINUTES + ON_TIME_MINUTES:
+        if start is None or not is_on_time(each, start):
             return None
         sums.append(_sum([start.totals.get(creator, (0, 0))] if creator else start.totals.values()))
     (public, private), (after, fans) = sums

@@ -8,6 +8,8 @@ video's budget.
 from collections.abc import Collection, Iterable
 from typing import Final
 
+from msgspec.structs import replace
+
 from streams.core.counters import (
     ACTIVE,
     HELD,
@@ -231,6 +233,9 @@ class Distribution(ReceiptWriter):
             self._open("admitted")
 
     def _revise(self, record: Revise) -> None:
+        term = self.partition.trust.term
+        if record.handicap is not None and record.term < term:
+            raise DeadLetter("stale", f"a handicap of term {record.term}, in term {term}")
         if record.fits is not None:
             _require_slices(record.fits)
         before = self.video.row.stage
@@ -244,6 +249,17 @@ class Distribution(ReceiptWriter):
             self._set_fits(record.fits)
         if (before, self.video.row.stage) == ("limited", "public"):
             self._open("audience_widened")
+        if record.handicap is not None:
+            self._handicap(record.handicap)
+
+    def _handicap(self, handicap: int) -> None:
+        """Have feeds rank the video by so much less: nothing is judged or granted otherwise."""
+        own = self.video.row
+        moved, own.handicap, own.handicapped = own.handicap != handicap, handicap, self.cause.ts
+        if moved:
+            self._write_all("review", "ceiling", ())
+            receipts = self.effects.receipts
+            receipts[-1] = replace(receipts[-1], handicap=handicap)
 
     def _set_fits(self, fits: dict[str, int]) -> None:
         self.video.row.fits = fits
@@ -260,7 +276,7 @@ class Distribution(ReceiptWriter):
                 self._move(row, "release")
                 self.partition.touch_slice(self.video_id, self.video, slice_id, row)
                 looked_at.append((slice_id, row))
-        for slice_id in opened:
+        for slice_id in opened if self.video.slices else ():
             met = self.video.slices.get(slice_id)
             if met is not None and met.status == IDLE:
                 self._activate(slice_id, met)

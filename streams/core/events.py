@@ -9,13 +9,13 @@ from typing import Annotated, Any, Final, Literal
 from msgspec import Meta, Struct
 
 from streams.core.fields import (
-    BANDS,
     Amount,
     Band,
     Count,
     Dimension,
     DurationMs,
     Format,
+    Handicap,
     Id,
     Micros,
     Millis,
@@ -24,10 +24,11 @@ from streams.core.fields import (
     Sequence,
     ServedVia,
     SliceName,
+    Term,
     Text,
     WatchMs,
 )
-from streams.core.partition_control import Generation, Key, Lead, TopicMove, Upgrade
+from streams.core.partition_control import Generation, Key, Lead, Repartition, TopicMove, Upgrade
 from streams.core.units import ID_MAX, MICROS, SLICES_PER_VIDEO
 from streams.core.words import SliceReview
 
@@ -217,7 +218,8 @@ class Revise(Control, frozen=True, tag="revise"):
     """New tags or a new audience: `None` leaves a part as it is.
 
     Where the public may see it from now on, `guarantee` impressions are owed to it from `ts` on,
-    unless it had a guarantee before.
+    unless it had a guarantee before. `handicap` is taken off its score there from now on, because
+    its creator is above the ceiling; it counts in the `term` of the leader that says so, no later.
     """
 
     fits: Annotated[dict[SliceName, Ratio], Meta(max_length=256)] | None = None
@@ -225,6 +227,8 @@ class Revise(Control, frozen=True, tag="revise"):
     by: Person = ""
     note: Text = ""
     guarantee: Annotated[int, Meta(ge=0, le=10_000)] = 0
+    handicap: Handicap | None = None
+    term: Term = 0
 
 
 class Hold(Control, frozen=True, tag="hold"):
@@ -292,7 +296,6 @@ Variance = Annotated[int, Meta(ge=1, lt=1 << 40)]
 Micro = Annotated[int, Meta(ge=0, lt=1 << 40, description="micro-units, never below 0")]
 ViewerBits = Annotated[int, Meta(ge=0, le=119)]
 DrawChance = Annotated[int, Meta(ge=0, le=MICROS // 2, description="micro-units, at most a half")]
-Term = Annotated[int, Meta(ge=0, lt=1 << 53, description="a leader's term")]
 Name = Annotated[str, Meta(max_length=2 * ID_MAX)]
 Loading = Annotated[int, Meta(ge=-(1 << 24), le=1 << 24)]
 
@@ -413,15 +416,6 @@ def first_tranche(policy: Policy) -> int:
     return policy.first or policy.tranche
 
 
-def band_of(followers: int) -> int:
-    """Return the fan band of a creator with so many followers.
-
-    >>> [band_of(followers) for followers in (0, 9, 10, 99_999, 100_000, 3_000_000)]
-    [0, 0, 1, 4, 5, 5]
-    """
-    return min(len(str(followers)) - 1, BANDS - 1)
-
-
 class FirstSlicePolicy(Struct, frozen=True):
     """A slice in a policy of 0.1.0; `neighbours` maps slices to an affinity in micro-units."""
 
@@ -485,7 +479,7 @@ InteractionRecord = (
     | Weightless
 )
 VideoControl = Admit | Revise | Hold | Release | Reconsider | Clear | Takedown | End
-PartitionControl = Policy | Key | Upgrade | Lead | Generation | TopicMove
+PartitionControl = Policy | Key | Upgrade | Lead | Generation | TopicMove | Repartition
 """Control records about no video: they have no key, and each partition has its own copy."""
 ControlRecord = VideoControl | PartitionControl
 FirstRecord = FirstPolicy | FirstAdmit

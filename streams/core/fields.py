@@ -44,6 +44,12 @@ SliceName = Annotated[
         extra_json_schema={"pattern": "^(following|nearby|discover):[a-z0-9_-]{1,32}$"},
     ),
 ]
+Term = Annotated[int, Meta(ge=0, lt=1 << 53, description="a leader's term")]
+HANDICAP_MOST: Final = 100_000
+"""No creator's ceiling takes more off a score: a tenth of a value."""
+Handicap = Annotated[
+    int, Meta(ge=0, le=HANDICAP_MOST, description="micro-units off the score on public surfaces")
+]
 PublicKey = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 """An Ed25519 public key in hexadecimal."""
 
@@ -60,3 +66,12 @@ ServedVia = Literal["rank", "fresh", "explore", "bid", "push"]
 """Why a video was shown: its rank, a first audience owed, chance, a bid, or a push to followers."""
 Dimension = Literal["gender", "age", "expression", "scene", "music", "emotion", "speed", "interest"]
 VerdictWord = Literal["approve", "limit", "reject"]
+
+
+def band_of(followers: int) -> int:
+    """Return the fan band of a creator with so many followers.
+
+    >>> [band_of(followers) for followers in (0, 9, 10, 99_999, 100_000, 3_000_000)]
+    [0, 0, 1, 4, 5, 5]
+    """
+    return min(len(str(followers)) - 1, BANDS - 1)

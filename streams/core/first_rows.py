@@ -14,6 +14,7 @@ import msgspec
 from streams.core.counters import COUNTERS, ROW_VERSION, Slice, Video, VideoState, load_rows
 from streams.core.events import FirstPolicy, Weights
 from streams.core.units import MICROS
+from streams.errors import UNREADABLE
 
 DEFAULT_WEIGHTS: Final = Weights(
     watch=600_000,
@@ -156,5 +157,5 @@ def load_first(video: str, fields: Mapping[str, bytes]) -> VideoState:
 def _read(decode: Callable[[bytes], Any], raw: bytes) -> Any:
     try:
         return decode(raw)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise ValueError(str(error)) from None

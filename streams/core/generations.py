@@ -5,6 +5,8 @@ from typing import Final
 
 import msgspec
 
+from streams.errors import UNREADABLE
+
 _encode: Final = msgspec.json.Encoder().encode
 PART_RECORDS: Final = 100_000
 """A longer generation fills part by part; what a full part holds never changes."""
@@ -101,5 +103,5 @@ def read_generations(raw: bytes, records: int) -> Generations:
     """Return what a meta holds; b"" holds generations of `records`. `ValueError` if unreadable."""
     try:
         return Generations(_decode(raw)) if raw else Generations.of(records)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise ValueError(f"generations: {error}") from None

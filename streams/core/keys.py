@@ -12,6 +12,7 @@ from streams.core.events import (
 )
 from streams.core.fields import PublicKey
 from streams.core.partition_control import Key, Lead, Upgrade
+from streams.errors import UNREADABLE
 
 
 class Trust(msgspec.Struct, frozen=True):
@@ -58,5 +59,5 @@ def read_trust(raw: bytes) -> Trust:
     """Return what a meta holds, `NOBODY` for b""; `ValueError` if it cannot be read."""
     try:
         return _decode(raw) if raw else NOBODY
-    except (msgspec.DecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise ValueError(f"keys: {error}") from None

@@ -5,7 +5,8 @@ and from what moderation and admission said of a video is kept for the next vide
 the same. So nothing that is kept changes a result.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from streams.core.counters import Video
@@ -31,12 +32,15 @@ class Prospect(NamedTuple):
 class Outset(NamedTuple):
     """What is open to a video that nobody was shown yet, best first, and what a receipt says then.
 
-    The crowds have a whole first tranche each.
+    The crowds have a whole first tranche each; `scores` are by slice, `drawable` those that chance
+    may draw then, by name.
     """
 
     prospects: tuple[Prospect, ...] = ()
     slices: tuple[str, ...] = ()
     crowds: tuple[Crowd, ...] = ()
+    scores: Mapping[str, int] = MappingProxyType({})
+    drawable: tuple[str, ...] = ()
 
 
 class Outlook:
@@ -62,6 +66,13 @@ class Outlook:
             {each.slice: each for each in self._best(public, video)} for video in classes
         ]
         self._outsets: Final[dict[_Said, Outset]] = {}
+        first = first_tranche(policy)
+        # impressions of a first grant, within the budget of the video
+        self.firsts: Final = {name: min(first, spec.reach) for name, spec in policy.slices.items()}
+
+    def affords_first(self, video: Video) -> bool:
+        """Tell whether a whole first tranche is left of the budget of a video."""
+        return first_tranche(self.policy) <= self.policy.budget - video.granted
 
     def price(self, slice_id: str, video: Video) -> int:
         """Return what an impression of this video must be worth in a slice of the policy.
@@ -131,8 +142,9 @@ class Outlook:
         if fitting:
             found = sorted([*found, *self._best(fitting, video)], key=_best_first)
         opened = tuple(found[: self.policy.open_max])
-        slices = tuple([each.slice for each in opened])
-        return Outset(opened, slices, tuple(map(self._crowd, opened)))
+        scores = {each.slice: each.score for each in opened}
+        public = sorted(name for name in scores if surface_of(name) != "following")
+        return Outset(opened, tuple(scores), tuple(map(self._crowd, opened)), scores, tuple(public))
 
     def _best(self, slice_ids: Iterable[str], video: Video) -> list[Prospect]:
         """Return what is worth it to a video of slices that it may reach, best first."""
@@ -140,8 +152,8 @@ class Outlook:
         return sorted(filter(_is_worth_it, within), key=_best_first)
 
     def _crowd(self, prospect: Prospect) -> Crowd:
-        tranche = min(first_tranche(self.policy), self.policy.slices[prospect.slice].reach)
-        return Crowd(prospect.slice, prospect.mean, prospect.score, tranche)
+        first = self.firsts[prospect.slice]
+        return Crowd(prospect.slice, prospect.mean, prospect.score, first)
 
 
 def term_name(surface: str, band: int, commercial: bool) -> str:

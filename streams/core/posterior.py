@@ -13,7 +13,6 @@ view, variances micro-units of value squared. Rounding is towards minus infinity
 
 from collections.abc import Mapping
 from math import isqrt
-from operator import mul
 from typing import Final, NamedTuple
 
 from msgspec.structs import astuple, replace
@@ -94,9 +93,12 @@ def weigh(policy: Policy, spec: SlicePolicy, row: Slice, fit: int) -> Weighed:
         return Weighed(policy, 0, 0, spec.noise_variance, spec.noise_variance, 0, 0)
     seen, ratio, views = row.views, row.ratio_sum // row.views, weighing_views(row)
     watch, *weights = astuple(policy.weights)
-    worths = [*map(mul, weights, weighing_buttons(row, policy.annoyed_share))]
-    buttons = sum(worths)
-    apart = seen * sum(map(mul, worths, weights)) - sum(map(mul, worths, worths))
+    buttons = apart = 0
+    for weight, count in zip(weights, weighing_buttons(row, policy.annoyed_share), strict=False):
+        if count:
+            worth = weight * count
+            buttons += worth
+            apart += worth * (seen * weight - worth)
     hoped = with_young(row, spec, buttons) - buttons
     buttons += hoped
     value = watch * row.ratio_sum // MICROS + buttons

@@ -31,6 +31,7 @@ Reason = Literal[
     "reported",  # review: so many viewers report it that a person shall look at it again
     "let_through",  # review: a person looked at it and lets it be shown
     "look_again",  # review: a person has what evidence stopped looked at again
+    "ceiling",  # review: its creator's share of a day's public impressions moves its handicap
 ]
 
 
@@ -112,6 +113,7 @@ class Receipt(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="deci
     horizon: int = 0  # impressions that the score counts on
     draw: Draw | msgspec.UnsetType = msgspec.UNSET  # left out where nothing is ever drawn
     reports: ReportSum | msgspec.UnsetType = msgspec.UNSET  # of a review, by what was reported
+    handicap: int | msgspec.UnsetType = msgspec.UNSET  # feeds rank it by so much less than `score`
 
 
 class FirstReceipt(msgspec.Struct, frozen=True, gc=False):

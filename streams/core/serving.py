@@ -1,12 +1,12 @@
 """What feeds are told: the score of each slice that is open to a video, and what may be shown."""
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Final, NamedTuple
 
 from streams.core.adverts import advert_worth, rank_move
-from streams.core.counters import ACTIVE, IDLE, Told, VideoState
+from streams.core.counters import ACTIVE, IDLE, Told, Video, VideoState
 from streams.core.exploration import tried
 from streams.core.outlook import Outlook
 from streams.core.posterior import solve, sum_factors
@@ -21,6 +21,7 @@ GROWN_VIEWS: Final = 60
 """All slices of a video are looked at again after a third more views, at least so many."""
 _MOST: Final = (1 << 31) - 1
 _NOTHING_DUE: Final = (0, 0)
+_NOTHING_OWED: Final[dict[str, tuple[int, int]]] = {}  # to nearly every video: never changed
 _SHOWN: Final = frozenset((IDLE, ACTIVE))
 _PLAIN: Final = frozenset(("unknown", "public"))
 """Stages of a video that moderation closes no crowd to."""
@@ -70,12 +71,16 @@ def entries(
     state.judged = state.controlled = False
     for slice_id in gone:
         yield slice_id, Entry(video, offset, None)
-    rows, policy, own = state.slices, outlook.policy, state.row
-    band, commercial, factors = own.band, own.commercial, state.factors
+    rows, own, factors, firsts = state.slices, state.row, state.factors, outlook.firsts
+    band, commercial, whole = own.band, own.commercial, outlook.affords_first(own)
     for slice_id, score in scores.items():
-        allowance = allowance_of(policy, state, slice_id)
-        shown = rows[slice_id].impressions if slice_id in rows else 0
-        until, owing = due.get(slice_id, _NOTHING_DUE)
+        row = rows.get(slice_id)
+        if row is None and whole:
+            allowance = firsts[slice_id]
+        else:
+            allowance = allowance_of(outlook.policy, state, slice_id)
+        shown = row.impressions if row is not None else 0
+        until, owing = due.get(slice_id, _NOTHING_DUE) if due else _NOTHING_DUE
         factor = factors.get(slice_id, MICROS) if commercial else MICROS
         words = (video, offset, score, allowance, shown, band, commercial, until, owing, factor)
         yield slice_id, _entry(Entry, words)
@@ -83,6 +88,8 @@ def entries(
 
 def _due(outlook: Outlook, state: VideoState) -> dict[str, tuple[int, int]]:
     """Return deadline and impressions of what is owed by slice; a draw comes first."""
+    if not state.row.guarantee and not state.row.trials:
+        return _NOTHING_OWED
     deadline = state.row.owed_since + outlook.policy.guarantee_ms
     due = {slice_id: (deadline, count) for slice_id, count in owed(outlook, state).items()}
     if state.row.trials:
@@ -144,13 +151,19 @@ def _grew(outlook: Outlook, state: VideoState) -> bool:
 
 def _scored_again(
     outlook: Outlook, state: VideoState, touched: Sequence[str]
-) -> tuple[dict[str, int], Iterable[str]]:
+) -> tuple[Mapping[str, int], Iterable[str]]:
     """Score all open slices; return what to tell, and the slices that are not open any more.
 
     Of a video that was read from the store nobody knows which crowds were told of it: where
     moderation stands before it, all of them are told that it is gone.
     """
     before, rows = state.told, state.slices
+    is_known = before is not None or state.row.stage in _PLAIN
+    own_score = state.row.commercial or state.row.handicap  # and not that of its class
+    if is_known and not rows and not (before and before.slices) and not own_score:
+        outset = outlook.outset(state.row)  # what follows, sooner
+        state.told = Told(outlook, 0, outset.slices, array("i", outset.scores.values()))
+        return outset.scores, sorted(set(touched).difference(outset.scores))
     told = {} if before is None else dict(zip(before.slices, before.scores, strict=True))
     shown = [
         name for name in _opened(outlook, state) if name not in rows or rows[name].status in _SHOWN
@@ -162,7 +175,7 @@ def _scored_again(
         if score is not None and slice_id not in touched and abs(score - known) < STEP:
             now[slice_id] = known  # small moves must not add up unsaid
             del scores[slice_id]
-    maybe = () if before is not None or state.row.stage in _PLAIN else outlook.policy.slices
+    maybe = () if is_known else outlook.policy.slices
     gone = {*told, *touched, *maybe}.difference(now)
     state.told = Told(outlook, state.views, tuple(now), array("i", now.values()))
     return scores, sorted(gone)
@@ -170,16 +183,20 @@ def _scored_again(
 
 def _touched_only(
     outlook: Outlook, state: VideoState, touched: Sequence[str]
-) -> tuple[dict[str, int], Iterable[str]]:
+) -> tuple[Mapping[str, int], Iterable[str]]:
     """Return the scores of the slices whose rows changed: as told, or scored if judged since."""
     told, rows = state.told, state.slices
-    gone = [name for name in touched if name in rows and rows[name].status not in _SHOWN]
-    open_ones = [name for name in touched if name not in gone]
+    gone: list[str] = []
+    open_ones: list[str] = []
+    for name in touched:
+        row = rows.get(name)
+        (open_ones if row is None or row.status in _SHOWN else gone).append(name)
     if told is None or told.outlook is not outlook:
         reached = [name for name in open_ones if outlook.reaches(name, state.row)]
         kept = [n for n in reached if n in state.due or (n in rows and rows[n].status == ACTIVE)]
         return _scores(outlook, state, kept), gone
-    places = {name: told.slices.index(name) for name in open_ones if name in told.slices}
+    known = told.slices
+    places = {name: known.index(name) for name in open_ones if name in known}
     if state.judged:
         for name, score in _scores(outlook, state, places).items():
             told.scores[places[name]] = score
@@ -188,8 +205,23 @@ def _touched_only(
 
 def _scores(outlook: Outlook, state: VideoState, slice_ids: Iterable[str]) -> dict[str, int]:
     if state.row.commercial:
-        return _scores_of_advert(outlook, state, list(slice_ids))
-    return _indices(outlook, state, slice_ids)
+        scores = _scores_of_advert(outlook, state, list(slice_ids))
+    else:
+        scores = _indices(outlook, state, slice_ids)
+    return _handicapped(outlook, state.row, scores) if state.row.handicap else scores
+
+
+def _handicapped(outlook: Outlook, own: Video, scores: dict[str, int]) -> dict[str, int]:
+    """Return scores as the ceiling of its creator lowers them, on public surfaces alone.
+
+    Never below the price: that would be a stop, and those evidence decides.
+    """
+    lowered = {}
+    for slice_id, score in scores.items():
+        price = outlook.price(slice_id, own)
+        plain = surface_of(slice_id) == "following" or score <= price
+        lowered[slice_id] = score if plain else max(score - own.handicap, price)
+    return lowered
 
 
 def _scores_of_advert(
@@ -208,7 +240,7 @@ def _scores_of_advert(
 def _indices(outlook: Outlook, state: VideoState, slice_ids: Iterable[str]) -> dict[str, int]:
     policy = outlook.policy
     if not state.views:
-        known = {each.slice: each.score for each in outlook.prospects(state.row)}
+        known = outlook.outset(state.row).scores
         return {
             slice_id: known[slice_id] if slice_id in known else outlook.hope(slice_id, state.row)
             for slice_id in slice_ids

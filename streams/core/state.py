@@ -36,7 +36,9 @@ from streams.core.serving import Entry, entries
 from streams.core.ticks import OpenTraffic, read_stored
 from streams.core.traffic import ClassSums, kind_of
 from streams.core.window import Window
+from streams.errors import UNREADABLE
 
+_ALL: Final = 1 << 62
 _encode_policy: Final = msgspec.json.Encoder().encode
 _decode_policy: Final = msgspec.json.Decoder(Policy).decode
 
@@ -69,6 +71,7 @@ class Changes(NamedTuple):
     rows: dict[str, dict[str, bytes]]  # video -> field -> stored spelling
     meta: Meta
     entries: Mapping[str, Sequence[Entry]] = {}  # slice -> what feeds are to be told of it
+    untold: int = 0  # videos that are to be told of another time
 
 
 class PartitionState:
@@ -223,7 +226,7 @@ class PartitionState:
         self.trust = trust
         self._keys_raw = encode_trust(trust)
 
-    def take_changes(self, offset: int | None = None) -> Changes:
+    def take_changes(self, offset: int | None = None, most: int = _ALL) -> Changes:
         """Return what changed since the last call and begin the next epoch.
 
         The caller stores it and then says so with `stored`. With the offset of the last record
@@ -264,7 +267,7 @@ class PartitionState:
         self.changed = []
         epoch = self.epoch
         self.epoch += 1
-        told = {} if offset is None else self.take_entries(offset)
+        told = {} if offset is None else self.take_entries(offset, most)
         meta = Meta(
             self.event_time,
             f"{self.digest:032x}",
@@ -273,30 +276,39 @@ class PartitionState:
             traffic=traffic,
             generations=self.window.generations.encode(),
         )
-        return Changes(epoch, rows, meta, told)
+        return Changes(epoch, rows, meta, told, self.untold)
 
     @property
-    def untold(self) -> bool:
-        """Whether feeds are to be told anything since they were last."""
-        return bool(self._untold)
+    def untold(self) -> int:
+        """Of how many videos feeds are to be told something since they were last."""
+        return len(self._untold)
 
-    def take_entries(self, offset: int) -> dict[str, list[Entry]]:
+    def take_entries(self, offset: int, most: int = _ALL) -> dict[str, list[Entry]]:
         """Return what feeds are to be told of the videos that changed since the last time.
 
         About once a second will do. `offset` is that of the last record folded; all that changed
-        must be stored, or be on its way with this.
+        must be stored, or be on its way with this. Once `most` entries are there, what other videos
+        have to tell is left for the next time.
         """
-        untold, outlook = dict(self._untold), self.outlook
-        self._untold.clear()
+        untold, outlook, left = self._untold, self.outlook, most
         if outlook is None:
+            untold.clear()
             return {}
         told: defaultdict[str, list[Entry]] = defaultdict(list)
-        for video, fields in untold.items():
+        for video, fields in list(untold.items()):
+            if left <= 0:
+                break
+            del untold[video]
             touched = sorted(fields.difference((VIDEO_ROW,)))
             state = self.videos[video]
             for slice_id, entry in entries(outlook, video, state, touched, offset):
                 told[slice_id].append(entry)
+                left -= 1
         return dict(told)
+
+    def forget_untold(self) -> None:
+        """Keep nothing for feeds: they will be told from the rows."""
+        self._untold.clear()
 
     def stored(self, epoch: int) -> None:
         """Note that the changes of `epoch` and all earlier ones are stored."""
@@ -327,12 +339,12 @@ def forget_sums(state: VideoState) -> None:
 def _read_first_policy(raw: bytes) -> FirstPolicy | None:
     try:
         return decode_first_policy(raw) if raw else None
-    except (msgspec.DecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise ValueError(f"policy: {error}") from None
 
 
 def _read_policy(raw: bytes) -> Outlook | None:
     try:
         return Outlook(_decode_policy(raw)) if raw else None
-    except (msgspec.DecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise ValueError(f"policy: {error}") from None

@@ -18,6 +18,7 @@ from streams.core.events import LogRecord
 from streams.core.outlook import Outlook
 from streams.core.traffic import HOT, ClassSums, Tick
 from streams.core.units import surface_of
+from streams.errors import UNREADABLE
 
 RUN: Final = 31
 """Events whose median time is one reading of the clock; odd, so that it is one of them."""
@@ -49,7 +50,7 @@ def read_stored(raw: bytes) -> StoredTraffic:
         return StoredTraffic()
     try:
         since, tick, times, sums = _decode_stored(raw)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise ValueError(f"traffic: {error}") from None
     return StoredTraffic(since, tick, times, [ClassSums(*astuple(each)) for each in sums])
 

@@ -3,10 +3,11 @@
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from streams.core.counters import Reported, Slice, Trial, VideoState
-from streams.core.events import InteractionRecord, VideoControl, first_tranche
+from streams.core.events import InteractionRecord, VideoControl
 from streams.core.exploration import draw, drawable
 from streams.core.outlook import Outlook
 from streams.core.posterior import solve, sum_factors
@@ -14,6 +15,7 @@ from streams.core.receipts import Action, Crowd, Effects, Reason, Receipt
 from streams.core.reports import impressions_of, sum_up
 from streams.core.rule import Assessment, Ruling, allowance_of, estimate_in, open_slices
 from streams.core.state import PartitionState
+from streams.core.units import surface_of
 
 
 class ReceiptWriter:
@@ -39,7 +41,7 @@ class ReceiptWriter:
     def _crowds(self, slice_ids: Iterable[str]) -> Sequence[Crowd]:
         policy, video = self.outlook.policy, self.video
         outset = self.outlook.outset(video.row)
-        if not video.slices and first_tranche(policy) <= policy.budget - video.row.granted:
+        if not video.slices and self.outlook.affords_first(video.row):
             return outset.crowds  # the same, sooner
         if video.views:
             tastes = solve(sum_factors(policy, video))
@@ -126,8 +128,7 @@ class ReceiptWriter:
         policy, video, receipts = self.outlook.policy, self.video, self.effects.receipts
         if not policy.explore_probability:
             return
-        opened = opened or open_slices(self.outlook, video)
-        among = [name for name in drawable(video, opened) if allowance_of(policy, video, name)]
+        among = self._drawable(opened or open_slices(self.outlook, video))
         drawn = draw(policy, receipts[-1].id, among)
         if drawn.slice:
             hoped = estimate_in(policy, video, drawn.slice, solve(sum_factors(policy, video)))
@@ -135,10 +136,18 @@ class ReceiptWriter:
             video.row.trials[drawn.slice] = Trial(upto, hoped.mean)
         receipts[-1] = replace(receipts[-1], draw=drawn)
 
+    def _drawable(self, opened: Collection[str]) -> Sequence[str]:
+        """Return those of some open slices that chance may draw and that have room."""
+        video, policy = self.video, self.outlook.policy
+        if not video.slices and not video.row.trials and self.outlook.affords_first(video.row):
+            return self.outlook.outset(video.row).drawable  # the same, sooner
+        return [name for name in drawable(video, opened) if allowance_of(policy, video, name)]
+
     def _head(self, slice_id: str, action: Action, reason: Reason) -> dict[str, Any]:
         row = self.video.row
         n = row.decisions = row.decisions + 1
         self.partition.touch_video(self.video_id, self.video)
+        ranked_less = row.handicap if surface_of(slice_id) != "following" else 0
         return {
             "id": f"{self.video_id}.{n}",
             "n": n,
@@ -154,4 +163,5 @@ class ReceiptWriter:
             "band": row.band,
             "commercial": row.commercial,
             "format": row.format,
+            "handicap": ranked_less or UNSET,
         }

@@ -1,7 +1,8 @@
 """What one worker process does on this machine, beside a bare loop that only reads and decodes.
 
-Throughput with one event a record, with arrays of 50, with many videos and with few in every crowd;
-the worker's peak memory; and the time from an event to its counter at 70 % of the throughput.
+Throughput with one event a record, with arrays of 50, with many videos and with few in every crowd:
+of the videos that are brought in, of the events behind them, and of both together; the worker's
+peak memory; and the time from an event to its counter at 70 % of what it does of events.
 """
 
 import asyncio
@@ -29,6 +30,7 @@ from streams.lab import recording_bench
 from streams.lab.drivers import BatchProducer, Drivers
 from streams.lab.judging import judgement_micros
 from streams.lab.load import Batch, Load, Shape
+from streams.lab.phases import BenchLog, CountedRates, Timeline, rates_of
 from streams.ops.installation import make_installation
 from streams.ops.topics import wanted_topics
 from streams.ops.verify import Verifier, verify
@@ -57,9 +59,6 @@ class Case(NamedTuple):
     shape: Shape
 
 
-Timeline = dict[int, list[tuple[int, float]]]  # partition -> (watermark, when it was seen)
-
-
 @dataclass(frozen=True)
 class Sizes:
     """How much to measure with: events of a throughput run, their videos, seconds of latency."""
@@ -83,7 +82,7 @@ class Bench:
     tell: Callable[[str], None]
 
     async def run(self, sizes: Sizes) -> dict[str, Any]:
-        """Return throughput of each case, and latency at 70 % of the first one's."""
+        """Return throughput of each case, and latency at 70 % of the first one's events."""
         few = Shape(sizes.videos)
         cases = (
             Case("one_event_a_record", 1, few),
@@ -94,7 +93,7 @@ class Bench:
         result: dict[str, Any] = {
             case.name: await self._throughput(case, sizes.events) for case in cases
         }
-        rate = result[cases[0].name]["events_per_second"] * LOAD_SHARE
+        rate = result[cases[0].name]["feedback_events_per_second"] * LOAD_SHARE
         async with _Trial(self, few) as trial, trial.worker():
             self.tell(f"latency at {rate:,.0f} events/s for {sizes.seconds} s")
             result["event_to_counter_ms"] = await trial.latency(rate, sizes.seconds)
@@ -109,14 +108,20 @@ class Bench:
             bare = await trial.bare_loop(events)
             self.tell(f"{name}: bare loop {bare:,.0f} events/s; starting the worker")
             async with trial.worker() as process:
-                rate = await trial.until_counted()
+                rates = await trial.until_counted()
                 peak = _peak_mib(process.pid)
             verified = await trial.verified()
-        self.tell(f"{name}: {rate:,.0f} events/s, {verified['differences']} differences")
+        self.tell(
+            f"{name}: {rates.videos:,.0f} videos/s brought in, then "
+            f"{rates.feedback_events:,.0f} events/s; {rates.mixed_events:,.0f} events/s over both; "
+            f"{verified['differences']} differences"
+        )
         return {
-            "events_per_second": round(rate),
+            "videos_per_second": round(rates.videos),
+            "feedback_events_per_second": round(rates.feedback_events),
+            "events_per_second": round(rates.mixed_events),
             "bare_loop_events_per_second": round(bare),
-            "ratio": round(rate / bare, 3),
+            "ratio": round(rates.mixed_events / bare, 3),
             "peak_memory_mib": peak,
             **verified,
         }
@@ -173,6 +178,7 @@ class _Trial:
             bench.settings, topic_prefix=prefix, partitions=PARTITIONS, group=prefix
         )
         self._folder = bench.folder
+        self._policy = bench.policy
         self._key = SigningKey.fresh()
         self._installation: Installation
         self._topic = self._settings.topic("interactions")
@@ -180,7 +186,7 @@ class _Trial:
         self._cluster = bench.drivers.cluster
         self._stack = AsyncExitStack()
         self._store: Store
-        self._events = 0  # sent, control records apart
+        self._log: BenchLog
 
     async def __aenter__(self) -> Self:
         self._store = await self._stack.enter_async_context(self._drivers.store())
@@ -202,6 +208,9 @@ class _Trial:
     async def __aexit__(self, *_: object) -> None:
         for partition in range(PARTITIONS):
             await self._store.erase(partition)
+        async with self._drivers.index() as index:
+            for slice_id in self._policy.slices:
+                await index.clear(slice_id)
         await self._stack.aclose()
         for topic in wanted_topics(self._settings):
             with suppress(StreamsError):
@@ -210,12 +219,14 @@ class _Trial:
     async def send(self, events: int, array: int) -> None:
         """Write admissions and `events` events, and wait until the broker has them."""
         now_ms = int(time.time() * 1000)
-        self._events = events
         async with self._drivers.producer() as producer:
             for partition, records, _ in self._load.admissions(self._signer(), now_ms):
                 await (await producer.send_batch(self._topic, partition, records))
+            admitted = await self._ends()
             for partition, records, _ in self._load.feedback(events, array, now_ms):
                 await (await producer.send_batch(self._topic, partition, records))
+        feedback = {p: end - admitted[p] for p, end in (await self._ends()).items()}
+        self._log = BenchLog(admitted, feedback, self._load.videos, events)
 
     def _signer(self) -> Signer:
         return signer_of(self._installation, self._key)
@@ -248,14 +259,9 @@ class _Trial:
             if process.returncode:
                 raise Halt(f"the worker failed: {errors.decode().strip().splitlines()[-1:]}")
 
-    async def until_counted(self) -> float:
-        """Return events a second from the first stored watermark to the last."""
-        timeline = await self._watch(self._ends())
-        moves = sorted((at, mark, p) for p, marks in timeline.items() for mark, at in marks)
-        began, first, _ = next(move for move in moves if move[1] >= 0)
-        total = sum(marks[-1][0] + 1 for marks in timeline.values())
-        share = (total - first - 1) / total
-        return share * self._events / (moves[-1][0] - began)
+    async def until_counted(self) -> CountedRates:
+        """Return how fast was counted what was sent, from the first stored watermark on."""
+        return rates_of(await self._watch(self._ends()), self._log)
 
     async def verified(self) -> dict[str, int]:
         """Count the log a second time and compare."""

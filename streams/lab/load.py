@@ -61,6 +61,11 @@ class Load:
         self._fits = {"following:fans": MICROS} if shape.everywhere else {}
         self._made = 0
 
+    @property
+    def videos(self) -> int:
+        """Return how many videos are admitted."""
+        return len(self._videos)
+
     def admissions(self, signer: Signer, now_ms: int) -> Iterator[Batch]:
         """Yield the policy and an admission of every video, signed."""
         by_partition: defaultdict[int, list[Outgoing]] = defaultdict(list)

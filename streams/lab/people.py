@@ -26,9 +26,8 @@ from streams.core.events import (
     Unlike,
     Upload,
     View,
-    band_of,
 )
-from streams.core.fields import VerdictWord
+from streams.core.fields import VerdictWord, band_of
 from streams.core.traffic import kind_of
 from streams.core.units import SURFACES, surface_of
 from streams.core.words import Review

@@ -101,6 +101,7 @@ class VideoFacts:
     hidden: int  # crowds too small to tell of
     fans: int | None  # None: fewer than ten
     fans_usual: int | None
+    lowered: bool  # feeds rank it less on public surfaces: its creator is above the ceiling
 
 
 @dataclass
@@ -169,6 +170,7 @@ def _facts(video: str, known: _Known) -> VideoFacts:
         hidden,
         fans,
         usual,
+        row.handicap > 0,
     )
 
 

@@ -14,6 +14,11 @@ LESS: Final = 0.9
 MORE: Final = 1.5
 LEAST_VIEWS_UNWANTED: Final = 10_000
 """So many in a million who do not want it are never too many."""
+LOWERED: Final = (
+    "You have had a larger part of what the public is shown in a day than one creator shall have, "
+    "so for now your videos come a little later there. Your followers are shown them as before, "
+    "and it ends by itself as that part gets smaller."
+)
 _HELP: Final[dict[Help, str]] = {
     "beginning": "viewers leave earlier than is usual there: a stronger beginning, or less length",
     "title": "more than is usual there do not want it: let title and cover say what comes",
@@ -37,6 +42,8 @@ def in_words(creator: str, facts: Sequence[VideoFacts]) -> Iterator[str]:
     """Yield what a creator is told, a paragraph a video."""
     count = f"{len(facts):,} approved video{'' if len(facts) == 1 else 's'}"
     yield f"Creator {creator}: {count}."
+    if any(each.lowered for each in facts):
+        yield LOWERED
     for each in facts:
         yield "\n   ".join(_video(each))
 

@@ -12,6 +12,7 @@ from streams.core.creators import (
     private_lost,
     top_micros,
 )
+from streams.ops.explain import decimal
 from streams.ops.shares_text import percent
 from streams.runtime.creators import creator_totals
 from streams.runtime.ports import Dossiers, Store
@@ -36,6 +37,7 @@ class CreatorsReport(NamedTuple):
     top_share: int | None
     private_lost: int | None
     fallen: Sequence[str]  # creators whose fans were shown less than half of the day before
+    lowered: int  # creators whose videos are ranked less on public surfaces
 
 
 async def report_creators(
@@ -56,13 +58,14 @@ def as_report(
     lost = {creator: private_lost(yesterday, days, creator) for creator in totals}
     largest = sorted(totals, key=lambda creator: (-totals[creator].public, creator))
     return CreatorsReport(
-        [_row({"creator": c}, totals[c], private_lost=lost[c]) for c in largest[:limit]],
+        [_own_row(creator, totals[creator], lost[creator]) for creator in largest[:limit]],
         [_row({}, each) for each in by_band(totals.values()).values()],
         len(totals),
         gini_micros(public),
         top_micros(public),
         private_lost(yesterday, days),
         [creator for creator in largest if (lost[creator] or 0) > FELL],
+        sum(1 for each in totals.values() if each.handicaps),
     )
 
 
@@ -80,6 +83,7 @@ def at_the_end(report: CreatorsReport) -> dict[str, Any]:
         "Gini of public impressions": percent(report.gini),
         "share of the top 1 %": percent(report.top_share),
         "private, yesterday against the day before": change,
+        "ranked less for the ceiling": f"{report.lowered:,}",
         "fell by more than half": ", ".join(report.fallen) or "none",
     }
 
@@ -87,7 +91,14 @@ def at_the_end(report: CreatorsReport) -> dict[str, Any]:
 def for_people(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return a row as people read it."""
     shown = {name: f"{n:,}" if isinstance(n, int) else n for name, n in row.items()}
+    if "handicap" in row:
+        shown["handicap"] = decimal(row["handicap"])
     return shown | {name: percent(row[name]) for name in _RATIOS if name in row}
+
+
+def _own_row(creator: str, totals: CreatorTotals, lost: int | None) -> dict[str, Any]:
+    handicap = totals.handicap if totals.handicaps else 0
+    return _row({"creator": creator}, totals, private_lost=lost, handicap=handicap)
 
 
 def _row(named: Mapping[str, str], totals: CreatorTotals, **more: int | None) -> dict[str, Any]:

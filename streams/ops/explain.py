@@ -29,6 +29,7 @@ WORDS: Final[dict[Reason, str]] = {
     "reported": "viewers report it too often: a person shall look at it again; nothing is stopped",
     "let_through": "a person looked at it and lets it be shown; next time it takes twice as much",
     "look_again": "what evidence stopped is looked at again",
+    "ceiling": "where feeds rank it on public surfaces moves; followers, stops and grants do not",
 }
 
 ROOM: Final = (
@@ -70,11 +71,21 @@ different viewers.
         lines = [f"#{receipt.n:,} {receipt.action} {crowds}: {WORDS[receipt.reason]}."]
         lines += map(_crowd, receipt.crowds)
         lines += _reports(receipt)
+    if isinstance(receipt.handicap, int):
+        lines.append(_ranked_less(receipt, receipt.handicap))
     if isinstance(receipt.draw, Draw):
         lines.append(_chance(receipt.draw))
     if receipt.by:
         lines.append(f"{receipt.by} said so{_because(receipt.note)}.")
     return "\n   ".join([*lines, _origin(receipt)])
+
+
+def _ranked_less(r: Receipt, handicap: int) -> str:
+    because = _because(r.note) if r.reason == "ceiling" else ""
+    if not handicap:
+        return f"Nothing is taken off its scores on public surfaces any more{because}."
+    off = f"{decimal(handicap)} is taken off its scores on public surfaces"
+    return f"{off}, down to the price at most{because}."
 
 
 def _reports(r: Receipt) -> list[str]:

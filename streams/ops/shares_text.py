@@ -6,6 +6,7 @@ from typing import Any, Final
 from streams.core.units import MICROS
 from streams.ops.explain import decimal, moment
 from streams.ops.shares import MINUTE_MS, SharesReport
+from streams.runtime.mixes import Ceiling
 
 CAUSES: Final[Mapping[str, str]] = {
     "supply": "its class has too little to show",
@@ -58,9 +59,26 @@ def mix_facts(report: SharesReport) -> Iterator[tuple[str, str]]:
             f"{percent(most)} of the slots at most"
             + (f"; too few in {', '.join(mix.short)}" if mix.short else ""),
         )
+        yield "ceiling", _ceiling(mix.ceiling)
     yield "by no mix", percent(report.unsteered) or "nothing was shown"
     if report.unmeasured:
         yield "unmeasured", f"partitions {', '.join(map(str, report.unmeasured))}"
+
+
+def _ceiling(ceiling: Ceiling | None) -> str:
+    """Return how creators stand to the ceiling of one.
+
+    >>> _ceiling(Ceiling(28_333_380, 5_000, above=2, lowered=3, most=20_000))
+    '0.5 % for one creator: 2 above, 3 ranked less, by 0.02 at most; looked at 2023-11-14T23:00'
+    """
+    if ceiling is None:
+        return "creators are not looked at yet"
+    share = "the shares of the day are not known"
+    if ceiling.share is not None:
+        share = f"{percent(ceiling.share)} for one creator: {ceiling.above:,} above"
+    most = f", by {decimal(ceiling.most)} at most" if ceiling.lowered else ""
+    at = moment(ceiling.minute * MINUTE_MS)[:16]
+    return f"{share}, {ceiling.lowered:,} ranked less{most}; looked at {at}"
 
 
 def promise_line(row: Mapping[str, Any]) -> str:

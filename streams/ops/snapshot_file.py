@@ -20,7 +20,7 @@ from msgspec import Struct
 from streams.core.keys import Trust
 from streams.core.state import Meta
 from streams.core.window import FrozenWindow
-from streams.errors import DeadLetter
+from streams.errors import UNREADABLE, DeadLetter
 from streams.ops.recount import ResumePoint
 from streams.runtime.signing import Signer, require_seal, seal
 
@@ -148,7 +148,7 @@ def read_header(line: bytes) -> Header:
     """Return a header that nobody vouches for, to be looked at only; `Unfit` if it is none."""
     try:
         return _decode_header(line)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         raise Unfit("it is damaged: its header cannot be read") from None
 
 

@@ -44,7 +44,7 @@ class OpenCrowd(NamedTuple):
     slice: str
     status: str
     stored: bool  # somebody was shown it there
-    score: int  # the posterior's index, by which feeds rank
+    score: int  # the posterior's index, by which feeds rank; on public surfaces less its handicap
     price: int  # of the video's class there
     net: int  # score over price
     mean: int
@@ -134,6 +134,9 @@ def in_short(counted: Mapping[str, Any]) -> dict[str, Any]:
     reported = counted.get("reported") or {}
     sums = ", ".join(f"{name} {value:,}" for name, value in reported.items())
     short = {name: value for name, value in counted.items() if name not in tables}
+    handicap, since_ms = short.pop("handicap", 0), short.pop("handicapped", 0)
+    if handicap:
+        short["handicap"] = f"{decimal(handicap)} since {moment(since_ms)}"
     halved_ms = short.pop("halved", 0) * HALF_LIFE_TICKS * TICK_MS
     if halved_ms:
         short["faded_to"] = moment(halved_ms)

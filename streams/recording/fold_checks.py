@@ -5,7 +5,7 @@ from typing import Final
 import msgspec
 
 from streams.core.events import Policy
-from streams.errors import Halt
+from streams.errors import UNREADABLE, Halt
 from streams.recording.folding import Rules, replay_namespace
 from streams.recording.manifest import Manifest
 from streams.recording.reader import Recording
@@ -101,5 +101,5 @@ def _policy_version(value: bytes) -> list[str]:
     """Return the version of a policy's record, [] for any other."""
     try:
         return [_decode_policy(value).version]
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return []

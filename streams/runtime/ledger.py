@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from streams.core.fields import Millis
 from streams.core.keys import Trust
-from streams.errors import DeadLetter, Halt
+from streams.errors import UNREADABLE, DeadLetter, Halt
 from streams.runtime.installation import Installation, records_of_table
 from streams.runtime.ports import LogReader, Outgoing, Record
 from streams.runtime.signing import Signer, encode, require_signature
@@ -81,7 +81,7 @@ class Skips:
         """
         try:
             skips = _decode_kept(kept) if kept else []
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             raise ValueError(f"skips: {error}") from None
         known = {skip.key for skip in self.all()}
         return Skips([*self.all(), *(skip for skip in skips if skip.key not in known)])
@@ -126,6 +126,6 @@ def _skip_of(record: Record, trust: Trust) -> Skip | None:
         return None
     try:
         skip = _decode(record.value or b"")
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise Halt(f"{record.topic}: a record cannot be read ({error})", code="ledger") from None
     return skip if skip.key == record.key else None

@@ -11,8 +11,8 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from streams.core.events import Name, Term
-from streams.core.fields import Count, Micros, Millis, Ratio, Sequence, SliceName
+from streams.core.events import Name
+from streams.core.fields import Count, Micros, Millis, Ratio, Sequence, SliceName, Term
 from streams.core.keys import Trust
 from streams.core.shares import PromiseName
 from streams.core.units import MICROS, SLICES_PER_VIDEO
@@ -63,6 +63,20 @@ class Promise(Struct, frozen=True, omit_defaults=True):
     cost: Count = 0  # value that holding it cost since the day began, micro-units
 
 
+class Ceiling(Struct, frozen=True, omit_defaults=True):
+    """How creators stood to the ceiling of one when they were looked at last.
+
+    `share` is the ceiling, None where nobody's share of the day is known. `above` have more,
+    `lowered` have something taken off their scores, `most` of anybody.
+    """
+
+    minute: Count
+    share: Ratio | None = None
+    above: Count = 0
+    lowered: Count = 0
+    most: Micros = 0
+
+
 class Mix(Struct, frozen=True, omit_defaults=True, tag_field="type", tag="mix"):
     """What feeds go by for a minute.
 
@@ -86,6 +100,7 @@ class Mix(Struct, frozen=True, omit_defaults=True, tag_field="type", tag="mix"):
     unmeasured: tuple[int, ...] = ()  # partitions
     day: Count = 0  # since 1970
     worth: Count = 0
+    ceiling: Ceiling | None = None  # before the first look
 
 
 _encode: Final = msgspec.json.Encoder(order="deterministic").encode

@@ -31,8 +31,12 @@ from streams.runtime.window_parts import PartKeeper
 
 CHUNK_RECORDS: Final = 1_000
 CHUNK_BYTES: Final = 256 << 10
+CHUNK_SIGNED: Final = 50
+"""Records at once where they are signed: one costs as much as many events."""
 TELL_S: Final = 0.5
 """Between what a partition has to tell feeds: they are told once a second."""
+TELL_MOST: Final = 10_000
+"""Entries that are made at once, about: others want their turn."""
 BACKOFF_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 log: Final = logging.getLogger("streams.worker")
 
@@ -165,14 +169,14 @@ class Owned:
         if self._unfinished:
             return
         now = self._clock()
-        telling = self._indexing is not None and now - self._told_at >= TELL_S
+        telling = self._is_telling(now)
         if self.flushing is None and self.folded > self.watermark and (full or due):
             self.flushed_at = now
             # Taken at once: what is folded from here on is the next flush's.
             outbox, self._outbox = self._outbox, []
             self._flushing_to = self.folded
             self._unfinished = True  # until it is done: without these rows no later one is whole
-            changes = self.state.take_changes(self.folded if telling else None)
+            changes = self.state.take_changes(self.folded if telling else None, TELL_MOST)
             if self._last is not None:
                 kept = self.ledger.kept(self.partition, self.folded)
                 meta = changes.meta._replace(mark=mark_of(self._last), skips=kept)
@@ -181,6 +185,17 @@ class Owned:
             self.flushing = asyncio.create_task(flush, name=f"flush-{self.partition}")
         elif telling:
             self._tell_rest()
+
+    def _is_telling(self, now: float) -> bool:
+        """Tell whether feeds are to be told by now, and the index is not too far behind."""
+        due = self._indexing is not None and now - self._told_at >= TELL_S
+        return due and self._indexing is not None and self._indexing.has_room(self.partition)
+
+    def tell_from_rows(self) -> None:
+        """Keep nothing for an index that is too far behind: it will be filled from the rows."""
+        if self._indexing is not None:
+            self.state.forget_untold()
+            self._indexing.fill_one(self.partition)
 
     async def settle(self) -> None:
         """Flush until everything folded is stored, and have feeds told of it."""
@@ -358,7 +373,7 @@ class Owned:
         self.watermark, self._digest = upto, changes.meta.digest
         self.state.stored(changes.epoch)
         if telling:
-            self._tell(upto, changes.entries)
+            self._tell(upto, changes.entries, whole=not changes.untold)
 
     def _tell_rest(self) -> None:
         """Have feeds told of what was stored since they were told, if all that is folded is.
@@ -367,13 +382,15 @@ class Owned:
         """
         is_told = not self.state.untold and self.state.outlook is self._followed
         if self.folded == self.watermark and not is_told:
-            self._tell(self.watermark, self.state.take_entries(self.watermark))
+            told = self.state.take_entries(self.watermark, TELL_MOST)
+            self._tell(self.watermark, told, whole=not self.state.untold)
 
-    def _tell(self, upto: int, entries: Mapping[str, Sequence[Entry]]) -> None:
-        """Have feeds told of what is stored up to an offset."""
+    def _tell(self, upto: int, entries: Mapping[str, Sequence[Entry]], *, whole: bool) -> None:
+        """Have feeds told of what is stored up to an offset: of all that is, or of some of it."""
         if self._indexing is not None:
-            self._told_at = self._clock()
-            self._indexing.take(self.partition, upto, entries)
+            if whole:
+                self._told_at = self._clock()
+            self._indexing.take(self.partition, upto, entries, whole=whole)
             self._followed = self.state.outlook
             self._indexing.follow(self.partition, self._followed)
 
@@ -429,9 +446,11 @@ async def _written(ack: Awaitable[None]) -> None:
 def _chunk_length(first: Record) -> int:
     """Return how many records to fold at once, if all are as large as the first.
 
-    Between chunks flushes and heartbeats get their turn, so a chunk of arrays has fewer records.
+    Between chunks flushes, heartbeats and the index get their turn, so a chunk of arrays or of
+    admissions has fewer records.
     """
-    return max(min(CHUNK_BYTES // max(len(first.value or b""), 1), CHUNK_RECORDS), 1)
+    most = CHUNK_SIGNED if first.headers else CHUNK_RECORDS
+    return max(min(CHUNK_BYTES // max(len(first.value or b""), 1), most), 1)
 
 
 def _cuts(decoded: Decoded, most: int) -> list[int]:

@@ -8,9 +8,9 @@ from msgspec import Raw
 
 from streams.core.events import CONTROL_TYPES
 from streams.core.units import ID_ALPHABET, is_slice
-from streams.errors import DeadLetter, RejectReason
+from streams.errors import UNREADABLE, DeadLetter, RejectReason
 
-PARSER_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError)
+PARSER_ERRORS: Final = (*UNREADABLE, TypeError)
 """The four families that bytes of strangers can raise in msgspec."""
 
 _decode_elements: Final = msgspec.json.Decoder(list[Raw]).decode
@@ -42,10 +42,10 @@ def classify(error: Exception, value: bytes | Raw | None) -> DeadLetter:
 
 def require_ids(event: object) -> None:
     """Raise `DeadLetter` if an id or the slice of an event leaves its alphabet."""
-    for field in _IDS:
-        text = getattr(event, field, "")
-        if text.encode().translate(None, ID_ALPHABET):
-            raise DeadLetter("id", f"{field} has a character outside A-Z a-z 0-9 _ -")
+    texts = [getattr(event, field, "") for field in _IDS]
+    if "".join(texts).encode().translate(None, ID_ALPHABET):
+        bad = next(n for n, text in enumerate(texts) if text.encode().translate(None, ID_ALPHABET))
+        raise DeadLetter("id", f"{_IDS[bad]} has a character outside A-Z a-z 0-9 _ -")
     slice_id = getattr(event, "slice", None)
     if slice_id is not None and not is_slice(slice_id):
         raise DeadLetter("slice", "slice is not surface:group")

@@ -71,11 +71,13 @@ class Refilling:
 
     async def prune(self, slice_id: str, marks: Mapping[int, int], partitions: int) -> None:
         """Remove the pairs of partitions that were told of last before a partition's mark."""
+        latest = max(marks.values())  # whose a pair is costs more to ask than its offset
         async for page in self._index.pairs(slice_id):
-            owners = [partition_of(video.encode(), partitions) for video, _ in page]
+            old = [(video, offset) for video, offset in page if offset < latest]
+            owners = [partition_of(video.encode(), partitions) for video, _ in old]
             gone = [
                 Entry(video, marks[owner], None)
-                for owner, (video, offset) in zip(owners, page, strict=True)
+                for owner, (video, offset) in zip(owners, old, strict=True)
                 if offset < marks.get(owner, -1)
             ]
             if gone:

@@ -30,6 +30,8 @@ EVERY_S: Final = 1.0
 AT_ONCE: Final = 16
 """Slices of a worker on their way at once."""
 BACKOFF_S: Final = (0.0, 1.0, 2.0, 5.0)
+ROOM: Final = 50_000
+"""As long as so many entries of a partition wait, no more should be made."""
 WAITING_MOST: Final = 200_000
 """More entries are not kept for an index that does not answer: it is filled from the rows."""
 SWEEP_S: Final = 6 * 3600.0
@@ -41,31 +43,33 @@ log: Final = logging.getLogger("streams.index")
 class _Partition:
     """An owned partition: how far it is stored, and what has to be filled again of it.
 
-    `fresh` is one that nothing was counted of when it was opened. Of a slice that is `frozen` by
-    the policy that it is counted by, nothing is told, and what is owed there is owed elsewhere:
-    with another such policy all is filled again, each partition when it is counted by that.
+    `fresh` is one that nothing was counted of when it was opened: it has nothing to be filled from,
+    and all that comes is told. Of a slice that is `frozen` by the policy that it is counted by,
+    nothing is told, and what is owed there is owed elsewhere: with another such policy all is
+    filled again, each partition when it is counted by that.
     """
 
     offset: int
     fresh: bool
     swept_at: float
+    cause: Cause | None  # why all of it has to be filled; None: only what is lost
     lost: set[str] = field(default_factory=set)
-    cause: Cause | None = "opened"  # why all of it has to be filled; None: only what is lost
     filling: asyncio.Task[None] | None = None
     sweeping: bool = False
     held: bool = False  # whether the index was found to be ahead
-    frozen: frozenset[str] = frozenset()
+    frozen: frozenset[str] | None = None  # None: by no policy yet
 
 
 @dataclass(slots=True)
 class _Line:
-    """What is on its way to one slice.
+    """What is on its way to one slice: what is `waiting`, and what is in the call under way.
 
     `told` is how far this worker has told it of each partition, `ahead` how far others have where
     that is further, `marks` what a filling has told of: pairs last told of before are to go.
     """
 
     waiting: defaultdict[int, dict[str, Entry]] = field(default_factory=lambda: defaultdict(dict))
+    sent: Mapping[int, Mapping[str, Entry]] = field(default_factory=dict)
     since: float | None = None  # the oldest that waits, and the oldest on its way
     flying: float | None = None
     told: dict[int, int] = field(default_factory=dict)
@@ -95,6 +99,10 @@ class _Line:
         for partition, entries in taken.items():
             self.waiting[partition] = entries | self.waiting.get(partition, {})
         self.since = self.since if since is None else since
+
+    def length(self, partition: int) -> int:
+        """Return how many entries of a partition wait or are on their way."""
+        return sum(len(entries.get(partition, ())) for entries in (self.waiting, self.sent))
 
 
 class Indexing:
@@ -130,7 +138,9 @@ class Indexing:
         """Tell of a partition from its stored watermark on; the log has so many partitions."""
         self.release(partition)
         self._partitions = partitions
-        self._owned[partition] = _Partition(watermark, watermark < 0, self._clock())
+        fresh = watermark < 0
+        cause: Cause | None = None if fresh else "opened"
+        self._owned[partition] = _Partition(watermark, fresh, self._clock(), cause)
         for line in self._lines.values():
             line.priced = None  # an index may have lost prices together with the counters
 
@@ -143,9 +153,26 @@ class Indexing:
             line.told.pop(partition, None)
             line.ahead.pop(partition, None)
 
-    def take(self, partition: int, offset: int, entries: Mapping[str, Sequence[Entry]]) -> None:
-        """Take what a flush up to an offset stored, by slice."""
-        if (owned := self._owned.get(partition)) is not None:
+    def has_room(self, partition: int) -> bool:
+        """Tell whether more should be told of a partition by now: what waits for long is told late.
+
+        Of one that the index is ahead of always: what waits of it waits for what comes.
+        """
+        owned, lines = self._owned.get(partition), self._lines.values()
+        if owned is None or any(line.ahead.get(partition, -1) > owned.offset for line in lines):
+            return True
+        return sum(line.length(partition) for line in lines) < ROOM
+
+    def take(
+        self,
+        partition: int,
+        offset: int,
+        entries: Mapping[str, Sequence[Entry]],
+        *,
+        whole: bool = True,
+    ) -> None:
+        """Take what a flush up to an offset stored, by slice: all of it, or some of it first."""
+        if whole and (owned := self._owned.get(partition)) is not None:
             owned.offset = offset
         now = self._clock()
         for slice_id, some in entries.items():
@@ -168,15 +195,22 @@ class Indexing:
         if outlook is None:
             return
         order, frozen = order_of(outlook.policy), _frozen_by(outlook.policy)
-        if (owned := self._owned.get(partition)) is not None and owned.frozen != frozen:
-            owned.frozen, owned.cause = frozen, owned.cause or "opened"
+        if (owned := self._owned.get(partition)) is not None:
+            if owned.frozen not in {None, frozen}:
+                owned.cause = owned.cause or "opened"
+            owned.frozen = frozen
         if self._order is None or order > self._order:
             self._frozen = frozen
             self.price(order, prices_of(outlook), outlook.policy.fresh_share)
 
     def fill(self) -> None:
         """Fill everything again from the rows."""
-        for owned in self._owned.values():
+        for partition in self._owned:
+            self.fill_one(partition)
+
+    def fill_one(self, partition: int) -> None:
+        """Fill all of a partition again from its rows."""
+        if (owned := self._owned.get(partition)) is not None:
             owned.cause = "lost"
 
     def start(self) -> None:
@@ -254,7 +288,7 @@ class Indexing:
             line.flying = line.since
             positions = {p: owned.offset for p, owned in self._owned.items() if owned.offset >= 0}
             held = {p for p, ahead in line.ahead.items() if positions.get(p, -1) < ahead}
-            taken = line.take(line.waiting.keys() - held)
+            line.sent = taken = line.take(line.waiting.keys() - held)
             entries = [entry for some in taken.values() for entry in some.values()]
             try:
                 await self._price(slice_id, line)
@@ -267,7 +301,7 @@ class Indexing:
                 self._metrics.index_entries.inc(applied.written)
                 self._catch_up(slice_id, line)
             finally:
-                line.flying = None
+                line.sent, line.flying = {}, None
 
     async def _price(self, slice_id: str, line: _Line) -> None:
         if self._order is not None and slice_id in self._prices and line.priced != self._order:

@@ -7,10 +7,8 @@ one: the control plane that of the gate, a partition's worker that of reports.
 from collections.abc import Mapping
 from typing import Final
 
-import msgspec
-
 from streams.core.waiting import Cause, Waiting, decode, encode, key_of
-from streams.errors import Halt, Retry
+from streams.errors import UNREADABLE, Halt, Retry
 from streams.runtime.ports import LogReader, Outgoing
 from streams.settings import Settings
 
@@ -56,5 +54,5 @@ async def read_waiting(reader: LogReader, settings: Settings) -> list[Waiting]:
 def _decoded(topic: str, last: Mapping[bytes, bytes]) -> list[Waiting]:
     try:
         return [decode(value) for value in last.values() if value]
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise Halt(f"{topic}: a record cannot be read ({error}): somebody else wrote it") from None

@@ -363,9 +363,14 @@ class Worker:
         self._halts.put(partition, halt, None if owned is None else owned.position)
 
     def _evict(self, owned: Owned) -> None:
-        """Keep at most its share of the configured number of videos of a partition in memory."""
+        """Keep at most its share of the configured number of videos of a partition in memory.
+
+        Those that feeds were not told of yet stay, half of them at most.
+        """
         share = max(self._settings.videos_in_memory // len(self._owned), 1)
         if len(owned.state.videos) > share + share // 8:
+            if owned.state.untold > share // 2:
+                owned.tell_from_rows()
             self._metrics.evicted.inc(owned.state.evict(share))
 
     def _audit_soon(self) -> None:

@@ -1,14 +1,20 @@
 """The leader's look at creators, on the twins."""
 
+from collections.abc import Mapping
+
 import pytest
 from kit.events import FANS, FIXED, FOOTBALL, NOW, admit, impression
 from kit.folding import Folding, placed
 from prometheus_client import CollectorRegistry
 
 from streams.control.creators import AGAIN_S, LOOK_S, CreatorMetrics, CreatorsLook
+from streams.control.handicaps import Handicaps
+from streams.control.shares.ceiling import FEW, STEP, CeilingRules
 from streams.core.creators import DAY_MINUTES, DayStart
+from streams.core.events import Revise
 from streams.errors import Retry
 from streams.runtime.memory import MemoryDossiers, MemoryStore
+from streams.runtime.mixes import Mix
 from streams.runtime.ports import Stored
 
 DAY = NOW // 60_000 // DAY_MINUTES
@@ -35,13 +41,23 @@ class Watch:
         self.store, self.dossiers = AwayStore(), MemoryDossiers()
         self.registry = CollectorRegistry()
         self.now = 0.0
+        self.rules = CeilingRules(5_000, 2_000_000, 100_000)
+        self.revised: list[Revise] = []
+        self.deaf = False
         self.watermark = -1
         self.folding = Folding().fold(placed([FIXED, admit()]))
         self.look = self.another()
 
     def another(self) -> CreatorsLook:
         metrics = CreatorMetrics(self.registry if self.now == 0 else None)
-        return CreatorsLook(self.store, self.dossiers, ("ns", 1), metrics, lambda: self.now)
+        place = ("ns", 1)
+        held = Handicaps(self.store, place, lambda: self.rules, self.revise)
+        return CreatorsLook(self.store, self.dossiers, place, metrics, held, lambda: self.now)
+
+    async def revise(self, revisions: Mapping[str, Revise]) -> None:
+        if self.deaf:
+            raise Retry("deaf")
+        self.revised += revisions.values()
 
     async def show(self, public: int, private: int = 0) -> None:
         """Have so many impressions counted and stored."""
@@ -131,3 +147,41 @@ async def test_who_leads_no_more_shows_nothing(watch: Watch) -> None:
     assert watch.value("private_lost_ratio") is None
     watch.look.rest()
     assert watch.value("gini_ratio") is None
+
+
+async def lowers(watch: Watch, minute: int, term: int = 7) -> list[int | None]:
+    """Look where c1 has nearly all of a day that a hundred others have a part of."""
+    before = {f"o{n}": (-1, 0) for n in range(100)} | {"c1": (-2 * FEW, 0)}
+    await watch.dossiers.keep_day(DAY, DayStart(MIDNIGHT, before))
+    await watch.look.step(minute, term, Mix(term, minute, NOW))
+    return [each.handicap for each in watch.revised]
+
+
+async def test_who_is_above_the_ceiling_is_lowered_by_the_leader_of_the_term(watch: Watch) -> None:
+    watch.rules = CeilingRules(5_000, 1_000_000, 100_000)
+    await watch.show(1)
+    for other in range(100):
+        creator, video = f"o{other}", f"w{other}"
+        watch.folding.fold(
+            placed(
+                [admit(f"a{other}", video=video, creator=creator), impression(video, video=video)],
+                watch.folding.offset + 1,
+            )
+        )
+    await watch.show(1)
+    assert await lowers(watch, MIDNIGHT + 720) == [STEP]
+    assert watch.revised[0].term == 7
+    assert watch.value("ceiling_ratio") == (1_000_000 // 101) / 1_000_000
+    assert (watch.value("above"), watch.value("lowered")) == (1, 1)
+    watch.look.rest()
+    assert watch.value("above") is None
+
+
+async def test_what_could_not_be_said_is_looked_at_again_within_a_minute(watch: Watch) -> None:
+    await test_who_is_above_the_ceiling_is_lowered_by_the_leader_of_the_term(watch)
+    watch.deaf, watch.revised = True, []
+    with pytest.raises(Retry):
+        await lowers(watch, MIDNIGHT + 780)
+    watch.deaf = False
+    watch.now += AGAIN_S
+    assert await lowers(watch, MIDNIGHT + 781) == [STEP]

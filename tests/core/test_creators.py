@@ -141,3 +141,17 @@ def test_private_impressions_are_compared_from_day_to_day() -> None:
     assert private_lost(DAY + 1, days, "c2") is None  # too few to fall
     assert private_lost(DAY + 1, days) == (4 * FEW - 1) * MICROS // (5 * FEW - 1)
     assert private_lost(DAY + 2, days, "c1") is None
+
+
+def test_a_creator_is_ranked_less_by_what_was_set_last() -> None:
+    totals = CreatorTotals()
+    for handicap, set_ms in ((20_000, 7), (10_000, 9), (0, 0), (30_000, 8)):
+        totals.add(CreatorTotals(handicaps=handicap > 0, handicap=handicap, handicapped=set_ms))
+    assert (totals.handicap, totals.handicapped, totals.handicaps) == (10_000, 9, 3)
+
+
+def test_a_video_that_nobody_is_shown_any_more_has_no_handicap_to_take_back() -> None:
+    for stage, count in (("public", 1), ("limited", 1), ("removed", 0), ("ended", 0)):
+        state = VideoState()
+        state.row.handicap, state.row.stage = 10_000, stage  # type: ignore[assignment]
+        assert totals_of(state).handicaps == count

@@ -17,9 +17,11 @@ from kit.events import (
 )
 
 from streams.core import outlook as outlook_module
-from streams.core.counters import Video
+from streams.core.counters import Video, VideoState
+from streams.core.exploration import drawable
 from streams.core.outlook import Outlook, Prospect
 from streams.core.posterior import Sums, estimate, solve
+from streams.core.rule import open_slices
 from streams.core.units import MICROS
 
 PUBLIC = Video(stage="public", band=5, fits={FANS: MICROS, SHENYANG: 200_000})
@@ -132,6 +134,14 @@ def test_what_was_kept_of_other_videos_changes_no_answer(monkeypatch: pytest.Mon
     ]
     for row in [*every, *reversed(every)]:
         assert FIXED_OUTLOOK.outset(row) == Outlook(FIXED).outset(row)
+
+
+def test_chance_may_draw_of_a_new_video_what_is_kept_for_its_class() -> None:
+    for stage in ("public", "limited"):
+        state = VideoState()
+        state.row = video(stage=stage, fits={FANS: MICROS, MUSIC: 200_000})
+        among = drawable(state, open_slices(FIXED_OUTLOOK, state))
+        assert list(FIXED_OUTLOOK.outset(state.row).drawable) == among
 
 
 # ---------------------------------------------------------------- what it expects, and the price

@@ -25,11 +25,13 @@ from kit.events import (
 )
 from kit.folding import Folding, decoded, placed
 
-from streams.core.counters import ACTIVE, IDLE
+from streams.core.counters import ACTIVE, IDLE, Slice, Video, VideoState
 from streams.core.events import LogRecord
+from streams.core.outlook import Outlook
 from streams.core.posterior import solve, sum_factors
 from streams.core.rule import estimate_in
-from streams.core.serving import STEP, Entry
+from streams.core.serving import STEP, Entry, entries
+from streams.core.stages import VideoStage
 from streams.core.units import MICROS, surface_of
 
 OPEN = admit(fits={FANS: MICROS, SHENYANG: 500_000})
@@ -75,6 +77,27 @@ class Feeds:
 
 def test_before_an_admission_feeds_are_told_nothing_to_show() -> None:
     assert not Feeds(view("e1")).known
+
+
+@given(
+    st.sampled_from(["public", "limited", "held_public", "removed", "unknown"]),
+    st.dictionaries(st.sampled_from([FANS, SHENYANG, MUSIC]), st.integers(0, MICROS)),
+    st.integers(0, 5),
+    st.booleans(),
+    st.sampled_from([0, 100]),
+    st.sampled_from([0, FIXED.budget - 5, FIXED.budget]),
+)
+def test_a_video_without_rows_is_told_as_one_with_a_row_that_nothing_happened_in(
+    stage: VideoStage, fits: dict[str, int], band: int, commercial: bool, guarantee: int, used: int
+) -> None:
+    outlook, told = Outlook(FIXED), []
+    for rows in ({}, {FOOTBALL: Slice()}):
+        state = VideoState()
+        state.row = Video(stage=stage, fits=fits, band=band, commercial=commercial, granted=used)
+        state.row.guarantee, state.controlled, state.slices = guarantee, True, rows
+        told.append([*entries(outlook, "v1", state, [], 7)])
+        told.append([*entries(outlook, "v1", state, [FOOTBALL], 8)])
+    assert told[:2] == told[2:]
 
 
 def test_an_admission_tells_every_open_slice_though_nobody_was_shown_anything() -> None:
@@ -305,8 +328,8 @@ def test_what_feeds_know_is_what_the_rows_say(seed: int, batch: int) -> None:
     done, known = Folding(), dict[tuple[str, str], Entry]()
     for first in range(0, len(log), batch):
         done.fold(log[first : first + batch]).flush()
-        for name, entries in done.entries.items():
-            for entry in entries:
+        for name, some in done.entries.items():
+            for entry in some:
                 known[entry.video, name] = entry
     shown_now = {place: entry for place, entry in known.items() if entry.score is not None}
     assert shown_now

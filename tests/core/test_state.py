@@ -50,6 +50,16 @@ def test_without_an_offset_feeds_are_told_nothing_and_with_one_all_since() -> No
     assert done.state.take_changes(2).entries == {}
 
 
+def test_feeds_are_told_of_so_much_at_once_and_of_the_other_videos_another_time() -> None:
+    done = folded([FIXED, *(admit(f"v{n}", video=f"v{n}") for n in range(4))])
+    first = done.state.take_changes(4, most=1)
+    assert {one.video for some in first.entries.values() for one in some} == {"v0"}
+    assert first.untold == done.state.untold == 3
+    rest = done.state.take_entries(5)
+    assert {one.video for some in rest.values() for one in some} == {"v1", "v2", "v3"}
+    assert not done.state.untold
+
+
 def test_a_video_that_feeds_were_not_told_of_is_not_forgotten() -> None:
     done = folded([FIXED, admit()])
     done.state.stored(done.state.take_changes().epoch)

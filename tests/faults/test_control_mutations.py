@@ -194,7 +194,7 @@ PURE = [
     Mutation(
         "retired keys are not back with a log that lost its beginning",
         "runtime/opening.py",
-        "whole = bounds.start == 0",
+        "whole = not self._installation.begins(partition, bounds.start)",
         "whole = True",
         ROTATION,
         "without_its_beginning",
@@ -358,8 +358,8 @@ PURE = [
     Mutation(
         "numbers rise from the last one",
         "control/admission/dossier.py",
-        "        seq += 1\n",
-        "",
+        "enumerate(records, dossier.seq + 1)",
+        "enumerate(records, dossier.seq)",
         DOSSIER,
         "numbers",
     ),

@@ -31,6 +31,7 @@ REPORTS = "tests/core/test_reports.py"
 COUNTERS = "tests/core/test_counters.py"
 ADVERTS = "tests/core/test_adverts.py"
 LIVE = "tests/core/test_live.py"
+HANDICAP = "tests/core/test_handicap.py"
 FADING = "tests/core/test_fading.py"
 RULES = [
     # what evidence weighs
@@ -121,6 +122,55 @@ RULES = [
         "            pass\n",
         DISTRIBUTION,
         "weighed_anew_after",
+    ),
+    # the ceiling of one creator
+    Mutation(
+        "a handicap never touches followers",
+        "core/serving.py",
+        'plain = surface_of(slice_id) == "following" or score <= price',
+        "plain = score <= price",
+        HANDICAP,
+        "never_for_followers",
+    ),
+    Mutation(
+        "a handicap takes nothing below the price",
+        "core/serving.py",
+        "max(score - own.handicap, price)",
+        "score - own.handicap",
+        HANDICAP,
+        "below_its_price",
+    ),
+    Mutation(
+        "a handicap lowers the score",
+        "core/serving.py",
+        "    return _handicapped(outlook, state.row, scores) if state.row.handicap else scores\n",
+        "    return scores\n",
+        HANDICAP,
+        "score_falls",
+    ),
+    Mutation(
+        "a handicap of an old leader is refused",
+        "core/distribution.py",
+        "if record.handicap is not None and record.term < term:",
+        "if False:",
+        HANDICAP,
+        "refused_by_its_term",
+    ),
+    Mutation(
+        "a handicap that stands is told once",
+        "core/distribution.py",
+        "own.handicap != handicap, handicap, self.cause.ts",
+        "True, handicap, self.cause.ts",
+        HANDICAP,
+        "counts_once",
+    ),
+    Mutation(
+        "receipts say the handicap",
+        "core/writing.py",
+        '"handicap": ranked_less or UNSET,',
+        '"handicap": UNSET,',
+        HANDICAP,
+        "every_later_receipt",
     ),
     # what is summed minute by minute
     Mutation(
@@ -487,8 +537,8 @@ RULES = [
     Mutation(
         "a verdict takes a forgotten video off every crowd",
         "core/serving.py",
-        "maybe = () if before is not None",
-        "maybe = () if True",
+        "maybe = () if is_known else",
+        "maybe = () if True else",
         SERVING,
         "forgotten_video_takes_off",
     ),
@@ -501,10 +551,18 @@ RULES = [
         "add_up_unsaid",
     ),
     Mutation(
+        "a first tranche is within the budget of the video",
+        "core/serving.py",
+        "if row is None and whole:",
+        "if row is None:",
+        SERVING,
+        "without_rows",
+    ),
+    Mutation(
         "a stopped slice is taken off",
         "core/serving.py",
-        "rows[name].status not in _SHOWN]\n    open_ones",
-        "False]\n    open_ones",
+        "open_ones if row is None or row.status in _SHOWN else gone",
+        "open_ones",
         SERVING,
         "stopped_slice_is_taken_off",
     ),
@@ -677,8 +735,8 @@ RULES = [
     Mutation(
         "only adverts have a factor",
         "core/serving.py",
-        "if state.row.commercial:\n        return _scores",
-        "if True:\n        return _scores",
+        "if state.row.commercial:\n        scores = _scores",
+        "if True:\n        scores = _scores",
         ADVERTS,
         "organic_videos",
     ),

@@ -13,7 +13,7 @@ from random import Random
 from typing import Final
 
 import pytest
-from kit.clusters import EVENTS_PER_S, all_moved, lasting_load, make_topics, say
+from kit.clusters import PACE, all_moved, lasting_load, make_topics, say
 from kit.link import Link
 from kit.loads import PARTITIONS
 from kit.redises import RedisNode, redis_node, until
@@ -142,7 +142,7 @@ async def lag_s(rig: Rig) -> float:
     """Return for how many seconds of load the slowest partition is behind."""
     ends = await rig.ends(rig.log)
     marks = await asyncio.to_thread(rig.watermarks)
-    return max((end - 1 - marks.get(p, -1)) / EVENTS_PER_S for p, end in ends.items())
+    return max((end - 1 - marks.get(p, -1)) / PACE.per_s for p, end in ends.items())
 
 
 async def caught_up_after(rig: Rig) -> float:

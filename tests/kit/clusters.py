@@ -3,9 +3,11 @@
 import asyncio
 import sys
 import time
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
-from typing import Final
+from typing import Final, NamedTuple
+
+from redis.exceptions import RedisError
 
 from kit.events import Logged, synthetic_log
 from kit.loads import PARTITIONS
@@ -17,8 +19,18 @@ from streams.runtime.ports import Outgoing
 
 HOMES: Final = [[1], [2], [3], [2]]
 """The node of each partition of a topic that has one copy: without it nobody leads them."""
-EVENTS_PER_S: Final = 60.0
-"""Of each partition."""
+BATCHES_PER_S: Final = 3
+
+
+class Pace(NamedTuple):
+    """Records a second, events and videos at most, all of each partition."""
+
+    per_s: float
+    events: int
+    videos: int
+
+
+PACE: Final = Pace(per_s=60.0, events=40_000, videos=12)
 
 
 def make_topics(rig: Rig, alone: Collection[str] = ()) -> None:
@@ -29,27 +41,34 @@ def make_topics(rig: Rig, alone: Collection[str] = ()) -> None:
 
 
 @asynccontextmanager
-async def lasting_load(rig: Rig) -> AsyncIterator[None]:
+async def lasting_load(rig: Rig, pace: Pace = PACE) -> AsyncIterator[None]:
     """Write events to every partition that takes them; what is lost in between comes again."""
     stop = asyncio.Event()
     producer = KafkaProducer(rig.brokers)
     await producer.start()
-    writing = [asyncio.create_task(_write(producer, rig.log, p, stop)) for p in range(PARTITIONS)]
+    writing = [
+        asyncio.create_task(_write(producer, rig.log, partition, pace, stop))
+        for partition in range(PARTITIONS)
+    ]
     yield
     stop.set()
     await asyncio.gather(*writing)
     await producer.stop()
 
 
-async def _write(producer: KafkaProducer, topic: str, partition: int, stop: asyncio.Event) -> None:
-    records = synthetic_log(31 + partition, 12, 40_000, partition, PARTITIONS, led=True)
-    size = 20
+async def _write(
+    producer: KafkaProducer, topic: str, partition: int, pace: Pace, stop: asyncio.Event
+) -> None:
+    records = synthetic_log(
+        31 + partition, pace.videos, pace.events, partition, PARTITIONS, led=True
+    )
+    size = round(pace.per_s / BATCHES_PER_S)
     for at in range(0, len(records), size):
         while not await _written(producer, topic, records[at : at + size]):  # noqa: ASYNC110
             await asyncio.sleep(0.2)
         if stop.is_set():
             return
-        await asyncio.sleep(size / EVENTS_PER_S)
+        await asyncio.sleep(1 / BATCHES_PER_S)
 
 
 async def _written(producer: KafkaProducer, topic: str, records: list[Logged]) -> bool:
@@ -88,8 +107,10 @@ class Pauses:
         self._task.cancel()
 
     async def _watch(self) -> None:
+        marks: Mapping[int, int] = {}
         while True:
-            marks = await asyncio.to_thread(self._rig.watermarks)
+            with suppress(RedisError):  # a node of it is away: nothing moves that is seen
+                marks = await asyncio.to_thread(self._rig.watermarks)
             now = time.monotonic()
             for partition, mark in marks.items():
                 before, since = self._moved.get(partition, (-1, now))

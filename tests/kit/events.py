@@ -553,8 +553,8 @@ class _Crowd:
                     release(name, **about),
                     reconsider(name, **about),
                     revise(name, limited=True, **about),
-                    revise(name, limited=False, **about),
-                    revise(name, fits={COOKING: 900_000}, **about),
+                    revise(name, limited=False, handicap=0, term=1, **about),
+                    revise(name, fits={COOKING: 900_000}, handicap=20_000, term=1, **about),
                     (end if self._is_room(video) else takedown)(name, **about)
                     if self.random.random() < 0.3
                     else clear(name, looked=self.now, **about),

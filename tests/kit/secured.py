@@ -23,7 +23,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exports 
 )
 
 from kit.certificates import Authority
-from kit.servers import KafkaServer, Quorum, lasting_ports
+from kit.servers import KafkaCluster, Quorum, kafka_cluster, lasting_ports
 from streams.ops.rights import Right
 from streams.security import KafkaAddress, given_security
 
@@ -117,19 +117,30 @@ class SecuredKafka:
 @contextmanager
 def secured_kafka(folder: Path, users: tuple[str, ...]) -> Iterator[SecuredKafka]:
     """Run a secured Kafka for the time of the block; certificates go into `folder`."""
-    authority = Authority(folder / "authority")
-    quorum = Quorum.of(1)
-    open_port, controller = quorum.ports[1]
-    ports = dict(zip(LISTENERS, lasting_ports(len(LISTENERS)), strict=True))
-    server = KafkaServer(_settings(authority, open_port, controller, ports, users), quorum)
-    where = {name.lower(): f"127.0.0.1:{port}" for name, port in ports.items()}
-    try:
-        server.start()
-        kafka = SecuredKafka(authority, server.bootstrap, users=users, **where)
-        kafka.add_scram_users()
+    with secured_cluster(folder, users, nodes=1) as (kafka, _):
         yield kafka
-    finally:
-        server.remove()
+
+
+@contextmanager
+def secured_cluster(
+    folder: Path, users: tuple[str, ...], nodes: int = 3
+) -> Iterator[tuple[SecuredKafka, KafkaCluster]]:
+    """Run a secured Kafka of several nodes, each with all listeners."""
+    authority = Authority(folder / "authority")
+    free = iter(lasting_ports(len(LISTENERS) * nodes))
+    ports = {number: {name: next(free) for name in LISTENERS} for number in range(1, nodes + 1)}
+
+    def settings_of(number: int, quorum: Quorum) -> Mapping[str, str]:
+        return _settings(authority, *quorum.ports[number], ports[number], users)
+
+    where = {
+        name.lower(): ",".join(f"127.0.0.1:{own[name]}" for own in ports.values())
+        for name in LISTENERS
+    }
+    with kafka_cluster(nodes, settings_of) as cluster:
+        kafka = SecuredKafka(authority, cluster.bootstrap, users=users, **where)
+        kafka.add_scram_users()
+        yield kafka, cluster
 
 
 def _settings(

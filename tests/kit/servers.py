@@ -9,7 +9,7 @@ import os
 import shutil
 import socket
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -60,6 +60,9 @@ class Quorum:
     def voters(self) -> str:
         """Spell the nodes as Kafka's settings do."""
         return ",".join(f"{n}@127.0.0.1:{controller}" for n, (_, controller) in self.ports.items())
+
+
+NodeSettings = Callable[[int, Quorum], Mapping[str, str]]
 
 
 class KafkaServer:
@@ -207,14 +210,20 @@ def _properties(quorum: Quorum, number: int, data: Path) -> dict[str, str]:
 class KafkaCluster:
     """Nodes that are broker and controller each; topics have three copies, two of them in sync.
 
-    It serves while most nodes run. A partition has no leader while all of its copies are away:
+    `settings_of` says which lines of its server.properties a node overrides. It serves while most
+    nodes run. A partition has no leader while all of its copies are away:
     give it one copy, `create_topic(…, copies=[[2], [3]])`, and kill that node.
     """
 
-    def __init__(self, nodes: int = 3, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(self, nodes: int = 3, settings_of: NodeSettings | None = None) -> None:
         quorum = Quorum.of(nodes)
+
+        def make(number: int) -> KafkaServer:
+            settings = settings_of(number, quorum) if settings_of else None
+            return KafkaServer(settings, quorum, number)
+
         with ThreadPoolExecutor() as beside:  # each waits for a Java to format its storage
-            made = list(beside.map(lambda n: KafkaServer(settings, quorum, n), quorum.ports))
+            made = list(beside.map(make, quorum.ports))
         self.nodes = {node.number: node for node in made}
         self.bootstrap = ",".join(node.bootstrap for node in self.nodes.values())
 
@@ -266,10 +275,10 @@ def kafka_server(settings: Mapping[str, str] | None = None) -> Iterator[KafkaSer
 
 @contextmanager
 def kafka_cluster(
-    nodes: int = 3, settings: Mapping[str, str] | None = None
+    nodes: int = 3, settings_of: NodeSettings | None = None
 ) -> Iterator[KafkaCluster]:
-    """Run a Kafka of several nodes for the time of the block; `settings` as in KafkaServer."""
-    cluster = KafkaCluster(nodes, settings)
+    """Run a Kafka of several nodes for the time of the block; `settings_of` as in KafkaCluster."""
+    cluster = KafkaCluster(nodes, settings_of)
     try:
         cluster.start()
         yield cluster

@@ -12,6 +12,7 @@ from kit.events import (
     hold,
     impression,
     like,
+    revise,
     takedown,
     videos_of,
     view,
@@ -211,3 +212,13 @@ async def test_a_live_room_that_is_over_was_ended_by_nobody() -> None:
 async def test_a_creator_without_a_video_is_named() -> None:
     with pytest.raises(Halt, match="no video of creator me"):
         await facts(*others())
+
+
+async def test_who_is_above_the_ceiling_reads_so_and_no_number_of_it() -> None:
+    lowered = revise("h1", video=OWN, handicap=23_456, note="its creator has 7.31 % of the day")
+    told = await facts(mine(), lowered, *seen(OWN, FOOTBALL, 12))
+    assert "a larger part of what the public is shown in a day than one creator shall" in text(told)
+    assert "Your followers are shown them as before" in text(told)
+    whole = text(told) + str(as_fields("me", told))
+    assert not any(number in whole for number in ("23456", "23_456", "0.023", "7.31", "23,456"))
+    assert "larger part" not in text(await facts(mine()))

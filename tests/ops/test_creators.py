@@ -1,7 +1,9 @@
 """What operators see of creators, on the twins."""
 
+from collections.abc import Mapping
+
 from kit.control import NOW
-from kit.events import FANS, FIXED, FOOTBALL, admit, impression, videos_of
+from kit.events import FANS, FIXED, FOOTBALL, admit, impression, revise, videos_of
 from kit.folding import Folding, placed
 
 from streams.core.creators import DAY_MINUTES, DayStart
@@ -21,8 +23,11 @@ def audience(video: str, creator: str, band: int, public: int, private: int) -> 
     return [own, *shown, *fans]
 
 
-async def stored() -> MemoryStore:
-    """Return a store in which c1 has a video in each partition, c2 and c3 have one."""
+async def stored(lowered: Mapping[str, int] = {}) -> MemoryStore:
+    """Return a store in which c1 has a video in each partition, c2 and c3 have one.
+
+    Some are `lowered` by a handicap.
+    """
     store = MemoryStore()
     of = [
         [("c1", 2, 5, 4), ("c2", 0, 1, 0)],
@@ -30,6 +35,7 @@ async def stored() -> MemoryStore:
     ]
     for partition, (names, some) in enumerate(zip(HOMES, of, strict=True)):
         events = [e for name, one in zip(names, some, strict=True) for e in audience(name, *one)]
+        events += [revise(v, video=v, handicap=lowered[v]) for v in names if v in lowered]
         folding = Folding(partition=partition, partitions=PARTITIONS)
         folding.fold(placed([FIXED, *events]))
         await store.flush(partition, "ns", -1, 10, folding.state.take_changes())
@@ -84,3 +90,13 @@ async def test_people_read_percentages_and_what_is_not_known_yet() -> None:
 async def test_without_any_video_there_is_nothing_unequal() -> None:
     report = await report_creators(MemoryStore(), MemoryDossiers(), ("ns", PARTITIONS), NOW, 9)
     assert (report.creators, report.gini, report.top_share) == ([], None, None)
+
+
+async def test_who_is_ranked_less_is_listed_with_by_how_much() -> None:
+    store = await stored(lowered={HOMES[0][0]: 20_000})
+    report = await report_creators(store, MemoryDossiers(), ("ns", PARTITIONS), NOW, 9)
+    told = {row["creator"]: row["handicap"] for row in report.creators}
+    assert (told["c1"], {told[name] for name in told if name != "c1"}) == (20_000, {0})
+    assert all("handicap" not in row for row in report.bands)
+    assert for_people(report.creators[0])["handicap"] == "0.02"
+    assert at_the_end(report)["ranked less for the ceiling"] == "1"

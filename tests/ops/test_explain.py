@@ -7,6 +7,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 from kit.stories import receipt
+from msgspec.structs import replace
 
 from streams.core.receipts import ACTIONS, Crowd, Draw, Reason, Receipt, ReportSum
 from streams.ops.explain import WORDS, decimal, explain, kept_at, moment
@@ -100,6 +101,21 @@ def test_every_number_of_what_was_reported_appears_exactly(of_all: Receipt) -> N
     reporters, total, bar = msgspec.structs.astuple(of_all.reports)
     whole_ones = (reporters, of_all.impressions, of_all.views)
     assert {total, bar, *(each * 1_000_000 for each in whole_ones)} <= set(written)
+
+
+@given(whole, st.integers(0, 100_000))
+def test_what_a_ceiling_takes_off_is_told_with_why(of_all: Receipt, handicap: int) -> None:
+    told = {"reason": "ceiling", "handicap": handicap, "note": "its creator has 9 %", "crowds": ()}
+    head, line, _ = explain(replace(of_all, **told)).split("\n   ")
+    assert WORDS["ceiling"] in head
+    assert line.endswith(": its creator has 9 %.")
+    assert line.startswith(f"{decimal(handicap)} is taken off" if handicap else "Nothing is taken")
+
+
+def test_a_later_receipt_says_by_how_much_it_is_ranked_less() -> None:
+    text = explain(receipt(handicap=30_000))
+    assert "0.03 is taken off its scores on public surfaces, down to the price at most." in text
+    assert "taken off" not in explain(receipt())
 
 
 @given(judged)

@@ -21,7 +21,7 @@ from streams.ops.shares import (
 from streams.ops.shares_text import for_people, mix_facts, promise_line
 from streams.runtime.installation import installation_record
 from streams.runtime.memory import MemoryLog, MemoryReader
-from streams.runtime.mixes import Mix, Promise, mix_record
+from streams.runtime.mixes import Ceiling, Mix, Promise, mix_record
 from streams.runtime.ports import Outgoing
 from streams.runtime.signing import Signer
 from streams.runtime.signing import encode as as_json
@@ -174,3 +174,14 @@ async def test_the_mix_is_told_in_words(log: MemoryLog) -> None:
     assert facts["mix"] == "of 2023-11-14T22:13, 0 s old, term 3 by host-1"
     assert facts["newcomers"] == "3.0 % of the slots at most; too few in nearby:xian"
     assert facts["by no mix"].endswith(" %")
+    assert facts["ceiling"] == "creators are not looked at yet"
+
+
+async def test_the_ceiling_of_one_creator_is_told_in_words(log: MemoryLog) -> None:
+    write(log, tick(MINUTE, FINE))
+    known = "0.5 % for one creator: 2 above, 3 ranked less, by 0.02 at most"
+    unknown = "the shares of the day are not known, 0 ranked less"
+    stands = ((Ceiling(MINUTE, 5_000, 2, 3, 20_000), known), (Ceiling(MINUTE), unknown))
+    for seq, (ceiling, words) in enumerate(stands, start=1):
+        log.append(mix_record(SETTINGS, Mix(3, seq, NOW, "host-1", ceiling=ceiling), SIGNER))
+        assert dict(mix_facts(await read(log)))["ceiling"] == f"{words}; looked at 2023-11-14T22:13"

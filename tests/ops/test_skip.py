@@ -20,6 +20,7 @@ from streams.runtime.memory import (
     MemoryProducer,
     MemoryReader,
 )
+from streams.runtime.ports import Outgoing
 from streams.runtime.signing import Signer
 
 EVENTS = synthetic_log(events=700)
@@ -131,6 +132,17 @@ async def test_a_skip_that_nobody_in_force_signed_skips_nothing() -> None:
     await worker.stop()
     again = await halted(world)
     await again.stop()
+
+
+@pytest.mark.parametrize("value", [b"nothing", b'{"by":"\xff"}', b'{"x":' + b"[" * 100_000])
+async def test_a_signed_entry_that_cannot_be_read_is_a_halt(value: bytes) -> None:
+    world = damaged_world()
+    key = b"0:1"
+    headers = [SIGNER.header(key, value)]
+    entry = Outgoing(world.settings.topic("ledger"), value, key, headers, partition=0)
+    await (await MemoryProducer(world.log).send(entry))
+    with pytest.raises(Halt, match="ledger: a record cannot be read"):
+        await world.read_ledger()
 
 
 async def test_one_place_is_skipped_once() -> None:

@@ -155,3 +155,9 @@ def test_of_a_live_room_is_told_what_its_evidence_faded_to() -> None:
     room = {"video": "v1", "fits": {}, "format": "live", "halved": 5_666_666}
     assert in_short(room)["faded_to"] == "2023-11-14T22:10:00.000Z"
     assert in_short(room | {"halved": 0}).keys() & {"halved", "faded_to"} == set()
+
+
+def test_a_handicap_is_told_in_decimals_while_there_is_one() -> None:
+    lowered = {"video": "v1", "fits": {}, "handicap": 20_000, "handicapped": 1_700_000_000_000}
+    assert in_short(lowered)["handicap"] == "0.02 since 2023-11-14T22:13:20.000Z"
+    assert in_short(lowered | {"handicap": 0}).keys() & {"handicap", "handicapped"} == set()

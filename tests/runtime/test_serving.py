@@ -20,7 +20,7 @@ from streams.core.serving import Entry
 from streams.core.units import MICROS
 from streams.core.words import SliceReview
 from streams.errors import Retry
-from streams.runtime import refilling, serving
+from streams.runtime import owned, refilling, serving
 from streams.runtime.leases import OPEN, Applied, Footing
 from streams.runtime.memory.serving import MemoryServingIndex
 from streams.runtime.metrics import Metrics
@@ -249,7 +249,73 @@ async def test_more_than_there_is_room_for_is_filled_from_the_rows(
     assert await desk.shown() == {}
 
 
+async def test_no_more_should_be_told_while_much_waits_or_is_on_its_way(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "ROOM", 3)
+    for partition in range(PARTITIONS):
+        desk.indexing.open(partition, PARTITIONS, -1)
+    desk.index.down = {CARS}
+    desk.take(0, 8, entry(ZERO[0], 8), entry(ZERO[1], 8))
+    desk.take(0, 9, entry(ZERO[0], 9), slice_id=FANS)
+    assert not desk.indexing.has_room(0)
+    assert desk.indexing.has_room(1)
+    await desk.turn()
+    assert desk.indexing.has_room(0)
+    desk.take(0, 10, entry(ZERO[2], 10))
+    desk.index.down = set()
+    desk.now += 1
+    desk.indexing.turn()
+    await asyncio.sleep(0)  # the calls are under way
+    assert not desk.indexing.has_room(0)
+    await desk.indexing.settle()
+    assert desk.indexing.has_room(0)
+
+
+async def test_what_waits_until_its_partition_is_as_far_as_the_index_is_told_on(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "ROOM", 1)
+    await desk.index.apply(CARS, {0: 9}, [])
+    desk.indexing.open(0, PARTITIONS, 4)
+    desk.take(0, 5)
+    desk.indexing._lines[CARS].add(0, [], desk.now)
+    await desk.turn()
+    desk.take(0, 6, entry(ZERO[0], 6))
+    await desk.turn()
+    assert desk.indexing.has_room(0)
+    desk.take(0, 10, entry(ZERO[0], 10))
+    await desk.turn()
+    assert set(await desk.shown()) == {ZERO[0]}
+
+
+async def test_a_partition_that_is_told_in_part_is_no_further_than_before(desk: Desk) -> None:
+    desk.indexing.open(0, PARTITIONS, -1)
+    desk.indexing.take(0, 8, {CARS: [entry(ZERO[0], 8)]}, whole=False)
+    await desk.turn()
+    assert set(await desk.shown()) == {ZERO[0]}
+    assert await desk.index.positions(CARS) == {}
+    desk.take(0, 9, entry(ZERO[1], 9))
+    await desk.turn()
+    assert await desk.index.positions(CARS) == {0: 9}
+
+
 # Filled from the rows
+
+
+async def test_a_partition_that_nothing_was_counted_of_is_not_filled(desk: Desk) -> None:
+    desk.rows[0] = [[(CARS, entry(ZERO[0], 3))]]
+    desk.indexing.open(0, PARTITIONS, -1)
+    desk.indexing.turn()
+    assert desk.value("refill_left") == 0
+    desk.take(0, 8, entry(ZERO[1], 8))
+    desk.indexing.follow(0, Outlook(words(1, FOOTBALL)))
+    await desk.turn(3)
+    assert desk.asked == []
+    assert set(await desk.shown()) == {ZERO[1]}
+    desk.indexing.follow(0, Outlook(words(2)))
+    await desk.turn()
+    assert desk.asked == [(0, None)]
 
 
 async def test_a_partition_is_told_whole_when_it_is_opened(desk: Desk) -> None:
@@ -577,9 +643,16 @@ class NotedIndexing(Indexing):
         self.opened.append((partition, partitions, watermark))
         super().open(partition, partitions, watermark)
 
-    def take(self, partition: int, offset: int, entries: Mapping[str, Sequence[Entry]]) -> None:
+    def take(
+        self,
+        partition: int,
+        offset: int,
+        entries: Mapping[str, Sequence[Entry]],
+        *,
+        whole: bool = True,
+    ) -> None:
         self.taken.append((partition, offset))
-        super().take(partition, offset, entries)
+        super().take(partition, offset, entries, whole=whole)
 
     def release(self, partition: int) -> None:
         self.released.append(partition)
@@ -617,6 +690,38 @@ async def test_what_another_worker_stored_first_is_not_told() -> None:
     await life.stop()
     assert [opened[2] for opened in indexing.opened] == [-1, theirs]
     assert [offset for _, offset in indexing.taken if offset > first] == [world.watermark()]
+
+
+async def test_an_index_that_is_behind_is_told_when_it_has_room_and_then_of_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(owned, "TELL_MOST", 3)
+    monkeypatch.setattr(serving, "ROOM", 0)
+    world, indexing = World(), NotedIndexing()
+    world.put(LOG_OF_ALL[:100])
+    life = await Life(world, batch=30, indexing=indexing).start()
+    await life.until(world.caught_up)
+    assert indexing.taken == []
+    monkeypatch.setattr(serving, "ROOM", serving.WAITING_MOST)
+    await life.until(lambda: indexing._owned[0].offset == world.watermark())
+    await life.stop()
+    assert len(indexing.taken) > 2
+
+
+async def test_what_only_feeds_wait_for_does_not_keep_videos_in_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The index does not answer for long: it is filled from the rows when it does."""
+    monkeypatch.setattr(serving, "ROOM", 0)
+    world, indexing = World(videos_in_memory=4), NotedIndexing()
+    world.put(LOG_OF_ALL)
+    life = await Life(world, batch=30, indexing=indexing).start()
+    await life.until(world.caught_up)
+    (one,) = life.worker._owned.values()
+    await life.until(lambda: len(one.state.videos) <= 4)
+    assert one.state.untold <= 2
+    assert indexing._owned[0].cause == "lost"
+    await life.stop()
 
 
 async def test_a_policy_that_nothing_follows_on_is_told_all_the_same() -> None:

@@ -51,12 +51,13 @@ from streams.core.events import (
     Ended,
     Recognition,
     Reconsider,
+    Revise,
     Tag,
     Takedown,
     Upload,
     VideoControl,
-    band_of,
 )
+from streams.core.fields import band_of
 from streams.core.waiting import Waiting
 from streams.core.words import Review, SecondLook
 from streams.errors import DeadLetter
@@ -267,12 +268,22 @@ def with_facts_of(dossier: Dossier, other: Dossier, tools: Tools) -> Dossier:
 def speak(dossier: Dossier, cause: str, now_ms: int, tools: Tools) -> Dossier:
     """Return the dossier with all in `unsent` that its log lacks; `cause` goes into their ids."""
     announced, steps = _steps(dossier, tools)
-    unsent: list[VideoControl] = []
-    seq = dossier.seq
-    for record in (*dossier.unsent, *_records(dossier, steps, cause, now_ms)):
-        seq += 1
-        unsent.append(replace(record, seq=seq))
-    return replace(dossier, announced=announced, seq=seq, unsent=tuple(unsent), uncopied=True)
+    records = (*dossier.unsent, *_records(dossier, steps, cause, now_ms))
+    return _saying(replace(dossier, announced=announced), records)
+
+
+def revised(dossier: Dossier, record: Revise) -> Dossier:
+    """Return the dossier with one record more to say, which changes nothing that it knows."""
+    return _saying(dossier, (*dossier.unsent, record))
+
+
+def _saying(dossier: Dossier, records: Sequence[VideoControl]) -> Dossier:
+    """Return the dossier with these in `unsent`, numbered behind all that it ever said."""
+    numbered = tuple(
+        replace(record, seq=seq) for seq, record in enumerate(records, dossier.seq + 1)
+    )
+    seq = dossier.seq + len(numbered)
+    return replace(dossier, seq=seq, unsent=numbered, uncopied=True)
 
 
 def latest(dossier: Dossier) -> tuple[str, int]:

@@ -22,6 +22,7 @@ from streams.control.admission.granting import granted
 from streams.control.log import ControlLog, now_ms
 from streams.control.metrics import ControlMetrics
 from streams.core.counters import Video
+from streams.core.events import Revise
 from streams.core.partitioner import partition_of
 from streams.core.words import Review, SliceReview
 from streams.errors import DeadLetter, Retry
@@ -184,6 +185,17 @@ class Register:
         async with self._turn:
             await _side_by_side(self._speak(*home) for home in homes.items())
 
+    async def revise(self, revisions: Mapping[str, Revise]) -> None:
+        """Say one record each of videos that have a dossier, numbered behind all that was said.
+
+        `Retry` if that must be tried again; what was said meanwhile is in the rows.
+        """
+        homes: defaultdict[int, list[str]] = defaultdict(list)
+        for video in sorted(revisions):
+            homes[partition_of(video.encode(), self._log.partitions)].append(video)
+        async with self._turn:
+            await _side_by_side(self._revise(*home, revisions) for home in homes.items())
+
     async def hold(self, partition: int, ends: Mapping[str, int]) -> None:
         """Store that the dossiers hold all of a partition's topics up to these offsets."""
         await self._put(partition, (), {topic: Move(0, end) for topic, end in ends.items()})
@@ -244,6 +256,20 @@ class Register:
                 batch.dossiers[video] = after if after.owes else known
         await self._grant(batch)
         await self._store(batch, {})
+
+    async def _revise(
+        self, partition: int, videos: Sequence[str], revisions: Mapping[str, Revise]
+    ) -> None:
+        batch = _Batch(partition)
+        batch.stored = (await self._kept(partition, videos)).documents
+        self._open(batch, videos)
+        rows = await self._log.rows(list(batch.before))
+        for video, before in batch.before.items():
+            if before is not None:
+                logged = Logged(self._log.name, rows.get(video, Video()))
+                known = dossier.as_logged(before, video, logged)
+                batch.dossiers[video] = dossier.revised(known, revisions[video])
+        await self._store(batch, {}, listing=False)
 
     async def _read(
         self,

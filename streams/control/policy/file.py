@@ -20,6 +20,7 @@ from msgspec.structs import asdict, replace
 from streams.control.figures import micros, ratio_micros
 from streams.control.policy.catalogue import Catalogue
 from streams.control.policy.sample import ONE_IN
+from streams.control.shares.ceiling import CeilingRules, CeilingTable, ceiling_rules
 from streams.control.shares.rules import ShareRules, SharesTable, share_rules
 from streams.core.events import Policy, ViewerBits, Weights
 from streams.core.fields import BANDS, EPOCH_MS
@@ -59,6 +60,7 @@ class PolicyRules:
     one_in: int
     shares: ShareRules
     bound: GuaranteeBound
+    ceiling: CeilingRules
 
     @property
     def version(self) -> str:
@@ -87,7 +89,8 @@ class PolicyRules:
         shares = share_rules(file.shares, catalogue, f"{where}: shares")
         owed = file.guarantee
         bound = GuaranteeBound(owed.full_a_day, owed.beyond)
-        return cls(draft, owed.impressions, file.keeper.one_in, shares, bound)
+        ceiling = ceiling_rules(file.ceiling, f"{where}: ceiling")
+        return cls(draft, owed.impressions, file.keeper.one_in, shares, bound, ceiling)
 
 
 def versioned(policy: Policy) -> Policy:
@@ -302,3 +305,4 @@ class _PolicyFile(Struct, frozen=True, forbid_unknown_fields=True):
     exploration: _Exploration = _Exploration()
     keeper: _Keeper = _Keeper()
     reports: _Reports = _Reports()
+    ceiling: CeilingTable = CeilingTable()

@@ -27,7 +27,7 @@ from streams.core.traffic_view import unsteered
 from streams.core.units import surface_of
 from streams.errors import Retry
 from streams.runtime.leases import CLASSES
-from streams.runtime.mixes import Mix, latest_mix, mix_records
+from streams.runtime.mixes import Ceiling, Mix, latest_mix, mix_records
 from streams.runtime.ports import Clock
 from streams.settings import Settings
 
@@ -83,10 +83,13 @@ class Mixing:
         """The minute by which most partitions go, 0 while that is not known."""
         return 0 if self._traffic is None else self._traffic.now
 
-    async def step(self, term: int, policy: Policy, by: str = "") -> None:
+    async def step(
+        self, term: int, policy: Policy, by: str = "", ceiling: Ceiling | None = None
+    ) -> None:
         """Write the mix of a minute that most of the traffic knows, if there is a new one.
 
-        `Retry` if Kafka does not take it, or does not tell what was there before.
+        It tells how creators stand to the `ceiling`. `Retry` if Kafka does not take it, or does not
+        tell what was there before.
         """
         if self._clock() < self._next_at:
             return
@@ -98,7 +101,8 @@ class Mixing:
             await self._traffic.read(self._ports.reader)
         tick = self._traffic.now
         if tick > (self.mix.seq if self.mix else 0):
-            mix = replace(await self._next_mix(term, tick, policy), by=by)
+            mix = await self._next_mix(term, tick, policy)
+            mix = replace(mix, by=by, ceiling=ceiling)
             await self._log.publish_mix(mix)
             self.mix = mix
             self._show(mix)

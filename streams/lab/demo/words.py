@@ -38,6 +38,7 @@ WHY: Final[Mapping[Reason, str]] = {
     "reported": "reported too often, people asked",
     "let_through": "people let it through",
     "look_again": "people had it looked at again",
+    "ceiling": "its creator has much of the day",
 }
 
 

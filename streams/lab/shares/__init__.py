@@ -11,5 +11,6 @@ and how a mix fades are the pipeline's own code. What it is not: videos, viewers
 crowds of a surface are one slice.
 
 Adverts are judged one by one, so their worlds (`adverts`, `advert_goals`) are of videos and
-viewers, in fewer crowds and slots.
+viewers, in fewer crowds and slots. So are those that the ceiling of one creator is played in
+(`creators`): worlds of the simulator.
 """

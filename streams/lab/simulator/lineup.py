@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from streams.lab.simulator.capping import CappedRule
 from streams.lab.simulator.contenders import AlwaysWiden, Contender, Oracle, Thompson
 from streams.lab.simulator.folded import FoldedRule
 from streams.lab.simulator.joint import JointPosterior, LearnedPosterior
@@ -22,6 +23,7 @@ CONTENDERS: Final[Mapping[str, Callable[[World, Servers, int], Contender]]] = {
     "rule": lambda world, servers, _: FoldedRule(world, servers),
     "rule-kept": lambda world, servers, _: KeptRule(world, servers),
     "rule-priced": lambda world, servers, _: PricedRule(world, servers),
+    "rule-capped": lambda world, servers, _: CappedRule(world, servers),
     "joint-learned": LearnedPosterior,
     "joint-true": JointPosterior,
 }

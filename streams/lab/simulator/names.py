@@ -16,7 +16,7 @@ Regime = Literal["rich", "middle", "scarce", "crowded"]
 REGIME_NAMES: Final[tuple[Regime, ...]] = get_args(Regime)
 CONTENDER_NAMES: Final = (
     "oracle", "ladder", "peeking-z", "always-widen", "thompson", "rule-apart", "rule",
-    "rule-kept", "rule-priced", "joint-learned", "joint-true",
+    "rule-kept", "rule-priced", "rule-capped", "joint-learned", "joint-true",
 )  # fmt: skip
 SERVER_NAMES: Final = ("knowing", "leasing", "lagging")
 EXTRA: Final = ("matplotlib",)
