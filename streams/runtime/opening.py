@@ -26,7 +26,7 @@ from streams.runtime.namespace import (
 )
 from streams.runtime.ports import NOTHING_STORED, LogConsumer, Offsets, Record, Stored
 from streams.runtime.surroundings import Surroundings
-from streams.runtime.window_parts import Kept, load_window
+from streams.runtime.window_parts import KeptParts, load_window
 
 REBUILD: Final = "`streams counters rebuild --yes`"
 
@@ -155,7 +155,7 @@ class Opened(NamedTuple):
     whole: bool = False
     ledger: Skips = Skips()
     lost: range = range(0)
-    kept: Kept = Kept()
+    kept: KeptParts = KeptParts()
 
 
 class Opening:
@@ -254,7 +254,7 @@ class Opening:
         state, watermark = opened.state, opened.stored.watermark
         partition = state.partition
         if opened.whole:
-            return opened._replace(kept=Kept(await self._store.parts(partition)))
+            return opened._replace(kept=KeptParts(await self._store.parts(partition)))
         begins = opened.lost.stop
         first, kept, whole_from = await load_window(
             self._store, state, self._namespace, watermark, begins

@@ -26,7 +26,7 @@ ID_GENERATIONS: Final = 1
 log: Final = logging.getLogger("streams.worker")
 
 
-class Kept(NamedTuple):
+class KeptParts(NamedTuple):
     """The parts in the store that are this owner's: by their first offset, and what is to go."""
 
     parts: Collection[int] = ()
@@ -40,7 +40,7 @@ class LoadedWindow(NamedTuple):
     """
 
     position: int | None
-    kept: Kept
+    kept: KeptParts
     whole_from: int = 0
 
 
@@ -66,9 +66,9 @@ async def load_window(
     except ValueError as error:
         log.info("partition %d: the window is read from the log: %s", partition, error)
         state.window.thaw(FrozenWindow())
-        return LoadedWindow(None, Kept((), stored))
+        return LoadedWindow(None, KeptParts((), stored))
     if not wanted:
-        return LoadedWindow(None, Kept((), stored))
+        return LoadedWindow(None, KeptParts((), stored))
     at = wanted[-1].end
     state.window.turn(at)  # or the last of them would be taken for one that fills
     log.info(
@@ -76,7 +76,7 @@ async def load_window(
         *(partition, at - 1, len(wanted)),
     )
     starts = {part.start for part in wanted}
-    kept = Kept(starts, [start for start in stored if start not in starts])
+    kept = KeptParts(starts, [start for start in stored if start not in starts])
     whole_from = max((part.end for part in needed if part not in wanted), default=0)
     return LoadedWindow(at, kept, whole_from)
 
@@ -111,7 +111,9 @@ async def _load(
 class PartKeeper:
     """Stores what fills of one partition's window, and drops what no longer matters."""
 
-    def __init__(self, store: PartStore, state: PartitionState, namespace: str, kept: Kept) -> None:
+    def __init__(
+        self, store: PartStore, state: PartitionState, namespace: str, kept: KeptParts
+    ) -> None:
         self._store: Final = store
         self._state: Final = state
         self._namespace: Final = namespace

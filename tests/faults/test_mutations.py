@@ -284,7 +284,7 @@ PURE = [
     Mutation(
         "an unlike takes back only what is known to have counted",
         "core/window.py",
-        'return "" if pair in self._likes[REPLAYED_GENERATIONS].met else like',
+        'return "" if self._likes[REPLAYED_GENERATIONS].is_met(pair) else like',
         "return like",
         "tests/core/test_window.py",
         "",
