@@ -8,6 +8,8 @@ import msgspec
 from streams.errors import UNREADABLE
 
 _encode: Final = msgspec.json.Encoder().encode
+PART_RECORDS: Final = 100_000
+"""A longer generation fills part by part; what a full part holds never changes."""
 _decode: Final = msgspec.json.Decoder(tuple[tuple[int, int], ...]).decode
 
 
@@ -45,6 +47,11 @@ class Generations:
         """How many records a generation has from the latest change on."""
         return self.spans[-1][1]
 
+    @property
+    def in_parts(self) -> bool:
+        """Whether a generation has several parts from the latest change on."""
+        return self.records > PART_RECORDS
+
     def number(self, offset: int) -> int:
         """Return how many generations there are before the one that `offset` is in."""
         before = 0
@@ -64,6 +71,15 @@ class Generations:
         """Return the first offset behind the generation that `offset` is in."""
         _, records = next(span for span in reversed(self.spans) if span[0] <= offset)
         return self.start(offset) + records
+
+    def part(self, offset: int) -> tuple[int, int]:
+        """Return the bounds of the part that `offset` is in: its first offset, and that behind it.
+
+        Parts begin with their generation, so they stay where they are when that is lengthened.
+        """
+        start, end = self.start(offset), self.end(offset)
+        first = offset - (offset - start) % PART_RECORDS
+        return first, min(first + PART_RECORDS, end)
 
     def back(self, offset: int, count: int) -> int:
         """Return the first offset of the generation `count` before that of `offset`, 0 at least."""

@@ -11,9 +11,13 @@ of the previous generation (1); that like may have repeated one of the generatio
 counted unless it repeated one still older (3). Whether the records of that third generation were
 duplicates themselves cannot be told without a fourth, so any like there, duplicate or not, leaves
 the answer open: then the unlike counts nothing.
+
+A generation of more than `generations.PART_RECORDS` fills part by part. Its ids are packed
+(`core.packed`) as they come; only those of the current part are a set too.
 """
 
-from typing import Final
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -30,13 +34,13 @@ from streams.core.events import (
     Unlike,
 )
 from streams.core.generations import Generations
+from streams.core.packed import LikeState, PackedIds, PackedLikes, Pair, digest_of
 
 REPLAYED_GENERATIONS: Final = 3
 """Whole generations before the current one that a restart reads for their ids."""
 
-Pair = tuple[str, str]
-"""Viewer and video."""
 _NEVER: Final = ("", False)
+_ALL: Final = REPLAYED_GENERATIONS + 1
 
 
 class FrozenLikes(msgspec.Struct, frozen=True, array_like=True):
@@ -53,7 +57,9 @@ class FrozenLikes(msgspec.Struct, frozen=True, array_like=True):
 class FrozenWindow(msgspec.Struct, frozen=True):
     """A window as it is kept for later: two generations of ids, four of likes, the current first.
 
-    `start` and `end` are the bounds of the current generation, `end` is 0 before any record.
+    `start` and `end` are the bounds of the current generation, `end` is 0 before any record. Of
+    ids of full parts there are only the sorted `digests`, those of the current generation first;
+    `part` is where the current part begins.
     """
 
     start: int = 0
@@ -61,18 +67,95 @@ class FrozenWindow(msgspec.Struct, frozen=True):
     current: list[str] = []
     previous: list[str] = []
     likes: list[FrozenLikes] = []
+    part: int = 0
+    digests: tuple[bytes, bytes] = (b"", b"")
+
+
+class Part(NamedTuple):
+    """What the records of one part brought, once it is full: nothing of it changes any more.
+
+    Of a long generation the ids are only `digests`, one behind the other.
+    """
+
+    start: int
+    end: int  # the first offset behind it
+    ids: Collection[str] = ()
+    digests: bytes = b""
+    states: Mapping[Pair, LikeState] = {}  # those that changed; of the whole generation so far
+    met: Collection[Pair] = ()
 
 
 class Likes:
     """What viewers did with their likes in one generation."""
 
-    __slots__ = ("met", "states")
+    __slots__ = ("_full", "met", "states")
 
     def __init__(self) -> None:
-        # slice of the first like since the latest unlike ("" after an unlike), and whether there
-        # was an unlike in this generation before
-        self.states: dict[Pair, tuple[str, bool]] = {}
+        self._full: PackedLikes | None = None  # of full parts; what is here stands above it
+        self.states: dict[Pair, LikeState] = {}
         self.met: set[Pair] = set()  # pairs with any like, duplicates included
+
+    def state(self, pair: Pair) -> LikeState | None:
+        """Return what is known of a pair, None if it neither liked nor unliked."""
+        here = self.states.get(pair)
+        return self._full.state(pair) if here is None and self._full is not None else here
+
+    def is_met(self, pair: Pair) -> bool:
+        """Tell whether there was any like, duplicates included."""
+        return pair in self.met or (self._full is not None and self._full.is_met(pair))
+
+    def pack(self) -> None:
+        """Pack what came since the last time; who has it may keep it."""
+        full = self._full = self._full or PackedLikes()
+        for pair in self.met.union(self.states):
+            full.put(pair, self.states.get(pair), met=pair in self.met)
+        self.states, self.met = {}, set()
+
+    def frozen(self) -> FrozenLikes:
+        """Return what is remembered, in one spelling whatever the order of sets."""
+        packed = list(self._full.items()) if self._full is not None else ()
+        states = {pair: state for pair, state, _ in packed if state} | self.states
+        met = self.met.union(pair for pair, _, is_met in packed if is_met)
+        return FrozenLikes(sorted((*pair, *state) for pair, state in states.items()), sorted(met))
+
+
+class _Packed:
+    """The ids of a long generation, and those of the generation before.
+
+    Whoever asks for an id has met it: it is in its generation from then on. `fresh` are the digests
+    of those that its part brought.
+    """
+
+    __slots__ = ("before", "fresh", "here")
+
+    def __init__(self, here: PackedIds, before: PackedIds) -> None:
+        self.here: Final = here
+        self.before: Final = before
+        self.fresh = bytearray()
+
+    def __contains__(self, key: object) -> bool:
+        digest = digest_of(str(key))
+        if self.here.meet(digest):
+            return True
+        self.fresh += digest
+        return digest in self.before
+
+    def turned(self, passed: int) -> "_Packed":
+        """Return what is remembered when so many generations passed, none where a part ended."""
+        kept = [*(PackedIds() for _ in range(min(passed, 2))), self.here, self.before]
+        return _Packed(*kept[:2])
+
+
+def _packed(ids: Iterable[str], before: Iterable[str]) -> _Packed:
+    """Pack the ids of a generation that becomes a long one."""
+    packed = _Packed(PackedIds(), PackedIds())
+    packed.here.add(_digests(ids))
+    packed.before.add(_digests(before))
+    return packed
+
+
+def _digests(ids: Iterable[str]) -> bytes:
+    return b"".join(map(digest_of, ids))
 
 
 class Window:
@@ -91,7 +174,9 @@ class Window:
         "_likes",
         "current",
         "end",
+        "filled",
         "generations",
+        "part",
         "previous",
         "start",
     )
@@ -99,49 +184,103 @@ class Window:
     def __init__(self, generation_records: int) -> None:
         self.generations = Generations.of(generation_records)
         self.start = 0  # first offset of the current generation
-        self.end = 0  # first offset behind it; 0 before any record
-        self.current: set[str] = set()
-        self.previous: set[str] = set()
+        self.part = 0  # first offset of its current part
+        self.end = 0  # first offset behind that part; 0 before any record
+        self.current: set[str] = set()  # of the current part
+        # before it, in its generation and the one before
+        self.previous: set[str] | _Packed = set()
         # of the current generation, the one before, ...
-        self._likes = [Likes() for _ in range(REPLAYED_GENERATIONS + 1)]
+        self._likes = [Likes() for _ in range(_ALL)]
+        self.filled: list[Part] | None = None
+        """Parts that filled, for an owner who makes this a list and empties it."""
 
     def frozen(self) -> FrozenWindow:
         """Return what is remembered, in one spelling whatever the order of sets."""
-        likes = [
-            FrozenLikes(
-                sorted((*pair, *state) for pair, state in one.states.items()), sorted(one.met)
-            )
-            for one in self._likes
-        ]
-        ids = (sorted(self.current), sorted(self.previous))
-        return FrozenWindow(self.start, self.end, *ids, likes)
+        previous, digests = self.previous, (b"", b"")
+        if isinstance(previous, _Packed):
+            digests = (previous.here.digests(), previous.before.digests())
+            previous = set()
+        return FrozenWindow(
+            self.start,
+            self.generations.end(self.start) if self.end else 0,
+            sorted(self.current),
+            sorted(previous),
+            [likes.frozen() for likes in self._likes],
+            self.part,
+            digests,
+        )
 
     def thaw(self, window: FrozenWindow) -> None:
         """Remember what a frozen window remembers, and nothing else."""
-        self.start, self.end = window.start, window.end
+        self.start, self.part = window.start, max(window.start, window.part)
+        self.end = self.generations.part(self.part)[1] if window.end else 0
         self.current, self.previous = set(window.current), set(window.previous)
-        self._likes = [Likes() for _ in range(REPLAYED_GENERATIONS + 1)]
+        if any(window.digests):
+            self.previous = packed = _packed((), ())
+            packed.here.add(window.digests[0])
+            packed.before.add(window.digests[1])
+        self._likes = [Likes() for _ in range(_ALL)]
         for likes, kept in zip(self._likes, window.likes, strict=False):
             likes.met.update(kept.met)
             for viewer, video, slice_id, after_unlike in kept.states:
                 likes.states[viewer, video] = (slice_id, after_unlike)
 
     def turn(self, offset: int) -> None:
-        """Make `offset`'s generation the current one; offsets only rise."""
+        """Make `offset`'s part the current one; offsets only rise."""
         generations = self.generations
         start = generations.start(offset)
-        passed = generations.number(start) - generations.number(self.start) if self.end else 1
-        self.previous = self.current if self.end and passed == 1 else set()
+        passed = generations.number(start) - generations.number(self.start) if self.end else _ALL
+        if self.filled is not None and self.end:
+            self.filled += [self._full(), *self._empty(offset)]
+        if generations.in_parts:
+            before = self.previous
+            if isinstance(before, set):
+                before = _packed(self.current, before)
+            self.previous = before.turned(passed)
+            self._likes[0].pack()
+        else:
+            self.previous = self.current if passed == 1 else set()
         self.current = set()
-        kept = self._likes[: max(len(self._likes) - passed, 0)]
-        self._likes = [*(Likes() for _ in range(len(self._likes) - len(kept))), *kept]
-        self.start, self.end = start, generations.end(start)
+        kept = self._likes[: max(_ALL - passed, 0)]
+        self._likes = [*(Likes() for _ in range(_ALL - len(kept))), *kept]
+        self.start, (self.part, self.end) = start, generations.part(offset)
+
+    def load(self, part: Part) -> None:
+        """Remember a part as it was when it was full; those behind what is known, in their order.
+
+        Where its generation is too old for a repeat of its ids to matter, they may be left out.
+        """
+        self.turn(part.start)
+        if isinstance(self.previous, _Packed):
+            self.previous.here.add(part.digests or _digests(part.ids))
+        elif part.digests:
+            raise ValueError(f"part {part.start}: digests of ids where none are kept")
+        else:
+            self.current.update(part.ids)
+        likes = self._likes[0]
+        likes.states.update(part.states)
+        likes.met.update(part.met)
+
+    def _full(self) -> Part:
+        """Return the current part as it is when it ends."""
+        likes, ids, digests = self._likes[0], self.current, b""
+        if isinstance(self.previous, _Packed):
+            ids, digests = set(), bytes(self.previous.fresh)
+        return Part(self.part, self.end, ids, digests, likes.states, likes.met)
+
+    def _empty(self, offset: int) -> Iterator[Part]:
+        """Yield the parts between the current one and that of `offset`, so far as they matter."""
+        generations = self.generations
+        first = max(self.end, generations.back(offset, REPLAYED_GENERATIONS))
+        while first < generations.part(offset)[0]:
+            start, first = generations.part(first)
+            yield Part(start, first)
 
     def lengthen(self, offset: int, records: int) -> None:
         """Give the generation that `offset` is in, and those behind it, so many records."""
         self.generations = self.generations.lengthened(offset, records)
         if self.end:
-            self.end = self.generations.end(self.start)
+            self.end = self.generations.part(self.part)[1]
 
     def repeats(self, event: Interaction, offset: int) -> bool:
         """Remember the event, and tell whether it counts nothing.
@@ -195,10 +334,10 @@ class Window:
         pair = (event.viewer, event.video)
         likes, before = self._likes[:2]
         likes.met.add(pair)
-        here = likes.states.get(pair)
+        here = likes.state(pair)
         if here is None:
             likes.states[pair] = (event.slice, False)
-            return bool(before.states.get(pair, _NEVER)[0])
+            return bool((before.state(pair) or _NEVER)[0])
         if here[0]:
             return True
         likes.states[pair] = (event.slice, True)
@@ -218,7 +357,7 @@ class Window:
         """
         like = ""
         for age, likes in enumerate(self._likes[:REPLAYED_GENERATIONS]):
-            here = likes.states.get(pair)
+            here = likes.state(pair)
             if here is None:
                 if age:
                     return like
@@ -227,4 +366,4 @@ class Window:
             if not slice_id or after_unlike:
                 return slice_id or like
             like = slice_id
-        return "" if pair in self._likes[REPLAYED_GENERATIONS].met else like
+        return "" if self._likes[REPLAYED_GENERATIONS].is_met(pair) else like

@@ -1,14 +1,16 @@
 """What a recount remembers of the latest generations: ids, and what viewers did with their likes.
 
-As the recount, of which it is a part, it shares nothing with the fold of how duplicates are told.
+As the recount, of which it is a part, it shares nothing with the fold of how duplicates are told;
+but what a long window kept of ids is their digests alone, and it can only go on with those.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from streams.core.events import InteractionRecord, Like
-from streams.core.window import FrozenWindow, Pair
+from streams.core.packed import Pair, digest_of, digests_in
+from streams.core.window import FrozenWindow
 
 FIRSTS: Final = {
     "comment": "commenters",
@@ -26,7 +28,9 @@ class WindowRecount:
     def __init__(self, spans: Sequence[tuple[int, int]]) -> None:
         self._bounds: Final = [first for first, _ in spans]
         self._lengths: Final = [records for _, records in spans]
-        self._ids: Final[defaultdict[int, set[str]]] = defaultdict(set)  # what was met
+        # what was met; of what was thawed it may be no more than a digest
+        self._ids: Final[defaultdict[int, set[str | bytes]]] = defaultdict(set)
+        self._has_digests = False
         self._likes: Final[defaultdict[int, dict[Pair, list[str]]]] = defaultdict(dict)
         self._any_like: Final[defaultdict[int, set[Pair]]] = defaultdict(set)
         self._now = -1  # generation of the latest interaction
@@ -48,8 +52,12 @@ class WindowRecount:
 
     def met(self, key: str) -> bool:
         """Remember a key; tell whether it was met in this generation or the one before."""
-        met = key in self._ids[self._now] or key in self._ids[self._now - 1]
-        self._ids[self._now].add(key)
+        here, before = self._ids[self._now], self._ids[self._now - 1]
+        met = key in here or key in before
+        if not met and self._has_digests:
+            digest = digest_of(key)
+            met = digest in here or digest in before
+        here.add(key)
         return met
 
     def note_like(self, event: Like) -> None:
@@ -85,15 +93,16 @@ class WindowRecount:
 
         A fold may have met likes of others: those that were repeated, wherever they belong.
         """
-        ids = [sorted(self._ids.get(self._now - age, ())) for age in range(2)]
-        if ids != [window.current, window.previous]:
-            return False
-        for age, theirs in enumerate(window.likes):
+        for age, theirs in enumerate(_ids_of(window)):
+            ours = self._ids.get(self._now - age, set())
+            if ours != theirs and _digests(ours) != _digests(theirs):
+                return False
+        for age, likes in enumerate(window.likes):
             acts = self._likes.get(self._now - age, {})
             states = sorted((*pair, *_summed(did)) for pair, did in acts.items())
             any_like = sorted(self._any_like.get(self._now - age, ()))
-            ours, met = ([p for p in pairs if is_here(p[1])] for pairs in (any_like, theirs.met))
-            if (states, ours) != (theirs.states, met):
+            pairs, met = ([p for p in each if is_here(p[1])] for each in (any_like, likes.met))
+            if (states, pairs) != (likes.states, met):
                 return False
         return True
 
@@ -102,8 +111,9 @@ class WindowRecount:
         if not window.end:
             return
         self._now = self._generation(window.start)
-        for age, ids in enumerate((window.current, window.previous)):
+        for age, ids in enumerate(_ids_of(window)):
             self._ids[self._now - age].update(ids)
+        self._has_digests = any(window.digests)
         for age, likes in enumerate(window.likes):
             for viewer, video, slice_id, after_unlike in likes.states:
                 acts = [*([""] if after_unlike else []), *([slice_id] if slice_id else [])]
@@ -146,6 +156,16 @@ class WindowRecount:
                 here.append(act)
             before = here
         return in_force
+
+
+def _ids_of(window: FrozenWindow) -> Iterator[set[str | bytes]]:
+    """Yield what is known of the ids of the current generation and of the one before."""
+    for ids, digests in zip((window.current, window.previous), window.digests, strict=True):
+        yield {*ids, *digests_in(digests)}
+
+
+def _digests(ids: Iterable[str | bytes]) -> set[bytes]:
+    return {one if isinstance(one, bytes) else digest_of(one) for one in ids}
 
 
 def _is_liked(acts: Iterable[str]) -> bool:

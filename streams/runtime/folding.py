@@ -70,3 +70,17 @@ def fold_run(state: PartitionState, decoded: Decoded, start: int, end: int) -> E
             elements[start:end],
         )
     return fold(state, events, offsets, elements)
+
+
+def cuts(decoded: Decoded, most: int) -> list[int]:
+    """Return where runs of about `most` events end, only where a record does; the end is last."""
+    offsets = decoded.offsets
+    cuts: list[int] = []
+    size = 0
+    if len(offsets) > most:
+        for at in range(1, len(offsets)):
+            size += 1
+            if size >= most and offsets[at] != offsets[at - 1]:
+                cuts.append(at)
+                size = 0
+    return [*cuts, len(offsets)]

@@ -151,6 +151,16 @@ def pointer_key(partition: int, bucket: int) -> str:
     return f"s:{{{partition}}}:a:{bucket}"
 
 
+def window_key(partition: int) -> str:
+    """Return the key of the entries of a window's full parts."""
+    return f"s:{{{partition}}}:window"
+
+
+def part_key(partition: int, start: int) -> str:
+    """Return the key of the ids of one of them."""
+    return f"s:{{{partition}}}:w:{start}"
+
+
 def dossier_key(partition: int, video: str) -> str:
     """Return the key of what the control plane knows of a video."""
     return f"s:{{{partition}}}:d:{video}"

@@ -26,6 +26,7 @@ from streams.runtime.namespace import (
 )
 from streams.runtime.ports import NOTHING_STORED, LogConsumer, Offsets, Record, Stored
 from streams.runtime.surroundings import Surroundings
+from streams.runtime.window_parts import KeptParts, load_window
 
 REBUILD: Final = "`streams counters rebuild --yes`"
 
@@ -143,7 +144,9 @@ class Parked(NamedTuple):
 class Opened(NamedTuple):
     """A partition as it is stored, and where to read on.
 
-    `whole` tells that the state knows all ids already: no record is read for its id.
+    `whole` tells that the state knows all ids already: no record is read for its id. `lost` are
+    offsets whose ids are needed and no longer in the log, `kept` the parts of the window that are
+    stored.
     """
 
     state: PartitionState
@@ -151,6 +154,8 @@ class Opened(NamedTuple):
     position: int
     whole: bool = False
     ledger: Skips = Skips()
+    lost: range = range(0)
+    kept: KeptParts = KeptParts()
 
 
 class Opening:
@@ -182,6 +187,7 @@ class Opening:
             try:
                 async with asyncio.timeout(2 * ANSWER_S):
                     opened = await self._look(partition, parked)
+                opened = await self._with_parts(opened)
             except (Retry, TimeoutError) as error:
                 if not attempt:
                     why = str(error) or "no answer"
@@ -234,15 +240,6 @@ class Opening:
             # The record at the watermark is read again: it tells whether the log is the same.
             position = ledger.following(partition, max(stored.watermark, bounds.start))
             return Opened(parked.state, stored, position, whole=True, ledger=ledger)
-        if start.lost:
-            self._metrics.short_windows.inc()
-            log.warning(
-                "partition %d: the ids of offsets %d to %d are no longer in the log: a repeat of "
-                "theirs counts again",
-                partition,
-                start.lost[0],
-                start.lost[-1],
-            )
         if self._secret is None and not state.trust.upgraded:
             log.warning(
                 "partition %d: this log began under 0.1.0: without STREAMS_SECRET what it signed "
@@ -250,7 +247,32 @@ class Opening:
                 partition,
             )
         position = ledger.following(partition, start.position)
-        return Opened(state, stored, position, ledger=ledger)
+        return Opened(state, stored, position, ledger=ledger, lost=start.lost)
+
+    async def _with_parts(self, opened: Opened) -> Opened:
+        """Have the window's full parts loaded, if all are stored that it needs."""
+        state, watermark = opened.state, opened.stored.watermark
+        partition = state.partition
+        if opened.whole:
+            return opened._replace(kept=KeptParts(await self._store.parts(partition)))
+        begins = opened.lost.stop
+        first, kept, whole_from = await load_window(
+            self._store, state, self._namespace, watermark, begins
+        )
+        if first is not None:
+            position = max(opened.ledger.following(partition, first), opened.position)
+            lost = range(first, begins) or range(opened.lost.start, whole_from)
+            opened = opened._replace(position=position, lost=lost)
+        else:
+            state.window.turn(opened.position)  # of parts before the first event it tells too
+        if opened.lost:
+            self._metrics.short_windows.inc()
+            log.warning(
+                "partition %d: the ids of offsets %d to %d are no longer in the log: a repeat of "
+                "theirs counts again",
+                *(partition, opened.lost[0], opened.lost[-1]),
+            )
+        return opened._replace(kept=kept)
 
     async def _ledger_of(self, partition: int, meta: Meta) -> Skips:
         """Return what is skipped by the ledger, and by what was counted."""

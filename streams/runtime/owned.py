@@ -1,8 +1,9 @@
 """One partition while a worker owns it: fold records, flush what came of them.
 
-The order of a flush: receipts and dead letters are acknowledged, then rows, meta and watermark go
-to the store in one guarded call, then the position is committed for lag tools. What the flush
-takes is taken at once, so reading and folding go on while it is under way.
+The order of a flush: receipts and dead letters are acknowledged, then full parts of the window are
+stored, then rows, meta and watermark go to the store in one guarded call, then the position is
+committed for lag tools. What the flush takes is taken at once, so reading and folding go on while
+it is under way.
 """
 
 import asyncio
@@ -22,12 +23,13 @@ from streams.errors import Retry, StreamsError
 from streams.runtime.archive import unread
 from streams.runtime.archiving import Archiver
 from streams.runtime.codec import Decoded, Spelling, decode_log
-from streams.runtime.folding import Rows, fold_run, prepare
+from streams.runtime.folding import Rows, cuts, fold_run, prepare
 from streams.runtime.opening import Opened, Parked, is_of, mark_of, rewritten
 from streams.runtime.ports import Conflict, Outgoing, Record
 from streams.runtime.refused import Intake, Refused
 from streams.runtime.surroundings import Surroundings
 from streams.runtime.waiting import waiting_record
+from streams.runtime.window_parts import PartKeeper
 
 CHUNK_RECORDS: Final = 1_000
 CHUNK_BYTES: Final = 256 << 10
@@ -90,6 +92,8 @@ class Owned:
         self._spelling: Final = Spelling(around.settings.record_bytes, secret)
         self._topic: Final = around.settings.topic("interactions")
         self._outbox: list[Outgoing] = []
+        self._parts: Final = PartKeeper(around.store, state, namespace, opened.kept)
+        self._digest = stored.meta.digest  # at the watermark
         self._mark: Final = stored.meta.mark
         self._last: Record | None = None  # folded
         self._unproved = watermark >= 0  # whether the log still holds what was counted
@@ -245,6 +249,7 @@ class Owned:
         chunk = self.backlog[:length]
         if chunk[0].offset <= self.watermark:
             chunk = [record for record in chunk if record.offset <= self.watermark]
+            await self._parts.keep(self.watermark, self._digest)
             self._remember(chunk)
         else:
             if self._unproved:
@@ -301,7 +306,7 @@ class Owned:
             invalid.inc(len(decoded.refusals))
         refused = Refused(decoded)
         start = 0
-        for end in _cuts(decoded, self._settings.flush_rows):
+        for end in cuts(decoded, self._settings.flush_rows):
             if self.released:
                 return
             refused.add(self._fold(decoded, start, end))
@@ -377,13 +382,14 @@ class Owned:
         """Store what was folded up to an offset; `Lost`, or `Halt` if it can't ever be stored."""
         with self._metrics.flushes.time():
             await self._until_done(self._acknowledge, outbox)
+            await self._until_done(self._parts.keep, self.watermark, self._digest)
             if self._archiver is not None and not self.released:
                 changes = await self._archiver.leaving(self.watermark, upto, changes)
             await self._until_done(self._store_changes, upto, changes)
         self._metrics.flush_rows.inc(sum(map(len, changes.rows.values())))
         self._unfinished = False
         assert self.watermark < upto <= self.folded, "watermark <= folded"
-        self.watermark = upto
+        self.watermark, self._digest = upto, changes.meta.digest
         self.state.stored(changes.epoch)
         if changes.departed or changes.returned:
             self._moved(upto, changes)
@@ -479,17 +485,3 @@ def _chunk_length(first: Record) -> int:
     """
     most = CHUNK_SIGNED if first.headers else CHUNK_RECORDS
     return max(min(CHUNK_BYTES // max(len(first.value or b""), 1), most), 1)
-
-
-def _cuts(decoded: Decoded, most: int) -> list[int]:
-    """Return where runs of about `most` events end, only where a record does; the end is last."""
-    offsets = decoded.offsets
-    cuts: list[int] = []
-    size = 0
-    if len(offsets) > most:
-        for at in range(1, len(offsets)):
-            size += 1
-            if size >= most and offsets[at] != offsets[at - 1]:
-                cuts.append(at)
-                size = 0
-    return [*cuts, len(offsets)]

@@ -11,6 +11,7 @@ from typing import Final, Literal, NamedTuple, Protocol
 
 from streams.core.creators import DayStart
 from streams.core.state import FRESH, Archived, Changes, Meta
+from streams.runtime.window_store import PartStore
 
 Headers = Sequence[tuple[str, bytes | None]]
 """An ordered list; names may repeat, and a header may have no value.
@@ -301,9 +302,6 @@ class HaltNote(NamedTuple):
     at_ms: int
 
 
-NOTHING_STORED: Final = Stored(-1, FRESH)
-
-
 class Loaded(NamedTuple):
     """Rows by video and field, and the watermark that they belong to (None: none is stored)."""
 
@@ -320,9 +318,10 @@ class Conflict(NamedTuple):
 
 
 FlushResult = Literal["ok", "noop"] | Conflict
+NOTHING_STORED: Final = Stored(-1, FRESH)
 
 
-class Store(Protocol):
+class Store(PartStore, Protocol):
     """Keeps counters, state and watermark of partitions, every flush guarded by the watermark."""
 
     async def check(self) -> None:

@@ -43,6 +43,9 @@ class WholeStore:
         self.note_halt: Final = store.note_halt
         self.halts: Final = store.halts
         self.erase: Final = store.erase
+        self.parts: Final = store.parts
+        self.load_part: Final = store.load_part
+        self.change_parts: Final = store.change_parts
         self.labelled: Final = store.labelled
         self.relabel: Final = store.relabel
         self.pages: Final = store.pages

@@ -19,6 +19,7 @@ from streams.runtime.memory.store import MemoryStore
 from streams.runtime.ports import Conflict, HaltNote, Stored
 from streams.runtime.redis import RedisStore
 from streams.runtime.whole import PointingStore
+from streams.runtime.window_store import PartGuard, PartsChange, StoredPart
 
 BUNDLED = bundled_redis_server()
 META = Meta(
@@ -566,3 +567,78 @@ async def test_many_leave_at_once_and_are_found(world: World) -> None:
     assert await world.store.scan(0) == {}
     assert await world.store.pointers(0) == pointers
     assert (await world.store.load(0, list(rows))).pointers == pointers
+
+
+# ------------------------------------------------------------------ parts of the window
+
+
+FIRST = StoredPart(b"entry \x00", b"ids \xff")
+SECOND = StoredPart(b"another", b"")
+OURS = PartGuard(NS, 41, META.digest)
+
+
+async def test_parts_of_the_window_are_read_back_byte_by_byte(world: World) -> None:
+    await world.store.flush(3, NS, -1, 41, changes())
+    assert await world.store.parts(3) == []
+    assert await world.store.load_part(3, 0) is None
+    kept = {100_000: FIRST, 20: SECOND, 3_000: FIRST}
+    assert await world.store.change_parts(3, OURS, PartsChange(kept))
+    assert await world.rival.parts(3) == [20, 3_000, 100_000]
+    assert {start: await world.rival.load_part(3, start) for start in kept} == kept
+    assert await world.store.parts(2) == []
+
+
+async def test_parts_go_with_their_ids_and_some_lose_the_ids_alone(world: World) -> None:
+    await world.store.flush(0, NS, -1, 41, changes())
+    await world.store.change_parts(0, OURS, PartsChange({1: FIRST, 2: FIRST, 3: FIRST}))
+    change = PartsChange({4: FIRST}, bare=[2, 9], dropped=[1, 8])
+    assert await world.store.change_parts(0, OURS, change)
+    assert await world.store.change_parts(0, OURS, change)  # a reply was lost
+    assert await world.store.parts(0) == [2, 3, 4]
+    assert await world.store.load_part(0, 2) == FIRST._replace(ids=b"")
+    assert await world.store.load_part(0, 3) == FIRST
+    assert await world.store.change_parts(0, OURS, PartsChange({3: SECOND}))
+    assert await world.store.load_part(0, 3) == SECOND
+
+
+@pytest.mark.parametrize(
+    "guard",
+    [
+        OURS._replace(watermark=40),
+        OURS._replace(watermark=-1),
+        OURS._replace(digest="0" * 32),
+        OURS._replace(namespace="cluster/topic/12/1"),
+    ],
+)
+async def test_who_does_not_own_the_partition_changes_no_part(
+    world: World, guard: PartGuard
+) -> None:
+    await world.store.flush(0, NS, -1, 41, changes())
+    await world.store.change_parts(0, OURS, PartsChange({1: FIRST}))
+    change = PartsChange({2: FIRST}, bare=[1], dropped=[1])
+    assert not await world.rival.change_parts(0, guard, change)
+    assert await world.store.parts(0) == [1]
+    assert await world.store.load_part(0, 1) == FIRST
+
+
+async def test_parts_may_come_before_the_first_flush_and_are_no_counters(world: World) -> None:
+    guard = PartGuard(NS, -1, FRESH.digest)
+    assert await world.store.change_parts(0, guard, PartsChange({0: FIRST}))
+    assert await world.store.meta(0, NS) is None
+    assert await world.store.scan(0) == {}
+    assert not await world.store.change_parts(1, OURS, PartsChange({0: FIRST}))
+    assert await world.store.flush(0, NS, -1, 41, changes()) == "ok"
+    assert not await world.store.change_parts(0, guard, PartsChange({1: FIRST}))
+    assert await world.store.parts(0) == [0]
+
+
+async def test_parts_are_erased_with_the_counters(world: World) -> None:
+    await world.store.flush(0, NS, -1, 41, changes({"v1": {"video": b"[1]"}}))
+    await world.store.change_parts(0, OURS, PartsChange({1: FIRST, 2: SECOND, 3: FIRST}))
+    assert await world.store.erase(0) == 5  # meta, one video, entries, the ids of two
+    assert await world.store.parts(0) == []
+    assert await world.store.load_part(0, 1) is None
+    await world.store.begin(0, NS)
+    assert await world.store.change_parts(
+        0, PartGuard(NS, -1, FRESH.digest), PartsChange({1: FIRST})
+    )

@@ -1,4 +1,6 @@
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from unittest.mock import patch
 
 import pytest
 from hypothesis import assume, given
@@ -14,7 +16,7 @@ from streams.core.events import (
     Like,
     Unlike,
 )
-from streams.core.window import REPLAYED_GENERATIONS, Window
+from streams.core.window import REPLAYED_GENERATIONS, Part, Window
 
 GENERATION = 4
 KINDS: list[type[Like | Unlike | Follow | Hide | Comment]] = [
@@ -113,6 +115,97 @@ def answers(window: Window, log: Log) -> list[str]:
         else:
             said.append(window.settle(event))
     return said
+
+
+@contextmanager
+def parts_of(records: int) -> Iterator[None]:
+    """Have generations fill by parts of so many records."""
+    with patch("streams.core.generations.PART_RECORDS", records):
+        yield
+
+
+def filling() -> Window:
+    """A window whose owner takes the parts that fill."""
+    window = Window(GENERATION)
+    window.filled = []
+    return window
+
+
+@given(logs(), st.integers(1, GENERATION))
+def test_what_fills_in_parts_answers_like_what_does_not(log: Log, records: int) -> None:
+    whole = answers(Window(GENERATION), log)
+    with parts_of(records):
+        assert answers(Window(GENERATION), log) == whole
+
+
+@given(logs(), st.integers(1, GENERATION), st.data())
+def test_a_frozen_window_goes_on_as_the_one_that_lived(
+    log: Log, records: int, data: st.DataObject
+) -> None:
+    cut = data.draw(st.integers(0, len(log)))
+    with parts_of(records):
+        window, thawed = Window(GENERATION), Window(GENERATION)
+        answers(window, log[:cut])
+        thawed.thaw(window.frozen())
+        assert thawed.frozen() == window.frozen()
+        assert answers(thawed, log[cut:]) == answers(window, log[cut:])
+
+
+@given(logs(), st.integers(1, GENERATION), st.data())
+def test_full_parts_that_are_loaded_stand_for_the_log(
+    log: Log, records: int, data: st.DataObject
+) -> None:
+    """With what the log has of the part of the last record, nothing is missing."""
+    cut = data.draw(st.integers(1, max(len(log), 1)))
+    assume(cut < len(log) and log[cut][0] > log[cut - 1][0])  # records are taken whole
+    with parts_of(records):
+        lived, loaded = filling(), Window(GENERATION)
+        live = answers(lived, log)[cut:]
+        at, _ = lived.generations.part(log[cut - 1][0])
+        ids_from = lived.generations.back(at, 1)
+        first = lived.generations.back(at, REPLAYED_GENERATIONS)
+        for part in lived.filled or ():
+            if first <= part.start < at:
+                needed = part if part.start >= ids_from else part._replace(ids=(), digests=b"")
+                loaded.load(needed)
+        answers(loaded, [(offset, event) for offset, event in log[:cut] if offset >= at])
+        assert answers(loaded, log[cut:]) == live
+
+
+@given(logs(), st.integers(1, GENERATION))
+def test_the_parts_that_filled_leave_no_gap_in_the_window(log: Log, records: int) -> None:
+    with parts_of(records):
+        window = filling()
+        answers(window, log)
+        assume(window.end)
+        begun, _ = window.generations.part(log[0][0])
+        first = max(window.generations.back(window.part, REPLAYED_GENERATIONS), begun)
+        bounds = [(part.start, part.end) for part in window.filled or () if part.start >= first]
+        expected = []
+        while first < window.part:
+            expected.append(window.generations.part(first))
+            first = expected[-1][1]
+        assert bounds == expected
+
+
+def test_a_generation_that_becomes_long_goes_on_with_what_it_knew() -> None:
+    def events(window: Window) -> list[bool]:
+        window.repeats(like("e1"), 0)
+        window.repeats(like("e2", viewer="u2"), 5)
+        window.lengthen(6, 400)
+        window.repeats(like("e3", viewer="u3"), 7)
+        return [window.repeats(like(f"e{n}", viewer="u9"), 398) for n in (1, 2, 3, 4)]
+
+    expected = events(Window(GENERATION))
+    with parts_of(100):
+        assert events(Window(GENERATION)) == expected
+    with parts_of(6):
+        assert events(Window(GENERATION)) == expected
+
+
+def test_digests_are_not_taken_for_the_ids_of_a_short_generation() -> None:
+    with pytest.raises(ValueError, match="digests"):
+        Window(GENERATION).load(Part(0, GENERATION, digests=b"0" * 16))
 
 
 @given(logs())

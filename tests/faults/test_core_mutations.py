@@ -23,6 +23,7 @@ STATE = "tests/core/test_state.py"
 SHARES = "tests/core/test_shares.py"
 TICKS = "tests/core/test_ticks.py"
 WINDOW = "tests/core/test_window.py"
+PACKED = "tests/core/test_packed.py"
 DISTINCT = "tests/core/test_distinct.py"
 RETURN = "tests/core/test_second_chance.py"
 DELAY = "tests/core/test_delay.py"
@@ -851,6 +852,47 @@ RULES = [
         'if own.stage == "removed" or',
         LIVE,
         "nobody_is_asked",
+    ),
+    # long windows
+    Mutation(
+        "bytes across two digests are no id",
+        "core/packed.py",
+        "        while at > 0 and at % DIGEST_BYTES:",
+        "        while False:",
+        PACKED,
+        "across_two",
+    ),
+    Mutation(
+        "a long window remembers whatever it is asked for",
+        "core/packed.py",
+        "            self._put(digest, digest)\n        return met",
+        "            pass\n        return met",
+        WINDOW,
+        "in_parts",
+    ),
+    Mutation(
+        "ids of a long generation are forgotten with the one behind it",
+        "core/window.py",
+        "range(min(passed, 2))",
+        "range(0)",
+        WINDOW,
+        "in_parts",
+    ),
+    Mutation(
+        "a part that nothing came in is told of too",
+        "core/window.py",
+        "[self._full(), *self._empty(offset)]",
+        "[self._full()]",
+        WINDOW,
+        "no_gap",
+    ),
+    Mutation(
+        "parts begin with their generation",
+        "core/generations.py",
+        "(offset - start) % PART_RECORDS",
+        "offset % PART_RECORDS",
+        WINDOW,
+        "no_gap",
     ),
 ]
 

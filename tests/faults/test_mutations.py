@@ -13,7 +13,56 @@ import pytest
 from kit.mutations import Mutation, copy_of_project, passes, turns_red
 
 STORE = "tests/contract/test_store.py"
+WINDOW_PARTS = "tests/runtime/test_window_parts.py"
 PURE = [
+    Mutation(
+        "parts of the window are written by the partition's owner alone",
+        "runtime/redis/parts.lua",
+        "stored[2] ~= ARGV[2] or stored[3] ~= ARGV[3]",
+        "false",
+        STORE,
+        "does_not_own",
+    ),
+    Mutation(
+        "parts of the window are written by the partition's owner alone (twin)",
+        "runtime/memory/store.py",
+        "if not fresh and held != guard:",
+        "if False:",
+        STORE,
+        "does_not_own",
+    ),
+    Mutation(
+        "no watermark passes a part that is not stored",
+        "runtime/owned.py",
+        "await self._until_done(self._parts.keep, self.watermark, self._digest)",
+        "pass",
+        WINDOW_PARTS,
+        "takeover_reads",
+    ),
+    Mutation(
+        "what was loaded is not stored as if it filled",
+        "runtime/window_parts.py",
+        "    state.window.turn(at)",
+        "    pass",
+        WINDOW_PARTS,
+        "at_any_watermark",
+    ),
+    Mutation(
+        "parts of another history are dropped before anything is counted",
+        "runtime/window_parts.py",
+        "self._stale: Final = set(kept.stale)",
+        "self._stale: Final[set[int]] = set()",
+        WINDOW_PARTS,
+        "another_history",
+    ),
+    Mutation(
+        "ids that are damaged are not believed",
+        "runtime/window_store.py",
+        "    if _checksum(ids) != entry.checksum:",
+        "    if False:",
+        WINDOW_PARTS,
+        "without_one",
+    ),
     Mutation(
         "the store compares the watermark (twin)",
         "runtime/memory/store.py",
@@ -235,7 +284,7 @@ PURE = [
     Mutation(
         "an unlike takes back only what is known to have counted",
         "core/window.py",
-        'return "" if pair in self._likes[REPLAYED_GENERATIONS].met else like',
+        'return "" if self._likes[REPLAYED_GENERATIONS].is_met(pair) else like',
         "return like",
         "tests/core/test_window.py",
         "",

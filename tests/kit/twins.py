@@ -217,6 +217,11 @@ class Dead:
         return result
 
 
+_STEPS: Final = frozenset(
+    ("meta", "watermark", "load", "scan", "flush", "check", "parts", "load_part", "change_parts")
+)
+
+
 class MortalStore(MemoryStore):
     """Another worker's view of a world's store."""
 
@@ -225,7 +230,7 @@ class MortalStore(MemoryStore):
         self._dead = dead
 
     def __getattribute__(self, name: str) -> Any:
-        if name in {"meta", "watermark", "load", "scan", "flush", "check"}:
+        if name in _STEPS:
             called = getattr(object.__getattribute__(self, "_store"), name)
             dead: Dead = object.__getattribute__(self, "_dead")
             return lambda *arguments: dead.call(called(*arguments))

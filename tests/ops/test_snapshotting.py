@@ -71,8 +71,12 @@ def spoil(path: Path, at: int) -> None:
     path.write_bytes(text)
 
 
+@pytest.mark.parametrize("part_records", [17, 100_000])
 @pytest.mark.parametrize("seed", range(4))
-async def test_what_retention_deleted_is_still_proved(tmp_path: Path, seed: int) -> None:
+async def test_what_retention_deleted_is_still_proved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, part_records: int
+) -> None:
+    monkeypatch.setattr("streams.core.generations.PART_RECORDS", part_records)
     log = synthetic_log(seed, events=1_000)
     world = await chained(tmp_path, log, 150, 320, 480)
     world.log.forget(LOG, 0, log[480].offset)

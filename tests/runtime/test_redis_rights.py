@@ -19,6 +19,7 @@ from streams.runtime.leases import IndexBounds, Lease
 from streams.runtime.ports import Claim, Document, DossierChange, HaltNote, Move
 from streams.runtime.redis import RedisDossiers, RedisServingIndex, RedisStore
 from streams.runtime.redis.serving import keys_of
+from streams.runtime.window_store import PartGuard, PartsChange, StoredPart
 
 pytestmark = pytest.mark.real
 
@@ -77,6 +78,12 @@ async def count(part: Part) -> None:
     await read_what_left(store)
     assert await store.flush(0, NS, 9, 19, RESTS) == "ok"
     assert await store.flush(0, NS, 19, 29, LEFT) == "ok"
+    guard = PartGuard(NS, 9, FRESH.digest)
+    change = PartsChange({0: StoredPart(b"entry", b"ids")}, dropped=[1])
+    assert await store.change_parts(1, guard, change)
+    assert await store.parts(1) == [0]
+    assert await store.load_part(1, 0) == (b"entry", b"ids")
+    await store.load(0, ["v1"])
     await store.scan(0)
     await store.note_halt(0, HaltNote("code", "text", 1))
     await store.note_halt(0, None)

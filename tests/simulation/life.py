@@ -78,6 +78,8 @@ class Life:
 
     def __init__(self, seed: int, steps: Sequence[Step]) -> None:
         self.steps: Final = steps
+        # generations of one part, or of many
+        self._part_records: Final = 5 if seed % 2 else settings().generation_records
         self.loop: Final = VirtualLoop()
         self.loop.set_task_factory(tasks_by_machine)
         self.loop.set_exception_handler(lambda _loop, _context: None)
@@ -123,6 +125,7 @@ class Life:
             with (
                 only_chance(_drawn, self._wall_ns, self.loop),
                 patch.multiple(control_app, **replaced),
+                patch("streams.core.generations.PART_RECORDS", self._part_records),
                 mistakes(self.flaws),
             ):
                 self.loop.run_until_complete(self._live())
@@ -446,8 +449,8 @@ class Life:
         return f"partition {partition} is counted to {watermark} of {records[-1].offset}"
 
     def _raise_flaws(self) -> None:
-        if self.flaws:
-            raise Flaw("; ".join(self.flaws))
+        if flaws := [*self.flaws, *self.redis.store.gaps]:
+            raise Flaw("; ".join(flaws))
 
 
 class _Mistakes(logging.Handler):

@@ -24,6 +24,7 @@ from streams.control.metrics import ControlMetrics
 from streams.control.policy.file import versioned
 from streams.control.rules import RulesInForce
 from streams.core.events import Impression, InteractionRecord, Like, View
+from streams.core.generations import read_generations
 from streams.errors import Retry
 from streams.runtime.archive import Archive
 from streams.runtime.archiving import Archiving
@@ -35,6 +36,7 @@ from streams.runtime.memory import (
     MemoryServingIndex,
     MemoryStore,
 )
+from streams.runtime.memory.store import StoredPartition
 from streams.runtime.metrics import Metrics
 from streams.runtime.namespace import namespace_of
 from streams.runtime.ports import DossierChange, Move, Outgoing, Place
@@ -44,6 +46,7 @@ from streams.runtime.serving import Indexing
 from streams.runtime.signing import encode
 from streams.runtime.surroundings import Surroundings
 from streams.runtime.whole import WholeStore
+from streams.runtime.window_store import PartGuard, PartsChange
 from streams.runtime.worker import Worker
 from streams.settings import Settings
 
@@ -106,6 +109,25 @@ class WatchedDossiers(MemoryDossiers):
         return result
 
 
+class WatchedStore(MemoryStore):
+    """Sees who stores a part of a window that does not follow on those before it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gaps: Final[list[str]] = []
+
+    async def change_parts(self, partition: int, guard: PartGuard, change: PartsChange) -> bool:
+        """Store and drop parts; note a gap before what is stored."""
+        done = await super().change_parts(partition, guard, change)
+        stored = self.partitions[partition] if done else StoredPartition()
+        spans = read_generations(stored.meta.generations, settings().generation_records)
+        for start in change.kept if done else ():
+            before = max((one for one in stored.parts if one < start), default=None)
+            if before is not None and spans.part(before)[1] != start:
+                self.gaps.append(f"partition {partition}: part {start} is stored behind {before}")
+        return done
+
+
 class Redis:
     """All that one Redis holds: counters, dossiers and the serving index.
 
@@ -116,7 +138,7 @@ class Redis:
     def __init__(self, index: MemoryServingIndex, *, archives: bool) -> None:
         self.archives: Final = archives
         self.fillings: Final[list[float]] = []
-        self.store: Final = MemoryStore()
+        self.store: Final = WatchedStore()
         self.dossiers: Final = WatchedDossiers()
         self.index: Final = index
 

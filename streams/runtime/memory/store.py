@@ -15,6 +15,7 @@ from streams.runtime.ports import (
     Loaded,
     Stored,
 )
+from streams.runtime.window_store import PartGuard, PartsChange, StoredPart
 
 
 @dataclass
@@ -27,6 +28,7 @@ class StoredPartition:
     rows: dict[str, dict[str, bytes]] = field(default_factory=dict)
     pointers: dict[str, int] = field(default_factory=dict)
     departed: dict[str, int] = field(default_factory=dict)  # with the last flush
+    parts: dict[int, StoredPart] = field(default_factory=dict)  # full ones of the window
 
 
 class MemoryStore:
@@ -96,6 +98,29 @@ class MemoryStore:
         stored.namespace, stored.meta = after.namespace, after.stored.meta
         return True
 
+    async def parts(self, partition: int) -> Sequence[int]:
+        """Return the first offsets of the parts that are stored, sorted."""
+        return sorted(self.partitions.get(partition, StoredPartition()).parts)
+
+    async def load_part(self, partition: int, start: int) -> StoredPart | None:
+        """Return a part, None if it is not stored; see the port."""
+        return self.partitions.get(partition, StoredPartition()).parts.get(start)
+
+    async def change_parts(self, partition: int, guard: PartGuard, change: PartsChange) -> bool:
+        """Store and drop parts, all or nothing; see the port."""
+        stored = self.partitions.get(partition, StoredPartition())
+        fresh = stored.namespace is None and guard.watermark < 0
+        held = PartGuard(stored.namespace or "", stored.watermark, stored.meta.digest)
+        if not fresh and held != guard:
+            return False
+        stored.parts.update(change.kept)
+        for start in {*change.bare} & stored.parts.keys():
+            stored.parts[start] = stored.parts[start]._replace(ids=b"")
+        for start in change.dropped:
+            stored.parts.pop(start, None)
+        self.partitions[partition] = stored
+        return True
+
     async def begin(self, partition: int, namespace: str) -> None:
         """Store that nothing of a partition is counted yet; see the port."""
         self.partitions[partition] = StoredPartition(namespace)
@@ -141,7 +166,9 @@ class MemoryStore:
         """Delete all counters of a partition; return how many keys that were."""
         stored = self.partitions.pop(partition, StoredPartition())
         self._halts.pop(partition, None)
-        return len(stored.rows) + len(stored.pointers) + (stored.namespace is not None)
+        ids = sum(bool(part.ids) for part in stored.parts.values())
+        kept = (stored.namespace is not None) + bool(stored.parts) + ids
+        return len(stored.rows) + len(stored.pointers) + kept
 
     async def close(self) -> None:
         """Do nothing: what is stored stays."""

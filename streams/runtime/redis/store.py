@@ -1,7 +1,8 @@
 """Counters, state and watermark in Redis: the guarded store.
 
 Keys: `s:{p}:meta` and `s:{p}:v:<video>` hashes, `s:{p}:a:<bucket>` hashes of pointers to rows in
-the archive, `s:{p}:halt` while the partition is halted; the hash tag keeps a partition in one slot.
+the archive, `s:{p}:halt` while the partition is halted, of full parts of the window the hash
+`s:{p}:window` and strings `s:{p}:w:<first offset>`; the hash tag keeps a partition in one slot.
 """
 
 import asyncio
@@ -22,9 +23,11 @@ from streams.runtime.namespace import (
     halt_key,
     meta_key,
     other_namespace,
+    part_key,
     pointer_key,
     rebuild_of,
     video_key,
+    window_key,
 )
 from streams.runtime.ports import Conflict, FlushResult, HaltNote, Loaded, Stored
 from streams.runtime.redis.connection import (
@@ -40,6 +43,7 @@ from streams.runtime.redis.connection import (
     words_of,
 )
 from streams.runtime.redis.shards import Shards
+from streams.runtime.window_store import PartGuard, PartsChange, StoredPart
 
 MINIMUM_VERSION: Final = (6, 2)
 POINTER_BUCKETS: Final = 8_192
@@ -61,6 +65,7 @@ _AS_STORED: Final = b"="
 
 _FLUSH: Final = Script("flush.lua")
 _RELABEL: Final = Script("relabel.lua")
+_PARTS: Final = Script("parts.lua")
 
 
 class RedisStore:
@@ -203,6 +208,32 @@ class RedisStore:
         if result in {"ok", "noop"}:
             self._policies[partition] = (new, changes.meta.policy)
         return result
+
+    async def parts(self, partition: int) -> Sequence[int]:
+        """Return the first offsets of the parts that are stored, sorted."""
+        with sorted_errors(partition):
+            return sorted(map(int, await self._run("HKEYS", window_key(partition))))
+
+    async def load_part(self, partition: int, start: int) -> StoredPart | None:
+        """Return a part, None if it is not stored; see the port."""
+        key = window_key(partition)
+        commands: list[tuple[Word, ...]] = [
+            ("HGET", key, start),
+            ("GET", part_key(partition, start)),
+        ]
+        with sorted_errors(partition):
+            entry, ids = await pipelined(self._client, commands, at=key)
+        return None if entry is None else StoredPart(entry, ids or b"")
+
+    async def change_parts(self, partition: int, guard: PartGuard, change: PartsChange) -> bool:
+        """Store and drop parts, all or nothing; see the port."""
+        parts = [word for start, part in change.kept.items() for word in (start, *part)]
+        starts = [*change.kept, *change.bare, *change.dropped]
+        keys = [meta_key(partition), window_key(partition)]
+        keys += [part_key(partition, start) for start in starts]
+        words: list[Word] = [*guard, len(change.kept), *parts, *change.dropped]
+        with sorted_errors(partition):
+            return bool(await evaluated(self._client, _PARTS, keys, words))
 
     async def begin(self, partition: int, namespace: str) -> None:
         """Store that nothing of a partition is counted yet; see the port."""
