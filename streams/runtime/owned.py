@@ -54,9 +54,10 @@ class Lost(StreamsError):
 class Owned:
     """State, watermark and flush of one owned partition.
 
-    `watermark` is the last offset stored, `folded` the last one folded, `backlog` what was read and
-    not folded yet: while there is any, no more should be read. `remembered` is the last offset
-    below the watermark whose ids were taken, `trouble` what it waits for, "" for nothing. After
+    It is read from the offset `begins` on. `watermark` is the last offset stored, `folded` the last
+    one folded, `backlog` what was read and not folded yet: while there is any, no more should be
+    read. `remembered` is the last offset below the watermark whose ids were taken, `trouble` what
+    it waits for, "" for nothing. After
     `release` nothing is folded any more and a flush that still waits for retries gives up. `whole`
     says that the state knows the ids of all records up to the watermark already.
     """
@@ -69,6 +70,7 @@ class Owned:
         self.partition: Final = state.partition
         self.watermark = watermark
         self.folded = watermark
+        self.begins: Final = opened.position
         self.remembered = -1
         self.trouble = ""
         self.backlog: Final[list[Record]] = []  # read, not folded

@@ -194,11 +194,17 @@ class Worker:
 
     async def _turn(self) -> None:
         """Take one turn of the loop: read, fold, flush, audit."""
+        before = dict(self._owned)
         for partition, records in (await self._read()).items():
-            if (owned := self._owned.get(partition)) is not None:
-                owned.add(records)
-                if (following := owned.following()) is not None:
-                    self._consumer.seek({partition: following})
+            if (owned := self._owned.get(partition)) is None:
+                continue
+            if owned is not before.get(partition):
+                # Opened since it was asked for: what came may be of elsewhere in the log.
+                self._consumer.seek({partition: owned.begins})
+                continue
+            owned.add(records)
+            if (following := owned.following()) is not None:
+                self._consumer.seek({partition: following})
         await self._fold()
         for owned in list(self._owned.values()):
             due = self._clock() - owned.flushed_at >= self._settings.flush_interval_ms / 1000

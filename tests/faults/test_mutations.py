@@ -32,6 +32,14 @@ PURE = [
         "does_not_own",
     ),
     Mutation(
+        "what was read before a partition was opened is not folded there",
+        "runtime/worker.py",
+        "if owned is not before.get(partition):",
+        "if False:",
+        WORKER,
+        "opened_again",
+    ),
+    Mutation(
         "no watermark passes a part that is not stored",
         "runtime/owned.py",
         "await self._until_done(self._parts.keep, self.watermark, self._digest)",

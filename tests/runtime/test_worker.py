@@ -5,7 +5,7 @@ import itertools
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from random import Random
@@ -52,6 +52,7 @@ from streams.runtime.ports import (
     FlushResult,
     Loaded,
     Outgoing,
+    Record,
     Stored,
     TopicIdentity,
 )
@@ -239,6 +240,42 @@ async def test_a_frozen_owner_that_wakes_up_late_cannot_write_what_it_counted_tw
     with pytest.raises(Lost):
         await fold(frozen, records[10:20])
     await take(heir, records[20:])
+    assert await world.is_exact()
+
+
+class LateConsumer(MortalConsumer):
+    """Hands out what it read only after `meanwhile` is over."""
+
+    meanwhile: Callable[[], Awaitable[None]] | None = None
+
+    async def fetch(self, timeout_ms: int, max_records: int) -> Mapping[int, Sequence[Record]]:
+        batches = await super().fetch(timeout_ms, max_records)
+        if batches and self.meanwhile is not None:
+            meanwhile, self.meanwhile = self.meanwhile, None
+            await meanwhile()
+        return batches
+
+
+async def test_what_was_read_before_a_partition_was_opened_again_is_not_folded_there() -> None:
+    """Redis falls back, and the records that come next are those behind the later watermark."""
+    records = records_of([view(f"e{n}", viewer=f"u{n}") for n in range(60)])
+    world = world_of(records[:30])
+    life = await Life(world, batch=5, consumer=LateConsumer).start()
+    await life.until(world.caught_up)
+    earlier = await counted(world_of(records[:20]))
+
+    async def falls_back() -> None:
+        before = life.worker._owned[0]
+        world.store.partitions[0] = earlier.store.partitions[0]
+        life.worker._reopen(before, Lost(earlier.watermark()))
+        await life.until(lambda: life.worker._owned.get(0) not in {None, before})
+
+    assert isinstance(life.consumer, LateConsumer)
+    life.consumer.meanwhile = falls_back
+    world.put(records[30:])
+    await life.until(world.caught_up)
+    await life.stop()
+    assert life.consumer.meanwhile is None
     assert await world.is_exact()
 
 
