@@ -25,7 +25,7 @@ RejectReason = Literal[
     "misrouted",  # the video belongs to another partition
     "slice_limit",  # the video has its maximum of slices outside the policy
     "signature",  # a control record without a valid signature
-    "stale",  # a control record older than the last one applied
+    "stale",  # a control record older than the last one applied; an event counted elsewhere
     "illegal_move",  # a control record that the life cycle does not allow
 ]
 """Why a record or an element of an array went to the dead letters. The whole vocabulary."""

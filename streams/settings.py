@@ -237,6 +237,34 @@ def settings_of(
     return msgspec.structs.replace(settings, **changes)
 
 
+def beside(
+    settings: Settings,
+    partitions: int,
+    topic_prefix: str,
+    redis: str,
+    environment: Mapping[str, str] = os.environ,
+) -> Settings:
+    """Return the settings of the same pipeline on other topics and another Redis.
+
+    `Misconfigured` if these are wrong.
+    """
+    changes: dict[str, object] = {
+        "partitions": partitions,
+        "topic_prefix": topic_prefix,
+        "redis": redis,
+    }
+    values = {name: getattr(settings, name) for name in Settings.__struct_fields__} | changes
+    texts = values | {"brokers": str(settings.brokers), "kafka": {}}
+    if wrong := problems(texts, Settings, _made):
+        raise Misconfigured(
+            *(f"--to-{str(key).removeprefix('topic_')} {what}" for key, what in wrong)
+        )
+    address = _logging_in(RedisAddress(redis), "--to-redis", environment)
+    own = settings.group == f"{settings.topic_prefix}streams"
+    group = f"{topic_prefix}streams" if own else settings.group
+    return msgspec.structs.replace(settings, **{**changes, "redis": address, "group": group})
+
+
 def _logging_in(address: RedisAddress, place: str, environment: Mapping[str, str]) -> RedisAddress:
     """Return the address with the passwords that the environment holds."""
     variable, of_sentinels = REDIS_PASSWORDS

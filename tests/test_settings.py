@@ -11,6 +11,7 @@ from streams.settings import (
     SHIPPED,
     VARIABLES,
     RedisAddress,
+    beside,
     default_folder,
     environment_of,
     given_secret,
@@ -340,3 +341,26 @@ def test_a_topic_is_named_without_the_prefix_or_with_it(prefix: str, name: str, 
 )
 def test_an_address_is_printed_without_its_password(url: str, printed: str) -> None:
     assert shown(url) == printed
+
+
+def test_the_same_pipeline_beside_has_other_topics_partitions_and_another_redis() -> None:
+    mine = load_settings(CONFIG, {"topic_prefix": "a."}, {})
+    other = beside(mine, 64, "b.", "redis://there:6379/1", {})
+    assert (other.partitions, other.topic("uploads"), other.group) == (64, "b.uploads", "b.streams")
+    assert (str(other.redis), other.brokers) == ("redis://there:6379/1", mine.brokers)
+    named = load_settings(CONFIG, {"group": "feedback"}, {})
+    password = {"STREAMS_REDIS_PASSWORD": "hunter2"}
+    assert beside(named, 64, "b.", "redis://there/1", {}).group == "feedback"
+    assert beside(named, 64, "b.", "redis://there/1", password).redis.has_password
+
+
+@pytest.mark.parametrize(
+    ("where", "what"),
+    [
+        ((64, "b b", "redis://there/1"), "--to-prefix"),
+        ((64, "b.", "there"), "--to-redis"),
+    ],
+)
+def test_a_place_beside_that_is_none_is_told(where: tuple[int, str, str], what: str) -> None:
+    with pytest.raises(Misconfigured, match=what):
+        beside(load_settings(CONFIG, {}, {}), *where, {})

@@ -12,6 +12,7 @@ from streams.cli.counters_proved import (
 )
 from streams.cli.options import connection_options, emit, output_option
 from streams.cli.progress import Meter
+from streams.cli.repartition import repartition
 from streams.cli.when import now_ms
 from streams.cli.wiring import made_installation, producing, reading, run, storing
 from streams.core.partition_control import Generation, TopicMove, Upgrade
@@ -35,11 +36,12 @@ yes_option = click.option(
 def counters() -> None:
     """Verify the counters in Redis, keep them, have them counted again, or take them along.
 
-    From 0.1.0 into this release with `migrate`, to another topic or cluster with `move`.
+    From 0.1.0 into this release with `migrate`, to another topic or cluster with `move`,
+    to another partition count with `repartition`.
     """
 
 
-for command in (verify_counters, snapshot, rebuild):
+for command in (verify_counters, snapshot, rebuild, repartition):
     counters.add_command(command)
 
 

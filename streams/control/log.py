@@ -5,7 +5,6 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 from itertools import zip_longest
 from typing import Final
 
@@ -26,7 +25,7 @@ from streams.runtime.installation import Installation, settle_keys
 from streams.runtime.leases import ServingIndex
 from streams.runtime.letters import letter_of
 from streams.runtime.mixes import Mix, mix_record
-from streams.runtime.namespace import namespace_of
+from streams.runtime.namespace import log_name, namespace_of
 from streams.runtime.policies import forgetting_record, policy_record, word_record
 from streams.runtime.ports import (
     Clock,
@@ -91,7 +90,7 @@ class ControlLog:
         self.partitions: Final = identity.partitions
         self.topic: Final = identity.topic
         self.namespace: Final = namespace_of(identity, signer.installation)
-        self.name: Final = _name(identity, signer.installation)
+        self.name: Final = log_name(identity, signer.installation)
         self.group: Final = group_of(settings)
         self.counted: Final[dict[int, int]] = {}
         self._settings = settings
@@ -224,8 +223,3 @@ class ControlLog:
 def now_ms() -> int:
     """Return this host's clock; nothing may depend on it but how a record's time is shown."""
     return time.time_ns() // 1_000_000
-
-
-def _name(identity: TopicIdentity, installation: str) -> str:
-    parts = (*map(str, identity), installation)
-    return sha256("\0".join(parts).encode()).hexdigest()[:16]

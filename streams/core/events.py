@@ -28,7 +28,7 @@ from streams.core.fields import (
     Text,
     WatchMs,
 )
-from streams.core.partition_control import Generation, Key, Lead, TopicMove, Upgrade
+from streams.core.partition_control import Generation, Key, Lead, Repartition, TopicMove, Upgrade
 from streams.core.units import ID_MAX, MICROS, SLICES_PER_VIDEO
 from streams.core.words import SliceReview
 
@@ -479,7 +479,7 @@ InteractionRecord = (
     | Weightless
 )
 VideoControl = Admit | Revise | Hold | Release | Reconsider | Clear | Takedown | End
-PartitionControl = Policy | Key | Upgrade | Lead | Generation | TopicMove
+PartitionControl = Policy | Key | Upgrade | Lead | Generation | TopicMove | Repartition
 """Control records about no video: they have no key, and each partition has its own copy."""
 ControlRecord = VideoControl | PartitionControl
 FirstRecord = FirstPolicy | FirstAdmit

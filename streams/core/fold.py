@@ -44,7 +44,7 @@ from streams.core.events import (
 from streams.core.first.fold import fold_first
 from streams.core.first.upgrade import upgrade
 from streams.core.live import enter
-from streams.core.partition_control import Generation, Key, Lead, TopicMove, Upgrade
+from streams.core.partition_control import Generation, Key, Lead, Repartition, TopicMove, Upgrade
 from streams.core.receipts import Effects, Refusal
 from streams.core.stages import IllegalMove
 from streams.core.state import PartitionState
@@ -371,11 +371,11 @@ def _settle_policy(state: PartitionState, record: Policy, effects: Effects) -> N
 
 def _settle_partition(
     state: PartitionState,
-    record: Key | Upgrade | Lead | Generation | TopicMove,
+    record: Key | Upgrade | Lead | Generation | TopicMove | Repartition,
     offset: int,
     effects: Effects,
 ) -> None:
-    """Apply what changes keys, who leads, or how is counted; a move changes nothing."""
+    """Apply what changes keys, who leads, or how is counted; where the log is changes nothing."""
     if isinstance(record, Upgrade):
         if state.trust.upgraded:
             effects.outcomes["upgrade", "duplicate"] += 1

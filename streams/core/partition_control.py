@@ -70,3 +70,19 @@ class TopicMove(Struct, frozen=True, tag_field="type", tag="move"):
     ts: Millis
     before: TopicId
     after: TopicId
+
+
+class Repartition(Struct, frozen=True, tag_field="type", tag="repartition"):
+    """Ends the beginning of a log that goes on with the counters of another one.
+
+    That one, the topic `before`, has another partition count and was counted up to `watermarks`, a
+    partition each. What stands before this record is of its window of duplicates, and is counted
+    already. Changes nothing that is counted.
+    """
+
+    id: Id
+    ts: Millis
+    before: TopicId
+    watermarks: Annotated[
+        tuple[Annotated[int, Meta(ge=-1, lt=1 << 62)], ...], Meta(min_length=1, max_length=10_000)
+    ]

@@ -94,7 +94,7 @@ class Bench:
             case.name: await self._throughput(case, sizes.events) for case in cases
         }
         rate = result[cases[0].name]["feedback_events_per_second"] * LOAD_SHARE
-        async with _Trial(self, few) as trial, trial.worker():
+        async with BenchTrial(self, few) as trial, trial.worker():
             self.tell(f"latency at {rate:,.0f} events/s for {sizes.seconds} s")
             result["event_to_counter_ms"] = await trial.latency(rate, sizes.seconds)
         result["judgement_micros"] = judgement_micros(self.policy)
@@ -102,7 +102,7 @@ class Bench:
 
     async def _throughput(self, case: Case, events: int) -> dict[str, Any]:
         name, array, shape = case
-        async with _Trial(self, shape) as trial:
+        async with BenchTrial(self, shape) as trial:
             self.tell(f"{name}: sending {events:,} events about {shape.videos:,} videos")
             await trial.send(events, array)
             bare = await trial.bare_loop(events)
@@ -168,12 +168,13 @@ def circumstances() -> dict[str, Any]:
     }
 
 
-class _Trial:
+class BenchTrial:
     """Topics, counters and a worker process of one run, gone afterwards."""
 
     def __init__(self, bench: Bench, shape: Shape) -> None:
         prefix = f"bench-{secrets.token_hex(4)}."
         self._drivers = bench.drivers
+        self.prefix = prefix
         self._settings = msgspec.structs.replace(
             bench.settings, topic_prefix=prefix, partitions=PARTITIONS, group=prefix
         )
@@ -206,15 +207,34 @@ class _Trial:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self._erase()
+        await self._stack.aclose()
+        for topic in wanted_topics(self._settings):
+            with suppress(StreamsError):
+                await self._cluster.delete(topic.name)
+
+    @property
+    def topic(self) -> str:
+        """The log's full name."""
+        return self._topic
+
+    @property
+    def admitted(self) -> Mapping[int, int]:
+        """How many control records stand before the feedback, by partition."""
+        return self._log.admissions
+
+    async def _erase(self) -> None:
         for partition in range(PARTITIONS):
             await self._store.erase(partition)
         async with self._drivers.index() as index:
             for slice_id in self._policy.slices:
                 await index.clear(slice_id)
-        await self._stack.aclose()
-        for topic in wanted_topics(self._settings):
-            with suppress(StreamsError):
-                await self._cluster.delete(topic.name)
+
+    async def forget(self) -> None:
+        """Erase the counters and take another group: the next worker counts the log anew."""
+        await self._erase()
+        group = f"{self.prefix}{secrets.token_hex(4)}"
+        self._settings = msgspec.structs.replace(self._settings, group=group)
 
     async def send(self, events: int, array: int) -> None:
         """Write admissions and `events` events, and wait until the broker has them."""
@@ -261,7 +281,11 @@ class _Trial:
 
     async def until_counted(self) -> CountedRates:
         """Return how fast was counted what was sent, from the first stored watermark on."""
-        return rates_of(await self._watch(self._ends()), self._log)
+        return rates_of(await self.timeline(), self._log)
+
+    async def timeline(self) -> Timeline:
+        """Return when each partition's stored watermark moved, once all of the log is counted."""
+        return await self._watch(self._ends())
 
     async def verified(self) -> dict[str, int]:
         """Count the log a second time and compare."""

@@ -2,7 +2,8 @@
 
 Half impressions, 45 % views, the rest engagements; videos by a heavy tail (a tenth of them gets
 two thirds of the feedback), as the daily shows of KuaiRand's videos have. A *crowded* one has few
-videos, equally busy in every crowd that they may reach.
+videos, equally busy in every crowd that they may reach; an *even* one comes to each pair of a video
+and a slice in turn; in a *hot* one a video has most of its partition's feedback.
 """
 
 import random
@@ -24,20 +25,42 @@ CROWDED_IMPRESSIONS: Final = 5_000
 """A video's impressions in a crowded load."""
 
 
+_STRIDE: Final = 2_654_435_761
+"""A prime: steps of it come to every pair before the first one again, far apart."""
+
+
 class Shape(NamedTuple):
     """What feedback is about: so many videos, and whether every crowd sees each of them.
 
-    >>> Shape.crowded(1_000_000)
-    Shape(videos=100, everywhere=True)
+    With `pairs` events come to as many pairs of a video and a slice in turn; `hot` is the share of
+    its partition's feedback that the last video gets.
+
+    >>> Shape.crowded(1_000_000).videos
+    100
     """
 
     videos: int
     everywhere: bool = False
+    pairs: int = 0
+    hot: float = 0.0
 
     @classmethod
     def crowded(cls, events: int) -> "Shape":
         """Return the shape of a load in which a video gets about `CROWDED_IMPRESSIONS`."""
         return cls(max(events // 2 // CROWDED_IMPRESSIONS, 1), everywhere=True)
+
+    @classmethod
+    def even(cls, pairs: int, policy: Policy) -> "Shape":
+        """Return the shape of a load over so many pairs: all slices of each video."""
+        return cls(-(-pairs // len(_everywhere(policy))), everywhere=True, pairs=pairs)
+
+
+def _public(policy: Policy) -> list[str]:
+    return [name for name in sorted(policy.slices) if surface_of(name) == "discover"]
+
+
+def _everywhere(policy: Policy) -> list[str]:
+    return [*_public(policy), "following:fans"]
 
 
 class Load:
@@ -55,9 +78,8 @@ class Load:
         self._policy = policy
         names = [f"video{number:07d}" for number in range(shape.videos)]
         self._videos = [(name, partition_of(name.encode(), partitions)) for name in names]
-        public = [name for name in sorted(policy.slices) if surface_of(name) == "discover"]
-        self._everywhere = shape.everywhere
-        self._slices = [*public, "following:fans"] if shape.everywhere else public[:3]
+        self._shape = shape
+        self._slices = _everywhere(policy) if shape.everywhere else _public(policy)[:3]
         self._fits = {"following:fans": MICROS} if shape.everywhere else {}
         self._made = 0
 
@@ -114,10 +136,17 @@ class Load:
     def _pair(self) -> tuple[tuple[str, int], str]:
         """Return a video with its partition, and a slice."""
         chance = self._random.random
-        if self._everywhere:
+        if self._shape.pairs:
+            place, slice_number = divmod(
+                self._made * _STRIDE % self._shape.pairs, len(self._slices)
+            )
+            return self._videos[place], self._slices[slice_number]
+        if self._shape.everywhere:
             video = self._videos[int(len(self._videos) * chance())]
             return video, self._slices[int(len(self._slices) * chance())]
         video = self._videos[int(len(self._videos) * chance() ** 6)]
+        if self._shape.hot and video[1] == self._videos[-1][1] and chance() < self._shape.hot:
+            video = self._videos[-1]
         return video, self._slices[0] if chance() < 0.8 else self._slices[self._made % 3]
 
     def _event(self, now_ms: int) -> tuple[int, bytes]:

@@ -55,13 +55,14 @@ async def plan_rebuild(log: CountedLog) -> RebuildPlan:
     _require_partitions(log)
     answers = await reader.offsets(log.identity.topic, log.partitions)
     bounds = require_all(log.identity.topic, log.partitions, answers)
+    begins = {p: log.tools.installation.begins(p, both.start) for p, both in bounds.items()}
     kept: dict[int, PutBack] = {}
     refused: list[str] = []
     for partition, both in bounds.items():
-        found = await _newest(log, partition, both, refused) if both.start else None
+        found = await _newest(log, partition, both, refused) if begins[partition] else None
         if found is not None:
             kept[partition] = found
-    lost = {p: both.start for p, both in bounds.items() if both.start and p not in kept}
+    lost = {p: start for p, start in begins.items() if start and p not in kept}
     copies = await reader.offsets(settings.topic(DOSSIERS), log.partitions)
     copied = {partition: both.end - both.start for partition, both in copies.items()}
     unheard: dict[Place, int] = {}

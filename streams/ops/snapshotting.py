@@ -107,7 +107,7 @@ class Snapshotter:
         if begun.proved_from:
             result.proved_from[partition] = begun.proved_from
 
-    async def _begin_anew(self, partition: int, taken: Snapshots, why: str) -> None:
+    async def keep_stored(self, partition: int) -> MadeSnapshot:
         """Keep what is stored, as it stands: nothing proves it, and all behind it can be proved."""
         stored, rows = await self._quiet(partition)
         window = await self._window(partition, stored)
@@ -118,12 +118,15 @@ class Snapshotter:
         except ValueError as error:
             raise corrupt(partition, meta_key(partition), str(error)) from None
         proved_from = stored.watermark + 1
-        header = self._folder.keep(partition, point, None, (), self._stamp(proved_from))
-        taken.made.append(_made(header))
-        taken.verification.proved_from[partition] = proved_from
+        return _made(self._folder.keep(partition, point, None, (), self._stamp(proved_from)))
+
+    async def _begin_anew(self, partition: int, taken: Snapshots, why: str) -> None:
+        made = await self.keep_stored(partition)
+        taken.made.append(made)
+        taken.verification.proved_from[partition] = made.proved_from
         taken.verification.unproved[partition] = (
             f"{why.partition(';')[0]}; a new chain begins with what Redis holds, unproved: what is "
-            f"counted from offset {proved_from} on can be proved"
+            f"counted from offset {made.proved_from} on can be proved"
         )
 
     def _fold(self, partition: int, point: ResumePoint | None) -> LogFold:

@@ -1,16 +1,18 @@
 """The topics the pipeline needs, what exists, and the difference."""
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final, Literal, NamedTuple
 
 from streams.errors import Halt
+from streams.runtime.answers import require_all
 from streams.runtime.documents import DOCUMENT_RECORDS
 from streams.runtime.documents import TOPIC as DOSSIERS
 from streams.runtime.installation import TOPIC as TABLE
 from streams.runtime.ledger import TOPIC as LEDGER
 from streams.runtime.mixes import TOPIC as MIX
-from streams.runtime.ports import Cluster
+from streams.runtime.ports import Cluster, LogReader
 from streams.runtime.waiting import TOPIC as WAITING
 from streams.settings import TOPICS, Settings
 
@@ -26,6 +28,9 @@ BATCH_OVERHEAD_BYTES: Final = 65_536
 UNCOMPACTED_MS: Final = 86_400_000
 """So long a lesser copy of a dossier may follow a greater one, and both stay to be compared."""
 DELETES: Final = " (deletes records, done with --allow-deleting only)"
+ANSWER_TRIES: Final = 50
+AGAIN_S: Final = 0.2
+"""A topic that was just made has no leader for a moment."""
 _HOUR_MS: Final = 3_600_000
 _LETTERS: Final = {
     "retention.ms": str(LETTERS_KEPT_HOURS * _HOUR_MS),
@@ -113,6 +118,26 @@ async def apply_steps(
         acted += await _act(cluster, step, step.configs if allow_deleting else step.keeping())
         tell(done)
     return acted
+
+
+async def make_topics(cluster: Cluster, reader: LogReader, settings: Settings) -> None:
+    """Create the topics of these settings that do not exist; return when all of them answer.
+
+    `Halt` if one is there and is another one than it should be.
+    """
+    steps = await compare_topics(cluster, settings)
+    for step in steps:
+        if step.action == "conflict":
+            raise Halt(f"topic {step.topic.name} {step.why}")
+    await apply_steps(cluster, steps, allow_deleting=False, tell=lambda _done: None)
+    for step in steps:
+        name, partitions = step.topic.name, range(step.topic.partitions)
+        for left in reversed(range(ANSWER_TRIES)):
+            answer = await reader.offsets(name, partitions)
+            if len(answer) == len(partitions) or not left:
+                require_all(name, partitions, answer)
+                break
+            await asyncio.sleep(AGAIN_S)
 
 
 def plan_topics(

@@ -179,10 +179,8 @@ async def begin(log: CountedLog, partition: int, stored: Stored, refused: list[s
     reaches = snapshot is not None and snapshot.point.watermark + 1 >= bounds.start
     if snapshot is not None and reaches:
         return Begun(_resumed(log, partition, snapshot.point), snapshot)
-    if bounds.start:
-        raise _beginning_lost(
-            partition, bounds.start, snapshot, kept=log.tools.snapshots is not None
-        )
+    if begins := log.tools.installation.begins(partition, bounds.start):
+        raise _beginning_lost(partition, begins, snapshot, kept=log.tools.snapshots is not None)
     return Begun(_from_beginning(log, partition, stored), None)
 
 
@@ -193,8 +191,10 @@ async def newest_snapshot(
 
     The log may have lost what follows it. Those that are passed over are added to `refused`.
     """
-    folder = log.tools.snapshots
+    folder, base = log.tools.snapshots, log.tools.installation.begins(partition, 0) - 1
     for snapshot in folder.good(partition, upto, refused) if folder else ():
+        if snapshot.point.watermark < base:
+            return None  # of a repartition that was cut short
         if not await _is_rewritten(log.reader, log.place(partition), bounds, snapshot.point):
             return snapshot
         refused.append(

@@ -29,7 +29,7 @@ from streams.core.events import (
     number_of,
 )
 from streams.core.keys import NOBODY, Trust
-from streams.core.partition_control import Generation, Key, Lead, TopicMove, Upgrade
+from streams.core.partition_control import Generation, Key, Lead, Repartition, TopicMove, Upgrade
 from streams.core.receipts import Refusal
 from streams.core.units import ID_ALPHABET, is_slice
 from streams.core.words import Review, SecondLook, SliceReview
@@ -51,6 +51,8 @@ from streams.settings import Settings, given_secret
 FUTURE_MS: Final = 300_000
 """An event may be this much ahead of its record's timestamp: clocks differ, prophets lie."""
 ARRAY_MAX: Final = 10_000
+COUNTED: Final = "streams-counted"
+"""Header of what another log counted already, and is in this one for its window's sake alone."""
 
 ControlTopic = Literal["uploads", "recognitions", "reviews"]
 
@@ -79,7 +81,7 @@ class _Tagged(msgspec.Struct):
 
 _tag_decoder: Final = msgspec.json.Decoder(_Tagged)
 _NUMBERS: Final = frozenset(("ts", "watch_ms", "duration_ms", "stay_ms", "amount"))
-_ED25519_ONLY: Final = (Generation, Key, Lead, TopicMove, Upgrade)
+_ED25519_ONLY: Final = (Generation, Key, Lead, Repartition, TopicMove, Upgrade)
 _QUOTES: Final = {
     kind: 4
     + sum(2 if one.name in _NUMBERS else 4 for one in msgspec.structs.fields(kind) if one.required)
@@ -129,7 +131,7 @@ def decode_log(records: Sequence[Record], trust: Trust | None, spelling: Spellin
     Raises but one thing, `Halt` at a policy whose rule this release does not know: another release
     has to go on from here. `trust` says who may sign at the first of them; what they change of it
     counts from their place on. None: signatures are not looked at, for whoever needs no control
-    records.
+    records, and what another log counted is decoded too.
     """
     limit = spelling.limit
     plain = _decode_plain(records, trust or NOBODY, limit)
@@ -144,7 +146,7 @@ def decode_log(records: Sequence[Record], trust: Trust | None, spelling: Spellin
     for record in records:
         value: Any = record.value
         try:
-            if record.headers and _is_signed(record.headers):
+            if record.headers and _is_signed(record.headers, trust):
                 decoded, trust = _open_control(record, trust, spelling)
             else:
                 if len(value) > limit:
@@ -403,9 +405,13 @@ def _all_valid(events: Sequence[Any]) -> bool:
     return not "".join(names).encode().translate(None, ID_ALPHABET) and all(map(is_slice, slices))
 
 
-def _is_signed(headers: Headers) -> bool:
+def _is_signed(headers: Headers, trust: Trust | None) -> bool:
+    """Tell whether it is a control record; `DeadLetter` for one that another log counted."""
     require_names(headers)
-    return any(name == SIGNATURE for name, _ in headers)
+    names = [name for name, _ in headers]
+    if COUNTED in names and trust is not None:
+        raise DeadLetter("stale", "the log of another partition count counted it already")
+    return SIGNATURE in names
 
 
 def _open_control(

@@ -39,7 +39,9 @@ class Installation(msgspec.Struct, frozen=True):
     0.1.0; in another one they are over once every partition has its `upgrade` record (`upgraded`).
     `pending` is a change of keys that not every partition may have yet. `generation` is how many
     records a generation of duplicates had at the beginning of the log, `lengthened` how many it has
-    in every partition by now, 0 if nobody noted it.
+    in every partition by now, 0 if nobody noted it. `base` has the offset of each partition's
+    `repartition` record, where its log goes on with the counters of another one: what stands up to
+    there is counted already.
     """
 
     id: str
@@ -51,6 +53,14 @@ class Installation(msgspec.Struct, frozen=True):
     upgraded: bool = False
     generation: int = 0
     lengthened: int = 0
+    base: tuple[int, ...] = ()
+
+    def begins(self, partition: int, start: int) -> int:
+        """Return where what is counted of a log begins, which itself begins at `start`.
+
+        0 where all that was ever counted is in the log.
+        """
+        return max(start, self.base[partition] + 1) if self.base else start
 
     def generation_records(self, settings: Settings, *, whole: bool = True) -> int:
         """Return the length of a generation at the beginning of a partition's log.

@@ -9,6 +9,7 @@ from streams.runtime.ports import TopicIdentity
 
 SCHEMA: Final = 2
 """Of rows and meta; a worker never writes over those of another."""
+_BECAME: Final = "became"
 
 
 def namespace_of(identity: TopicIdentity, installation: str) -> str:
@@ -21,6 +22,39 @@ def namespace_of(identity: TopicIdentity, installation: str) -> str:
         f"installation={installation};id={identity.topic_id};partitions={identity.partitions};"
         f"schema={SCHEMA}"
     )
+
+
+def log_name(identity: TopicIdentity, installation: str) -> str:
+    """Return what tells a log in an installation from any other one, for those who were told it."""
+    parts = (*map(str, identity), installation)
+    return sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def left_namespace(namespace: str, topic_id: str) -> str:
+    """Return the name of counters that went over into another topic: nobody writes them any more.
+
+    >>> left_namespace("id=a;schema=2", "b")
+    'id=a;schema=2;became=b'
+    """
+    return f"{namespace};{_BECAME}={topic_id}"
+
+
+def coming_namespace(namespace: str, run: str) -> str:
+    """Return the name of counters that a run is still bringing here, with the run's own id.
+
+    >>> coming_namespace("id=b;schema=2", "r1")
+    'id=b;schema=2;coming=r1'
+    """
+    return f"{namespace};coming={run}"
+
+
+def before_leaving(namespace: str) -> str:
+    """Return the name that counters had before they went over into another topic, if they did.
+
+    >>> before_leaving("id=a;schema=2;became=b"), before_leaving("id=a")
+    ('id=a;schema=2', 'id=a')
+    """
+    return namespace.partition(f";{_BECAME}=")[0]
 
 
 def first_namespace(identity: TopicIdentity, generation_records: int, secret: bytes) -> str:
@@ -60,6 +94,13 @@ were counted with, use an empty Redis database, or `streams counters rebuild --y
         if then.get(name) != value
     )
     where = "the log" if partition is None else f"partition {partition}"
+    if _BECAME in then and not differing:
+        return Halt(
+            f"{where}: its counters went over into the topic with the id {then[_BECAME]}, by "
+            "`streams counters repartition`: use its topic_prefix and its Redis",
+            code="namespace",
+            partition=partition,
+        )
     return Halt(
         f"{where}: its counters differ in {differing}: go back to what they "
         "were counted with, use an empty Redis database, or `streams counters rebuild --yes`",

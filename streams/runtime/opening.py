@@ -223,7 +223,7 @@ class Opening:
         if stored is None:
             await self._require_fresh(partition)
         stored = stored or NOTHING_STORED
-        whole = bounds.start == 0
+        whole = not self._installation.begins(partition, bounds.start)
         records = self._installation.generation_records(self._settings, whole=whole)
         meta = self._installation.meta(stored.meta, whole=whole)
         state = state_of(partition, self._partitions, records, meta, telling=self._telling)

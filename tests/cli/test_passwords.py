@@ -42,6 +42,7 @@ CALLS: dict[str, list[str]] = {
     "counters": [
         *("counters verify", "counters snapshot", "counters move"),
         *("counters rebuild", "counters rebuild --yes"),
+        f"counters repartition --partitions 4 --to-prefix b. --to-redis {URL}",
     ],
     "partition": ["partition skip 0 --offset 0 --by a --why b"],
     "record": ["record {tmp}/r --topic interactions --to now"],

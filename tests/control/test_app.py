@@ -190,6 +190,11 @@ class BrittleDossiers(MemoryDossiers):
         document = shelf.documents.get(video)
         return None if document is None else dossier.decode(document.text)
 
+    def has_told(self, video: str) -> bool:
+        """Tell whether the log has all that is known of a video; a dossier is there before."""
+        known = self.known(video)
+        return known is not None and not known.owes
+
 
 TABLES = ("policies", "mix")
 
@@ -452,6 +457,11 @@ async def test_a_changed_policy_is_broadcast_with_a_higher_number(stage: Stage) 
     path = stage.folder / "policy.toml"
     path.write_text(path.read_text("utf-8").replace('"launch"', '"bolder"'), "utf-8")
     await until(lambda: plane.policy_version.startswith("bolder-"))
+
+    async def is_written() -> bool:
+        return len(await stage.policies()) >= 2 * PARTITIONS
+
+    await until(is_written)
     policies = await stage.policies()
     assert sorted(one.version for one in policies) == sorted(
         [before, plane.policy_version] * PARTITIONS
@@ -575,6 +585,19 @@ async def test_a_start_reads_from_where_the_dossiers_are_not_from_the_commit(
     assert stage.dossiers.known(other) is None
 
 
+async def test_a_start_reads_again_what_is_committed_and_not_in_the_dossiers(stage: Stage) -> None:
+    first = await stage.plane()
+    await stage.send("uploads", "v1", upload())
+    await until(lambda: first.outcomes["uploads", "handled"] == 1)
+    await first.stop()
+    home = partition_of(b"v1", PARTITIONS)
+    (log,) = stage.dossiers.shelves[home].positions
+    stage.dossiers.shelves[home].positions[log][stage.settings.topic("uploads")] = 0
+    await stage.count()
+    second = await stage.plane()
+    await until(lambda: second.outcomes["uploads", "handled"] == 1)
+
+
 async def test_partitions_just_taken_over_are_compared_with_their_copies_first(
     stage: Stage,
 ) -> None:
@@ -665,8 +688,7 @@ async def test_when_fausts_client_lost_a_task_faust_is_started_anew_and_admits_o
     await until(lambda: background.lost_task(client) is not None)
     await until(lambda: any("starting again" in one.getMessage() for one in caplog.records))
     await stage.send("uploads", "v3", upload("v3"))
-    await until(lambda: stage.dossiers.known("v2") is not None)
-    await until(lambda: stage.dossiers.known("v3") is not None)
+    await until(lambda: stage.dossiers.has_told("v2") and stage.dossiers.has_told("v3"))
     for video in ("v1", "v2", "v3"):
         assert [type(record) for record in await stage.controls(video)] == [Admit]
     (line,) = [one.getMessage() for one in caplog.records if "starting again" in one.getMessage()]

@@ -194,7 +194,7 @@ PURE = [
     Mutation(
         "retired keys are not back with a log that lost its beginning",
         "runtime/opening.py",
-        "whole = bounds.start == 0",
+        "whole = not self._installation.begins(partition, bounds.start)",
         "whole = True",
         ROTATION,
         "without_its_beginning",
@@ -436,6 +436,14 @@ PURE = [
         "half_done",
     ),
     Mutation(
+        "a policy that an old leader tells of late is outdone",
+        "control/policy/leader.py",
+        " or self._is_outdone(self._base)",
+        "",
+        LEADER,
+        "for_long",
+    ),
+    Mutation(
         "a leader of an ended term rests",
         "control/policy/broadcast.py",
         "if any(state.term > self._term for state in states.values()):",
@@ -542,10 +550,10 @@ PURE = [
     Mutation(
         "reading starts where the dossiers are, not at the commit",
         "control/agents.py",
-        "return {**committed, **held}",
-        "return committed",
+        "        await self._thread.seek_wait(held)\n",
+        "",
         APP,
-        "reads_from_where and embedded",
+        "reads_again_what and embedded",
     ),
     Mutation(
         "a document is replaced only by one made from its revision (twin)",

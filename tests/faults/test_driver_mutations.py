@@ -13,6 +13,7 @@ pytestmark = pytest.mark.slow
 CONSUMER = "tests/runtime/test_kafka_consumer.py"
 PARTITIONS = "tests/runtime/test_worker_partitions.py"
 PRODUCER = "tests/runtime/test_kafka_producer.py"
+SILENCE = "tests/runtime/test_kafka_silence.py"
 
 PURE = [
     Mutation(
@@ -86,6 +87,38 @@ PURE = [
         "                _fail",
         PRODUCER,
         "test",
+    ),
+    Mutation(
+        "a broker that owes an answer and stands still is not waited for",
+        "runtime/kafka/silence.py",
+        "            if still[connection][1] >= LOOKS:\n",
+        "            if False:\n",
+        SILENCE,
+        "owes_is_not",
+    ),
+    Mutation(
+        "an answer that comes in pieces is waited for",
+        "runtime/kafka/silence.py",
+        "return number, came, connection",
+        "return number, 0, connection",
+        SILENCE,
+        "byte_by_byte",
+    ),
+    Mutation(
+        "whoever joins a group waits for the others",
+        "runtime/kafka/silence.py",
+        "in _PATIENT:",
+        "in ():",
+        SILENCE,
+        "waits_for_the_others",
+    ),
+    Mutation(
+        "connecting to one broker keeps no other waiting",
+        "runtime/kafka/silence.py",
+        "asyncio.timeout(CONNECT_S)",
+        "asyncio.timeout(None)",
+        SILENCE,
+        "waits_long",
     ),
 ]
 

@@ -1,37 +1,48 @@
-"""Every rule of the mutation gates names lines that are there."""
+"""Every rule of the mutation gates names lines that are there, and the page names its test."""
 
-from collections.abc import Iterator
-from importlib import import_module
+import re
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
-from kit.mutations import Mutation
+from kit.gates import page, rules_of_gates
+from kit.mutations import PAGE, ROOT, Mutation, rows
 
-HERE = Path(__file__).parent
-SOURCE = HERE.parents[1] / "streams"
-
-
-def rules(of: object) -> Iterator[Mutation]:
-    if isinstance(of, Mutation):
-        yield of
-    elif isinstance(of, list | tuple):
-        for one in of:
-            yield from rules(one)
+SOURCE = ROOT / "streams"
+GATES = rules_of_gates()
+RULES: Mapping[str, Mutation] = {
+    f"{rule.file}: {rule.rule}": rule for rules in GATES.values() for rule in rules
+}
 
 
-def mutations() -> dict[str, Mutation]:
-    modules = [import_module(f"tests.faults.{p.stem}") for p in HERE.glob("test_*mutations.py")]
-    listed = [
-        rule for module in modules for value in vars(module).values() for rule in rules(value)
-    ]
-    return {f"{rule.file}: {rule.rule}": rule for rule in listed}
+@cache
+def names_in(file: str) -> frozenset[str]:
+    text = (Path(__file__).parents[1] / file).read_text("utf-8")
+    return frozenset(re.findall(r"^(?:async )?def (test_\w+)", text, re.MULTILINE))
 
 
-MUTATIONS = mutations()
-
-
-@pytest.mark.parametrize("name", sorted(MUTATIONS))
+@pytest.mark.parametrize("name", sorted(RULES))
 def test_the_lines_of_a_rule_are_there(name: str) -> None:
-    rule = MUTATIONS[name]
+    rule = RULES[name]
     assert rule.old in (SOURCE / rule.file).read_text(encoding="utf-8")
     assert rule.old != rule.new
+
+
+def test_each_test_that_the_page_names_is_there() -> None:
+    for rule in RULES.values():
+        file, _, test = rows().get((rule.file, rule.rule), "").partition("::")
+        if file:
+            assert f"tests/{file}" == rule.tests, rule.rule
+            assert test in names_in(file), rule.rule
+
+
+def test_no_two_rules_are_called_the_same() -> None:
+    assert len(RULES) == sum(map(len, GATES.values()))
+
+
+@pytest.mark.slow
+def test_the_page_has_a_row_of_each_rule_and_no_other() -> None:
+    """If not: PYTHONPATH=.:tests python -m kit.gates."""
+    assert PAGE.read_text("utf-8") == page(rows())
+    assert rows().keys() == {(rule.file, rule.rule) for rule in RULES.values()}

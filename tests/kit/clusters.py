@@ -1,14 +1,16 @@
 """What tests share that run workers on several nodes of Kafka: topics, a lasting load, pauses."""
 
 import asyncio
+import itertools
 import sys
 import time
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from redis.exceptions import RedisError
 
+from kit.control import review, upload
 from kit.events import Logged, synthetic_log
 from kit.loads import PARTITIONS
 from kit.rig import USUAL, Rig
@@ -16,6 +18,7 @@ from kit.servers import create_topic
 from streams.errors import Retry
 from streams.runtime.kafka import KafkaProducer
 from streams.runtime.ports import Outgoing
+from streams.runtime.signing import encode
 
 HOMES: Final = [[1], [2], [3], [2]]
 """The node of each partition of a topic that has one copy: without it nobody leads them."""
@@ -31,6 +34,8 @@ class Pace(NamedTuple):
 
 
 PACE: Final = Pace(per_s=60.0, events=40_000, videos=12)
+TITLES: Final = ("周末足球赛 #football", "红烧肉 cooking", "online casino gambling", "qqq")
+"""Of uploads: the gate approves of some at once, and others wait for a person."""
 
 
 def make_topics(rig: Rig, alone: Collection[str] = ()) -> None:
@@ -43,32 +48,66 @@ def make_topics(rig: Rig, alone: Collection[str] = ()) -> None:
 @asynccontextmanager
 async def lasting_load(rig: Rig, pace: Pace = PACE) -> AsyncIterator[None]:
     """Write events to every partition that takes them; what is lost in between comes again."""
-    stop = asyncio.Event()
+    async with _writing(rig) as (producer, stop, tasks):
+        tasks += [
+            asyncio.create_task(_write(producer, rig.log, p, pace, stop)) for p in range(PARTITIONS)
+        ]
+        yield
+
+
+@asynccontextmanager
+async def lasting_uploads(rig: Rig) -> AsyncIterator[None]:
+    """Upload a video a second: some need a person, and some get a verdict a while later."""
+    async with _writing(rig) as (producer, stop, tasks):
+        tasks.append(asyncio.create_task(_upload(producer, rig.prefix, stop)))
+        yield
+
+
+@asynccontextmanager
+async def _writing(
+    rig: Rig,
+) -> AsyncIterator[tuple[KafkaProducer, asyncio.Event, "list[asyncio.Task[None]]"]]:
+    """Give a producer, what says that enough is written, and a place for who writes."""
+    stop, tasks = asyncio.Event(), list[asyncio.Task[None]]()
     producer = KafkaProducer(rig.brokers)
     await producer.start()
-    writing = [
-        asyncio.create_task(_write(producer, rig.log, partition, pace, stop))
-        for partition in range(PARTITIONS)
-    ]
-    yield
+    yield producer, stop, tasks
     stop.set()
-    await asyncio.gather(*writing)
+    await asyncio.gather(*tasks)
     await producer.stop()
+
+
+async def _upload(producer: KafkaProducer, prefix: str, stop: asyncio.Event) -> None:
+    for number in itertools.count():
+        ts = time.time_ns() // 1_000_000
+        title = TITLES[number % len(TITLES)]
+        event = upload(f"up{number}", title=title, creator=f"c{number % 7}", ts=ts)
+        said: list[tuple[str, Any]] = [("uploads", event)]
+        if number >= 5 and number % 3 == 0:
+            word = ("approve", "limit", "reject")[number // 3 % 3]
+            said.append(("reviews", review(word, f"up{number - 5}", name=f"m{number}", ts=ts)))
+        outgoing = [Outgoing(prefix + at, encode(one), one.video.encode()) for at, one in said]
+        while not await _acknowledged(producer, outgoing):  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
+        if stop.is_set():
+            return
+        await asyncio.sleep(1)
 
 
 async def _write(
     producer: KafkaProducer, topic: str, partition: int, pace: Pace, stop: asyncio.Event
 ) -> None:
-    records = synthetic_log(
-        31 + partition, pace.videos, pace.events, partition, PARTITIONS, led=True
-    )
-    size = round(pace.per_s / BATCHES_PER_S)
-    for at in range(0, len(records), size):
-        while not await _written(producer, topic, records[at : at + size]):  # noqa: ASYNC110
-            await asyncio.sleep(0.2)
-        if stop.is_set():
-            return
-        await asyncio.sleep(1 / BATCHES_PER_S)
+    size = max(round(pace.per_s / BATCHES_PER_S), 1)
+    for seed in itertools.count(31 + partition, PARTITIONS):
+        records = await asyncio.to_thread(
+            synthetic_log, seed, pace.videos, pace.events, partition, PARTITIONS, led=True
+        )
+        for at in range(0, len(records), size):
+            while not await _written(producer, topic, records[at : at + size]):  # noqa: ASYNC110
+                await asyncio.sleep(0.2)
+            if stop.is_set():
+                return
+            await asyncio.sleep(1 / BATCHES_PER_S)
 
 
 async def _written(producer: KafkaProducer, topic: str, records: list[Logged]) -> bool:
@@ -76,6 +115,10 @@ async def _written(producer: KafkaProducer, topic: str, records: list[Logged]) -
         Outgoing(topic, one.value, one.key, tuple(one.headers), one.partition, one.timestamp)
         for one in records
     ]
+    return await _acknowledged(producer, outgoing)
+
+
+async def _acknowledged(producer: KafkaProducer, outgoing: Sequence[Outgoing]) -> bool:
     with suppress(Retry):
         for ack in [await producer.send(one) for one in outgoing]:
             await ack

@@ -1,6 +1,10 @@
-"""Rules taken out of a copy of the source, one at a time: their tests must turn red."""
+"""Rules taken out of a copy of the source, one at a time: their tests must turn red.
+
+`.docs/mutations.md` names the test that does, and the gates run that one alone (`kit.gates`).
+"""
 
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +15,7 @@ from kit.forks import run
 
 ROOT: Final = Path(__file__).parents[2]
 WORKER: Final = "tests/runtime/test_worker.py"
+PAGE: Final = ROOT / ".docs" / "mutations.md"
 HURRIED: Final = {"STREAMS_TEST_PATIENCE_S": "2"}
 """A worker without one of its rules may hang; with all of them it takes milliseconds."""
 
@@ -36,6 +41,34 @@ def copy_of_project(folder: Path) -> Path:
 
 def passes(copy: Path, tests: str, select: str, environment: Mapping[str, str]) -> bool:
     """Tell whether these tests pass in the copy."""
+    return _first_red(copy, tests, select, environment) is None
+
+
+def turns_red(copy: Path, mutation: Mutation, **environment: str) -> bool:
+    """Tell whether the test that the page names fails with the rule taken out; put it back.
+
+    Of a rule without a row any of its tests may.
+    """
+    named = rows().get((mutation.file, mutation.rule))
+    tests = mutation.tests if named is None else f"tests/{named}"
+    return reddened(copy, mutation._replace(tests=tests), **environment) is not None
+
+
+def reddened(copy: Path, mutation: Mutation, **environment: str) -> str | None:
+    """Return the first test that fails with the rule taken out, None if none does; put it back."""
+    with taken_out(copy, mutation):
+        around = {**HURRIED, **environment}
+        return _first_red(copy, mutation.tests, mutation.select, around)
+
+
+def rows() -> dict[tuple[str, str], str]:
+    """Return the page's test for each file and rule: path below `tests/`, and name."""
+    text = PAGE.read_text("utf-8") if PAGE.exists() else ""
+    found = re.findall(r"^\| (.+) \| `(.+)` \| `(.+)` \|$", text, re.MULTILINE)
+    return {(file, rule): test for rule, file, test in found}
+
+
+def _first_red(copy: Path, tests: str, select: str, environment: Mapping[str, str]) -> str | None:
     inherited = {k: v for k, v in os.environ.items() if k != "CI"}  # a copy has no real tests left
     done = run(
         ["pytest", tests, "-x", "-q", "--assert=plain", "--timeout=30", "-k", select],
@@ -44,13 +77,10 @@ def passes(copy: Path, tests: str, select: str, environment: Mapping[str, str]) 
         timeout_s=250,
     )
     assert done.returncode in (0, 1), done.stdout[-2_000:] + done.stderr[-2_000:]
-    return done.returncode == 0
-
-
-def turns_red(copy: Path, mutation: Mutation, **environment: str) -> bool:
-    """Tell whether the tests fail with the rule taken out; put it back."""
-    with taken_out(copy, mutation):
-        return not passes(copy, mutation.tests, mutation.select, {**HURRIED, **environment})
+    if done.returncode == 0:
+        return None
+    found = re.search(r"^(?:FAILED|ERROR) tests/([\w/]+\.py::\w+)", done.stdout, re.MULTILINE)
+    return found[1] if found else f"something: {done.stdout[-300:]}"
 
 
 @contextmanager

@@ -6,7 +6,8 @@ import pytest
 from kit.events import FIXED, NOW
 from kit.keys import SIGNER, TRUST
 
-from streams.core.events import Admit, Impression, LogRecord
+from streams.core.events import Admit, Impression, Interaction, LogRecord
+from streams.core.partitioner import partition_of
 from streams.lab.load import CROWDED_IMPRESSIONS, Load, Shape
 from streams.runtime.codec import Spelling, decode_log
 from streams.runtime.memory.log import MemoryLog
@@ -53,6 +54,27 @@ def test_the_plain_load_has_a_heavy_tail_in_few_crowds() -> None:
     by_video = [count for _, count in Counter(e.video for e in shown).most_common()]
     assert sum(by_video[:100]) == pytest.approx(0.68 * len(shown), rel=0.1)
     assert len({e.slice for e in shown}) == 3
+
+
+def test_an_even_load_comes_to_each_pair_in_turn() -> None:
+    pairs = EVENTS // 4 - 1
+    shape = Shape.even(pairs, FIXED)
+    events = [e for e in loaded(shape) if isinstance(e, Interaction)]
+    met = Counter((e.video, e.slice) for e in events)
+    assert len(met) == pairs
+    assert set(met.values()) == {4, 5}
+    assert {video for video, _ in met} == {f"video{number:07d}" for number in range(shape.videos)}
+
+
+def test_a_hot_video_has_its_share_of_its_partition_and_the_other_keeps_its_own() -> None:
+    events = [e for e in loaded(Shape(1_000, hot=0.9)) if isinstance(e, Interaction)]
+    by_video = Counter(e.video for e in events)
+    [(first, hottest)] = by_video.most_common(1)
+    home = partition_of(first.encode(), 2)
+    own = sum(n for video, n in by_video.items() if partition_of(video.encode(), 2) == home)
+    assert first == "video0000999"
+    assert hottest / own == pytest.approx(0.9, abs=0.02)
+    assert own < EVENTS * 0.8
 
 
 def test_the_same_seed_is_the_same_load() -> None:

@@ -246,3 +246,9 @@ async def test_a_lengthening_that_was_cut_short_is_ended_by_the_same_call(ground
 async def test_the_beginning_of_an_installation_whose_length_nobody_noted_is_the_settings() -> None:
     old = replace(INSTALLATION, generation=0, lengthened=0)
     assert old.generation_records(SETTINGS) == SETTINGS.generation_records
+
+
+def test_what_is_counted_begins_with_the_log_or_behind_the_record_of_a_repartition() -> None:
+    assert [INSTALLATION.begins(0, start) for start in (0, 7)] == [0, 7]
+    moved = replace(INSTALLATION, base=(20, 30))
+    assert [moved.begins(1, start) for start in (0, 7, 40)] == [31, 31, 40]

@@ -4,16 +4,18 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from streams.errors import Denied
+from streams.errors import Denied, Halt, Retry
+from streams.ops import topics
 from streams.ops.topics import (
     TopicStep,
     WantedTopic,
     apply_steps,
     compare_topics,
+    make_topics,
     plan_topics,
     wanted_topics,
 )
-from streams.runtime.memory import MemoryCluster, MemoryLog
+from streams.runtime.memory import MemoryCluster, MemoryLog, MemoryReader
 from streams.runtime.ports import TopicIdentity
 from streams.settings import Settings, load_settings
 
@@ -231,3 +233,27 @@ async def test_records_are_deleted_where_that_is_allowed(
     steps = await changes(cluster, settings)
     assert await apply_steps(cluster, steps, allow_deleting=True, tell=lambda _: None) == 1
     assert (await cluster.configs("p.uploads"))["retention.ms"] == str(LOG_MS)
+
+
+async def test_topics_are_made_once_and_those_of_another_shape_are_left(
+    settings: Settings,
+) -> None:
+    log = MemoryLog()
+    reader = MemoryReader(log)
+    await make_topics(MemoryCluster(log), reader, settings)
+    made = log.topics()
+    assert made == {topic.name: topic.partitions for topic in wanted_topics(settings)}
+    await make_topics(MemoryCluster(log), reader, settings)
+    assert log.topics() == made
+    with pytest.raises(Halt, match=r"has 6 partitions, the settings say 7"):
+        await make_topics(MemoryCluster(log), reader, replace(settings, partitions=7))
+
+
+async def test_topics_that_do_not_answer_are_not_taken_for_made(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(topics, "AGAIN_S", 0)
+    log = MemoryLog()
+    log.leaderless.add(("p.uploads", 3))
+    with pytest.raises(Retry):
+        await make_topics(MemoryCluster(log), MemoryReader(log), settings)

@@ -31,6 +31,7 @@ from streams.core.events import Gift, LogRecord, Order, Stay, View
 from streams.errors import REJECT_REASONS, DeadLetter, Halt, RejectReason
 from streams.runtime.codec import (
     ARRAY_MAX,
+    COUNTED,
     FUTURE_MS,
     ControlTopic,
     Decoded,
@@ -615,3 +616,12 @@ def test_one_that_nobody_in_force_signed_halts_nobody() -> None:
     assert refusal.reason == "signature"
     record = signed_record(policy(rule=3))
     assert decode_log([record], None, Spelling(LIMIT)).refusals == []
+
+
+def test_what_another_log_counted_is_refused_and_remembered_all_the_same() -> None:
+    one = record(GOOD, headers=[(COUNTED, b"")])
+    refused = decode(one, record(encode(view("next")), 1))
+    assert [(each.offset, each.reason) for each in refused.refusals] == [(0, "stale")]
+    assert [event.id for event in refused.events] == ["next"]
+    remembered = decode_log([one], None, Spelling(LIMIT))
+    assert [event.id for event in remembered.events] == ["good"]

@@ -1,8 +1,11 @@
 """What a group has committed, asked of a broker that has only just started."""
 
+import asyncio
+import gc
 import json
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
 
@@ -12,7 +15,7 @@ from confluent_kafka import Consumer, TopicPartition
 from kit.servers import create_topic, kafka_server
 
 from streams.embedded import EmbeddedBroker
-from streams.errors import Retry
+from streams.errors import Retry, Unreachable
 from streams.runtime.kafka import KafkaCluster
 
 ANSWERS: Final = 30
@@ -103,3 +106,23 @@ async def test_the_embedded_broker_tells_no_offsets_and_no_members_and_fails_nob
         cluster = KafkaCluster(broker.bootstrap)
         assert await cluster.committed(unique) == {}
         assert await cluster.members(unique) == []
+
+
+def threads_of_librdkafka() -> int:
+    names = [(each / "comm").read_text() for each in Path("/proc/self/task").iterdir()]
+    return sum(name.startswith("rdk:") for name in names)
+
+
+async def test_a_client_that_nobody_answered_leaves_no_threads_to_the_collector() -> None:
+    """A worker's collector seldom runs."""
+    cluster, before = KafkaCluster("127.0.0.1:1"), threads_of_librdkafka()
+    gc.disable()
+    try:
+        for _ in range(2):
+            with pytest.raises(Unreachable):
+                await cluster.identity("topic")
+        async with asyncio.timeout(5):
+            while threads_of_librdkafka() > before:  # noqa: ASYNC110 - they end by themselves
+                await asyncio.sleep(0.01)
+    finally:
+        gc.enable()

@@ -745,9 +745,9 @@ async def test_a_shard_that_is_away_at_the_start_closes_its_own_partition_only(
     world.store = store = Shards(0, hangs=hangs)
     life = await Life(world, batch=BATCH, store=store).start()
     await life.until(lambda: world.watermark(1) == world.end(1))
-    await asyncio.sleep(0.15)
+    await life.until(lambda: any("0 waits" in line for line in caplog.messages))
+    await life.until(lambda: gauge(life.metrics.waiting) == 1)
     assert 0 not in life.worker.positions()
-    assert gauge(life.metrics.waiting) == 1
     store.away = None
     await life.until(world.caught_up)
     assert gauge(life.metrics.waiting) == 0

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
+from kit.facts import TOPICS, dossier_differences, facts_of
 from kit.folding import Folding, Placed
 from kit.keys import INSTALLATION, SPELLING, TRUST
 from kit.twins import LOG, refusals_in
@@ -12,27 +13,22 @@ from simulation.life import Flaw, Life
 from simulation.processes import PARTITIONS, SLICES, rules, settings
 
 from streams.control.admission import dossier
-from streams.control.admission.dossier import Dossier
 from streams.core.counters import VIDEO_ROW, load_video
-from streams.core.events import Policy, order_of
+from streams.core.events import Lead, Policy, order_of
 from streams.core.keys import read_trust
 from streams.core.partitioner import partition_of
 from streams.core.receipts import encode as encode_receipt
 from streams.core.state import PartitionState
 from streams.core.traffic import decode as decode_tick
 from streams.core.traffic import encode as encode_tick
-from streams.core.words import SliceReview
-from streams.errors import DeadLetter
 from streams.ops.verify import verify
-from streams.runtime.codec import decode_log, decode_one, decode_review
+from streams.runtime.codec import decode_log
 from streams.runtime.leases import LEASE_LONGEST_S, prices_of
 from streams.runtime.mixes import order_of_mix, read_mix
 from streams.runtime.namespace import namespace_of
 from streams.runtime.policies import stored_policy
 from streams.runtime.ports import Record
 from streams.runtime.rows import StoredRows
-
-LIMIT: Final = 1 << 20
 
 
 def judge(life: Life) -> None:
@@ -43,6 +39,7 @@ def judge(life: Life) -> None:
 
 def _all(life: Life) -> Iterator[str]:
     yield from life.watch.flaws
+    yield from life.redis.dossiers.flaws
     clean = [Clean(life, partition) for partition in range(PARTITIONS)]
     yield from _counters(life, clean)
     yield from _recount(life)
@@ -51,6 +48,7 @@ def _all(life: Life) -> Iterator[str]:
     yield from _letters(life, clean)
     yield from _dossiers(life)
     yield from _policies(life)
+    yield from _old_leaders(life)
     yield from _mixes(life)
     yield from index_differences(life)
     yield from _leases(life)
@@ -120,14 +118,19 @@ def _ticks(life: Life, clean: list[Clean]) -> Iterator[str]:
 
 
 def _letters(life: Life, clean: list[Clean]) -> Iterator[str]:
-    told: set[tuple[int, int, int, str]] = set()
-    for record in _sent(life, f"{LOG}.dlq"):
-        headers = dict(record.headers)
-        partition = int(headers["__streams.errors.partition"] or b"")
-        told |= {(partition, *each) for each in refusals_in(record)}
+    told = _refused(life)
     wanted = {(p, *one) for p, each in enumerate(clean) for one in each.refusals}
     if told != wanted:
         yield f"refusals differ: {sorted(told ^ wanted)[:3]}"
+
+
+def _refused(life: Life) -> set[tuple[int, int, int, str]]:
+    """Return what the letters are about: partition, offset, element and reason."""
+    told: set[tuple[int, int, int, str]] = set()
+    for record in _sent(life, f"{LOG}.dlq"):
+        partition = int(dict(record.headers)["__streams.errors.partition"] or b"")
+        told |= {(partition, *each) for each in refusals_in(record)}
+    return told
 
 
 def _same(kind: str, told: Mapping[str, bytes], wanted: Mapping[str, bytes]) -> Iterator[str]:
@@ -153,57 +156,17 @@ def _dossiers(life: Life) -> Iterator[str]:
         for shelf in life.redis.dossiers.shelves.values()
         for video, document in shelf.documents.items()
     }
-    wanted = _facts(life)
-    for video in sorted({*known, *wanted}):
-        if video not in known or video not in wanted:
-            yield f"the dossier of {video} is {'lost' if video in wanted else 'of nothing'}"
-            continue
-        now, facts = known[video], wanted[video]
-        for name in ("upload", "verdict", "second_look", "heard", "ruling"):
-            if getattr(now, name) != getattr(facts, name):
-                yield f"{name} of {video} is {getattr(now, name)}, said was {getattr(facts, name)}"
-        if now.owes or now.uncopied:
-            yield f"the log or a topic is owed something about {video}: {now.unsent}"
-        partition = partition_of(video.encode(), PARTITIONS)
-        fields = life.redis.store.partitions[partition].rows.get(video, {})
-        own = {name: raw for name, raw in fields.items() if name == VIDEO_ROW}
-        stage = load_video(video, own).row.stage
-        if stage not in _stages(facts):
-            yield f"{video} stands as {stage}, said was {sorted(_stages(facts))}"
+    said = {topic: _sent(life, topic) for topic in TOPICS}
+    facts = facts_of(said, rules(life.files).tools, PARTITIONS)
+    stages = {video: _stage(life, video) for video in {*known, *facts}}
+    yield from dossier_differences(known, facts, stages)
 
 
-def _facts(life: Life) -> dict[str, Dossier]:
-    """Return what was said of each video, taken from the topics by the rules of their decoders."""
-    facts: dict[str, Dossier] = {}
-    tools = rules(life.files).tools
-    for topic in ("uploads", "recognitions", "reviews"):
-        for record in _sent(life, topic):
-            try:
-                event: Any = (
-                    decode_review(record.value, LIMIT)
-                    if topic == "reviews"
-                    else decode_one(topic, record.value, LIMIT)  # type: ignore[arg-type]
-                )
-            except DeadLetter:
-                continue
-            if isinstance(event, SliceReview):
-                continue
-            home = partition_of(event.video.encode(), PARTITIONS)
-            if record.partition == home and event.ts <= record.timestamp + 300_000:
-                before = facts.get(event.video) or Dossier(event.video)
-                facts[event.video] = dossier.learn(before, event, tools)
-    return facts
-
-
-def _stages(facts: Dossier) -> set[str]:
-    """Return where a video may stand of which this is known."""
-    nobody = {"unknown", "held_public", "held_limited"}
-    word = facts.verdict.verdict if facts.verdict else facts.ruling.word if facts.ruling else ""
-    if facts.verdict and word == "reject":
-        return {"removed"}
-    if facts.upload is None:
-        return nobody
-    return {"approve": {"public"}, "limit": {"limited"}}.get(word, nobody)
+def _stage(life: Life, video: str) -> str:
+    partition = partition_of(video.encode(), PARTITIONS)
+    fields = life.redis.store.partitions[partition].rows.get(video, {})
+    own = {name: raw for name, raw in fields.items() if name == VIDEO_ROW}
+    return load_video(video, own).row.stage
 
 
 # -------------------------------------------------------------------------- what leaders said
@@ -231,6 +194,23 @@ def _policies(life: Life) -> Iterator[str]:
         ]
         if policy is not None and orders and max(orders) > order_of(policy):
             yield f"partition {partition} was written a greater policy than the one in force"
+
+
+def _old_leaders(life: Life) -> Iterator[str]:
+    """Yield what is in force of a leader that wrote it behind another one's term."""
+    refused = _refused(life)
+    for partition in range(PARTITIONS):
+        out = decode_log(life.log.records(LOG, partition), TRUST, SPELLING)
+        term, before = 0, set[tuple[int, int]]()
+        for event, offset, element in zip(out.events, out.offsets, out.elements, strict=True):
+            if isinstance(event, Lead):
+                term = max(term, event.term)
+            elif isinstance(event, Policy):
+                is_again = order_of(event) in before
+                before.add(order_of(event))
+                is_refused = (partition, offset, element, "stale") in refused
+                if event.term < term and not is_again and not is_refused:
+                    yield f"partition {partition} took {event.id} in term {term}"
 
 
 def _policy(record: Record) -> Policy | None:

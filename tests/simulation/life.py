@@ -228,11 +228,17 @@ class Life:
         if (machine := self._machine(step.who)) is not None:
             machine.dies_in(step.number)
 
+    def _falters(self, step: Step) -> None:
+        self.net.traps[step.who] = partial(self._freeze, step.span)
+
     def _freezes(self, step: Step) -> None:
         if (machine := self._machine(step.who)) is not None:
-            machine.freeze()
-            self._at(step.at + step.span, machine.thaw)
-            self.brokers.bury(machine)
+            self._freeze(step.span, machine)
+
+    def _freeze(self, span: float, machine: Machine) -> None:
+        machine.freeze()
+        self._at(self.loop.now + span, machine.thaw)
+        self.brokers.bury(machine)
 
     def _slows(self, step: Step) -> None:
         if (machine := self._machine(step.who)) is not None:
@@ -309,6 +315,7 @@ class Life:
         self.log.leaderless.clear()
         self.net.away.clear()
         self.net.deaf.clear()
+        self.net.traps.clear()
         self.traffic.bring_late()
         for running in self.running.values():
             running.machine.thaw()

@@ -37,6 +37,8 @@ class Net:
     seed: int
     away: set[str] = field(default_factory=set)  # kinds of ports that refuse every call
     deaf: dict[str, int] = field(default_factory=dict)  # replies still to lose, by kind of port
+    # what befalls whoever writes somewhere next
+    traps: dict[str, Callable[["Machine"], None]] = field(default_factory=dict)
     trace: int = 0
     _drawn: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
 
@@ -144,6 +146,11 @@ class Machine:
 
     # ------------------------------------------------------------------ calls
 
+    def about_to(self, where: str) -> None:
+        """Let befall it what befalls whoever writes there next."""
+        if (trap := self.net.traps.pop(where, None)) is not None:
+            trap(self)
+
     async def awake(self) -> None:
         """Return unless it is dead, and not while it is frozen."""
         while not self._awake.is_set() and not self.dead:
@@ -167,6 +174,8 @@ class Machine:
         self, kind: str, method: Callable[..., Coroutine[Any, Any, Any]], *given: Any, **more: Any
     ) -> Any:
         """Make a call and return its reply."""
+        if self.net.traps and method.__name__ == "put":
+            self.about_to("dossiers")
         await self.awake()
         reply = self.net.loop.create_future()
         made = partial(method, *given, **more)

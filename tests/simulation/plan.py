@@ -54,6 +54,8 @@ WORDS: Final[dict[str, str]] = {
     "again": "the last {number} records of partition {who} are written again",
     "astray": "{number} records about {who} are written to another partition",
     "bad": "{number} records that nobody can read are written about {who}",
+    # what is done too late
+    "falters": "whoever writes to {who} next stands still for {span:.1f} s before it does",
     # what breaks
     "dies": "{who} is killed at its {number}th step from here",
     "freezes": "{who} stands still for {span:.1f} s",
@@ -73,12 +75,17 @@ WEIGHTS: Final = (8, 6, 3, 3, 2, 4, 4, 4, 6, 1, 3)
 assert len(FAULTS) == len(WEIGHTS)
 
 
+LATE: Final = 0.2
+"""In so many lives a control plane writes what it decided before another one took its place."""
+
+
 def plan_of(seed: int) -> tuple[Step, ...]:
     """Return what befalls the life of a seed, in the order of time."""
     random = Random(f"plan {seed}")
     length = random.uniform(5, 10)
     steps = [*_days(random, length)]
     steps += [_fault(random, length) for _ in range(random.randrange(1, 7))]
+    steps += _late(Random(f"late {seed}"))
     return tuple(sorted(steps))
 
 
@@ -88,7 +95,7 @@ def end_of(steps: Sequence[Step]) -> float:
 
 
 def _lasts(step: Step) -> float:
-    return step.span if step.kind in {"freezes", "joins", "away", "headless"} else 0.0
+    return step.span if step.kind in {"falters", "freezes", "joins", "away", "headless"} else 0.0
 
 
 def _days(random: Random, length: float) -> list[Step]:
@@ -123,6 +130,26 @@ def _days(random: Random, length: float) -> list[Step]:
     if random.random() < 0.25:
         steps.append(Step(random.uniform(1, length), "files", "", random.randrange(1, 4)))
     return steps
+
+
+def _late(random: Random) -> list[Step]:
+    """Return what has a control plane write late, and in between what makes that matter."""
+    if random.random() >= LATE:
+        return []
+    span = random.uniform(5, 7)
+    if random.random() < 0.5:
+        look = random.choice([2, 4])  # seconds: then control planes look at their files
+        return [
+            Step(look - 0.3, "files", "", random.randrange(1, 4)),
+            Step(look - 0.2, "falters", "policies", 0, span),
+            Step(look + random.uniform(0.3, 1.8), "files", "", 0),
+        ]
+    at, video = random.uniform(1.5, 3), random.choice(["v0", "v1"])
+    return [
+        Step(at, "falters", "dossiers", 0, span),
+        Step(at + 0.1, "tags", video, random.getrandbits(30)),
+        Step(at + random.uniform(0.5, 4), "verdict", video, random.getrandbits(30)),
+    ]
 
 
 def _fault(random: Random, length: float) -> Step:

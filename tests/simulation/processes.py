@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, cast
 
 from kit.control import RULES
 from kit.events import COOKING, FANS, FIXED, FOOTBALL, SHENYANG
@@ -35,7 +35,7 @@ from streams.runtime.memory import (
 )
 from streams.runtime.metrics import Metrics
 from streams.runtime.namespace import namespace_of
-from streams.runtime.ports import Outgoing, Place
+from streams.runtime.ports import DossierChange, Move, Outgoing, Place
 from streams.runtime.refilling import Page
 from streams.runtime.rows import StoredRows
 from streams.runtime.serving import Indexing
@@ -75,6 +75,32 @@ def rules(number: int = 0) -> RulesInForce:
     return replace(RULES, policy=replace(RULES.policy, draft=draft, guarantee=20))
 
 
+class WatchedDossiers(MemoryDossiers):
+    """Takes note of a document that is written over a later one, even if somebody mends it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flaws: Final[list[str]] = []
+
+    async def put(
+        self,
+        partition: int,
+        log: str,
+        changes: Sequence[DossierChange],
+        moves: Mapping[str, Move],
+    ) -> Literal["ok", "conflict", "behind"]:
+        """Write documents and positions, all or nothing."""
+        before = dict(self.shelves[partition].documents)
+        result = await super().put(partition, log, changes, moves)
+        for change in changes if result == "ok" else ():
+            stored, now = before.get(change.video), change.document.revision
+            if stored is not None and now < stored.revision:
+                self.flaws.append(
+                    f"{change.video}: revision {now} is written over {stored.revision}"
+                )
+        return result
+
+
 class Redis:
     """All that one Redis holds: counters, dossiers and the serving index.
 
@@ -84,7 +110,7 @@ class Redis:
     def __init__(self, index: MemoryServingIndex) -> None:
         self.fillings: Final[list[float]] = []
         self.store: Final = MemoryStore()
-        self.dossiers: Final = MemoryDossiers()
+        self.dossiers: Final = WatchedDossiers()
         self.index: Final = index
 
 

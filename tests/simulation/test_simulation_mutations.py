@@ -49,6 +49,20 @@ MUTATIONS = [
         select="50",
     ),
     Mutation(
+        "a policy of an old leader is refused in the next term",
+        "core/fold.py",
+        "if record.term < state.trust.term:",
+        "if False:",
+        select="70",
+    ),
+    Mutation(
+        "a dossier is replaced only by one made from its revision (twin)",
+        "runtime/memory/dossiers.py",
+        "return revision == change.before or stored == change.document",
+        "return True",
+        select="70",
+    ),
+    Mutation(
         "a dossiers' position below the one known is a loss",
         "control/admission/register.py",
         "            if stored < known:\n",

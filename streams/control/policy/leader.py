@@ -189,10 +189,15 @@ class Leader:
         await self._read_table()
         assert self._base is not None
         wanted = self._wanted()
-        if unplaced(wanted) != unplaced(self._base):
+        if unplaced(wanted) != unplaced(self._base) or self._is_outdone(self._base):
             await self._put(wanted)
         elif standing == "in force":
             await self._move(self._base)
+
+    def _is_outdone(self, base: Policy) -> bool:
+        """Tell whether the table has a greater one: of an old leader, which no partition takes."""
+        greatest = self._table.greatest
+        return greatest is not None and order_of(greatest) > order_of(base)
 
     async def _move(self, base: Policy) -> None:
         """Write what the first mover makes of the policy in force, if one makes anything of it."""

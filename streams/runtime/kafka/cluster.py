@@ -268,7 +268,8 @@ class KafkaCluster:
             if name in _SILENCE and self._lazy is client:
                 client.poll(0)  # it tells `_hear` what it met
                 self._lazy = None
-            raise self._sorted(what, error) from error
+            # its traceback and its future hold each other, and with them this client's threads
+            raise self._sorted(what, error) from error.with_traceback(None)
         KAFKA.answered()
         return answer
 

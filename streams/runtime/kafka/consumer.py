@@ -34,6 +34,7 @@ from streams.runtime.kafka.cluster import KafkaCluster
 from streams.runtime.kafka.connection import address_of, aiokafka_options
 from streams.runtime.kafka.errors import CORRUPT_TRIES, partition_in, retryable, unreadable
 from streams.runtime.kafka.membership import sticky_assignor, watch_name
+from streams.runtime.kafka.silence import cut_silent
 from streams.runtime.ports import AssignmentListener, Offsets, Record, TopicIdentity
 from streams.security import KafkaAddress
 
@@ -214,6 +215,7 @@ class KafkaConsumer:
         raise Retry(f"Kafka at {self._address}: a new client joins the group: of the last, {lost}")
 
     def _subscribe(self) -> None:
+        cut_silent(self._client._client)  # noqa: SLF001 - there is no public way
         self._client.subscribe([self._topic], listener=self._rebalance)
         if self._instance:
             watch_name(self._client, self._session_s, self._tell_taken)

@@ -20,6 +20,7 @@ from streams.runtime.kafka.background import disconnect, error_of
 from streams.runtime.kafka.causes import reaching
 from streams.runtime.kafka.connection import address_of, aiokafka_options
 from streams.runtime.kafka.errors import FORBIDDEN, RECONNECT_S, no_right, retryable, within_stop
+from streams.runtime.kafka.silence import cut_silent
 from streams.runtime.ports import Outgoing
 from streams.security import KafkaAddress
 
@@ -137,6 +138,7 @@ class _Client:
 
     async def start(self) -> None:
         await self._client.start()
+        cut_silent(self._client.client)
         metadata = self._client.client._sync_task  # noqa: SLF001 - nobody else says when it ends
         metadata.add_done_callback(self._task_ended)
         metadata.add_done_callback(self._let_go)

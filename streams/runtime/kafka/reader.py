@@ -26,6 +26,7 @@ from streams.runtime.kafka.errors import (
     retryable,
     unreadable,
 )
+from streams.runtime.kafka.silence import cut_silent
 from streams.runtime.ports import Offsets, Place, Record
 from streams.security import KafkaAddress
 
@@ -57,6 +58,7 @@ class KafkaReader:
         """Connect; `Unreachable` if no broker answers."""
         async with reaching("connecting", self._address):
             await self._client.start()
+        cut_silent(self._client._client)  # noqa: SLF001 - there is no public way
 
     async def stop(self) -> None:
         """Disconnect, within a few seconds. Idempotent."""
@@ -148,6 +150,7 @@ class KafkaReader:
         async with self._replacing:
             if not self._stopped and lost_task(self._client) is not None:
                 fresh = await successor(self._client, self._new_client, self._address)
+                cut_silent(fresh._client)  # noqa: SLF001 - there is no public way
                 self._client = fresh
                 if self._stopped:
                     await end(fresh)

@@ -389,6 +389,21 @@ async def test_an_old_leader_that_slept_over_two_terms_is_refused_everywhere(
     assert "leads no more after term 1: another control plane took a later term" in caplog.text
 
 
+async def test_a_policy_that_an_old_leader_tells_of_late_is_not_the_greatest_for_long(
+    office: Office,
+) -> None:
+    old = await Process(office).start()
+    await old.step()
+    await old.die()
+    following = await Process(office).start()
+    await following.step()
+    await old.broadcast.put(another("asleep"), "old")
+    await following.step()
+    await office.count()
+    assert numbers(office) == ["2.1", "2.1"]
+    assert office.refused(LOG) == ["stale"] * 2
+
+
 async def test_a_deposed_leader_that_still_owns_takes_the_next_term(office: Office) -> None:
     process = await Process(office).start()
     await process.step()
