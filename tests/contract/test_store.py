@@ -16,7 +16,7 @@ from streams.embedded.redis import bundled_redis_server
 from streams.errors import Halt
 from streams.runtime.labels import Labelled, LabelStore
 from streams.runtime.memory.store import MemoryStore
-from streams.runtime.ports import Conflict, HaltNote, Stored
+from streams.runtime.ports import Conflict, HaltNote, Loaded, Stored
 from streams.runtime.redis import RedisStore
 from streams.runtime.whole import PointingStore
 from streams.runtime.window_store import PartGuard, PartsChange, StoredPart
@@ -499,7 +499,7 @@ async def test_of_a_video_that_returned_the_rows_are_stored_and_no_pointer(world
     await left(world)
     rows = {"v1": {**ROWS["v1"], "discover:a": b"[7]"}}
     assert await world.store.flush(0, NS, 19, 29, returning("v1", rows=rows)) == "ok"
-    assert await world.store.load(0, ["v1", "v2"]) == (29, {**rows, "v2": ROWS["v2"]}, {}, {})
+    assert await world.store.load(0, ["v1", "v2"]) == Loaded(29, {**rows, "v2": ROWS["v2"]}, {}, {})
     assert await world.store.pointers(0) == {}
 
 
@@ -556,7 +556,7 @@ async def test_erasing_takes_the_pointers_too(world: World) -> None:
     assert await world.store.erase(0) == 3
     assert await world.store.pointers(0) == {}
     await world.store.flush(0, NS, -1, 9, changes(ROWS))
-    assert await world.store.load(0, ["v1"]) == (9, {"v1": ROWS["v1"]}, {}, {})
+    assert await world.store.load(0, ["v1"]) == Loaded(9, {"v1": ROWS["v1"]}, {}, {})
 
 
 async def test_many_leave_at_once_and_are_found(world: World) -> None:

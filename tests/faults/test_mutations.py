@@ -14,6 +14,7 @@ from kit.mutations import Mutation, copy_of_project, passes, turns_red
 
 STORE = "tests/contract/test_store.py"
 WINDOW_PARTS = "tests/runtime/test_window_parts.py"
+WORKER = "tests/runtime/test_worker.py"
 PURE = [
     Mutation(
         "parts of the window are written by the partition's owner alone",

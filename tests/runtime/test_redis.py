@@ -13,7 +13,7 @@ from streams.embedded import EmbeddedRedis
 from streams.embedded.child import free_ports
 from streams.embedded.redis import bundled_redis_server
 from streams.errors import Halt, Retry, Unreachable
-from streams.runtime.ports import Document, DossierChange
+from streams.runtime.ports import Document, DossierChange, Loaded
 from streams.runtime.redis import RedisStore
 from streams.runtime.redis.dossiers import RedisDossiers
 from streams.runtime.redis.serving import RedisServingIndex
@@ -209,7 +209,7 @@ async def test_a_full_redis_is_tried_again_later(store: RedisStore, admin: redis
     admin.config_set("maxmemory", 1)
     with pytest.raises(Retry):
         await store.flush(0, NS, 9, 19, changes("v1", "v2"))
-    assert (await store.load(0, ["v2"])) == (9, {"v2": {}})
+    assert (await store.load(0, ["v2"])) == Loaded(9, {"v2": {}})
     admin.config_set("maxmemory", 0)
     assert await store.flush(0, NS, 9, 19, changes("v1", "v2")) == "ok"
 

@@ -13,7 +13,7 @@ from streams.core.state import FRESH, Changes
 from streams.errors import Halt, Retry, Unreachable
 from streams.runtime.dependencies import REDIS
 from streams.runtime.namespace import meta_key
-from streams.runtime.ports import HaltNote
+from streams.runtime.ports import HaltNote, Loaded
 from streams.runtime.redis import RedisServingIndex, RedisStore, slots_of_masters
 from streams.runtime.redis.serving import keys_of
 from streams.runtime.redis.shards import _REST_S as REST_S
@@ -78,10 +78,10 @@ async def test_a_slot_on_its_way_is_read_whole(nodes: RedisNodes, store: RedisSt
     await store.flush(0, NS, -1, 9, changes(*VIDEOS))
     with half_moved(nodes, meta_key(0)):
         assert await store.scan(0) == ROWS
-        assert await store.load(0, VIDEOS) == (9, ROWS)
+        assert await store.load(0, VIDEOS) == Loaded(9, ROWS)
         assert (await store.meta(0, NS), await store.watermark(0)) == ((9, FRESH), 9)
     assert await store.scan(0) == ROWS
-    assert await store.load(0, VIDEOS) == (9, ROWS)
+    assert await store.load(0, VIDEOS) == Loaded(9, ROWS)
 
 
 async def test_a_flush_waits_for_a_slot_on_its_way(nodes: RedisNodes, store: RedisStore) -> None:
