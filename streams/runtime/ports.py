@@ -11,7 +11,7 @@ from typing import Final, Literal, NamedTuple, Protocol
 
 from streams.core.creators import DayStart
 from streams.core.state import FRESH, Archived, Changes, Meta
-from streams.runtime.window_store import PartStore
+from streams.runtime.part_store import PartStore
 
 Headers = Sequence[tuple[str, bytes | None]]
 """An ordered list; names may repeat, and a header may have no value.

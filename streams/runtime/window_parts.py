@@ -13,13 +13,8 @@ from typing import Final, NamedTuple
 
 from streams.core.state import PartitionState
 from streams.core.window import REPLAYED_GENERATIONS, FrozenWindow, Part
-from streams.runtime.window_store import (
-    PartGuard,
-    PartsChange,
-    PartStore,
-    read_part,
-    write_part,
-)
+from streams.runtime.part_store import PartGuard, PartsChange, PartStore
+from streams.runtime.window_store import read_part, write_part
 
 ID_GENERATIONS: Final = 1
 """Whole generations before the current one whose ids matter."""

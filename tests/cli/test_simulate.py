@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from streams.cli import cli
 from streams.errors import Halt
-from streams.lab.shares import adverts, mobs, worlds
+from streams.lab.shares import adverts, creators, mobs, worlds
 from streams.lab.simulator import names
 from streams.lab.simulator.lineup import CONTENDERS, SERVERS
 from streams.lab.simulator.measures import Measures
@@ -84,10 +84,13 @@ def test_goals_of_the_shares_are_told_and_drawn(
     monkeypatch.setattr(adverts, "ADVERT_WORLDS", (adverts.AdvertWorld("few", 1.0, 20, grown=0),))
     monkeypatch.setattr(mobs, "VIDEOS", 100)
     monkeypatch.setattr(mobs, "SIEGES", 1)
+    monkeypatch.setattr(creators, "SIZE", 0.005)
     plots = tmp_path / "plots"
     options = ("--shares", "--seeds", "1", "--output", "json", "--plots", str(plots))
     rows = json.loads(run(*options))
-    assert [row["world"] for row in rows] == ["step"] * 3 + ["few"] * 4 + ["mobs"] * 4
+    assert [row["world"] for row in rows] == (
+        ["step"] * 3 + ["few"] * 4 + ["mobs"] * 4 + ["mixture"] * 3
+    )
     assert rows[0]["limit"] == "<= 20"
     assert rows[0]["passed"] == "yes"
     assert [path.name for path in plots.iterdir()] == ["shares-step.svg"]

@@ -23,7 +23,7 @@ def test_a_plan_changes_nothing_and_apply_acts_with_yes_only(where: Where) -> No
         assert (done.returncode, set(actions(done).values())) == (0, {"create"})
     assert streams("topics", "apply", "--yes", **where).returncode == 0
     done = streams(*plan, **where)
-    assert (len(actions(done)), set(actions(done).values())) == (17, {"ok"})
+    assert (len(actions(done)), set(actions(done).values())) == (18, {"ok"})
     assert "nothing to do" in streams("topics", "apply", "--yes", **where).stderr
 
 

@@ -16,10 +16,10 @@ from streams.embedded.redis import bundled_redis_server
 from streams.errors import Halt
 from streams.runtime.labels import Labelled, LabelStore
 from streams.runtime.memory.store import MemoryStore
+from streams.runtime.part_store import PartGuard, PartsChange, StoredPart
 from streams.runtime.ports import Conflict, HaltNote, Loaded, Stored
 from streams.runtime.redis import RedisStore
 from streams.runtime.whole import PointingStore
-from streams.runtime.window_store import PartGuard, PartsChange, StoredPart
 
 BUNDLED = bundled_redis_server()
 META = Meta(

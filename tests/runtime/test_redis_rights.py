@@ -16,10 +16,10 @@ from streams.core.state import FRESH, Archived, Changes
 from streams.core.units import MICROS
 from streams.errors import Halt
 from streams.runtime.leases import IndexBounds, Lease
+from streams.runtime.part_store import PartGuard, PartsChange, StoredPart
 from streams.runtime.ports import Claim, Document, DossierChange, HaltNote, Move
 from streams.runtime.redis import RedisDossiers, RedisServingIndex, RedisStore
 from streams.runtime.redis.serving import keys_of
-from streams.runtime.window_store import PartGuard, PartsChange, StoredPart
 
 pytestmark = pytest.mark.real
 

@@ -13,7 +13,8 @@ from kit.twins import LOG, Life, World, counted, counted_with_a_death
 from streams.core.generations import read_generations
 from streams.core.window import REPLAYED_GENERATIONS, Part
 from streams.errors import Retry
-from streams.runtime.window_store import StoredPart, read_part, write_part
+from streams.runtime.part_store import StoredPart
+from streams.runtime.window_store import read_part, write_part
 
 GENERATION = 60
 RECORDS = [

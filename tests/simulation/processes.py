@@ -39,6 +39,7 @@ from streams.runtime.memory import (
 from streams.runtime.memory.store import StoredPartition
 from streams.runtime.metrics import Metrics
 from streams.runtime.namespace import namespace_of
+from streams.runtime.part_store import PartGuard, PartsChange
 from streams.runtime.ports import DossierChange, Move, Outgoing, Place
 from streams.runtime.refilling import Page
 from streams.runtime.rows import StoredRows
@@ -46,7 +47,6 @@ from streams.runtime.serving import Indexing
 from streams.runtime.signing import encode
 from streams.runtime.surroundings import Surroundings
 from streams.runtime.whole import WholeStore
-from streams.runtime.window_store import PartGuard, PartsChange
 from streams.runtime.worker import Worker
 from streams.settings import Settings
 

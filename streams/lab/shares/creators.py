@@ -32,7 +32,7 @@ class CeilingCourse(NamedTuple):
     free_value: float
 
 
-def play_creators(platform: Platform, seed: int, size: float = SIZE) -> CeilingCourse:
+def play_creators(platform: Platform, seed: int, size: float) -> CeilingCourse:
     """Play the world twice."""
     world = build_world(platform, WORLD, REGIME, size, seed)
     numbers: list[float] = []
@@ -57,6 +57,6 @@ GOALS: Final = (
 
 def verdicts(platform: Platform, seeds: range) -> Iterator[GoalVerdict]:
     """Yield what was measured of each goal, with these seeds."""
-    courses = [play_creators(platform, seed) for seed in seeds]
+    courses = [play_creators(platform, seed, SIZE) for seed in seeds]
     for goal in GOALS:
         yield verdict(goal, WORLD, [goal.measure(course) for course in courses])

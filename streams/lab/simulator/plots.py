@@ -24,6 +24,7 @@ COLOURS: Final = {
     "rule": "#4c72b0",
     "rule-kept": "#1b3a6b",
     "rule-priced": "#8172b3",
+    "rule-capped": "#937860",
     "joint-learned": "#55a868",
     "joint-true": "#2d6a3e",
 }

@@ -8,6 +8,7 @@ from streams.core.state import FRESH, Changes, Meta
 from streams.errors import Halt, Retry
 from streams.runtime.labels import Labelled
 from streams.runtime.namespace import other_namespace
+from streams.runtime.part_store import PartGuard, PartsChange, StoredPart
 from streams.runtime.ports import (
     Conflict,
     FlushResult,
@@ -15,7 +16,6 @@ from streams.runtime.ports import (
     Loaded,
     Stored,
 )
-from streams.runtime.window_store import PartGuard, PartsChange, StoredPart
 
 
 @dataclass

@@ -29,6 +29,7 @@ from streams.runtime.namespace import (
     video_key,
     window_key,
 )
+from streams.runtime.part_store import PartGuard, PartsChange, StoredPart
 from streams.runtime.ports import Conflict, FlushResult, HaltNote, Loaded, Stored
 from streams.runtime.redis.connection import (
     Script,
@@ -43,7 +44,6 @@ from streams.runtime.redis.connection import (
     words_of,
 )
 from streams.runtime.redis.shards import Shards
-from streams.runtime.window_store import PartGuard, PartsChange, StoredPart
 
 MINIMUM_VERSION: Final = (6, 2)
 POINTER_BUCKETS: Final = 8_192

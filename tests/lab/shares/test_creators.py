@@ -31,7 +31,7 @@ def test_a_goal_is_missed_by_the_worst_seed(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     played = {1: CeilingCourse(0.49, 98, 0.6, 100), 2: CeilingCourse(0.52, 97, 0.61, 100)}
-    monkeypatch.setattr(creators, "play_creators", lambda _, seed: played[seed])
+    monkeypatch.setattr(creators, "play_creators", lambda _, seed, _size: played[seed])
     told = {each.goal: each for each in verdicts(platform, range(1, 3))}
     assert (told["Gini of creators"].worst, told["Gini of creators"].passed) == (0.52, False)
     assert told["cost of their ceiling"].worst == pytest.approx(3)
