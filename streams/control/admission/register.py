@@ -244,16 +244,10 @@ class Register:
 
     async def _speak(self, partition: int, videos: Sequence[str]) -> None:
         batch = _Batch(partition)
-        batch.stored = (await self._kept(partition, videos)).documents
-        self._open(batch, videos)
-        rows = await self._log.rows(list(batch.before))
-        for video, before in batch.before.items():
-            if before is not None:
-                logged = Logged(self._log.name, rows.get(video, Video()))
-                known = dossier.as_logged(before, video, logged)
-                cause, latest = dossier.latest(known)
-                after = dossier.speak(known, cause, min(latest, now_ms()), self._tools())
-                batch.dossiers[video] = after if after.owes else known
+        for video, known in (await self._logged(batch, videos)).items():
+            cause, latest = dossier.latest(known)
+            after = dossier.speak(known, cause, min(latest, now_ms()), self._tools())
+            batch.dossiers[video] = after if after.owes else known
         await self._grant(batch)
         await self._store(batch, {})
 
@@ -261,15 +255,22 @@ class Register:
         self, partition: int, videos: Sequence[str], revisions: Mapping[str, Revise]
     ) -> None:
         batch = _Batch(partition)
-        batch.stored = (await self._kept(partition, videos)).documents
+        for video, known in (await self._logged(batch, videos)).items():
+            batch.dossiers[video] = dossier.revised(known, revisions[video])
+        await self._store(batch, {}, listing=False)
+
+    async def _logged(self, batch: _Batch, videos: Sequence[str]) -> dict[str, Dossier]:
+        """Bring stored dossiers of videos into a batch; return them as the log knows them."""
+        batch.stored = (await self._kept(batch.partition, videos)).documents
         self._open(batch, videos)
         rows = await self._log.rows(list(batch.before))
-        for video, before in batch.before.items():
-            if before is not None:
-                logged = Logged(self._log.name, rows.get(video, Video()))
-                known = dossier.as_logged(before, video, logged)
-                batch.dossiers[video] = dossier.revised(known, revisions[video])
-        await self._store(batch, {}, listing=False)
+        return {
+            video: dossier.as_logged(
+                before, video, Logged(self._log.name, rows.get(video, Video()))
+            )
+            for video, before in batch.before.items()
+            if before is not None
+        }
 
     async def _read(
         self,
