@@ -81,6 +81,7 @@ class Owned:
         self.released = False
         self._unfinished = False
         self._flushing_to = watermark
+        self._flushed_outlook = state.outlook  # as it was there
         self._opened_at: Final = -1 if opened.whole else watermark
         self._busy = False  # `work` is under way
         self._spoilt = False  # the state holds videos that were not loaded
@@ -182,7 +183,7 @@ class Owned:
             self.flushed_at = now
             # Taken at once: what is folded from here on is the next flush's.
             outbox, self._outbox = self._outbox, []
-            self._flushing_to = self.folded
+            self._flushing_to, self._flushed_outlook = self.folded, self.state.outlook
             self._unfinished = True  # until it is done: without these rows no later one is whole
             changes = self.state.take_changes(self.folded if telling else None, TELL_MOST)
             if self._last is not None:
@@ -427,7 +428,8 @@ class Owned:
             if self._archiver is not None:
                 entries = self._archiver.told(entries)
             self._indexing.take(self.partition, upto, entries, whole=whole)
-            self._followed = self.state.outlook
+            # Of what is stored: a filling reads that, whatever was folded since.
+            self._followed = self._flushed_outlook
             self._indexing.follow(self.partition, self._followed)
 
     async def _acknowledge(self, outbox: Sequence[Outgoing]) -> None:
