@@ -198,6 +198,14 @@ PURE = [
         "",
     ),
     Mutation(
+        "feeds follow no policy before it is stored",
+        "runtime/owned.py",
+        "self._followed = self._flushed_outlook",
+        "self._followed = self.state.outlook",
+        INDEXING,
+        "follow_no_policy",
+    ),
+    Mutation(
         "what is not kept for feeds is filled from the rows",
         "runtime/owned.py",
         "self._indexing.fill_one(self.partition)",

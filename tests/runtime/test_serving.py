@@ -3,10 +3,12 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
+import msgspec
 import pytest
-from kit.events import FIXED, FOOTBALL, admit, policy, records_of, synthetic_log
+from kit.events import FIXED, FOOTBALL, admit, policy, records_of, synthetic_log, view
 from kit.serving import CARS, FANS, FAR, entry
 from kit.twins import Life, World, counted
 from msgspec.structs import replace
@@ -734,3 +736,32 @@ async def test_a_policy_that_nothing_follows_on_is_told_all_the_same() -> None:
     world.put(records[2:])
     await life.until(lambda: indexing._order == (0, 2))
     await life.stop()
+
+
+async def test_feeds_follow_no_policy_before_it_is_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A filling that a policy causes reads rows, and those are of before it until then."""
+    world, indexing, early = World(), NotedIndexing(), set[int]()
+    store, follow = world.store.flush, indexing.follow
+
+    async def slow(*arguments: Any) -> Any:
+        for _ in range(30):
+            await asyncio.sleep(0)
+        return await store(*arguments)
+
+    def noted(partition: int, outlook: Outlook | None) -> None:
+        if outlook is not None:
+            stored = msgspec.json.decode(world.store.partitions[0].meta.policy)
+            early.update({outlook.policy.seq} - {*range(stored["seq"] + 1)})
+        follow(partition, outlook)
+
+    monkeypatch.setattr(world.store, "flush", slow)
+    monkeypatch.setattr(indexing, "follow", noted)
+    monkeypatch.setattr(owned, "TELL_S", 0.0)
+    seen = [view(f"e{n}", viewer=f"u{n}") for n in range(80)]
+    kept = [[policy(seq=n + 2), *seen[n * 4 : n * 4 + 4]] for n in range(20)]
+    world.put(records_of([policy(seq=1), admit(), *chain.from_iterable(kept)]))
+    life = await Life(world, batch=1, indexing=indexing).start()
+    await life.until(world.caught_up)
+    await life.stop()
+    assert indexing._order == (0, 21)
+    assert not early
