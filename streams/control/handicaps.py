@@ -15,6 +15,7 @@ from streams.control.shares.ceiling import (
     handicaps,
     public_of_day,
 )
+from streams.control.shares.due import MINUTE_MS
 from streams.core.counters import VideoState
 from streams.core.creators import GONE, CreatorTotals, DayStart
 from streams.core.events import Revise
@@ -23,7 +24,6 @@ from streams.runtime.creators import stored_videos
 from streams.runtime.mixes import Ceiling, Mix
 from streams.runtime.ports import Store
 
-MINUTE_MS: Final = 60_000
 AT_ONCE: Final = 200
 """So many videos are revised at a time."""
 

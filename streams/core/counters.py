@@ -401,6 +401,15 @@ def salt_of(video: str, field: str) -> int:
     return int.from_bytes(blake2b(text, digest_size=15).digest(), "big") + 1
 
 
+def rows_digest(rows: Mapping[str, Mapping[str, bytes]]) -> int:
+    """Return the sum of the digests of stored rows, by video and field."""
+    return sum(
+        row_digest(salt_of(video, field), raw)
+        for video, fields in rows.items()
+        for field, raw in fields.items()
+    )
+
+
 def row_digest(salt: int, raw: bytes) -> int:
     """Return a digest of one stored row, below `DIGEST_MODULUS`.
 

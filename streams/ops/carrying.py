@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from streams.core.partitioner import partition_of
+from streams.core.quiet import DAY_MS
 from streams.errors import Halt
 from streams.ops.repartition_tail import Sender, batches_of
 from streams.runtime.answers import require_all
@@ -37,7 +38,6 @@ CLAIM_KEY: Final = b"repartition"
 """Key of the record in `policies` that says who repartitions, and of what."""
 DAYS: Final = 6
 """So many days that began are kept, up to today's."""
-_DAY_MS: Final = 86_400_000
 _ALL: Final = 1 << 31
 
 
@@ -164,7 +164,7 @@ async def carry_dossiers(
             await _put(after, home, log, documents)
         await after.claim(list(_claims(some, partitions)), _ALL)
         videos.update(some)
-    today = now_ms // _DAY_MS
+    today = now_ms // DAY_MS
     for day, start in (await before.days(range(today - DAYS, today + 1))).items():
         await after.keep_day(day, start)
     return len(videos)

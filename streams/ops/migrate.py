@@ -13,7 +13,7 @@ from typing import Final, Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from streams.core.counters import DIGEST_MODULUS, row_digest, salt_of
+from streams.core.counters import DIGEST_MODULUS, rows_digest
 from streams.core.first_rows import load_first
 from streams.core.generations import Generations
 from streams.core.keys import encode
@@ -192,9 +192,4 @@ def _first_digest(video: str, field: str, raw: bytes) -> int:
 
 def _digest(rows: Rows) -> int:
     """Return the digest of stored rows, of either release, as it is made today."""
-    total = sum(
-        row_digest(salt_of(video, field), raw)
-        for video, fields in rows.items()
-        for field, raw in fields.items()
-    )
-    return total % DIGEST_MODULUS
+    return rows_digest(rows) % DIGEST_MODULUS

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from math import gcd
 from typing import Final, NamedTuple
 
-from streams.core.counters import DIGEST_MODULUS, row_digest, salt_of
+from streams.core.counters import DIGEST_MODULUS, row_digest, rows_digest
 from streams.core.generations import Generations, read_generations
 from streams.core.keys import read_trust
 from streams.core.partitioner import partition_of
@@ -81,9 +81,7 @@ def require_whole(partition: int, stored: Stored, rows: Rows) -> None:
 
 def digest_of(rows: Rows, traffic: bytes) -> str:
     """Return the digest of a partition's rows and of its open minute."""
-    total = row_digest(TRAFFIC_SALT, traffic)
-    for video, fields in rows.items():
-        total += sum(row_digest(salt_of(video, field), raw) for field, raw in fields.items())
+    total = row_digest(TRAFFIC_SALT, traffic) + rows_digest(rows)
     return f"{total % DIGEST_MODULUS:032x}"
 
 

@@ -8,6 +8,7 @@ import zstandard
 
 from streams.core.packed import DIGEST_BYTES, LikeState, Pair
 from streams.core.window import Part
+from streams.errors import UNREADABLE
 from streams.runtime.part_store import StoredPart
 
 LEVEL: Final = 1
@@ -63,7 +64,7 @@ def read_part(stored: StoredPart, expected: Part, place: tuple[str, int], *, ids
         }
         part = expected._replace(states=states, met=entry.met)
         return _with_ids(part, entry, stored.ids) if ids else part
-    except (msgspec.DecodeError, zstandard.ZstdError, RecursionError) as error:
+    except (*UNREADABLE, zstandard.ZstdError) as error:
         raise ValueError(f"it cannot be read: {error}") from None
 
 

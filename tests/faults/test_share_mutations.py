@@ -46,7 +46,7 @@ RULES = [
     Mutation(
         "a handicap moves a step an hour at most",
         "control/shares/ceiling.py",
-        "step = 0 if each.handicapped + STEP_MINUTES * _MINUTE_MS > minute * _MINUTE_MS else STEP",
+        "step = 0 if each.handicapped + STEP_MINUTES * MINUTE_MS > minute * MINUTE_MS else STEP",
         "step = STEP",
         CEILING,
         "once_an_hour",

@@ -335,6 +335,17 @@ class Life:
         self.worker.stop()
         await self.task
 
+    async def live(self) -> bool:
+        """Count all that is there, unless it dies; bury it, and return whether it died."""
+        starting = asyncio.create_task(self.start())
+        dying = asyncio.create_task(self.dead.now.wait())
+        await asyncio.wait([starting, dying], return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            await self.until(self.world.caught_up)
+        died = self.dead.now.is_set()
+        await self.bury()
+        return died
+
     async def bury(self) -> None:
         """End a dead worker's tasks without a further effect, and take it out of its group."""
         self.dead.now.set()
@@ -358,12 +369,6 @@ async def counted(world: World, **life: Any) -> World:
 async def counted_with_a_death(world: World, dies_at: int, **life: Any) -> bool:
     """Let a worker die at a step and another one finish; return whether it came to that step."""
     first = Life(world, dies_at=dies_at, **life)
-    starting = asyncio.create_task(first.start())
-    dying = asyncio.create_task(first.dead.now.wait())
-    await asyncio.wait([starting, dying], return_when=asyncio.FIRST_COMPLETED)
-    if starting.done():
-        await first.until(world.caught_up)
-    died = first.dead.now.is_set()
-    await first.bury()
+    died = await first.live()
     await counted(world, **life)
     return died

@@ -1,6 +1,5 @@
 """Full parts of the window: stored as they fill, loaded by whoever takes over, else read again."""
 
-import asyncio
 import itertools
 import logging
 from copy import deepcopy
@@ -113,13 +112,7 @@ async def test_deaths_evictions_and_fall_backs_in_a_row_change_nothing(seed: int
     kept = None
     for _ in range(7):
         world.put(RECORDS[world.end() + 1 :][: random.randrange(20, 90)])
-        life = Life(world, batch=random.randrange(1, 60), dies_at=random.randrange(8, 90))
-        starting = asyncio.create_task(life.start())
-        dying = asyncio.create_task(life.dead.now.wait())
-        await asyncio.wait([starting, dying], return_when=asyncio.FIRST_COMPLETED)
-        if starting.done():
-            await life.until(world.caught_up)
-        await life.bury()
+        await Life(world, batch=random.randrange(1, 60), dies_at=random.randrange(8, 90)).live()
         if kept is not None and random.random() < 0.5:
             world.store.partitions.update(deepcopy(kept))
         elif world.watermark() >= 0:

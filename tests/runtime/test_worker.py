@@ -172,13 +172,7 @@ async def test_many_deaths_in_a_row_change_nothing(seed: int) -> None:
     world = world_of(LOG_OF_ALL, **changes)
     deaths = 0
     while deaths < 6:
-        life = Life(world, batch=random.randrange(1, 60), dies_at=random.randrange(8, 60))
-        starting = asyncio.create_task(life.start())
-        dying = asyncio.create_task(life.dead.now.wait())
-        await asyncio.wait([starting, dying], return_when=asyncio.FIRST_COMPLETED)
-        if starting.done():
-            await life.until(world.caught_up)
-        await life.bury()
+        await Life(world, batch=random.randrange(1, 60), dies_at=random.randrange(8, 60)).live()
         deaths += 1
     await counted(world, batch=BATCH)
     assert await world.is_exact()

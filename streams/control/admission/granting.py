@@ -6,17 +6,16 @@ what it had: neither a restart nor a second control plane gives one twice, or lo
 """
 
 from collections.abc import Mapping
-from typing import Final, TypeGuard
+from typing import TypeGuard
 
 from msgspec.structs import replace
 
 from streams.control.admission.dossier import Dossier, Grant, Tools
 from streams.core.events import Admit, Revise, VideoControl
 from streams.core.partitioner import partition_of
+from streams.core.quiet import DAY_MS
 from streams.core.units import NEVER
 from streams.runtime.ports import Claim, Dossiers
-
-DAY_MS: Final = 86_400_000
 
 
 async def granted(

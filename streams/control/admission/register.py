@@ -179,22 +179,23 @@ class Register:
 
     async def speak(self, videos: Iterable[str]) -> None:
         """Say whatever the log lacks of these videos, whose facts are known again."""
-        homes: defaultdict[int, list[str]] = defaultdict(list)
-        for video in sorted(videos):
-            homes[partition_of(video.encode(), self._log.partitions)].append(video)
         async with self._turn:
-            await _side_by_side(self._speak(*home) for home in homes.items())
+            await _side_by_side(self._speak(*home) for home in self._homes(videos))
 
     async def revise(self, revisions: Mapping[str, Revise]) -> None:
         """Say one record each of videos that have a dossier, numbered behind all that was said.
 
         `Retry` if that must be tried again; what was said meanwhile is in the rows.
         """
-        homes: defaultdict[int, list[str]] = defaultdict(list)
-        for video in sorted(revisions):
-            homes[partition_of(video.encode(), self._log.partitions)].append(video)
         async with self._turn:
-            await _side_by_side(self._revise(*home, revisions) for home in homes.items())
+            await _side_by_side(self._revise(*home, revisions) for home in self._homes(revisions))
+
+    def _homes(self, videos: Iterable[str]) -> Iterable[tuple[int, Sequence[str]]]:
+        """Return the partitions of videos, each with its own, sorted."""
+        homes: defaultdict[int, list[str]] = defaultdict(list)
+        for video in sorted(videos):
+            homes[partition_of(video.encode(), self._log.partitions)].append(video)
+        return homes.items()
 
     async def hold(self, partition: int, ends: Mapping[str, int]) -> None:
         """Store that the dossiers hold all of a partition's topics up to these offsets."""

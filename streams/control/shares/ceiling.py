@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from msgspec import Struct
 
 from streams.control.figures import micros, ratio_micros
+from streams.control.shares.due import MINUTE_MS
 from streams.core.creators import DAY_MINUTES, CreatorTotals, DayStart, is_on_time
 from streams.core.fields import BANDS, HANDICAP_MOST
 from streams.core.units import MICROS
@@ -31,7 +32,6 @@ FEW: Final = 10_000
 CREATORS_LEAST: Final = 100
 """Where fewer have any public impressions of a day, a large share of one is no wonder."""
 TIMES_MOST: Final = 1_000
-_MINUTE_MS: Final = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ def handicaps(
         if not (is_above or each.handicaps):
             continue
         yields = ordinary_first and each.band < BANDS - 1
-        step = 0 if each.handicapped + STEP_MINUTES * _MINUTE_MS > minute * _MINUTE_MS else STEP
+        step = 0 if each.handicapped + STEP_MINUTES * MINUTE_MS > minute * MINUTE_MS else STEP
         if is_above and not yields:
             wanted = each.handicap + step
         elif share is None or yields or share * MICROS < ceiling * BACK:

@@ -15,6 +15,7 @@ from streams.control.shares.ceiling import (
     handicaps,
     public_of_day,
 )
+from streams.control.shares.due import MINUTE_MS
 from streams.core.creators import DAY_MINUTES, CreatorTotals, DayStart, add_videos
 from streams.core.events import Revise
 from streams.lab.simulator.admission import START_MS
@@ -25,7 +26,7 @@ from streams.lab.simulator.traffic import EventBatch
 from streams.lab.simulator.world import World
 
 TICK_MINUTES: Final = DAY_MINUTES * LIFE_DAYS / LIFE_TICKS
-FIRST_DAY: Final = START_MS // 60_000 // DAY_MINUTES
+FIRST_DAY: Final = START_MS // MINUTE_MS // DAY_MINUTES
 EVERY_TICKS: Final = 2
 SHIPPED: Final = ceiling_rules(CeilingTable(), "ceiling")
 
@@ -57,6 +58,6 @@ class CappedRule(FoldedRule):
             own = state.row
             above = wanted.get(own.creator)
             if above is not None and above.handicap != own.handicap:
-                named = f"handicap-{minute}", name, minute * 60_000, own.seq + 1
+                named = f"handicap-{minute}", name, minute * MINUTE_MS, own.seq + 1
                 self._fold([Revise(*named, handicap=above.handicap)])
                 self._offer({self._videos[name]: []})

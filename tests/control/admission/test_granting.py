@@ -9,10 +9,10 @@ from kit.control import NOW, RULES, Office, Process, review, upload
 from kit.twins import LOG
 
 from streams.control.admission.dossier import Grant
-from streams.control.admission.granting import DAY_MS
 from streams.control.policy.file import GuaranteeBound
 from streams.core.events import Admit, Upload
 from streams.core.partitioner import partition_of
+from streams.core.quiet import DAY_MS
 from streams.errors import Retry
 from streams.runtime.memory import MemoryDossiers
 from streams.runtime.ports import DossierChange, Move, Outgoing
