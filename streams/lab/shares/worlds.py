@@ -47,6 +47,7 @@ class ShareWorld:
     late: float = 0.0
     partitions: int = 2  # of the log
     spread: float = 0.08  # sd of scores in a class
+    wander: float = 0.004  # sd of what the taste for a class wanders by
     fans: float = 0.75  # impressions that followers could have, in slots of a mean minute
     rooms: float = 0.0  # impressions that famous people's live rooms have to offer, for an hour
 
@@ -85,6 +86,9 @@ _WORLDS: Final = (
     ShareWorld("step", 360, after=0.4, adverts=0.05, gain=1.0),
     ShareWorld("gain-above", 360, after=0.4, adverts=0.05, gain=1.2),
     ShareWorld("gain-below", 360, after=0.4, adverts=0.05, gain=1 / 1.2),
+    ShareWorld("still", 360, after=0.4, adverts=0.05, gain=1.0, wander=0.0),
+    ShareWorld("still-above", 360, after=0.4, adverts=0.05, gain=1.2, wander=0.0),
+    ShareWorld("still-below", 360, after=0.4, adverts=0.05, gain=1 / 1.2, wander=0.0),
     ShareWorld("gain-4x", 360, after=0.4, adverts=0.05, gain=4.0),
     ShareWorld("gain-quarter", 360, after=0.4, adverts=0.05, gain=1 / 4),
     ShareWorld("dead", 360, ordinary=0.55, dead=10),

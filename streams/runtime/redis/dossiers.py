@@ -2,8 +2,8 @@
 
 Keys of a partition, all in one slot: `s:{p}:d:<video>` string, as `documents` tells, and
 `s:{p}:dmeta` hash: `<log> <topic>` -> offset. By a creator's partition `s:{p}:dclaims:<creator>`
-hash: video -> day, of those with a full guarantee; it ends by itself. `s:creators:<day>` hash: creator -> public and
-private impressions when the day began, and the minute of it, written last.
+hash: video -> day, of those with a full guarantee; it ends by itself. `s:creators:<day>` hash:
+creator -> public and private impressions when the day began, and the minute of it, written last.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence

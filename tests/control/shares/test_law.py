@@ -1,6 +1,9 @@
 """The control law of one promise, against plants that are known: settling, bounds, no windup."""
 
 from collections.abc import Callable
+from itertools import accumulate
+from random import Random
+from statistics import pstdev
 
 import pytest
 from hypothesis import given
@@ -130,6 +133,16 @@ def test_a_loop_that_is_faster_than_its_delay_allows_swings_for_ever() -> None:
     beyond = round(4.5 * 3 * MICROS)  # stable below 4.1 times what it is thought to be
     late = [one.share for one in run(lambda _: 600_000, 400, gain=beyond)[300:]]
     assert max(late) - min(late) > 10 * DEAD_BAND
+
+
+def test_of_tastes_that_wander_little_more_is_left_than_any_loop_so_late_must_leave() -> None:
+    """The least variance is that of what comes within the delay, as nobody can know of it yet."""
+    chance, moved, stays = Random(1), 3_000, 119 / 120
+    steps = [chance.gauss(0, moved) for _ in range(3_000)]
+    wandered = list(accumulate(steps, lambda before, step: stays * before + step))
+    course = run(lambda tick: 640_000 + round(wandered[tick]), 3_000)[50:]
+    assert min(one.tilt for one in course) > 0
+    assert pstdev(one.share for one in course) <= 1.4 * moved * (DELAY + 1) ** 0.5
 
 
 def test_what_cannot_be_held_is_owed_no_more_than_the_bound_asks_for() -> None:
