@@ -51,6 +51,19 @@ class ShareWorld:
     fans: float = 0.75  # impressions that followers could have, in slots of a mean minute
     rooms: float = 0.0  # impressions that famous people's live rooms have to offer, for an hour
 
+    @property
+    def about(self) -> str:
+        """What it is like, in words: who uploads, and what is unusual."""
+        words = {
+            f", {self.after or 0:.0%} from minute {STEP_AT} on": self.after is not None,
+            f", gain thought {self.gain or 1:.2g} times what it is": self.gain not in {None, 1.0},
+            ", tastes stand still": not self.wander,
+            f", nobody leads for {self.dead} minutes": self.dead,
+            ", five times as many slots by day as by night": self.swing,
+        }
+        unusual = "".join(text for text, applies in words.items() if applies)
+        return f"{self.ordinary:.0%} of the uploads are of ordinary people{unusual}"
+
     def ordinary_at(self, minute: int) -> float:
         """Return the share of ordinary people among the uploads by then."""
         if self.after is None or minute < STEP_AT or minute >= (self.until or math.inf):
