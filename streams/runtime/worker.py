@@ -26,7 +26,7 @@ from streams.runtime.opening import ANSWER_S, Opened, Opening, Parked, emptied
 from streams.runtime.owned import BACKOFF_S, Lost, Owned
 from streams.runtime.ports import LogConsumer, Record
 from streams.runtime.surroundings import Surroundings
-from streams.runtime.watchdog import Watchdog
+from streams.runtime.watchdog import Watchdog, watch_loop
 
 FETCH_MS: Final = 100
 FETCH_BUSY_MS: Final = 10
@@ -35,7 +35,6 @@ WORK_S: Final = 0.05
 """The loop waits so long for partitions to fold what was read, before it goes on without them."""
 CHECK_S: Final = 10.0
 COMMIT_S: Final = 0.5
-LOOP_S: Final = 0.5
 HANDOVER_S: Final = 3.0
 GRACE_S: Final = 1.0
 _OF_ALL: Final = ("namespace", "redis_refuses")
@@ -91,7 +90,8 @@ class Worker:
         `Halt` (`stuck`) if a partition stands still for too long.
         """
         guarding = asyncio.create_task(self.watchdog.run(), name="watchdog")
-        watching = asyncio.create_task(self._watch_loop(), name="loop-lag")
+        bound_s = self._settings.session_timeout_ms / 2000
+        watching = asyncio.create_task(watch_loop(self._metrics, self._clock, bound_s))
         working = asyncio.create_task(self._work(), name="work")
         stopping = asyncio.create_task(self._stopping.wait(), name="stopping")
         if self._indexing is not None:
@@ -466,17 +466,6 @@ class Worker:
             log.debug("committing failed: %s", error)
         else:
             self._committed.update(positions)
-
-    async def _watch_loop(self) -> None:
-        """Measure how late the event loop runs: heartbeats are as late."""
-        bound = self._settings.session_timeout_ms / 2000
-        while True:
-            asked = self._clock()
-            await asyncio.sleep(LOOP_S)
-            late = self._clock() - asked - LOOP_S
-            self._metrics.loop_lag.set(max(late, 0))
-            if late > bound:
-                log.warning("the event loop stood still for %.1f s: near the session timeout", late)
 
     async def _pause(self, seconds: float) -> None:
         with suppress(TimeoutError):
