@@ -24,14 +24,17 @@ from streams.core.receipts import encode as encode_receipt
 from streams.core.state import PartitionState
 from streams.core.traffic import decode as decode_tick
 from streams.core.traffic import encode as encode_tick
+from streams.core.window import Part
 from streams.ops.verify import verify
 from streams.runtime.codec import decode_log
 from streams.runtime.leases import LEASE_LONGEST_S, prices_of
 from streams.runtime.mixes import order_of_mix, read_mix
 from streams.runtime.namespace import namespace_of
+from streams.runtime.part_store import StoredPart
 from streams.runtime.policies import stored_policy
 from streams.runtime.ports import Record
 from streams.runtime.rows import StoredRows
+from streams.runtime.window_store import read_part
 
 BRINGS: Final[Mapping[str, Sequence[str]]] = {
     "misrouted": ["astray"],
@@ -56,6 +59,7 @@ def _all(life: Life) -> Iterator[str]:
     yield from life.redis.dossiers.flaws
     clean = [Clean(life, partition) for partition in range(PARTITIONS)]
     yield from _counters(life, clean)
+    yield from _parts(life, clean)
     yield from _recount(life)
     yield from _receipts(life, clean)
     yield from _ticks(life, clean)
@@ -80,10 +84,12 @@ class Clean:
         records = life.log.records(LOG, partition)
         out = decode_log(records, TRUST, SPELLING)
         places = [Placed(*at) for at in zip(out.events, out.offsets, out.elements, strict=True)]
-        self.folding: Final = Folding(settings().generation_records, partition, PARTITIONS).fold(
-            places
-        )
-        self.folding.flush()
+        self.folding: Final = Folding(settings().generation_records, partition, PARTITIONS)
+        window = self.folding.state.window
+        window.turn(0)  # of parts before the first event it tells too
+        window.filled = filled = []
+        self.folding.fold(places).flush()
+        self.parts: Final[Mapping[int, Part]] = {part.start: part for part in filled}
         refusals = [*out.refusals, *self.folding.rejected]
         self.refusals: Final = {(each.offset, each.element, each.reason) for each in refusals}
 
@@ -106,6 +112,25 @@ def _counters(life: Life, clean: list[Clean]) -> Iterator[str]:
             yield f"of partition {partition} both rows and pointers are stored: {both}"
         if stored.meta._replace(mark="") != each.folding.meta:
             yield f"the meta of partition {partition} differs from that of a clean fold"
+
+
+def _parts(life: Life, clean: list[Clean]) -> Iterator[str]:
+    """Yield parts of windows that are stored and are not what a clean fold fills."""
+    namespace = namespace_of(life.log.identity(LOG), INSTALLATION.id)
+    for partition, each in enumerate(clean):
+        for start, stored in sorted(life.redis.store.partitions[partition].parts.items()):
+            if not _is_filled(stored, each.parts.get(start), (namespace, partition)):
+                yield f"part {start} of partition {partition} is not what a clean fold fills"
+
+
+def _is_filled(stored: StoredPart, filled: Part | None, place: tuple[str, int]) -> bool:
+    if filled is None:
+        return False
+    has_ids = bool(stored.ids)
+    part = read_part(stored, filled, place, ids=has_ids)
+    if has_ids and (set(part.ids), part.digests) != (set(filled.ids), filled.digests):
+        return False
+    return (part.states, set(part.met)) == (filled.states, set(filled.met))
 
 
 def rows_of(life: Life, partition: int) -> Mapping[str, Mapping[str, bytes]]:
