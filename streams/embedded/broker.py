@@ -119,7 +119,7 @@ class _Library:
             )
         except (ImportError, OSError, AttributeError) as error:
             raise Halt(
-                "the embedded broker needs confluent-kafka 2.8 or later with its bundled "
+                "the embedded broker needs confluent-kafka 2.15.1 or later with its bundled "
                 f"librdkafka: {error}"
             ) from error
 
