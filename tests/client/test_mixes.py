@@ -5,6 +5,7 @@ import logging
 
 import pytest
 from kit.keys import INSTALLATION, SIGNER, STRANGER
+from kit.patience import PATIENCE_S
 from kit.serving import CARS, FANS, entry
 from kit.twins import settings_of
 from msgspec.structs import replace
@@ -208,7 +209,7 @@ async def test_newcomers_get_the_share_that_the_mix_says(town: Town) -> None:
 async def test_it_follows_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "EVERY_S", 0.01)
     town = Town()
-    async with town.mixes as mixes, asyncio.timeout(10):
+    async with town.mixes as mixes, asyncio.timeout(PATIENCE_S):
         town.write(mix())
         while mixes.in_force.seq != SEQ:  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(0.01)
