@@ -8,7 +8,7 @@ from streams.cli.options import Settings, connection_options, emit, emit_object,
 from streams.cli.when import DURATION, now_ms
 from streams.cli.wiring import reading, run
 from streams.ops.shares import SharesReport, as_fields, read_shares
-from streams.ops.shares_text import for_people, mix_facts
+from streams.ops.shares_text import class_for_people, for_people, mix_facts
 
 
 @click.command(short_help="Show the promised shares of the traffic, and what holds them.")
@@ -37,7 +37,7 @@ def shares(settings: Settings, since: int, output: str) -> None:
         click.echo()
         emit(map(for_people, report.promises), output)
         click.echo()
-        emit(map(for_people, report.classes), output)
+        emit(map(class_for_people, report.classes), output)
     else:
         emit_object(as_fields(report), output)
     if report.missed:

@@ -10,6 +10,7 @@ import asyncio
 import heapq
 import math
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from random import Random
@@ -17,6 +18,7 @@ from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
+from streams.client.mixes import MixInForce
 from streams.core.events import (
     Impression,
     InteractionRecord,
@@ -100,11 +102,17 @@ class People:
     `policy` names the slices and the weights of a view's value, `alike` says how far slices share
     a taste. `rate` is the aim in events a second; there are fewer when the index has too little.
     `videos` holds the truth, `shown` counts the impressions of each (video, slice), `by_class` of
-    each (slice, class).
+    each (slice, class). `mix` tells what their feed servers go by.
     """
 
     def __init__(
-        self, chance: Random, policy: Policy, alike: Alike, index: ServingIndex, rate: int
+        self,
+        chance: Random,
+        policy: Policy,
+        alike: Alike,
+        index: ServingIndex,
+        rate: int,
+        mix: Callable[[], MixInForce] = MixInForce,
     ) -> None:
         self.policy: Final = policy
         self.videos: Final[dict[str, TrueVideo]] = {}
@@ -114,6 +122,7 @@ class People:
         self._alike = alike
         self._index = index
         self._rate = rate
+        self._mix = mix
         self._cities = [
             name.partition(":")[2] for name in sorted(policy.slices) if surface_of(name) == "nearby"
         ]
@@ -227,16 +236,17 @@ class People:
     async def _lease(self, now_ms: int) -> None:
         """Take impressions of every slice that runs out of them."""
         due = {name: shelf for name, shelf in self._shelves.items() if shelf.is_due(now_ms)}
-        share = self.policy.fresh_share
-        taken = await asyncio.gather(
-            *(
-                self._index.lease(name, due[name].wanted, MOST_EACH[surface_of(name)], share)
-                for name in due
-            )
-        )
+        taken = await asyncio.gather(*(self._ask(name, due[name].wanted) for name in due))
         for shelf, leases in zip(due.values(), taken, strict=True):
             shelf.refreshed_ms = now_ms
             shelf.leases += [lease for lease in leases if lease.video in self.videos]
+
+    async def _ask(self, slice_id: str, wanted: int) -> Sequence[Lease]:
+        mix = self._mix()
+        share = mix.due(slice_id)
+        fresh = self.policy.fresh_share if share is None else share
+        most = MOST_EACH[surface_of(slice_id)]
+        return await self._index.lease(slice_id, wanted, most, fresh, mix.tilts(slice_id))
 
     def _watch(self, now_ms: int) -> list[CrowdEvent]:
         """Show videos to the viewers that are due; return the impressions."""
@@ -267,7 +277,7 @@ class People:
         viewer = f"{group}-{chance.randrange(VIEWERS_PER_SLICE)}"
         if chance.random() >= VIEW_LOST:
             self._view(video, viewer, slice_id, now_ms + chance.randrange(200, 1_500))
-        why = lease.via, lease.score
+        why = lease.via, lease.score, self._mix().seq
         return Impression(self._id("i"), video, viewer, slice_id, now_ms, *why)
 
     def _view(self, video: str, viewer: str, slice_id: str, ts: int) -> None:

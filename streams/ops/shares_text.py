@@ -15,7 +15,7 @@ CAUSES: Final[Mapping[str, str]] = {
     "unmeasured": "too little of the traffic is known",
     "yields": "what comes before it is short itself",
 }
-_PERCENT: Final = ("bound", "minute", "window", "day", "trend", "cost", "share")
+_PERCENT: Final = ("bound", "minute", "window", "day", "trend", "cost")
 _VALUES: Final = ("tilt", "slow")
 
 
@@ -29,15 +29,20 @@ def percent(share: int | None) -> str | None:
 
 
 def for_people(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row of a promise or a class as people read it."""
+    """Return the row of a promise as people read it."""
     shown = dict(row)
     for name in row.keys() & set(_PERCENT):
         shown[name] = percent(row[name])
     for name in row.keys() & set(_VALUES):
         shown[name] = None if row[name] is None else decimal(row[name])
-    if "short" in row:
-        shown["short"] = CAUSES.get(row["short"])
-    return shown
+    owed = row["owed"]
+    return shown | {"owed": owed and f"{owed:,}", "short": CAUSES.get(row["short"])}
+
+
+def class_for_people(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the row of a class as people read it: impressions, and their share of the window."""
+    counts = {name: f"{row[name]:,}" for name in ("minute", "window", "day")}
+    return {**row, **counts, "share": percent(row["share"])}
 
 
 def mix_facts(report: SharesReport) -> Iterator[tuple[str, str]]:

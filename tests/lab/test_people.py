@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from kit.rows import value_of
 
+from streams.client.mixes import MixInForce
 from streams.control.admission import dossier
 from streams.control.admission.dossier import Dossier, Logged, Tools
 from streams.control.admission.recognise import Recogniser
@@ -27,6 +28,7 @@ from streams.core.events import (
     Upload,
     View,
 )
+from streams.core.fields import BANDS
 from streams.core.fold import fold
 from streams.core.outlook import Outlook
 from streams.core.receipts import ACTIONS, Receipt
@@ -37,6 +39,7 @@ from streams.lab.people import SENT_TWICE, VIEW_LOST, CrowdEvent, People
 from streams.lab.viewers import rates_at, worth
 from streams.runtime.leases import IndexBounds, prices_of
 from streams.runtime.memory.serving import MemoryServingIndex
+from streams.runtime.mixes import Mix
 
 CONFIG = Path(__file__).parents[2] / "config"
 NOW = 1_700_000_000_000
@@ -246,6 +249,26 @@ def test_nothing_is_shown_before_the_index_offers_it() -> None:
     events = asyncio.run(ignored())
     assert events
     assert all(isinstance(event, Upload | Recognition | Review) for event in events)
+
+
+def test_feeds_go_by_the_mix_and_say_so() -> None:
+    """Under a tilt that takes all from adverts nobody is shown one."""
+    plain, tilted = Loop(seed=1, rate=200), Loop(seed=1, rate=200)
+    mix = Mix(1, 7, NOW, tilts={f"discover:{band}c": -(10**9) for band in range(BANDS)})
+    tilted.people = People(
+        *(Random(1), tilted.policy, rules().tools.catalogue.alike, tilted.index, 200),
+        lambda: MixInForce(mix, MICROS),
+    )
+    for loop in (plain, tilted):
+        asyncio.run(loop.run(20))
+    assert _adverts(plain) > _adverts(tilted) == 0
+    shown = [event for event in tilted.events if isinstance(event, Impression)]
+    assert {event.mix for event in shown} == {7}
+
+
+def _adverts(loop: Loop) -> int:
+    shown = loop.people.by_class.items()
+    return sum(n for (name, kind), n in shown if "discover:" in name and kind.endswith("c"))
 
 
 def test_no_event_is_later_than_its_step() -> None:

@@ -18,10 +18,10 @@ from streams.ops.shares import (
     promise_rows,
     read_shares,
 )
-from streams.ops.shares_text import for_people, mix_facts, promise_line
+from streams.ops.shares_text import class_for_people, for_people, mix_facts, promise_line
 from streams.runtime.installation import installation_record
 from streams.runtime.memory import MemoryLog, MemoryReader
-from streams.runtime.mixes import Ceiling, Mix, Promise, mix_record
+from streams.runtime.mixes import FADED_MS, KEPT_MS, Ceiling, Mix, Promise, mix_record
 from streams.runtime.ports import Outgoing
 from streams.runtime.signing import Signer
 from streams.runtime.signing import encode as as_json
@@ -175,6 +175,26 @@ async def test_the_mix_is_told_in_words(log: MemoryLog) -> None:
     assert facts["newcomers"] == "3.0 % of the slots at most; too few in nearby:xian"
     assert facts["by no mix"].endswith(" %")
     assert facts["ceiling"] == "creators are not looked at yet"
+
+
+async def test_of_a_mix_that_no_other_one_follows_it_is_told_what_is_left(log: MemoryLog) -> None:
+    write(log, tick(MINUTE, FINE))
+    old = Mix(3, MINUTE, NOW - KEPT_MS - FADED_MS // 4, "host-1")
+    log.append(mix_record(SETTINGS, old, SIGNER))
+    told = dict(mix_facts(await read(log)))["mix"]
+    assert told.endswith(
+        "3,780 s old, term 3 by host-1: no other one follows, 75.0 % of its tilts are left"
+    )
+
+
+async def test_impressions_by_class_are_counts_and_a_share_of_the_window(log: MemoryLog) -> None:
+    write(
+        log,
+        *(tick(MINUTE - ago, {(CARS, "0"): 3_000, (CARS, "5"): 1_000}) for ago in range(9, -1, -1)),
+    )
+    first = class_for_people((await read(log)).classes[0])
+    assert [first[name] for name in ("minute", "window", "day")] == ["3,000", "15,000", "30,000"]
+    assert first["share"] == "75.0 %"
 
 
 async def test_the_ceiling_of_one_creator_is_told_in_words(log: MemoryLog) -> None:

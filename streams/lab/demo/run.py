@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from streams.client.mixes import Mixes
 from streams.control.app import ControlPlane
 from streams.control.log import Ports
 from streams.control.metrics import ControlMetrics
@@ -258,7 +259,8 @@ async def _set(stack: AsyncExitStack, play: Play, rate: int) -> _Stage:
     rules = load_rules(play.folder)
     policy, alike = rules.policy.record(0, _now_ms()), rules.tools.catalogue.alike
     chance = Random(play.seed)  # noqa: S311 - viewers, not keys
-    crowd = People(chance, policy, alike, index, rate)
+    mixes = await _mixes(stack, play)
+    crowd = People(chance, policy, alike, index, rate, lambda: mixes.in_force)
     play.crowd, play.bars = crowd, rules.policy.shares.bars
     feed = Feed(crowd, producer, settings, settings.partitions)
     receipts = await stack.enter_async_context(drivers.reader())
@@ -266,6 +268,13 @@ async def _set(stack: AsyncExitStack, play: Play, rate: int) -> _Stage:
     receipts.assign({(topic, partition): 0 for partition in range(settings.partitions)})
     scene = Scene(producer, index, worker, settings)
     return _Stage(installation, worker, working, control, feed, crowd, receipts, store, scene)
+
+
+async def _mixes(stack: AsyncExitStack, play: Play) -> Mixes:
+    """Start to follow what the leader has feeds go by."""
+    reader = await stack.enter_async_context(play.drivers.reader())
+    prefix = play.settings.topic_prefix
+    return await stack.enter_async_context(Mixes(reader, topic_prefix=prefix))
 
 
 async def _until_stopped(play: Play, loops: list[Coroutine[Any, Any, None]]) -> None:

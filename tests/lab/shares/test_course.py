@@ -70,3 +70,13 @@ def test_spam_is_owed_less_than_as_many_creators_would_be() -> None:
 
 def test_worlds_are_named_once() -> None:
     assert all(name == world.name for name, world in SHARE_WORLDS.items())
+
+
+def test_a_world_says_who_uploads_and_what_is_unusual_in_it() -> None:
+    ordinary = "55% of the uploads are of ordinary people"
+    assert SHARE_WORLDS["few-ordinary"].about == ordinary
+    assert SHARE_WORLDS["dead"].about == f"{ordinary}, nobody leads for 10 minutes"
+    assert SHARE_WORLDS["still-above"].about == (
+        "85% of the uploads are of ordinary people, 40% from minute 120 on, "
+        "gain thought 1.2 times what it is, tastes stand still"
+    )
