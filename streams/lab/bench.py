@@ -44,6 +44,7 @@ from streams.settings import Settings, environment_of
 
 PARTITIONS: Final = 4
 JOIN_S: Final = 60.0
+STOP_S: Final = 300.0
 MANY_VIDEOS: Final = 200_000
 """What costs by the number of videos in memory shows with as many."""
 
@@ -295,7 +296,7 @@ class BenchTrial:
             yield process
         finally:
             process.terminate()
-            _, errors = process.communicate(timeout=30)
+            _, errors = await asyncio.to_thread(process.communicate, timeout=STOP_S)
             if process.returncode:
                 raise Halt(f"the worker failed: {errors.decode().strip().splitlines()[-1:]}")
 
