@@ -20,6 +20,8 @@ from typing import Final
 DIGEST_BYTES: Final = 16
 ROOM: Final = 16
 """Entries of a bucket, on average at most: a lookup reads them all."""
+RESERVED_MOST: Final = 1 << 26
+"""Ids that room is made for at once, in 32 MiB."""
 _SHELVES: Final = 256
 """By the first byte."""
 _MET: Final = 1
@@ -109,9 +111,21 @@ class PackedIds(_Buckets):
 
     def add(self, digests: bytes) -> None:
         """Remember ids, by their digests one behind the other."""
-        put = self._put
-        for digest in digests_in(digests):
-            put(digest, digest)
+        self._count += len(digests) // DIGEST_BYTES
+        while self._count > ROOM * len(self._buckets):
+            self._split()
+        buckets, whole = self._buckets, self._whole
+        mask, count = 2 * whole - 1, len(buckets)
+        for digest in digests_in(digests):  # as `_put` does
+            place = hash(digest) & mask
+            buckets[place if place < count else place - whole] += digest
+
+    def reserve(self, ids: int) -> None:
+        """Make room for so many ids, where there are none yet: then no bucket is split for them."""
+        buckets = min(ids, RESERVED_MOST) // ROOM
+        if not self._count and buckets > len(self._buckets):
+            self._buckets = [b""] * buckets
+            self._whole = 1 << (buckets.bit_length() - 1)
 
     def digests(self) -> bytes:
         """Return all digests, in one spelling whatever their order.

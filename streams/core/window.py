@@ -252,7 +252,9 @@ class Window:
         """
         self.turn(part.start)
         if isinstance(self.previous, _Packed):
-            self.previous.here.add(part.digests or _digests(part.ids))
+            here = self.previous.here
+            here.reserve(self.generations.records)
+            here.add(part.digests or _digests(part.ids))
         elif part.digests:
             raise ValueError(f"part {part.start}: digests of ids where none are kept")
         else:

@@ -352,7 +352,8 @@ class BenchTrial:
         reached = asyncio.ensure_future(ends)
         began = time.perf_counter()
         while True:
-            now, marks = time.perf_counter(), await self._watermarks()
+            marks = await self._watermarks()
+            now = time.perf_counter()
             for partition, mark in marks.items():
                 if not timeline[partition] or timeline[partition][-1][0] != mark:
                     timeline[partition].append((mark, now))

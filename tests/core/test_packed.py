@@ -1,5 +1,6 @@
 from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,6 +33,19 @@ def test_the_digests_come_in_one_spelling() -> None:
     shuffled = Random(1).sample(KEYS, len(KEYS))
     assert packed([*shuffled, *KEYS[:9]]).digests() == packed(KEYS).digests()
     assert set(digests_in(packed(KEYS).digests())) == set(map(digest_of, KEYS))
+
+
+@pytest.mark.parametrize("ids", [1, 17, 100, 3_000, 50_000])
+def test_room_that_was_made_before_changes_no_answer(ids: int) -> None:
+    roomy = PackedIds()
+    roomy.reserve(ids)
+    for first in range(0, 2_000, 500):
+        roomy.add(b"".join(map(digest_of, KEYS[first : first + 500])))
+        roomy.reserve(ids)  # too late: it is there
+    assert not any(roomy.meet(digest_of(key)) for key in KEYS[2_000:])
+    assert roomy.digests() == packed(KEYS).digests()
+    assert all(digest_of(key) in roomy for key in KEYS)
+    assert not any(digest_of(f"{key}-") in roomy for key in KEYS)
 
 
 def test_bytes_across_two_digests_are_no_id() -> None:

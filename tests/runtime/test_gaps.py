@@ -1,13 +1,18 @@
 """When partitions store what is folded: at once, one flush at a time, and less often under load."""
 
+import asyncio
+import time
 from asyncio import Event
 from collections.abc import Mapping, Sequence
+from random import Random
 from typing import Any
 
 from kit.events import interaction_record, like, synthetic_log, videos_of
 from kit.twins import Life, MortalConsumer, World
+from simulation.loop import VirtualLoop, only_chance
 
 from streams.errors import Retry
+from streams.runtime.memory.consumer import MemoryConsumer
 from streams.runtime.memory.store import MemoryStore
 from streams.runtime.ports import FlushResult, Record
 from streams.runtime.worker import FETCH_BUSY_MS, FETCH_MS
@@ -137,3 +142,54 @@ async def test_a_partition_whose_store_is_away_costs_the_others_no_time() -> Non
     await life.until(lambda: world.watermark(1) == 1)
     assert world.watermark(0) == -1
     await life.stop()
+
+
+class Prompt(MortalConsumer):
+    """A consumer that waits for records as long as it may, and not longer than they take."""
+
+    async def fetch(self, timeout_ms: int, max_records: int) -> Mapping[int, Sequence[Record]]:
+        return await MemoryConsumer.fetch(self, timeout_ms, max_records)
+
+
+class Near(MemoryStore):
+    """A store that takes three milliseconds, and notes when it stored up to which offset."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.times: list[tuple[int, int, float]] = []
+
+    async def flush(self, partition: int, *arguments: Any) -> FlushResult:
+        await asyncio.sleep(0.003)
+        self.times.append((partition, arguments[2], time.monotonic()))
+        return await super().flush(partition, *arguments)
+
+
+async def waits_of_a_few_events_a_second() -> list[float]:
+    """Return how long each event took to its counter, seven a second at random moments."""
+    world, chance = world_with(store := Near(), 4, audit_interval_ms=5_000), Random(1)
+    life = await Life(world, store=store, clock=time.monotonic, consumer=Prompt).start()
+    homes = [videos_of(partition, 4, 1)[0] for partition in range(4)]
+    sent = []
+    for number in range(500):
+        await asyncio.sleep(chance.expovariate(7))
+        partition = chance.randrange(4)
+        event = like(f"e{number}", viewer=f"u{number}", video=homes[partition])
+        offset = world.end(partition) + 1
+        world.put([interaction_record(event, offset)._replace(partition=partition)])
+        sent.append((partition, offset, time.monotonic()))
+    await asyncio.sleep(1)
+    await life.stop()
+    return [
+        min(then for at, upto, then in store.times if at == partition and upto >= offset) - began
+        for partition, offset, began in sent
+    ]
+
+
+def test_on_an_idle_machine_99_of_100_events_wait_for_their_store_alone() -> None:
+    """In a time that passes only where somebody waits: so nothing but waiting is counted."""
+    loop = VirtualLoop()
+    with only_chance(bytes, lambda: round(loop.time() * 1e9), loop):
+        waits = sorted(loop.run_until_complete(waits_of_a_few_events_a_second()))
+    loop.close()
+    assert round(waits[len(waits) // 2], 4) == 0.003
+    assert waits[len(waits) * 99 // 100] < 0.01
