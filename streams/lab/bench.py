@@ -46,6 +46,7 @@ PARTITIONS: Final = 4
 LOAD_SHARE: Final = 0.7
 POLL_S: Final = 0.005
 JOIN_S: Final = 60.0
+STOP_S: Final = 300.0
 TICK_S: Final = 0.02
 MANY_VIDEOS: Final = 200_000
 """What costs by the number of videos in memory shows with as many."""
@@ -275,7 +276,7 @@ class BenchTrial:
             yield process
         finally:
             process.terminate()
-            _, errors = process.communicate(timeout=30)
+            _, errors = await asyncio.to_thread(process.communicate, timeout=STOP_S)
             if process.returncode:
                 raise Halt(f"the worker failed: {errors.decode().strip().splitlines()[-1:]}")
 
