@@ -116,6 +116,11 @@ class Owned:
         return self._failures > 0
 
     @property
+    def unstored(self) -> bool:
+        """Whether something is folded that is not stored yet."""
+        return self.folded > self.watermark
+
+    @property
     def position(self) -> int:
         """The next offset to be read."""
         return (self.backlog[-1].offset if self.backlog else self.folded) + 1
@@ -177,7 +182,7 @@ class Owned:
             return
         now = self._clock()
         telling = self._is_telling()
-        if self.flushing is None and self.folded > self.watermark and (full or due):
+        if self.flushing is None and self.unstored and (full or due):
             self.flushed_at = now
             # Taken at once: what is folded from here on is the next flush's.
             outbox, self._outbox = self._outbox, []
