@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -700,6 +701,25 @@ async def test_stop_leaves_nothing_behind_and_may_be_called_twice(stage: Stage) 
     await until(lambda: len(asyncio.all_tasks()) <= len(tasks))
     assert not faust_threads()
     assert not list(Path.cwd().glob(f"{stage.settings.group}*"))
+
+
+async def test_stop_ends_though_a_loop_swallows_that_it_is_to_end(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy = asyncio.Event()
+
+    async def swallow(_: ControlPlane) -> None:
+        if busy.is_set():
+            return
+        busy.set()
+        with suppress(asyncio.CancelledError):  # as `asyncio.wait_for` of Python 3.11 may
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr(ControlPlane, "_mix", swallow)
+    plane = await stage.plane()
+    await busy.wait()
+    async with asyncio.timeout(PATIENCE_S):
+        await plane.stop()
 
 
 async def test_stop_ends_in_time_while_the_broker_is_away(unique: str, tmp_path: Path) -> None:
