@@ -1,7 +1,7 @@
 """What feeds are told: the score of each slice that is open to a video, and what may be shown."""
 
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Final, NamedTuple
 
@@ -20,7 +20,8 @@ GROWN: Final = 3
 GROWN_VIEWS: Final = 60
 """All slices of a video are looked at again after a third more views, at least so many."""
 _MOST: Final = (1 << 31) - 1
-_NOTHING_DUE: Final = (0, 0)
+NOTHING_DUE: Final = (0, 0)
+"""Until when how much is owed where nothing is."""
 _NOTHING_OWED: Final[dict[str, tuple[int, int]]] = {}  # to nearly every video: never changed
 _SHOWN: Final = frozenset((IDLE, ACTIVE))
 _PLAIN: Final = frozenset(("unknown", "public"))
@@ -59,7 +60,7 @@ def entries(
     `state.told`, `state.due`, `state.factors`, `state.judged` and `state.controlled`, which nothing
     that is stored depends on.
     """
-    due, before = _due(outlook, state), state.due
+    due, before = due_of(outlook, state), state.due
     if due or before:
         state.due = due
         moved = [name for name in {**before, **due} if due.get(name) != before.get(name)]
@@ -67,7 +68,7 @@ def entries(
     if state.controlled or (state.judged and _grew(outlook, state)):
         scores, gone = _scored_again(outlook, state, touched)
     else:
-        scores, gone = _touched_only(outlook, state, touched)
+        scores, gone = _touched_only(outlook, state, touched, before)
     state.judged = state.controlled = False
     for slice_id in gone:
         yield slice_id, Entry(video, offset, None)
@@ -80,13 +81,13 @@ def entries(
         else:
             allowance = allowance_of(outlook.policy, state, slice_id)
         shown = row.impressions if row is not None else 0
-        until, owing = due.get(slice_id, _NOTHING_DUE) if due else _NOTHING_DUE
+        until, owing = due.get(slice_id, NOTHING_DUE) if due else NOTHING_DUE
         factor = factors.get(slice_id, MICROS) if commercial else MICROS
         words = (video, offset, score, allowance, shown, band, commercial, until, owing, factor)
         yield slice_id, _entry(Entry, words)
 
 
-def _due(outlook: Outlook, state: VideoState) -> dict[str, tuple[int, int]]:
+def due_of(outlook: Outlook, state: VideoState) -> dict[str, tuple[int, int]]:
     """Return deadline and impressions of what is owed by slice; a draw comes first."""
     if not state.row.guarantee and not state.row.trials:
         return _NOTHING_OWED
@@ -182,9 +183,12 @@ def _scored_again(
 
 
 def _touched_only(
-    outlook: Outlook, state: VideoState, touched: Sequence[str]
+    outlook: Outlook, state: VideoState, touched: Sequence[str], before: Collection[str]
 ) -> tuple[Mapping[str, int], Iterable[str]]:
-    """Return the scores of the slices whose rows changed: as told, or scored if judged since."""
+    """Return the scores of the slices whose rows changed: as told, or scored if judged since.
+
+    `before` are those where something was owed before that.
+    """
     told, rows = state.told, state.slices
     gone: list[str] = []
     open_ones: list[str] = []
@@ -194,6 +198,10 @@ def _touched_only(
     if told is None or told.outlook is not outlook:
         reached = [name for name in open_ones if outlook.reaches(name, state.row)]
         kept = [n for n in reached if n in state.due or (n in rows and rows[n].status == ACTIVE)]
+        if paid := [n for n in open_ones if n in before and n not in kept]:
+            opened = open_slices(outlook, state)
+            gone += [n for n in paid if n not in opened]
+            kept += [n for n in paid if n in opened]
         return _scores(outlook, state, kept), gone
     known = told.slices
     places = {name: known.index(name) for name in open_ones if name in known}

@@ -32,7 +32,7 @@ from streams.core.keys import Trust, read_trust
 from streams.core.keys import encode as encode_trust
 from streams.core.outlook import Outlook
 from streams.core.partitioner import partition_of
-from streams.core.serving import Entry, entries
+from streams.core.serving import NOTHING_DUE, Entry, due_of, entries
 from streams.core.ticks import OpenTraffic, read_stored
 from streams.core.traffic import ClassSums, kind_of
 from streams.core.window import Window
@@ -181,10 +181,13 @@ class PartitionState:
     def load(self, video: str, fields: Mapping[str, bytes]) -> None:
         """Bring a video into memory as its hash holds it (no fields: a new video).
 
+        Feeds may know of all that was owed to it, and are told of that again once it changes.
         `ValueError` if a row cannot be read.
         """
         load = load_video if self.trust.upgraded else load_first
-        self.videos[video] = load(video, fields)
+        state = self.videos[video] = load(video, fields)
+        if self._telling and self.outlook is not None:
+            state.due = dict.fromkeys(due_of(self.outlook, state), NOTHING_DUE)
 
     def sums_of(self, state: VideoState, slice_id: str, row: Slice) -> ClassSums:
         """Return what the traffic of a video in a slice is summed in."""

@@ -116,8 +116,10 @@ async def test_the_last_one_is_kept_then_fades_and_that_is_told(
     caplog.clear()
     await town.look(KEPT_MS / 1_000 - 5)
     assert (town.tilts, caplog.messages) == ({"0": 100_000}, [])
+    assert town.mixes.in_force.due(CARS) == 12_000
     await town.look(FADED_MS / 2_000)
     assert 49_000 <= town.tilts["0"] <= 51_000
+    assert (town.mixes.in_force.due(CARS), town.mixes.private_slots) == (None, 4)
     await town.look(FADED_MS / 2_000 + 5)
     known = town.mixes.in_force
     assert (town.tilts, known.due(CARS), town.mixes.private_slots) == ({"0": 0}, None, 0)

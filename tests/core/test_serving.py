@@ -264,6 +264,29 @@ def test_what_was_shown_anywhere_in_public_is_not_owed_any_more() -> None:
     assert not feeds.due()
 
 
+def test_of_a_forgotten_video_too_feeds_hear_what_is_owed_no_more() -> None:
+    admission = admit(fits={FANS: MICROS, SHENYANG: 500_000}, guarantee=6)
+    kept, forgotten = Feeds(admission), Feeds(admission)
+    for number in range(6):
+        assert sum(kept.due().values()) == 6 - number
+        event = impression(f"e{number}", slice_id=COOKING)
+        forgotten.done.evict()
+        assert forgotten.fold(event).due() == kept.fold(event).due()
+        assert forgotten.known.keys() == kept.known.keys() == EVERYWHERE
+    assert not kept.due()
+
+
+def test_a_crowd_that_is_open_no_more_is_taken_off_where_something_was_owed() -> None:
+    dear = msgspec.structs.replace(FIXED.slices[FOOTBALL], price=900_000)
+    feeds = Feeds(GUARANTEED)
+    assert FOOTBALL in feeds.due()
+    feeds.done.evict()
+    feeds.fold(
+        view("one", slice_id=SHENYANG), policy(seq=2, slices={**FIXED.slices, FOOTBALL: dear})
+    )
+    assert FOOTBALL not in feeds.known
+
+
 def test_what_a_stopped_crowd_leaves_moves_on_to_the_next() -> None:
     feeds = Feeds(GUARANTEED)
     feeds.fold(*shown(10, HATED, SHENYANG))

@@ -1,6 +1,7 @@
 """What was said of videos, taken from the topics by the rules of their decoders alone."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from streams.control.admission import dossier
@@ -15,7 +16,7 @@ TOPICS: Final = ("uploads", "recognitions", "reviews")
 LIMIT: Final = 1 << 20
 AHEAD_MS: Final = 300_000
 """What is further ahead of its record counts for nothing."""
-HEARD: Final = ("upload", "verdict", "second_look", "heard", "ruling")
+HEARD: Final = ("upload", "verdict", "second_look", "heard", "ruling", "over")
 """Fields of a dossier that what was said decides."""
 
 
@@ -29,7 +30,8 @@ def facts_of(
             home = partition_of(event.video.encode(), partitions)
             if record.partition == home and event.ts <= record.timestamp + AHEAD_MS:
                 before = facts.get(event.video) or Dossier(event.video)
-                facts[event.video] = dossier.learn(before, event, tools)
+                with suppress(DeadLetter):
+                    facts[event.video] = dossier.learn(before, event, tools)
     return facts
 
 
@@ -72,6 +74,8 @@ def stages_of(facts: Dossier) -> set[str]:
     word = facts.verdict.verdict if facts.verdict else facts.ruling.word if facts.ruling else ""
     if facts.verdict and word == "reject":
         return {"removed"}
+    if facts.is_over:
+        return {"ended", "unknown"}
     if facts.upload is None:
         return nobody
     return {"approve": {"public"}, "limit": {"limited"}}.get(word, nobody)

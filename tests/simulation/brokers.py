@@ -251,8 +251,8 @@ class WiredProducer:
 
     async def send(self, record: Outgoing) -> Awaitable[int | None]:
         """Queue a record."""
-        if self._machine.net.traps and record.topic != "dossiers":
-            self._machine.about_to(record.topic)
+        if self._machine.net.traps:
+            self._machine.about_to("copies" if record.topic == "dossiers" else record.topic)
         await self._machine.awake()
         written: asyncio.Future[int | None] = self._machine.net.loop.create_future()
         stamped = record.timestamp or time.time_ns() // 1_000_000  # of its own host, as Kafka's are

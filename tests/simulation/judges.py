@@ -1,7 +1,8 @@
 """What must be true of a life that has settled, whatever befell it."""
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -10,31 +11,47 @@ from kit.folding import Folding, Placed
 from kit.keys import INSTALLATION, SPELLING, TRUST
 from kit.twins import LOG, refusals_in
 from simulation.life import Flaw, Life
-from simulation.processes import PARTITIONS, SLICES, rules, settings
+from simulation.processes import BEYOND, FULL, PARTITIONS, SLICES, rules, settings
+from simulation.scale import small
+from simulation.traffic import creator_of
 
 from streams.control.admission import dossier
 from streams.core.counters import VIDEO_ROW, load_video
-from streams.core.events import Lead, Policy, order_of
+from streams.core.events import Admit, Lead, LogRecord, Policy, Revise, order_of
 from streams.core.keys import read_trust
 from streams.core.partitioner import partition_of
 from streams.core.receipts import encode as encode_receipt
 from streams.core.state import PartitionState
 from streams.core.traffic import decode as decode_tick
 from streams.core.traffic import encode as encode_tick
+from streams.core.window import Part
 from streams.ops.verify import verify
 from streams.runtime.codec import decode_log
 from streams.runtime.leases import LEASE_LONGEST_S, prices_of
 from streams.runtime.mixes import order_of_mix, read_mix
 from streams.runtime.namespace import namespace_of
+from streams.runtime.part_store import StoredPart
 from streams.runtime.policies import stored_policy
 from streams.runtime.ports import Record
 from streams.runtime.rows import StoredRows
+from streams.runtime.window_store import read_part
+
+BRINGS: Final[Mapping[str, Sequence[str]]] = {
+    "misrouted": ["astray"],
+    "future": ["clock"],
+    "range": ["over"],
+}
+"""Which kinds of steps bring what is refused for a reason, beside what is bad.
+
+An old leader's word is stale whatever befalls a life.
+"""
 
 
 def judge(life: Life) -> None:
     """Raise `Flaw` with the first thing that is wrong."""
-    for found in _all(life):
-        raise Flaw(found)
+    with small(life.part_records):
+        for found in _all(life):
+            raise Flaw(found)
 
 
 def _all(life: Life) -> Iterator[str]:
@@ -42,11 +59,14 @@ def _all(life: Life) -> Iterator[str]:
     yield from life.redis.dossiers.flaws
     clean = [Clean(life, partition) for partition in range(PARTITIONS)]
     yield from _counters(life, clean)
+    yield from _parts(life, clean)
     yield from _recount(life)
     yield from _receipts(life, clean)
     yield from _ticks(life, clean)
     yield from _letters(life, clean)
+    yield from _meant(life)
     yield from _dossiers(life)
+    yield from _guarantees(life)
     yield from _policies(life)
     yield from _old_leaders(life)
     yield from _mixes(life)
@@ -64,10 +84,12 @@ class Clean:
         records = life.log.records(LOG, partition)
         out = decode_log(records, TRUST, SPELLING)
         places = [Placed(*at) for at in zip(out.events, out.offsets, out.elements, strict=True)]
-        self.folding: Final = Folding(settings().generation_records, partition, PARTITIONS).fold(
-            places
-        )
-        self.folding.flush()
+        self.folding: Final = Folding(settings().generation_records, partition, PARTITIONS)
+        window = self.folding.state.window
+        window.turn(0)  # of parts before the first event it tells too
+        window.filled = filled = []
+        self.folding.fold(places).flush()
+        self.parts: Final[Mapping[int, Part]] = {part.start: part for part in filled}
         refusals = [*out.refusals, *self.folding.rejected]
         self.refusals: Final = {(each.offset, each.element, each.reason) for each in refusals}
 
@@ -90,6 +112,25 @@ def _counters(life: Life, clean: list[Clean]) -> Iterator[str]:
             yield f"of partition {partition} both rows and pointers are stored: {both}"
         if stored.meta._replace(mark="") != each.folding.meta:
             yield f"the meta of partition {partition} differs from that of a clean fold"
+
+
+def _parts(life: Life, clean: list[Clean]) -> Iterator[str]:
+    """Yield parts of windows that are stored and are not what a clean fold fills."""
+    namespace = namespace_of(life.log.identity(LOG), INSTALLATION.id)
+    for partition, each in enumerate(clean):
+        for start, stored in sorted(life.redis.store.partitions[partition].parts.items()):
+            if not _is_filled(stored, each.parts.get(start), (namespace, partition)):
+                yield f"part {start} of partition {partition} is not what a clean fold fills"
+
+
+def _is_filled(stored: StoredPart, filled: Part | None, place: tuple[str, int]) -> bool:
+    if filled is None:
+        return False
+    has_ids = bool(stored.ids)
+    part = read_part(stored, filled, place, ids=has_ids)
+    if has_ids and (set(part.ids), part.digests) != (set(filled.ids), filled.digests):
+        return False
+    return (part.states, set(part.met)) == (filled.states, set(filled.met))
 
 
 def rows_of(life: Life, partition: int) -> Mapping[str, Mapping[str, bytes]]:
@@ -132,10 +173,30 @@ def _letters(life: Life, clean: list[Clean]) -> Iterator[str]:
         yield f"refusals differ: {sorted(told ^ wanted)[:3]}"
 
 
-def _refused(life: Life) -> set[tuple[int, int, int, str]]:
+def events_of(life: Life) -> Iterator[LogRecord]:
+    """Yield the events of the log."""
+    for partition in range(PARTITIONS):
+        yield from decode_log(life.log.records(LOG, partition), TRUST, SPELLING).events
+
+
+def _meant(life: Life) -> Iterator[str]:
+    """Yield what is refused and nothing that befell it was meant to be: whoever wrote it erred."""
+    befell = {step.kind for step in life.steps}
+    for topic in (LOG, *TOPICS):
+        for partition, offset, _, reason in sorted(_refused(life, topic)):
+            if not is_meant(reason, befell):
+                yield f"offset {offset} of {topic}[{partition}] is refused, unmeant: {reason}"
+
+
+def is_meant(reason: str, befell: Collection[str]) -> bool:
+    """Tell whether something that befell a life brings what is refused for a reason."""
+    return reason == "stale" or bool({*BRINGS.get(reason, ()), "bad"} & set(befell))
+
+
+def _refused(life: Life, topic: str = LOG) -> set[tuple[int, int, int, str]]:
     """Return what the letters are about: partition, offset, element and reason."""
     told: set[tuple[int, int, int, str]] = set()
-    for record in _sent(life, f"{LOG}.dlq"):
+    for record in _sent(life, f"{topic}.dlq"):
         partition = int(dict(record.headers)["__streams.errors.partition"] or b"")
         told |= {(partition, *each) for each in refusals_in(record)}
     return told
@@ -169,6 +230,26 @@ def _dossiers(life: Life) -> Iterator[str]:
     rows = [rows_of(life, partition) for partition in range(PARTITIONS)]
     stages = {video: _stage(rows, video) for video in {*known, *facts}}
     yield from dossier_differences(known, facts, stages)
+
+
+def _guarantees(life: Life) -> Iterator[str]:
+    """Yield where a first audience is promised twice, or to more of a creator's day than may be."""
+    promised: dict[str, set[int]] = {}
+    for event in events_of(life):
+        if isinstance(event, Admit | Revise) and event.guarantee and not _is_limited(event):
+            promised.setdefault(event.video, set()).add(event.guarantee)
+    full: Counter[str] = Counter()
+    for video, numbers in sorted(promised.items()):
+        if len(numbers) > 1 or not numbers <= {FULL, BEYOND}:
+            yield f"{video} was guaranteed {sorted(numbers)}"
+        full[creator_of(video)] += FULL in numbers
+    for creator, count in full.items():
+        if count > 1:
+            yield f"{count} videos of {creator} have a full guarantee of one day"
+
+
+def _is_limited(event: Admit | Revise) -> bool:
+    return event.limited is not False
 
 
 def _stage(rows: Sequence[Mapping[str, Mapping[str, bytes]]], video: str) -> str:

@@ -1,6 +1,6 @@
 """Keeps count of what feed servers leased: no more at a time than an allowance has left."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -29,6 +29,7 @@ class Watch:
         self._book: Final[defaultdict[tuple[str, str], list[_Standing]]] = defaultdict(list)
         self._last_s = 0.0
         self.flaws: Final[list[str]] = []
+        self.counts: Final = Counter({"leased": 0, "given back": 0})
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._index, name)
@@ -46,12 +47,14 @@ class Watch:
             self._book.clear()
         self._last_s = now
         for lease in leases:
+            self.counts["leased"] += lease.impressions
             self._take(slice_id, lease, now)
         return leases
 
     async def give_back(self, slice_id: str, leases: Sequence[Lease]) -> int:
         """Give back; what of it still stood stands no more."""
         returned = await self._index.give_back(slice_id, leases)
+        self.counts["given back"] += returned
         for lease in leases:
             book = self._book[slice_id, lease.video]
             for at, one in enumerate(book):

@@ -15,6 +15,7 @@ from unittest.mock import patch
 from kit.control import NOW
 from kit.keys import INSTALLATION, SPELLING
 from kit.twins import LOG
+from prometheus_client import CollectorRegistry
 from simulation.brokers import Brokers, WakingLog
 from simulation.leased import Watch
 from simulation.loop import VirtualLoop, only_chance
@@ -29,10 +30,12 @@ from simulation.processes import (
     rules,
     settings,
 )
+from simulation.scale import small
 from simulation.traffic import Traffic
 
 from streams.control import app as control_app
 from streams.control.admission.register import TOPICS
+from streams.control.metrics import ControlMetrics
 from streams.errors import Halt, StreamsError
 from streams.ops.rebuild import RebuildPlan, restart_partition
 from streams.ops.verify import CountedLog, Verifier
@@ -40,6 +43,7 @@ from streams.runtime.archive import Archive
 from streams.runtime.installation import installation_record
 from streams.runtime.leases import IndexBounds
 from streams.runtime.memory import MemoryReader, MemoryServingIndex
+from streams.runtime.metrics import Metrics
 from streams.runtime.namespace import namespace_of
 from streams.runtime.whole import WholeStore
 
@@ -49,8 +53,10 @@ FILLING_S: Final = 5.0
 """So long a filling of the index may last."""
 SWEPT_S: Final = 30.0
 """So long after the last fault hours pass, where only the sweep puts the index right."""
-ARCHIVING: Final = 4
+ARCHIVING: Final = 3
 """In one of so many lives videos leave Redis for the archive."""
+BEGUN: Final = NOW + 36_000
+"""A minute ends a few seconds later."""
 AGAIN_S: Final = (0.2, 2.5)
 """Between these a process that died is started again."""
 REBUILT: Final = ("watermark_missing",)
@@ -79,7 +85,7 @@ class Life:
     def __init__(self, seed: int, steps: Sequence[Step]) -> None:
         self.steps: Final = steps
         # generations of one part, or of many
-        self._part_records: Final = 5 if seed % 2 else settings().generation_records
+        self.part_records: Final = 4 if seed % 4 else 400
         self.loop: Final = VirtualLoop()
         self.loop.set_task_factory(tasks_by_machine)
         self.loop.set_exception_handler(lambda _loop, _context: None)
@@ -91,10 +97,16 @@ class Life:
         index = MemoryServingIndex(lambda: self.wall_ms("redis") / 1000, bounds)
         self.redis: Final = Redis(index, archives=seed % ARCHIVING == 0)
         self.watch: Final = Watch(lambda: self.wall_ms("redis") / 1000, self.redis.index)
+        self.metrics: Final = Metrics()  # of all workers
+        self.metrics.expect_topic(LOG)
+        self.control_registry: Final = CollectorRegistry()
+        self.control_metrics: Final = ControlMetrics(self.control_registry)
+        self.control_metrics.expect(TOPICS)
         self.running: Final[dict[str, Running]] = {}
         self.traffic: Final = Traffic(self.log, lambda: self.wall_ms("producers"))
         self.flaws: Final[list[str]] = []
         self.files = 0
+        self.restarts = 0  # of partitions, by an operator
         self._starts: Final[Counter[str]] = Counter()
         self._is_unnoticed = False  # Redis fell back to where the index was just being filled
         self._kept: Final[dict[Step, Any]] = {}
@@ -104,7 +116,7 @@ class Life:
 
     def wall_ms(self, host: str) -> int:
         """Return what a host's clock on the wall shows."""
-        return NOW + int((self.loop.now + self.ahead[host]) * 1000)
+        return BEGUN + int((self.loop.now + self.ahead[host]) * 1000)
 
     def _wall_ns(self) -> int:
         here = HERE.get()
@@ -125,7 +137,7 @@ class Life:
             with (
                 only_chance(_drawn, self._wall_ns, self.loop),
                 patch.multiple(control_app, **replaced),
-                patch("streams.core.generations.PART_RECORDS", self._part_records),
+                small(self.part_records),
                 mistakes(self.flaws),
             ):
                 self.loop.run_until_complete(self._live())
@@ -191,9 +203,9 @@ class Life:
 
     def _made(self, name: str, machine: Machine) -> Process:
         if name.startswith("worker"):
-            return WorkerProcess(machine, self.brokers, self.redis)
+            return WorkerProcess(machine, self.brokers, self.redis, self.metrics)
         if name.startswith("plane"):
-            return PlaneProcess(machine, self.brokers, self.redis)
+            return PlaneProcess(machine, self.brokers, self.redis, self.control_metrics)
         return FeedProcess(machine, self.log, self.watch)
 
     def _left(self, name: str, running: Running, task: asyncio.Task[None]) -> None:
@@ -394,6 +406,7 @@ class Life:
         workers = [name for name in self.running if name.startswith("worker")]
         await self._stop(workers)
         plan = RebuildPlan(tuple(halted), {}, 0, {})
+        self.restarts += len(halted)
         for partition in halted:
             await restart_partition(self.counted_log(), self.redis.dossiers, partition, plan)
         for worker in workers:

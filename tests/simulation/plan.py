@@ -49,6 +49,9 @@ WORDS: Final[dict[str, str]] = {
     "look": "a moderator wants another look at {who}",
     "word": "a person speaks about the slice {who}",
     "crowd": "a crowd of {number} watches {who}",
+    "over": "the live room {who} is over",
+    "longer": "generations are {number} records long from now on",
+    "keys": "a second key may sign, by the change of keys {number}",
     "files": "the files of the policy change to number {number}",
     # what is written badly
     "again": "the last {number} records of partition {who} are written again",
@@ -75,6 +78,8 @@ WEIGHTS: Final = (8, 6, 3, 3, 2, 4, 4, 4, 6, 1, 3)
 assert len(FAULTS) == len(WEIGHTS)
 
 
+LONGER: Final = (8, 24, 48, 400)
+"""What generations become, or stay if they are longer."""
 LATE: Final = 0.2
 """In so many lives a control plane writes what it decided before another one took its place."""
 
@@ -118,6 +123,8 @@ def _days(random: Random, length: float) -> list[Step]:
             for _ in range(random.randrange(most + 1))
         )
 
+    some("upload", 0, 2, videos)
+    some("over", 0, 1, videos)
     some("tags", 0, 2, videos)
     some("verdict", 0, 3, videos)
     some("look", 0, 1, videos)
@@ -126,7 +133,9 @@ def _days(random: Random, length: float) -> list[Step]:
     few("crowd", 8, lambda: random.randrange(1, 16), videos)
     few("again", 2, lambda: random.randrange(1, 8), [str(p) for p in range(PARTITIONS)])
     few("astray", 1, lambda: random.randrange(1, 3), videos)
-    few("bad", 1, lambda: random.randrange(1, 4), videos)
+    few("bad", 1, lambda: random.randrange(1, 9), videos)
+    few("longer", 1, lambda: random.choice(LONGER), [""])
+    few("keys", 1, lambda: random.randrange(1, 1_000), [""])
     if random.random() < 0.25:
         steps.append(Step(random.uniform(1, length), "files", "", random.randrange(1, 4)))
     return steps
@@ -146,7 +155,7 @@ def _late(random: Random) -> list[Step]:
         ]
     at, video = random.uniform(1.5, 3), random.choice(["v0", "v1"])
     return [
-        Step(at, "falters", "dossiers", 0, span),
+        Step(at, "falters", random.choice(["dossiers", "copies"]), 0, span),
         Step(at + 0.1, "tags", video, random.getrandbits(30)),
         Step(at + random.uniform(0.5, 4), "verdict", video, random.getrandbits(30)),
     ]

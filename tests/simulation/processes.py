@@ -1,6 +1,7 @@
 """What runs in a life: workers, control planes and feed servers, each the real one on twins."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
@@ -14,6 +15,7 @@ from kit.twins import CONFIG, LOG, settings_of
 from msgspec.structs import replace as with_fields
 from simulation.brokers import Brokers, Member, WiredProducer, WiredReader
 from simulation.machines import Machine, Wire
+from simulation.viewers import deeds
 
 from streams.client.leases import Leased, Leases, impression
 from streams.control.admission.register import TOPICS, FellBack
@@ -21,10 +23,11 @@ from streams.control.agents import Handler
 from streams.control.app import ControlPlane
 from streams.control.log import Ports
 from streams.control.metrics import ControlMetrics
-from streams.control.policy.file import versioned
+from streams.control.policy.file import GuaranteeBound, versioned
 from streams.control.rules import RulesInForce
-from streams.core.events import Impression, InteractionRecord, Like, View
+from streams.core.events import Impression, InteractionRecord
 from streams.core.generations import read_generations
+from streams.core.window import REPLAYED_GENERATIONS
 from streams.errors import Retry
 from streams.runtime.archive import Archive
 from streams.runtime.archiving import Archiving
@@ -39,7 +42,7 @@ from streams.runtime.memory import (
 from streams.runtime.memory.store import StoredPartition
 from streams.runtime.metrics import Metrics
 from streams.runtime.namespace import namespace_of
-from streams.runtime.part_store import PartGuard, PartsChange
+from streams.runtime.part_store import PartGuard, PartsChange, StoredPart
 from streams.runtime.ports import DossierChange, Move, Outgoing, Place
 from streams.runtime.refilling import Page
 from streams.runtime.rows import StoredRows
@@ -55,6 +58,9 @@ SLICES: Final = (FOOTBALL, COOKING, SHENYANG, FANS)
 HANDLED_AT_ONCE: Final = 200
 PAGE: Final = 6
 """Slots of one viewer's page."""
+FULL: Final = 20
+BEYOND: Final = 5
+"""Impressions guaranteed to the first video of a creator's day, and to the others."""
 SHOWN_EVERY_S: Final = 0.4
 ALL_QUIET_MS: Final = -10 * 3_600_000
 """A life lasts seconds: what did not change since the sweep before is quiet."""
@@ -67,8 +73,8 @@ def settings() -> Settings:
         partitions=PARTITIONS,
         flush_interval_ms=300,
         audit_interval_ms=2_000,
-        generation_records=400,
-        videos_in_memory=12,
+        generation_records=12,
+        videos_in_memory=2,
         flush_rows=60,
     )
 
@@ -76,11 +82,14 @@ def settings() -> Settings:
 @cache
 def rules(number: int = 0) -> RulesInForce:
     """Return the rules of `config/` with a policy of few slices; each number is another policy."""
-    changed = {} if not number else {"fresh_share": 20_000 + number, "nearly_used": 700_000}
     few = {name: FIXED.slices[name] for name in SLICES}
-    draft = versioned(with_fields(FIXED, id="", seq=0, ts=0, slices=few, **changed))
+    drawn = {"fresh_share": 300_000 + number, "explore_probability": 300_000}
+    used = {"nearly_used": 700_000} if number else {}
+    draft = versioned(with_fields(FIXED, id="", seq=0, ts=0, slices=few, **drawn, **used))
     draft = with_fields(draft, files=draft.version)
-    return replace(RULES, policy=replace(RULES.policy, draft=draft, guarantee=20))
+    owed: dict[str, Any] = {"guarantee": FULL, "bound": GuaranteeBound(1, BEYOND)}
+    policy, tools = replace(RULES.policy, draft=draft, **owed), replace(RULES.tools, **owed)
+    return replace(RULES, policy=policy, tools=tools)
 
 
 class WatchedDossiers(MemoryDossiers):
@@ -109,23 +118,48 @@ class WatchedDossiers(MemoryDossiers):
         return result
 
 
+PART_DEEDS: Final = (
+    "part stored",
+    "part stripped",
+    "part dropped",
+    "part refused",
+    "part loaded",
+    "part missing",
+)
+
+
 class WatchedStore(MemoryStore):
-    """Sees who stores a part of a window that does not follow on those before it."""
+    """Sees who stores a part that does not follow on those before it, or is of no use any more."""
 
     def __init__(self) -> None:
         super().__init__()
         self.gaps: Final[list[str]] = []
+        self.counts: Final = Counter(dict.fromkeys(PART_DEEDS, 0))
+
+    async def load_part(self, partition: int, start: int) -> StoredPart | None:
+        """Return a part; note whether it is there."""
+        part = await super().load_part(partition, start)
+        self.counts["part missing" if part is None else "part loaded"] += 1
+        return part
 
     async def change_parts(self, partition: int, guard: PartGuard, change: PartsChange) -> bool:
         """Store and drop parts; note a gap before what is stored."""
         done = await super().change_parts(partition, guard, change)
+        self._count(change if done else PartsChange(), refused=not done)
         stored = self.partitions[partition] if done else StoredPartition()
         spans = read_generations(stored.meta.generations, settings().generation_records)
+        needed_from = spans.back(max(stored.watermark, 0), REPLAYED_GENERATIONS)
         for start in change.kept if done else ():
             before = max((one for one in stored.parts if one < start), default=None)
             if before is not None and spans.part(before)[1] != start:
                 self.gaps.append(f"partition {partition}: part {start} is stored behind {before}")
+            if start < needed_from:
+                self.gaps.append(f"partition {partition}: part {start} is stored too late")
         return done
+
+    def _count(self, change: PartsChange, *, refused: bool) -> None:
+        counts = map(len, (change.kept, change.bare, change.dropped))
+        self.counts.update(dict(zip(PART_DEEDS, (*counts, int(refused)), strict=False)))
 
 
 class Redis:
@@ -155,7 +189,7 @@ def whole_store(machine: Machine, log: MemoryLog, redis: Redis) -> WholeStore:
 class WorkerProcess:
     """A feedback worker with its serving index."""
 
-    def __init__(self, machine: Machine, brokers: Brokers, redis: Redis) -> None:
+    def __init__(self, machine: Machine, brokers: Brokers, redis: Redis, metrics: Metrics) -> None:
         clock = machine.net.loop.time
         log = brokers.log
         store = whole_store(machine, log, redis)
@@ -163,20 +197,19 @@ class WorkerProcess:
         quiet = (store.bare, producer, "archive", ALL_QUIET_MS, settings().record_bytes, clock, 0.2)
         index: Any = Wire(machine, "index", redis.index, "pairs")
         namespace = namespace_of(log.identity(LOG), INSTALLATION.id)
-        self.metrics: Final = Metrics()
         rows = StoredRows(store, namespace, PARTITIONS)
 
         def rows_of(partition: int, slice_id: str | None) -> AsyncIterator[Page]:
             redis.fillings.append(clock())
             return rows.tell(partition, slice_id)
 
-        self.indexing: Final = Indexing(index, self.metrics, rows_of, clock)
+        self.indexing: Final = Indexing(index, metrics, rows_of, clock)
         around = Surroundings(
             producer,
             store,
             settings(),
             INSTALLATION,
-            metrics=self.metrics,
+            metrics=metrics,
             clock=clock,
             indexing=self.indexing,
             archiving=Archiving(*quiet) if redis.archives else None,
@@ -283,8 +316,10 @@ class _Seeking:
 class Plane(ControlPlane):
     """The control plane with a reader of its own in the place of Faust."""
 
-    def __init__(self, brokers: Brokers, machine: Machine, ports: Ports) -> None:
-        super().__init__(settings(), KEY, ports, Path(CONFIG), metrics=ControlMetrics(), poll_s=2.0)
+    def __init__(
+        self, brokers: Brokers, machine: Machine, ports: Ports, metrics: ControlMetrics
+    ) -> None:
+        super().__init__(settings(), KEY, ports, Path(CONFIG), metrics=metrics, poll_s=2.0)
         self._brokers = brokers
         self._machine = machine
 
@@ -299,7 +334,9 @@ class Plane(ControlPlane):
 class PlaneProcess:
     """A control plane."""
 
-    def __init__(self, machine: Machine, brokers: Brokers, redis: Redis) -> None:
+    def __init__(
+        self, machine: Machine, brokers: Brokers, redis: Redis, metrics: ControlMetrics
+    ) -> None:
         log, group = brokers.log, settings().keeper_group
         ports = Ports(
             producer=cast(Any, WiredProducer(log, machine)),
@@ -312,7 +349,7 @@ class PlaneProcess:
             member=lambda: Member(brokers, machine, "traffic", group),
             clock=machine.net.loop.time,
         )
-        self.plane: Final = Plane(brokers, machine, ports)
+        self.plane: Final = Plane(brokers, machine, ports, metrics)
         self._stopping: Final = asyncio.Event()
 
     async def run(self) -> None:
@@ -383,15 +420,9 @@ class FeedProcess:
 
     def _shown(self, leased: Leased) -> list[InteractionRecord]:
         self._count += 1
-        name = f"{self._machine.name}-{self._count}"
-        shown: Impression = impression(leased, f"u{self._random.randrange(30)}", name)
-        about = (shown.video, shown.viewer, shown.slice, shown.ts)
-        events: list[InteractionRecord] = [shown]
-        if self._random.random() < 0.7:
-            events.append(View(f"{name}-v", *about, self._random.randrange(12_000), 12_000))
-            if self._random.random() < 0.3:
-                events.append(Like(f"{name}-l", *about))
-        return events
+        name = f"{self._machine.name}-{self._count}".replace(".", "_")
+        shown: Impression = impression(leased, f"u{self._random.randrange(8)}", name)
+        return [shown, *deeds(self._random, shown, name)]
 
     async def _publish(self, event: InteractionRecord) -> None:
         """Write an event, again if nobody says that it is there."""

@@ -1,8 +1,10 @@
 """From a life that goes wrong to the few things that it takes, in words."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
+from simulation.census import occurrences
 from simulation.judges import judge
 from simulation.life import Flaw, Life
 from simulation.loop import Stuck
@@ -19,11 +21,18 @@ class Fate(NamedTuple):
     flaw: str
 
 
-def fate_of(seed: int, steps: Sequence[Step] | None = None) -> Fate:
-    """Live the life of a seed, with all that its plan brings or with less; judge it."""
+def fate_of(
+    seed: int, steps: Sequence[Step] | None = None, counted: Counter[str] | None = None
+) -> Fate:
+    """Live the life of a seed, with all that its plan brings or with less; judge it.
+
+    What occurs in it is `counted` where that is wanted.
+    """
     life = Life(seed, plan_of(seed) if steps is None else steps)
     try:
         judge(life.run())
+        if counted is not None:
+            counted.update(occurrences(life))
     except (Flaw, Stuck) as flaw:
         return Fate(life.net.trace, str(flaw))
     except AssertionError as broken:

@@ -3,9 +3,13 @@
 import os
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
+from simulation.census import never
+from simulation.judges import is_meant
 from simulation.plan import FAULTS, WORDS, plan_of
 from simulation.shrinking import fate_of, report, shrunk
 
@@ -13,15 +17,27 @@ ROOT = Path(__file__).parents[2]
 LIVES = 2_000
 NIGHTLY = 20_000
 CHUNK = 50
+COUNTED = 200
+"""The first of them, in which it is counted what occurs."""
+MEANT = 25
+"""One in so many records is refused at most: whatever is refused beyond was not meant to be."""
 
 
-def live_all(seeds: range) -> None:
+def live_all(seeds: range, counted: Counter[str] | None = None) -> None:
     for seed in seeds:
-        if flaw := fate_of(seed).flaw:
+        if flaw := fate_of(seed, counted=counted).flaw:
             pytest.fail(report(seed, flaw), pytrace=False)
 
 
-@pytest.mark.parametrize("first", range(0, LIVES, CHUNK))
+def test_all_that_can_happen_occurs_in_lives_and_hardly_anything_is_refused() -> None:
+    """If not: PYTHONPATH=.:tests python -m simulation 0 --lives 200 --count."""
+    counted = Counter[str]()
+    live_all(range(COUNTED), counted)
+    assert not never(counted)
+    assert counted["something is invalid"] * MEANT < counted["record in interactions"]
+
+
+@pytest.mark.parametrize("first", range(COUNTED, LIVES, CHUNK))
 def test_every_life_settles_and_all_is_right(first: int) -> None:
     live_all(range(first, first + CHUNK))
 
@@ -57,6 +73,31 @@ def test_a_seed_is_one_life_in_any_process_and_under_any_hash_seed() -> None:
     ]
     told = [run.stdout.splitlines()[-1].partition(":")[0] for run in runs]
     assert told == [trace for trace in here for _ in range(2)]
+
+
+@pytest.mark.parametrize(
+    ("reason", "befell", "meant"),
+    [
+        ("id", {"crowd", "astray", "clock", "over"}, False),
+        ("id", {"bad"}, True),
+        ("misrouted", {"crowd"}, False),
+        ("misrouted", {"astray"}, True),
+        ("stale", (), True),
+    ],
+)
+def test_what_is_refused_was_brought_by_something_that_befell_the_life(
+    reason: str, befell: Collection[str], meant: bool
+) -> None:
+    assert is_meant(reason, befell) is meant
+
+
+def test_in_a_life_that_nothing_bad_befalls_nothing_is_refused() -> None:
+    """Feeds, crowds and people all write what can be counted."""
+    counted = Counter[str]()
+    life = [step for step in plan_of(5) if step.kind in {"upload", "crowd", "verdict", "look"}]
+    assert not fate_of(5, life, counted).flaw
+    assert counted["shown via rank"] + counted["shown via fresh"] > 20
+    assert not counted["something is invalid"]
 
 
 def test_what_a_flaw_does_not_take_is_dropped() -> None:

@@ -21,6 +21,27 @@ MUTATIONS = [
         select="250",
     ),
     Mutation(
+        "parts of the window are written by the owner alone (twin)",
+        "runtime/memory/store.py",
+        "if not fresh and held != guard:",
+        "if False:",
+        select="50",
+    ),
+    Mutation(
+        "the ids of the part of the watermark are read again",
+        "runtime/window_parts.py",
+        "return LoadedWindow(at, kept, whole_from)",
+        "return LoadedWindow(watermark + 1, kept, whole_from)",
+        select="150",
+    ),
+    Mutation(
+        "what was owed to a forgotten video is told again when it changes",
+        "core/state.py",
+        "            state.due = dict.fromkeys(due_of(self.outlook, state), NOTHING_DUE)\n",
+        "            pass\n",
+        select="250",
+    ),
+    Mutation(
         "the watermark waits for receipts, letters and minutes",
         "runtime/owned.py",
         "await self._until_done(self._acknowledge, outbox)",

@@ -5,20 +5,23 @@ from random import Random
 from typing import Any, Final
 
 from kit.events import FANS, FOOTBALL, SHENYANG
+from kit.keys import KEY, NEXT_KEY, SIGNER
 from kit.twins import LOG
 from simulation.plan import Step
 from simulation.processes import PARTITIONS, SLICES
+from simulation.viewers import deeds
 
+from streams.control.admission.register import TOPICS
 from streams.core.events import (
+    Ended,
     Impression,
     InteractionRecord,
-    Like,
+    PartitionControl,
     Recognition,
-    Report,
     Tag,
     Upload,
-    View,
 )
+from streams.core.partition_control import Generation, Key
 from streams.core.partitioner import partition_of
 from streams.core.words import Review, SecondLook, SliceReview
 from streams.errors import Retry
@@ -33,6 +36,8 @@ TITLES: Final = (
     "online casino gambling",
     "qqq",
 )
+ROOMS: Final = ("v1", "v4")
+"""Videos that are live rooms."""
 BAD: Final[Sequence[bytes | None]] = (
     None,
     b"",
@@ -41,7 +46,25 @@ BAD: Final[Sequence[bytes | None]] = (
     b"[]",
     b'{"type":"view"}',
     b"\xff",
+    b'{"type":"glance"}',
+    b'{"type":"hold","id":"h1","video":"v1","ts":1,"seq":1}',
+    *(
+        b'{"type":"like","id":%b,"video":"v1","viewer":"u1","slice":%b,"ts":%b}' % texts
+        for texts in (
+            (b'"a.b"', b'"discover:x"', b"1700000000000"),
+            (b'"a"', b'"discover"', b"1700000000000"),
+            (b'"a"', b'"discover:x"', b"1700000000"),
+            (b'"a"', b'"discover:x"', b"1700003600000"),
+            (b'"a"', b"7", b"1700000000000"),
+            (b'"\xff"', b'"discover:x"', b"1700000000000"),
+        )
+    ),
 )
+
+
+def creator_of(video: str) -> str:
+    """Return who made a video: two of them all there is."""
+    return f"c{int(video[1:]) % 2}"
 
 
 class Traffic:
@@ -71,17 +94,19 @@ class Traffic:
 
     def _upload(self, step: Step, random: Random) -> list[Outgoing]:
         video, about = step.who, {"metadata": {}}
+        is_room = video in ROOMS
         event = Upload(
             f"u-{video}-{random.randrange(3)}",
             video,
-            f"c{random.randrange(3)}",
+            creator_of(video),
             self._now_ms(),
-            15_000,
+            30_000 if is_room else 15_000,
             title=random.choice(TITLES),
             city=random.choice(["", "shenyang"]),
             followers=random.choice([0, 500, 2_000_000]),
             commercial=random.random() < 0.2,
-            advertiser="",
+            advertiser=random.choice(["", "a1"]),
+            format="live" if is_room else "video",
             **about,
         )
         return [_keyed("uploads", video, event)]
@@ -108,7 +133,18 @@ class Traffic:
         event = SliceReview(f"w-{step.number}", step.who, self._now_ms(), frozen, "moderator")
         return [_keyed("reviews", step.who, event)]
 
+    def _over(self, step: Step, _random: Random) -> list[Outgoing]:
+        return [_keyed("uploads", step.who, Ended(f"e-{step.number}", step.who, self._now_ms()))]
+
     # ------------------------------------------------------------------ the log
+
+    def _longer(self, step: Step, _random: Random) -> list[Outgoing]:
+        name = f"generation-{step.number}"
+        return _everywhere(Generation(name, self._now_ms(), step.number))
+
+    def _keys(self, step: Step, _random: Random) -> list[Outgoing]:
+        keys = (KEY.public, NEXT_KEY.public)
+        return _everywhere(Key(f"keys-{step.number}", self._now_ms(), step.number, keys))
 
     def _crowd(self, step: Step, random: Random) -> list[Outgoing]:
         events: list[InteractionRecord] = []
@@ -117,13 +153,8 @@ class Traffic:
             slice_id = random.choice([FOOTBALL, FOOTBALL, SHENYANG, FANS, *SLICES])
             late = random.choice([0, 0, 0, 0, 7_200_000])
             about = (step.who, f"u{random.randrange(30)}", slice_id, self._now_ms() - late)
-            events.append(Impression(name, *about))
-            if random.random() < 0.7:
-                events.append(View(f"{name}-v", *about, random.randrange(12_000), 12_000))
-            if random.random() < 0.2:
-                events.append(Like(f"{name}-l", *about))
-            if random.random() < 0.05:
-                events.append(Report(f"{name}-r", *about))
+            shown = Impression(name, *about)
+            events += [shown, *deeds(random, shown, name)]
         return [_keyed(LOG, step.who, event) for event in events]
 
     def _again(self, step: Step, _random: Random) -> list[Outgoing]:
@@ -152,8 +183,19 @@ class Traffic:
 
     def _bad(self, step: Step, _random: Random) -> list[Outgoing]:
         key, place = step.who.encode(), int(step.at * 1000)
-        records = [Outgoing(LOG, BAD[(place + n) % len(BAD)], key) for n in range(step.number)]
-        return [*records, Outgoing("uploads", b"{", key)]
+        records = [Outgoing(LOG, _bad(place + n), key) for n in range(step.number)]
+        return [*records, *(Outgoing(topic, _bad(place), key) for topic in TOPICS)]
+
+
+def _bad(number: int) -> bytes | None:
+    return BAD[number % len(BAD)]
+
+
+def _everywhere(event: PartitionControl) -> list[Outgoing]:
+    """Return a control record about no video: each partition has its own copy."""
+    value = encode(event)
+    headers = (SIGNER.header(None, value),)
+    return [Outgoing(LOG, value, None, headers, partition) for partition in range(PARTITIONS)]
 
 
 def _keyed(topic: str, about: str, event: Any, partition: int | None = None) -> Outgoing:
