@@ -19,6 +19,7 @@ from streams.ops.snapshots import SnapshotFolder
 from streams.runtime.archive import TOPIC as ARCHIVE
 from streams.runtime.archive import Archive
 from streams.runtime.dependencies import DEPENDENCIES, KAFKA, REDIS
+from streams.runtime.ending import end
 from streams.runtime.installation import TOPIC as POLICIES
 from streams.runtime.installation import Installation, read_installation, require_made
 from streams.runtime.kafka import (
@@ -64,8 +65,7 @@ async def watching(settings: Settings) -> AsyncIterator[None]:
     finally:
         for dependency in DEPENDENCIES:
             dependency.watched = False
-        asking.cancel()
-        await asyncio.wait([asking])
+        await end(asking)
         await store.close()
 
 

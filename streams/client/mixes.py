@@ -14,6 +14,7 @@ from typing import Final, NamedTuple, Self
 from streams.core.keys import NOBODY
 from streams.core.units import MICROS, surface_of
 from streams.errors import Halt, Retry, Unreachable
+from streams.runtime.ending import end
 from streams.runtime.installation import read_installation
 from streams.runtime.kafka.reader import KafkaReader
 from streams.runtime.mixes import (
@@ -147,8 +148,7 @@ class Mixes:
         """Disconnect. Idempotent."""
         task, self._task = self._task, None
         if task is not None:
-            task.cancel()
-            await asyncio.wait([task])
+            await end(task)
         own, self._own, self._reader = self._own, None, None
         if own is not None:
             await own.stop()

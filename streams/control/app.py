@@ -38,6 +38,7 @@ from streams.control.shares.rules import ShareRules
 from streams.errors import Halt, Retry, StreamsError, Unreachable
 from streams.runtime.codec import ControlTopic
 from streams.runtime.documents import TOPIC as DOSSIERS
+from streams.runtime.ending import end
 from streams.runtime.installation import TOPIC as POLICIES
 from streams.runtime.installation import (
     Installation,
@@ -164,9 +165,7 @@ class ControlPlane:
         """
         self._stopping.set()
         tasks, self._tasks = self._tasks, []
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*tasks)
         leaving = [self._leader.stop()] if self._joined else []
         await asyncio.gather(self._stop_app(), *leaving)
 

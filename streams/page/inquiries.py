@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from typing import Any, Final
 
 from streams.errors import StreamsError
+from streams.runtime.ending import end
 
 log = logging.getLogger("streams.page")
 
@@ -81,9 +82,7 @@ async def asking(inquiries: Iterable[Inquiry]) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*tasks)
 
 
 async def all_known(inquiries: Iterable[Inquiry], patience_s: float) -> None:

@@ -14,6 +14,7 @@ from streams.page.desk import Desk
 from streams.page.guard import HEADERS, Guard
 from streams.page.inquiries import Ask, Crowded, Inquiry, Shared
 from streams.page.views import VIEWS
+from streams.runtime.ending import end
 
 EVERY_S: Final = 2.0
 """Between two answers of a view."""
@@ -62,9 +63,7 @@ class PageServer:
     async def _watching(self, _: web.Application) -> AsyncIterator[None]:
         watch = asyncio.create_task(self._desk.watch())
         yield
-        watch.cancel()
-        with suppress(asyncio.CancelledError):
-            await watch
+        await end(watch)
         await self._shared.close()
 
     def _guarded(self) -> Any:  # aiohttp's middlewares are typed by their protocol

@@ -34,6 +34,7 @@ from streams.ops.video import counted_video, outlook_in_force
 from streams.page.desk import Desk
 from streams.page.following import Latest, Whole, follow
 from streams.page.inquiries import Ask, Inquiry, all_known, asking
+from streams.runtime.ending import end
 
 FLOW_MINUTES: Final = 30
 LETTERS_SHOWN: Final = 50
@@ -265,9 +266,7 @@ async def _beside(work: Any) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError, StreamsError):
-            await task
+        await end(task)
 
 
 def _decision(receipt: Receipt, titles: Mapping[str, str]) -> dict[str, Any]:

@@ -54,10 +54,14 @@ class Watchdog:
         self._seen: dict[int, _Seen] = {}
 
     async def run(self) -> None:
-        """Look again and again; `Halt` (`stuck`) when a partition stands still for too long."""
+        """Look again and again; `Halt` (`stuck`) when a partition stands still for too long.
+
+        What is asked may swallow a cancellation that comes at once with its answer.
+        """
         if not self._stuck_s:
             await asyncio.Event().wait()
-        while True:
+        me = asyncio.current_task()
+        while me is None or not me.cancelling():
             await asyncio.sleep(self._stuck_s / LOOKS)
             await self.look()
             if still := self._still(LOOKS):

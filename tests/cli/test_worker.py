@@ -45,13 +45,12 @@ def nowhere() -> Rig:
     return Rig(f"127.0.0.1:{broker}", f"redis://127.0.0.1:{store}/0", "none")
 
 
-@pytest.mark.parametrize("file", ["", "/nowhere"])
-def test_without_a_key_no_control_plane_starts_and_feedback_needs_none(file: str) -> None:
-    for half in ([], ["--only", "control"]):
+def test_without_a_key_no_control_plane_starts_and_feedback_needs_none() -> None:
+    for half, file in (([], ""), (["--only", "control"], "/nowhere")):
         line = one_line(nowhere().run("worker", *half, signing_key_file=file), 2)
         assert "STREAMS_SIGNING_KEY_FILE" in line
         assert "`streams keys new" in line
-    assert "--brokers" in one_line(nowhere().run(*START, signing_key_file=file), 4)
+    assert "--brokers" in one_line(nowhere().run(*START, signing_key_file=""), 4)
 
 
 def test_a_secret_of_old_that_is_too_short_is_refused() -> None:

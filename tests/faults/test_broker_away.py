@@ -50,7 +50,7 @@ async def test_a_broker_that_is_away_for_a_while_is_two_lines(
     before = len(worker.said().splitlines())
     server.kill()
     await worker.says("Kafka does not answer")
-    await asyncio.sleep(15)  # what the libraries say in this time is what is counted
+    await asyncio.sleep(8)  # what the libraries say in this time is what is counted
     during = [one for one in worker.said().splitlines()[before:] if " INFO " not in one]
     await asyncio.to_thread(server.start)
     await worker.says("Kafka answers again, after")

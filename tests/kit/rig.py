@@ -65,15 +65,9 @@ class Rig:
             for end in ("", ".dlq")
             if name + end not in without
         }
+        topics |= {f"{self.prefix}{name}": TABLE for name in ("waiting", "dossiers", "archive")}
         create_topics(self.brokers, topics, self.partitions)
-        create_topics(self.brokers, {f"{self.prefix}waiting": TABLE}, self.partitions)
-        create_topics(
-            self.brokers,
-            {f"{self.prefix}{name}": TABLE for name in TABLES},
-            1,
-        )
-        for name in ("dossiers", "archive"):
-            create_topics(self.brokers, {f"{self.prefix}{name}": TABLE}, self.partitions)
+        create_topics(self.brokers, {f"{self.prefix}{name}": TABLE for name in TABLES}, 1)
         announce(self.brokers, self.settings, installation)
 
     @property

@@ -19,7 +19,7 @@ from pathlib import Path
 from random import Random
 from typing import Final, Self
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from kit.jars import LOG4J, class_archive, kafka_jars, run_tool
@@ -377,10 +377,15 @@ def _make(brokers: str, topics: Sequence[NewTopic]) -> None:
 
 
 def _usable(admin: AdminClient, topics: Sequence[NewTopic]) -> bool:
-    known = admin.list_topics(timeout=PATIENCE_S).topics
+    """Tell whether all have their leaders; of them alone: a session makes thousands of others."""
+    names = TopicCollection([new.topic for new in topics])
+    told = admin.describe_topics(names, request_timeout=PATIENCE_S)
+    try:
+        known = {name: one.result().partitions for name, one in told.items()}
+    except KafkaException:
+        return False
     return all(
-        new.topic in known
-        and len(known[new.topic].partitions) == new.num_partitions
-        and all(one.leader >= 0 for one in known[new.topic].partitions.values())
+        len(known[new.topic]) == new.num_partitions
+        and all(one.leader is not None and one.leader.id >= 0 for one in known[new.topic])
         for new in topics
     )

@@ -14,6 +14,7 @@ import pytest
 import redis
 from confluent_kafka.admin import AdminClient, NewPartitions
 from kit.events import NOW, encode, synthetic_log, view
+from kit.forks import run
 from kit.keys import announce
 from kit.patience import PATIENCE_S, wait_until
 from kit.recordings import everything, seen
@@ -56,10 +57,10 @@ class Streams:
         return process
 
     def run(self, *words: object, code: int = 0) -> tuple[str, str]:
-        process = self.start(*words)
-        out, err = process.communicate(timeout=PATIENCE_S)
-        assert process.returncode == code, err
-        return out, err
+        command = ["streams", *map(str, words)]
+        done = run(command, env=self.environment, timeout_s=PATIENCE_S)
+        assert done.returncode == code, done.stderr
+        return done.stdout, done.stderr
 
     async def write(self, records: Sequence[Record]) -> None:
         producer = KafkaProducer(self.brokers)

@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from kit.events import synthetic_log
+from kit.patience import PATIENCE_S
 from kit.twins import LOG, Life, World
 
 from streams.errors import Halt, Retry
@@ -156,6 +158,25 @@ async def test_a_partition_without_a_leader_is_not_stuck() -> None:
     await looked(life)
     assert life.worker.watchdog.stuck() == []
     await life.bury()
+
+
+async def test_a_worker_stops_though_a_look_swallows_that_it_is_to_end() -> None:
+    world = world_of()
+    life = await Life(world).start()
+    await life.until(world.caught_up)
+    looking = asyncio.Event()
+
+    async def swallow(_: Sequence[int]) -> Mapping[int, object]:
+        if not looking.is_set():
+            looking.set()
+            with suppress(asyncio.CancelledError):  # as `asyncio.wait_for` of Python 3.11 may
+                await asyncio.Event().wait()
+        return {}
+
+    life.consumer.offsets = swallow  # type: ignore[assignment]
+    await looking.wait()
+    async with asyncio.timeout(PATIENCE_S):
+        await life.stop()
 
 
 class Slow(MemoryStore):

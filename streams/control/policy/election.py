@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Final
 
 from streams.errors import StreamsError
+from streams.runtime.ending import end
 from streams.runtime.ports import LogConsumer
 
 log: Final = logging.getLogger("streams.control")
@@ -42,8 +43,7 @@ class Election:
         self.owns = False
         task, self._task = self._task, None
         if task is not None:
-            task.cancel()
-            await asyncio.wait([task])
+            await end(task)
         if self._consumer is not None:
             await self._consumer.stop()
 

@@ -216,7 +216,7 @@ class KafkaCluster:
 
     def _client(self) -> AdminClient:
         if self._lazy is None:
-            self._refused = False
+            self._refused = self._alone = False
             options: dict[str, Any] = {
                 **librdkafka_options(self._address),
                 "client.id": self._client_id,
@@ -228,9 +228,11 @@ class KafkaCluster:
         return self._lazy
 
     def _hear(self, error: KafkaError) -> None:
-        """Take note that a broker does not let this client in: nothing else will tell."""
+        """Take note that a broker does not let this client in, or that none is there."""
         if error.name() in _REFUSALS:
             self._refused = True
+        if error.name() == "_ALL_BROKERS_DOWN":
+            self._alone = True
 
     async def _ask(self, what: str, call: Call) -> Any:
         """Return an answer, of a second client if the first one gets none."""
@@ -238,8 +240,13 @@ class KafkaCluster:
         try:
             return await self._called(what, call, first)
         except Unreachable as error:
-            if self._refused:
-                raise await explained(error, self._address) from error.__cause__
+            if self._refused or self._alone:
+                why = await explained(error, self._address)
+                try:
+                    if self._refused or why is not error:
+                        raise why from error.__cause__
+                finally:
+                    del why  # its traceback would hold it, and with it this client's threads
             return await self._change(what, call, second)
 
     async def _change(self, what: str, call: Call, seconds: float = CHANGE_S) -> Any:

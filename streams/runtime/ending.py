@@ -1,0 +1,23 @@
+"""Tasks that run until they are cancelled, and how they are made to end."""
+
+import asyncio
+from typing import Any, Final
+
+AGAIN_S: Final = 1.0
+"""Whoever has not ended by then is cancelled again."""
+
+
+async def end(*tasks: "asyncio.Task[Any]") -> None:
+    """Cancel tasks and return when all have ended, however.
+
+    What a task awaits may swallow a cancellation that comes at once with an answer, as
+    `asyncio.wait_for` of Python 3.11 does: a loop then goes on as if nobody had said anything.
+    """
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=AGAIN_S)
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()  # told to whoever asks, and not when nobody does
