@@ -76,7 +76,8 @@ def _told(
 ) -> list[tuple[Any, ...]]:
     """Return the place of each slice that a video may be shown in, and the numbers of its entry.
 
-    Nothing if its rows cannot be read, which halts the fold.
+    Not of one that is frozen, although something may be owed there. Nothing if its rows cannot be
+    read, which halts the fold.
     """
     try:
         state = read_video(fields)
@@ -84,4 +85,8 @@ def _told(
         return []
     state.controlled, state.told = True, NOTHING_TOLD
     told = entries(outlook, video, state, (), 0)
-    return [(places[name], *entry[2:]) for name, entry in told if name in places]
+    return [
+        (places[name], *entry[2:])
+        for name, entry in told
+        if name in places and entry.score is not None
+    ]

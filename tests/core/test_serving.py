@@ -225,8 +225,9 @@ def test_what_was_left_to_the_rows_is_told_as_nobody_knows_it() -> None:
     assert SHENYANG in feeds.fold(UNFIT).latest
 
 
-def test_an_admission_tells_of_nothing_that_is_not_open() -> None:
-    assert all(entry.score is not None for entry in Feeds(OPEN).latest.values())
+@pytest.mark.parametrize("fits", [{FANS: MICROS, SHENYANG: 500_000}, {FANS: MICROS}])
+def test_an_admission_tells_of_nothing_that_is_not_open(fits: dict[str, int]) -> None:
+    assert all(entry.score is not None for entry in Feeds(admit(fits=fits)).latest.values())
 
 
 def test_a_release_puts_everything_back() -> None:
