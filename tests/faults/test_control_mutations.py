@@ -804,6 +804,14 @@ PURE = [
         "comes_back",
     ),
     Mutation(
+        "what one shard lost of the full guarantees comes back from all dossiers",
+        "control/admission/recovery.py",
+        "        await self._copies.claim_again(self._behind)\n",
+        "",
+        GRANTING,
+        "one_shard_lost",
+    ),
+    Mutation(
         "what followers alone may see takes no guarantee",
         "control/admission/granting.py",
         "        return not record.limited\n",
