@@ -56,7 +56,7 @@ def report(limit: int, settings: Settings, output: str) -> None:
 
 
 def _for_people(row: Mapping[str, Any]) -> dict[str, Any]:
-    shown = dict(row)
+    shown = {name: f"{n:,}" if isinstance(n, int) else n for name, n in row.items()}
     for name in row.keys() & set(_VALUES):
         shown[name] = None if row[name] is None else f"{row[name] / MICROS:.3f}"
     if "share" in row:

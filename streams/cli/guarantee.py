@@ -6,7 +6,12 @@ from streams.cli import ConditionNotMet
 from streams.cli.options import connection_options, emit, emit_object, output_option
 from streams.cli.when import now_ms
 from streams.cli.wiring import namespace, run, storing
-from streams.ops.guarantee import GuaranteeReport, report_guarantee
+from streams.ops.guarantee import (
+    GuaranteeReport,
+    facts_for_people,
+    miss_for_people,
+    report_guarantee,
+)
 from streams.settings import Settings
 
 
@@ -24,8 +29,10 @@ def guarantee(settings: Settings, output: str) -> None:
     counts = {"kept": report.kept, "running": report.running, "missed": len(report.misses)}
     misses = [miss._asdict() for miss in report.misses]
     if output == "table":
-        emit_object(counts | {str(cause): count for cause, count in report.missed.items()}, output)
-        emit(misses, output)
+        emit_object(dict(facts_for_people(report)), output)
+        if misses:
+            click.echo()
+            emit(map(miss_for_people, report.misses), output)
     else:
         emit_object({**counts, "causes": report.missed, "misses": misses}, output)
     if misses:

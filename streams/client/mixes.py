@@ -54,8 +54,11 @@ class MixInForce(NamedTuple):
         return {} if self.mix is None else tilts_on(self.mix, surface_of(slice_id), self.left)
 
     def due(self, slice_id: str) -> int | None:
-        """Return the share of a slice's slots for newcomers, None for that of the policy."""
-        return self.mix.due.get(slice_id) if self.mix is not None and self.left else None
+        """Return the share of a slice's slots for newcomers, None for that of the policy.
+
+        Newcomers come without a leader too: a mix that fades tells nothing of them.
+        """
+        return None if self.mix is None or self.left < MICROS else self.mix.due.get(slice_id)
 
 
 class Mixes:

@@ -42,6 +42,7 @@ from streams.core.rule import (
     Ruling,
     assess,
     comes_back,
+    is_decidable,
     look_again,
     next_look,
     open_slices,
@@ -117,6 +118,10 @@ class Distribution(ReceiptWriter):
             return
         if self.video.row.trials:
             self._weigh_trial(slice_id, row)
+        if not is_decidable(policy, slice_id, self.video.row, row):
+            set_checkpoints(policy, row)
+            self._look_around(None)
+            return
         assessment = assess(self.outlook, self.video, slice_id, row)
         ruling = rule(policy, slice_id, self.video.row, row, assessment)
         if ruling is None:

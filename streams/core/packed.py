@@ -20,6 +20,8 @@ from typing import Final
 DIGEST_BYTES: Final = 16
 ROOM: Final = 16
 """Entries of a bucket, on average at most: a lookup reads them all."""
+_SHELVES: Final = 256
+"""By the first byte."""
 _MET: Final = 1
 _ACTED: Final = 2
 _AFTER_UNLIKE: Final = 4
@@ -112,8 +114,16 @@ class PackedIds(_Buckets):
             put(digest, digest)
 
     def digests(self) -> bytes:
-        """Return all digests, in one spelling whatever their order."""
-        return b"".join(sorted({one for bucket in self._buckets for one in digests_in(bucket)}))
+        """Return all digests, in one spelling whatever their order.
+
+        Sorted some at a time: as objects, all of them would take seven times what they take here.
+        """
+        shelves = [bytearray() for _ in range(_SHELVES)]
+        for bucket in self._buckets:
+            for digest in digests_in(bucket):
+                shelves[digest[0]] += digest
+        some = (sorted(set(digests_in(bytes(shelves.pop(0))))) for _ in range(_SHELVES))
+        return b"".join([b"".join(digests) for digests in some])
 
     def _entries(self, bucket: bytes) -> Iterator[tuple[bytes, bytes]]:
         return ((digest, digest) for digest in digests_in(bucket))

@@ -150,6 +150,25 @@ def rule(
     return None
 
 
+def is_decidable(policy: Policy, slice_id: str, video_row: Video, row: Slice) -> bool:
+    """Tell whether `rule` may ask for anything at a checkpoint, whatever the evidence says.
+
+    Where it may not, nothing has to be weighed. So it is at most first checkpoints, where too few
+    different viewers were there for a stop or a widening.
+    """
+    viewers = row.viewers.bit_count()
+    delivered = surface_of(slice_id) == "following"
+    if viewers >= policy.stop_viewers and not delivered and not is_tried(video_row, slice_id, row):
+        return True
+    if not room_of(policy, policy.slices[slice_id], slice_id, video_row, row):
+        return row.impressions >= row.allowance and not delivered
+    used = (row.impressions - row.allowance + row.tranche) * MICROS
+    if used >= row.tranche * policy.nearly_used:
+        return True
+    widens = row.stage < policy.top_stage and viewers >= _widen_viewers(policy, row.stage)
+    return widens and used >= row.tranche * policy.widen_used
+
+
 def comes_back(policy: Policy, row: Slice, assessment: Assessment) -> bool:
     """Tell whether a slice that evidence stopped gets a second chance.
 

@@ -2,7 +2,7 @@
 
 Throughput with one event a record, with arrays of 50, with many videos and with few in every crowd:
 of the videos that are brought in, of the events behind them, and of both together; the worker's
-peak memory; and the time from an event to its counter at 70 % of what it does of events.
+peak memory; and the time from an event to its counter, idle and under load.
 """
 
 import asyncio
@@ -14,7 +14,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from bisect import bisect_left
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -27,9 +26,10 @@ import msgspec
 from streams.core.events import Policy
 from streams.errors import Halt, StreamsError
 from streams.lab import recording_bench
-from streams.lab.drivers import BatchProducer, Drivers
+from streams.lab.drivers import Drivers
 from streams.lab.judging import judgement_micros
-from streams.lab.load import Batch, Load, Shape
+from streams.lab.latency import POLL_S, Beat, loads, send_paced, waited
+from streams.lab.load import Load, Shape
 from streams.lab.phases import BenchLog, CountedRates, Timeline, rates_of
 from streams.ops.installation import make_installation
 from streams.ops.topics import wanted_topics
@@ -43,10 +43,8 @@ from streams.runtime.signing import Signer, SigningKey
 from streams.settings import Settings, environment_of
 
 PARTITIONS: Final = 4
-LOAD_SHARE: Final = 0.7
-POLL_S: Final = 0.005
 JOIN_S: Final = 60.0
-TICK_S: Final = 0.02
+STOP_S: Final = 300.0
 MANY_VIDEOS: Final = 200_000
 """What costs by the number of videos in memory shows with as many."""
 
@@ -61,11 +59,24 @@ class Case(NamedTuple):
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much to measure with: events of a throughput run, their videos, seconds of latency."""
+    """How much to measure with: events and videos of a throughput run, seconds of a latency."""
 
     events: int
     videos: int
     seconds: int
+
+
+class BenchFigures(NamedTuple):
+    """Rates by case, waits from event to counter by load, and what a judgement costs."""
+
+    cases: Mapping[str, Mapping[str, Any]]
+    waits: Mapping[str, Mapping[str, Any]]
+    judgement_micros: float
+
+    def fields(self) -> dict[str, Any]:
+        """Return all of it by name."""
+        waits = {"event_to_counter_ms": self.waits}
+        return {**self.cases, **waits, "judgement_micros": self.judgement_micros}
 
 
 @dataclass(frozen=True)
@@ -81,8 +92,8 @@ class Bench:
     policy: Policy
     tell: Callable[[str], None]
 
-    async def run(self, sizes: Sizes) -> dict[str, Any]:
-        """Return throughput of each case, and latency at 70 % of the first one's events."""
+    async def run(self, sizes: Sizes) -> BenchFigures:
+        """Return throughput of each case, and waits under shares of what the first came to."""
         few = Shape(sizes.videos)
         cases = (
             Case("one_event_a_record", 1, few),
@@ -90,15 +101,25 @@ class Bench:
             Case("many_videos", 1, Shape(MANY_VIDEOS)),
             Case("crowded", 1, Shape.crowded(sizes.events)),
         )
-        result: dict[str, Any] = {
-            case.name: await self._throughput(case, sizes.events) for case in cases
-        }
-        rate = result[cases[0].name]["feedback_events_per_second"] * LOAD_SHARE
+        rates = {case.name: await self._throughput(case, sizes.events) for case in cases}
+        most = rates[cases[0].name]["feedback_events_per_second"]
         async with BenchTrial(self, few) as trial, trial.worker():
-            self.tell(f"latency at {rate:,.0f} events/s for {sizes.seconds} s")
-            result["event_to_counter_ms"] = await trial.latency(rate, sizes.seconds)
-        result["judgement_micros"] = judgement_micros(self.policy)
-        return result
+            await trial.admit()
+            waits = {
+                name: await self._latency(trial, name, per_second, sizes.seconds)
+                for name, per_second in loads(most)
+            }
+        return BenchFigures(rates, waits, judgement_micros(self.policy))
+
+    async def _latency(
+        self, trial: "BenchTrial", name: str, per_second: float, seconds: int
+    ) -> dict[str, Any]:
+        measured = await trial.latency(per_second, seconds)
+        self.tell(
+            f"{name}, {per_second:,.0f} events/s for {seconds} s: half of them counted within "
+            f"{measured['p50']} ms, 99 of 100 within {measured['p99']} ms"
+        )
+        return measured
 
     async def _throughput(self, case: Case, events: int) -> dict[str, Any]:
         name, array, shape = case
@@ -147,7 +168,7 @@ def _measure_recording(
 ) -> dict[str, int]:
     signer = Signer("bench", SigningKey.fresh())
     load = Load("interactions", PARTITIONS, shape=shape, policy=policy)
-    now_ms = int(time.time() * 1000)
+    now_ms = _now_ms()
     made = chain(load.admissions(signer, now_ms), load.feedback(events, 1, now_ms))
     batches = ((partition, records) for partition, records, _ in made)
     public = (signer.key.public,)
@@ -238,7 +259,7 @@ class BenchTrial:
 
     async def send(self, events: int, array: int) -> None:
         """Write admissions and `events` events, and wait until the broker has them."""
-        now_ms = int(time.time() * 1000)
+        now_ms = _now_ms()
         async with self._drivers.producer() as producer:
             for partition, records, _ in self._load.admissions(self._signer(), now_ms):
                 await (await producer.send_batch(self._topic, partition, records))
@@ -275,7 +296,7 @@ class BenchTrial:
             yield process
         finally:
             process.terminate()
-            _, errors = process.communicate(timeout=30)
+            _, errors = await asyncio.to_thread(process.communicate, timeout=STOP_S)
             if process.returncode:
                 raise Halt(f"the worker failed: {errors.decode().strip().splitlines()[-1:]}")
 
@@ -301,57 +322,31 @@ class BenchTrial:
             )
         return {"counters_checked": found.checked, "differences": found.differences}
 
-    async def latency(self, rate: float, seconds: int) -> dict[str, Any]:
-        """Send at `rate` events/s and return how long events took to reach their counters.
-
-        Measured from the moment an event was due, so a sender that falls behind shows.
-        """
-        now_ms = int(time.time() * 1000)
-        ticks = int(seconds / TICK_S)
-        made = [list(self._load.feedback(int(rate * TICK_S), 1, now_ms)) for _ in range(ticks)]
-        sent_all: asyncio.Future[Mapping[int, int]] = asyncio.get_running_loop().create_future()
-        watching = asyncio.create_task(self._watch(sent_all))
+    async def admit(self) -> None:
+        """Write the admissions, and wait until they are counted."""
         async with self._drivers.producer() as producer:
-            for partition, records, _ in self._load.admissions(self._signer(), now_ms):
+            for partition, records, _ in self._load.admissions(self._signer(), _now_ms()):
                 await (await producer.send_batch(self._topic, partition, records))
-            await self._watch(self._ends())
-            sent, behind = await self._send_paced(producer, made)
-        sent_all.set_result(await self._ends())
-        marks = await watching
-        waits = [
-            (marks[partition][bisect_left(marks[partition], (offset, 0.0))][1] - due, count)
-            for due, partition, offset, count in sent
+        await self._watch(self._ends())
+
+    async def latency(self, per_second: float, seconds: int) -> dict[str, Any]:
+        """Send so many events a second and return how long they took to reach their counters."""
+        beat = Beat.of(per_second)
+        made = [
+            list(self._load.feedback(beat.events, 1, _now_ms()))
+            for _ in range(round(seconds / beat.apart_s))
         ]
-        return {
-            "load_events_per_second": round(rate),
-            "seconds": seconds,
-            "p50": _percentile(waits, 0.50),
-            "p99": _percentile(waits, 0.99),
-            "sender_behind_at_most_ms": round(behind * 1000, 1),
-        }
+        sent_all: asyncio.Future[Mapping[int, int]] = asyncio.get_running_loop().create_future()
+        watching = asyncio.create_task(self._watch(sent_all, beat.poll_s))
+        before = await self._ends()
+        ends = [before[partition] for partition in range(PARTITIONS)]
+        async with self._drivers.producer() as producer:
+            sent, behind_s = await send_paced(producer, self._topic, made, beat.apart_s, ends)
+        sent_all.set_result(await self._ends())
+        waits = waited(sent, await watching, behind_s)
+        return {"events_per_second": round(per_second), "seconds": seconds, **waits}
 
-    async def _send_paced(
-        self, producer: BatchProducer, made: list[list[Batch]]
-    ) -> tuple[list[tuple[float, int, int, int]], float]:
-        """Send a tick's batches when they are due; return (due, partition, offset, count) each."""
-        ends = await self._ends()
-        sent = []
-        behind = 0.0
-        began = time.perf_counter()
-        acks = []
-        for tick, batches in enumerate(made):
-            due = began + tick * TICK_S
-            await asyncio.sleep(max(due - time.perf_counter(), 0))
-            behind = max(behind, time.perf_counter() - due)
-            for partition, records, count in batches:
-                acks.append(await producer.send_batch(self._topic, partition, records))
-                ends[partition] += len(records)
-                sent.append((due, partition, ends[partition] - 1, count))
-        for ack in acks:
-            await ack
-        return sent, behind
-
-    async def _watch(self, ends: Awaitable[Mapping[int, int]]) -> Timeline:
+    async def _watch(self, ends: Awaitable[Mapping[int, int]], poll_s: float = POLL_S) -> Timeline:
         """Note when each partition's stored watermark moved, until all reach the log's ends."""
         timeline: Timeline = {partition: [] for partition in range(PARTITIONS)}
         reached = asyncio.ensure_future(ends)
@@ -365,7 +360,7 @@ class BenchTrial:
                 return timeline
             if now - began > JOIN_S and max(marks.values()) < 0:
                 raise Halt(f"the worker stored nothing for {JOIN_S:.0f} s")
-            await asyncio.sleep(POLL_S)
+            await asyncio.sleep(poll_s)
 
     async def _watermarks(self) -> Mapping[int, int]:
         marks = [await self._store.watermark(partition) for partition in range(PARTITIONS)]
@@ -377,14 +372,8 @@ class BenchTrial:
         return {partition: at.end for partition, at in bounds.items()}
 
 
-def _percentile(waits: list[tuple[float, int]], share: float) -> float:
-    """Return the wait in ms that `share` of the events do not exceed."""
-    left = share * sum(count for _, count in waits)
-    for wait, count in sorted(waits):
-        left -= count
-        if left <= 0:
-            return round(wait * 1000, 1)
-    return float("nan")
+def _now_ms() -> int:
+    return int(time.time() * 1000)
 
 
 def _peak_mib(pid: int) -> int:

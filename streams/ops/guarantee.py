@@ -1,18 +1,25 @@
 """The guarantee: which videos were not given the first audience that they were owed, and why."""
 
 from collections import Counter
-from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, Literal, NamedTuple
 
 from streams.core.counters import ACTIVE, IDLE, VideoState, load_video
 from streams.core.outlook import Outlook
 from streams.core.serving import owed
-from streams.core.units import surface_of
+from streams.core.units import MICROS, surface_of
+from streams.ops.explain import moment
+from streams.ops.shares_text import percent
 from streams.ops.video import outlook_in_force
 from streams.runtime.ports import Store
 
 MissCause = Literal["slots", "stopped", "not open"]
-"""Too few slots were asked in its crowds; all of them stopped; none was ever open to it."""
+CAUSES: Final[Mapping[MissCause, str]] = {
+    "slots": "too few slots were asked for in their crowds",
+    "stopped": "their crowds stopped",
+    "not open": "no crowd was ever open to them",
+}
+"""What each means."""
 
 
 class Miss(NamedTuple):
@@ -62,6 +69,22 @@ async def report_guarantee(
                     Miss(video, row.creator, row.band, shown, row.guarantee, deadline, cause)
                 )
     return GuaranteeReport(kept, running, Counter(miss.cause for miss in misses), misses)
+
+
+def facts_for_people(report: GuaranteeReport) -> Iterator[tuple[str, str]]:
+    """Yield the counts as people read them, misses by their cause."""
+    over = report.kept + len(report.misses)
+    share = percent(report.kept * MICROS // over) if over else None
+    yield "kept", f"{report.kept:,}" + (f" ({share} of those whose time is over)" if share else "")
+    yield "running", f"{report.running:,}"
+    yield "missed", f"{len(report.misses):,}"
+    for cause, count in sorted(report.missed.items()):
+        yield f"missed: {cause}", f"{count:,}, {CAUSES[cause]}"
+
+
+def miss_for_people(miss: Miss) -> dict[str, Any]:
+    """Return a miss as people read it."""
+    return miss._asdict() | {"deadline": moment(miss.deadline)[:16]}
 
 
 def shown_publicly(state: VideoState) -> int:

@@ -1,16 +1,18 @@
 """What a recount remembers of the latest generations: ids, and what viewers did with their likes.
 
-As the recount, of which it is a part, it shares nothing with the fold of how duplicates are told;
-but what a long window kept of ids is their digests alone, and it can only go on with those.
+As the recount, of which it is a part, it shares nothing with the fold of how duplicates are told
+but the digest of an id: what a long window kept of ids is no more.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from typing import Final
 
 from streams.core.events import InteractionRecord, Like
 from streams.core.packed import Pair, digest_of, digests_in
 from streams.core.window import FrozenWindow
+from streams.ops.recount_ids import MetIds
 
 FIRSTS: Final = {
     "comment": "commenters",
@@ -28,9 +30,7 @@ class WindowRecount:
     def __init__(self, spans: Sequence[tuple[int, int]]) -> None:
         self._bounds: Final = [first for first, _ in spans]
         self._lengths: Final = [records for _, records in spans]
-        # what was met; of what was thawed it may be no more than a digest
-        self._ids: Final[defaultdict[int, set[str | bytes]]] = defaultdict(set)
-        self._has_digests = False
+        self._ids: Final[defaultdict[int, MetIds]] = defaultdict(MetIds)
         self._likes: Final[defaultdict[int, dict[Pair, list[str]]]] = defaultdict(dict)
         self._any_like: Final[defaultdict[int, set[Pair]]] = defaultdict(set)
         self._now = -1  # generation of the latest interaction
@@ -52,13 +52,8 @@ class WindowRecount:
 
     def met(self, key: str) -> bool:
         """Remember a key; tell whether it was met in this generation or the one before."""
-        here, before = self._ids[self._now], self._ids[self._now - 1]
-        met = key in here or key in before
-        if not met and self._has_digests:
-            digest = digest_of(key)
-            met = digest in here or digest in before
-        here.add(key)
-        return met
+        digest = digest_of(key)
+        return self._ids[self._now].meet(digest) or digest in self._ids[self._now - 1]
 
     def note_like(self, event: Like) -> None:
         """Note that there was a like at all, repeated or not."""
@@ -93,9 +88,9 @@ class WindowRecount:
 
         A fold may have met likes of others: those that were repeated, wherever they belong.
         """
-        for age, theirs in enumerate(_ids_of(window)):
-            ours = self._ids.get(self._now - age, set())
-            if ours != theirs and _digests(ours) != _digests(theirs):
+        ids = zip((window.current, window.previous), window.digests, strict=True)
+        for age, (keys, digests) in enumerate(ids):
+            if not self._ids[self._now - age].agrees(keys, digests):
                 return False
         for age, likes in enumerate(window.likes):
             acts = self._likes.get(self._now - age, {})
@@ -111,9 +106,10 @@ class WindowRecount:
         if not window.end:
             return
         self._now = self._generation(window.start)
-        for age, ids in enumerate(_ids_of(window)):
-            self._ids[self._now - age].update(ids)
-        self._has_digests = any(window.digests)
+        ids = zip((window.current, window.previous), window.digests, strict=True)
+        for age, (keys, digests) in enumerate(ids):
+            for digest in chain(map(digest_of, keys), digests_in(digests)):
+                self._ids[self._now - age].meet(digest)
         for age, likes in enumerate(window.likes):
             for viewer, video, slice_id, after_unlike in likes.states:
                 acts = [*([""] if after_unlike else []), *([slice_id] if slice_id else [])]
@@ -156,16 +152,6 @@ class WindowRecount:
                 here.append(act)
             before = here
         return in_force
-
-
-def _ids_of(window: FrozenWindow) -> Iterator[set[str | bytes]]:
-    """Yield what is known of the ids of the current generation and of the one before."""
-    for ids, digests in zip((window.current, window.previous), window.digests, strict=True):
-        yield {*ids, *digests_in(digests)}
-
-
-def _digests(ids: Iterable[str | bytes]) -> set[bytes]:
-    return {one if isinstance(one, bytes) else digest_of(one) for one in ids}
 
 
 def _is_liked(acts: Iterable[str]) -> bool:

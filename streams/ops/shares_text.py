@@ -6,7 +6,7 @@ from typing import Any, Final
 from streams.core.units import MICROS
 from streams.ops.explain import decimal, moment
 from streams.ops.shares import MINUTE_MS, SharesReport
-from streams.runtime.mixes import Ceiling
+from streams.runtime.mixes import Ceiling, remains
 
 CAUSES: Final[Mapping[str, str]] = {
     "supply": "its class has too little to show",
@@ -51,7 +51,8 @@ def mix_facts(report: SharesReport) -> Iterator[tuple[str, str]]:
         yield "mix", f"none: {report.why}"
     else:
         of = moment(mix.seq * MINUTE_MS)[:16]
-        yield "mix", f"of {of}, {report.age_ms / 1_000:.0f} s old, term {mix.term} by {mix.by}"
+        age = f"{report.age_ms / 1_000:,.0f} s old"
+        yield "mix", f"of {of}, {age}, term {mix.term} by {mix.by}{_fading(report.age_ms)}"
         yield "private slots", f"{mix.private_slots} of 10, where feeds show surfaces apart"
         most = max(mix.due.values(), default=0)
         yield (
@@ -63,6 +64,18 @@ def mix_facts(report: SharesReport) -> Iterator[tuple[str, str]]:
     yield "by no mix", percent(report.unsteered) or "nothing was shown"
     if report.unmeasured:
         yield "unmeasured", f"partitions {', '.join(map(str, report.unmeasured))}"
+
+
+def _fading(age_ms: int) -> str:
+    """Return what is left of a mix that no other one follows.
+
+    >>> _fading(60_000), _fading(3_780_000)
+    ('', ': no other one follows, 75.0 % of its tilts are left')
+    """
+    left = remains(age_ms)
+    return (
+        "" if left == MICROS else f": no other one follows, {percent(left)} of its tilts are left"
+    )
 
 
 def _ceiling(ceiling: Ceiling | None) -> str:

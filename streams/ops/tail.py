@@ -56,17 +56,32 @@ async def read_tail(
 async def locate(
     reader: LogReader, topic: str, partitions: Sequence[int], start: Start
 ) -> TailSpan:
-    """Return the span of some partitions of a topic."""
+    """Return the span of some partitions of a topic.
+
+    Brokers that cannot search by time (the embedded one) find no record, not even the oldest: of
+    those a span from a time on is all that they hold.
+    """
     bounds = require_all(topic, partitions, await reader.offsets(topic, partitions))
     ends = {partition: both.end for partition, both in bounds.items()}
     if start == "latest":
         return TailSpan(topic, ends, ends)
     starts = {partition: both.start for partition, both in bounds.items()}
-    if start != "earliest":
-        batches = await reader.offsets_at(topic, dict.fromkeys(partitions, start))
-        require_all(topic, partitions, batches)
-        starts = {p: ends[p] if (at := batches[p]) is None else at for p in partitions}
+    if start != "earliest" and (found := await _first_at(reader, topic, partitions, start)):
+        starts = {p: ends[p] if (at := found[p]) is None else at for p in partitions}
     return TailSpan(topic, starts, ends)
+
+
+async def _first_at(
+    reader: LogReader, topic: str, partitions: Sequence[int], time_ms: int
+) -> Mapping[int, int | None]:
+    """Return the first offset of each partition at or after a time, {} if that is not searched."""
+    found, oldest = [
+        require_all(
+            topic, partitions, await reader.offsets_at(topic, dict.fromkeys(partitions, at))
+        )
+        for at in (time_ms, 0)
+    ]
+    return found if any(first is not None for first in oldest.values()) else {}
 
 
 async def read_span(reader: LogReader, span: TailSpan, *, follow: bool) -> AsyncIterator[Record]:

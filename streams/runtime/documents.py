@@ -23,6 +23,8 @@ DOCUMENT_RECORDS: Final = 2
 
 CLAIM_DAYS: Final = 8
 """Days that full guarantees of a creator are kept for, up to the latest one."""
+CLAIM_S: Final = CLAIM_DAYS * 86_400
+"""A creator who has had none for so long is not kept at all: the day of any is over."""
 
 _STORED: Final = re.compile(rb'\{"revision":([0-9]{1,15}),"dossier":(.*)\}', re.DOTALL)
 _VIDEO: Final = re.compile(rb"[A-Za-z0-9_-]{1,64}")

@@ -27,8 +27,14 @@ KEY: Final = b"mix "
 """Before the term: key of the latest mix of one leader."""
 KEPT_MS: Final = 180_000
 """A mix that no other one follows is in force as it is for so long."""
-FADED_MS: Final = 600_000
-"""Then it fades, to nothing, in so long: what stays is in the policy's prices."""
+FADED_MS: Final = 14_400_000
+"""Then it fades, to nothing, in so long: what stays is in the policy's prices.
+
+That is as slowly as the slow mean of a tilt forgets: until somebody measures again, nothing is a
+better guess of what shares need than the last that they needed.
+"""
+PAST: Final = 3
+"""A share is measured under the tilt of so many mixes before the one that is made of it."""
 LATEST: Final = 50
 """So many records at the end of the topic hold the one in force: leaders write one a minute."""
 
@@ -48,7 +54,8 @@ class Promise(Struct, frozen=True, omit_defaults=True):
     `owed` impressions are missing in its class (too many were shown, of a ceiling); they raise
     (lower) the class by `tilt` micro-units of value, of which `slow` is the mean of hours. `gain`
     is what a tilt moves: micro-units of share for one of value. `pace` is the mean of the
-    impressions a minute that the share is of.
+    impressions a minute that the share is of. `past` are the tilts of the mixes before, the latest
+    first; under the last of them the share was measured.
     """
 
     name: PromiseName
@@ -61,6 +68,7 @@ class Promise(Struct, frozen=True, omit_defaults=True):
     pace: Count = 0
     short: Shortness = ""
     cost: Count = 0  # value that holding it cost since the day began, micro-units
+    past: Annotated[tuple[Micros, ...], Meta(max_length=PAST)] = ()
 
 
 class Ceiling(Struct, frozen=True, omit_defaults=True):

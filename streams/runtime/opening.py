@@ -212,10 +212,11 @@ class Opening:
         """
         if self._identifying is None or self._identifying.done():
             self._identifying = asyncio.create_task(self._identify())
-        done, _ = await asyncio.wait([self._identifying], timeout=ANSWER_S)
+        asking = self._identifying  # whoever hears the answer first may ask again already
+        done, _ = await asyncio.wait([asking], timeout=ANSWER_S)
         if not done:
             raise Retry("the brokers do not say which topic this is")
-        self._identifying.result()
+        asking.result()
 
     async def _look(self, partition: int, parked: Parked | None) -> Opened:
         # Without an answer the partition is opened all the same: the record at the watermark tells
@@ -289,11 +290,12 @@ class Opening:
         """
         if self._reading is None or self._reading.done():
             self._reading = asyncio.create_task(self._read_ledger())
-        await asyncio.wait([self._reading], timeout=ANSWER_S)
+        reading = self._reading  # as above
+        await asyncio.wait([reading], timeout=ANSWER_S)
         why = "no answer"
-        if self._reading.done():
+        if reading.done():
             try:
-                return self._reading.result()
+                return reading.result()
             except Retry as error:
                 why = str(error)
         log.warning("partition %d: what is skipped is not known: %s", partition, why)

@@ -35,8 +35,6 @@ CHUNK_RECORDS: Final = 1_000
 CHUNK_BYTES: Final = 256 << 10
 CHUNK_SIGNED: Final = 50
 """Records at once where they are signed: one costs as much as many events."""
-TELL_S: Final = 0.5
-"""Between what a partition has to tell feeds: they are told once a second."""
 TELL_MOST: Final = 10_000
 """Entries that are made at once, about: others want their turn."""
 BACKOFF_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -118,6 +116,11 @@ class Owned:
         return self._failures > 0
 
     @property
+    def unstored(self) -> bool:
+        """Whether something is folded that is not stored yet."""
+        return self.folded > self.watermark
+
+    @property
     def position(self) -> int:
         """The next offset to be read."""
         return (self.backlog[-1].offset if self.backlog else self.folded) + 1
@@ -178,8 +181,8 @@ class Owned:
         if self._unfinished:
             return
         now = self._clock()
-        telling = self._is_telling(now)
-        if self.flushing is None and self.folded > self.watermark and (full or due):
+        telling = self._is_telling()
+        if self.flushing is None and self.unstored and (full or due):
             self.flushed_at = now
             # Taken at once: what is folded from here on is the next flush's.
             outbox, self._outbox = self._outbox, []
@@ -195,10 +198,10 @@ class Owned:
         elif telling:
             self._tell_rest()
 
-    def _is_telling(self, now: float) -> bool:
+    def _is_telling(self) -> bool:
         """Tell whether feeds are to be told by now, and the index is not too far behind."""
-        due = self._indexing is not None and now - self._told_at >= TELL_S
-        return due and self._indexing is not None and self._indexing.has_room(self.partition)
+        index = self._indexing
+        return index is not None and index.asks(self._told_at) and index.has_room(self.partition)
 
     def tell_from_rows(self) -> None:
         """Keep nothing for an index that is too far behind: it will be filled from the rows."""

@@ -473,7 +473,8 @@ class Dossiers(Protocol):
         """Tell of each claim whether it is one of the creator's first `most` of its day.
 
         That is kept with the answer, so a video that has one has it, however often it asks. Kept
-        are eight days, up to a creator's latest: an older one has none any more. May be repeated.
+        are eight days, up to a creator's latest: an older one has none any more. Nothing is kept of
+        a creator whose latest was taken eight days ago, by the store's clock. May be repeated.
         """
 
     async def keep_day(self, day: int, start: DayStart) -> None:

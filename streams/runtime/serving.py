@@ -27,6 +27,11 @@ from streams.runtime.ports import Clock
 from streams.runtime.refilling import Cause, Refilling, RowsOf
 
 EVERY_S: Final = 1.0
+ASK_S: Final = 0.4
+"""Before a turn a partition is asked what it has to tell, once: what it told sooner would have to
+be made again by then. Two of its flushes begin in that time, or one that is slow."""
+LATE_S: Final = 1.5
+"""Who told nothing, or not all, for so long is asked at any time."""
 AT_ONCE: Final = 16
 """Slices of a worker on their way at once."""
 BACKOFF_S: Final = (0.0, 1.0, 2.0, 5.0)
@@ -133,6 +138,7 @@ class Indexing:
         self._behind: Final[set[str]] = set()  # slices whose last call failed
         self._turns: Final = asyncio.Semaphore(AT_ONCE)
         self._running: asyncio.Task[None] | None = None
+        self._turned_at = float("-inf")
 
     def open(self, partition: int, partitions: int, watermark: int) -> None:
         """Tell of a partition from its stored watermark on; the log has so many partitions."""
@@ -152,6 +158,12 @@ class Indexing:
         for line in self._lines.values():
             line.told.pop(partition, None)
             line.ahead.pop(partition, None)
+
+    def asks(self, told_at: float) -> bool:
+        """Tell whether somebody should tell by now who told all there was at a time."""
+        now = self._clock()
+        since, near = now - told_at, now >= self._turned_at + EVERY_S - ASK_S
+        return since >= LATE_S or (near and since >= ASK_S)
 
     def has_room(self, partition: int) -> bool:
         """Tell whether more should be told of a partition by now: what waits for long is told late.
@@ -236,7 +248,7 @@ class Indexing:
 
     def turn(self) -> None:
         """Begin whatever is due: fillings, calls, prunings."""
-        now = self._clock()
+        now = self._turned_at = self._clock()
         self._bound()
         for partition, owned in self._owned.items():
             self._fill_soon(partition, owned, now)

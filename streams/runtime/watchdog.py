@@ -7,18 +7,23 @@ goes on has not stood still.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from streams.errors import Halt, Retry
 from streams.runtime.dependencies import DEPENDENCIES
+from streams.runtime.metrics import Metrics
 from streams.runtime.owned import Owned
-from streams.runtime.ports import LogConsumer, Offsets
+from streams.runtime.ports import Clock, LogConsumer, Offsets
 
 LOOKS: Final = 10
 """So many a partition may stand still before the worker ends; it is called stuck after half."""
+LOOP_S: Final = 0.5
+"""How often it is looked how late the event loop runs."""
 Assigned = Mapping[int, Owned | None]
 """Partitions that are not halted; None is not open yet."""
+log: Final = logging.getLogger("streams.worker")
 
 
 class _Seen(NamedTuple):
@@ -125,3 +130,14 @@ class Watchdog:
 def _words(owned: Owned, bounds: Offsets) -> str:
     why = f" ({owned.trouble})" if owned.trouble else ""
     return f"has stood still at offset {owned.watermark + 1} of {bounds.end}{why}"
+
+
+async def watch_loop(metrics: Metrics, clock: Clock, bound_s: float) -> None:
+    """Measure how late the event loop runs: heartbeats are as late. Says so above a bound."""
+    while True:
+        began = clock()
+        await asyncio.sleep(LOOP_S)
+        late = clock() - began - LOOP_S
+        metrics.loop_lag.set(max(late, 0))
+        if late > bound_s:
+            log.warning("the event loop stood still for %.1f s: near the session timeout", late)

@@ -20,22 +20,22 @@ from streams.core.events import Policy
 from streams.core.units import surface_of
 from streams.errors import Halt, Retry, StreamsError
 from streams.runtime.answers import require_all
+from streams.runtime.gaps import gaps_of, storing
 from streams.runtime.halts import Halts
 from streams.runtime.namespace import namespace_of
 from streams.runtime.opening import ANSWER_S, Opened, Opening, Parked, emptied
 from streams.runtime.owned import BACKOFF_S, Lost, Owned
 from streams.runtime.ports import LogConsumer, Record
 from streams.runtime.surroundings import Surroundings
-from streams.runtime.watchdog import Watchdog
+from streams.runtime.watchdog import Watchdog, watch_loop
 
 FETCH_MS: Final = 100
-FETCH_BUSY_MS: Final = 10
-"""While a partition folds by itself: it should be read again soon after."""
+FETCH_BUSY_MS: Final = 5
+"""While a partition folds by itself, or stores: both want the next turn soon after."""
 WORK_S: Final = 0.05
 """The loop waits so long for partitions to fold what was read, before it goes on without them."""
 CHECK_S: Final = 10.0
 COMMIT_S: Final = 0.5
-LOOP_S: Final = 0.5
 HANDOVER_S: Final = 3.0
 GRACE_S: Final = 1.0
 _OF_ALL: Final = ("namespace", "redis_refuses")
@@ -91,7 +91,8 @@ class Worker:
         `Halt` (`stuck`) if a partition stands still for too long.
         """
         guarding = asyncio.create_task(self.watchdog.run(), name="watchdog")
-        watching = asyncio.create_task(self._watch_loop(), name="loop-lag")
+        bound_s = self._settings.session_timeout_ms / 2000
+        watching = asyncio.create_task(watch_loop(self._metrics, self._clock, bound_s))
         working = asyncio.create_task(self._work(), name="work")
         stopping = asyncio.create_task(self._stopping.wait(), name="stopping")
         if self._indexing is not None:
@@ -195,7 +196,8 @@ class Worker:
     async def _turn(self) -> None:
         """Take one turn of the loop: read, fold, flush, audit."""
         before = dict(self._owned)
-        for partition, records in (await self._read()).items():
+        batches = await self._read()
+        for partition, records in batches.items():
             if (owned := self._owned.get(partition)) is None:
                 continue
             if owned is not before.get(partition):
@@ -206,18 +208,14 @@ class Worker:
             if (following := owned.following()) is not None:
                 self._consumer.seek({partition: following})
         await self._fold()
-        for owned in list(self._owned.values()):
-            due = self._clock() - owned.flushed_at >= self._settings.flush_interval_ms / 1000
-            try:
-                owned.flush_soon(due=due)
-            except (Lost, Halt) as error:
-                self._give_up(owned, error)
+        self._flush(behind=sum(map(len, batches.values())) >= self._settings.fetch_records)
         self._commit_soon()
         self._audit_soon()
         self._reap()
 
     async def _read(self) -> Mapping[int, Sequence[Record]]:
-        timeout_ms = FETCH_BUSY_MS if self._working else FETCH_MS
+        busy = self._working or storing(self._owned.values())
+        timeout_ms = FETCH_BUSY_MS if busy else FETCH_MS
         try:
             return await self._consumer.fetch(timeout_ms, self._settings.fetch_records)
         except Retry as error:
@@ -254,6 +252,16 @@ class Worker:
             await owned.work()
         except (Lost, Halt) as error:
             self._give_up(owned, error)
+
+    def _flush(self, *, behind: bool) -> None:
+        """Have partitions store what is folded, each as soon as it may."""
+        owned = list(self._owned.values())
+        gaps = gaps_of(owned, self._settings.flush_interval_ms / 1000, behind=behind)
+        for one in owned:
+            try:
+                one.flush_soon(due=gaps.over(one, self._clock()))
+            except (Lost, Halt) as error:
+                self._give_up(one, error)
 
     def _hold(self) -> None:
         """Read nothing more of partitions that have something left to fold."""
@@ -466,17 +474,6 @@ class Worker:
             log.debug("committing failed: %s", error)
         else:
             self._committed.update(positions)
-
-    async def _watch_loop(self) -> None:
-        """Measure how late the event loop runs: heartbeats are as late."""
-        bound = self._settings.session_timeout_ms / 2000
-        while True:
-            asked = self._clock()
-            await asyncio.sleep(LOOP_S)
-            late = self._clock() - asked - LOOP_S
-            self._metrics.loop_lag.set(max(late, 0))
-            if late > bound:
-                log.warning("the event loop stood still for %.1f s: near the session timeout", late)
 
     async def _pause(self, seconds: float) -> None:
         with suppress(TimeoutError):

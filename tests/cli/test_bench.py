@@ -10,6 +10,7 @@ from kit.command import environment
 
 from streams.cli import ConditionNotMet, bench
 from streams.errors import Halt
+from streams.lab.bench import Bench, BenchFigures
 from streams.lab.peers.standings import PeerRow, row_of
 from streams.lab.scale import ScaleRow
 from streams.lab.timed import Timed
@@ -86,3 +87,23 @@ def test_peers_refuse_a_kafka_that_they_cannot_enter() -> None:
     secured = environment({"kafka_security_protocol": "SSL"})
     result = CliRunner(env=secured).invoke(bench.bench, ["--peers"])
     assert "without TLS and passwords" in str(result.exception)
+
+
+WAITS = {"events_per_second": 7, "seconds": 15, "p50": 4.1, "p99": 8.2}
+FIGURES = BenchFigures({"crowded": {"events_per_second": 90_000}}, {"idle": WAITS}, 88.0)
+
+
+def test_throughput_is_a_row_a_case_and_latency_a_row_a_load(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def measure(*_: object) -> BenchFigures:
+        return FIGURES
+
+    monkeypatch.setattr(Bench, "run", measure)
+    lines = [line.split() for line in run().stdout.splitlines()]
+    assert ["crowded", "90000"] in lines
+    assert ["idle", "7", "15", "4.1", "8.2"] in lines
+    shown = json.loads(run("--output", "json").stdout)
+    assert shown["crowded"] == {"events_per_second": 90_000}
+    assert shown["event_to_counter_ms"] == {"idle": WAITS}
+    assert shown["judgement_micros"] == 88.0

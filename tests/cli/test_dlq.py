@@ -8,6 +8,7 @@ from confluent_kafka import Producer
 from kit.command import Done, Where, streams
 from kit.events import NOW, record, view
 from kit.keys import SPELLING, TRUST
+from kit.patience import PATIENCE_S
 from kit.servers import create_topics
 
 from streams.core.partitioner import partition_of
@@ -34,7 +35,7 @@ def where(brokers: str, unique: str) -> Where:
         letter = letter_of(bad, decode_log([bad], TRUST, SPELLING).refusals, "decode", "g", 1 << 20)
         written = list(letter.headers)
         producer.produce(letter.topic, value, key=b"v1", partition=HOME, headers=written)
-    assert producer.flush(30) == 0
+    assert producer.flush(PATIENCE_S) == 0
     return {"brokers": brokers, "topic_prefix": f"{unique}.", "partitions": PARTITIONS}
 
 

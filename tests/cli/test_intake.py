@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from kit.command import Where, environment, streams
+from kit.patience import PATIENCE_S
 from kit.servers import create_topic
 
 from streams.client.examples import EXAMPLES
@@ -44,7 +45,7 @@ def running(where: Where, *words: object) -> Iterator[str]:
             assert address is not None, said + process.stderr.read()
             yield address[0]
             process.send_signal(signal.SIGTERM)
-            assert process.wait(30) == 0
+            assert process.wait(PATIENCE_S) == 0
         finally:
             process.kill()
 
@@ -53,7 +54,7 @@ def post(address: str, token: str = "") -> int:
     headers = {"Content-Type": "application/x-ndjson"}
     headers |= {"Authorization": f"Bearer {token}"} if token else {}
     request = urllib.request.Request(address, data=BODY, headers=headers)
-    with urllib.request.urlopen(request, timeout=60) as answer:
+    with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
         return int(answer.status)
 
 

@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from kit.patience import PATIENCE_S
 
 from streams.cli.interrupts import SAME_S, Stop, orderly_stop, stop_on_signals
 
@@ -73,6 +74,6 @@ def test_a_running_loop_is_woken_by_a_signal() -> None:
         stop_on_signals(stopped.set)
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
-        await asyncio.wait_for(stopped.wait(), 10)
+        await asyncio.wait_for(stopped.wait(), PATIENCE_S)
 
     asyncio.run(work())

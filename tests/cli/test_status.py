@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from kit.patience import PATIENCE_S
 from kit.rig import Rig
 from kit.servers import lasting_ports
 
@@ -100,6 +101,6 @@ def page_tells(rig: Rig, *views: str) -> dict[str, dict[str, Any]]:
                 with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/{view}") as answer:
                     told[view] = json.load(answer)
         page.send_signal(signal.SIGINT)
-        assert page.wait(30) == 0
+        assert page.wait(PATIENCE_S) == 0
         assert "Traceback" not in page.stderr.read()
     return told

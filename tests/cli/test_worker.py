@@ -14,12 +14,11 @@ import pytest
 import redis
 from kit.events import records_of, view
 from kit.keys import INSTALLATION, announce
+from kit.patience import PATIENCE_S
 from kit.redises import client_of
 from kit.rig import CONFIG, TABLE, Feed, Rig
-from kit.servers import create_topic, delete_topic, redis_server
+from kit.servers import create_topic, delete_topic, lasting_ports, redis_server
 from msgspec.structs import replace
-
-from streams.embedded.child import free_ports
 
 START = ("worker", "--only", "feedback")
 
@@ -42,7 +41,7 @@ def one_line(done: "subprocess.CompletedProcess[str]", code: int) -> str:
 
 def nowhere() -> Rig:
     """Return settings whose broker and Redis nobody serves."""
-    broker, store = free_ports(2)
+    broker, store = lasting_ports(2)
     return Rig(f"127.0.0.1:{broker}", f"redis://127.0.0.1:{store}/0", "none")
 
 
@@ -97,7 +96,7 @@ def test_a_metrics_port_that_is_taken_gives_way_to_the_next_one() -> None:
 @pytest.mark.real
 async def test_both_halves_tell_how_they_stand_at_the_address_that_was_set(rig: Rig) -> None:
     rig.create_topics()
-    (port,) = free_ports(1)
+    (port,) = lasting_ports(1)
     worker = rig.worker(only=None, metrics_host="::1", metrics_port=port)
     await worker.says("running")
     await rig.until(lambda: answer(port, "/ready") == (200, {"ok": True, "reasons": []}), rig.logs)
@@ -130,7 +129,7 @@ def answer(port: int, path: str) -> tuple[int, dict[str, Any]]:
 
 def page(port: int, path: str) -> tuple[int, str]:
     """Return status and text of a page on IPv6's loopback."""
-    client = HTTPConnection("::1", port, timeout=5)
+    client = HTTPConnection("::1", port, timeout=PATIENCE_S)
     client.request("GET", path)
     got = client.getresponse()
     status, text = got.status, got.read().decode()
@@ -149,7 +148,7 @@ def test_a_session_timeout_that_the_brokers_refuse_names_setting_and_bounds(rig:
 @pytest.mark.real
 def test_no_redis_is_exit_code_4_and_names_the_option(rig: Rig) -> None:
     rig.create_topics()
-    port = free_ports(1)[0]
+    port = lasting_ports(1)[0]
     assert "--redis" in one_line(rig.run(*START, redis=f"redis://127.0.0.1:{port}/0"), 4)
 
 
@@ -247,7 +246,7 @@ async def test_two_signals_at_once_are_one_orderly_end(rig: Rig) -> None:
     await worker.says("running; Ctrl-C ends")
     for _ in range(2):
         worker.send(signal.SIGTERM)
-    assert await worker.stopped(patience_s=10) == 0
+    assert await worker.stopped() == 0
 
 
 @pytest.mark.real

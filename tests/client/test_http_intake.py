@@ -30,7 +30,6 @@ from streams.runtime.ports import Outgoing
 from streams.runtime.signing import encode
 from streams.settings import load_settings
 
-pytestmark = pytest.mark.timeout(60)
 SETTINGS = load_settings(Path(__file__).parents[2] / "config", {}, {})
 TOPICS = ("uploads", "recognitions", "reviews", "interactions")
 TS = 1_714_557_600_000

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
+from kit.patience import PATIENCE_S
 from kit.serving import CARS, FANS, FAR, entry
 
 from streams import client
@@ -260,7 +261,7 @@ async def test_redis_gives_the_leases_of_a_server_that_died_to_others(
     index = RedisServingIndex(fresh_redis_url, bounds=IndexBounds(lease_s=0))
     await tell(index, CARS, entry(allowance=5))
     assert videos(await Leases(index).take(CARS, 5, most_each=5)) == ["v1"] * 5
-    async with asyncio.timeout(10), Leases(fresh_redis_url) as other:
+    async with asyncio.timeout(PATIENCE_S), Leases(fresh_redis_url) as other:
         while not (taken := await other.take(CARS, 5, most_each=5)):  # noqa: ASYNC110
             await asyncio.sleep(0.05)  # it is Redis that has the clock
     assert videos(taken) == ["v1"] * 5
@@ -332,9 +333,9 @@ async def test_a_redis_that_is_away_is_said_and_found_again(tmp_path: Path) -> N
 
 async def test_a_redis_that_says_nothing_is_waited_for_no_longer_than_it_may_take() -> None:
     with EmbeddedRedis() as server:
-        leases = Leases(server.url, timeout_s=0.1)
+        leases = Leases(server.url, timeout_s=0.5)
         with server.paused():
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE_S):
                 with pytest.raises(Unreachable):
                     await leases.take(CARS, 1)
         assert await leases.take(CARS, 1) == []
@@ -416,7 +417,7 @@ def loaded_by(source: str) -> set[str]:
     """Return the packages that a program has loaded at its end."""
     command = [sys.executable, "-c", f"{source}; import sys; print(*sys.modules)"]
     root = Path(__file__).parents[2]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
     return {name.split(".")[0] for name in done.stdout.split()}
 
 

@@ -5,6 +5,7 @@ import logging
 
 import pytest
 from kit.keys import INSTALLATION, SIGNER, STRANGER
+from kit.patience import PATIENCE_S
 from kit.serving import CARS, FANS, entry
 from kit.twins import settings_of
 from msgspec.structs import replace
@@ -115,8 +116,10 @@ async def test_the_last_one_is_kept_then_fades_and_that_is_told(
     caplog.clear()
     await town.look(KEPT_MS / 1_000 - 5)
     assert (town.tilts, caplog.messages) == ({"0": 100_000}, [])
+    assert town.mixes.in_force.due(CARS) == 12_000
     await town.look(FADED_MS / 2_000)
     assert 49_000 <= town.tilts["0"] <= 51_000
+    assert (town.mixes.in_force.due(CARS), town.mixes.private_slots) == (None, 4)
     await town.look(FADED_MS / 2_000 + 5)
     known = town.mixes.in_force
     assert (town.tilts, known.due(CARS), town.mixes.private_slots) == ({"0": 0}, None, 0)
@@ -206,7 +209,7 @@ async def test_newcomers_get_the_share_that_the_mix_says(town: Town) -> None:
 async def test_it_follows_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "EVERY_S", 0.01)
     town = Town()
-    async with town.mixes as mixes, asyncio.timeout(10):
+    async with town.mixes as mixes, asyncio.timeout(PATIENCE_S):
         town.write(mix())
         while mixes.in_force.seq != SEQ:  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(0.01)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kit.patience import PATIENCE_S
 
 from streams.client import outbox as module
 from streams.client.examples import EXAMPLES
@@ -21,7 +22,6 @@ from streams.runtime.memory.producer import MemoryProducer
 from streams.runtime.ports import Outgoing, Record
 from streams.settings import load_settings
 
-pytestmark = pytest.mark.timeout(60)
 SETTINGS = load_settings(Path(__file__).parents[2] / "config", {"topic_prefix": "p."}, {})
 NOW_MS = 1_800_000_000_000
 TOPICS = ("uploads", "recognitions", "reviews", "interactions")
@@ -163,7 +163,7 @@ async def test_an_array_that_nobody_fills_is_sent_after_its_time() -> None:
     post = Post(linger_ms=1)
     (parcel,) = post.add(like(1))
     assert post.ids() == []
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await parcel.written
     assert post.ids() == ["e1"]
 
@@ -194,7 +194,7 @@ async def test_memory_is_bounded_and_eases_when_records_are_written() -> None:
     await turns()
     assert not waiting.done()
     post.brokers.acknowledge()
-    await asyncio.wait_for(waiting, 5)
+    await asyncio.wait_for(waiting, PATIENCE_S)
 
 
 async def test_after_a_loss_what_came_behind_it_is_written_in_order_and_before_anything_new() -> (

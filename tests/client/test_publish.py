@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kit.patience import PATIENCE_S
 
 from streams.client.examples import EXAMPLES
 from streams.client.lines import InputLine
@@ -176,7 +177,7 @@ async def test_an_unfinished_array_is_sent_when_the_input_falls_silent() -> None
     task = asyncio.ensure_future(
         publish_lines(run.publisher, chunks(), EventPace(None, lambda: 0.0), stop)
     )
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while run.ids() != ["e1"]:  # noqa: ASYNC110 - the log tells nobody when it grows
             await asyncio.sleep(0.01)
     stop.set()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from kit.patience import until
 
 from streams import client
 from streams.client import (
@@ -34,7 +35,6 @@ from streams.runtime.memory.log import MemoryLog
 from streams.runtime.memory.producer import MemoryProducer
 from streams.security import KafkaAddress
 
-pytestmark = pytest.mark.timeout(60)
 TOPICS = ("uploads", "recognitions", "reviews", "interactions")
 TS = 1_714_557_600_000
 
@@ -178,8 +178,7 @@ async def test_a_put_after_a_loss_takes_nothing_and_says_so(log: MemoryLog) -> N
     log.leaderless.update(("p.interactions", partition) for partition in range(4))
     async with asynchronous(patience_s=0, linger_ms=0) as one:
         await one.put(like(1))
-        for _ in range(9):
-            await asyncio.sleep(0.001)  # until the record was tried and given up
+        await until(lambda: one._given_up)
         log.leaderless.clear()
         with pytest.raises(NotPublished) as lost:
             await one.put(like(2))
@@ -264,6 +263,6 @@ def test_importing_it_loads_nothing_that_a_producer_does_not_need() -> None:
     source = "import streams.client, sys; print(*{name.split('.')[0] for name in sys.modules})"
     command = [sys.executable, "-c", source]
     root = Path(__file__).parents[2]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
     assert not heavy & set(done.stdout.split())
     assert "aiokafka" in done.stdout

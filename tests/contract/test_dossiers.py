@@ -22,6 +22,15 @@ P = 7
 """The partition that most tests are about."""
 
 
+class Days:
+    """A clock that stands still until a test has days pass."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 @pytest.fixture(scope="module")
 def oldest_redis_url() -> Iterator[str]:
     with EmbeddedRedis(executable=BUNDLED) as server:
@@ -31,7 +40,7 @@ def oldest_redis_url() -> Iterator[str]:
 @pytest.fixture(params=["memory", "redis 6.2", pytest.param("redis", marks=pytest.mark.real)])
 async def dossiers(request: pytest.FixtureRequest) -> AsyncIterator[Dossiers]:
     if request.param == "memory":
-        yield MemoryDossiers()
+        yield MemoryDossiers(Days())
         return
     name = "redis_url" if request.param == "redis" else "oldest_redis_url"
     url: str = request.getfixturevalue(name)
@@ -217,6 +226,19 @@ async def test_claims_are_kept_for_some_days_and_older_days_have_none_any_more(
     assert await dossiers.claim(claims("old", "later", day=101), 1) == [False, False]
 
 
+async def test_nothing_is_kept_of_a_creator_who_had_no_claim_for_days(dossiers: Dossiers) -> None:
+    await dossiers.claim(claims("v1", "v2", "v3"), 2)
+    await dossiers.claim(claims("v4", creator="c2"), 2)
+    have_days_pass(dossiers, 1)
+    await dossiers.claim(claims("v5", day=101, creator="c2"), 2)
+    have_days_pass(dossiers, CLAIM_DAYS - 1)
+    assert await dossiers.claim(claims("v6", creator="c2"), 1) == [False]
+    assert creators_kept(dossiers) == {"c2"}
+    have_days_pass(dossiers, 1)
+    assert await dossiers.claim(claims("v7", day=109, creator="c3"), 2) == [True]
+    assert creators_kept(dossiers) == {"c3"}
+
+
 async def test_claims_are_no_documents_and_no_positions(dossiers: Dossiers) -> None:
     await dossiers.claim(claims("v1"), 1)
     assert [some async for some in dossiers.scan() if some] == []
@@ -258,6 +280,28 @@ def damage(dossiers: Dossiers, video: str, raw: bytes) -> None:
     assert isinstance(dossiers, RedisDossiers)
     with redis_of(dossiers) as client:
         client.set(f"s:{{{P}}}:d:{video}", raw)
+
+
+def have_days_pass(dossiers: Dossiers, days: int) -> None:
+    """Let a store's clock pass: keys of Redis that end come so much nearer to it."""
+    if isinstance(dossiers, MemoryDossiers):
+        assert isinstance(dossiers._clock, Days)
+        dossiers._clock.now += days * 86_400
+        return
+    assert isinstance(dossiers, RedisDossiers)
+    with redis_of(dossiers) as client:
+        for key in client.scan_iter():
+            if (left := client.ttl(key)) >= 0:
+                client.expire(key, left - days * 86_400)
+
+
+def creators_kept(dossiers: Dossiers) -> set[str]:
+    """Return the creators of whom claims are kept."""
+    if isinstance(dossiers, MemoryDossiers):
+        return set(dossiers.shelves[P].claims)
+    assert isinstance(dossiers, RedisDossiers)
+    with redis_of(dossiers) as client:
+        return {key.decode().rpartition(":")[2] for key in client.scan_iter("s:{7}:dclaims:*")}
 
 
 def redis_of(dossiers: RedisDossiers) -> redis.Redis:

@@ -10,6 +10,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
+from kit.patience import PATIENCE_S
 from kit.servers import create_topic
 
 from streams.core.partitioner import partition_of
@@ -19,8 +20,6 @@ from streams.runtime.memory.consumer import MemoryConsumer
 from streams.runtime.memory.log import MemoryLog
 from streams.runtime.memory.producer import MemoryProducer
 from streams.runtime.ports import LastingProducer, LogConsumer, Offsets, Outgoing, Record
-
-PATIENCE_S = 30.0
 
 
 class World(Protocol):
@@ -68,7 +67,7 @@ class Kafka:
     def cut(self, topic: str, partition: int, before: int) -> None:
         admin = AdminClient({"bootstrap.servers": self.brokers, "log_level": 0})
         place = TopicPartition(topic, partition, before)
-        admin.delete_records([place])[place].result(30)
+        admin.delete_records([place])[place].result(PATIENCE_S)
 
 
 class Bench(NamedTuple):
@@ -318,9 +317,8 @@ async def test_an_empty_fetch_ends_in_time_and_a_new_record_ends_it_early(bench:
     listener = Listener()
     consumer = await bench.join(listener)
     await owns(listener, consumer, {0, 1})
-    started = time.monotonic()
-    assert await consumer.fetch(100, 10) == {}
-    assert time.monotonic() - started < 5
+    async with asyncio.timeout(PATIENCE_S):
+        assert await consumer.fetch(100, 10) == {}
     waiting = asyncio.ensure_future(read(consumer, 1))
     await write(bench, 1, b"late")
     assert contents(await waiting) == {1: [b"late"]}
@@ -470,6 +468,8 @@ async def test_brokers_know_a_member_by_the_name_it_gives(brokers: str, unique: 
     await consumer.start(listener)
     await owns(listener, consumer, {0})
     admin = AdminClient({"bootstrap.servers": brokers, "log_level": 0})
-    described = admin.describe_consumer_groups([unique], request_timeout=10)[unique].result(20)
+    described = admin.describe_consumer_groups([unique], request_timeout=PATIENCE_S)[
+        unique
+    ].result()
     await consumer.stop()
     assert [one.client_id for one in described.members] == ["ours-worker-host1"]

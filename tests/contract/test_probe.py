@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from kit.patience import PATIENCE_S
 from kit.servers import create_topic
 
 from streams.runtime.kafka import KafkaProbe
@@ -136,7 +137,7 @@ async def test_an_open_transaction_shows_where_readers_wait_and_since_when(
         held = await probe.first_times({place: Offsets(2, 7)}, committed=False)
         assert held == {place: START_MS}
         await producer.commit_transaction()
-    async with asyncio.timeout(30):  # the coordinator writes the marker by and by
+    async with asyncio.timeout(PATIENCE_S):  # the coordinator writes the marker by and by
         while await probe.ends([place]) != {place: Ends(0, 8, 8)}:
             pass
     await probe.stop()

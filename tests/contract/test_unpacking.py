@@ -14,6 +14,7 @@ from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.consumer import fetcher
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 from kit.headers import ESCAPED_NAME, RAW_NAME, send_with_raw_name
+from kit.patience import PATIENCE_S
 from kit.servers import create_topic
 
 from streams.control.agents import new_app
@@ -25,7 +26,6 @@ from streams.runtime.ports import Place, Record
 from streams.settings import load_settings
 
 VALUES = [b"a", b"b", b"c"]
-PATIENCE_S = 30.0
 
 
 class Raw(str):
@@ -237,7 +237,7 @@ def test_whoever_reads_takes_records_apart_so_and_whoever_only_writes_changes_no
         "print(fetcher.MemoryRecords.__module__)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", source], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", source], capture_output=True, text=True, check=True
     )
     expected = "aiokafka" if module == "producer" else "streams.runtime.kafka.unpacking"
     assert done.stdout.startswith(expected)

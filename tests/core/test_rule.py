@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from kit.events import BASKETBALL, COOKING, FANS, FIXED, FOOTBALL, MUSIC, SHENYANG, WEIGHTS, policy
 from kit.rows import honest
 
-from streams.core.counters import ACTIVE, HELD, IDLE, STOPPED, Slice, Video, VideoState
+from streams.core.counters import ACTIVE, HELD, IDLE, STOPPED, Slice, Trial, Video, VideoState
 from streams.core.events import Policy
 from streams.core.outlook import Outlook
 from streams.core.rule import (
@@ -16,6 +16,7 @@ from streams.core.rule import (
     Ruling,
     allowance_of,
     assess,
+    is_decidable,
     look_again,
     open_slices,
     rule,
@@ -24,6 +25,7 @@ from streams.core.rule import (
 from streams.core.units import MICROS, NEVER
 
 SPEC = FIXED.slices[FOOTBALL]
+STOP = Ruling("stop", "index_below_price", 0)
 WELL_KNOWN = Video(stage="public", band=5, fits={FANS: MICROS, SHENYANG: 100_000})
 
 
@@ -79,7 +81,7 @@ def changed(**numbers: Any) -> Policy:
 
 
 def test_a_slice_stops_when_its_index_is_below_the_price() -> None:
-    assert ruled(row(200, 100_000, 400)) == Ruling("stop", "index_below_price", 0)
+    assert ruled(row(200, 100_000, 400)) == STOP
 
 
 def test_the_index_decides_the_stop_and_not_the_mean() -> None:
@@ -92,13 +94,19 @@ def test_the_index_decides_the_stop_and_not_the_mean() -> None:
 def test_a_bad_slice_stops_sooner_the_shorter_learning_pays() -> None:
     doubtful = row(12, 260_000, 15)
     assert ruled(doubtful) is None
-    assert ruled(doubtful, in_force=changed(horizon=1)) == Ruling("stop", "index_below_price", 0)
+    assert ruled(doubtful, in_force=changed(horizon=1)) == STOP
 
 
 @given(st.integers(0, 2_000), st.integers(-1_000_000, 1_000_000), st.integers(0, 10_000))
 def test_evidence_never_stops_followers_delivery(views: int, value: int, impressions: int) -> None:
     ruling = ruled(row(views, value, impressions, allowance=400), FANS)
     assert ruling is None or ruling.action in {"widen", "keep"}
+
+
+def test_too_few_different_viewers_stop_nothing() -> None:
+    guarded = policy(stop_viewers=15)
+    assert ruled(row(15, 0, 16, viewers=(1 << 14) - 1), in_force=guarded) is None
+    assert ruled(row(15, 0, 16, viewers=(1 << 15) - 1), in_force=guarded) == STOP
 
 
 def test_a_slice_widens_when_its_mean_beats_the_price_for_sure() -> None:
@@ -120,6 +128,58 @@ def test_it_widens_only_above_the_bar() -> None:
 def test_it_widens_no_further_than_the_top_stage() -> None:
     top = row(16, 700_000, 16, stage=FIXED.top_stage)
     assert ruled(top) == Ruling("keep", "allowance_nearly_used", 20 * 3**3)
+
+
+@given(
+    st.sampled_from([FOOTBALL, FANS]),
+    st.fixed_dictionaries(
+        {
+            "impressions": st.integers(0, 120),
+            "granted_views": st.integers(0, 60),
+            "allowance": st.integers(20, 120),
+            "stage": st.integers(0, 6),
+            "viewers": st.integers(0, 40).map(lambda count: (1 << count) - 1),
+        }
+    ),
+    st.booleans(),
+    st.integers(60, 400),
+    st.sampled_from([-2 * MICROS, 2 * MICROS]),
+)
+def test_where_nothing_can_be_decided_no_evidence_asks_for_anything(
+    slice_id: str, numbers: dict[str, int], tried: bool, reach: int, above: int
+) -> None:
+    guarded = policy(
+        slices={slice_id: msgspec.structs.replace(FIXED.slices[slice_id], reach=reach)},
+        widen_viewers=(30,),
+        stop_viewers=15,
+    )
+    trials = {slice_id: Trial(40, 0)} if tried else {}
+    video = msgspec.structs.replace(WELL_KNOWN, trials=trials)
+    seen = row(50, 400_000, **numbers)
+    said = assessed(seen, slice_id, guarded, video)
+    score = said.estimate._replace(score=said.price + above)
+    said = said._replace(z=10 * above, estimate=score)
+    if not is_decidable(guarded, slice_id, video, seen):
+        assert rule(guarded, slice_id, video, seen, said) is None
+
+
+@pytest.mark.parametrize(
+    ("slice_id", "numbers", "decidable"),
+    [
+        (FOOTBALL, {"viewers": (1 << 14) - 1}, False),  # as at most first checkpoints
+        (FOOTBALL, {"viewers": (1 << 15) - 1}, True),  # may be stopped
+        (FANS, {"viewers": (1 << 29) - 1}, False),
+        (FANS, {"viewers": (1 << 30) - 1}, True),  # may be widened
+        (FANS, {"viewers": (1 << 30) - 1, "stage": FIXED.top_stage}, False),
+        (FANS, {"viewers": 1, "impressions": 16}, True),  # nearly used
+    ],
+)
+def test_what_is_left_to_be_decided_by_few_viewers(
+    slice_id: str, numbers: dict[str, int], decidable: bool
+) -> None:
+    guarded = policy(widen_viewers=(30,), stop_viewers=15, widen_used=500_000)
+    seen = row(10, 400_000, **{"impressions": 11, **numbers})
+    assert is_decidable(guarded, slice_id, WELL_KNOWN, seen) is decidable
 
 
 @pytest.mark.parametrize(("stage", "tranche"), [(0, 60), (1, 180), (2, 540)])
@@ -176,7 +236,7 @@ def test_another_crowds_praise_saves_what_would_stop_alone() -> None:
     mine = row(10, 130_000, 16)
     praised = state(football=mine, basketball=row(300, 900_000, 400))
     said = assess(Outlook(FIXED), praised, FOOTBALL, mine)
-    assert ruled(mine) == Ruling("stop", "index_below_price", 0)
+    assert ruled(mine) == STOP
     assert rule(FIXED, FOOTBALL, WELL_KNOWN, mine, said) != Ruling("stop", "index_below_price", 0)
 
 

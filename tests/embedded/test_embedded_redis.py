@@ -4,12 +4,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import redis
+from kit.patience import wait_until
 
 from streams.embedded import EmbeddedRedis
 from streams.embedded.redis import bundled_redis_server, find_redis_server
@@ -25,13 +24,6 @@ server.start()
 print(server.pid, flush=True)
 sys.stdin.read()
 """
-
-
-def eventually(condition: Callable[[], bool], timeout_s: float = 10) -> bool:
-    deadline = time.monotonic() + timeout_s
-    while not (met := condition()) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return met
 
 
 def running(pid: int) -> bool:
@@ -95,7 +87,7 @@ def test_it_does_not_outlive_a_killed_parent() -> None:
         pid = int(parent.stdout.readline())
         assert running(pid)
         os.kill(parent.pid, signal.SIGKILL)
-        assert eventually(lambda: not running(pid))
+        wait_until(lambda: not running(pid))
 
 
 def server(folder: Path, version: str) -> Path:

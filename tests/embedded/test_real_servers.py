@@ -1,12 +1,13 @@
 """The real servers of the test session are what the tests take them for."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 import redis
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient, ConfigResource
+from kit.patience import PATIENCE_S
+from kit.patience import wait_until as until
 from kit.servers import KafkaCluster, create_topic, delete_topic, kafka_cluster, kafka_server
 
 pytestmark = pytest.mark.real
@@ -18,9 +19,9 @@ def test_a_topic_has_the_partitions_and_settings_that_were_asked_for(
     create_topic(brokers, unique, 5, {"retention.ms": "60000"})
     admin = AdminClient({"bootstrap.servers": brokers, "log_level": 0})
     resource = ConfigResource("topic", unique)
-    settings = admin.describe_configs([resource])[resource].result(10)
+    settings = admin.describe_configs([resource])[resource].result(PATIENCE_S)
     assert settings["retention.ms"].value == "60000"
-    assert len(admin.list_topics(unique, timeout=10).topics[unique].partitions) == 5
+    assert len(admin.list_topics(unique, timeout=PATIENCE_S).topics[unique].partitions) == 5
     delete_topic(brokers, unique)
 
 
@@ -38,7 +39,7 @@ def test_a_broker_keeps_its_topics_over_a_stop_and_a_kill() -> None:
             end()
             server.start()
             admin = AdminClient({"bootstrap.servers": server.bootstrap, "log_level": 0})
-            assert len(admin.list_topics(timeout=10).topics["kept"].partitions) == 2
+            assert len(admin.list_topics(timeout=PATIENCE_S).topics["kept"].partitions) == 2
 
 
 @pytest.fixture(scope="module")
@@ -47,23 +48,15 @@ def cluster() -> Iterator[KafkaCluster]:
         yield running
 
 
-def until(holds: Callable[[], bool], timeout_s: float = 30.0) -> None:
-    """Return as soon as a condition holds; fail if it does not in time."""
-    deadline = time.monotonic() + timeout_s
-    while not holds():
-        assert time.monotonic() < deadline, "the condition did not come to hold"
-
-
 def write(cluster: KafkaCluster, topic: str, partition: int) -> None:
     """Write a record that all copies in sync acknowledge."""
     refused: list[object] = []
     producer = Producer({"bootstrap.servers": cluster.bootstrap, "acks": "all", "log_level": 0})
     producer.produce(topic, b"1", partition=partition, on_delivery=lambda no, _: refused.append(no))
-    assert producer.flush(30) == 0
+    assert producer.flush(PATIENCE_S) == 0
     assert refused == [None]
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("end", ["kill", pytest.param("stop", marks=pytest.mark.slow)])
 def test_when_a_node_dies_leaders_move_and_what_it_held_alone_waits_for_it(
     cluster: KafkaCluster, unique: str, end: str
@@ -84,7 +77,6 @@ def test_when_a_node_dies_leaders_move_and_what_it_held_alone_waits_for_it(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 def test_leaders_move_from_a_frozen_node_too(cluster: KafkaCluster, unique: str) -> None:
     create_topic(cluster.bootstrap, unique, copies=[[3, 1, 2]])
     frozen = cluster.leader(unique, 0)
@@ -95,7 +87,6 @@ def test_leaders_move_from_a_frozen_node_too(cluster: KafkaCluster, unique: str)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 def test_a_group_gets_another_coordinator_when_its_own_dies(
     cluster: KafkaCluster, unique: str
 ) -> None:

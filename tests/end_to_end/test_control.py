@@ -62,7 +62,7 @@ def documents(rig: Rig) -> list[bytes | None]:
 
 
 async def becomes(rig: Rig, wanted: str) -> None:
-    await rig.until(lambda: stage(rig) == wanted, lambda: f"{stage(rig)}; {rig.logs()}", 40)
+    await rig.until(lambda: stage(rig) == wanted, lambda: f"{stage(rig)}; {rig.logs()}")
 
 
 async def test_a_verdict_counts_after_redis_was_emptied_and_rebuilt(rig: Rig) -> None:
@@ -97,9 +97,9 @@ async def test_a_running_control_plane_notices_that_redis_was_emptied(rig: Rig) 
     assert await feedback.terminate() == 0
     with redis.Redis.from_url(rig.redis_url) as client:
         client.flushdb()
-    await control.says("what the dossiers lost is read again", 10)
+    await control.says("what the dossiers lost is read again")
     assert rig.run("counters", "rebuild", "--yes").returncode == 0
     rig.worker()
-    await control.says("the control topics are read again", 40)
+    await control.says("the control topics are read again")
     await send(rig, "reviews", verdict("limit"))
     await becomes(rig, "limited")

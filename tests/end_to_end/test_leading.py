@@ -37,7 +37,7 @@ async def becomes(rig: Rig, words: str) -> None:
     def shown() -> str:
         return rig.run("policy", "show", "--output", "json").stdout
 
-    await rig.until(lambda: words in shown(), lambda: f"{shown()}; {rig.logs()}", 40)
+    await rig.until(lambda: words in shown(), lambda: f"{shown()}; {rig.logs()}")
 
 
 async def test_when_the_leader_is_killed_another_one_leads_in_the_next_term(rig: Rig) -> None:

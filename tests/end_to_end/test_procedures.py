@@ -11,6 +11,7 @@ import redis
 from aiokafka import AIOKafkaProducer
 from kit.events import Logged, synthetic_log
 from kit.keys import SPELLING
+from kit.patience import PATIENCE_S
 from kit.redises import RedisNode, redis_node
 from kit.repartitions import log_of, timeless, videos_in, world_of
 from kit.rig import Feed, Rig
@@ -45,7 +46,7 @@ def backed_up(node: RedisNode) -> bytes:
     """Take a backup of a running Redis, as an operator does."""
     file = node.folder / "backup.rdb"
     command = ["redis-cli", "-p", str(node.port), "--rdb", str(file)]
-    subprocess.run(command, check=True, capture_output=True, timeout=30)
+    subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE_S)
     return file.read_bytes()
 
 

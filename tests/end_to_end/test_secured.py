@@ -20,7 +20,7 @@ from streams.runtime.kafka import KafkaProducer
 from streams.runtime.ports import Outgoing
 from streams.settings import Settings, load_settings
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.real
 ROLES: Final[Mapping[str, tuple[Role, ...]]] = {
     "producer": ("producer",),
     "feed": ("feed",),

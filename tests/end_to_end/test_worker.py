@@ -355,14 +355,15 @@ async def test_an_aborted_transaction_is_never_counted(rig: Rig, feed: Feed) -> 
 
 
 async def test_an_open_transaction_holds_the_counters_until_it_ends(rig: Rig, feed: Feed) -> None:
-    rig.worker()
+    worker = rig.worker()
+    await worker.says("assigned: partitions")
     async with producing(rig, transactional_id=f"{rig.prefix}tx") as producer:
         await producer.begin_transaction()
         await producer.send_and_wait(rig.log, encode(like("open")), key=b"v1", timestamp_ms=NOW)
         behind = [interaction_record(impression(f"behind{n}")) for n in range(5)]
         await feed.send(behind)
         with pytest.raises(AssertionError, match="wanted"):
-            await rig.caught_up(patience_s=3)
+            await rig.caught_up(patience_s=1)
         assert rig.watermarks() == {}
         await producer.commit_transaction()
     await rig.caught_up(gap=1)

@@ -72,7 +72,7 @@ async def test_sigterm_while_the_broker_is_away_ends_in_one_line(
     await worker.says("Kafka does not answer")
     before = len(worker.said().splitlines())
     worker.send(signal.SIGTERM)
-    code = await worker.stopped(patience_s=20)
+    code = await worker.stopped()
     after = worker.said().splitlines()[before:]
     assert code == 0, "\n".join(after)
     assert len(after) <= 1, after

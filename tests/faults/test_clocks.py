@@ -10,7 +10,7 @@ from kit.events import Logged, records_of, videos_of, view
 from kit.fork_server import CLOCK
 from kit.rig import Feed, Rig, WorkerProcess
 
-pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.real, pytest.mark.slow]
 
 HOUR_S: Final = 3_500
 """A little less: brokers refuse records that are an hour ahead of theirs."""

@@ -105,7 +105,7 @@ async def test_nodes_die_and_every_counter_is_exact(nodes: Nodes, rig: Rig, kind
     assert not [worker.pid for worker in workers if "HALTED" in worker.said()], rig.logs()
     rig.assert_exact()
     await rig.assert_every_decision_once()
-    assert [await worker.terminate(patience_s=20) for worker in workers] == [0, 0], rig.logs()
+    assert [await worker.terminate() for worker in workers] == [0, 0], rig.logs()
 
 
 async def test_a_node_that_freezes_for_a_minute_costs_no_counter(nodes: Nodes, rig: Rig) -> None:

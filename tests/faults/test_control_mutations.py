@@ -796,6 +796,14 @@ PURE = [
         "memory and claims_again",
     ),
     Mutation(
+        "claims of a creator end by themselves (twin)",
+        "runtime/memory/dossiers.py",
+        "        shelf.let_end(now)\n",
+        "",
+        DOSSIERS,
+        "memory and no_claim_for_days",
+    ),
+    Mutation(
         "what was claimed and lost comes back with the copies",
         "control/admission/copies.py",
         "_log.partitions, _readable(changed))",
@@ -821,6 +829,14 @@ PURE = [
     ),
 ]
 LUA = [
+    Mutation(
+        "claims of a creator end by themselves",
+        "runtime/redis/claims.lua",
+        "redis.call('EXPIRE', KEYS[1], ARGV[5])",
+        "",
+        DOSSIERS,
+        "redis and not 6.2",
+    ),
     Mutation(
         "the script counts a day's claims",
         "runtime/redis/claims.lua",

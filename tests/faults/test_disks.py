@@ -12,6 +12,7 @@ import pytest
 from kit.disks import UNHURT, full_disk
 from kit.forks import Forked
 from kit.loads import PARTITIONS, moved, whole_log
+from kit.patience import PATIENCE_S
 from kit.redises import RedisNode, redis_node, until
 from kit.rig import ROOT, Feed, Rig
 from kit.servers import kafka_server
@@ -102,7 +103,7 @@ async def test_a_recorder_whose_disk_is_full_ends_in_one_line_and_is_resumed_who
         again = started(rig, ("record", str(folder), "--resume"), said)
         await rig.until(lambda: recorded(folder) == len(log), said.read_text)
         again.send_signal(signal.SIGINT)
-        assert await asyncio.to_thread(again.wait, 30) in (0, 130), said.read_text()
+        assert await asyncio.to_thread(again.wait, PATIENCE_S) in (0, 130), said.read_text()
         verified = rig.run("replay", "verify", str(folder))
         assert verified.returncode == 0, verified.stderr
 
@@ -114,11 +115,10 @@ def recorded(folder: Path) -> int:
 
 
 def until_dead(child: Child) -> None:
-    until(lambda: not child.alive, "the broker never ended", patience_s=60)
+    until(lambda: not child.alive, "the broker never ended")
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 async def test_a_broker_that_dies_of_a_full_disk_costs_no_counter(
     fresh_redis_url: str, unique: str
 ) -> None:
@@ -138,6 +138,6 @@ async def test_a_broker_that_dies_of_a_full_disk_costs_no_counter(
             async with Feed(rig) as feed:
                 await feed.send(log[2_000:])
             await rig.caught_up()
-            assert await worker.terminate(patience_s=20) == 0
+            assert await worker.terminate() == 0
             rig.assert_exact()
             await rig.assert_every_decision_once()

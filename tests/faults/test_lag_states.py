@@ -12,6 +12,7 @@ from aiokafka import AIOKafkaProducer
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from kit.events import NOW
+from kit.patience import PATIENCE_S
 from kit.rig import Rig
 from kit.servers import create_topic
 
@@ -26,7 +27,6 @@ from streams.runtime.signing import encode
 
 pytestmark = pytest.mark.real
 
-PATIENCE_S = 60.0
 LOOK_S = 0.2
 
 

@@ -12,6 +12,7 @@ from confluent_kafka import Consumer, TopicPartition
 from kit.command import CONFIG, Where, streams
 from kit.events import NOW
 from kit.keys import announce
+from kit.patience import PATIENCE_S
 from kit.servers import KafkaCluster as Nodes
 from kit.servers import KafkaServer, create_topic, kafka_cluster, kafka_server
 
@@ -24,7 +25,6 @@ from streams.settings import TOPICS, load_settings
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.alone]
 
-PATIENCE_S = 60.0
 ALONE = {"min.insync.replicas": "1"}
 
 
@@ -164,7 +164,7 @@ async def test_a_cluster_that_is_not_there_is_told_from_a_silent_broker(unique: 
         assert time.monotonic() - started < 8
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_tools_do_what_can_be_done_and_name_the_rest(
     whole: Nodes, unique: str, redis_url: str, tmp_path: Path
 ) -> None:

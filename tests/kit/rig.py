@@ -19,6 +19,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from kit.events import Logged
 from kit.forks import Forked, run
 from kit.keys import INSTALLATION, announce, key_file
+from kit.patience import PATIENCE_S
 from kit.redises import client_of
 from kit.servers import create_topics
 from streams.runtime.installation import Installation
@@ -27,7 +28,6 @@ from streams.settings import Settings, load_settings
 
 ROOT: Final = Path(__file__).parents[2]
 CONFIG: Final = ROOT / "config"
-PATIENCE_S: Final = 60.0
 SESSION_MS: Final = 3_000
 USUAL: Final = {"max.message.bytes": "1114112", "retention.ms": "-1"}
 TABLE: Final = {"cleanup.policy": "compact", "max.message.bytes": "1114112"}
@@ -283,7 +283,7 @@ class WorkerProcess:
         self._process.wait()
         self._output.unlink(missing_ok=True)
 
-    async def stopped(self, patience_s: float) -> int:
+    async def stopped(self, patience_s: float = PATIENCE_S) -> int:
         """Return its exit code once it has ended by itself."""
         deadline = time.monotonic() + patience_s
         while self.alive:
@@ -291,7 +291,7 @@ class WorkerProcess:
             await asyncio.sleep(0.02)
         return self._process.wait()
 
-    async def terminate(self, patience_s: float = 10.0) -> int:
+    async def terminate(self, patience_s: float = PATIENCE_S) -> int:
         """Ask it to stop (SIGTERM) and return its exit code."""
         self.send(signal.SIGTERM)
         return await self.stopped(patience_s)
@@ -302,6 +302,7 @@ class Feed:
 
     def __init__(self, rig: Rig) -> None:
         self._rig = rig
+        self.partitions = rig.partitions
         self._producer = AIOKafkaProducer(
             bootstrap_servers=rig.brokers, acks="all", max_request_size=64 << 20
         )
@@ -329,14 +330,3 @@ class Feed:
         ]
         await asyncio.gather(*acks)
         self.sent += len(records)
-
-    async def trickle(
-        self, records: Sequence[Logged], stop: asyncio.Event, per_s: float = 400
-    ) -> None:
-        """Write records at about this rate until `stop` is set; then write the rest at once."""
-        at, size = 0, 20
-        while at < len(records) and not stop.is_set():
-            await self.send(records[at : at + size])
-            at += size
-            await asyncio.sleep(size / per_s)
-        await self.send(records[at:])

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
+from itertools import cycle, islice
 from pathlib import Path
 from random import Random
 from typing import Final, Self
@@ -21,11 +23,11 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from kit.jars import LOG4J, class_archive, kafka_jars, run_tool
+from kit.patience import PATIENCE_S
 from streams.embedded import EmbeddedRedis
 from streams.embedded.child import Child, TemporaryFolder
 from streams.embedded.redis import redis_version
 
-START_TIMEOUT_S = 90.0
 LASTING_PORTS = range(20_000, 32_000)
 """Below those that systems give to clients, so that nobody sits on a dead server's port."""
 PROCESSES: Final = 16
@@ -116,7 +118,7 @@ class KafkaServer:
     def wait(self) -> None:
         """Return when a launched node serves clients."""
         assert self.child is not None
-        self.child.wait_until(self._serves, what="Kafka", timeout_s=START_TIMEOUT_S)
+        self.child.wait_until(self._serves, what="Kafka", timeout_s=PATIENCE_S)
 
     def stop(self) -> None:
         """Stop the node as a rolling restart does; its data stays."""
@@ -326,12 +328,12 @@ def create_topics(
 def delete_topic(brokers: str, topic: str) -> None:
     """Delete a topic and return when the broker has done it."""
     admin = _admin(brokers)
-    admin.delete_topics([topic], operation_timeout=30)[topic].result(40)
+    admin.delete_topics([topic], operation_timeout=PATIENCE_S)[topic].result(2 * PATIENCE_S)
 
 
 def leaders(brokers: str, topic: str) -> dict[int, int | None]:
     """Return the number of the node that leads each partition, None where none does."""
-    partitions = _admin(brokers).list_topics(topic, timeout=10).topics[topic].partitions
+    partitions = _admin(brokers).list_topics(topic, timeout=PATIENCE_S).topics[topic].partitions
     return {number: one.leader if one.leader >= 0 else None for number, one in partitions.items()}
 
 
@@ -343,16 +345,23 @@ def process_number() -> int:
 def lasting_ports(count: int) -> list[int]:
     """Return different ports of loopback, free now, that a server may leave and come back to.
 
-    A server takes seconds to take its port, so processes that share the tests share none.
+    A server takes seconds to take its port, so processes that share the tests share none, and
+    each of them gives one a second time only when it has given all.
     """
-    free: list[int] = []
-    ours = LASTING_PORTS[process_number() % PROCESSES :: PROCESSES]
-    for port in Random().sample(ours, len(ours)):
+    return list(islice(_free_ports(), count))
+
+
+def _free_ports() -> Iterator[int]:
+    for port in _our_ports():
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            free.append(port)
-        if len(free) == count:
-            break
-    return free
+            yield port
+
+
+@cache
+def _our_ports() -> Iterator[int]:
+    """Return the ports of this process for ever, each in its turn."""
+    ours = LASTING_PORTS[process_number() % PROCESSES :: PROCESSES]
+    return cycle(Random().sample(ours, len(ours)))
 
 
 def _admin(brokers: str) -> AdminClient:
@@ -361,14 +370,14 @@ def _admin(brokers: str) -> AdminClient:
 
 def _make(brokers: str, topics: Sequence[NewTopic]) -> None:
     admin = _admin(brokers)
-    for created in admin.create_topics(list(topics), operation_timeout=30).values():
-        created.result(40)
+    for created in admin.create_topics(list(topics), operation_timeout=PATIENCE_S).values():
+        created.result(2 * PATIENCE_S)
     while not _usable(admin, topics):
         pass
 
 
 def _usable(admin: AdminClient, topics: Sequence[NewTopic]) -> bool:
-    known = admin.list_topics(timeout=10).topics
+    known = admin.list_topics(timeout=PATIENCE_S).topics
     return all(
         new.topic in known
         and len(known[new.topic].partitions) == new.num_partitions

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from kit import patience
 from kit.events import Logged
 from kit.keys import INSTALLATION, SIGNER
 from streams.core.state import Meta
@@ -45,7 +46,7 @@ from streams.settings import Secret, Settings, load_settings
 
 CONFIG: Final = Path(__file__).parents[2] / "config"
 LOG: Final = "interactions"
-PATIENCE_S: Final = float(os.environ.get("STREAMS_TEST_PATIENCE_S", "10"))
+PATIENCE_S: Final = float(os.environ.get("STREAMS_TEST_PATIENCE_S", patience.PATIENCE_S))
 """How long a world in memory may take; a shorter one suits those who know that it hangs."""
 
 

@@ -9,6 +9,7 @@ from http import HTTPStatus
 from pathlib import Path
 
 import pytest
+from kit.patience import PATIENCE_S
 
 from streams.errors import Halt, Misconfigured, StreamsError
 from streams.ops import crew as module
@@ -16,7 +17,6 @@ from streams.ops.crew import Crew, Recruit
 from streams.ops.crew_pages import CrewPages
 from streams.runtime.metrics_server import Page, listen
 
-PATIENCE_S = 20.0
 ROOT = Path(__file__).parents[2]
 IDLE = """
 import signal, sys

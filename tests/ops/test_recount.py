@@ -30,6 +30,7 @@ from kit.events import (
     unlike,
     view,
 )
+from kit.patience import PATIENCE_S
 from kit.twins import LOG, World, counted
 
 from streams.core.counters import decode_slice, decode_video, encode_slice, encode_video
@@ -349,7 +350,7 @@ async def test_it_refuses_a_log_whose_beginning_is_gone() -> None:
 async def test_it_refuses_a_log_that_ends_below_the_watermark() -> None:
     world = await world_of(synthetic_log(events=200))
     world.store.partitions[0].watermark += 50
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         with pytest.raises(Halt):
             await world.verified()
 

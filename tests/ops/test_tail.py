@@ -1,6 +1,6 @@
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
 import pytest
 
@@ -46,6 +46,17 @@ async def test_a_time_finds_the_first_record_at_or_after_it(
     filled: MemoryLog, reader: MemoryReader
 ) -> None:
     assert sorted(await read(reader, 1_450)) == [15, 16, 17, 18, 19]
+
+
+async def test_of_brokers_that_cannot_search_by_time_all_is_read(
+    filled: MemoryLog, reader: MemoryReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nothing(_topic: str, times: Mapping[int, int]) -> Mapping[int, int | None]:
+        return dict.fromkeys(times)
+
+    assert await read(reader, 9_000) == []  # here everything is older
+    monkeypatch.setattr(reader, "offsets_at", nothing)
+    assert sorted(await read(reader, 9_000)) == list(range(20))
 
 
 async def test_partitions_keep_their_order(filled: MemoryLog, reader: MemoryReader) -> None:

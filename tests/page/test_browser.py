@@ -15,13 +15,14 @@ import pytest
 import pytest_asyncio
 from kit.browser import chromium
 from kit.page import HOSTILE, page_over, page_sources, trouble
+from kit.patience import PATIENCE_S
 from kit.town import Town
 from playwright.async_api import Browser, Page, ViewportSize, async_playwright, expect
 
 PICTURES = os.environ.get("STREAMS_TEST_PICTURES")
 PATHS = ("", "lag", "flow", "slices", "slice/discover:football", "letters", "halts")
 TOKEN = "0123456789abcdef0123456789abcdef"
-PATIENCE_MS = 30_000.0
+PATIENCE_MS = PATIENCE_S * 1_000
 PHONE: ViewportSize = {"width": 360, "height": 740}
 DESK: ViewportSize = {"width": 1280, "height": 860}
 
@@ -48,6 +49,7 @@ async def url(town: Town) -> AsyncIterator[str]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser() -> AsyncIterator[Browser]:
+    expect.set_options(timeout=PATIENCE_MS)
     async with async_playwright() as driver:
         browser = await driver.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
         yield browser
@@ -83,7 +85,7 @@ async def test_a_view_renews_itself_without_being_loaded_again(
     decided = len(town.world.receipts())
     while len(town.world.receipts()) == decided:
         await town.live(5)
-    await expect(figure).not_to_have_text(before or "", timeout=PATIENCE_MS)
+    await expect(figure).not_to_have_text(before or "")
     assert await page.evaluate("window.unloaded") is False
 
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from kit.patience import PATIENCE_S
 
 from streams.errors import Halt
 from streams.page import inquiries
@@ -95,7 +96,7 @@ async def test_a_cancellation_that_what_is_asked_swallows_ends_it_all_the_same()
             return "an answer"
         return "never"
 
-    async with asyncio.timeout(5), asking([Inquiry(swallow, 3_600)]):
+    async with asyncio.timeout(PATIENCE_S), asking([Inquiry(swallow, 3_600)]):
         await asked.wait()
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from kit.page import BAD, HOSTILE, page_sources, trouble
+from kit.patience import PATIENCE_S
 from kit.town import Town
 
 from streams.cli import VERBS
@@ -36,7 +37,7 @@ async def town() -> AsyncIterator[Town]:
 async def desk(town: Town) -> AsyncIterator[Desk]:
     desk = Desk(page_sources(town), look_s=0.01)
     watch = asyncio.create_task(desk.watch())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while not has_looked(desk):  # noqa: ASYNC110 - nobody tells when it has
             await asyncio.sleep(0)
     yield desk
@@ -55,7 +56,7 @@ async def answer(
     desk: Desk, name: str, of: str = "", holds: Callable[[Answer], bool] = lambda _: True
 ) -> Answer:
     """Return what a view answers once it holds: what reads in the background takes a moment."""
-    async with asyncio.timeout(20), VIEWS[name].view(desk, of) as ask:
+    async with asyncio.timeout(PATIENCE_S), VIEWS[name].view(desk, of) as ask:
         while not holds(told := await ask()):  # noqa: ASYNC110 - nobody tells when it does
             await asyncio.sleep(0.01)
     whole: Answer = json.loads(json.dumps(told))

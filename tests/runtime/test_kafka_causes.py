@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 from kit.certificates import Authority
+from kit.patience import PATIENCE_S
 from kit.secured import PASSWORD, Listener, SecuredKafka
 from kit.servers import create_topic
 
@@ -14,7 +15,7 @@ from streams.runtime.kafka import KafkaCluster, KafkaConsumer, KafkaProducer, Ka
 from streams.runtime.ports import Outgoing
 from streams.security import KafkaAddress, KafkaSecurity, given_security
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.real
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +211,7 @@ async def test_joining_a_group_without_the_right_fails_with_its_name(
     consumer = KafkaConsumer(secured.address("worker"), topic, "theirs", 6_000)
     await consumer.start(Nobody())
     with pytest.raises(Denied, match=r"reading \(theirs\): worker has not the right"):
-        await asyncio.wait_for(_read_on(consumer), 20)
+        await asyncio.wait_for(_read_on(consumer), PATIENCE_S)
     await consumer.stop()
 
 

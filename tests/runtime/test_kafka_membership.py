@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import pytest
 from aiokafka import AIOKafkaConsumer
+from kit.patience import until
 from kit.servers import create_topic
 
 from streams.errors import Halt, StreamsError
@@ -13,8 +14,9 @@ from streams.runtime.kafka import KafkaConsumer
 pytestmark = pytest.mark.real
 
 PARTITIONS = 8
-PATIENCE_S = 30.0
 SESSION_MS = 6_000
+LONG_SESSION_MS = 30_000
+"""Longer than anybody leaves, whatever the machine."""
 
 
 class Member:
@@ -61,20 +63,14 @@ async def join(brokers: str, unique: str) -> AsyncIterator[Join]:
     create_topic(brokers, unique, PARTITIONS)
     members: list[Member] = []
 
-    async def join(instance: str = "") -> Member:
-        consumer = KafkaConsumer(brokers, unique, unique, SESSION_MS, instance=instance)
+    async def join(instance: str = "", session_ms: int = SESSION_MS) -> Member:
+        consumer = KafkaConsumer(brokers, unique, unique, session_ms, instance=instance)
         members.append(Member(consumer))
         return await members[-1].start()
 
     yield join
     for member in members:
         await member.stop()
-
-
-async def until(holds: Callable[[], bool], *members: Member) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while not holds():  # noqa: ASYNC110 - a group has no event
-            await asyncio.sleep(0.02)
 
 
 async def shared(*members: Member) -> None:
@@ -98,9 +94,9 @@ async def test_a_member_that_comes_back_under_its_name_disturbs_nobody(join: Joi
 async def test_a_member_without_a_name_leaves_and_its_partitions_are_shared_at_once(
     join: Join,
 ) -> None:
-    first, second = await join(), await join()
+    first, second = [await join(session_ms=LONG_SESSION_MS) for _ in range(2)]
     await shared(first, second)
-    async with asyncio.timeout(SESSION_MS / 1000):
+    async with asyncio.timeout(LONG_SESSION_MS / 1000):
         await second.stop()
         await until(lambda: len(first.owned) == PARTITIONS)
 

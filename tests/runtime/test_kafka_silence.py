@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaConnectionError
 from aiokafka.protocol.admin import ApiVersionRequest
 from aiokafka.protocol.group import JoinGroupRequest
 from aiokafka.structs import BrokerMetadata
+from kit.patience import PATIENCE_S
 
 from streams.runtime.kafka import silence
 
@@ -83,7 +84,7 @@ async def watched(*answers: Answer) -> AsyncIterator[AIOKafkaConnection]:
 async def test_what_a_silent_broker_owes_is_not_waited_for() -> None:
     async with watched(never) as connection:
         with pytest.raises(KafkaConnectionError, match="closed"):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE_S):
                 await connection.send(ApiVersionRequest())
 
 
@@ -109,7 +110,7 @@ async def test_a_connection_that_owes_nothing_is_kept() -> None:
 
 
 async def test_nobody_waits_long_to_connect_to_a_broker_that_says_nothing() -> None:
-    async with broker(never) as port, asyncio.timeout(5):
+    async with broker(never) as port, asyncio.timeout(PATIENCE_S):
         client = AIOKafkaClient()
         client._sync_task = asyncio.create_task(asyncio.sleep(60))
         client.cluster._brokers[1] = BrokerMetadata(1, "127.0.0.1", port, None)

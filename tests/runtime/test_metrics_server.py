@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from http.client import HTTPConnection
 
 import pytest
+from kit.patience import PATIENCE_S
 
 from streams.runtime.metrics import Metrics
 from streams.runtime.metrics_server import (
@@ -38,7 +39,7 @@ def pages() -> Pages:
 
 def got(server: MetricsServer, path: str, method: str = "GET") -> tuple[int, str, bytes]:
     host = "127.0.0.1" if server.socket.family == socket.AF_INET else "::1"
-    client = HTTPConnection(host, server.socket.getsockname()[1], timeout=5)
+    client = HTTPConnection(host, server.socket.getsockname()[1], timeout=PATIENCE_S)
     client.request(method, path)
     answer = client.getresponse()
     kind, body = answer.headers["Content-Type"], answer.read()
@@ -68,7 +69,7 @@ def test_every_address_includes_both_families() -> None:
     server = serve(listen("::", 0), pages())
     port = server.socket.getsockname()[1]
     for host in ("127.0.0.1", "::1"):
-        client = HTTPConnection(host, port, timeout=5)
+        client = HTTPConnection(host, port, timeout=PATIENCE_S)
         client.request("GET", "/health")
         assert client.getresponse().read()
         client.close()

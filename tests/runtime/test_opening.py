@@ -1,17 +1,24 @@
 """Where reading starts: the watermark + 1 less what is kept for ids, or a halt that says why."""
 
+import asyncio
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from kit.events import record
+from kit.twins import LOG, World
 
 from streams.core.generations import Generations
 from streams.core.window import REPLAYED_GENERATIONS
 from streams.errors import Halt
-from streams.runtime.opening import mark_of, start_of
+from streams.runtime.ledger import Skip, Skips
+from streams.runtime.memory import MemoryConsumer, MemoryProducer
+from streams.runtime.opening import Opening, mark_of, start_of
 from streams.runtime.ports import Offsets
+from streams.runtime.surroundings import Surroundings
 
 GENERATION = 10
+LEDGER = Skips([Skip(0, 3, 5, "ada", "disk", 1_700_000_000_000)])
 
 
 def start(watermark: int, first: int, end: int) -> int:
@@ -62,3 +69,37 @@ def test_nothing_uncounted_is_ever_passed_over(watermark: int, first: int, more:
 def test_the_last_record_may_have_a_header_whose_name_is_not_text() -> None:
     marks = {mark_of(record(b"{", headers=[(name, b"1")])) for name in ("caf\udce9", "caf\udce8")}
     assert len(marks) == 2
+
+
+async def read_ledger() -> Skips:
+    return LEDGER
+
+
+@pytest.fixture
+def opening() -> Opening:
+    world = World()
+    around = Surroundings(
+        MemoryProducer(world.log),
+        world.whole(world.store),
+        world.settings,
+        world.installation,
+        read_ledger=read_ledger,
+    )
+    return Opening(MemoryConsumer(world.log, LOG, "g"), around, world.namespace, 1)
+
+
+async def test_who_asks_for_the_topic_again_takes_the_answer_from_nobody(opening: Opening) -> None:
+    async def twice() -> None:
+        await opening.require_same_topic()
+        await opening.require_same_topic()
+
+    await asyncio.gather(twice(), opening.require_same_topic())
+
+
+async def test_who_asks_for_the_ledger_again_takes_the_answer_from_nobody(opening: Opening) -> None:
+    async def twice() -> None:
+        await opening._known_ledger(0)
+        await opening._known_ledger(0)
+
+    _, known = await asyncio.gather(twice(), opening._known_ledger(0))
+    assert known is LEDGER

@@ -1,10 +1,14 @@
 """What a process says of itself: from its loop, and when its loop says nothing any more."""
 
 import asyncio
+import time
 from collections.abc import Sequence
+from itertools import count
 from threading import Event
+from types import SimpleNamespace
 
 import pytest
+from kit.patience import PATIENCE_S, until
 
 from streams.runtime import pulse as module
 from streams.runtime.dependencies import Dependency
@@ -85,15 +89,25 @@ def test_a_process_whose_loop_stands_still_is_ended() -> None:
     ended = Event()
     made = running()
     watch_the_loop(made, 0.05, lambda code: ended.set() if code == 1 else None)
-    assert ended.wait(5)
+    assert ended.wait(PATIENCE_S)
 
 
 async def test_a_process_whose_loop_goes_on_is_not_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BEAT_S", 0.001)
-    ended = Event()
+    ended, looks = Event(), count()
     made = running()
+
+    def sleep(_: float) -> None:
+        """Let at least one beat pass between two looks, as long as there are any."""
+        beats, look = made.beats, next(looks)
+        while made.beats == beats and not beating.done():
+            time.sleep(0)
+        assert not ended.is_set(), look
+
+    monkeypatch.setattr(module, "BEAT_S", 0.0)
+    monkeypatch.setattr(module, "time", SimpleNamespace(sleep=sleep))
     beating = asyncio.create_task(made.beat())
-    watch_the_loop(made, 3.0, lambda _: ended.set())  # longer than a busy machine stands still
-    await asyncio.sleep(3.5)
-    beating.cancel()
+    watch_the_loop(made, 1.0, lambda _: ended.set())
+    await until(lambda: next(looks) > 100)
     assert not ended.is_set()
+    beating.cancel()
+    await until(ended.is_set)

@@ -6,11 +6,12 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 import redis
+from kit.patience import PATIENCE_S
+from kit.servers import lasting_ports
 from kit.serving import entry
 
 from streams.core.state import FRESH, Changes
 from streams.embedded import EmbeddedRedis
-from streams.embedded.child import free_ports
 from streams.embedded.redis import bundled_redis_server
 from streams.errors import Halt, Retry, Unreachable
 from streams.runtime.ports import Document, DossierChange, Loaded
@@ -132,7 +133,7 @@ async def two_nodes(settings: Sequence[str]) -> AsyncIterator[tuple[EmbeddedRedi
         port = there.url.removesuffix("/0").rpartition(":")[2]
         admin.execute_command("CLUSTER ADDSLOTS", *range(16_384))
         admin.execute_command("CLUSTER MEET", "127.0.0.1", port)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while not met(admin, name):  # noqa: ASYNC110 - another process' doing
                 await asyncio.sleep(0.02)
         yield here, name
@@ -173,7 +174,7 @@ async def test_a_redis_that_hides_its_settings_is_told(
 
 
 async def test_without_a_server_it_is_unreachable() -> None:
-    store = RedisStore(f"redis://127.0.0.1:{free_ports(1)[0]}/0")
+    store = RedisStore(f"redis://127.0.0.1:{lasting_ports(1)[0]}/0")
     with pytest.raises(Unreachable):
         await store.check()
     with pytest.raises(Unreachable):
@@ -182,7 +183,7 @@ async def test_without_a_server_it_is_unreachable() -> None:
 
 
 async def test_a_server_that_says_nothing_is_unreachable(server: EmbeddedRedis) -> None:
-    store = RedisStore(server.url, timeout_s=0.1)
+    store = RedisStore(server.url, timeout_s=0.5)
     with server.paused(), pytest.raises(Unreachable):
         await store.watermark(0)
     assert await store.watermark(0) is None
@@ -218,7 +219,7 @@ async def test_a_read_only_replica_is_tried_again_later(
     store: RedisStore, admin: redis.Redis
 ) -> None:
     assert await store.flush(0, NS, -1, 9, changes()) == "ok"
-    admin.replicaof("127.0.0.1", free_ports(1)[0])
+    admin.replicaof("127.0.0.1", lasting_ports(1)[0])
     with pytest.raises(Retry):
         await store.flush(0, NS, 9, 19, changes())
     admin.replicaof("NO", "ONE")

@@ -1,11 +1,11 @@
 """What the Redis driver promises of a cluster: slots on their way, nodes away, nothing twice."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
+from kit.patience import PATIENCE_S
 from kit.redises import RedisNode, RedisNodes, client_of, until
 from kit.serving import CARS, entry
 
@@ -16,14 +16,12 @@ from streams.runtime.namespace import meta_key
 from streams.runtime.ports import HaltNote, Loaded
 from streams.runtime.redis import RedisServingIndex, RedisStore, slots_of_masters
 from streams.runtime.redis.serving import keys_of
-from streams.runtime.redis.shards import _REST_S as REST_S
 from streams.runtime.redis.shards import slot_of
 
 pytestmark = pytest.mark.real
 
 NS = "cluster/topic/8/1"
 VIDEOS = [f"v{number}" for number in range(40)]
-SOON_S = 1.0
 
 
 @pytest.fixture
@@ -123,6 +121,7 @@ async def test_what_a_client_knew_of_slots_is_mended_by_the_first_answer(
 async def test_a_node_that_says_nothing_costs_the_other_slots_no_time(
     nodes: RedisNodes, store: RedisStore
 ) -> None:
+    """All calls to the others are made before the one to it gives up."""
     partitions = range(12)
     for partition in partitions:
         await store.flush(partition, NS, -1, 9, changes("v1"))
@@ -132,20 +131,16 @@ async def test_a_node_that_says_nothing_costs_the_other_slots_no_time(
         for node in nodes.shard_of(silent):
             frozen.enter_context(node.paused())
         waits = asyncio.create_task(store.flush(0, NS, 9, 19, changes("v1")))
-        for watermark in range(9, 49, 10):
-            begun = time.monotonic()
-            for partition in others:
-                assert await store.flush(partition, NS, watermark, watermark + 10, changes("v1"))
-            assert time.monotonic() - begun < SOON_S
+        for partition in others:
+            assert await store.flush(partition, NS, 9, 19, changes("v1")) == "ok"
+        assert not waits.done()
         with pytest.raises(Unreachable):
             await waits
-        begun = time.monotonic()
-        for _ in range(100):
+        for _ in range(10):
             with pytest.raises(Unreachable, match="said nothing a moment ago"):
                 await store.watermark(0)
-        assert time.monotonic() - begun < SOON_S
         await store.check()
-    async with asyncio.timeout(20 + REST_S):  # the nodes find each other again
+    async with asyncio.timeout(PATIENCE_S):  # the nodes find each other again
         while await flushed(store) not in ("ok", "noop"):  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.1)
 
@@ -154,8 +149,8 @@ async def test_an_heir_is_found_by_asking_again(nodes: RedisNodes, store: RedisS
     await store.flush(0, NS, -1, 9, changes("v1"))
     dead = nodes.master_of(meta_key(0))
     dead.kill()
-    async with asyncio.timeout(20):
-        while await flushed(store) != "ok":  # noqa: ASYNC110 - it is the cluster that is waited for
+    async with asyncio.timeout(PATIENCE_S):
+        while await flushed(store) not in ("ok", "noop"):  # noqa: ASYNC110 - it is the cluster that is waited for
             await asyncio.sleep(0.1)
         # A node that has not heard of the failover yet still names the dead one.
         while nodes.master_of(meta_key(0)) is dead:  # noqa: ASYNC110
@@ -182,14 +177,14 @@ async def test_a_cluster_is_back_only_when_all_its_shards_are(
             await asked(nodes.url)
         await store.watermark(other)
         assert REDIS.gone
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while REDIS.gone:
             with suppress(Retry):  # the nodes may have given its slots up meanwhile
                 await store.watermark(0)
 
 
 async def asked(url: str) -> None:
-    impatient = RedisStore(url, timeout_s=0.3)
+    impatient = RedisStore(url, timeout_s=1)
     try:
         await impatient.watermark(0)
     finally:
@@ -215,13 +210,13 @@ async def test_notes_of_partitions_on_several_shards_are_read_at_once(store: Red
 
 
 async def test_a_lease_is_never_repeated(nodes: RedisNodes) -> None:
-    index = RedisServingIndex(nodes.url, timeout_s=0.5)
+    index = RedisServingIndex(nodes.url, timeout_s=1)
     await index.apply(CARS, {0: 1}, [entry()])
     await index.give_back(CARS, await index.lease(CARS, 1, 1))  # from now on the script is known
     home = nodes.master_of(keys_of(CARS)[0])
     with home.paused(), pytest.raises(Unreachable):
         await index.lease(CARS, 5, 5)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while (best := await top(index)) is None:  # noqa: ASYNC110 - another process' doing
             await asyncio.sleep(0.1)
     assert best in (55, 60), "it was done at most once"

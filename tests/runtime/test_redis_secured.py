@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import pytest
 from kit.certificates import Authority
+from kit.patience import PATIENCE_S
 from kit.redises import RedisNode, Watched, redis_cluster, redis_node, watched_redis
 
 from streams.core.state import FRESH, Changes
@@ -61,7 +62,7 @@ def plain() -> Iterator[RedisNode]:
         yield node
 
 
-async def refused(url: str, timeout_s: float = 1.0) -> StreamsError:
+async def refused(url: str, timeout_s: float = 10.0) -> StreamsError:
     """Return what using an address ends with."""
     store = RedisStore(url, timeout_s=timeout_s)
     try:
@@ -192,13 +193,13 @@ async def test_why_no_master_is_found_is_told(watched: Watched, plain: RedisNode
 
 
 async def test_a_master_that_dies_has_an_heir(watched: Watched) -> None:
-    store, index = RedisStore(watched.url, timeout_s=1), RedisServingIndex(watched.url, timeout_s=1)
+    store, index = RedisStore(watched.url), RedisServingIndex(watched.url)
     await used(watched.url)
     dead = watched.master()
     dead.kill()
     with pytest.raises(Unreachable):
         await store.watermark(0)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while (result := await flushed(store)) not in {"ok", "noop"}:
             assert isinstance(result, Retry)
             await asyncio.sleep(0.1)

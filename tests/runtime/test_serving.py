@@ -274,6 +274,25 @@ async def test_no_more_should_be_told_while_much_waits_or_is_on_its_way(
     assert desk.indexing.has_room(0)
 
 
+def test_a_partition_is_asked_once_and_shortly_before_a_turn(desk: Desk) -> None:
+    began = told = desk.now
+    asked = []
+    for tenth in range(40):
+        desk.now = began + tenth / 10
+        if tenth % 10 == 0:
+            desk.indexing.turn()
+        if desk.indexing.asks(told):
+            told = desk.now
+            asked.append(round(told - began, 1))
+    assert asked == [0.6, 1.6, 2.6, 3.6]
+
+
+def test_who_did_not_tell_all_is_asked_again_at_any_time(desk: Desk) -> None:
+    desk.indexing.turn()
+    assert not desk.indexing.asks(desk.now - 1.4)
+    assert desk.indexing.asks(desk.now - 1.5)
+
+
 async def test_what_waits_until_its_partition_is_as_far_as_the_index_is_told_on(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -756,7 +775,8 @@ async def test_feeds_follow_no_policy_before_it_is_stored(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(world.store, "flush", slow)
     monkeypatch.setattr(indexing, "follow", noted)
-    monkeypatch.setattr(owned, "TELL_S", 0.0)
+    monkeypatch.setattr(serving, "ASK_S", serving.EVERY_S)
+    monkeypatch.setattr(serving, "LATE_S", 0.0)
     seen = [view(f"e{n}", viewer=f"u{n}") for n in range(80)]
     kept = [[policy(seq=n + 2), *seen[n * 4 : n * 4 + 4]] for n in range(20)]
     world.put(records_of([policy(seq=1), admit(), *chain.from_iterable(kept)]))

@@ -30,6 +30,7 @@ from kit.events import (
 )
 from kit.folding import Folding, decoded
 from kit.keys import INSTALLATION
+from kit.patience import PATIENCE_S
 from kit.twins import LOG, Life, MortalConsumer, World, counted, counted_with_a_death, settings_of
 
 from streams.core.counters import Slice, decode_slice, encode_slice
@@ -490,7 +491,7 @@ async def test_a_worker_stops_while_the_store_is_silent_and_its_rows_are_at_the_
     world = world_of(LOG_OF_ALL, flush_rows=5)
     life = await Life(world, batch=BATCH, store=Silent()).start()
     await life.until(lambda: life.worker.positions().get(0, 0) > 2)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await life.stop()
     await counted(world, batch=BATCH)
     assert await world.is_exact()

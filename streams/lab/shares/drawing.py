@@ -12,6 +12,7 @@ from streams.core.shares import PromiseName
 from streams.core.units import MICROS
 from streams.lab.shares.course import FIRST, SharesCourse
 from streams.lab.shares.goals import share_of
+from streams.lab.shares.worlds import STEP_AT
 from streams.lab.simulator.plots import save
 
 COLOURS: Final[Mapping[PromiseName, str]] = {
@@ -43,15 +44,20 @@ def _course(course: SharesCourse) -> Figure:
         tilts.plot(minutes, [each.tilt / MICROS for each in stands], color=colour, lw=1)
         slow = [each.slow / MICROS for each in stands]
         tilts.plot(minutes, slow, color=colour, lw=0.8, alpha=0.5, linestyle="--")
-    _name(shares, "share, % (pale: without tilts; dotted: promised)")
-    _name(owed, "impressions owed")
-    _name(tilts, "tilt, value per view (dashed: slow mean)")
-    shares.legend(loc="lower right")
+    _name(shares, "share, % (pale: without tilts; dotted: promised)", course)
+    _name(owed, "impressions owed", course)
+    _name(tilts, "tilt, value per view (dashed: slow mean)", course)
+    owed.yaxis.set_major_formatter("{x:,.0f}")
     tilts.set_xlabel("minutes")
-    figure.suptitle(course.world.name)
+    figure.suptitle(f"{course.world.name}: {course.world.about}")
+    figure.legend(loc="outside lower center", ncols=len(course.rules.bars))
     return figure
 
 
-def _name(panel: Axes, title: str) -> None:
+def _name(panel: Axes, title: str, course: SharesCourse) -> None:
+    """Name a panel, and shade the minutes in which nobody led."""
     panel.set_title(title, fontsize="medium")
     panel.grid(alpha=0.3)
+    panel.margins(x=0.01)
+    if course.world.dead:
+        panel.axvspan(STEP_AT, STEP_AT + course.world.dead, color="#999999", alpha=0.25)

@@ -40,9 +40,8 @@ ROOM_LIFT: Final = 0.1
 """What a live room is liked more than its class."""
 ROOM_PARTS: Final = np.array([0.5, 0.0, 0.5, 0.0, 0.0])
 """Fans have half of what rooms offer; the rest is public, and of famous people."""
-WANDER: Final = 0.004
-"""Sd of what the taste for a class wanders by, and of how long."""
 WANDER_MINUTES: Final = 120
+"""The taste for a class is one of about so many minutes."""
 
 
 class FilledSlots(NamedTuple):
@@ -66,7 +65,7 @@ class Market:
         """Draw the offers of a minute."""
         world, chance = self._world, self._chance
         stays = 1 - 1 / WANDER_MINUTES
-        moved = chance.normal(0, WANDER * np.sqrt(1 - stays**2), len(CLASSES))
+        moved = chance.normal(0, world.wander * np.sqrt(1 - stays**2), len(CLASSES))
         self._wandered = stays * self._wandered + moved
         ordinary, adverts = world.ordinary_at(minute), world.adverts
         public = POOL * np.array([ordinary, 1 - ordinary])

@@ -47,8 +47,22 @@ class ShareWorld:
     late: float = 0.0
     partitions: int = 2  # of the log
     spread: float = 0.08  # sd of scores in a class
+    wander: float = 0.004  # sd of what the taste for a class wanders by
     fans: float = 0.75  # impressions that followers could have, in slots of a mean minute
     rooms: float = 0.0  # impressions that famous people's live rooms have to offer, for an hour
+
+    @property
+    def about(self) -> str:
+        """What it is like, in words: who uploads, and what is unusual."""
+        words = {
+            f", {self.after or 0:.0%} from minute {STEP_AT} on": self.after is not None,
+            f", gain thought {self.gain or 1:.2g} times what it is": self.gain not in {None, 1.0},
+            ", tastes stand still": not self.wander,
+            f", nobody leads for {self.dead} minutes": self.dead,
+            ", five times as many slots by day as by night": self.swing,
+        }
+        unusual = "".join(text for text, applies in words.items() if applies)
+        return f"{self.ordinary:.0%} of the uploads are of ordinary people{unusual}"
 
     def ordinary_at(self, minute: int) -> float:
         """Return the share of ordinary people among the uploads by then."""
@@ -85,6 +99,9 @@ _WORLDS: Final = (
     ShareWorld("step", 360, after=0.4, adverts=0.05, gain=1.0),
     ShareWorld("gain-above", 360, after=0.4, adverts=0.05, gain=1.2),
     ShareWorld("gain-below", 360, after=0.4, adverts=0.05, gain=1 / 1.2),
+    ShareWorld("still", 360, after=0.4, adverts=0.05, gain=1.0, wander=0.0),
+    ShareWorld("still-above", 360, after=0.4, adverts=0.05, gain=1.2, wander=0.0),
+    ShareWorld("still-below", 360, after=0.4, adverts=0.05, gain=1 / 1.2, wander=0.0),
     ShareWorld("gain-4x", 360, after=0.4, adverts=0.05, gain=4.0),
     ShareWorld("gain-quarter", 360, after=0.4, adverts=0.05, gain=1 / 4),
     ShareWorld("dead", 360, ordinary=0.55, dead=10),

@@ -1,31 +1,41 @@
 """The port `Dossiers` in memory."""
 
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Final, Literal
 
 from streams.core.creators import DayStart
-from streams.runtime.documents import CLAIM_DAYS
-from streams.runtime.ports import Claim, Document, DossierChange, Kept, Move
+from streams.runtime.documents import CLAIM_DAYS, CLAIM_S
+from streams.runtime.ports import Claim, Clock, Document, DossierChange, Kept, Move
 
 
 @dataclass
 class DossierShelf:
     """What is kept of one partition: documents by video, positions by log and topic.
 
-    And by creator the videos with a full guarantee, each with its day.
+    And by creator the videos with a full guarantee, each with its day, and until when that is
+    kept; who had one last stands last.
     """
 
     documents: dict[str, Document] = field(default_factory=dict)
     positions: dict[str, dict[str, int]] = field(default_factory=dict)
     claims: dict[str, dict[str, int]] = field(default_factory=dict)
+    ends: dict[str, float] = field(default_factory=dict)
+
+    def let_end(self, now: float) -> None:
+        """Drop what is kept of creators no longer."""
+        for creator in list(takewhile(lambda each: self.ends[each] <= now, self.ends)):
+            del self.ends[creator], self.claims[creator]
 
 
 class MemoryDossiers:
     """The port `Dossiers`; its shelves are open to whoever owns it."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock = time.monotonic) -> None:
+        self._clock: Final = clock
         self.shelves: Final[defaultdict[int, DossierShelf]] = defaultdict(DossierShelf)
         self.day_starts: Final[dict[int, DayStart]] = {}
 
@@ -64,16 +74,19 @@ class MemoryDossiers:
         return [self._take(claim, most) for claim in claims]
 
     def _take(self, claim: Claim, most: int) -> bool:
-        held = self.shelves[claim.partition].claims.setdefault(claim.creator, {})
+        shelf, now = self.shelves[claim.partition], self._clock()
+        shelf.let_end(now)
+        held = shelf.claims.get(claim.creator, {})
         if claim.video in held:
             return True
         last = max([claim.day, *held.values()])
         taken = sum(day == claim.day for day in held.values())
         if taken >= most or claim.day <= last - CLAIM_DAYS:
             return False
-        for video in [video for video, day in held.items() if day <= last - CLAIM_DAYS]:
-            del held[video]
-        held[claim.video] = claim.day
+        kept = {video: day for video, day in held.items() if day > last - CLAIM_DAYS}
+        shelf.claims[claim.creator] = kept | {claim.video: claim.day}
+        shelf.ends.pop(claim.creator, None)
+        shelf.ends[claim.creator] = now + CLAIM_S
         return True
 
     async def keep_day(self, day: int, start: DayStart) -> None:

@@ -1,6 +1,6 @@
 -- Take one of the full guarantees that a creator has a day, if there is one left.
 -- KEYS     s:{p}:dclaims:<creator>: hash of videos, each with its day
--- ARGV     video, day, most of a day, days that are kept
+-- ARGV     video, day, most of a day, days that are kept, seconds of them
 -- Returns  1 if the video has one, now or since before, else 0
 local video, day = ARGV[1], tonumber(ARGV[2])
 local held = redis.call('HGETALL', KEYS[1])
@@ -25,4 +25,5 @@ for i = 1, #held, 2 do
   end
 end
 redis.call('HSET', KEYS[1], video, ARGV[2])
+redis.call('EXPIRE', KEYS[1], ARGV[5])
 return 1

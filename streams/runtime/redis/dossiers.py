@@ -2,8 +2,8 @@
 
 Keys of a partition, all in one slot: `s:{p}:d:<video>` string, as `documents` tells, and
 `s:{p}:dmeta` hash: `<log> <topic>` -> offset. By a creator's partition `s:{p}:dclaims:<creator>`
-hash: video -> day, of those with a full guarantee. `s:creators:<day>` hash: creator -> public and
-private impressions when the day began, and the minute of it, written last.
+hash: video -> day, of those with a full guarantee; it ends by itself. `s:creators:<day>` hash:
+creator -> public and private impressions when the day began, and the minute of it, written last.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 from streams.core.creators import DayStart
 from streams.core.partitioner import partition_of
-from streams.runtime.documents import CLAIM_DAYS, from_stored, stored_form
+from streams.runtime.documents import CLAIM_DAYS, CLAIM_S, from_stored, stored_form
 from streams.runtime.namespace import claims_key, day_key, dossier_key, dossier_meta_key
 from streams.runtime.ports import Claim, Document, DossierChange, Kept, Move
 from streams.runtime.redis.connection import (
@@ -91,7 +91,7 @@ class RedisDossiers:
         if not claims:
             return []
         commands = [
-            ("EVAL", _CLAIM.body, 1, claims_key(p, creator), video, day, most, CLAIM_DAYS)
+            ("EVAL", _CLAIM.body, 1, claims_key(p, creator), video, day, most, CLAIM_DAYS, CLAIM_S)
             for p, creator, day, video in claims
         ]
         with sorted_errors():

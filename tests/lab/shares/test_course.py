@@ -34,11 +34,12 @@ def test_feeds_hear_of_a_minute_three_minutes_later() -> None:
     assert tilted == [False, False, False, True, True, True]
 
 
-def test_without_a_leader_the_last_tilts_stay_and_then_fade() -> None:
-    course = played(ShareWorld("dead", STEP_AT + 12, ordinary=0.55, dead=12))
+def test_without_a_leader_the_last_tilts_stay_and_fade_in_hours() -> None:
+    course = played(ShareWorld("dead", STEP_AT + 240, ordinary=0.55, dead=240))
     share = share_of(FLOOR, course)
-    assert share[STEP_AT : STEP_AT + 3].mean() > 0.68
-    assert share[-2:].mean() < 0.65
+    assert share[STEP_AT : STEP_AT + 15].mean() == pytest.approx(0.71, abs=0.015)
+    assert share[STEP_AT + 100 : STEP_AT + 120].mean() > 0.62
+    assert share[-10:].mean() < 0.6
 
 
 def test_minutes_that_never_come_are_nothing_that_is_owed() -> None:

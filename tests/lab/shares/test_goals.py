@@ -56,6 +56,12 @@ def test_only_what_comes_after_the_way_back_overshoots() -> None:
     assert goals.overshoot(course("step", [*before, *way, *[0.74] * 40])) == pytest.approx(3)
 
 
+def test_without_a_step_it_is_told_how_high_one_of_twenty_windows_comes() -> None:
+    calm, one = [0.71] * goals.WARM, [*[0.71] * 15, *[0.73] * 5]
+    assert goals.swing(course("few-ordinary", [*calm, *[0.71] * 400])) == pytest.approx(0)
+    assert goals.swing(course("few-ordinary", [*calm, *one * 20])) == pytest.approx(2)
+
+
 def test_what_is_short_is_said_and_what_is_owed_unwinds() -> None:
     shares = [0.1] * 300
     assert goals.said_after(course("none-left", shares, BINDS)) == 1

@@ -28,7 +28,6 @@ def test_one_number_changes_and_no_other(
         assert back == platform.policy
 
 
-@pytest.mark.timeout(300)
 def test_a_curve_has_a_point_for_every_value_and_is_drawn(
     tmp_path: Path, platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
