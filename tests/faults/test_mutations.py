@@ -231,8 +231,8 @@ PURE = [
         "a partition has one flush under way at a time",
         "runtime/owned.py",
         "        if self._unfinished:\n            return\n        now = self._clock()\n"
-        "        telling = self._is_telling(now)\n        if self.flushing is None and ",
-        "        now = self._clock()\n        telling = self._is_telling(now)\n        if ",
+        "        telling = self._is_telling()\n        if self.flushing is None and ",
+        "        now = self._clock()\n        telling = self._is_telling()\n        if ",
         tests="tests/runtime/test_gaps.py",
         select="under_way",
     ),
