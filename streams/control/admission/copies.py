@@ -22,6 +22,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
+from msgspec.structs import replace
+
 from streams.control.admission import dossier
 from streams.control.admission.dossier import Dossier, Tools
 from streams.control.admission.granting import regranted
@@ -214,6 +216,8 @@ class Copies:
         except ValueError:
             return greater
         joined = dossier.with_facts_of(one, other, self._tools())
+        if joined is one and one.uncopied and known.revision == copy.revision:
+            return Document(known.revision, dossier.encode(replace(one, uncopied=False)))
         if joined is one:
             return greater
         return Document(greater.revision + 1, dossier.encode(joined))
