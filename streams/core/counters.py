@@ -230,6 +230,8 @@ class Told(NamedTuple):
     scores: "array[int]"
 
 
+NOTHING_TOLD: Final = Told(None, 0, (), array("i"))
+"""Of a video that feeds know nothing of; None is one of which nobody knows what they know."""
 _NO_DUES: Final[dict[str, tuple[int, int]]] = {}  # of nearly every video: never changed
 _NO_FACTORS: Final[dict[str, int]] = {}  # of every video that is no advert: never changed
 

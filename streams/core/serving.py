@@ -51,7 +51,13 @@ class Entry(NamedTuple):
 
 
 def entries(
-    outlook: Outlook, video: str, state: VideoState, touched: Sequence[str], offset: int
+    outlook: Outlook,
+    video: str,
+    state: VideoState,
+    touched: Sequence[str],
+    offset: int,
+    *,
+    unsure: bool = False,
 ) -> Iterator[tuple[str, Entry]]:
     """Yield slice and entry of what feeds were not told yet of a video.
 
@@ -63,10 +69,11 @@ def entries(
     due, before = due_of(outlook, state), state.due
     if due or before:
         state.due = due
-        moved = [name for name in {**before, **due} if due.get(name) != before.get(name)]
+        both = {**before, **due}
+        moved = [name for name in both if unsure or due.get(name) != before.get(name)]
         touched = list(dict.fromkeys([*touched, *moved]))
     if state.controlled or (state.judged and _grew(outlook, state)):
-        scores, gone = _scored_again(outlook, state, touched)
+        scores, gone = _scored_again(outlook, state, touched, unsure=unsure and state.controlled)
     else:
         scores, gone = _touched_only(outlook, state, touched, before)
     state.judged = state.controlled = False
@@ -151,21 +158,22 @@ def _grew(outlook: Outlook, state: VideoState) -> bool:
 
 
 def _scored_again(
-    outlook: Outlook, state: VideoState, touched: Sequence[str]
+    outlook: Outlook, state: VideoState, touched: Sequence[str], *, unsure: bool
 ) -> tuple[Mapping[str, int], Iterable[str]]:
     """Score all open slices; return what to tell, and the slices that are not open any more.
 
-    Of a video that was read from the store nobody knows which crowds were told of it: where
-    moderation stands before it, all of them are told that it is gone.
+    Of a video that was read from the store nobody knows which crowds were told of it, nor where it
+    is `unsure` what they were told: a control record then has all of them told, and so has
+    moderation that stands before it.
     """
     before, rows = state.told, state.slices
-    is_known = before is not None or state.row.stage in _PLAIN
+    is_known = before is not None and not unsure
     own_score = state.row.commercial or state.row.handicap  # and not that of its class
     if is_known and not rows and not (before and before.slices) and not own_score:
         outset = outlook.outset(state.row)  # what follows, sooner
         state.told = Told(outlook, 0, outset.slices, array("i", outset.scores.values()))
         return outset.scores, sorted(set(touched).difference(outset.scores))
-    told = {} if before is None else dict(zip(before.slices, before.scores, strict=True))
+    told = dict(zip(before.slices, before.scores, strict=True)) if before and is_known else {}
     shown = [
         name for name in _opened(outlook, state) if name not in rows or rows[name].status in _SHOWN
     ]
@@ -176,7 +184,8 @@ def _scored_again(
         if score is not None and slice_id not in touched and abs(score - known) < STEP:
             now[slice_id] = known  # small moves must not add up unsaid
             del scores[slice_id]
-    maybe = () if is_known else outlook.policy.slices
+    is_open = state.row.stage in _PLAIN and not state.controlled
+    maybe = () if is_known or is_open else outlook.policy.slices
     gone = {*told, *touched, *maybe}.difference(now)
     state.told = Told(outlook, state.views, tuple(now), array("i", now.values()))
     return scores, sorted(gone)

@@ -8,6 +8,7 @@ import msgspec
 
 from streams.core.counters import (
     DIGEST_MODULUS,
+    NOTHING_TOLD,
     VIDEO_ROW,
     Slice,
     VideoState,
@@ -96,6 +97,7 @@ class PartitionState:
     """
 
     __slots__ = (
+        "_again",
         "_flushed",
         "_keys_raw",
         "_policy_raw",
@@ -138,6 +140,9 @@ class PartitionState:
         self._policy_raw = meta.policy
         self._telling: Final = telling
         self._untold: Final[dict[str, set[str]]] = {}  # fields that changed, by video
+        # videos whose rows were stored as they are no more, and feeds were never told of that:
+        # who filled an index from them may have
+        self._again: Final[set[str]] = set()
         self._keys_raw = meta.keys
         self.trust = read_trust(meta.keys)
         upgraded = self.trust.upgraded
@@ -186,6 +191,8 @@ class PartitionState:
         """
         load = load_video if self.trust.upgraded else load_first
         state = self.videos[video] = load(video, fields)
+        if not fields:
+            state.told = NOTHING_TOLD
         if self._telling and self.outlook is not None:
             state.due = dict.fromkeys(due_of(self.outlook, state), NOTHING_DUE)
 
@@ -276,6 +283,7 @@ class PartitionState:
             for video, fields in rows.items():
                 if video in untold:
                     untold[video].update(fields)
+                    self._again.add(video)
                 else:
                     untold[video] = set(fields)
         traffic = self.traffic.stored() if upgraded else b""
@@ -303,7 +311,7 @@ class PartitionState:
         for video, archived in returned.items():
             rows[video] = {**archived.rows, **rows[video]}
             state = self.videos[video]
-            state.told, state.controlled = None, True  # feeds know nothing of it
+            state.told, state.controlled = NOTHING_TOLD, True
         return returned
 
     def is_moving(self, video: str, since: int) -> bool:
@@ -343,13 +351,16 @@ class PartitionState:
             del untold[video]
             touched = sorted(fields.difference((VIDEO_ROW,)))
             state = self.videos[video]
-            for slice_id, entry in entries(outlook, video, state, touched, offset):
+            unsure = video in self._again
+            self._again.discard(video)
+            for slice_id, entry in entries(outlook, video, state, touched, offset, unsure=unsure):
                 told[slice_id].append(entry)
                 left -= 1
         return dict(told)
 
     def forget_untold(self) -> None:
         """Keep nothing for feeds: they will be told from the rows."""
+        self._again.update(self._untold)
         self._untold.clear()
 
     def stored(self, epoch: int) -> None:
@@ -369,6 +380,7 @@ class PartitionState:
         leaving = sorted(stored)[: max(len(self.videos) - keep, 0)]
         for _, video in leaving:
             del self.videos[video]
+            self._again.discard(video)
         return len(leaving)
 
 

@@ -1,13 +1,12 @@
 """What stored rows have to tell feeds: everything that may be shown, read from the store again."""
 
 import asyncio
-from array import array
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
 import msgspec
 
-from streams.core.counters import Told, read_video
+from streams.core.counters import NOTHING_TOLD, read_video
 from streams.core.outlook import Outlook
 from streams.core.serving import Entry, entries
 from streams.core.state import PartitionState
@@ -19,8 +18,6 @@ AT_ONCE: Final = 50
 PAGE: Final = 8_000
 """Entries of a page, about: so many that each of its slices gets a call full of them."""
 
-_NOTHING: Final = Told(None, 0, (), array("i"))
-"""What an index that is filled anew was told of a video."""
 _pack: Final = msgspec.msgpack.Encoder().encode
 _unpack: Final = msgspec.msgpack.Decoder(list[Any]).decode
 
@@ -79,12 +76,17 @@ def _told(
 ) -> list[tuple[Any, ...]]:
     """Return the place of each slice that a video may be shown in, and the numbers of its entry.
 
-    Nothing if its rows cannot be read, which halts the fold.
+    Not of one that is frozen, although something may be owed there. Nothing if its rows cannot be
+    read, which halts the fold.
     """
     try:
         state = read_video(fields)
     except ValueError:
         return []
-    state.controlled, state.told = True, _NOTHING
+    state.controlled, state.told = True, NOTHING_TOLD
     told = entries(outlook, video, state, (), 0)
-    return [(places[name], *entry[2:]) for name, entry in told if name in places]
+    return [
+        (places[name], *entry[2:])
+        for name, entry in told
+        if name in places and entry.score is not None
+    ]

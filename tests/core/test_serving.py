@@ -191,8 +191,43 @@ def test_a_verdict_on_a_forgotten_video_takes_off_what_nobody_was_shown_too(
     assert set(limited.fold(revise(limited=True)).known) == {FANS}
 
 
-def test_an_admission_tells_of_nothing_that_is_not_open() -> None:
-    assert all(entry.score is not None for entry in Feeds(OPEN).latest.values())
+def test_new_tags_of_a_forgotten_video_take_off_the_crowds_that_they_close() -> None:
+    feeds = Feeds(OPEN, *shown(3, LOVED, FOOTBALL))
+    feeds.done.evict()
+    assert set(feeds.fold(revise(fits={FANS: MICROS})).known) == EVERYWHERE - {SHENYANG}
+
+
+REFIT = revise(fits={FANS: MICROS, SHENYANG: MICROS})
+UNFIT = revise("r3", seq=3, fits={FANS: MICROS})
+
+
+@pytest.mark.parametrize(
+    ("first", "then"), [(REFIT, UNFIT), (REFIT, hold(seq=3)), (hold(), release(seq=3))]
+)
+def test_whoever_was_told_of_rows_between_two_tellings_is_right_after_the_second_one(
+    first: LogRecord, then: LogRecord
+) -> None:
+    """A filling reads rows that a flush stored and told nobody of."""
+    feeds = Feeds(admit(fits={FANS: MICROS}), *shown(1, LOVED, FOOTBALL))
+    between = Feeds(admit(fits={FANS: MICROS}), *shown(1, LOVED, FOOTBALL), first)
+    feeds.done.fold(placed([first], feeds.done.offset + 1))
+    feeds.done.state.take_changes()
+    feeds.known = dict(between.known)
+    feeds.fold(then)
+    assert feeds.known.keys() == between.fold(then).known.keys()
+
+
+def test_what_was_left_to_the_rows_is_told_as_nobody_knows_it() -> None:
+    feeds = Feeds(admit(fits={FANS: MICROS}), *shown(1, LOVED, FOOTBALL))
+    feeds.done.fold(placed([REFIT], feeds.done.offset + 1))
+    feeds.done.state.take_changes()
+    feeds.done.state.forget_untold()
+    assert SHENYANG in feeds.fold(UNFIT).latest
+
+
+@pytest.mark.parametrize("fits", [{FANS: MICROS, SHENYANG: 500_000}, {FANS: MICROS}])
+def test_an_admission_tells_of_nothing_that_is_not_open(fits: dict[str, int]) -> None:
+    assert all(entry.score is not None for entry in Feeds(admit(fits=fits)).latest.values())
 
 
 def test_a_release_puts_everything_back() -> None:

@@ -141,7 +141,7 @@ RULES = [
     Mutation(
         "feeds are told all of what returned",
         "core/state.py",
-        "state.told, state.controlled = None, True  # feeds know nothing of it",
+        "state.told, state.controlled = NOTHING_TOLD, True",
         "pass",
         ARCHIVING,
         "feeds",

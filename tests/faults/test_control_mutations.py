@@ -812,6 +812,22 @@ PURE = [
         "comes_back",
     ),
     Mutation(
+        "a dossier that fell back to before its copy is known to have one",
+        "control/admission/copies.py",
+        "if joined is one and one.uncopied and known.revision == copy.revision:",
+        "if False:",
+        COPIES,
+        "fell_back_to_before_its_copy",
+    ),
+    Mutation(
+        "what one shard lost of the full guarantees comes back from all dossiers",
+        "control/admission/recovery.py",
+        "        await self._copies.claim_again(self._behind)\n",
+        "",
+        GRANTING,
+        "one_shard_lost",
+    ),
+    Mutation(
         "what followers alone may see takes no guarantee",
         "control/admission/granting.py",
         "        return not record.limited\n",

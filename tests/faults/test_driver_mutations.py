@@ -60,7 +60,7 @@ PURE = [
         "what was revoked is released",
         "runtime/worker.py",
         "        for owned in leaving:\n            owned.release()\n",
-        "",
+        "        for owned in leaving:\n            pass\n",
         PARTITIONS,
         "test",
     ),

@@ -22,6 +22,14 @@ SCRIPTS = "redis and not 6.2 and not twin_does"
 
 PURE = [
     Mutation(
+        "rows tell nothing of a frozen slice in which something is owed",
+        "runtime/rows.py",
+        "if name in places and entry.score is not None",
+        "if name in places",
+        "tests/runtime/test_rows.py",
+        "frozen_slice",
+    ),
+    Mutation(
         "an entry replaces one of a lower offset only",
         TWIN,
         "newer = pair is None or entry.offset > pair.entry.offset",

@@ -81,7 +81,8 @@ def _first_red(copy: Path, tests: str, select: str, environment: Mapping[str, st
     if done.returncode == 0:
         return None
     found = re.search(r"^(?:FAILED|ERROR) tests/([\w/]+\.py::\w+)", done.stdout, re.MULTILINE)
-    return found[1] if found else f"something: {done.stdout[-300:]}"
+    assert found is not None, f"no test turned red, it cannot be run: {done.stdout[-2_000:]}"
+    return found[1]
 
 
 @contextmanager

@@ -1,12 +1,25 @@
 """What stored rows have to tell feeds."""
 
 import pytest
-from kit.events import FIXED, FOOTBALL, MUSIC, admit, impression, policy, takedown, view
+from kit.events import (
+    DRAWING,
+    FIXED,
+    FOOTBALL,
+    MUSIC,
+    NOW,
+    admit,
+    impression,
+    policy,
+    takedown,
+    view,
+)
 from kit.folding import Folding, placed
+from msgspec.structs import replace
 
 from streams.core.events import LogRecord
 from streams.core.partitioner import partition_of
 from streams.core.serving import Entry
+from streams.core.words import SliceReview
 from streams.runtime import rows
 from streams.runtime.memory import MemoryStore
 from streams.runtime.rows import StoredRows
@@ -51,6 +64,20 @@ async def test_what_stopped_or_was_taken_down_is_not_told() -> None:
     (page,) = await told(FIXED, admit(), *watched(FOOTBALL, 30, 100))
     assert FOOTBALL not in [name for name, _ in page]
     assert await told(FIXED, admit(), takedown(seq=2)) == []
+
+
+async def test_a_frozen_slice_is_not_told_though_what_was_drawn_there_is_owed() -> None:
+    frozen = SliceReview("w1", MUSIC, NOW, frozen=True, by="moderator")
+    shut = replace(FIXED.slices[MUSIC], word=frozen)
+    names = [name for n in range(300) if partition_of((name := f"v{n}").encode(), 8) == PARTITION]
+    admits = [admit(f"a-{name}", video=name) for name in names]
+    drawing = policy(**DRAWING)
+    told_before = [one for page in await told(drawing, *admits) for one in page]
+    assert any(name == MUSIC and entry.due and not entry.deadline for name, entry in told_before)
+    then = replace(drawing, id="p2", seq=drawing.seq + 1, slices={**FIXED.slices, MUSIC: shut})
+    page = [one for page in await told(drawing, *admits, then) for one in page]
+    assert {entry.video for _, entry in page} == set(names)
+    assert MUSIC not in {name for name, _ in page}
 
 
 async def test_one_slice_is_told_alone() -> None:

@@ -35,13 +35,6 @@ MUTATIONS = [
         select="150",
     ),
     Mutation(
-        "what was owed to a forgotten video is told again when it changes",
-        "core/state.py",
-        "            state.due = dict.fromkeys(due_of(self.outlook, state), NOTHING_DUE)\n",
-        "            pass\n",
-        select="250",
-    ),
-    Mutation(
         "the watermark waits for receipts, letters and minutes",
         "runtime/owned.py",
         "await self._until_done(self._acknowledge, outbox)",

@@ -17,10 +17,12 @@ yet, the facts of both are kept.
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec.structs import replace
 
 from streams.control.admission import dossier
 from streams.control.admission.dossier import Dossier, Tools
@@ -102,6 +104,12 @@ class Copies:
             self._metrics.restored.inc(len(restored))
             log.warning("%d dossiers are back from topic %s", len(restored), self._topic)
         return restored
+
+    async def claim_again(self, lost: Collection[int]) -> None:
+        """Have the counts in these partitions know the full guarantees that any dossier bears."""
+        async for documents in self._ports.dossiers.scan():
+            known = _readable(documents)
+            await regranted(self._ports.dossiers, self._log.partitions, known, lost)
 
     # ------------------------------------------------------------------ reading
 
@@ -208,6 +216,8 @@ class Copies:
         except ValueError:
             return greater
         joined = dossier.with_facts_of(one, other, self._tools())
+        if joined is one and one.uncopied and known.revision == copy.revision:
+            return Document(known.revision, dossier.encode(replace(one, uncopied=False)))
         if joined is one:
             return greater
         return Document(greater.revision + 1, dossier.encode(joined))

@@ -5,7 +5,7 @@ says so bear it; the count is kept with the dossiers, by a creator's id. A video
 what it had: neither a restart nor a second control plane gives one twice, or loses one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TypeGuard
 
 from msgspec.structs import replace
@@ -46,11 +46,21 @@ async def granted(
     return {video: _with(some[video], grant) for video, grant in grants.items()}
 
 
-async def regranted(dossiers: Dossiers, partitions: int, some: Mapping[str, Dossier]) -> None:
-    """Have the count know of the full guarantees that dossiers bear: it may have been lost."""
+async def regranted(
+    dossiers: Dossiers,
+    partitions: int,
+    some: Mapping[str, Dossier],
+    lost: Collection[int] | None = None,
+) -> None:
+    """Have the count know of the full guarantees that dossiers bear: it may have been lost.
+
+    In the `lost` partitions alone, if they are known: a creator's may be another than a video's.
+    """
     full = [(each, each.grant.day) for each in some.values() if each.grant and each.grant.day]
-    claims = [_claim(each, day, partitions) for each, day in full]
-    await dossiers.claim([claim for claim in claims if claim is not None], NEVER)
+    claims = [claim for each, day in full if (claim := _claim(each, day, partitions)) is not None]
+    if lost is not None:
+        claims = [claim for claim in claims if claim.partition in lost]
+    await dossiers.claim(claims, NEVER)
 
 
 def _opening(dossier: Dossier) -> Admit | Revise | None:

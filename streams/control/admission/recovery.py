@@ -130,6 +130,7 @@ class Recovery:
         """Read again what `look` found; `Retry` if it must go on later: nothing is lost then."""
         self._metrics.recovering.set(1)
         self._restored |= await self._copies.compare(sorted(self._behind))
+        await self._copies.claim_again(self._behind)
         videos = 0
         for partition in sorted(self._behind):
             videos += await self._mend(partition)

@@ -158,6 +158,24 @@ async def test_an_older_dossier_is_replaced_by_its_greater_copy(office: Office) 
     assert known.verdict == review("limit")
 
 
+async def test_a_dossier_that_fell_back_to_before_its_copy_is_known_to_have_one(
+    office: Office,
+) -> None:
+    """Redis holds the very revision that was copied, as it was just before that."""
+    process = await Process(office).start()
+    await process.take(upload(), review("limit"))
+    stored = office.document()
+    assert stored is not None
+    before = replace(dossier.decode(stored.text), uncopied=True)
+    shelf = office.dossiers.shelves[HOME]
+    shelf.documents["v1"] = Document(stored.revision, dossier.encode(before))
+    (positions,) = shelf.positions.values()
+    positions["dossiers"] = 0
+    await settled(process)
+    assert office.document() == stored
+    assert set(office.copies()) == {1, 2}
+
+
 async def test_all_comes_back_when_the_topics_of_events_are_empty_by_now(office: Office) -> None:
     process = await Process(office).start()
     await process.take(upload("v1"), upload("v2"), review("limit", "v2"), upload("v3", title="?"))

@@ -145,6 +145,23 @@ async def test_what_redis_lost_of_the_count_comes_back_with_the_dossiers(office:
     assert promised(office) == [FULL] * 3 + [LESS] * 2
 
 
+async def test_what_one_shard_lost_of_the_count_comes_back_from_all_dossiers(
+    office: Office,
+) -> None:
+    """The count is where its creator is, the dossiers are where their videos are."""
+    home = partition_of(b"c1", 2)
+    process = await Process(office).start()
+    videos = [f"v{n}" for n in range(9)]
+    others = [name for name in videos if partition_of(name.encode(), 2) != home]
+    await take(process, [upload(name, creator="c1", ts=NOW) for name in others[:3]])
+    here = next(name for name in videos if name not in others)
+    await take(process, [upload(here, creator="c2", ts=NOW)])
+    del office.dossiers.shelves[home]
+    other = await Process(office).start()
+    await take(other, uploads(2))
+    assert promised(office) == [FULL] * 4 + [LESS] * 2
+
+
 async def test_what_followers_alone_may_see_takes_no_guarantee(office: Office) -> None:
     process = await Process(office).start()
     for number in range(4):
