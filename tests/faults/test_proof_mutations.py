@@ -245,7 +245,7 @@ MUTATIONS = [
     Mutation(
         "a rebuilt partition skips the same",
         "runtime/opening.py",
-        "return self._reading.result()",
+        "return reading.result()",
         "return Skips()",
         SKIPS,
         "rebuild or older_dump",
