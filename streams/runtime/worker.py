@@ -342,13 +342,13 @@ class Worker:
         """Open a partition as soon as its broker and its store tell what is needed."""
         assert self._opener is not None
         try:
-            opened = await self._opener.open(partition, parked)
+            opened: Opened | Halt = await self._opener.open(partition, parked)
         except Halt as halt:
+            opened = halt
+        # Else it was let go: a cancellation may be lost, as by `asyncio.wait_for` of Python 3.11.
+        if self._opening.get(partition) is asyncio.current_task():
             del self._opening[partition]
-            self._halt(partition, halt)
-        else:
-            del self._opening[partition]
-            self._own(opened)
+            self._halt(partition, opened) if isinstance(opened, Halt) else self._own(opened)
 
     def _own(self, opened: Opened) -> None:
         """Read a partition from its position on; nothing is awaited between the two."""

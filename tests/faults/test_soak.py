@@ -236,9 +236,10 @@ async def suffer(soak: Soak, lag: Lag) -> float:
         over_s = time.monotonic() - now
         await asyncio.sleep(max(0.0, now + EVERY_S - time.monotonic()))
         at_most, last = lag.peak_s(now), lag.last_above(LAG_S, now)
+        load = f"{os.getloadavg()[0]:.0f} tasks"
         say(
             f"{now - begun:.0f} s: {what} for {over_s:.0f} s: behind by {at_most:.1f} s at most, "
-            f"by more than {LAG_S:.0f} s until {last:.0f} s after it began"
+            f"by more than {LAG_S:.0f} s until {last:.0f} s after it began; {load} on the cores"
         )
         ended = [one.said()[-3_000:] for one in soak.processes if not one.alive]
         assert not ended, ended

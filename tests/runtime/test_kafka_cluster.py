@@ -5,7 +5,8 @@ import gc
 import json
 import subprocess
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
@@ -119,23 +120,43 @@ def threads_of_librdkafka() -> int:
     return count
 
 
+@contextmanager
+def without_collector() -> Iterator[None]:
+    """A worker's collector seldom runs."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+async def threads_fall_to(before: int) -> None:
+    """Return when so many threads are left: they end by themselves."""
+    async with asyncio.timeout(PATIENCE_S):
+        while threads_of_librdkafka() > before:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
 async def test_a_client_that_nobody_answered_leaves_no_threads_to_the_collector(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A worker's collector seldom runs."""
     monkeypatch.setattr(cluster_module, "QUESTION_S", (0.1, 0.1))
     monkeypatch.setattr(cluster_module, "REACHED_S", 0.1)
     cluster, before = KafkaCluster("127.0.0.1:1"), threads_of_librdkafka()
-    gc.disable()
-    try:
+    with without_collector():
         for _ in range(2):
             with pytest.raises(Unreachable):
                 await cluster.identity("topic")
-        async with asyncio.timeout(PATIENCE_S):
-            while threads_of_librdkafka() > before:  # noqa: ASYNC110 - they end by themselves
-                await asyncio.sleep(0.01)
-    finally:
-        gc.enable()
+        await threads_fall_to(before)
+
+
+async def test_a_cluster_that_nobody_has_any_more_leaves_no_threads_to_the_collector() -> None:
+    cluster, before = KafkaCluster("127.0.0.1:1"), threads_of_librdkafka()
+    with without_collector():
+        cluster._client()
+        assert threads_of_librdkafka() > before
+        del cluster
+        await threads_fall_to(before)
 
 
 async def test_where_all_brokers_refuse_nobody_is_asked_a_second_time(

@@ -1,7 +1,29 @@
 """A partition that leaves or halts: it takes nothing more, and the others go on."""
 
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
 from kit.events import synthetic_log
-from kit.twins import LOG, Life, World
+from kit.twins import LOG, Life, MortalConsumer, World
+
+from streams.runtime.ports import Offsets
+
+
+class Stubborn(MortalConsumer):
+    """Tells where a log begins and ends even if whoever asked is cancelled, but not yet."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.asked_times = 0
+
+    async def offsets(self, partitions: Sequence[int]) -> Mapping[int, Offsets]:
+        self.asked_times += 1
+        if self.asked_times == 1:
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+        return await super().offsets(partitions)
 
 
 async def test_what_was_revoked_takes_no_more_records() -> None:
@@ -36,4 +58,29 @@ async def test_a_position_that_left_the_log_halts_its_partition_and_the_others_g
     await life.until(lambda: bool(life.worker.halted) and world.watermark(1) == world.end(1))
     assert [*life.worker.halted] == [0]
     assert world.watermark(1) == world.end(1)
+    await life.stop()
+
+
+async def test_who_let_go_of_a_partition_does_not_open_it_though_its_cancellation_is_lost() -> None:
+    world = World()
+    world.put(synthetic_log(seed=3, videos=4, events=200))
+    life = await Life(world, consumer=Stubborn).start()
+    assert isinstance(life.consumer, Stubborn)
+    await life.until(lambda: life.consumer.asked_times == 1)
+    [opening] = life.worker._opening.values()
+    await life.worker.on_revoked([0])
+    await life.until(opening.done)
+    assert life.worker.positions() == {}
+    await life.stop()
+
+
+async def test_who_opens_a_partition_again_does_so_once_though_a_cancellation_is_lost() -> None:
+    world = World()
+    world.put(synthetic_log(seed=3, videos=4, events=200))
+    life = await Life(world, consumer=Stubborn).start()
+    assert isinstance(life.consumer, Stubborn)
+    await life.until(lambda: life.consumer.asked_times == 1)
+    await life.worker.on_assigned([0])
+    await life.until(world.caught_up)
+    assert world.caught_up()
     await life.stop()

@@ -51,6 +51,23 @@ Call = Callable[
 """Makes a call of a client, to be answered within seconds."""
 
 
+class _Refusals:
+    """What a client met that nothing else tells: brokers that do not let it in, or none at all.
+
+    The client holds this and not whoever has the client: so its threads end with the last who
+    has it, and wait for no collector.
+    """
+
+    def __init__(self) -> None:
+        self.refused = False
+        self.alone = False
+
+    def hear(self, error: KafkaError) -> None:
+        """Take note of an error that belongs to no call."""
+        self.refused = self.refused or error.name() in _REFUSALS
+        self.alone = self.alone or error.name() == "_ALL_BROKERS_DOWN"
+
+
 class KafkaCluster:
     """Port `Cluster` on a real (or embedded) Kafka."""
 
@@ -58,7 +75,7 @@ class KafkaCluster:
         self._address = address_of(brokers)
         self._client_id = client_id
         self._lazy: AdminClient | None = None
-        self._refused = False  # by some broker that the client in use tried
+        self._refusals = _Refusals()  # of brokers that the client in use tried
 
     async def identity(self, topic: str) -> TopicIdentity:
         """Return cluster id, topic id and partition count; `Halt` if there is no such topic."""
@@ -216,23 +233,16 @@ class KafkaCluster:
 
     def _client(self) -> AdminClient:
         if self._lazy is None:
-            self._refused = self._alone = False
+            self._refusals = _Refusals()
             options: dict[str, Any] = {
                 **librdkafka_options(self._address),
                 "client.id": self._client_id,
                 "log_level": 0,  # what it has to say is in its errors
                 "socket.connection.setup.timeout.ms": 1_000,
-                "error_cb": self._hear,
+                "error_cb": self._refusals.hear,
             }
             self._lazy = AdminClient(options)
         return self._lazy
-
-    def _hear(self, error: KafkaError) -> None:
-        """Take note that a broker does not let this client in, or that none is there."""
-        if error.name() in _REFUSALS:
-            self._refused = True
-        if error.name() == "_ALL_BROKERS_DOWN":
-            self._alone = True
 
     async def _ask(self, what: str, call: Call) -> Any:
         """Return an answer, of a second client if the first one gets none."""
@@ -240,10 +250,11 @@ class KafkaCluster:
         try:
             return await self._called(what, call, first)
         except Unreachable as error:
-            if self._refused or self._alone:
+            met = self._refusals
+            if met.refused or met.alone:
                 why = await explained(error, self._address)
                 try:
-                    if self._refused or why is not error:
+                    if met.refused or why is not error:
                         raise why from error.__cause__
                 finally:
                     del why  # its traceback would hold it, and with it this client's threads
@@ -273,7 +284,7 @@ class KafkaCluster:
         except KafkaException as error:
             name = _name_of(error)
             if name in _SILENCE and self._lazy is client:
-                client.poll(0)  # it tells `_hear` what it met
+                client.poll(0)  # it tells `_Refusals` what it met
                 self._lazy = None
             # its traceback and its future hold each other, and with them this client's threads
             raise self._sorted(what, error) from error.with_traceback(None)
