@@ -109,58 +109,38 @@ def granted_views(row: Slice) -> int:
     return row.allowance + row.allowance // 20
 
 
-def worth_of_buttons(  # noqa: C901 - a loop over the kinds takes half as long again
-    row: Slice, weights: Sequence[int], annoyed_share: int
-) -> tuple[int, int]:
-    """Return what the buttons of a row are worth, and how that spreads.
+def weighing_buttons(row: Slice, annoyed_share: int) -> tuple[int, ...]:
+    """Return how often each button weighs, in the order of `BUTTONS`; those left out do not.
 
-    `weights` are in the order of `BUTTONS`; the spread is the sum of w c (w views - w c). Of each
-    kind at most one a view weighs, and about one a viewer who presses any; hides and reports also
+    Of each kind at most one a view, and about one a viewer who presses any; hides and reports also
     not beyond a share of the views (micro-units): they weigh most, and honest ones are seldom.
     """
-    views, likes, comments = row.views, row.likes, row.commenters
-    complete, like, comment, share, follow, hide, report, order = weights
-    worth = complete * row.completes
-    total, spread = worth, worth * (views * complete - worth)
-    if likes:
-        cap = _PRESSED[row.likers.bit_count()]
-        if cap > views:
-            cap = views
-        worth = like * (likes if likes <= cap else cap)
-        total += worth
-        spread += worth * (views * like - worth)
+    views, likes = row.views, row.likes
+    cap = _PRESSED[row.likers.bit_count()]
+    if cap > views:
+        cap = views
+    if likes > cap:
+        likes = cap
     if not row.pressers:
-        return total, spread
+        return row.completes, likes
     others = _PRESSED[row.pressers.bit_count()]
+    annoyed = views * annoyed_share // MICROS
     if others > views:
         others = views
-    if comments:
-        worth = comment * (comments if comments <= others else others)
-        total += worth
-        spread += worth * (views * comment - worth)
-    if count := row.sharers:
-        worth = share * (count if count <= others else others)
-        total += worth
-        spread += worth * (views * share - worth)
-    if count := row.follows:
-        worth = follow * (count if count <= others else others)
-        total += worth
-        spread += worth * (views * follow - worth)
-    if count := row.buyers:
-        worth = order * (count if count <= others else others)
-        total += worth
-        spread += worth * (views * order - worth)
-    if row.hides or row.reporters:
-        annoyed = views * annoyed_share // MICROS
-        if annoyed > others:
-            annoyed = others
-        worth = hide * (row.hides if row.hides <= annoyed else annoyed)
-        total += worth
-        spread += worth * (views * hide - worth)
-        worth = report * (row.reporters if row.reporters <= annoyed else annoyed)
-        total += worth
-        spread += worth * (views * report - worth)
-    return total, spread
+    if annoyed > others:
+        annoyed = others
+    comments, shares, follows = row.commenters, row.sharers, row.follows
+    hides, reports, orders = row.hides, row.reporters, row.buyers
+    return (
+        row.completes,
+        likes,
+        comments if comments <= others else others,
+        shares if shares <= others else others,
+        follows if follows <= others else others,
+        hides if hides <= annoyed else annoyed,
+        reports if reports <= annoyed else annoyed,
+        orders if orders <= others else others,
+    )
 
 
 def _backed(count: int, backing: int) -> int:

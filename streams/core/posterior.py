@@ -15,21 +15,22 @@ from collections.abc import Mapping
 from math import isqrt
 from typing import Final, NamedTuple
 
-from msgspec.structs import astuple
+from msgspec.structs import astuple, replace
 
 from streams.core.boundary import psi
 from streams.core.counters import Slice, Totals, VideoState, Weighed
 from streams.core.delay import with_young
-from streams.core.distinct import granted_views, weighing_views, worth_of_buttons
+from streams.core.distinct import (
+    granted_views,
+    weighing_buttons,
+    weighing_views,
+)
 from streams.core.events import Policy, SlicePolicy
 from streams.core.fading import evidence_of
 from streams.core.units import MICROS
 
 UNIT: Final = 10**12
 """One, in the scale of factor sums: fine enough for 2 micro-units in any mean."""
-POLICIES_KEPT: Final = 100
-_MEASURES: Final[dict[int, tuple[Policy, Mapping[str, "Measure"]]]] = {}
-"""By the identity of a policy, which is held so that it stays its own; see `_measures`."""
 
 
 class Sums(NamedTuple):
@@ -78,25 +79,7 @@ class Estimate(NamedTuple):
     noise: int
 
 
-class Measure(NamedTuple):
-    """What a policy says of weighing rows of one slice, computed once for all of them."""
-
-    policy: Policy
-    spec: SlicePolicy
-    watch: int  # weight of a view that was watched to its end
-    watch_square: int  # of that
-    buttons: tuple[int, ...]  # weights, in the order of `distinct.BUTTONS`
-    noise: int  # of the slice, times the views that it weighs
-
-
-def measure_of(policy: Policy, spec: SlicePolicy) -> Measure:
-    """Return what a policy says of weighing rows of a slice."""
-    watch, *buttons = astuple(policy.weights)
-    noise = policy.noise_views * spec.noise_variance
-    return Measure(policy, spec, watch, watch * watch // MICROS, tuple(buttons), noise)
-
-
-def weigh(measure: Measure, row: Slice, fit: int) -> Weighed:
+def weigh(policy: Policy, spec: SlicePolicy, row: Slice, fit: int) -> Weighed:
     """Return what the views of one slice say, as far as they weigh; nothing without a view.
 
     `fit` is how well the video's tags match the slice, micro-units. The noise is the variance of
@@ -106,24 +89,26 @@ def weigh(measure: Measure, row: Slice, fit: int) -> Weighed:
     the views, as if apart from each other, plus twice `noise_cross` times the means of both: who
     watches on presses more.
     """
-    policy, spec, watch, watch_square, weights, noise = measure
-    seen = row.views
-    if not seen:
+    if not row.views:
         return Weighed(policy, 0, 0, spec.noise_variance, spec.noise_variance, 0, 0)
-    views, ratio_sum = weighing_views(row), row.ratio_sum
-    ratio = ratio_sum // seen
-    buttons, apart = worth_of_buttons(row, weights, policy.annoyed_share)
+    seen, ratio, views = row.views, row.ratio_sum // row.views, weighing_views(row)
+    watch, *weights = astuple(policy.weights)
+    buttons = apart = 0
+    for weight, count in zip(weights, weighing_buttons(row, policy.annoyed_share), strict=False):
+        if count:
+            worth = weight * count
+            buttons += worth
+            apart += worth * (seen * weight - worth)
     hoped = with_young(row, spec, buttons) - buttons
     buttons += hoped
-    value = watch * ratio_sum // MICROS + buttons
-    spread = watch_square * (row.ratio_sq // seen - ratio * ratio // MICROS) // MICROS
+    value = watch * row.ratio_sum // MICROS + buttons
+    spread = watch * watch // MICROS * (row.ratio_sq // seen - ratio * ratio // MICROS) // MICROS
     together = watch * ratio // MICROS * (buttons // seen) // MICROS
     spread += apart // (MICROS * seen * seen) + 2 * policy.noise_cross * together // MICROS
     if views != seen:
         value = value * views // seen
         hoped = hoped * views // seen
-    if spread > 0:
-        noise += views * spread
+    noise = policy.noise_views * spec.noise_variance + (views * spread if spread > 0 else 0)
     noise //= policy.noise_views + views
     if noise < policy.noise_floor:
         noise = policy.noise_floor
@@ -131,18 +116,6 @@ def weigh(measure: Measure, row: Slice, fit: int) -> Weighed:
     weight = views * UNIT // scale
     pull = UNIT * (value - views * expected(policy, spec, fit)) // scale
     return Weighed(policy, views, value, noise, scale, weight, pull, hoped)
-
-
-def _measures(policy: Policy) -> Mapping[str, Measure]:
-    """Return the measure of each slice of a policy: made once, for the latest policies."""
-    known = _MEASURES.get(id(policy))
-    if known is None:
-        if len(_MEASURES) >= POLICIES_KEPT:
-            _MEASURES.clear()
-        slices = policy.slices.items()
-        known = policy, {name: measure_of(policy, spec) for name, spec in slices}
-        _MEASURES[id(policy)] = known
-    return known[1]
 
 
 def expected(policy: Policy, spec: SlicePolicy, fit: int) -> int:
@@ -160,12 +133,10 @@ def weighed(policy: Policy, slice_id: str, row: Slice, fits: Mapping[str, int]) 
         known.policy is policy or (known.waiting is policy and known.impressions == row.impressions)
     ):
         return known
-    seen = row if row.faded is None else evidence_of(row)
-    known = weigh(_measures(policy)[slice_id], seen, fits.get(slice_id, 0))
+    seen = evidence_of(row)
+    known = weigh(policy, policy.slices[slice_id], seen, fits.get(slice_id, 0))
     if known.views != seen.views and known.views != granted_views(seen):
-        _, views, value, noise, scale, weight, pull, hoped, *_ = astuple(known)
-        until = policy, row.impressions
-        known = Weighed(None, views, value, noise, scale, weight, pull, hoped, *until)
+        known = replace(known, policy=None, waiting=policy, impressions=row.impressions)
     row.weighed = known
     return known
 

@@ -11,18 +11,18 @@ from kit.events import FIXED, FOOTBALL, NOW, admit, impression, like, policy, vi
 from kit.folding import Folding, folded, placed
 from kit.rows import honest
 
-from streams.core.counters import ACTIVE, STOPPED, Slice, load_video
+from streams.core.counters import ACTIVE, STOPPED, load_video
 from streams.core.distinct import (
     BUTTONS,
     EVERYONE,
     VIEWER_BITS,
     show,
     viewers_of,
+    weighing_buttons,
     weighing_views,
-    worth_of_buttons,
 )
 from streams.core.events import Comment, Follow, Hide, LogRecord, Order, Report, Share
-from streams.core.posterior import measure_of, weigh, weighed
+from streams.core.posterior import weigh, weighed
 from streams.core.rule import assess
 from streams.core.units import MICROS, NEVER
 
@@ -129,7 +129,7 @@ def test_more_impressions_or_viewers_never_take_weight_away(
 def test_what_does_not_weigh_leaves_what_was_expected() -> None:
     spec = FIXED.slices[FOOTBALL]
     unseen = honest(views=40, impressions=0, ratio_sum=40 * MICROS, ratio_sq=40 * MICROS)
-    weighed = weigh(measure_of(FIXED, spec), unseen, 0)
+    weighed = weigh(FIXED, spec, unseen, 0)
     assert (weighed.views, weighed.value, weighed.weight, weighed.pull) == (0, 0, 0, 0)
     assert weighed.noise == spec.noise_variance
 
@@ -170,7 +170,7 @@ def test_a_further_grant_lets_weigh_what_lay_beyond_the_one_before() -> None:
     row.allowance = 5  # as if the others had been shown beyond it
     done.fold(placed(watched(13, GOOD, "later"), 1_000))
     assert row.allowance > row.views == 25
-    assert weigh(measure_of(GUARDED, GUARDED.slices[FOOTBALL]), row, 0).views == 25
+    assert weigh(GUARDED, GUARDED.slices[FOOTBALL], row, 0).views == 25
     assert weighed(GUARDED, FOOTBALL, row, {}).views == 25
 
 
@@ -179,13 +179,8 @@ def test_a_further_grant_lets_weigh_what_lay_beyond_the_one_before() -> None:
 
 def pressed(**numbers: int) -> dict[str, int]:
     row = honest(views=100, **numbers)
-    counts = {name: weighing(row, name, GUARDED.annoyed_share) for name in BUTTONS}
-    return {name: count for name, count in counts.items() if count}
-
-
-def weighing(row: Slice, button: str, annoyed_share: int) -> int:
-    """How often a button weighs: what a row is worth where it alone is worth one."""
-    return worth_of_buttons(row, [int(name == button) for name in BUTTONS], annoyed_share)[0]
+    weighing = weighing_buttons(row, GUARDED.annoyed_share)
+    return {name: count for name, count in zip(BUTTONS, weighing, strict=False) if count}
 
 
 def test_buttons_weigh_once_a_view_and_about_once_a_viewer() -> None:
@@ -262,7 +257,7 @@ def test_who_waits_for_the_window_of_duplicates_to_pass_stays_one_viewer() -> No
     row = done.row(FOOTBALL)
     assert row.buyers == 40  # each in a window of its own
     assert row.viewers == before.viewers
-    assert weighing(row, "order", 0) == 1
+    assert weighing_buttons(row, 0)[-1] == 1
     assert "widen" not in acts(done)
 
 

@@ -10,7 +10,7 @@ from msgspec.structs import astuple
 
 from streams.core.counters import COUNTERS, FADING, Slice
 from streams.core.fading import PARTS, evidence_of, fade, views_left
-from streams.core.posterior import measure_of, weigh, weighed
+from streams.core.posterior import weigh, weighed
 
 views = st.integers(0, 1_000_000)
 
@@ -111,8 +111,9 @@ def test_a_faded_row_is_weighed_as_one_of_half_as_many() -> None:
     half.ratio_sum, half.ratio_sq = 30_000_000, 22_500_000
     fade(whole, 1)
     alike = policy(noise_views=1)
-    measure = measure_of(alike, alike.slices[FOOTBALL])
-    assert astuple(weigh(measure, evidence_of(whole), 0)) == astuple(weigh(measure, half, 0))
+    assert astuple(weigh(alike, alike.slices[FOOTBALL], evidence_of(whole), 0)) == astuple(
+        weigh(alike, alike.slices[FOOTBALL], half, 0)
+    )
 
 
 def test_what_no_allowance_covered_counts_as_shown_just_now() -> None:

@@ -38,7 +38,6 @@ from streams.core.posterior import (
     Sums,
     estimate,
     expected,
-    measure_of,
     solve,
     sum_factors,
     weigh,
@@ -129,10 +128,7 @@ def kriged(by: Policy, met: dict[str, Slice], fits: dict[str, int]) -> tuple[Flo
     tried = [names.index(name) for name in met]
     views = np.array([row.views for row in met.values()])
     values = np.array([value_of(row, by.weights) / row.views for row in met.values()])
-    noise = [
-        weigh(measure_of(by, by.slices[name]), row, fits.get(name, 0)).noise
-        for name, row in met.items()
-    ]
+    noise = [weigh(by, by.slices[name], row, fits.get(name, 0)).noise for name, row in met.items()]
     within = covariance[np.ix_(tried, tried)] + np.diag(np.array(noise) * MICROS / views)
     gain = np.linalg.solve(within, covariance[tried]).T if tried else np.zeros((len(names), 0))
     mean = before + gain @ (values - before[tried])
@@ -298,14 +294,14 @@ def test_the_noise_is_that_of_simulated_viewers_within_a_tenth(appeal: float) ->
     row, worth = per_view(appeal, seed=7, views=20_000, weights=WEIGHTS)
     assert 0.15 < statistics.fmean(worth) / MICROS < 0.65
     sure = policy(noise_views=1)
-    noise = weigh(measure_of(sure, sure.slices[FOOTBALL]), row, 0).noise
+    noise = weigh(sure, sure.slices[FOOTBALL], row, 0).noise
     assert math.sqrt(noise / MICROS) == pytest.approx(statistics.pstdev(worth) / MICROS, rel=0.1)
 
 
 def test_who_watches_on_also_presses() -> None:
     row, _ = per_view(0.6, seed=7, views=1_000, weights=WEIGHTS)
     apart, together = (
-        weigh(measure_of(policy(noise_cross=cross), FIXED.slices[FOOTBALL]), row, 0).noise
+        weigh(policy(noise_cross=cross), FIXED.slices[FOOTBALL], row, 0).noise
         for cross in (0, 150_000)
     )
     mean = value_of(row, WEIGHTS) / row.views / MICROS
@@ -317,10 +313,7 @@ def test_who_watches_on_also_presses() -> None:
 @given(rows)
 def test_the_noise_is_shrunk_towards_the_slices_own(row: Slice) -> None:
     spec = FIXED.slices[FOOTBALL]
-    noises = [
-        weigh(measure_of(policy(noise_views=views), spec), row, 0).noise
-        for views in (1, 100, 10_000)
-    ]
+    noises = [weigh(policy(noise_views=views), spec, row, 0).noise for views in (1, 100, 10_000)]
     away = [abs(noise - spec.noise_variance) for noise in noises]
     assert away == sorted(away, reverse=True)
 
@@ -330,18 +323,12 @@ def test_more_comments_than_views_leave_no_less_doubt() -> None:
     row = honest(views=20, ratio_sum=10_000_000, ratio_sq=6_000_000, comments=20)
     flooded = dataclasses.replace(row, commenters=400)
     free = policy(noise_cross=0)
-    assert (
-        weigh(measure_of(free, spec), flooded, 0).noise
-        == weigh(measure_of(free, spec), row, 0).noise
-    )
+    assert weigh(free, spec, flooded, 0).noise == weigh(free, spec, row, 0).noise
 
 
 def test_the_noise_never_falls_below_its_floor() -> None:
     quiet = honest(views=10**6, ratio_sum=10**6 * 500_000, ratio_sq=10**6 * 250_000)
-    assert (
-        weigh(measure_of(policy(noise_floor=7_000), FIXED.slices[FOOTBALL]), quiet, 0).noise
-        == 7_000
-    )
+    assert weigh(policy(noise_floor=7_000), FIXED.slices[FOOTBALL], quiet, 0).noise == 7_000
 
 
 # ---------------------------------------------------------------- receipts and revaluation

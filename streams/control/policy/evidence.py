@@ -12,7 +12,7 @@ from streams.control.policy.learning import Bools, FactorModel, Floats, Seen
 from streams.core.counters import VideoState
 from streams.core.distinct import weighing_views
 from streams.core.events import Policy
-from streams.core.posterior import expected, measure_of, weigh
+from streams.core.posterior import expected, weigh
 from streams.core.units import MICROS
 
 HELD_OUT: Final = 0.2
@@ -64,7 +64,7 @@ def seen_in(policy: Policy, videos: Videos) -> Seen:
             if name not in slices or not row.views:
                 continue
             spec, fit = policy.slices[name], state.row.fits.get(name, 0)
-            weighed = weigh(measure_of(policy, spec), row, fit)
+            weighed = weigh(policy, spec, row, fit)
             if not weighed.views:
                 continue  # nothing of it weighs
             tagged = expected(policy, spec, fit) - spec.prior_mean
@@ -107,7 +107,7 @@ def noises_in(policy: Policy, videos: Videos, weight: float) -> Floats:
     for state in videos.values():
         for name, row in state.slices.items():
             if name in slices and row.views > 1 and weighing_views(row):
-                noise = weigh(measure_of(alone, policy.slices[name]), row, 0).noise
+                noise = weigh(alone, policy.slices[name], row, 0).noise
                 squares[slices[name]] += row.views * noise
                 freedom[slices[name]] += row.views - 1
     return np.asarray(squares / freedom / MICROS)

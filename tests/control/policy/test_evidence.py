@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from streams.control.policy.evidence import held_out, is_drawn, noises_in, seen_in
 from streams.core.counters import Slice
-from streams.core.posterior import measure_of, weigh
+from streams.core.posterior import weigh
 from streams.core.units import MICROS
 
 NAMES = [f"v{number}" for number in range(4_000)]
@@ -18,7 +18,7 @@ def test_means_and_errors_are_what_the_fold_weighs() -> None:
     row, fits = row_of(0.4, views=30), {FOOTBALL: 500_000}
     seen = seen_in(policy(), {"v1": video_of({FOOTBALL: row}, fits)})
     place = [*policy().slices].index(FOOTBALL)
-    weighed = weigh(measure_of(policy(), policy().slices[FOOTBALL]), row, 500_000)
+    weighed = weigh(policy(), policy().slices[FOOTBALL], row, 500_000)
     assert seen.pairs == 1
     assert seen.means[0, place] == pytest.approx(0.4 - 0.025, abs=1e-5)
     assert seen.errors[0, place] == pytest.approx(weighed.noise / 30 / MICROS)
