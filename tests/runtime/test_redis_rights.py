@@ -153,6 +153,18 @@ async def operate(part: Part) -> None:
     await store.begin(0, NS)
     await dossiers.forget(0)
     assert await dossiers.take_first(1) == 1
+    await carry(part)
+
+
+async def carry(part: Part) -> None:
+    """Do what brings an installation to another number of partitions."""
+    store, index, dossiers = part.store, part.index, part.dossiers
+    assert await store.flush(0, NS, -1, 9, ROWS) == "ok"
+    change = DossierChange("v9", 0, Document(1, b"1"))
+    assert await dossiers.put(0, "log", [change], {}) == "ok"
+    assert await dossiers.claim([Claim(0, "c9", day, f"v{day}") for day in (1, 99)], 3)
+    await dossiers.keep_day(2, DayStart(2_880, {"c1": (1, 2)}))
+    await index.clear(CARS)
 
 
 PLUMBING: Final = {
@@ -265,7 +277,7 @@ REFUSED: Final[Mapping[str, Sequence[Callable[[Part], Awaitable[None]]]]] = {
     "control": (write_a_row, tell_the_index, set_prices, lease, erase),
     "feed": (read_a_row, read_a_dossier, write_a_row, set_prices, erase),
     "reader": (write_a_row, write_a_dossier, tell_the_index, set_prices, lease, erase),
-    "operator": (lease,),
+    "operator": (),  # it brings an installation over, and so does what every part does
 }
 
 
