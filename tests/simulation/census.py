@@ -22,6 +22,7 @@ ABSENT: Final[Mapping[str, str]] = {
     "control_policy_conflicts": "nobody writes in a leader's name",
     "events_unknown_fields": "everybody writes by the schemas of today",
     "short_windows": "no life is as long as retention",
+    "index_refills sweep": "it takes a Redis that falls back within a filling: one life in dozens",
     "store_alarms": "Redis is set as it should be",
     "watermark_checks differs": "no log is written anew",
     "watermark_checks not_comparable": "no older release counted before",
