@@ -218,9 +218,9 @@ class Holdings:
             await asyncio.wait([watching])
 
     def between(self, from_s: float, to_s: float) -> dict[int, Held]:
-        """Return the medians of each process between two moments."""
+        """Return the most that each process held between two moments."""
         return {
-            pid: Held(*map(_middle, zip(*held, strict=True)))
+            pid: Held(*map(max, zip(*held, strict=True)))
             for pid, looks in self._looks.items()
             if (held := [look.held for look in looks if from_s <= look.at_s < to_s])
         }
@@ -232,7 +232,3 @@ class Holdings:
                 with suppress(OSError):  # it is gone: whoever waits for it says so
                     looks.append(Look(now_s, Held.by(pid)))
             await asyncio.sleep(HOLD_S)
-
-
-def _middle(values: Iterable[int]) -> int:
-    return round(median(values))
