@@ -223,6 +223,8 @@ async def live(soak: Soak) -> Lived:
             lasting = [each.pid for each in soak.lasting]
             async with Holdings(lasting).watched() as holdings:
                 lag_s = await suffer(soak, lag)
+        for minute in range(int(MINUTES)):
+            say(f"minute {minute + 1}: {holdings.between(minute * 60, minute * 60 + 60)}")
         return Lived(crowd.written, lag_s, holdings)
 
 
@@ -264,8 +266,6 @@ def assert_flat(holdings: Holdings) -> None:
 
     Of a worker that has all partitions for a moment, as in each round, memory stays with Python.
     """
-    for minute in range(int(MINUTES)):
-        say(f"minute {minute + 1}: {holdings.between(minute * 60, minute * 60 + 60)}")
     third, end = MINUTES * 20, MINUTES * 60
     before, after = holdings.between(third - ROUND_S, third), holdings.between(end - ROUND_S, end)
     if MINUTES < WARM_MINUTES:
