@@ -4,13 +4,14 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from typing import Final
 
 from streams.control.agents import Background, group_of
 from streams.core.counters import VIDEO_ROW, Video, load_video
 from streams.core.events import (
+    ControlRecord,
     PartitionControl,
     Policy,
     VideoControl,
@@ -105,7 +106,7 @@ class ControlLog:
         """
         for step in zip_longest(*runs):
             acks = [
-                await self._ports.producer.send(control_record(self.topic, record, self._signer))
+                await self._ports.producer.send(self._signed(record))
                 for record in step
                 if record is not None
             ]
@@ -143,7 +144,7 @@ class ControlLog:
         async def write(partition: int, run: Sequence[PartitionControl]) -> Retry | None:
             try:
                 for record in run:
-                    await self._write(control_record(self.topic, record, self._signer, partition))
+                    await self._write(self._signed(record, partition))
             except Retry as error:
                 return error
             return None
@@ -215,6 +216,15 @@ class ControlLog:
             video: load_video(video, {} if raw is None else {VIDEO_ROW: raw}).row
             for video, raw in own.items()
         }
+
+    def _signed(self, record: ControlRecord, partition: int | None = None) -> Outgoing:
+        """Return a record ready to be sent.
+
+        It says when what it follows from was said. This host's clock may be behind that, and a
+        record that is ahead of its own timestamp is refused by whoever counts.
+        """
+        signed = control_record(self.topic, record, self._signer, partition)
+        return replace(signed, timestamp=record.ts) if record.ts > now_ms() else signed
 
     async def _write(self, record: Outgoing) -> None:
         await (await self._ports.producer.send(record))

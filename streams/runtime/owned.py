@@ -204,10 +204,13 @@ class Owned:
         return index is not None and index.asks(self._told_at) and index.has_room(self.partition)
 
     def tell_from_rows(self) -> None:
-        """Keep nothing for an index that is too far behind: it will be filled from the rows."""
-        if self._indexing is not None:
+        """Keep nothing for an index that is too far behind: it will be filled from the rows.
+
+        Not while a flush is under way: what it brings to the rows may come too late for that.
+        """
+        if self._indexing is not None and not self._unfinished:
             self.state.forget_untold()
-            self._indexing.fill_one(self.partition)
+            self._indexing.fill_one(self.partition, self.watermark)
 
     async def settle(self) -> None:
         """Flush until everything folded is stored, and have feeds told of it."""

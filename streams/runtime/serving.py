@@ -63,6 +63,7 @@ class _Partition:
     sweeping: bool = False
     held: bool = False  # whether the index was found to be ahead
     frozen: frozenset[str] | None = None  # None: by no policy yet
+    forgot: int = -1  # rows tell of what was stored up to there: nobody else will
 
 
 @dataclass(slots=True)
@@ -220,10 +221,10 @@ class Indexing:
         for partition in self._owned:
             self.fill_one(partition)
 
-    def fill_one(self, partition: int) -> None:
-        """Fill all of a partition again from its rows."""
+    def fill_one(self, partition: int, forgot: int = -1) -> None:
+        """Fill all of a partition again from its rows, which alone tell of it up to an offset."""
         if (owned := self._owned.get(partition)) is not None:
-            owned.cause = "lost"
+            owned.cause, owned.forgot = "lost", max(owned.forgot, forgot)
 
     def start(self) -> None:
         """Take a turn every second, until `stop`."""
@@ -400,7 +401,7 @@ class Indexing:
         self, partition: int, owned: _Partition, slice_id: str | None, cause: Cause
     ) -> None:
         assert self._refilling is not None
-        mark = owned.offset
+        mark = max(owned.offset, owned.forgot)
         try:
             filled = await self._refilling.fill(partition, slice_id, cause)
         except Exception:

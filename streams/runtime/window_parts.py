@@ -137,11 +137,15 @@ class PartKeeper:
             self._stale.clear()
 
     def _change(self, parts: Collection[Part], watermark: int) -> PartsChange:
-        """Return what is to be stored of these, and what goes."""
+        """Return what is to be stored of these, and what goes.
+
+        Others may have counted so far meanwhile that a part that filled here is needed no more.
+        """
         generations, partition = self._state.window.generations, self._state.partition
-        kept = {part.start: write_part(part, self._namespace, partition) for part in parts}
         at = max(watermark, 0)
         needed_from = generations.back(at, REPLAYED_GENERATIONS)
+        needed = [part for part in parts if part.start >= needed_from]
+        kept = {part.start: write_part(part, self._namespace, partition) for part in needed}
         ids_from = generations.back(at, ID_GENERATIONS)
         there = self._kept - self._bare
         return PartsChange(

@@ -216,7 +216,7 @@ PURE = [
     Mutation(
         "what is not kept for feeds is filled from the rows",
         "runtime/owned.py",
-        "self._indexing.fill_one(self.partition)",
+        "self._indexing.fill_one(self.partition, self.watermark)",
         "pass",
         INDEXING,
         "",

@@ -31,9 +31,9 @@ class Everything:
         self.videos: list[str] = []
 
     async def lease(
-        self, slice_id: str, count: int, most_each: int, fresh_share: int = 0
+        self, slice_id: str, count: int, most_each: int, fresh_share: int = 0, mix: object = None
     ) -> list[Lease]:
-        del slice_id, fresh_share
+        del slice_id, fresh_share, mix
         return [Lease(video, most_each, 0, "rank", NOW, 7) for video in self.videos[:count]]
 
 

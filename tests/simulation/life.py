@@ -319,6 +319,7 @@ class Life:
         if who == "all" or who.startswith("partition"):
             numbers = range(PARTITIONS) if who == "all" else [int(who.split()[1])]
             for number in numbers:
+                redis.store.fell_back.add(number)
                 _take_over(redis.store.partitions, partitions, number)
                 _take_over(redis.dossiers.shelves, shelves, number)
         if not who.startswith("partition"):
