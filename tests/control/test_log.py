@@ -16,6 +16,7 @@ class Slow:
 
     def __init__(self) -> None:
         self.sent: list[tuple[bytes | None, int]] = []
+        self.dated: list[int | None] = []
         self.acknowledged = 0
 
     async def start(self) -> None: ...
@@ -24,6 +25,7 @@ class Slow:
 
     async def send(self, record: Outgoing) -> Awaitable[None]:
         self.sent.append((record.key, self.acknowledged))
+        self.dated.append(record.timestamp)
         return self._acknowledge()
 
     async def _acknowledge(self) -> None:
@@ -35,6 +37,18 @@ async def test_records_of_a_video_follow_one_another_and_videos_go_side_by_side(
     process = Process(Office(), producer=slow)
     await process.log.say([[hold(), release()], [hold(video="v2")]])
     assert slow.sent == [(b"v1", 0), (b"v2", 0), (b"v1", 2)]
+
+
+async def test_a_record_is_not_ahead_of_its_time_though_the_clock_is_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An hour back: whoever counts would refuse what is five minutes ahead."""
+    slow, record = Slow(), hold()
+    process = Process(Office(), producer=slow)
+    for clock_ms in (record.ts + 1, record.ts - 3_600_000):
+        monkeypatch.setattr("streams.control.log.now_ms", lambda now=clock_ms: now)
+        await process.log.say([[record]])
+    assert slow.dated == [None, record.ts]
 
 
 async def test_rows_that_are_not_counted_far_enough_are_not_relied_on() -> None:

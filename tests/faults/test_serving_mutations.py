@@ -222,6 +222,22 @@ PURE = [
         "",
     ),
     Mutation(
+        "what rows alone were to tell is removed though it was told last",
+        "runtime/serving.py",
+        "mark = max(owned.offset, owned.forgot)",
+        "mark = owned.offset",
+        INDEXING,
+        "rows_alone",
+    ),
+    Mutation(
+        "what is removed may be told again from the same rows",
+        "runtime/refilling.py",
+        "max(offset + 1, marks[owner] - 1)",
+        "marks[owner]",
+        INDEXING,
+        "told_again",
+    ),
+    Mutation(
         "what the rows do not tell is removed",
         "runtime/refilling.py",
         "if offset < marks.get(owner, -1)",

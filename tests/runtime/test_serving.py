@@ -365,6 +365,34 @@ async def test_what_the_rows_do_not_tell_leaves_the_index(desk: Desk) -> None:
     assert set(await desk.shown()) == {kept, later, *ONE[:2]}
 
 
+async def test_what_rows_alone_were_to_tell_leaves_the_index_though_it_was_the_last_that_was_told(
+    desk: Desk,
+) -> None:
+    """A takedown was stored up to offset 9, and forgotten for an index that was too far behind."""
+    gone, kept = ZERO[:2]
+    desk.indexing.open(0, PARTITIONS, -1)
+    desk.take(0, 6, entry(gone, 6), entry(kept, 5))
+    await desk.turn(2)
+    desk.rows[0] = [[(CARS, entry(kept, 9))]]
+    desk.indexing.fill_one(0, 9)
+    await desk.turn(3)
+    assert set(await desk.shown()) == {kept}
+
+
+async def test_what_a_filling_removed_of_an_index_that_fell_back_is_told_again(desk: Desk) -> None:
+    """It fell back between the filling and the removal of what that had not told."""
+    video, other = ZERO[:2]
+    await desk.index.apply(CARS, {0: 9}, [entry(video, 3)])
+    desk.rows[0] = [[(CARS, entry(other, 9))]]
+    desk.indexing.open(0, PARTITIONS, 9)
+    await desk.turn(3)
+    assert set(await desk.shown()) == {other}
+    desk.rows[0] = [[(CARS, entry(video, 9)), (CARS, entry(other, 9))]]
+    desk.indexing.fill_one(0)
+    await desk.turn(3)
+    assert set(await desk.shown()) == {video, other}
+
+
 async def test_rows_that_are_older_than_what_was_taken_remove_only_what_is_older_still(
     desk: Desk,
 ) -> None:

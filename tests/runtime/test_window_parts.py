@@ -218,6 +218,20 @@ async def test_an_owner_that_lost_its_partition_stores_no_part() -> None:
     await late.stop()
 
 
+async def test_a_part_that_is_needed_no_more_is_not_stored() -> None:
+    """Others counted on while its owner stood still."""
+    world = await counted(world_of(5 * GENERATION))
+    late = await Life(world).start()
+    await late.until(lambda: remembers(late, 5 * GENERATION - 1))
+    owned = late.worker._owned[0]
+    kept = set(world.store.partitions[0].parts)
+    owned._parts._filled.append(Part(0, GENERATION))
+    await owned._parts.keep(owned.watermark, owned._digest)
+    assert 0 not in world.store.partitions[0].parts
+    assert set(world.store.partitions[0].parts) <= kept
+    await late.stop()
+
+
 async def test_no_watermark_passes_a_part_that_is_not_stored(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
