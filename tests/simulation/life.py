@@ -319,7 +319,6 @@ class Life:
         if who == "all" or who.startswith("partition"):
             numbers = range(PARTITIONS) if who == "all" else [int(who.split()[1])]
             for number in numbers:
-                redis.store.fell_back.add(number)
                 _take_over(redis.store.partitions, partitions, number)
                 _take_over(redis.dossiers.shelves, shelves, number)
         if not who.startswith("partition"):
@@ -463,7 +462,7 @@ class Life:
         return f"partition {partition} is counted to {watermark} of {records[-1].offset}"
 
     def _raise_flaws(self) -> None:
-        if flaws := [*self.flaws, *self.redis.store.gaps]:
+        if flaws := [*self.flaws, *self.redis.store.late]:
             raise Flaw("; ".join(flaws))
 
 

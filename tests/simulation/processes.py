@@ -29,7 +29,6 @@ from streams.core.events import Impression, InteractionRecord
 from streams.core.generations import read_generations
 from streams.core.window import REPLAYED_GENERATIONS
 from streams.errors import Retry
-from streams.runtime import window_store
 from streams.runtime.archive import Archive
 from streams.runtime.archiving import Archiving
 from streams.runtime.kafka import background
@@ -130,16 +129,15 @@ PART_DEEDS: Final = (
 
 
 class WatchedStore(MemoryStore):
-    """Sees who stores a part that does not follow on those before it, or is of no use any more.
+    """Sees who stores a part that is of no use any more.
 
-    What a partition that fell back lost of its parts leaves a gap before those of who stores more:
-    whoever takes it over finds that, and reads the log.
+    One that is missing before others is no flaw: a Redis fell back meanwhile, or two owners took
+    turns, and whoever takes the partition over finds the gap and reads the log.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.fell_back: Final[set[int]] = set()
-        self.gaps: Final[list[str]] = []
+        self.late: Final[list[str]] = []
         self.counts: Final = Counter(dict.fromkeys(PART_DEEDS, 0))
 
     async def load_part(self, partition: int, start: int) -> StoredPart | None:
@@ -149,29 +147,20 @@ class WatchedStore(MemoryStore):
         return part
 
     async def change_parts(self, partition: int, guard: PartGuard, change: PartsChange) -> bool:
-        """Store and drop parts; note a gap before what is stored."""
+        """Store and drop parts; note what is stored too late."""
         done = await super().change_parts(partition, guard, change)
         self._count(change if done else PartsChange(), refused=not done)
         stored = self.partitions[partition] if done else StoredPartition()
         spans = read_generations(stored.meta.generations, settings().generation_records)
         needed_from = spans.back(max(stored.watermark, 0), REPLAYED_GENERATIONS)
         for start in change.kept if done else ():
-            before = max((one for one in stored.parts if one < start), default=None)
-            follows = before is None or _end_of(stored.parts[before]) == start
-            if not follows and partition not in self.fell_back:
-                self.gaps.append(f"partition {partition}: part {start} is stored behind {before}")
             if start < needed_from:
-                self.gaps.append(f"partition {partition}: part {start} is stored too late")
+                self.late.append(f"partition {partition}: part {start} is stored too late")
         return done
 
     def _count(self, change: PartsChange, *, refused: bool) -> None:
         counts = map(len, (change.kept, change.bare, change.dropped))
         self.counts.update(dict(zip(PART_DEEDS, (*counts, int(refused)), strict=False)))
-
-
-def _end_of(part: StoredPart) -> int:
-    """Return the first offset behind a part: generations may have other lengths since."""
-    return window_store._decode(window_store._unpacked(part.entry)).end
 
 
 class Redis:
