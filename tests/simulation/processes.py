@@ -129,7 +129,7 @@ PART_DEEDS: Final = (
 
 
 class WatchedStore(MemoryStore):
-    """Sees who stores a part that is of no use any more.
+    """Sees who stores a part that is of no use any more, or is not the owner.
 
     One that is missing before others is no flaw: a Redis fell back meanwhile, or two owners took
     turns, and whoever takes the partition over finds the gap and reads the log.
@@ -154,6 +154,8 @@ class WatchedStore(MemoryStore):
         spans = read_generations(stored.meta.generations, settings().generation_records)
         needed_from = spans.back(max(stored.watermark, 0), REPLAYED_GENERATIONS)
         for start in change.kept if done else ():
+            if guard.watermark != stored.watermark >= 0:
+                self.late.append(f"partition {partition}: part {start} is stored by no owner")
             if start < needed_from:
                 self.late.append(f"partition {partition}: part {start} is stored too late")
         return done
