@@ -13,11 +13,10 @@ async def end(*tasks: "asyncio.Task[Any]") -> None:
     What a task awaits may swallow a cancellation that comes at once with an answer, as
     `asyncio.wait_for` of Python 3.11 does: a loop then goes on as if nobody had said anything.
     """
-    left = set(tasks)
-    while left:
+    while left := [task for task in tasks if not task.done()]:
         for task in left:
             task.cancel()
-        _, left = await asyncio.wait(left, timeout=AGAIN_S)
+        await asyncio.wait(left, timeout=AGAIN_S)
     for task in tasks:
         if not task.cancelled():
             task.exception()  # told to whoever asks, and not when nobody does

@@ -57,7 +57,7 @@ def test_every_kind_of_step_is_drawn_and_has_words() -> None:
 
 
 def test_a_seed_is_one_life_in_any_process_and_under_any_hash_seed() -> None:
-    seeds = (1, 2, 3)
+    seeds = (1, 2)
     here = [f"trace {fate_of(seed).trace:08x}" for seed in seeds]
     runs = [
         subprocess.run(
