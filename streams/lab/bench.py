@@ -38,7 +38,7 @@ from streams.recording.folding import Rules
 from streams.runtime.codec import Spelling, decode_log
 from streams.runtime.installation import Installation, signer_of
 from streams.runtime.namespace import namespace_of
-from streams.runtime.ports import Store
+from streams.runtime.ports import BatchSink, Store
 from streams.runtime.signing import Signer, SigningKey
 from streams.settings import Settings, environment_of
 
@@ -261,13 +261,16 @@ class BenchTrial:
         """Write admissions and `events` events, and wait until the broker has them."""
         now_ms = _now_ms()
         async with self._drivers.producer() as producer:
-            for partition, records, _ in self._load.admissions(self._signer(), now_ms):
-                await (await producer.send_batch(self._topic, partition, records))
+            await self._write_admissions(producer, now_ms)
             admitted = await self._ends()
             for partition, records, _ in self._load.feedback(events, array, now_ms):
                 await (await producer.send_batch(self._topic, partition, records))
         feedback = {p: end - admitted[p] for p, end in (await self._ends()).items()}
         self._log = BenchLog(admitted, feedback, self._load.videos, events)
+
+    async def _write_admissions(self, producer: BatchSink, now_ms: int) -> None:
+        for partition, records, _ in self._load.admissions(self._signer(), now_ms):
+            await (await producer.send_batch(self._topic, partition, records))
 
     def _signer(self) -> Signer:
         return signer_of(self._installation, self._key)
@@ -325,8 +328,7 @@ class BenchTrial:
     async def admit(self) -> None:
         """Write the admissions, and wait until they are counted."""
         async with self._drivers.producer() as producer:
-            for partition, records, _ in self._load.admissions(self._signer(), _now_ms()):
-                await (await producer.send_batch(self._topic, partition, records))
+            await self._write_admissions(producer, _now_ms())
         await self._watch(self._ends())
 
     async def latency(self, per_second: float, seconds: int) -> dict[str, Any]:

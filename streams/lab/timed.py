@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from streams.runtime.ending import beside
+
 SAMPLE_S: Final = 0.02
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
@@ -57,13 +59,9 @@ class Cores:
     @asynccontextmanager
     async def watched(self) -> AsyncIterator[None]:
         """Look until the end of the block, and a last time then."""
-        watching = asyncio.create_task(self._watch())
-        try:
+        async with beside(self._watch()):
             yield
             self._look()
-        finally:
-            watching.cancel()
-            await asyncio.wait([watching])
 
     def between(self, began: float, ended: float) -> float:
         """Return the core seconds between two moments of `perf_counter`."""

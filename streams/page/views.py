@@ -1,6 +1,5 @@
 """What each view shows: the answers of the verbs, as JSON for the browser."""
 
-import asyncio
 import heapq
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
@@ -34,7 +33,7 @@ from streams.ops.video import counted_video, outlook_in_force
 from streams.page.desk import Desk
 from streams.page.following import Latest, Whole, follow
 from streams.page.inquiries import Ask, Inquiry, all_known, asking
-from streams.runtime.ending import end
+from streams.runtime.ending import beside
 
 FLOW_MINUTES: Final = 30
 LETTERS_SHOWN: Final = 50
@@ -157,7 +156,7 @@ async def _flow(desk: Desk, _: str) -> AsyncIterator[Ask]:
             "latest": [_decision(receipt, titles) for receipt in receipts],
         }
 
-    async with _beside(follow(sources, since, None, latest)):
+    async with beside(follow(sources, since, None, latest)):
         yield read
 
 
@@ -183,7 +182,7 @@ async def _video(desk: Desk, video: str) -> AsyncIterator[Ask]:
             "timeline": _timeline(receipts, [] if outlook is None else [outlook.policy]),
         }
 
-    async with _beside(follow(desk.sources.status, "earliest", video, whole)):
+    async with beside(follow(desk.sources.status, "earliest", video, whole)):
         yield read
 
 
@@ -257,16 +256,6 @@ VIEWS: Final[Mapping[str, ViewKind]] = {
     "slice": ViewKind(_slice, ("streams slice show {of}",), of="slice"),
 }
 """Every view by the first part of its path."""
-
-
-@asynccontextmanager
-async def _beside(work: Any) -> AsyncIterator[None]:
-    """Have work done until the end of the block."""
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        await end(task)
 
 
 def _decision(receipt: Receipt, titles: Mapping[str, str]) -> dict[str, Any]:

@@ -1,10 +1,22 @@
 """Tasks that run until they are cancelled, and how they are made to end."""
 
 import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 AGAIN_S: Final = 1.0
 """Whoever has not ended by then is cancelled again."""
+
+
+@asynccontextmanager
+async def beside(work: Coroutine[Any, Any, object]) -> AsyncIterator[None]:
+    """Have work done until the end of the block."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        await end(task)
 
 
 async def end(*tasks: "asyncio.Task[Any]") -> None:

@@ -18,6 +18,7 @@ from kit.rig import CONFIG, Rig
 from streams.control.rules import load_rules
 from streams.errors import Retry
 from streams.lab.load import Load, Shape
+from streams.runtime.ending import beside
 from streams.runtime.kafka import KafkaProducer
 from streams.runtime.ports import Outgoing
 
@@ -48,12 +49,8 @@ class Lag:
     @asynccontextmanager
     async def watched(self) -> AsyncIterator[Self]:
         """Look until the end of the block."""
-        watching = asyncio.create_task(self._watch())
-        try:
+        async with beside(self._watch()):
             yield self
-        finally:
-            watching.cancel()
-            await asyncio.wait([watching])
 
     @property
     def now_s(self) -> float:
@@ -210,12 +207,8 @@ class Holdings:
     @asynccontextmanager
     async def watched(self) -> AsyncIterator[Self]:
         """Look until the end of the block."""
-        watching = asyncio.create_task(self._watch())
-        try:
+        async with beside(self._watch()):
             yield self
-        finally:
-            watching.cancel()
-            await asyncio.wait([watching])
 
     def between(self, from_s: float, to_s: float) -> dict[int, Held]:
         """Return the most that each process held between two moments."""

@@ -61,12 +61,18 @@ async def test_a_position_that_left_the_log_halts_its_partition_and_the_others_g
     await life.stop()
 
 
-async def test_who_let_go_of_a_partition_does_not_open_it_though_its_cancellation_is_lost() -> None:
+async def being_opened() -> tuple[World, Life]:
+    """A worker that opens its partition, and is told of nothing that ends that."""
     world = World()
     world.put(synthetic_log(seed=3, videos=4, events=200))
     life = await Life(world, consumer=Stubborn).start()
     assert isinstance(life.consumer, Stubborn)
     await life.until(lambda: life.consumer.asked_times == 1)
+    return world, life
+
+
+async def test_who_let_go_of_a_partition_does_not_open_it_though_its_cancellation_is_lost() -> None:
+    _, life = await being_opened()
     [opening] = life.worker._opening.values()
     await life.worker.on_revoked([0])
     await life.until(opening.done)
@@ -75,11 +81,7 @@ async def test_who_let_go_of_a_partition_does_not_open_it_though_its_cancellatio
 
 
 async def test_who_opens_a_partition_again_does_so_once_though_a_cancellation_is_lost() -> None:
-    world = World()
-    world.put(synthetic_log(seed=3, videos=4, events=200))
-    life = await Life(world, consumer=Stubborn).start()
-    assert isinstance(life.consumer, Stubborn)
-    await life.until(lambda: life.consumer.asked_times == 1)
+    world, life = await being_opened()
     await life.worker.on_assigned([0])
     await life.until(world.caught_up)
     assert world.caught_up()
