@@ -34,6 +34,9 @@ REBUILD: Final = "`streams counters rebuild --yes`"
 ANSWER_S: Final = 5.0
 """What is not answered by then is asked again."""
 AGAIN_S: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
+SHORT_S: Final = 15.0
+"""A log is taken to be cut once its end is short for so long: a broker that was away may think for
+some seconds that it leads still, and a new leader may not know yet what the last one knew."""
 log: Final = logging.getLogger("streams.worker")
 
 
@@ -173,6 +176,7 @@ class Opening:
         self._read_ledger: Final = around.read_ledger
         self._namespace: Final = namespace
         self._partitions: Final = partitions
+        self._clock: Final = around.clock
         self._telling: Final = around.indexing is not None
         self._identifying: asyncio.Task[None] | None = None
         self._reading: asyncio.Task[Skips] | None = None  # the ledger
@@ -180,15 +184,20 @@ class Opening:
     async def open(self, partition: int, parked: Parked | None = None) -> Opened:
         """Return a partition when brokers and store have told what is needed; `Halt` if it can't.
 
-        What does not answer is said once and asked again. What was `parked` of it is used if it is
-        still good.
+        What does not answer is said once and asked again, and so is a log that ends too early. What
+        was `parked` of it is used if it is still good.
         """
+        short_at = float("inf")  # since then the log ends too early
         for attempt in count():
             try:
                 async with asyncio.timeout(2 * ANSWER_S):
                     opened = await self._look(partition, parked)
                 opened = await self._with_parts(opened)
-            except (Retry, TimeoutError) as error:
+            except (Halt, Retry, TimeoutError) as error:
+                if isinstance(error, Halt):
+                    short_at = min(short_at, self._clock())
+                    if error.code != "log_truncated" or self._clock() - short_at >= SHORT_S:
+                        raise
                 if not attempt:
                     why = str(error) or "no answer"
                     log.warning("partition %d waits to be opened: %s", partition, why)

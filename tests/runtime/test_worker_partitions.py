@@ -1,12 +1,14 @@
 """A partition that leaves or halts: it takes nothing more, and the others go on."""
 
 import asyncio
+import itertools
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from kit.events import synthetic_log
-from kit.twins import LOG, Life, MortalConsumer, World
+from kit.twins import LOG, Life, MortalConsumer, World, counted
 
 from streams.runtime.ports import Offsets
 
@@ -24,6 +26,30 @@ class Stubborn(MortalConsumer):
             with suppress(asyncio.CancelledError):
                 await asyncio.Event().wait()
         return await super().offsets(partitions)
+
+
+class Fallen(MortalConsumer):
+    """Tells an end of before at first, as a broker does that does not know yet who leads."""
+
+    asked = itertools.count()
+
+    async def offsets(self, partitions: Sequence[int]) -> Mapping[int, Offsets]:
+        bounds = await super().offsets(partitions)
+        if next(self.asked) > 1:
+            return bounds
+        return {partition: Offsets(one.start, one.end - 40) for partition, one in bounds.items()}
+
+
+async def test_a_log_that_ends_too_early_is_asked_for_again_before_it_is_taken_to_be_cut() -> None:
+    world = World()
+    log = synthetic_log(seed=3, videos=4, events=200)
+    world.put(log[:100])
+    await counted(world)
+    world.put(log[100:])
+    life = await Life(world, consumer=Fallen, clock=time.monotonic).start()
+    await life.until(lambda: world.caught_up() or bool(life.worker.halted))
+    assert not life.worker.halted
+    await life.stop()
 
 
 async def test_what_was_revoked_takes_no_more_records() -> None:
