@@ -203,12 +203,14 @@ class Owned:
         index = self._indexing
         return index is not None and index.asks(self._told_at) and index.has_room(self.partition)
 
-    def tell_from_rows(self) -> None:
-        """Keep nothing for an index that is too far behind: it will be filled from the rows.
+    def tell_early(self) -> None:
+        """Have feeds told with the next flush, or from the rows if the index is too far behind.
 
-        Not while a flush is under way: what it brings to the rows may come too late for that.
+        Not that while a flush is under way: what it brings to the rows may come too late.
         """
-        if self._indexing is not None and not self._unfinished:
+        if self._indexing is not None and self._indexing.has_room(self.partition):
+            self._told_at = float("-inf")
+        elif self._indexing is not None and not self._unfinished:
             self.state.forget_untold()
             self._indexing.fill_one(self.partition, self.watermark)
 

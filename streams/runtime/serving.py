@@ -376,7 +376,7 @@ class Indexing:
     # ------------------------------------------------------------------ fillings
 
     def _fill_soon(self, partition: int, owned: _Partition, now: float) -> None:
-        """Begin to fill what has to be; anew, if it is being filled and lost more meanwhile."""
+        """Begin to fill what has to be; what is lost meanwhile is filled after that."""
         if self._refilling is None:
             return
         if owned.filling is not None and owned.filling.done():
@@ -386,11 +386,13 @@ class Indexing:
             owned.cause = "sweep"
         if owned.cause is None and not owned.lost:
             return
+        if owned.filling is not None:
+            if not owned.sweeping:
+                return
+            owned.filling.cancel()
         one = idle and owned.cause is None and len(owned.lost) == 1
         slice_id = next(iter(owned.lost)) if one else None
         cause: Cause = owned.cause or "lost"
-        if owned.filling is not None:
-            owned.filling.cancel()
         if cause == "lost":
             log.warning("partition %d: the serving index lost %s", partition, slice_id or "much")
         owned.cause, owned.sweeping, owned.swept_at = None, cause == "sweep", now

@@ -385,7 +385,7 @@ class Worker:
         share = max(self._settings.videos_in_memory // len(self._owned), 1)
         if len(owned.state.videos) > share + share // 8:
             if owned.state.untold > share // 2:
-                owned.tell_from_rows()
+                owned.tell_early()
             self._metrics.evicted.inc(owned.state.evict(share))
 
     def _audit_soon(self) -> None:

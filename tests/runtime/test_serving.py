@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
@@ -497,10 +498,30 @@ async def test_a_removal_that_the_index_lost_is_made_again(desk: Desk) -> None:
     assert set(await desk.shown()) == {ONE[0]}
 
 
-async def test_a_filling_begins_anew_when_the_index_loses_what_it_was_told(desk: Desk) -> None:
+async def test_what_the_index_loses_while_it_is_filled_is_filled_after(desk: Desk) -> None:
+    going = await filling_slowly(desk)
+    await desk.index.clear(CARS)
+    await turns_of(desk, 3)
+    going.set()
+    await desk.turn(2)
+    assert set(await desk.shown()) == {ZERO[0], ONE[0]}
+
+
+async def test_a_filling_comes_to_its_end_however_often_more_is_to_be_filled(desk: Desk) -> None:
+    going = await filling_slowly(desk)
+    for _ in range(5):
+        desk.indexing.fill()
+        await turns_of(desk, 1)
+    going.set()
+    await desk.turn(3)
+    assert desk.asked == [(0, None), (1, None)] * 2
+    assert desk.value("refill_left") == 0
+
+
+async def filling_slowly(desk: Desk) -> asyncio.Event:
+    """Begin to fill all partitions; return what lets it go on behind their first pages."""
     await opened(desk)
-    going = asyncio.Event()
-    rows_of = desk.rows_of
+    going, rows_of = asyncio.Event(), desk.rows_of
 
     async def slow(partition: int, slice_id: str | None) -> AsyncIterator[Page]:
         async for page in rows_of(partition, slice_id):
@@ -509,18 +530,17 @@ async def test_a_filling_begins_anew_when_the_index_loses_what_it_was_told(desk:
 
     desk.indexing._refilling._rows_of = slow  # type: ignore[union-attr,misc]
     desk.indexing.fill()
-    desk.indexing.turn()
-    for _ in range(20):
-        await asyncio.sleep(0)
-    await desk.index.clear(CARS)
-    for _ in range(3):
+    await turns_of(desk, 1)
+    return going
+
+
+async def turns_of(desk: Desk, turns: int) -> None:
+    """Take turns, and wait for nothing that they begin."""
+    for _ in range(turns):
         desk.now += 1
         desk.indexing.turn()
         for _ in range(20):
             await asyncio.sleep(0)
-    going.set()
-    await desk.turn(2)
-    assert set(await desk.shown()) == {ZERO[0], ONE[0]}
 
 
 async def test_the_slow_sweep_tells_everything_again(desk: Desk) -> None:
@@ -770,6 +790,16 @@ async def test_what_only_feeds_wait_for_does_not_keep_videos_in_memory(
     await life.until(lambda: len(one.state.videos) <= 4)
     assert one.state.untold <= 2
     assert indexing._owned[0].cause == "lost"
+    await life.stop()
+
+
+async def test_with_more_videos_than_memory_feeds_are_told_early_and_not_from_the_rows() -> None:
+    world, indexing = World(videos_in_memory=2, flush_rows=4), NotedIndexing()
+    world.put(LOG_OF_ALL)
+    life = await Life(world, batch=30, indexing=indexing, clock=time.monotonic).start()
+    await life.until(world.caught_up)
+    assert len(indexing.taken) > 1
+    assert indexing._owned[0].cause is None
     await life.stop()
 
 
