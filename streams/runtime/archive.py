@@ -8,9 +8,9 @@ record: ten bytes in Redis. It tells another record that stands there one day.
 
 import asyncio
 import logging
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
-from secrets import token_hex
 from typing import Final, NamedTuple
 
 import msgspec
@@ -58,7 +58,7 @@ class ArchiveWriter:
         self._producer: Final = producer
         self._topic: Final = topic
         self._partition: Final = partition
-        self._mark: Final = token_hex(4)
+        self._mark: Final = secrets.token_hex(4)
 
     def record_of(self, video: str, watermark: int, rows: Mapping[str, bytes]) -> Outgoing:
         """Return the record of a video whose rows are these at a watermark."""

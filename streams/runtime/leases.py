@@ -164,9 +164,9 @@ class ServingIndex(Protocol):
     ) -> Applied:
         """Put entries in, then note up to which offset each partition has told everything.
 
-        An entry replaces one of a lower offset only, and settles as many of the pair's oldest
-        leased impressions as more are counted; another one has its pair ranked again as it is
-        known. Positions only rise. May be repeated.
+        An entry replaces one of a lower offset, or the pair's removal at its own, and settles as
+        many of the pair's oldest leased impressions as more are counted; another one has its pair
+        ranked again as it is known. Positions only rise. May be repeated.
         """
 
     async def set_prices(

@@ -72,15 +72,15 @@ class Refilling:
     async def prune(self, slice_id: str, marks: Mapping[int, int], partitions: int) -> None:
         """Remove the pairs of partitions that were told of last before a partition's mark.
 
-        Where they can be, they are removed as of before the mark: an index that fell back meanwhile
-        is filled once more from the same rows, and what is told as of the mark is to be written.
+        An index that fell back meanwhile is filled once more from the same rows: what is told as of
+        the mark stands again.
         """
         latest = max(marks.values())  # whose a pair is costs more to ask than its offset
         async for page in self._index.pairs(slice_id):
             old = [(video, offset) for video, offset in page if offset < latest]
             owners = [partition_of(video.encode(), partitions) for video, _ in old]
             gone = [
-                Entry(video, max(offset + 1, marks[owner] - 1), None)
+                Entry(video, marks[owner], None)
                 for owner, (video, offset) in zip(owners, old, strict=True)
                 if offset < marks.get(owner, -1)
             ]

@@ -48,6 +48,7 @@ log: Final = logging.getLogger("streams.index")
 class _Partition:
     """An owned partition: how far it is stored, and what has to be filled again of it.
 
+    `opened` is how far it was stored when it was opened.
     `fresh` is one that nothing was counted of when it was opened: it has nothing to be filled from,
     and all that comes is told. Of a slice that is `frozen` by the policy that it is counted by,
     nothing is told, and what is owed there is owed elsewhere: with another such policy all is
@@ -55,13 +56,14 @@ class _Partition:
     """
 
     offset: int
+    opened: int
     fresh: bool
     swept_at: float
     cause: Cause | None  # why all of it has to be filled; None: only what is lost
     lost: set[str] = field(default_factory=set)
     filling: asyncio.Task[None] | None = None
     sweeping: bool = False
-    held: bool = False  # whether the index was found to be ahead
+    held: bool = False  # whether the index was found to be ahead, and all is not filled since
     frozen: frozenset[str] | None = None  # None: by no policy yet
     forgot: int = -1  # rows tell of what was stored up to there: nobody else will
 
@@ -147,7 +149,7 @@ class Indexing:
         self._partitions = partitions
         fresh = watermark < 0
         cause: Cause | None = None if fresh else "opened"
-        self._owned[partition] = _Partition(watermark, fresh, self._clock(), cause)
+        self._owned[partition] = _Partition(watermark, watermark, fresh, self._clock(), cause)
         for line in self._lines.values():
             line.priced = None  # an index may have lost prices together with the counters
 
@@ -171,10 +173,10 @@ class Indexing:
 
         Of one that the index is ahead of always: what waits of it waits for what comes.
         """
-        owned, lines = self._owned.get(partition), self._lines.values()
-        if owned is None or any(line.ahead.get(partition, -1) > owned.offset for line in lines):
+        owned = self._owned.get(partition)
+        if owned is None or self._is_ahead(partition, owned):
             return True
-        return sum(line.length(partition) for line in lines) < ROOM
+        return sum(line.length(partition) for line in self._lines.values()) < ROOM
 
     def take(
         self,
@@ -334,7 +336,7 @@ class Indexing:
             if before >= 0 and owned.fresh and partition not in line.told:
                 await self._clear(slice_id, line)
                 return
-            if before > offset:
+            if before > (offset if partition in line.told else owned.opened):
                 self._hold(partition, owned, line, before)
             elif before < line.told.get(partition, -1):
                 owned.lost.add(slice_id)
@@ -352,12 +354,17 @@ class Indexing:
     def _hold(self, partition: int, owned: _Partition, line: _Line, ahead: int) -> None:
         """Send nothing of a partition that was told further, until it is as far: by another owner.
 
-        Or by this one, before its counters fell back: they come to the same there.
+        Or by this one, before its counters fell back: they come to the same there. But who left
+        Redis then may have stayed now, so it is filled again once it is as far.
         """
         line.ahead[partition] = ahead
         if not owned.held:
             owned.held = True
             log.warning("partition %d: the index was told up to offset %d", partition, ahead)
+
+    def _is_ahead(self, partition: int, owned: _Partition) -> bool:
+        """Tell whether a slice was told further of a partition than that is stored."""
+        return any(line.ahead.get(partition, -1) > owned.offset for line in self._lines.values())
 
     def _fall_behind(self, slice_id: str, line: _Line, error: Exception) -> None:
         line.again_at = self._clock() + BACKOFF_S[min(line.failures, len(BACKOFF_S) - 1)]
@@ -381,6 +388,8 @@ class Indexing:
             return
         if owned.filling is not None and owned.filling.done():
             owned.filling = None
+        if owned.held and not self._is_ahead(partition, owned):
+            owned.held, owned.cause = False, owned.cause or "opened"
         idle = owned.filling is None
         if idle and owned.cause is None and not owned.lost and now - owned.swept_at >= SWEEP_S:
             owned.cause = "sweep"

@@ -61,7 +61,7 @@ class Worker:
         # let go a moment ago, good if they come back untouched
         self._parked: dict[int, Parked] = {}
         self._working: dict[Owned, asyncio.Task[None]] = {}
-        self._aside: set[asyncio.Task[None]] = set()  # beside the loop: audits, halts
+        self._aside: list[asyncio.Task[None]] = []  # beside the loop: audits, halts
         self._held: set[int] = set()  # not read until what was read is folded
         self._opener: Opening | None = None
         self._committed: dict[int, int] = {}
@@ -281,7 +281,7 @@ class Worker:
             self._reopen(owned, error)
         else:
             owned.release()
-            self._aside.add(asyncio.create_task(self._settle_halted(owned)))
+            self._aside.append(asyncio.create_task(self._settle_halted(owned)))
             self._halt(owned.partition, error)
 
     async def _settle(self, owned: Owned) -> None:
@@ -299,7 +299,7 @@ class Worker:
     def _reap(self) -> None:
         """Forget what was done beside the loop; what it raised ends the worker."""
         for task in [task for task in self._aside if task.done()]:
-            self._aside.discard(task)
+            self._aside.remove(task)
             if not task.cancelled():
                 task.result()
 
@@ -336,7 +336,7 @@ class Worker:
     def _open_soon(self, partition: int, parked: Parked | None = None) -> None:
         task = asyncio.create_task(self._open(partition, parked), name=f"open-{partition}")
         self._opening[partition] = task
-        self._aside.add(task)
+        self._aside.append(task)
 
     async def _open(self, partition: int, parked: Parked | None) -> None:
         """Open a partition as soon as its broker and its store tell what is needed."""
@@ -400,7 +400,7 @@ class Worker:
                 self._checked_at = now
             if audit or check:
                 self._auditing = asyncio.create_task(self._audit(audit=audit, check=check))
-                self._aside.add(self._auditing)
+                self._aside.append(self._auditing)
 
     async def _audit(self, *, audit: bool, check: bool) -> None:
         """Read idle partitions' watermarks again, and ask whether Redis may evict by now."""

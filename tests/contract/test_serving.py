@@ -185,6 +185,17 @@ async def test_a_late_zombie_does_not_bring_a_removed_pair_back(index: ServingIn
     assert await left_of(index) == 60
 
 
+async def test_a_pair_stands_again_at_the_offset_of_its_removal(index: ServingIndex) -> None:
+    """Rows that still tell of it there know better than who saw it leave."""
+    await told(index, entry(offset=5), entry(offset=7, score=None), entry("v2", offset=7))
+    assert await told(index, entry(offset=7, score=300_000)) == 1
+    assert await left_of(index) == 60
+    assert await told(index, entry(offset=7, score=None), entry(offset=7, score=1)) == 0
+    assert [one.net for one in await index.top(CARS, 1)] == [350_000]
+    assert await told(index, entry(offset=8, score=None)) == 1
+    assert await left_of(index) == 0
+
+
 async def test_a_pair_may_be_removed_before_it_is_known(index: ServingIndex) -> None:
     assert await told(index, entry(offset=7, score=None)) == 1
     assert await told(index, entry(offset=6)) == 0

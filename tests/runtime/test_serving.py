@@ -594,6 +594,28 @@ async def test_an_owner_whose_counters_fell_back_goes_on_when_it_is_as_far(desk:
     assert await desk.shown() == {ZERO[0]: 5, ZERO[1]: 3, ZERO[2]: 2}
 
 
+@pytest.mark.parametrize("is_known", [True, False])
+@pytest.mark.parametrize("end", [20, 21])
+async def test_who_had_left_before_the_counters_fell_back_and_stays_now_is_shown_again(
+    desk: Desk, end: int, is_known: bool
+) -> None:
+    """It left for the archive at offset 20, and nothing tells of it since but its rows.
+
+    Whether the slice is known before the partition is as far, or later.
+    """
+    left, other = ZERO[:2]
+    await desk.index.apply(CARS, {0: 20}, [entry(left, 20, None), entry(other, 9)])
+    desk.rows[0] = [[(CARS, entry(left, 7)), (CARS, entry(other, 7))]]
+    desk.indexing.open(0, PARTITIONS, 7)
+    if is_known:
+        desk.indexing._lines[CARS].add(0, [], desk.now)
+    await desk.turn()
+    desk.take(0, end)
+    desk.rows[0] = [[(CARS, entry(left, end)), (CARS, entry(other, end))]]
+    await desk.turn(3)
+    assert set(await desk.shown()) == {left, other}
+
+
 async def test_a_log_that_was_made_again_does_not_wait_for_the_old_offsets(desk: Desk) -> None:
     await desk.index.apply(CARS, {0: 1_000, 1: 7}, [entry(ZERO[0], 1_000), entry(ONE[0], 7)])
     desk.rows = {0: [], 1: [[(CARS, entry(ONE[0], 7))]]}

@@ -36,7 +36,8 @@ class WakingLog(MemoryLog):
 
     def __init__(self, now_ms: Callable[[], int]) -> None:
         super().__init__(now_ms=now_ms)
-        self.sleeping: Final[defaultdict[str, set[asyncio.Event]]] = defaultdict(set)
+        # in the order in which they came
+        self.sleeping: Final[defaultdict[str, dict[asyncio.Event, None]]] = defaultdict(dict)
 
     def restore(self, records: Iterable[Record]) -> None:
         """Put records in as they are."""
@@ -127,13 +128,13 @@ class Member(MemoryConsumer):
         """Join the group."""
         await self.machine.awake()
         self._listener = listener
-        self._sleeping.add(self._wake)
+        self._sleeping[self._wake] = None
         await asyncio.shield(self._patient.deal_soon(self))
 
     async def stop(self) -> None:
         """Leave the group."""
         await self.machine.awake()
-        self._sleeping.discard(self._wake)
+        self._sleeping.pop(self._wake, None)
         self._drop()
         if not self.gone:
             self.gone = True

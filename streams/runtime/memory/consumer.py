@@ -37,12 +37,12 @@ class MemoryConsumer:
         """Join the group; `Halt` if the topic does not exist."""
         count = self._log.identity(self._topic).partitions
         self._listener = listener
-        self._log.waiting.add(self._wake)
+        self._log.waiting[self._wake] = None
         await self._group.rebalance(count, joined=self)
 
     async def stop(self) -> None:
         """Leave the group without a call of the listener. Idempotent."""
-        self._log.waiting.discard(self._wake)
+        self._log.waiting.pop(self._wake, None)
         if self in self._group.members:
             self._group.members.remove(self)
             self._drop()

@@ -125,7 +125,7 @@ class MemoryLog:
         self.leaderless: Final[set[Place]] = set()  # partitions that answer nobody
         self.damaged: Final[dict[Place, tuple[int, int]]] = {}  # offsets that nobody can read
         self.transactions: Final[dict[Place, int]] = {}  # first offset of an open one
-        self.waiting: Final[set[asyncio.Event]] = set()  # set when something was appended
+        self.waiting: Final[dict[asyncio.Event, None]] = {}  # in order; set at each append
 
     def create(self, topic: str, partitions: int) -> None:
         """Create a topic; one of the same name is gone with its records, and so is its id."""

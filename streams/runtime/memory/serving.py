@@ -305,7 +305,7 @@ class MemoryServingIndex:
     def _put(self, known: _Slice, entry: Entry) -> int:
         """Put an entry in; return 1 if it was newer, else 0."""
         pair = known.pairs.get(entry.video)
-        newer = pair is None or entry.offset > pair.entry.offset
+        newer = pair is None or _replaces(entry, pair.entry)
         if pair is None:
             tie = sha1((known.key + entry.video).encode(), usedforsecurity=False).hexdigest()
             pair = _Pair(entry, class_of(entry), tie[:_TIE_LENGTH] + entry.video)
@@ -398,6 +398,12 @@ class MemoryServingIndex:
 
     def _now_ms(self) -> int:
         return int(self._clock() * 1000)
+
+
+def _replaces(entry: Entry, known: Entry) -> bool:
+    """Tell whether an entry takes the place of another one."""
+    is_back = entry.score is not None and known.score is None
+    return entry.offset > known.offset or (entry.offset == known.offset and is_back)
 
 
 @dataclass(slots=True)

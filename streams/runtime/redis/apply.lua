@@ -34,7 +34,8 @@ for i = 1, #entries do
   local kind = CLASSES[2 * band + (commercial and 2 or 1)]
   score = score or false
   local pair = known[video]
-  if not pair or offset > pair[OFFSET] then
+  local is_back = pair and offset == pair[OFFSET] and score and not pair[SCORE]
+  if not pair or offset > pair[OFFSET] or is_back then
     if not pair then
       pair = {offset, false, 0, 0, 0, kind, 0, 0, tie_of(video), factor}
       known[video] = pair
