@@ -207,6 +207,14 @@ PURE = [
         select="ends_below",
     ),
     Mutation(
+        "a log that ends too early is asked for again before it halts",
+        "runtime/opening.py",
+        " or self._clock() - short_at >= SHORT_S:",
+        " or True:",
+        "tests/runtime/test_worker_partitions.py",
+        "ends_too_early",
+    ),
+    Mutation(
         "too much bad input pauses the partition",
         "runtime/refused.py",
         "self._rest.begin(now)",

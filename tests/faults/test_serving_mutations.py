@@ -166,6 +166,22 @@ PURE = [
         "had_left",
     ),
     Mutation(
+        "a filling comes to its end",
+        "runtime/serving.py",
+        "            if not owned.sweeping:\n                return\n",
+        "",
+        INDEXING,
+        "comes_to_its_end",
+    ),
+    Mutation(
+        "with more videos than memory feeds are told before rows alone are to tell",
+        "runtime/owned.py",
+        "if self._indexing is not None and self._indexing.has_room(self.partition):",
+        "if False:",
+        INDEXING,
+        "more_videos_than_memory",
+    ),
+    Mutation(
         "prices are told again to an index that fell back with the counters",
         "runtime/serving.py",
         "            line.priced = None  # an index",
@@ -216,7 +232,7 @@ PURE = [
     Mutation(
         "what an index that is ahead waits for is told",
         "runtime/serving.py",
-        "if owned is None or any(line.ahead.get(partition, -1) > owned.offset for line in lines):",
+        "if owned is None or self._is_ahead(partition, owned):",
         "if owned is None:",
         INDEXING,
         "",
