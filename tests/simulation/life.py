@@ -1,10 +1,8 @@
 """One whole life of a small installation: what its plan brings, until everything has settled."""
 
 import asyncio
-import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from contextvars import Context
 from copy import deepcopy
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ from simulation.brokers import Brokers, WakingLog
 from simulation.leased import Watch
 from simulation.loop import VirtualLoop, only_chance
 from simulation.machines import HERE, Machine, Net, tasks_by_machine
+from simulation.mistakes import mistakes
 from simulation.plan import CREW, Step, end_of
 from simulation.processes import (
     PARTITIONS,
@@ -61,7 +60,6 @@ AGAIN_S: Final = (0.2, 2.5)
 """Between these a process that died is started again."""
 REBUILT: Final = ("watermark_missing",)
 """Halts that an operator ends with `streams counters rebuild`: Redis lost a partition."""
-log: Final = logging.getLogger("simulation")
 
 Process = WorkerProcess | PlaneProcess | FeedProcess
 
@@ -464,36 +462,6 @@ class Life:
     def _raise_flaws(self) -> None:
         if flaws := [*self.flaws, *self.redis.store.late]:
             raise Flaw("; ".join(flaws))
-
-
-class _Mistakes(logging.Handler):
-    """Takes note of what processes log with a traceback: nobody foresaw it."""
-
-    def __init__(self, flaws: list[str]) -> None:
-        super().__init__(logging.ERROR)
-        self._flaws = flaws
-
-    def emit(self, record: logging.LogRecord) -> None:
-        error = record.exc_info[1] if record.exc_info else None
-        if error is not None and not isinstance(error, StreamsError):
-            self._flaws.append(f"{record.getMessage()}: {error!r}")
-
-
-@contextmanager
-def mistakes(flaws: list[str]) -> Iterator[None]:
-    """Have what nobody foresaw noted as flaws; unless it is wanted, nothing else is logged."""
-    logger, handler = logging.getLogger("streams"), _Mistakes(flaws)
-    level, propagates = logger.level, logger.propagate
-    if not log.isEnabledFor(logging.DEBUG):
-        logger.setLevel(logging.ERROR)
-        logger.propagate = False
-    logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)
-        logger.propagate = propagates
 
 
 def _drawn(count: int) -> bytes:
