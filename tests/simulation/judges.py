@@ -81,7 +81,7 @@ class Clean:
     """One partition's log folded once from its beginning, by nobody else's leave."""
 
     def __init__(self, life: Life, partition: int) -> None:
-        records = life.log.records(LOG, partition)
+        records = life.log.ever(LOG, partition)
         out = decode_log(records, TRUST, SPELLING)
         places = [Placed(*at) for at in zip(out.events, out.offsets, out.elements, strict=True)]
         self.folding: Final = Folding(settings().generation_records, partition, PARTITIONS)
@@ -142,6 +142,8 @@ def _recount(life: Life) -> Iterator[str]:
     found = asyncio.run(verify(*life.counted_log()))
     if found.differences:
         yield f"{found.differences} counters differ from the recount: {found.examples[:3]}"
+    for partition, why in found.unproved.items():
+        yield f"partition {partition} cannot be counted again: {why}"
 
 
 def _receipts(life: Life, clean: list[Clean]) -> Iterator[str]:
@@ -176,7 +178,7 @@ def _letters(life: Life, clean: list[Clean]) -> Iterator[str]:
 def events_of(life: Life) -> Iterator[LogRecord]:
     """Yield the events of the log."""
     for partition in range(PARTITIONS):
-        yield from decode_log(life.log.records(LOG, partition), TRUST, SPELLING).events
+        yield from decode_log(life.log.ever(LOG, partition), TRUST, SPELLING).events
 
 
 def _meant(life: Life) -> Iterator[str]:
@@ -282,7 +284,7 @@ def _policies(life: Life) -> Iterator[str]:
     for partition in range(PARTITIONS):
         orders = [
             order_of(event)
-            for event in decode_log(life.log.records(LOG, partition), TRUST, SPELLING).events
+            for event in decode_log(life.log.ever(LOG, partition), TRUST, SPELLING).events
             if isinstance(event, Policy)
         ]
         if policy is not None and orders and max(orders) > order_of(policy):
@@ -293,7 +295,7 @@ def _old_leaders(life: Life) -> Iterator[str]:
     """Yield what is in force of a leader that wrote it behind another one's term."""
     refused = _refused(life)
     for partition in range(PARTITIONS):
-        out = decode_log(life.log.records(LOG, partition), TRUST, SPELLING)
+        out = decode_log(life.log.ever(LOG, partition), TRUST, SPELLING)
         term, before = 0, set[tuple[int, int]]()
         for event, offset, element in zip(out.events, out.offsets, out.elements, strict=True):
             if isinstance(event, Lead):

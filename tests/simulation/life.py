@@ -7,6 +7,7 @@ from contextvars import Context
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 from unittest.mock import patch
 
@@ -19,6 +20,7 @@ from simulation.leased import Watch
 from simulation.loop import VirtualLoop, only_chance
 from simulation.machines import HERE, Machine, Net, tasks_by_machine
 from simulation.mistakes import mistakes
+from simulation.past import needed_from, snapshots_of
 from simulation.plan import CREW, Step, end_of
 from simulation.processes import (
     PARTITIONS,
@@ -36,7 +38,8 @@ from streams.control import app as control_app
 from streams.control.admission.register import TOPICS
 from streams.control.metrics import ControlMetrics
 from streams.errors import Halt, StreamsError
-from streams.ops.rebuild import RebuildPlan, restart_partition
+from streams.ops.rebuild import plan_rebuild, restart_partition
+from streams.ops.snapshots import SnapshotFolder
 from streams.ops.verify import CountedLog, Verifier
 from streams.runtime.archive import Archive
 from streams.runtime.installation import installation_record
@@ -80,8 +83,9 @@ class Running:
 class Life:
     """The world of one seed; `run` lives it and returns what is left of it for the judges."""
 
-    def __init__(self, seed: int, steps: Sequence[Step]) -> None:
+    def __init__(self, seed: int, steps: Sequence[Step], folder: Path) -> None:
         self.steps: Final = steps
+        self._folder: Final = folder  # of snapshots
         # generations of one part, or of many
         self.part_records: Final = 4 if seed % 4 else 400
         self.loop: Final = VirtualLoop()
@@ -104,10 +108,12 @@ class Life:
         self.traffic: Final = Traffic(self.log, lambda: self.wall_ms("producers"))
         self.flaws: Final[list[str]] = []
         self.files = 0
+        self.counts: Final = Counter({"snapshot taken": 0, "counted anew from a snapshot": 0})
         self.restarts = 0  # of partitions, by an operator
         self._starts: Final[Counter[str]] = Counter()
         self._is_unnoticed = False  # Redis fell back to where the index was just being filled
         self._kept: Final[dict[Step, Any]] = {}
+        self._snapshotting: Final[list[asyncio.Task[None]]] = []
         self._wanted: Final[set[str]] = set(CREW)
 
     # ------------------------------------------------------------------ time
@@ -295,6 +301,28 @@ class Life:
     def _clock(self, step: Step) -> None:
         self.ahead[step.who] += step.number
 
+    # ------------------------------------------------------------------ what the log loses
+
+    def _ages(self, step: Step) -> None:
+        self._snapshotting.append(self.loop.create_task(self._snapshot(), context=Context()))
+        self._at(step.at + step.span, partial(self._lose_beginnings, step))
+
+    async def _snapshot(self) -> None:
+        taken = await snapshots_of(self.counted_log(), lambda: self.wall_ms("producers"))
+        if taken is None:
+            return
+        self.counts["snapshot taken"] += len(taken.made)
+        if found := taken.verification.examples:
+            self.flaws.append(f"a snapshot finds other counters: {found[:3]}")
+
+    def _lose_beginnings(self, step: Step) -> None:
+        """Have the log lose what nobody asks for, however far Redis falls back."""
+        kept = [held for fall, (held, *_) in self._kept.items() if fall.at > step.at]
+        for partition in range(PARTITIONS):
+            stored = [held.get(partition) for held in (self.redis.store.partitions, *kept)]
+            start = needed_from(self.counted_log(), partition, stored)
+            self.log.forget(LOG, partition, max(start, self.log.offsets(LOG, partition).start))
+
     # ------------------------------------------------------------------ what Redis loses
 
     def _keep(self, step: Step) -> None:
@@ -403,17 +431,20 @@ class Life:
             return
         workers = [name for name in self.running if name.startswith("worker")]
         await self._stop(workers)
-        plan = RebuildPlan(tuple(halted), {}, 0, {})
+        log = self.counted_log(tuple(sorted(halted)))
+        plan = await plan_rebuild(log)
         self.restarts += len(halted)
-        for partition in halted:
-            await restart_partition(self.counted_log(), self.redis.dossiers, partition, plan)
+        self.counts["counted anew from a snapshot"] += len(plan.kept)
+        for partition in plan.partitions:
+            await restart_partition(log, self.redis.dossiers, partition, plan)
         for worker in workers:
             self.start(worker)
 
-    def counted_log(self) -> CountedLog:
-        """Return the log and what is counted of it."""
+    def counted_log(self, only: tuple[int, ...] | None = None) -> CountedLog:
+        """Return the log and what is counted of it, or of some partitions."""
         identity = self.log.identity(LOG)
-        tools = Verifier(settings(), INSTALLATION, SPELLING)
+        snapshots = SnapshotFolder(self._folder, identity, INSTALLATION)
+        tools = Verifier(settings(), INSTALLATION, SPELLING, snapshots, only)
         name = namespace_of(identity, INSTALLATION.id)
         return CountedLog(MemoryReader(self.log), self.whole_store(), identity, name, tools)
 
@@ -460,6 +491,9 @@ class Life:
         return f"partition {partition} is counted to {watermark} of {records[-1].offset}"
 
     def _raise_flaws(self) -> None:
+        for task in self._snapshotting:
+            if task.done():
+                task.result()
         if flaws := [*self.flaws, *self.redis.store.late]:
             raise Flaw("; ".join(flaws))
 

@@ -140,6 +140,20 @@ MUTATIONS = [
         select="400",
     ),
     Mutation(
+        "what a log lost is counted anew from a snapshot",
+        "ops/rebuild.py",
+        "if begins[partition] else None",
+        "if False else None",
+        select="100",
+    ),
+    Mutation(
+        "a snapshot has all that changed since the one before",
+        "ops/snapshotting.py",
+        "point, begun.snapshot, fold.changed, self",
+        "point, begun.snapshot, (), self",
+        select="60",
+    ),
+    Mutation(
         "a position is told together with all that it covers",
         "runtime/owned.py",
         "self._archiver.note(changes.departed, upto)",
