@@ -11,6 +11,7 @@ from kit.folding import Folding, Placed
 from kit.keys import INSTALLATION, SPELLING, TRUST
 from kit.twins import LOG, refusals_in
 from simulation.life import Flaw, Life
+from simulation.moved import differences
 from simulation.processes import BEYOND, FULL, PARTITIONS, SLICES, rules, settings
 from simulation.scale import small
 from simulation.traffic import creator_of
@@ -25,6 +26,7 @@ from streams.core.state import PartitionState
 from streams.core.traffic import decode as decode_tick
 from streams.core.traffic import encode as encode_tick
 from streams.core.window import Part
+from streams.errors import StreamsError
 from streams.ops.verify import verify
 from streams.runtime.codec import decode_log
 from streams.runtime.leases import LEASE_LONGEST_S, prices_of
@@ -72,6 +74,7 @@ def _all(life: Life) -> Iterator[str]:
     yield from _mixes(life)
     yield from index_differences(life)
     yield from _leases(life)
+    yield from _moved(life)
 
 
 # -------------------------------------------------------------------------- the log's own
@@ -397,3 +400,19 @@ def _leases(life: Life) -> Iterator[str]:
         for video, pair in sorted(known.pairs.items()):
             if pair.leased:
                 yield f"{pair.leased} impressions of {video} in {name} never come back"
+
+
+# -------------------------------------------------------------------------- another partition count
+
+
+def _moved(life: Life) -> Iterator[str]:
+    """Yield what differs once a life has gone over, if it does: nothing is left of it then."""
+
+    async def found() -> list[str]:
+        return [each async for each in differences(life, life.moves_to, life.folder / "moved")]
+
+    if life.moves_to:
+        try:
+            yield from asyncio.run(found())
+        except StreamsError as error:
+            yield f"it does not go over to {life.moves_to} partitions: {error}"

@@ -85,7 +85,7 @@ class Life:
 
     def __init__(self, seed: int, steps: Sequence[Step], folder: Path) -> None:
         self.steps: Final = steps
-        self._folder: Final = folder  # of snapshots
+        self.folder: Final = folder  # of snapshots
         # generations of one part, or of many
         self.part_records: Final = 4 if seed % 4 else 400
         self.loop: Final = VirtualLoop()
@@ -108,6 +108,7 @@ class Life:
         self.traffic: Final = Traffic(self.log, lambda: self.wall_ms("producers"))
         self.flaws: Final[list[str]] = []
         self.files = 0
+        self.moves_to = 0  # so many partitions in the end, 0 for those that there are
         self.counts: Final = Counter({"snapshot taken": 0, "counted anew from a snapshot": 0})
         self.restarts = 0  # of partitions, by an operator
         self._starts: Final[Counter[str]] = Counter()
@@ -247,6 +248,9 @@ class Life:
 
     def _files(self, step: Step) -> None:
         self.files = step.number
+
+    def _moves(self, step: Step) -> None:
+        self.moves_to = step.number
 
     def _dies(self, step: Step) -> None:
         if (machine := self._machine(step.who)) is not None:
@@ -443,7 +447,7 @@ class Life:
     def counted_log(self, only: tuple[int, ...] | None = None) -> CountedLog:
         """Return the log and what is counted of it, or of some partitions."""
         identity = self.log.identity(LOG)
-        snapshots = SnapshotFolder(self._folder, identity, INSTALLATION)
+        snapshots = SnapshotFolder(self.folder, identity, INSTALLATION)
         tools = Verifier(settings(), INSTALLATION, SPELLING, snapshots, only)
         name = namespace_of(identity, INSTALLATION.id)
         return CountedLog(MemoryReader(self.log), self.whole_store(), identity, name, tools)

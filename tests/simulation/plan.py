@@ -54,6 +54,7 @@ WORDS: Final[dict[str, str]] = {
     "keys": "a second key may sign, by the change of keys {number}",
     "files": "the files of the policy change to number {number}",
     "ages": "snapshots are taken, and {span:.1f} s later the log lacks what they make needless",
+    "moves": "in the end it goes over to {number} partitions",
     # what is written badly
     "again": "the last {number} records of partition {who} are written again",
     "astray": "{number} records about {who} are written to another partition",
@@ -85,6 +86,8 @@ LONGER: Final = (8, 24, 48, 400)
 """What generations become, or stay if they are longer."""
 LATE: Final = 0.2
 """In so many lives a control plane writes what it decided before another one took its place."""
+MOVED: Final = 0.06
+"""So many lives go over to another partition count."""
 AGED: Final = 0.12
 """In so many lives the log loses its beginning."""
 
@@ -97,6 +100,7 @@ def plan_of(seed: int) -> tuple[Step, ...]:
     steps += [_fault(random, length) for _ in range(random.randrange(1, 7))]
     steps += _late(Random(f"late {seed}"))
     steps += _aged(Random(f"aged {seed}"))
+    steps += _moved(Random(f"moved {seed}"))
     return tuple(sorted(steps))
 
 
@@ -184,6 +188,12 @@ def _aged(random: Random) -> list[Step]:
         video, many = random.choice(["v0", "v1", "v2"]), random.randrange(5, 16)
         steps.append(Step(random.uniform(begun, ended), "crowd", video, many))
     return steps
+
+
+def _moved(random: Random) -> list[Step]:
+    if random.random() >= MOVED:
+        return []
+    return [Step(0.0, "moves", "", random.choice([1, 2, 4, 5]))]
 
 
 def _fault(random: Random, length: float) -> Step:

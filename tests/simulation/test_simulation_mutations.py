@@ -154,6 +154,20 @@ MUTATIONS = [
         select="60",
     ),
     Mutation(
+        "the latest generation goes over to another partition count",
+        "ops/repartition_tail.py",
+        "for age in reversed(range(REPLAYED_GENERATIONS + 1)):",
+        "for age in reversed(range(1, REPLAYED_GENERATIONS + 1)):",
+        select="30",
+    ),
+    Mutation(
+        "generations are no shorter where fewer partitions have the records of many",
+        "ops/repartition_rows.py",
+        "*(length + 1 for length in latest)",
+        "1",
+        select="80",
+    ),
+    Mutation(
         "a position is told together with all that it covers",
         "runtime/owned.py",
         "self._archiver.note(changes.departed, upto)",
