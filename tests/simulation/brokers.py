@@ -32,12 +32,27 @@ IDLE: Final = 4
 
 
 class WakingLog(MemoryLog):
-    """A log that wakes those alone who wait for the topic that something came to."""
+    """A log that wakes those alone who wait for the topic that something came to.
+
+    What retention took of it is `gone`, and known to nobody but judges.
+    """
 
     def __init__(self, now_ms: Callable[[], int]) -> None:
         super().__init__(now_ms=now_ms)
         # in the order in which they came
         self.sleeping: Final[defaultdict[str, dict[asyncio.Event, None]]] = defaultdict(dict)
+        self.gone: Final[defaultdict[Place, list[Record]]] = defaultdict(list)
+
+    def forget(self, topic: str, partition: int, start: int) -> None:
+        """Let retention delete what lies before `start`."""
+        before = self.records(topic, partition)
+        super().forget(topic, partition, start)
+        kept = len(self.records(topic, partition))
+        self.gone[topic, partition] += before[: len(before) - kept]
+
+    def ever(self, topic: str, partition: int) -> Sequence[Record]:
+        """Return all that was ever written to a partition."""
+        return [*self.gone[topic, partition], *self.records(topic, partition)]
 
     def restore(self, records: Iterable[Record]) -> None:
         """Put records in as they are."""

@@ -12,7 +12,7 @@ from streams.core.events import Impression
 
 ABSENT: Final[Mapping[str, str]] = {
     "move is applied": "an operator's act on a log that rests, killed at each step in tests/ops",
-    "repartition is applied": "an operator's act on a log that rests, killed likewise",
+    "repartition is applied": "in the log that a life goes over to, and that is counted apart",
     "upgrade is applied": "lives begin under the rule of today",
     "refused: header": "the twin's producers write no such header",
     "refused: depth": "a decoder's own: see tests/test_bytes.py",
@@ -21,7 +21,7 @@ ABSENT: Final[Mapping[str, str]] = {
     "refused: illegal_move": "control planes say nothing that the life cycle does not allow",
     "control_policy_conflicts": "nobody writes in a leader's name",
     "events_unknown_fields": "everybody writes by the schemas of today",
-    "short_windows": "no life is as long as retention",
+    "short_windows": "retention leaves what windows need",
     "index_refills sweep": "it takes a Redis that falls back within a filling: one life in dozens",
     "store_alarms": "Redis is set as it should be",
     "watermark_checks differs": "no log is written anew",
@@ -51,6 +51,9 @@ def _all(life: Life) -> Iterator[tuple[str, int]]:
     yield from life.watch.counts.items()
     yield from life.redis.store.counts.items()
     yield "counted anew by an operator", life.restarts
+    yield from life.counts.items()
+    yield "gone over to another partition count", int(life.moves_to > 0)
+    yield "record that retention took", sum(map(len, life.log.gone.values()))
     for topic, partitions in life.log.topics().items():
         records = [len(life.log.records(topic, partition)) for partition in range(partitions)]
         yield f"record in {topic}", sum(records)

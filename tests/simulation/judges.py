@@ -11,6 +11,7 @@ from kit.folding import Folding, Placed
 from kit.keys import INSTALLATION, SPELLING, TRUST
 from kit.twins import LOG, refusals_in
 from simulation.life import Flaw, Life
+from simulation.moved import differences
 from simulation.processes import BEYOND, FULL, PARTITIONS, SLICES, rules, settings
 from simulation.scale import small
 from simulation.traffic import creator_of
@@ -25,6 +26,7 @@ from streams.core.state import PartitionState
 from streams.core.traffic import decode as decode_tick
 from streams.core.traffic import encode as encode_tick
 from streams.core.window import Part
+from streams.errors import StreamsError
 from streams.ops.verify import verify
 from streams.runtime.codec import decode_log
 from streams.runtime.leases import LEASE_LONGEST_S, prices_of
@@ -72,6 +74,7 @@ def _all(life: Life) -> Iterator[str]:
     yield from _mixes(life)
     yield from index_differences(life)
     yield from _leases(life)
+    yield from _moved(life)
 
 
 # -------------------------------------------------------------------------- the log's own
@@ -81,7 +84,7 @@ class Clean:
     """One partition's log folded once from its beginning, by nobody else's leave."""
 
     def __init__(self, life: Life, partition: int) -> None:
-        records = life.log.records(LOG, partition)
+        records = life.log.ever(LOG, partition)
         out = decode_log(records, TRUST, SPELLING)
         places = [Placed(*at) for at in zip(out.events, out.offsets, out.elements, strict=True)]
         self.folding: Final = Folding(settings().generation_records, partition, PARTITIONS)
@@ -142,6 +145,8 @@ def _recount(life: Life) -> Iterator[str]:
     found = asyncio.run(verify(*life.counted_log()))
     if found.differences:
         yield f"{found.differences} counters differ from the recount: {found.examples[:3]}"
+    for partition, why in found.unproved.items():
+        yield f"partition {partition} cannot be counted again: {why}"
 
 
 def _receipts(life: Life, clean: list[Clean]) -> Iterator[str]:
@@ -176,7 +181,7 @@ def _letters(life: Life, clean: list[Clean]) -> Iterator[str]:
 def events_of(life: Life) -> Iterator[LogRecord]:
     """Yield the events of the log."""
     for partition in range(PARTITIONS):
-        yield from decode_log(life.log.records(LOG, partition), TRUST, SPELLING).events
+        yield from decode_log(life.log.ever(LOG, partition), TRUST, SPELLING).events
 
 
 def _meant(life: Life) -> Iterator[str]:
@@ -282,7 +287,7 @@ def _policies(life: Life) -> Iterator[str]:
     for partition in range(PARTITIONS):
         orders = [
             order_of(event)
-            for event in decode_log(life.log.records(LOG, partition), TRUST, SPELLING).events
+            for event in decode_log(life.log.ever(LOG, partition), TRUST, SPELLING).events
             if isinstance(event, Policy)
         ]
         if policy is not None and orders and max(orders) > order_of(policy):
@@ -293,7 +298,7 @@ def _old_leaders(life: Life) -> Iterator[str]:
     """Yield what is in force of a leader that wrote it behind another one's term."""
     refused = _refused(life)
     for partition in range(PARTITIONS):
-        out = decode_log(life.log.records(LOG, partition), TRUST, SPELLING)
+        out = decode_log(life.log.ever(LOG, partition), TRUST, SPELLING)
         term, before = 0, set[tuple[int, int]]()
         for event, offset, element in zip(out.events, out.offsets, out.elements, strict=True):
             if isinstance(event, Lead):
@@ -395,3 +400,19 @@ def _leases(life: Life) -> Iterator[str]:
         for video, pair in sorted(known.pairs.items()):
             if pair.leased:
                 yield f"{pair.leased} impressions of {video} in {name} never come back"
+
+
+# -------------------------------------------------------------------------- another partition count
+
+
+def _moved(life: Life) -> Iterator[str]:
+    """Yield what differs once a life has gone over, if it does: nothing is left of it then."""
+
+    async def found() -> list[str]:
+        return [each async for each in differences(life, life.moves_to, life.folder / "moved")]
+
+    if life.moves_to:
+        try:
+            yield from asyncio.run(found())
+        except StreamsError as error:
+            yield f"it does not go over to {life.moves_to} partitions: {error}"

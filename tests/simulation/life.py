@@ -1,14 +1,13 @@
 """One whole life of a small installation: what its plan brings, until everything has settled."""
 
 import asyncio
-import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from contextvars import Context
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 from unittest.mock import patch
 
@@ -20,6 +19,8 @@ from simulation.brokers import Brokers, WakingLog
 from simulation.leased import Watch
 from simulation.loop import VirtualLoop, only_chance
 from simulation.machines import HERE, Machine, Net, tasks_by_machine
+from simulation.mistakes import mistakes
+from simulation.past import needed_from, snapshots_of
 from simulation.plan import CREW, Step, end_of
 from simulation.processes import (
     PARTITIONS,
@@ -37,7 +38,8 @@ from streams.control import app as control_app
 from streams.control.admission.register import TOPICS
 from streams.control.metrics import ControlMetrics
 from streams.errors import Halt, StreamsError
-from streams.ops.rebuild import RebuildPlan, restart_partition
+from streams.ops.rebuild import plan_rebuild, restart_partition
+from streams.ops.snapshots import SnapshotFolder
 from streams.ops.verify import CountedLog, Verifier
 from streams.runtime.archive import Archive
 from streams.runtime.installation import installation_record
@@ -61,7 +63,6 @@ AGAIN_S: Final = (0.2, 2.5)
 """Between these a process that died is started again."""
 REBUILT: Final = ("watermark_missing",)
 """Halts that an operator ends with `streams counters rebuild`: Redis lost a partition."""
-log: Final = logging.getLogger("simulation")
 
 Process = WorkerProcess | PlaneProcess | FeedProcess
 
@@ -82,8 +83,9 @@ class Running:
 class Life:
     """The world of one seed; `run` lives it and returns what is left of it for the judges."""
 
-    def __init__(self, seed: int, steps: Sequence[Step]) -> None:
+    def __init__(self, seed: int, steps: Sequence[Step], folder: Path) -> None:
         self.steps: Final = steps
+        self.folder: Final = folder  # of snapshots
         # generations of one part, or of many
         self.part_records: Final = 4 if seed % 4 else 400
         self.loop: Final = VirtualLoop()
@@ -106,10 +108,13 @@ class Life:
         self.traffic: Final = Traffic(self.log, lambda: self.wall_ms("producers"))
         self.flaws: Final[list[str]] = []
         self.files = 0
+        self.moves_to = 0  # so many partitions in the end, 0 for those that there are
+        self.counts: Final = Counter({"snapshot taken": 0, "counted anew from a snapshot": 0})
         self.restarts = 0  # of partitions, by an operator
         self._starts: Final[Counter[str]] = Counter()
         self._is_unnoticed = False  # Redis fell back to where the index was just being filled
         self._kept: Final[dict[Step, Any]] = {}
+        self._snapshotting: Final[list[asyncio.Task[None]]] = []
         self._wanted: Final[set[str]] = set(CREW)
 
     # ------------------------------------------------------------------ time
@@ -244,6 +249,9 @@ class Life:
     def _files(self, step: Step) -> None:
         self.files = step.number
 
+    def _moves(self, step: Step) -> None:
+        self.moves_to = step.number
+
     def _dies(self, step: Step) -> None:
         if (machine := self._machine(step.who)) is not None:
             machine.dies_in(step.number)
@@ -296,6 +304,28 @@ class Life:
 
     def _clock(self, step: Step) -> None:
         self.ahead[step.who] += step.number
+
+    # ------------------------------------------------------------------ what the log loses
+
+    def _ages(self, step: Step) -> None:
+        self._snapshotting.append(self.loop.create_task(self._snapshot(), context=Context()))
+        self._at(step.at + step.span, partial(self._lose_beginnings, step))
+
+    async def _snapshot(self) -> None:
+        taken = await snapshots_of(self.counted_log(), lambda: self.wall_ms("producers"))
+        if taken is None:
+            return
+        self.counts["snapshot taken"] += len(taken.made)
+        if found := taken.verification.examples:
+            self.flaws.append(f"a snapshot finds other counters: {found[:3]}")
+
+    def _lose_beginnings(self, step: Step) -> None:
+        """Have the log lose what nobody asks for, however far Redis falls back."""
+        kept = [held for fall, (held, *_) in self._kept.items() if fall.at > step.at]
+        for partition in range(PARTITIONS):
+            stored = [held.get(partition) for held in (self.redis.store.partitions, *kept)]
+            start = needed_from(self.counted_log(), partition, stored)
+            self.log.forget(LOG, partition, max(start, self.log.offsets(LOG, partition).start))
 
     # ------------------------------------------------------------------ what Redis loses
 
@@ -405,17 +435,20 @@ class Life:
             return
         workers = [name for name in self.running if name.startswith("worker")]
         await self._stop(workers)
-        plan = RebuildPlan(tuple(halted), {}, 0, {})
+        log = self.counted_log(tuple(sorted(halted)))
+        plan = await plan_rebuild(log)
         self.restarts += len(halted)
-        for partition in halted:
-            await restart_partition(self.counted_log(), self.redis.dossiers, partition, plan)
+        self.counts["counted anew from a snapshot"] += len(plan.kept)
+        for partition in plan.partitions:
+            await restart_partition(log, self.redis.dossiers, partition, plan)
         for worker in workers:
             self.start(worker)
 
-    def counted_log(self) -> CountedLog:
-        """Return the log and what is counted of it."""
+    def counted_log(self, only: tuple[int, ...] | None = None) -> CountedLog:
+        """Return the log and what is counted of it, or of some partitions."""
         identity = self.log.identity(LOG)
-        tools = Verifier(settings(), INSTALLATION, SPELLING)
+        snapshots = SnapshotFolder(self.folder, identity, INSTALLATION)
+        tools = Verifier(settings(), INSTALLATION, SPELLING, snapshots, only)
         name = namespace_of(identity, INSTALLATION.id)
         return CountedLog(MemoryReader(self.log), self.whole_store(), identity, name, tools)
 
@@ -462,38 +495,11 @@ class Life:
         return f"partition {partition} is counted to {watermark} of {records[-1].offset}"
 
     def _raise_flaws(self) -> None:
+        for task in self._snapshotting:
+            if task.done():
+                task.result()
         if flaws := [*self.flaws, *self.redis.store.late]:
             raise Flaw("; ".join(flaws))
-
-
-class _Mistakes(logging.Handler):
-    """Takes note of what processes log with a traceback: nobody foresaw it."""
-
-    def __init__(self, flaws: list[str]) -> None:
-        super().__init__(logging.ERROR)
-        self._flaws = flaws
-
-    def emit(self, record: logging.LogRecord) -> None:
-        error = record.exc_info[1] if record.exc_info else None
-        if error is not None and not isinstance(error, StreamsError):
-            self._flaws.append(f"{record.getMessage()}: {error!r}")
-
-
-@contextmanager
-def mistakes(flaws: list[str]) -> Iterator[None]:
-    """Have what nobody foresaw noted as flaws; unless it is wanted, nothing else is logged."""
-    logger, handler = logging.getLogger("streams"), _Mistakes(flaws)
-    level, propagates = logger.level, logger.propagate
-    if not log.isEnabledFor(logging.DEBUG):
-        logger.setLevel(logging.ERROR)
-        logger.propagate = False
-    logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)
-        logger.propagate = propagates
 
 
 def _drawn(count: int) -> bytes:

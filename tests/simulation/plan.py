@@ -53,6 +53,8 @@ WORDS: Final[dict[str, str]] = {
     "longer": "generations are {number} records long from now on",
     "keys": "a second key may sign, by the change of keys {number}",
     "files": "the files of the policy change to number {number}",
+    "ages": "snapshots are taken, and {span:.1f} s later the log lacks what they make needless",
+    "moves": "in the end it goes over to {number} partitions",
     # what is written badly
     "again": "the last {number} records of partition {who} are written again",
     "astray": "{number} records about {who} are written to another partition",
@@ -72,6 +74,8 @@ WORDS: Final[dict[str, str]] = {
     "emptied": "Redis ({who}) is emptied",
     "clock": "the clock of {who} jumps by {number} s",
 }
+LASTING: Final = frozenset(("ages", "falters", "freezes", "joins", "away", "headless"))
+"""What takes its time."""
 FAULTS: Final = tuple(WORDS)[tuple(WORDS).index("dies") :]
 WEIGHTS: Final = (8, 6, 3, 3, 2, 4, 4, 4, 6, 1, 3)
 """How often each fault is drawn, beside the others."""
@@ -82,6 +86,10 @@ LONGER: Final = (8, 24, 48, 400)
 """What generations become, or stay if they are longer."""
 LATE: Final = 0.2
 """In so many lives a control plane writes what it decided before another one took its place."""
+MOVED: Final = 0.06
+"""So many lives go over to another partition count."""
+AGED: Final = 0.12
+"""In so many lives the log loses its beginning."""
 
 
 def plan_of(seed: int) -> tuple[Step, ...]:
@@ -91,6 +99,8 @@ def plan_of(seed: int) -> tuple[Step, ...]:
     steps = [*_days(random, length)]
     steps += [_fault(random, length) for _ in range(random.randrange(1, 7))]
     steps += _late(Random(f"late {seed}"))
+    steps += _aged(Random(f"aged {seed}"))
+    steps += _moved(Random(f"moved {seed}"))
     return tuple(sorted(steps))
 
 
@@ -100,7 +110,7 @@ def end_of(steps: Sequence[Step]) -> float:
 
 
 def _lasts(step: Step) -> float:
-    return step.span if step.kind in {"falters", "freezes", "joins", "away", "headless"} else 0.0
+    return step.span if step.kind in LASTING else 0.0
 
 
 def _days(random: Random, length: float) -> list[Step]:
@@ -159,6 +169,31 @@ def _late(random: Random) -> list[Step]:
         Step(at + 0.1, "tags", video, random.getrandbits(30)),
         Step(at + random.uniform(0.5, 4), "verdict", video, random.getrandbits(30)),
     ]
+
+
+def _aged(random: Random) -> list[Step]:
+    """Return what makes the log lose its beginning, once or twice, and what meets it then."""
+    if random.random() >= AGED:
+        return []
+    at, span = random.uniform(3, 8), random.uniform(6.5, 8)
+    steps = [Step(at, "ages", "", 0, span)]
+    if random.random() < 0.5:
+        steps.append(Step(at + random.uniform(0.5, 4), "ages", "", 0, span))
+    over, partition = at + span, random.randrange(PARTITIONS)
+    steps.append(Step(over + random.uniform(0, 1), "again", str(partition), random.randrange(1, 8)))
+    if random.random() < 0.7:
+        who = random.choice(["all", f"partition {partition}"])
+        steps.append(Step(over + random.uniform(0, 2), "emptied", who))
+    for begun, ended in ((0, at), (0, at), (over, over + 3)):
+        video, many = random.choice(["v0", "v1", "v2"]), random.randrange(5, 16)
+        steps.append(Step(random.uniform(begun, ended), "crowd", video, many))
+    return steps
+
+
+def _moved(random: Random) -> list[Step]:
+    if random.random() >= MOVED:
+        return []
+    return [Step(0.0, "moves", "", random.choice([1, 2, 4, 5]))]
 
 
 def _fault(random: Random, length: float) -> Step:

@@ -2,6 +2,8 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final, NamedTuple
 
 from simulation.census import occurrences
@@ -28,7 +30,12 @@ def fate_of(
 
     What occurs in it is `counted` where that is wanted.
     """
-    life = Life(seed, plan_of(seed) if steps is None else steps)
+    with TemporaryDirectory() as folder:
+        life = Life(seed, plan_of(seed) if steps is None else steps, Path(folder))
+        return _fate_of(life, counted)
+
+
+def _fate_of(life: Life, counted: Counter[str] | None) -> Fate:
     try:
         judge(life.run())
         if counted is not None:
