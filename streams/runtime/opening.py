@@ -192,6 +192,8 @@ class Opening:
             try:
                 async with asyncio.timeout(2 * ANSWER_S):
                     opened = await self._look(partition, parked)
+                if not opened.whole:
+                    parked = None  # worthless, and as large as what is loaded now
                 opened = await self._with_parts(opened)
             except (Halt, Retry, TimeoutError) as error:
                 if isinstance(error, Halt):

@@ -141,9 +141,9 @@ class Worker:
         self._let_go([*self._owned, *self._opening])
         self._halts.clear()
         self._held.clear()
-        parked, self._parked = self._parked, {}
+        self._parked = {p: one for p, one in self._parked.items() if p in partitions}
         for partition in partitions:
-            self._open_soon(partition, parked.get(partition))
+            self._open_soon(partition)
 
     async def on_revoked(self, partitions: Sequence[int]) -> None:
         """Flush and let go; what cannot be flushed in time the next owner folds again."""
@@ -333,16 +333,17 @@ class Worker:
                 opening.cancel()
         return leaving
 
-    def _open_soon(self, partition: int, parked: Parked | None = None) -> None:
-        task = asyncio.create_task(self._open(partition, parked), name=f"open-{partition}")
+    def _open_soon(self, partition: int) -> None:
+        task = asyncio.create_task(self._open(partition), name=f"open-{partition}")
         self._opening[partition] = task
         self._aside.append(task)
 
-    async def _open(self, partition: int, parked: Parked | None) -> None:
+    async def _open(self, partition: int) -> None:
         """Open a partition as soon as its broker and its store tell what is needed."""
         assert self._opener is not None
         try:
-            opened: Opened | Halt = await self._opener.open(partition, parked)
+            parked = self._parked.pop
+            opened: Opened | Halt = await self._opener.open(partition, parked(partition, None))
         except Halt as halt:
             opened = halt
         # Else it was let go: a cancellation may be lost, as by `asyncio.wait_for` of Python 3.11.

@@ -1,7 +1,8 @@
 """A partition that comes back untouched goes on with what was in memory, and with nothing else."""
 
 import asyncio
-from collections.abc import Sequence
+import gc
+from collections.abc import Collection, Sequence
 from random import Random
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from kit.events import Logged, synthetic_log
 from kit.twins import LOG, Life, World, counted
 
+from streams.core.window import Window
 from streams.runtime.memory import MemoryStore
 from streams.runtime.ports import Loaded
 
@@ -75,6 +77,34 @@ async def test_what_somebody_else_counted_meanwhile_is_not_in_memory() -> None:
     await life.until(lambda: life.worker._owned[0].remembered == world.end())
     await life.stop()
     assert await world.is_exact()
+
+
+class Counting(MemoryStore):
+    """Counts the windows that there are in memory while one is loaded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.windows: list[int] = []
+
+    async def parts(self, partition: int) -> Collection[int]:
+        self.windows.append(sum(isinstance(one, Window) for one in gc.get_objects()))
+        return await super().parts(partition)
+
+
+async def test_what_is_worthless_is_forgotten_before_as_much_is_loaded() -> None:
+    world = world_of(1)
+    world.store = store = Counting()
+    life = await Life(world, store=store).start()
+    await life.until(world.caught_up)
+    await life.worker.on_revoked([0])
+    put_rest(world)
+    await counted(world, group="others")
+    gc.collect()
+    store.windows.clear()
+    await life.worker.on_assigned([0])
+    await owns(life, [0])
+    assert store.windows == [1]
+    await life.stop()
 
 
 async def test_nothing_is_kept_of_a_partition_that_went_to_another() -> None:
