@@ -245,7 +245,7 @@ MUTATIONS = [
     Mutation(
         "a rebuilt partition skips the same",
         "runtime/opening.py",
-        "return reading.result()",
+        "return await self._ledger.answer(ANSWER_S)",
         "return Skips()",
         SKIPS,
         "rebuild or older_dump",
