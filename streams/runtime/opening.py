@@ -25,7 +25,7 @@ from streams.runtime.namespace import (
     rebuild_of,
 )
 from streams.runtime.ports import NOTHING_STORED, LogConsumer, Offsets, Record, Stored
-from streams.runtime.question import Question
+from streams.runtime.question import SharedQuestion
 from streams.runtime.surroundings import Surroundings
 from streams.runtime.window_parts import KeptParts, load_window
 
@@ -174,8 +174,8 @@ class Opening:
         self._namespace: Final = namespace
         self._partitions: Final = partitions
         self._telling: Final = around.indexing is not None
-        self._identity: Final = Question(self._identify)
-        self._ledger: Final = Question(around.read_ledger)
+        self._identity: Final = SharedQuestion(self._identify)
+        self._ledger: Final = SharedQuestion(around.read_ledger)
 
     async def open(self, partition: int, parked: Parked | None = None) -> Opened:
         """Return a partition when brokers and store have told what is needed; `Halt` if it can't.

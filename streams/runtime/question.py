@@ -9,7 +9,7 @@ from streams.runtime.ending import heard
 Answer = TypeVar("Answer")
 
 
-class Question(Generic[Answer]):
+class SharedQuestion(Generic[Answer]):
     """One question; whoever asks while it is being asked waits for the same answer."""
 
     def __init__(self, ask: Callable[[], Coroutine[Any, Any, Answer]]) -> None:

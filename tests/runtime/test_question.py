@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from streams.errors import Retry
-from streams.runtime.question import Question
+from streams.runtime.question import SharedQuestion
 
 
 class Asked:
@@ -28,7 +28,7 @@ class Asked:
 
 async def test_whoever_asks_meanwhile_gets_the_same_answer() -> None:
     asked = Asked("this one")
-    question = Question(asked)
+    question = SharedQuestion(asked)
     with pytest.raises(TimeoutError):
         await question.answer(0)
     waiting = [asyncio.create_task(question.answer(9)) for _ in range(2)]
@@ -42,7 +42,7 @@ async def test_whoever_asks_meanwhile_gets_the_same_answer() -> None:
 
 async def test_what_asking_fails_with_is_raised_to_each_who_waits() -> None:
     asked = Asked(Retry("nobody leads"))
-    question = Question(asked)
+    question = SharedQuestion(asked)
     waiting = [asyncio.create_task(question.answer(9)) for _ in range(2)]
     asked.may.set()
     failed = await asyncio.gather(*waiting, return_exceptions=True)
@@ -54,7 +54,7 @@ async def test_nobody_is_warned_of_a_failure_that_nobody_waits_for_any_more() ->
     warnings: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _loop, told: warnings.append(told))
     asked = Asked(Retry("nobody leads"))
-    question = Question(asked)
+    question = SharedQuestion(asked)
     with pytest.raises(TimeoutError):
         await question.answer(0)
     asking = question._asking
@@ -68,7 +68,7 @@ async def test_nobody_is_warned_of_a_failure_that_nobody_waits_for_any_more() ->
 
 async def test_a_question_that_is_stopped_is_asked_no_longer() -> None:
     asked = Asked("this one")
-    question = Question(asked)
+    question = SharedQuestion(asked)
     question.stop()
     with pytest.raises(TimeoutError):
         await question.answer(0)
