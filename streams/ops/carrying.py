@@ -162,7 +162,7 @@ async def carry_dossiers(
             homes[partition_of(video.encode(), partitions)][video] = document
         for home, documents in homes.items():
             await _put(after, home, log, documents)
-        await after.claim(list(_claims(some, partitions)), _ALL)
+        await after.claim(log, list(_claims(some, partitions)), _ALL)
         videos.update(some)
     today = now_ms // DAY_MS
     for day, start in (await before.days(range(today - DAYS, today + 1))).items():

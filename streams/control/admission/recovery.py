@@ -20,7 +20,7 @@ from streams.core.partitioner import partition_of
 from streams.core.units import NEVER
 from streams.errors import Retry, Unreachable
 from streams.runtime.codec import ControlTopic
-from streams.runtime.documents import TOPIC
+from streams.runtime.documents import CLAIMS, TOPIC
 from streams.runtime.ports import Offsets, Place
 from streams.settings import Settings
 
@@ -86,6 +86,7 @@ class Recovery:
                     self._note(partition, ends.get(partition))
                 else:
                     empty.append(partition)
+        self._note_lost_claims(positions, ends)
         await self._copies.compare(empty)
         for (name, partition), start in fresh.items():
             await self._ports.dossiers.hold(partition, self._log.name, {name: start})
@@ -120,6 +121,19 @@ class Recovery:
         if partition not in self._behind or counted[partition] == NEVER:
             counted[partition] = NEVER if bounds is None else bounds.end - 1
         self._behind.add(partition)
+
+    def _note_lost_claims(
+        self, positions: Mapping[Place, int], ends: Mapping[int, Offsets]
+    ) -> None:
+        """Note partitions that took fewer claims than this process knows of.
+
+        Their dossiers may hold all of their topics: whose guarantees are counted there are creators
+        of videos that have theirs elsewhere.
+        """
+        for partition in range(self._log.partitions):
+            place = (CLAIMS, partition)
+            if positions.get(place, 0) < self._register.known.get(place, 0):
+                self._note(partition, ends.get(partition))
 
     def _note_again(self, ends: Mapping[int, Offsets]) -> None:
         """Note anew what is behind: its log may not have answered before."""
