@@ -170,8 +170,8 @@ PURE = [
     Mutation(
         "counters move to the same log alone",
         "ops/move.py",
-        "if record.offset == stored.watermark and mark_of(record) == stored.meta.mark:",
-        "if True:",
+        "if mark_of(record) != stored.meta.mark:",
+        "if False:",
         MOVE,
         "at_the_watermark",
     ),

@@ -149,7 +149,7 @@ MUTATIONS = [
     Mutation(
         "a snapshot is of the log that is there now",
         "ops/verify.py",
-        "return mark_of(record) != point.meta.mark",
+        "return record is None or mark_of(record) != point.meta.mark",
         "return False",
         SNAPSHOTS,
         "written_anew",

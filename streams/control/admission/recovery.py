@@ -22,13 +22,13 @@ from streams.errors import Retry, Unreachable
 from streams.runtime.codec import ControlTopic
 from streams.runtime.documents import CLAIMS, TOPIC
 from streams.runtime.ports import Offsets, Place
+from streams.runtime.reading import batches_of
 from streams.settings import Settings
 
 log: Final = logging.getLogger("streams.control")
 
 BATCH: Final = 200
 """Videos and records that are taken at once."""
-FETCH_MS: Final = 500
 COORDINATOR_TRIES: Final = 20
 COORDINATOR_PAUSE_S: Final = 0.5
 
@@ -180,13 +180,12 @@ class Recovery:
         kept = await self._ports.dossiers.read(partition, self._log.name, ())
         held = kept.positions.get(name, 0)
         start = held if bounds.start <= held <= bounds.end else bounds.start
-        reader = self._ports.reader
+        span = {(name, partition): bounds._replace(start=start)}
         async with self._ports.turn:
-            reader.assign({(name, partition): start})
-            while await reader.position(name, partition) < bounds.end:
-                batches = await reader.fetch(FETCH_MS, BATCH)
-                records = [r for r in batches.get((name, partition), ()) if r.offset < bounds.end]
-                videos |= set(await self._register.learn(topic, records, self._handled))
+            async for records in batches_of(self._ports.reader, span):
+                for first in range(0, len(records), BATCH):
+                    some = records[first : first + BATCH]
+                    videos |= set(await self._register.learn(topic, some, self._handled))
         return videos
 
     def _is_behind(self, place: Place, held: int | None, bounds: Offsets) -> bool:
