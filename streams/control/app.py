@@ -270,9 +270,11 @@ class ControlPlane:
     async def _audit(self) -> None:
         """Notice that Redis lost dossiers, or the topic greater copies, though no event asks."""
         if not self._behind:
-            with suppress(FellBack):
+            try:
                 await self._positions()
                 await self._compare()
+            except FellBack as loss:
+                self._fall_back(loss)
 
     async def _compare(self) -> None:
         """Compare dossiers and copies, unless that was done since positions were last asked for."""

@@ -472,9 +472,9 @@ class Dossiers(Protocol):
     async def claim(self, log: str, claims: Sequence[Claim], most: int) -> Sequence[int | None]:
         """Take those that are of the creator's first `most` of their day; None of each other one.
 
-        Of those the answer is how many the partition took by then: `CLAIMS` among its positions. A
-        video that has one has it whenever it asks. Kept are eight days up to a creator's latest,
-        of one whose latest was taken as long ago nothing, by the store's clock. May be repeated.
+        Of those the answer is how many the partition took by then (`CLAIMS` in its positions), or
+        0: a video that has one has it whenever it asks. Kept are eight days up to a creator's last,
+        of one whose last was taken as long ago nothing, by the store's clock. May be repeated.
         """
 
     async def keep_day(self, day: int, start: DayStart) -> None:

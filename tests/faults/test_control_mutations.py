@@ -790,7 +790,7 @@ PURE = [
     Mutation(
         "a repeated claim is the same video's",
         "runtime/memory/dossiers.py",
-        "        if claim.video in held:\n            return positions.get(CLAIMS, 0)\n",
+        "        if claim.video in held:\n            return 0\n",
         "",
         DOSSIERS,
         "memory and claims_again",
@@ -838,7 +838,7 @@ PURE = [
     Mutation(
         "claims that were lost are noticed by the next one",
         "control/admission/register.py",
-        "                require_held(place, known, count)\n",
+        "                require_held(place, known, count - 1)\n",
         "",
         GRANTING,
         "as_many_as_were_lost",
@@ -864,7 +864,7 @@ LUA = [
     Mutation(
         "the script counts a partition's claims",
         "runtime/redis/claims.lua",
-        "redis.call('HSET', KEYS[2], ARGV[6], count + 1)",
+        "redis.call('HSET', KEYS[2], ARGV[6], count)",
         "",
         DOSSIERS,
         "redis and not 6.2",

@@ -362,13 +362,13 @@ class Register:
         batch.dossiers |= await granted(self._claim, count, tools, batch.changed())
 
     async def _claim(self, claims: Sequence[Claim], most: int) -> Sequence[bool]:
-        """Tell which claims are taken; `FellBack` if a partition took fewer than were known."""
+        """Tell which claims are taken; `FellBack` where fewer were taken before than were known."""
         places = [(CLAIMS, claim.partition) for claim in claims]
         before = [self.known.get(place, 0) for place in places]
         taken = await self._dossiers.claim(self._log.name, claims, most)
         for place, known, count in zip(places, before, taken, strict=True):
-            if count is not None:
-                require_held(place, known, count)
+            if count:
+                require_held(place, known, count - 1)
                 self.known.note(place, count)
         return [count is not None for count in taken]
 

@@ -76,10 +76,9 @@ class MemoryDossiers:
     def _take(self, log: str, claim: Claim, most: int) -> int | None:
         shelf, now = self.shelves[claim.partition], self._clock()
         shelf.let_end(now)
-        positions = shelf.positions.setdefault(log, {})
         held = shelf.claims.get(claim.creator, {})
         if claim.video in held:
-            return positions.get(CLAIMS, 0)
+            return 0
         last = max([claim.day, *held.values()])
         taken = sum(day == claim.day for day in held.values())
         if taken >= most or claim.day <= last - CLAIM_DAYS:
@@ -88,6 +87,7 @@ class MemoryDossiers:
         shelf.claims[claim.creator] = kept | {claim.video: claim.day}
         shelf.ends.pop(claim.creator, None)
         shelf.ends[claim.creator] = now + CLAIM_S
+        positions = shelf.positions.setdefault(log, {})
         positions[CLAIMS] = positions.get(CLAIMS, 0) + 1
         return positions[CLAIMS]
 

@@ -1,10 +1,10 @@
 """Full guarantees of a creator and day: so many, whoever admits."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial
-from itertools import count
+from itertools import count, islice
 from typing import Literal
 
 import pytest
@@ -219,15 +219,18 @@ async def with_three_claims(
 
     So nothing but the count changes in the partition that it is kept in.
     """
-    home = partition_of(b"c1", 2)
     process = await Process(office, dossiers=shard.dossiers).start()
-    names = (f"v{n}" for n in count())
-    for number in range(3):
+    for number, name in enumerate(islice(elsewhere("v"), 3)):
         if number == dumped_at:
-            restore = shard.dump(home)
-        other = next(name for name in names if partition_of(name.encode(), 2) != home)
-        await take(process, [upload(other, creator="c1", ts=NOW)])
+            restore = shard.dump(partition_of(b"c1", 2))
+        await take(process, [upload(name, creator="c1", ts=NOW)])
     return process, restore
+
+
+def elsewhere(prefix: str) -> Iterator[str]:
+    """Yield names of videos that are in another partition than their creator."""
+    names = (f"{prefix}{n}" for n in count())
+    return (name for name in names if partition_of(name.encode(), 2) != partition_of(b"c1", 2))
 
 
 async def mend(process: Process) -> None:
@@ -253,18 +256,15 @@ async def test_a_shard_whose_count_alone_fell_back_is_noticed_and_has_it_again(
     assert promised(office) == [FULL] * 3 + [LESS] * 2
 
 
+@pytest.mark.parametrize("lost", [1, 2])
 async def test_it_is_noticed_though_as_many_as_were_lost_are_claimed_since(
-    office: Office, shard: Shard
+    office: Office, shard: Shard, lost: int
 ) -> None:
-    process, restore = await with_three_claims(office, shard, 1)
+    process, restore = await with_three_claims(office, shard, 3 - lost)
     restore()
-    log, home = office.world.log, partition_of(b"c1", 2)
-    for number in range(2):
-        name = next(
-            f"w{n}-{number}" for n in count() if partition_of(b"w%d-%d" % (n, number), 2) != home
-        )
+    for name in islice(elsewhere("w"), lost):
         office.bring(upload(name, creator="c1", ts=NOW))
-    records = log.records("uploads", 1 - home)[-2:]
+    records = office.world.log.records("uploads", 1 - partition_of(b"c1", 2))[-lost:]
     with pytest.raises(FellBack, match=r"Redis holds claims\["):
         await process.register.handle("uploads", records)
 
