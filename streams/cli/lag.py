@@ -21,6 +21,7 @@ from streams.ops.lag_collector import LagReport, beyond, by_group, look_for_a_wi
 from streams.ops.lag_metrics import LagMetrics
 from streams.ops.lag_status import BAD
 from streams.ops.lag_text import as_text, watched_rows
+from streams.runtime.ending import beside
 from streams.runtime.metrics_server import metrics_page
 
 REACH_S = 300
@@ -175,19 +176,16 @@ async def _look(settings: Settings, query: LagQuery, interval_s: float | None) -
 async def _watch(
     settings: Settings, query: LagQuery, metrics: LagMetrics, interval: int, span: int
 ) -> AsyncGenerator[Row, None]:
-    reaching = asyncio.create_task(_watch_reach(settings, metrics))
-    try:
-        async with collecting(settings, query) as collector:
-            while True:
-                report = await collector.look(now_ms())
-                metrics.show(report)
-                for line in report.gaps:
-                    click.echo(line, err=True)
-                for row in watched_rows(collector, report, now_ms(), span):
-                    yield row
-                await asyncio.sleep(interval / 1000)
-    finally:
-        reaching.cancel()
+    reaching = beside(_watch_reach(settings, metrics))
+    async with reaching, collecting(settings, query) as collector:
+        while True:
+            report = await collector.look(now_ms())
+            metrics.show(report)
+            for line in report.gaps:
+                click.echo(line, err=True)
+            for row in watched_rows(collector, report, now_ms(), span):
+                yield row
+            await asyncio.sleep(interval / 1000)
 
 
 async def _watch_reach(settings: Settings, metrics: LagMetrics) -> None:

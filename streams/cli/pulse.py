@@ -1,6 +1,5 @@
 """Where a process that runs for long says how it stands: its options, and its HTTP server."""
 
-import asyncio
 import errno
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,6 +11,7 @@ import click
 
 from streams.errors import Halt
 from streams.runtime.dependencies import DEPENDENCIES
+from streams.runtime.ending import beside
 from streams.runtime.metrics import Metrics
 from streams.runtime.metrics_server import (
     Pages,
@@ -100,10 +100,7 @@ def serve_pages(host: str, port: int, pages: Pages) -> None:
 @asynccontextmanager
 async def beating(pulse: Pulse, settings: Settings) -> AsyncIterator[None]:
     """Have the running loop leave behind how it stands, and end the process if it hangs."""
-    task = asyncio.create_task(pulse.beat(), name="pulse")
     if settings.stuck_after_ms:
         watch_the_loop(pulse, settings.stuck_after_ms / 1000)
-    try:
+    async with beside(pulse.beat()):
         yield
-    finally:
-        task.cancel()

@@ -14,13 +14,13 @@ from streams.cli.logs import log_options
 from streams.cli.options import Settings, connection_options
 from streams.cli.progress import Meter, size_text
 from streams.cli.when import BOUND, DURATION, Edge, now_ms
-from streams.cli.wiring import found_installation, found_ledger, watching
+from streams.cli.wiring import found_installation, found_ledger, reading, watching
 from streams.errors import Denied
 from streams.recording.manifest import Until
 from streams.recording.planning import OffsetRange, Request, parse_range, provenance_of
 from streams.recording.recorder import Progress, Recorder
 from streams.recording.session import Source, recording_session
-from streams.runtime.kafka import KafkaCluster, KafkaReader
+from streams.runtime.kafka import KafkaCluster
 from streams.runtime.ledger import Skips
 from streams.runtime.logs import LogOptions, set_up_logs
 from streams.runtime.skipping import SkippingReader
@@ -128,9 +128,7 @@ def record(
 
 
 async def _record(folder: Path, request: Request | None, settings: Settings, stop: Stop) -> None:
-    reader = KafkaReader(settings.brokers)
-    try:
-        await reader.start()
+    async with reading(settings.brokers) as reader:
         find = partial(found_installation, settings)
         provenance = await provenance_of(find, settings, lambda line: click.echo(line, err=True))
         try:
@@ -145,8 +143,6 @@ async def _record(folder: Path, request: Request | None, settings: Settings, sto
             watching(settings),
         ):
             await _run(recorder, stop, folder)
-    finally:
-        await reader.stop()
 
 
 async def _run(recorder: Recorder, stop: Stop, folder: Path) -> None:

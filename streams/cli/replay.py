@@ -18,7 +18,7 @@ from streams.cli.replay_fold import fold
 from streams.cli.replay_inspect import diff, inspect, verify
 from streams.cli.replay_options import ReplayOptions, replay_options
 from streams.cli.when import now_ms
-from streams.cli.wiring import reading, watching
+from streams.cli.wiring import producing, reading, watching
 from streams.recording.checkpoint import Checkpoint
 from streams.recording.damage import require_whole
 from streams.recording.foreign import opened
@@ -38,7 +38,7 @@ from streams.recording.resigning import Signatures, plan_signatures, target_inst
 from streams.recording.target import require_accepted
 from streams.runtime.codec import spelling_of
 from streams.runtime.collector import quiet_collector
-from streams.runtime.kafka import KafkaCluster, KafkaProducer, KafkaReader
+from streams.runtime.kafka import KafkaCluster
 from streams.runtime.key_files import read_key_file
 from streams.runtime.logs import LogOptions, set_up_logs
 from streams.settings import KafkaAddress
@@ -187,16 +187,10 @@ async def _send(
     brokers: KafkaAddress,
     stop: Stop,
 ) -> None:
-    producer, reader = KafkaProducer(brokers), KafkaReader(brokers)
-    ledger = Ledger(checkpoint, file, TargetLog(reader, timestamps=plan.keeps_timestamps))
-    replayer = Replayer(recording, producer, plan.target, plan.request.options, TIME, ledger)
-    try:
-        await producer.start()
-        await reader.start()
+    async with producing(brokers) as producer, reading(brokers) as reader:
+        ledger = Ledger(checkpoint, file, TargetLog(reader, timestamps=plan.keeps_timestamps))
+        replayer = Replayer(recording, producer, plan.target, plan.request.options, TIME, ledger)
         await _run(replayer, plan, checkpoint, file, stop)
-    finally:
-        await producer.stop()
-        await reader.stop()
 
 
 async def _run(

@@ -40,6 +40,7 @@ from streams.settings import KafkaAddress, Settings
 
 Result = TypeVar("Result")
 Closing = TypeVar("Closing", RedisServingIndex, RedisDossiers, RedisStore)
+Client = TypeVar("Client", KafkaReader, KafkaProducer)
 
 
 def run(main: Coroutine[Any, Any, Result]) -> Result:
@@ -155,17 +156,11 @@ async def namespace(settings: Settings) -> str:
     return namespace_of(identity, (await made_installation(settings)).id)
 
 
-@asynccontextmanager
-async def reading(
+def reading(
     brokers: KafkaAddress, client_id: str = "streams-reader"
-) -> AsyncIterator[KafkaReader]:
+) -> AbstractAsyncContextManager[KafkaReader]:
     """Give a started reader, stopped at the end."""
-    reader = KafkaReader(brokers, client_id)
-    try:
-        await reader.start()
-        yield reader
-    finally:
-        await reader.stop()
+    return _started(KafkaReader(brokers, client_id))
 
 
 @asynccontextmanager
@@ -203,17 +198,20 @@ async def probing_reach(settings: Settings) -> AsyncIterator[ReachProbe]:
         yield ReachProbe(cluster, reader, folder, identity, records)
 
 
-@asynccontextmanager
-async def producing(
+def producing(
     brokers: KafkaAddress, client_id: str = "streams-producer"
-) -> AsyncIterator[KafkaProducer]:
+) -> AbstractAsyncContextManager[KafkaProducer]:
     """Give a started producer, stopped at the end."""
-    producer = KafkaProducer(brokers, client_id)
+    return _started(KafkaProducer(brokers, client_id))
+
+
+@asynccontextmanager
+async def _started(client: Client) -> AsyncIterator[Client]:
     try:
-        await producer.start()
-        yield producer
+        await client.start()
+        yield client
     finally:
-        await producer.stop()
+        await client.stop()
 
 
 def bare_store(settings: Settings) -> AbstractAsyncContextManager[RedisStore]:

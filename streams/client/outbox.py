@@ -17,6 +17,7 @@ from streams.client.intake import Taken
 from streams.client.packing import EventArray, Packer
 from streams.core.partitioner import partition_of
 from streams.errors import Halt, Retry
+from streams.runtime.ending import end
 from streams.runtime.ports import Clock, Headers, LastingProducer, Outgoing, Place
 from streams.settings import Settings
 
@@ -153,10 +154,7 @@ class Outbox:
         self._stopped = True
         if self._linger is not None:
             self._linger.cancel()
-        tasks = [lane.task for lane in self._lanes.values() if lane.task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*(lane.task for lane in self._lanes.values() if lane.task is not None))
         await self._producer.stop()
         await asyncio.sleep(0)  # acknowledgements that came meanwhile are told
         for parcel in list(self._parcels.values()):

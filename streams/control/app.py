@@ -17,10 +17,11 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from streams.control.admission.acknowledged import FellBack
 from streams.control.admission.copies import Copies
 from streams.control.admission.dossier import Tools
 from streams.control.admission.recovery import Recovery
-from streams.control.admission.register import TOPICS, FellBack, Outcome, Register
+from streams.control.admission.register import TOPICS, Outcome, Register
 from streams.control.agents import FaustApp, Handler, new_app
 from streams.control.creators import CreatorsLook
 from streams.control.handicaps import Handicaps
@@ -269,9 +270,11 @@ class ControlPlane:
     async def _audit(self) -> None:
         """Notice that Redis lost dossiers, or the topic greater copies, though no event asks."""
         if not self._behind:
-            with suppress(FellBack):
+            try:
                 await self._positions()
                 await self._compare()
+            except FellBack as loss:
+                self._fall_back(loss)
 
     async def _compare(self) -> None:
         """Compare dossiers and copies, unless that was done since positions were last asked for."""

@@ -14,7 +14,7 @@ from msgspec import Struct
 from streams.core.partitioner import partition_of
 from streams.core.quiet import DAY_MS
 from streams.errors import Halt
-from streams.ops.repartition_tail import Sender, batches_of
+from streams.ops.repartition_tail import Sender
 from streams.runtime.answers import require_all
 from streams.runtime.codec import ControlTopic
 from streams.runtime.documents import TOPIC as DOSSIERS
@@ -27,10 +27,12 @@ from streams.runtime.ports import (
     DossierChange,
     Dossiers,
     LogReader,
+    Offsets,
     Outgoing,
     Producer,
     Record,
 )
+from streams.runtime.reading import batches_of
 from streams.runtime.waiting import TOPIC as WAITING
 from streams.settings import Settings
 
@@ -121,7 +123,7 @@ async def _records(reader: LogReader, source: TopicSet, carried: Carried) -> Asy
     partitions = range(1 if carried.alone else source.partitions)
     bounds = require_all(topic, partitions, await reader.offsets(topic, partitions))
     for partition, both in bounds.items():
-        async for records in batches_of(reader, (topic, partition), *both):
+        async for records in batches_of(reader, {(topic, partition): both}):
             for record in records:
                 yield record
 
@@ -138,7 +140,7 @@ async def require_heard(reader: LogReader, source: TopicSet, dossiers: Dossiers,
             answer = await reader.offsets(topic, [partition])
             start, end = require_all(topic, [partition], answer)[partition]
             held = max(positions.get(topic, start), start)
-            async for _ in batches_of(reader, (topic, partition), held, end):
+            async for _ in batches_of(reader, {(topic, partition): Offsets(held, end)}):
                 raise Halt(
                     f"{topic}[{partition}]: the control plane has not heard what stands from "
                     f"offset {held} on: start it, and stop it when nothing is behind",
@@ -162,7 +164,7 @@ async def carry_dossiers(
             homes[partition_of(video.encode(), partitions)][video] = document
         for home, documents in homes.items():
             await _put(after, home, log, documents)
-        await after.claim(list(_claims(some, partitions)), _ALL)
+        await after.claim(log, list(_claims(some, partitions)), _ALL)
         videos.update(some)
     today = now_ms // DAY_MS
     for day, start in (await before.days(range(today - DAYS, today + 1))).items():

@@ -10,18 +10,14 @@ from typing import Final
 
 from streams.core.keys import Trust, read_trust
 from streams.core.state import Meta, PartitionState
-from streams.errors import Retry
 from streams.ops.recount import Recount, ResumePoint
 from streams.runtime.codec import Decoded, Spelling, decode_log
 from streams.runtime.folding import Rows, fold_run, prepare
 from streams.runtime.ledger import Skips
 from streams.runtime.opening import mark_of
-from streams.runtime.ports import LogReader, Place, Record
+from streams.runtime.ports import LogReader, Offsets, Place, Record
+from streams.runtime.reading import batches_of
 
-FETCH_MS: Final = 1_000
-FETCH_RECORDS: Final = 10_000
-SILENCE_S: Final = 30
-"""A partition that gives nothing for so long, and has more, is not waited for."""
 VIDEOS_IN_MEMORY: Final = 200_000
 """Of a fold; of those that did not change for long it keeps the stored rows alone."""
 
@@ -108,21 +104,12 @@ class Counting:
     async def upto(self, reader: LogReader, watermark: int, tell: Callable[[int], None]) -> None:
         """Count every event up to a watermark; `tell` hears how many records were read.
 
-        `Retry` if nothing comes for `SILENCE_S`: the partition has lost its leader.
+        `Retry` if the partition has lost its leader.
         """
         if watermark <= self.at:
             return
-        reader.assign({self._place: self.at + 1})
-        silent_ms = 0
-        while await reader.position(*self._place) <= watermark:
-            batches = await reader.fetch(FETCH_MS, FETCH_RECORDS)
-            silent_ms = 0 if batches else silent_ms + FETCH_MS
-            if silent_ms > SILENCE_S * 1000:
-                topic, partition = self._place
-                raise Retry(f"{topic}[{partition}]: nothing was read for {SILENCE_S} s")
-            got = batches.get(self._place, ())
-            if batch := [record for record in got if record.offset <= watermark]:
-                await self._count(batch)
+        async for batch in batches_of(reader, {self._place: Offsets(self.at + 1, watermark + 1)}):
+            await self._count(batch)
             tell(self.records)
         self.at = watermark
 

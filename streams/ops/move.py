@@ -5,13 +5,13 @@ cluster restored from its disks. Only a signed `move` record of that very log mo
 without one, a topic with another id halts the workers.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Final, Literal, NamedTuple
 
 from streams.core.generations import read_generations
 from streams.core.keys import read_trust
 from streams.core.partition_control import TopicMove
-from streams.errors import Halt, Retry
+from streams.errors import Halt
 from streams.runtime.answers import require_all
 from streams.runtime.codec import Spelling, decode_log
 from streams.runtime.installation import put_everywhere
@@ -22,14 +22,11 @@ from streams.runtime.ports import (
     LogReader,
     Offsets,
     Producer,
-    Record,
     Stored,
     TopicIdentity,
 )
+from streams.runtime.reading import batches_of, record_at
 from streams.runtime.signing import Signer
-
-FETCH_MS: Final = 500
-SILENT_TRIES: Final = 20
 
 
 class PartitionMove(NamedTuple):
@@ -113,16 +110,17 @@ class Mover:
         start_of(partition, stored.watermark, bounds, generations)
         if stored.watermark < 0 or not is_of(stored.meta.mark, stored.watermark):
             return
-        async for record in self._records(partition, stored.watermark, stored.watermark + 1):
-            if record.offset == stored.watermark and mark_of(record) == stored.meta.mark:
-                return
+        place = (self._identity.topic, partition)
+        record = await record_at(self._reader, place, stored.watermark)
+        if record is None:
+            raise Halt(
+                f"partition {partition}: nothing stands at offset {stored.watermark}, which was "
+                "counted: this topic does not hold the log at its own offsets",
+                code="log_rewritten",
+                partition=partition,
+            )
+        if mark_of(record) != stored.meta.mark:
             raise rewritten(partition, stored.meta.mark, record)
-        raise Halt(
-            f"partition {partition}: nothing stands at offset {stored.watermark}, which was "
-            "counted: this topic does not hold the log at its own offsets",
-            code="log_rewritten",
-            partition=partition,
-        )
 
     async def _require_word(self, partition: int, stored: Stored, before: str) -> None:
         if not await self._has_word(partition, stored, before):
@@ -139,24 +137,11 @@ class Mover:
         answer = await self._reader.offsets(topic, [partition])
         end = require_all(topic, [partition], answer)[partition].end
         trust = read_trust(stored.meta.keys)
-        async for record in self._records(partition, stored.watermark + 1, end):
-            decoded = decode_log([record], trust, self._spelling)
+        span = {(topic, partition): Offsets(stored.watermark + 1, end)}
+        async for records in batches_of(self._reader, span):
+            decoded = decode_log(records, trust, self._spelling)
             trust = decoded.trust
             moves = [event for event in decoded.events if isinstance(event, TopicMove)]
             if (before, self._identity.topic_id) in [(move.before, move.after) for move in moves]:
                 return True
         return False
-
-    async def _records(self, partition: int, start: int, end: int) -> AsyncIterator[Record]:
-        """Yield the records from `start` to before `end`; `Retry` if they do not come."""
-        place = (self._identity.topic, partition)
-        self._reader.assign({place: start})
-        silent = 0
-        while await self._reader.position(*place) < end:
-            batches = await self._reader.fetch(FETCH_MS, 1_000)
-            silent = 0 if batches else silent + 1
-            if silent > SILENT_TRIES:
-                raise Retry(f"partition {partition} of {place[0]} does not answer")
-            for record in batches.get(place, ()):
-                if record.offset < end:
-                    yield record

@@ -13,9 +13,9 @@ from streams.core.generations import Generations
 from streams.core.window import REPLAYED_GENERATIONS
 from streams.errors import StreamsError
 from streams.ops.checks import Check, failed
-from streams.ops.counting import FETCH_MS
 from streams.ops.snapshots import SnapshotFolder
 from streams.runtime.ports import Cluster, LogReader, Offsets, TopicIdentity
+from streams.runtime.reading import FETCH_MS
 
 HOUR_MS: Final = 3_600_000
 INTERVALS: Final = 2

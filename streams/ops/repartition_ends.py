@@ -6,11 +6,12 @@ from typing import Final, NamedTuple
 from streams.core.window import REPLAYED_GENERATIONS
 from streams.errors import Halt
 from streams.ops.carrying import TopicSet
-from streams.ops.repartition_tail import batches_of, generation_bounds
+from streams.ops.repartition_tail import generation_bounds
 from streams.ops.verify import CountedLog
 from streams.runtime.labels import Labelled, LabelStore, take_over
 from streams.runtime.namespace import before_leaving, log_name, other_namespace
-from streams.runtime.ports import Dossiers, Stored
+from streams.runtime.ports import Dossiers, Offsets, Stored
+from streams.runtime.reading import batches_of
 
 VIDEOS_A_S: Final = 4_000
 RECORDS_A_S: Final = 20_000
@@ -99,9 +100,8 @@ async def counted_ends(old: Holding, left: str) -> dict[int, Stored]:
                 raise other_namespace(partition, labelled.namespace, old.log.namespace)
             ends[partition] = labelled.stored
             following = max(labelled.stored.watermark + 1, bounds.start)
-        async for records in batches_of(
-            old.log.reader, old.log.place(partition), following, bounds.end
-        ):
+        span = {old.log.place(partition): Offsets(following, bounds.end)}
+        async for records in batches_of(old.log.reader, span):
             raise Halt(
                 f"partition {partition}: what stands from offset {records[0].offset} on is not "
                 "counted: stop producers, then control planes, and workers when nothing is behind; "

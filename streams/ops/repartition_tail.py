@@ -19,16 +19,14 @@ from streams.core.events import InteractionRecord
 from streams.core.generations import Generations, read_generations
 from streams.core.partitioner import partition_of
 from streams.core.window import REPLAYED_GENERATIONS
-from streams.errors import Halt, Retry
+from streams.errors import Halt
 from streams.ops.verify import CountedLog
 from streams.runtime.answers import require_all
 from streams.runtime.codec import COUNTED, Spelling, decode_log
-from streams.runtime.ports import LogReader, Outgoing, Place, Producer, Record, Stored
+from streams.runtime.ports import Offsets, Outgoing, Producer, Record, Stored
+from streams.runtime.reading import batches_of
 from streams.runtime.reasons import split_array
 
-FETCH_MS: Final = 500
-FETCH_RECORDS: Final = 10_000
-SILENT_TRIES: Final = 60
 UNACKNOWLEDGED: Final = 1_000
 STEPS: Final = 128
 """So many offsets a beginning has at least: its counters are stored in as many steps."""
@@ -144,7 +142,8 @@ class TailWriter:
         start = max(start, (await self._old.bounds(partition)).start)
         counts = (self._old.identity.partitions, self._new.identity.partitions)
         topic, spelling = self._new.identity.topic, self._old.tools.spelling
-        async for records in batches_of(self._old.reader, self._old.place(partition), start, end):
+        span = {self._old.place(partition): Offsets(start, end)}
+        async for records in batches_of(self._old.reader, span):
             for record in dealt(records, topic, counts, spelling):
                 yield record
 
@@ -181,28 +180,12 @@ def dealt(
             yield Outgoing(topic, value, record.key, headers, home, record.timestamp)
 
 
-async def batches_of(
-    reader: LogReader, place: Place, start: int, end: int
-) -> AsyncIterator[list[Record]]:
-    """Yield the records from `start` to before `end`; `Retry` if they do not come."""
-    silent = 0
-    if start < end:
-        reader.assign({place: start})
-    while start < end and await reader.position(*place) < end:
-        batches = await reader.fetch(FETCH_MS, FETCH_RECORDS)
-        silent = 0 if batches else silent + 1
-        if silent > SILENT_TRIES:
-            raise Retry(f"partition {place[1]} of {place[0]} does not answer")
-        if records := [one for one in batches.get(place, ()) if one.offset < end]:
-            yield records
-
-
 async def last_of(log: CountedLog, partition: int, tail: LogBeginning) -> Record:
     """Return the last record of a beginning that was written; `Halt` if others wrote there too."""
     bounds, checksum, count = await log.bounds(partition), 0, 0
     last: Record | None = None
-    place = log.place(partition)
-    async for records in batches_of(log.reader, place, tail.start, bounds.end):
+    span = {log.place(partition): Offsets(tail.start, bounds.end)}
+    async for records in batches_of(log.reader, span):
         for record in records:
             checksum = _summed(checksum, record.key, record.value)
         count, last = count + len(records), records[-1]

@@ -17,7 +17,7 @@ from streams.core.ticks import read_stored
 from streams.core.window import REPLAYED_GENERATIONS, FrozenWindow
 from streams.errors import Halt
 from streams.ops.compared import CounterDifference, Verification, compare_videos
-from streams.ops.counting import FETCH_MS, FETCH_RECORDS, LogFold
+from streams.ops.counting import LogFold
 from streams.ops.recount import Recount, ResumePoint
 from streams.ops.snapshot_file import Header
 from streams.ops.snapshots import SnapshotFolder, Stamp
@@ -25,7 +25,8 @@ from streams.ops.ticks_kept import KeptTicks, compare_ticks
 from streams.ops.verify import Begun, CountedLog, begin, compare_stored, survey
 from streams.runtime.codec import decode_log
 from streams.runtime.namespace import corrupt, meta_key
-from streams.runtime.ports import Stored
+from streams.runtime.ports import Offsets, Stored
+from streams.runtime.reading import batches_of
 from streams.runtime.signing import Signer
 
 QUIET_TRIES: Final = 5
@@ -159,7 +160,6 @@ class Snapshotter:
 
     async def _window(self, partition: int, stored: Stored) -> FrozenWindow:
         """Return what the log says of the ids of the latest generations up to the watermark."""
-        reader, place = self._log.reader, self._log.place(partition)
         spans = read_generations(stored.meta.generations, self._log.tools.generation_records)
         first = spans.back(stored.watermark + 1, REPLAYED_GENERATIONS)
         bounds = await self._log.bounds(partition)
@@ -171,11 +171,9 @@ class Snapshotter:
             )
         records, partitions = self._log.tools.generation_records, self._log.identity.partitions
         state = PartitionState(partition, partitions, records, stored.meta, telling=False)
-        reader.assign({place: first})
-        while await reader.position(*place) <= stored.watermark:
-            batch = (await reader.fetch(FETCH_MS, FETCH_RECORDS)).get(place, ())
-            covered = [record for record in batch if record.offset <= stored.watermark]
-            decoded = decode_log(covered, None, self._log.tools.spelling)
+        span = {self._log.place(partition): Offsets(first, stored.watermark + 1)}
+        async for batch in batches_of(self._log.reader, span):
+            decoded = decode_log(batch, None, self._log.tools.spelling)
             for event, offset in zip(decoded.events, decoded.offsets, strict=True):
                 state.remember(event, offset)
         return state.window.frozen()

@@ -20,7 +20,7 @@ from streams.ops.compared import (
     compare_rows,
     compare_videos,
 )
-from streams.ops.counting import FETCH_MS, Counting
+from streams.ops.counting import Counting
 from streams.ops.recount import Recount, ResumePoint
 from streams.ops.snapshots import Snapshot, SnapshotFolder
 from streams.ops.ticks_kept import KeptTicks, compare_grants, compare_ticks, read_ticks
@@ -31,6 +31,7 @@ from streams.runtime.ledger import Skips
 from streams.runtime.namespace import corrupt, meta_key
 from streams.runtime.opening import mark_of
 from streams.runtime.ports import LogReader, Offsets, Place, Store, Stored, TopicIdentity
+from streams.runtime.reading import record_at
 from streams.settings import Settings
 
 CHUNK_VIDEOS: Final = 500
@@ -301,11 +302,8 @@ async def _is_rewritten(
     """Tell whether the log, where it still has it, holds another record at a snapshot's end."""
     if not bounds.start <= point.watermark < bounds.end or not point.meta.mark:
         return False
-    reader.assign({place: point.watermark})
-    while await reader.position(*place) <= point.watermark:
-        for record in (await reader.fetch(FETCH_MS, 1)).get(place, ()):
-            return mark_of(record) != point.meta.mark
-    return True
+    record = await record_at(reader, place, point.watermark)
+    return record is None or mark_of(record) != point.meta.mark
 
 
 def _traffic(partition: int, stored: Stored) -> StoredTraffic:

@@ -14,8 +14,7 @@ from streams.errors import Halt
 from streams.recording.checkpoint import Checkpoint, save_checkpoint
 from streams.runtime.answers import require_all
 from streams.runtime.ports import LogReader, Offsets, Outgoing, Place, Record
-
-FETCH_MS: Final = 1_000
+from streams.runtime.reading import batches_of
 
 
 class Arrived(NamedTuple):
@@ -45,37 +44,25 @@ class TargetLog:
 
         `Halt` if there is less than before, or more than `limit` records: that is not ours.
         """
-        starts, ends = {}, {}
+        spans: dict[Place, Offsets] = {}
         for topic in {topic for topic, _ in places}:
             numbers = [number for name, number in places if name == topic]
             for number, bounds in (await self._bounds(topic, numbers)).items():
                 place, known = (topic, number), places[topic, number]
                 _require_extent(place, known, bounds.end, limit)
-                starts[place], ends[place] = max(known, bounds.start), bounds.end
-        records = await self._read(starts, ends)
+                spans[place] = Offsets(max(known, bounds.start), bounds.end)
+        found: dict[Place, dict[int, Record]] = {place: {} for place in spans}
+        async for records in batches_of(self._reader, spans):
+            place = (records[0].topic, records[0].partition)
+            found[place].update((record.offset, record) for record in records)
         return {
-            place: Arrived(end, records[place])
-            for place, end in ends.items()
-            if end > places[place]
+            place: Arrived(span.end, found[place])
+            for place, span in spans.items()
+            if span.end > places[place]
         }
 
     async def _bounds(self, topic: str, numbers: Sequence[int]) -> Mapping[int, Offsets]:
         return require_all(topic, numbers, await self._reader.offsets(topic, numbers))
-
-    async def _read(
-        self, starts: Mapping[Place, int], ends: Mapping[Place, int]
-    ) -> dict[Place, dict[int, Record]]:
-        out: dict[Place, dict[int, Record]] = {place: {} for place in starts}
-        left = {place: start for place, start in starts.items() if start < ends[place]}
-        if left:
-            self._reader.assign(left)
-        while left:
-            for place, records in (await self._reader.fetch(FETCH_MS, 1_000)).items():
-                out[place].update((record.offset, record) for record in records)
-            for place in list(left):
-                if await self._reader.position(*place) >= ends[place]:
-                    del left[place]
-        return out
 
 
 class Ledger:

@@ -17,6 +17,7 @@ import msgspec
 
 from streams.core.state import Archived
 from streams.errors import Halt, Retry, StreamsError
+from streams.runtime.ending import heard
 from streams.runtime.namespace import rebuild_of
 from streams.runtime.ports import LogReader, Outgoing, Place, Producer, Record
 
@@ -123,7 +124,8 @@ class Archive:
             return {}
         task = asyncio.create_task(self._read_all(partition, pointers))
         self._reading.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._reading.discard)
+        task.add_done_callback(heard)
         return await asyncio.shield(task)
 
     async def close(self) -> None:
@@ -131,11 +133,6 @@ class Archive:
         await asyncio.gather(*self._reading, return_exceptions=True)
         for partition in list(self._readers):
             await self._readers.pop(partition).stop()
-
-    def _ended(self, task: "asyncio.Task[dict[str, Archived]]") -> None:
-        self._reading.discard(task)
-        if not task.cancelled():
-            task.exception()  # whoever still waits gets it; nobody is warned of it
 
     async def _read_all(self, partition: int, pointers: Mapping[str, int]) -> dict[str, Archived]:
         async with self._turns.setdefault(partition, asyncio.Lock()):

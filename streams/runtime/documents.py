@@ -21,6 +21,8 @@ UNREADABLE: Final = -1
 DOCUMENT_RECORDS: Final = 2
 """A document may be as large as so many of the largest records."""
 
+CLAIMS: Final = "claims"
+"""Stands among the topics that a partition's dossiers hold, with how many claims it took so far."""
 CLAIM_DAYS: Final = 8
 """Days that full guarantees of a creator are kept for, up to the latest one."""
 CLAIM_S: Final = CLAIM_DAYS * 86_400

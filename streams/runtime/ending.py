@@ -30,5 +30,10 @@ async def end(*tasks: "asyncio.Task[Any]") -> None:
             task.cancel()
         await asyncio.wait(left, timeout=AGAIN_S)
     for task in tasks:
-        if not task.cancelled():
-            task.exception()  # told to whoever asks, and not when nobody does
+        heard(task)
+
+
+def heard(task: "asyncio.Task[Any]") -> None:
+    """Leave what a task ended with to whoever asks; nobody is warned when nobody does."""
+    if not task.cancelled():
+        task.exception()

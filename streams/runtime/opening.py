@@ -25,6 +25,7 @@ from streams.runtime.namespace import (
     rebuild_of,
 )
 from streams.runtime.ports import NOTHING_STORED, LogConsumer, Offsets, Record, Stored
+from streams.runtime.question import SharedQuestion
 from streams.runtime.surroundings import Surroundings
 from streams.runtime.window_parts import KeptParts, load_window
 
@@ -173,13 +174,12 @@ class Opening:
         self._metrics: Final = around.metrics
         self._installation: Final = around.installation
         self._secret: Final = around.secret
-        self._read_ledger: Final = around.read_ledger
         self._namespace: Final = namespace
         self._partitions: Final = partitions
         self._clock: Final = around.clock
         self._telling: Final = around.indexing is not None
-        self._identifying: asyncio.Task[None] | None = None
-        self._reading: asyncio.Task[Skips] | None = None  # the ledger
+        self._identity: Final = SharedQuestion(self._identify)
+        self._ledger: Final = SharedQuestion(around.read_ledger)
 
     async def open(self, partition: int, parked: Parked | None = None) -> Opened:
         """Return a partition when brokers and store have told what is needed; `Halt` if it can't.
@@ -212,22 +212,18 @@ class Opening:
 
     def stop(self) -> None:
         """Ask nobody any more."""
-        for asking in (self._identifying, self._reading):
-            if asking is not None:
-                asking.cancel()
+        self._identity.stop()
+        self._ledger.stop()
 
     async def require_same_topic(self) -> None:
         """Raise `Halt` if the topic was made again or made larger; `Retry` if nobody says.
 
         However many ask, the brokers are asked once at a time.
         """
-        if self._identifying is None or self._identifying.done():
-            self._identifying = asyncio.create_task(self._identify())
-        asking = self._identifying  # whoever hears the answer first may ask again already
-        done, _ = await asyncio.wait([asking], timeout=ANSWER_S)
-        if not done:
-            raise Retry("the brokers do not say which topic this is")
-        asking.result()
+        try:
+            await self._identity.answer(ANSWER_S)
+        except TimeoutError:
+            raise Retry("the brokers do not say which topic this is") from None
 
     async def _look(self, partition: int, parked: Parked | None) -> Opened:
         # Without an answer the partition is opened all the same: the record at the watermark tells
@@ -299,16 +295,10 @@ class Opening:
 
         It is not waited for: what cannot be read halts then, until the ledger tells of it.
         """
-        if self._reading is None or self._reading.done():
-            self._reading = asyncio.create_task(self._read_ledger())
-        reading = self._reading  # as above
-        await asyncio.wait([reading], timeout=ANSWER_S)
-        why = "no answer"
-        if reading.done():
-            try:
-                return reading.result()
-            except Retry as error:
-                why = str(error)
+        try:
+            return await self._ledger.answer(ANSWER_S)
+        except (Retry, TimeoutError) as error:
+            why = str(error) or "no answer"
         log.warning("partition %d: what is skipped is not known: %s", partition, why)
         return Skips()
 

@@ -469,12 +469,12 @@ class Dossiers(Protocol):
     async def hold(self, partition: int, log: str, positions: Mapping[str, int]) -> None:
         """Set positions, whatever they were."""
 
-    async def claim(self, claims: Sequence[Claim], most: int) -> Sequence[bool]:
-        """Tell of each claim whether it is one of the creator's first `most` of its day.
+    async def claim(self, log: str, claims: Sequence[Claim], most: int) -> Sequence[int | None]:
+        """Take those that are of the creator's first `most` of their day; None of each other one.
 
-        That is kept with the answer, so a video that has one has it, however often it asks. Kept
-        are eight days, up to a creator's latest: an older one has none any more. Nothing is kept of
-        a creator whose latest was taken eight days ago, by the store's clock. May be repeated.
+        Of those the answer is how many the partition took by then (`CLAIMS` in its positions), or
+        0: a video that has one has it whenever it asks. Kept are eight days up to a creator's last,
+        of one whose last was taken as long ago nothing, by the store's clock. May be repeated.
         """
 
     async def keep_day(self, day: int, start: DayStart) -> None:

@@ -21,6 +21,7 @@ from typing import Final
 from streams.core.events import Policy, order_of
 from streams.core.outlook import Outlook
 from streams.core.serving import Entry
+from streams.runtime.ending import end
 from streams.runtime.leases import Applied, Footing, PolicyOrder, ServingIndex, prices_of
 from streams.runtime.metrics import Metrics
 from streams.runtime.ports import Clock
@@ -235,7 +236,7 @@ class Indexing:
     async def stop(self) -> None:
         """Send what still waits, if the index answers within seconds; fill nothing any more."""
         if self._running is not None:
-            self._running.cancel()
+            await end(self._running)
         for partition in list(self._owned):
             self.release(partition)
         for line in self._lines.values():
@@ -244,10 +245,7 @@ class Indexing:
         with suppress(TimeoutError):
             async with asyncio.timeout(LEAVE_S):
                 await self.settle()
-        tasks = [task for task in [self._running, *self._tasks()] if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*self._tasks())
 
     def turn(self) -> None:
         """Begin whatever is due: fillings, calls, prunings."""

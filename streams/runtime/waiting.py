@@ -10,12 +10,10 @@ from typing import Final
 from streams.core.waiting import Cause, Waiting, decode, encode, key_of
 from streams.errors import UNREADABLE, Halt, Retry
 from streams.runtime.ports import LogReader, Outgoing
+from streams.runtime.reading import batches_of
 from streams.settings import Settings
 
 TOPIC: Final = "waiting"
-FETCH_MS: Final = 500
-FETCH_RECORDS: Final = 5_000
-SILENT_TRIES: Final = 20
 
 
 def waiting_record(
@@ -35,19 +33,9 @@ async def read_waiting(reader: LogReader, settings: Settings) -> list[Waiting]:
     known = await reader.offsets(topic, range(settings.partitions))
     if missing := sorted(set(range(settings.partitions)) - known.keys()):
         raise Retry(f"partitions {missing} of {topic} do not answer: what waits is not known")
-    ends = {place: bounds.end for place, bounds in known.items() if bounds.start < bounds.end}
-    reader.assign({(topic, place): known[place].start for place in ends})
     last: dict[bytes, bytes] = {}
-    silent = 0
-    while ends:
-        batches = await reader.fetch(FETCH_MS, FETCH_RECORDS)
-        silent = 0 if batches else silent + 1
-        if silent > SILENT_TRIES:
-            raise Retry(f"partitions {sorted(ends)} of {topic} do not answer")
-        for records in batches.values():
-            last.update((record.key or b"", record.value or b"") for record in records)
-        ends = {p: end for p, end in ends.items() if await reader.position(topic, p) < end}
-    reader.assign({})
+    async for records in batches_of(reader, {(topic, p): both for p, both in known.items()}):
+        last.update((record.key or b"", record.value or b"") for record in records)
     return sorted(_decoded(topic, last), key=lambda one: (one.since, one.video, one.cause))
 
 

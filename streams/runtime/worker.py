@@ -20,6 +20,7 @@ from streams.core.events import Policy
 from streams.core.units import surface_of
 from streams.errors import Halt, Retry, StreamsError
 from streams.runtime.answers import require_all
+from streams.runtime.ending import end
 from streams.runtime.gaps import gaps_of, storing
 from streams.runtime.halts import Halts
 from streams.runtime.namespace import namespace_of
@@ -101,15 +102,14 @@ class Worker:
             await asyncio.wait([working, stopping, guarding], return_when=asyncio.FIRST_COMPLETED)
             # A turn that waits for a store or brokers that do not answer is not waited for.
             await asyncio.wait([working], timeout=GRACE_S)
-            working.cancel()
+            await end(working)
             with suppress(asyncio.CancelledError):
-                await working
+                working.result()
         finally:
-            for task in (guarding, watching, stopping, working):
-                task.cancel()
+            await end(guarding, watching, stopping, working)
             await self._close()
         with suppress(asyncio.CancelledError):
-            await guarding
+            guarding.result()
 
     def stop(self) -> None:
         """Ask `run` to end; it flushes and leaves the group first. Idempotent."""
@@ -183,8 +183,7 @@ class Worker:
             for partition in range(partitions)
         ]
         answered, silent = await asyncio.wait(metas, timeout=ANSWER_S)
-        for task in silent:
-            task.cancel()
+        await end(*silent)
         for error in [task.exception() for task in answered]:
             if isinstance(error, Halt) and error.code in _OF_ALL:
                 raise error
@@ -490,9 +489,7 @@ class Worker:
             left.append(self._halts.noting)
         if self._opener is not None:
             self._opener.stop()
-        for task in left:
-            task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+        await end(*left)
         if self._indexing is not None:
             await self._indexing.stop()
         await self._consumer.stop()

@@ -9,7 +9,7 @@ from streams.core.creators import DayStart
 from streams.core.partitioner import partition_of
 from streams.embedded import EmbeddedRedis
 from streams.embedded.redis import bundled_redis_server
-from streams.runtime.documents import CLAIM_DAYS, UNREADABLE
+from streams.runtime.documents import CLAIM_DAYS, CLAIMS, UNREADABLE
 from streams.runtime.memory.dossiers import MemoryDossiers
 from streams.runtime.ports import Claim, Document, DossierChange, Dossiers, Move
 from streams.runtime.redis.dossiers import RedisDossiers
@@ -199,51 +199,67 @@ def claims(*videos: str, day: int = 100, creator: str = "c1") -> list[Claim]:
     return [Claim(P, creator, day, video) for video in videos]
 
 
+async def taken(dossiers: Dossiers, asked: list[Claim], most: int) -> list[bool]:
+    return [count is not None for count in await dossiers.claim(LOG, asked, most)]
+
+
 async def test_the_first_claims_of_a_creator_and_day_are_granted_and_no_more(
     dossiers: Dossiers,
 ) -> None:
-    assert await dossiers.claim([], 2) == []
-    assert await dossiers.claim(claims("v1", "v2", "v3"), 2) == [True, True, False]
-    assert await dossiers.claim(claims("v4", day=101), 2) == [True]
-    assert await dossiers.claim(claims("v5", creator="c2"), 2) == [True]
+    assert await taken(dossiers, [], 2) == []
+    assert await taken(dossiers, claims("v1", "v2", "v3"), 2) == [True, True, False]
+    assert await taken(dossiers, claims("v4", day=101), 2) == [True]
+    assert await taken(dossiers, claims("v5", creator="c2"), 2) == [True]
 
 
 async def test_a_video_that_claims_again_has_what_it_had(dossiers: Dossiers) -> None:
-    await dossiers.claim(claims("v1", "v2"), 1)
-    assert await dossiers.claim(claims("v2", "v1"), 1) == [False, True]
-    assert await dossiers.claim(claims("v1", day=101), 1) == [True]
-    assert await dossiers.claim(claims("v3", day=101), 1) == [True]  # v1 has one of day 100
+    await dossiers.claim(LOG, claims("v1", "v2"), 1)
+    assert await taken(dossiers, claims("v2", "v1"), 1) == [False, True]
+    assert await taken(dossiers, claims("v1", day=101), 1) == [True]
+    assert await taken(dossiers, claims("v3", day=101), 1) == [True]  # v1 has one of day 100
 
 
 async def test_claims_are_kept_for_some_days_and_older_days_have_none_any_more(
     dossiers: Dossiers,
 ) -> None:
-    await dossiers.claim(claims("old", day=100), 1)
-    await dossiers.claim(claims("near", day=100 + CLAIM_DAYS - 1), 1)
-    assert await dossiers.claim(claims("more", day=100), 1) == [False]
-    assert await dossiers.claim(claims("late", day=101), 1) == [True]
-    await dossiers.claim(claims("new", day=101 + CLAIM_DAYS), 1)
-    assert await dossiers.claim(claims("old", "later", day=101), 1) == [False, False]
+    await dossiers.claim(LOG, claims("old", day=100), 1)
+    await dossiers.claim(LOG, claims("near", day=100 + CLAIM_DAYS - 1), 1)
+    assert await taken(dossiers, claims("more", day=100), 1) == [False]
+    assert await taken(dossiers, claims("late", day=101), 1) == [True]
+    await dossiers.claim(LOG, claims("new", day=101 + CLAIM_DAYS), 1)
+    assert await taken(dossiers, claims("old", "later", day=101), 1) == [False, False]
 
 
 async def test_nothing_is_kept_of_a_creator_who_had_no_claim_for_days(dossiers: Dossiers) -> None:
-    await dossiers.claim(claims("v1", "v2", "v3"), 2)
-    await dossiers.claim(claims("v4", creator="c2"), 2)
+    await dossiers.claim(LOG, claims("v1", "v2", "v3"), 2)
+    await dossiers.claim(LOG, claims("v4", creator="c2"), 2)
     have_days_pass(dossiers, 1)
-    await dossiers.claim(claims("v5", day=101, creator="c2"), 2)
+    await dossiers.claim(LOG, claims("v5", day=101, creator="c2"), 2)
     have_days_pass(dossiers, CLAIM_DAYS - 1)
-    assert await dossiers.claim(claims("v6", creator="c2"), 1) == [False]
+    assert await taken(dossiers, claims("v6", creator="c2"), 1) == [False]
     assert creators_kept(dossiers) == {"c2"}
     have_days_pass(dossiers, 1)
-    assert await dossiers.claim(claims("v7", day=109, creator="c3"), 2) == [True]
+    assert await taken(dossiers, claims("v7", day=109, creator="c3"), 2) == [True]
     assert creators_kept(dossiers) == {"c3"}
 
 
-async def test_claims_are_no_documents_and_no_positions(dossiers: Dossiers) -> None:
-    await dossiers.claim(claims("v1"), 1)
+async def test_claims_are_no_documents(dossiers: Dossiers) -> None:
+    await dossiers.claim(LOG, claims("v1"), 1)
     assert [some async for some in dossiers.scan() if some] == []
     assert await documents(dossiers, "v1", "c1") == {}
-    assert await positions(dossiers) == {}
+
+
+async def test_how_many_claims_a_partition_took_stands_among_its_positions(
+    dossiers: Dossiers,
+) -> None:
+    assert await dossiers.claim(LOG, claims("v1", "v2", "v3", "v1"), 2) == [1, 2, None, 0]
+    assert await dossiers.claim(LOG, claims("v4", day=101, creator="c2"), 2) == [3]
+    assert await dossiers.claim(LOG, [Claim(P + 1, "c1", 100, "v5")], 2) == [1]
+    assert await positions(dossiers) == {CLAIMS: 3}
+    assert await dossiers.claim("another log", claims("v1", "v6", creator="c3"), 2) == [1, 2]
+    assert await positions(dossiers) == {CLAIMS: 3}
+    await dossiers.forget(P)
+    assert await dossiers.claim(LOG, claims("v1"), 2) == [0]
 
 
 async def test_a_days_beginning_is_kept_once(dossiers: Dossiers) -> None:
@@ -322,7 +338,7 @@ async def test_all_keys_of_a_partition_have_one_hash_tag_and_counters_leave_them
         client.flushdb()
         dossiers, store = RedisDossiers(redis_url), RedisStore(redis_url)
         await dossiers.put(P, LOG, [new("v1")], {UP: Move(0, 7)})
-        await dossiers.claim(claims("v1"), 3)
+        await dossiers.claim(LOG, claims("v1"), 3)
         client.hset("s:{7}:meta", "watermark", 1)
         client.hset("s:{7}:v:d", "video", "[]")
         assert await store.erase(P) == 2

@@ -22,6 +22,7 @@ from prometheus_client import CollectorRegistry
 
 from streams.cli.wiring import electing
 from streams.control.admission import dossier
+from streams.control.admission.acknowledged import FellBack
 from streams.control.app import ControlPlane
 from streams.control.log import Ports
 from streams.control.metrics import ControlMetrics
@@ -557,6 +558,18 @@ async def test_an_emptied_store_is_noticed_and_its_dossiers_come_back(stage: Sta
     await stage.send("reviews", "v1", verdict("approve"))
     await until(lambda: plane.outcomes["reviews", "handled"] >= 3)
     assert len(await stage.controls("v1")) == len(said) + 2
+
+
+async def test_a_loss_that_comparing_finds_is_mended_too(stage: Stage) -> None:
+    plane = await stage.plane()
+
+    async def short() -> None:
+        raise FellBack("Redis holds claims[0] up to 6, it had acknowledged 7")
+
+    plane._recovery.compare = short  # type: ignore[method-assign]
+    await plane._audit()
+    assert plane._metrics.rollbacks._value.get() == 1
+    await until(lambda: plane.unready() == [])
 
 
 async def test_a_start_reads_from_where_the_dossiers_are_not_from_the_commit(

@@ -149,7 +149,7 @@ MUTATIONS = [
     Mutation(
         "a snapshot is of the log that is there now",
         "ops/verify.py",
-        "return mark_of(record) != point.meta.mark",
+        "return record is None or mark_of(record) != point.meta.mark",
         "return False",
         SNAPSHOTS,
         "written_anew",
@@ -245,7 +245,7 @@ MUTATIONS = [
     Mutation(
         "a rebuilt partition skips the same",
         "runtime/opening.py",
-        "return reading.result()",
+        "return await self._ledger.answer(ANSWER_S)",
         "return Skips()",
         SKIPS,
         "rebuild or older_dump",

@@ -27,7 +27,7 @@ async def test_dossiers_promises_and_tables_go_along(tmp_path: Path) -> None:
     granted = b'{"upload":{"creator":"c1","id":"u"},"grant":{"impressions":9,"day":%d}}' % day
     document, old = Document(2, granted), move.old_dossiers
     await old.put(partition_of(b"v7", 2), "old", [DossierChange("v7", 0, document)], {})
-    await old.claim([Claim(partition_of(b"c1", 2), "c1", day, "v7")], 1)
+    await old.claim("log", [Claim(partition_of(b"c1", 2), "c1", day, "v7")], 1)
     await old.keep_day(day, DayStart(7, {"c1": (3, 4)}))
     source, log = move.before.settings, move.before.log
     log.append(copy_of(source, partition_of(b"v7", 2), "v7", document))
@@ -37,7 +37,7 @@ async def test_dossiers_promises_and_tables_go_along(tmp_path: Path) -> None:
     made = await move.run()
     new, home = move.new_dossiers, partition_of(b"v7", 4)
     assert (await new.read(home, "", ["v7"])).documents == {"v7": document}
-    assert await new.claim([Claim(partition_of(b"c1", 4), "c1", day, "v8")], 1) == [False]
+    assert await new.claim("log", [Claim(partition_of(b"c1", 4), "c1", day, "v8")], 1) == [None]
     assert await new.days([day]) == await old.days([day])
     after = move.after.log
     assert [one.key for one in after.records("dossiers", home)] == [b"v7"]

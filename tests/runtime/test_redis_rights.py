@@ -107,7 +107,7 @@ async def control(part: Part) -> None:
     await dossiers.read(0, "log", ["v1"])
     await dossiers.hold(0, "log", {"t": 2})
     asked = [Claim(0, "c1", day, f"v{day}") for day in (1, 99)]
-    assert await dossiers.claim(asked, 3) == [True, True]
+    assert await dossiers.claim("log", asked, 3) == [1, 2]
     await dossiers.keep_day(1, DayStart(1_440, {"c1": (1, 2)}))
     assert 1 in await dossiers.days([1])
     assert [page async for page in dossiers.scan()]
@@ -162,7 +162,7 @@ async def carry(part: Part) -> None:
     assert await store.flush(0, NS, -1, 9, ROWS) == "ok"
     change = DossierChange("v9", 0, Document(1, b"1"))
     assert await dossiers.put(0, "log", [change], {}) == "ok"
-    assert await dossiers.claim([Claim(0, "c9", day, f"v{day}") for day in (1, 99)], 3)
+    assert await dossiers.claim("log", [Claim(0, "c9", day, f"v{day}") for day in (1, 99)], 3)
     await dossiers.keep_day(2, DayStart(2_880, {"c1": (1, 2)}))
     await index.clear(CARS)
 

@@ -1,6 +1,7 @@
 """A partition that stands still with work to do ends its worker, and nothing else does."""
 
 import asyncio
+import itertools
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -14,7 +15,7 @@ from streams.errors import Halt, Retry
 from streams.runtime import watchdog
 from streams.runtime.dependencies import Dependency
 from streams.runtime.memory import MemoryStore
-from streams.runtime.ports import FlushResult
+from streams.runtime.ports import FlushResult, Record
 from streams.runtime.watchdog import LOOKS
 
 STUCK_MS = 60
@@ -177,6 +178,24 @@ async def test_a_worker_stops_though_a_look_swallows_that_it_is_to_end() -> None
     await looking.wait()
     async with asyncio.timeout(PATIENCE_S):
         await life.stop()
+
+
+async def test_a_stuck_worker_ends_though_a_turn_swallows_that_it_is_to_end() -> None:
+    life = await Life(world_of(), store=Refusing("no")).start()
+    await life.until(lambda: bool(life.worker._owned))
+
+    turns = itertools.count()
+
+    async def swallow(*_: int) -> Mapping[int, Sequence[Record]]:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:  # as above
+            if next(turns):
+                raise
+        return {}
+
+    life.consumer.fetch = swallow  # type: ignore[method-assign]
+    assert (await ended(life)).code == "stuck"
 
 
 class Slow(MemoryStore):

@@ -18,7 +18,8 @@ from simulation.machines import Machine, Wire
 from simulation.viewers import deeds
 
 from streams.client.leases import Leased, Leases, impression
-from streams.control.admission.register import TOPICS, FellBack
+from streams.control.admission.acknowledged import FellBack
+from streams.control.admission.register import TOPICS
 from streams.control.agents import Handler
 from streams.control.app import ControlPlane
 from streams.control.log import Ports

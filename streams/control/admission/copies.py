@@ -109,7 +109,7 @@ class Copies:
         """Have the counts in these partitions know the full guarantees that any dossier bears."""
         async for documents in self._ports.dossiers.scan():
             known = _readable(documents)
-            await regranted(self._ports.dossiers, self._log.partitions, known, lost)
+            await regranted(self._ports.dossiers, self._log.name, self._log.partitions, known, lost)
 
     # ------------------------------------------------------------------ reading
 
@@ -196,7 +196,9 @@ class Copies:
             for before in [kept.documents.get(video)]
         ]
         if changes:
-            await regranted(self._ports.dossiers, self._log.partitions, _readable(changed))
+            await regranted(
+                self._ports.dossiers, self._log.name, self._log.partitions, _readable(changed)
+            )
             answer = await self._ports.dossiers.put(partition, self._log.name, changes, {})
             if answer != "ok":
                 raise Retry("another control plane wrote one of these dossiers")

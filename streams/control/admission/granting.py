@@ -5,7 +5,7 @@ says so bear it; the count is kept with the dossiers, by a creator's id. A video
 what it had: neither a restart nor a second control plane gives one twice, or loses one.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import TypeGuard
 
 from msgspec.structs import replace
@@ -17,9 +17,12 @@ from streams.core.quiet import DAY_MS
 from streams.core.units import NEVER
 from streams.runtime.ports import Claim, Dossiers
 
+Claiming = Callable[[Sequence[Claim], int], Awaitable[Sequence[bool]]]
+"""Tells of each claim whether it is one of the first so many of its creator and day."""
+
 
 async def granted(
-    dossiers: Dossiers, partitions: int, tools: Tools, some: Mapping[str, Dossier]
+    claim: Claiming, partitions: int, tools: Tools, some: Mapping[str, Dossier]
 ) -> dict[str, Dossier]:
     """Return those of the dossiers that let the public see a video first, each with its grant.
 
@@ -36,9 +39,9 @@ async def granted(
     if tools.guarantee <= bound.beyond:  # there is nothing to be had beyond the bound's own
         return {video: _with(some[video], Grant(tools.guarantee)) for video in ordered}
     found = {video: _claim(some[video], wanted[video] // DAY_MS, partitions) for video in ordered}
-    claims = [claim for claim in found.values() if claim is not None]
-    full = await dossiers.claim(claims, bound.full_a_day)
-    days = {claim.video: claim.day for claim, taken in zip(claims, full, strict=True) if taken}
+    claims = [one for one in found.values() if one is not None]
+    full = await claim(claims, bound.full_a_day)
+    days = {one.video: one.day for one, taken in zip(claims, full, strict=True) if taken}
     grants = {
         video: Grant(tools.guarantee, days[video]) if video in days else Grant(bound.beyond)
         for video in ordered
@@ -48,6 +51,7 @@ async def granted(
 
 async def regranted(
     dossiers: Dossiers,
+    log: str,
     partitions: int,
     some: Mapping[str, Dossier],
     lost: Collection[int] | None = None,
@@ -60,7 +64,7 @@ async def regranted(
     claims = [claim for each, day in full if (claim := _claim(each, day, partitions)) is not None]
     if lost is not None:
         claims = [claim for claim in claims if claim.partition in lost]
-    await dossiers.claim(claims, NEVER)
+    await dossiers.claim(log, claims, NEVER)
 
 
 def _opening(dossier: Dossier) -> Admit | Revise | None:

@@ -20,15 +20,15 @@ from streams.core.partitioner import partition_of
 from streams.core.units import NEVER
 from streams.errors import Retry, Unreachable
 from streams.runtime.codec import ControlTopic
-from streams.runtime.documents import TOPIC
+from streams.runtime.documents import CLAIMS, TOPIC
 from streams.runtime.ports import Offsets, Place
+from streams.runtime.reading import batches_of
 from streams.settings import Settings
 
 log: Final = logging.getLogger("streams.control")
 
 BATCH: Final = 200
 """Videos and records that are taken at once."""
-FETCH_MS: Final = 500
 COORDINATOR_TRIES: Final = 20
 COORDINATOR_PAUSE_S: Final = 0.5
 
@@ -86,6 +86,7 @@ class Recovery:
                     self._note(partition, ends.get(partition))
                 else:
                     empty.append(partition)
+        self._note_lost_claims(positions, ends)
         await self._copies.compare(empty)
         for (name, partition), start in fresh.items():
             await self._ports.dossiers.hold(partition, self._log.name, {name: start})
@@ -120,6 +121,19 @@ class Recovery:
         if partition not in self._behind or counted[partition] == NEVER:
             counted[partition] = NEVER if bounds is None else bounds.end - 1
         self._behind.add(partition)
+
+    def _note_lost_claims(
+        self, positions: Mapping[Place, int], ends: Mapping[int, Offsets]
+    ) -> None:
+        """Note partitions that took fewer claims than this process knows of.
+
+        Their dossiers may hold all of their topics: whose guarantees are counted there are creators
+        of videos that have theirs elsewhere.
+        """
+        for partition in range(self._log.partitions):
+            place = (CLAIMS, partition)
+            if positions.get(place, 0) < self._register.known.get(place, 0):
+                self._note(partition, ends.get(partition))
 
     def _note_again(self, ends: Mapping[int, Offsets]) -> None:
         """Note anew what is behind: its log may not have answered before."""
@@ -166,13 +180,12 @@ class Recovery:
         kept = await self._ports.dossiers.read(partition, self._log.name, ())
         held = kept.positions.get(name, 0)
         start = held if bounds.start <= held <= bounds.end else bounds.start
-        reader = self._ports.reader
+        span = {(name, partition): bounds._replace(start=start)}
         async with self._ports.turn:
-            reader.assign({(name, partition): start})
-            while await reader.position(name, partition) < bounds.end:
-                batches = await reader.fetch(FETCH_MS, BATCH)
-                records = [r for r in batches.get((name, partition), ()) if r.offset < bounds.end]
-                videos |= set(await self._register.learn(topic, records, self._handled))
+            async for records in batches_of(self._ports.reader, span):
+                for first in range(0, len(records), BATCH):
+                    some = records[first : first + BATCH]
+                    videos |= set(await self._register.learn(topic, some, self._handled))
         return videos
 
     def _is_behind(self, place: Place, held: int | None, bounds: Offsets) -> bool:

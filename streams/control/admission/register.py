@@ -16,6 +16,7 @@ from typing import Any, Final, Literal
 from msgspec.structs import replace
 
 from streams.control.admission import dossier
+from streams.control.admission.acknowledged import Acknowledged, FellBack, require_held
 from streams.control.admission.copies import Copies
 from streams.control.admission.dossier import Dossier, Event, Logged, Tools
 from streams.control.admission.granting import granted
@@ -27,9 +28,18 @@ from streams.core.partitioner import partition_of
 from streams.core.words import Review, SliceReview
 from streams.errors import DeadLetter, Retry
 from streams.runtime.codec import FUTURE_MS, ControlTopic, decode_one, decode_review
-from streams.runtime.documents import DOCUMENT_RECORDS
+from streams.runtime.documents import CLAIMS, DOCUMENT_RECORDS
 from streams.runtime.headers import require_names
-from streams.runtime.ports import Document, DossierChange, Dossiers, Kept, Move, Place, Record
+from streams.runtime.ports import (
+    Claim,
+    Document,
+    DossierChange,
+    Dossiers,
+    Kept,
+    Move,
+    Place,
+    Record,
+)
 from streams.settings import Settings
 
 log: Final = logging.getLogger("streams.control")
@@ -39,10 +49,6 @@ Outcome = Literal["handled", "refused", "retried"]
 AT_ONCE: Final = 16
 """So many partitions are worked on side by side: below the store's connections."""
 _NONE: Final = Document(0, b"")
-
-
-class FellBack(Exception):
-    """The store lost what it had acknowledged: dossiers must be read again from the topics."""
 
 
 @dataclass(slots=True)
@@ -80,8 +86,7 @@ class _Batch:
 class Register:
     """Handles events of the control topics; one batch after the other, whatever the topic.
 
-    `tools` gives the rules in force. `known` is how far this process knows the store to hold each
-    topic: less than that is a loss.
+    `tools` gives the rules in force, `known` what this process knows the store to hold.
     """
 
     def __init__(
@@ -94,7 +99,7 @@ class Register:
         metrics: ControlMetrics,
     ) -> None:
         self.outcomes: Final[Counter[tuple[str, Outcome]]] = Counter()
-        self.known: Final[dict[Place, int]] = {}
+        self.known: Final = Acknowledged()
         self._settings = settings
         self._log = control_log
         self._dossiers = dossiers
@@ -106,7 +111,7 @@ class Register:
 
     async def positions(self) -> Mapping[Place, int]:
         """Return from where each topic is to be read; `FellBack` if they went back."""
-        names = [self._settings.topic(topic) for topic in TOPICS]
+        names = [*(self._settings.topic(topic) for topic in TOPICS), CLAIMS]
         positions: dict[Place, int] = {}
 
         async def read(partition: int) -> None:
@@ -116,8 +121,8 @@ class Register:
 
         await _side_by_side(read(partition) for partition in range(self._log.partitions))
         for place, position in positions.items():
-            self.known[place] = max(position, self.known.get(place, 0))
-        return positions
+            self.known.note(place, position)
+        return {place: at for place, at in positions.items() if place[0] != CLAIMS}
 
     async def handle(self, topic: ControlTopic, records: Sequence[Record]) -> None:
         """Handle records of a topic until their consequences are durable.
@@ -354,7 +359,18 @@ class Register:
     async def _grant(self, batch: _Batch) -> None:
         """Decide which of the batch's admissions are owed a full guarantee."""
         tools, count = self._tools(), self._log.partitions
-        batch.dossiers |= await granted(self._dossiers, count, tools, batch.changed())
+        batch.dossiers |= await granted(self._claim, count, tools, batch.changed())
+
+    async def _claim(self, claims: Sequence[Claim], most: int) -> Sequence[bool]:
+        """Tell which claims are taken; `FellBack` where fewer were taken before than were known."""
+        places = [(CLAIMS, claim.partition) for claim in claims]
+        before = [self.known.get(place, 0) for place in places]
+        taken = await self._dossiers.claim(self._log.name, claims, most)
+        for place, known, count in zip(places, before, taken, strict=True):
+            if count:
+                require_held(place, known, count - 1)
+                self.known.note(place, count)
+        return [count is not None for count in taken]
 
     async def _store(
         self, batch: _Batch, moves: Mapping[str, Move], *, listing: bool = True
@@ -394,8 +410,7 @@ class Register:
             self._metrics.conflicts.inc()
             raise Retry("another control plane wrote one of these dossiers")
         for topic, move in moves.items():
-            place = (topic, partition)
-            self.known[place] = max(move.now, self.known.get(place, 0))
+            self.known.note((topic, partition), move.now)
 
     def _moves(self, records: Iterable[Record]) -> dict[str, Move]:
         ends: dict[Place, int] = {}
@@ -412,11 +427,7 @@ class Register:
         acknowledged = [(topic, at) for (topic, p), at in self.known.items() if p == partition]
         kept = await self._dossiers.read(partition, self._log.name, videos)
         for topic, known in acknowledged:
-            stored = kept.positions.get(topic, 0)
-            if stored < known:
-                raise FellBack(
-                    f"Redis holds {topic}[{partition}] up to {stored}, it had acknowledged {known}"
-                )
+            require_held((topic, partition), known, kept.positions.get(topic, 0))
         return kept
 
     def _require_room(self, event: Event, after: Dossier) -> None:

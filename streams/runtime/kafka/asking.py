@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from streams.runtime.ending import end
 from streams.runtime.kafka.errors import PASSING
 from streams.runtime.ports import Offsets
 
@@ -67,9 +68,7 @@ async def _answers(ask: Ask[Answer], at: Sequence[TopicPartition]) -> Mapping[An
 async def _single_answers(ask: Ask[Answer], at: Sequence[TopicPartition]) -> dict[Any, Answer]:
     asking = [asyncio.ensure_future(_one_answer(ask, one)) for one in at]
     done, late = await asyncio.wait(asking, timeout=SINGLY_S)
-    for task in late:
-        task.cancel()
-    await asyncio.gather(*late, return_exceptions=True)
+    await end(*late)
     return {one: answer for task in done for one, answer in task.result().items()}
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, Final
 
 from aiokafka.errors import (
@@ -15,6 +15,7 @@ from aiokafka.errors import (
 )
 
 from streams.errors import Denied, Halt, Retry, Unreachable
+from streams.runtime.ending import heard
 from streams.security import KafkaAddress
 
 STOP_SECONDS: Final = 2.0
@@ -92,11 +93,9 @@ async def within_stop(closing: Coroutine[Any, Any, None]) -> None:
     Without brokers aiokafka lets out the cancellation of its own tasks, which is not the caller's,
     and whatever a task of it failed with; for a client that goes away that is no news.
     """
-    stopping = asyncio.ensure_future(closing)
+    stopping = asyncio.create_task(closing)
+    stopping.add_done_callback(heard)
     try:
         await asyncio.wait([stopping], timeout=STOP_SECONDS)
     finally:
         stopping.cancel()
-    with suppress(Exception, asyncio.CancelledError):
-        if stopping.done():
-            stopping.result()

@@ -8,7 +8,7 @@ from itertools import takewhile
 from typing import Final, Literal
 
 from streams.core.creators import DayStart
-from streams.runtime.documents import CLAIM_DAYS, CLAIM_S
+from streams.runtime.documents import CLAIM_DAYS, CLAIM_S, CLAIMS
 from streams.runtime.ports import Claim, Clock, Document, DossierChange, Kept, Move
 
 
@@ -69,25 +69,27 @@ class MemoryDossiers:
         """Set positions, whatever they were."""
         self.shelves[partition].positions.setdefault(log, {}).update(positions)
 
-    async def claim(self, claims: Sequence[Claim], most: int) -> Sequence[bool]:
+    async def claim(self, log: str, claims: Sequence[Claim], most: int) -> Sequence[int | None]:
         """Take full guarantees of creators' days while there are any; see the port."""
-        return [self._take(claim, most) for claim in claims]
+        return [self._take(log, claim, most) for claim in claims]
 
-    def _take(self, claim: Claim, most: int) -> bool:
+    def _take(self, log: str, claim: Claim, most: int) -> int | None:
         shelf, now = self.shelves[claim.partition], self._clock()
         shelf.let_end(now)
         held = shelf.claims.get(claim.creator, {})
         if claim.video in held:
-            return True
+            return 0
         last = max([claim.day, *held.values()])
         taken = sum(day == claim.day for day in held.values())
         if taken >= most or claim.day <= last - CLAIM_DAYS:
-            return False
+            return None
         kept = {video: day for video, day in held.items() if day > last - CLAIM_DAYS}
         shelf.claims[claim.creator] = kept | {claim.video: claim.day}
         shelf.ends.pop(claim.creator, None)
         shelf.ends[claim.creator] = now + CLAIM_S
-        return True
+        positions = shelf.positions.setdefault(log, {})
+        positions[CLAIMS] = positions.get(CLAIMS, 0) + 1
+        return positions[CLAIMS]
 
     async def keep_day(self, day: int, start: DayStart) -> None:
         """Keep a day's beginning, unless there is one."""

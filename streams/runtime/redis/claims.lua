@@ -1,13 +1,14 @@
 -- Take one of the full guarantees that a creator has a day, if there is one left.
--- KEYS     s:{p}:dclaims:<creator>: hash of videos, each with its day
--- ARGV     video, day, most of a day, days that are kept, seconds of them
--- Returns  1 if the video has one, now or since before, else 0
+-- KEYS     s:{p}:dclaims:<creator>: hash of videos, each with its day; s:{p}:dmeta
+-- ARGV     video, day, most of a day, days that are kept, seconds of them, field of dmeta
+-- Returns  how many were ever taken in the partition if the video has one now, 0 if it had one
+--          before, else -1
 local video, day = ARGV[1], tonumber(ARGV[2])
 local held = redis.call('HGETALL', KEYS[1])
 local last, taken = day, 0
 for i = 1, #held, 2 do
   if held[i] == video then
-    return 1
+    return 0
   end
   local other = tonumber(held[i + 1])
   last = math.max(last, other)
@@ -17,8 +18,10 @@ for i = 1, #held, 2 do
 end
 local over = last - tonumber(ARGV[4])
 if taken >= tonumber(ARGV[3]) or day <= over then
-  return 0
+  return -1
 end
+local count = tonumber(redis.call('HGET', KEYS[2], ARGV[6]) or '0') + 1
+redis.call('HSET', KEYS[2], ARGV[6], count)
 for i = 1, #held, 2 do
   if tonumber(held[i + 1]) <= over then
     redis.call('HDEL', KEYS[1], held[i])
@@ -26,4 +29,4 @@ for i = 1, #held, 2 do
 end
 redis.call('HSET', KEYS[1], video, ARGV[2])
 redis.call('EXPIRE', KEYS[1], ARGV[5])
-return 1
+return count

@@ -1,9 +1,10 @@
 """The control plane's memory in Redis: one string per video and the offsets that they hold.
 
 Keys of a partition, all in one slot: `s:{p}:d:<video>` string, as `documents` tells, and
-`s:{p}:dmeta` hash: `<log> <topic>` -> offset. By a creator's partition `s:{p}:dclaims:<creator>`
-hash: video -> day, of those with a full guarantee; it ends by itself. `s:creators:<day>` hash:
-creator -> public and private impressions when the day began, and the minute of it, written last.
+`s:{p}:dmeta` hash: `<log> <topic>` -> offset, `<log> claims` -> how many were taken. By a creator's
+partition `s:{p}:dclaims:<creator>` hash: video -> day, of those with a full guarantee; it ends by
+itself. `s:creators:<day>` hash: creator -> public and private impressions when the day began, and
+the minute of it, written last.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import Final, Literal
 
 from streams.core.creators import DayStart
 from streams.core.partitioner import partition_of
-from streams.runtime.documents import CLAIM_DAYS, CLAIM_S, from_stored, stored_form
+from streams.runtime.documents import CLAIM_DAYS, CLAIM_S, CLAIMS, from_stored, stored_form
 from streams.runtime.namespace import claims_key, day_key, dossier_key, dossier_meta_key
 from streams.runtime.ports import Claim, Document, DossierChange, Kept, Move
 from streams.runtime.redis.connection import (
@@ -83,19 +84,20 @@ class RedisDossiers:
             with sorted_errors():
                 await call(self._client, "HSET", dossier_meta_key(partition), *fields)
 
-    async def claim(self, claims: Sequence[Claim], most: int) -> Sequence[bool]:
+    async def claim(self, log: str, claims: Sequence[Claim], most: int) -> Sequence[int | None]:
         """Take full guarantees of creators' days while there are any; see the port.
 
         One script a claim, with its text: a repeat finds the claim taken by its own video.
         """
         if not claims:
             return []
+        bounds = (most, CLAIM_DAYS, CLAIM_S, _field(log, CLAIMS))
         commands = [
-            ("EVAL", _CLAIM.body, 1, claims_key(p, creator), video, day, most, CLAIM_DAYS, CLAIM_S)
-            for p, creator, day, video in claims
+            ("EVAL", _CLAIM.body, 2, *_claim_keys(each), each.video, each.day, *bounds)
+            for each in claims
         ]
         with sorted_errors():
-            return [bool(taken) for taken in await pipelined(self._client, commands)]
+            return [None if at < 0 else at for at in await pipelined(self._client, commands)]
 
     async def keep_day(self, day: int, start: DayStart) -> None:
         """Keep a day's beginning, unless there is a whole one."""
@@ -163,6 +165,10 @@ _ANSWERS: Final[Mapping[bytes, Literal["ok", "conflict", "behind"]]] = {
     b"conflict": "conflict",
     b"behind": "behind",
 }
+
+
+def _claim_keys(claim: Claim) -> tuple[str, str]:
+    return claims_key(claim.partition, claim.creator), dossier_meta_key(claim.partition)
 
 
 def _field(log: str, topic: str) -> str:

@@ -21,6 +21,7 @@ from redis.crc import key_slot
 
 from streams.addresses import HostPort
 from streams.runtime.dependencies import REDIS
+from streams.runtime.ending import end
 
 Word = str | int | bytes
 """One part of a command."""
@@ -139,8 +140,7 @@ class Shards:
     async def aclose(self) -> None:
         """Disconnect. Idempotent."""
         if self._reading is not None:
-            self._reading.cancel()
-            await asyncio.wait([self._reading])
+            await end(self._reading)
         for client in self._clients.values():
             await client.aclose()
 

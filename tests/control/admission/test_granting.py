@@ -1,13 +1,18 @@
-"""Full guarantees of a creator and day: so many, whoever admits, on the twins in memory."""
+"""Full guarantees of a creator and day: so many, whoever admits."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import replace
+from functools import partial
+from itertools import count, islice
 from typing import Literal
 
 import pytest
+import redis
 from kit.control import NOW, RULES, Office, Process, review, upload
 from kit.twins import LOG
 
+from streams.control.admission.acknowledged import FellBack
 from streams.control.admission.dossier import Grant
 from streams.control.policy.file import GuaranteeBound
 from streams.core.events import Admit, Upload
@@ -15,7 +20,8 @@ from streams.core.partitioner import partition_of
 from streams.core.quiet import DAY_MS
 from streams.errors import Retry
 from streams.runtime.memory import MemoryDossiers
-from streams.runtime.ports import DossierChange, Move, Outgoing
+from streams.runtime.ports import DossierChange, Dossiers, Move, Outgoing
+from streams.runtime.redis.dossiers import RedisDossiers
 from streams.runtime.signing import encode
 
 FULL, LESS = RULES.tools.guarantee, RULES.tools.bound.beyond
@@ -160,6 +166,107 @@ async def test_what_one_shard_lost_of_the_count_comes_back_from_all_dossiers(
     other = await Process(office).start()
     await take(other, uploads(2))
     assert promised(office) == [FULL] * 4 + [LESS] * 2
+
+
+class Shard:
+    """The store of dossiers, of which one partition is restored from a dump of before."""
+
+    def __init__(self, dossiers: Dossiers, client: redis.Redis | None = None) -> None:
+        self.dossiers = dossiers
+        self._client = client
+
+    def dump(self, partition: int) -> Callable[[], None]:
+        """Return what brings a partition back to how it is now."""
+        if self._client is None:
+            assert isinstance(self.dossiers, MemoryDossiers)
+            return partial(
+                self.dossiers.shelves.__setitem__,
+                partition,
+                deepcopy(self.dossiers.shelves[partition]),
+            )
+        return partial(self._restore, partition, self._held(partition))
+
+    def _held(self, partition: int) -> dict[bytes, bytes]:
+        assert self._client is not None
+        keys: list[bytes] = list(self._client.scan_iter(f"s:{{{partition}}}:*"))
+        return {key: self._client.dump(key) for key in keys}
+
+    def _restore(self, partition: int, dump: dict[bytes, bytes]) -> None:
+        assert self._client is not None
+        if now := self._held(partition):
+            self._client.delete(*now)
+        for key, raw in dump.items():
+            self._client.restore(key, 0, raw)
+
+
+@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.real)])
+async def shard(request: pytest.FixtureRequest) -> AsyncIterator[Shard]:
+    if request.param == "memory":
+        yield Shard(MemoryDossiers())
+        return
+    url: str = request.getfixturevalue("redis_url")
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()
+        driver = RedisDossiers(url)
+        yield Shard(driver, client)
+        await driver.close()
+
+
+async def with_three_claims(
+    office: Office, shard: Shard, dumped_at: int
+) -> tuple[Process, Callable[[], None]]:
+    """Let a creator have three full guarantees, all of videos of another partition; return dumps.
+
+    So nothing but the count changes in the partition that it is kept in.
+    """
+    process = await Process(office, dossiers=shard.dossiers).start()
+    for number, name in enumerate(islice(elsewhere("v"), 3)):
+        if number == dumped_at:
+            restore = shard.dump(partition_of(b"c1", 2))
+        await take(process, [upload(name, creator="c1", ts=NOW)])
+    return process, restore
+
+
+def elsewhere(prefix: str) -> Iterator[str]:
+    """Yield names of videos that are in another partition than their creator."""
+    names = (f"{prefix}{n}" for n in count())
+    return (name for name in names if partition_of(name.encode(), 2) != partition_of(b"c1", 2))
+
+
+async def mend(process: Process) -> None:
+    assert await process.recovery.look()
+    await process.leader.repeat()
+    await process.office.count()
+    await process.recovery.run()
+
+
+@pytest.mark.parametrize("dumped_at", [0, 1, 2])
+async def test_a_shard_whose_count_alone_fell_back_is_noticed_and_has_it_again(
+    office: Office, shard: Shard, dumped_at: int
+) -> None:
+    process, restore = await with_three_claims(office, shard, dumped_at)
+    other = await Process(office, dossiers=shard.dossiers).start()
+    restore()
+    for each in (other, process):
+        with pytest.raises(FellBack, match=r"Redis holds claims\["):
+            await each.register.positions()
+    await mend(process)
+    await process.register.positions()
+    await take(process, uploads(2))
+    assert promised(office) == [FULL] * 3 + [LESS] * 2
+
+
+@pytest.mark.parametrize("lost", [1, 2])
+async def test_it_is_noticed_though_as_many_as_were_lost_are_claimed_since(
+    office: Office, shard: Shard, lost: int
+) -> None:
+    process, restore = await with_three_claims(office, shard, 3 - lost)
+    restore()
+    for name in islice(elsewhere("w"), lost):
+        office.bring(upload(name, creator="c1", ts=NOW))
+    records = office.world.log.records("uploads", 1 - partition_of(b"c1", 2))[-lost:]
+    with pytest.raises(FellBack, match=r"Redis holds claims\["):
+        await process.register.handle("uploads", records)
 
 
 async def test_what_followers_alone_may_see_takes_no_guarantee(office: Office) -> None:

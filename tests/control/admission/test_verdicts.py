@@ -17,7 +17,7 @@ import pytest
 from kit.control import NOW, Office, Process, review, upload
 
 from streams.control.admission import dossier
-from streams.control.admission.register import FellBack
+from streams.control.admission.acknowledged import FellBack
 from streams.core.partitioner import partition_of
 from streams.core.words import Review
 from streams.errors import Retry
