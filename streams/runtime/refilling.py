@@ -49,12 +49,22 @@ _Result = TypeVar("_Result")
 
 
 class Refilling:
-    """Fills one index from the rows of any partitions."""
+    """Fills one index from the rows of any partitions.
+
+    `begin` returns when a slice knows how far a partition is stored: if it loses anything that it
+    is told from then on, that shows. `Retry` if it does not answer.
+    """
 
     def __init__(
-        self, index: ServingIndex, metrics: Metrics, rows_of: RowsOf, clock: Clock = time.monotonic
+        self,
+        index: ServingIndex,
+        metrics: Metrics,
+        rows_of: RowsOf,
+        begin: Callable[[int, str], Awaitable[None]],
+        clock: Clock = time.monotonic,
     ) -> None:
         self._index: Final = index
+        self._begin: Final = begin
         self._metrics: Final = metrics
         self._rows_of: Final = rows_of
         self._clock: Final = clock
@@ -112,7 +122,11 @@ class Refilling:
             slices[slice_id].append(entry)
         for slice_id, entries in slices.items():
             what = f"partition {partition}: filling {slice_id} waits"
-            await _until_done(what, logging.DEBUG, self._apply, slice_id, entries)
+            await _until_done(what, logging.DEBUG, self._tell, partition, slice_id, entries)
+
+    async def _tell(self, partition: int, slice_id: str, entries: Sequence[Entry]) -> None:
+        await self._begin(partition, slice_id)
+        await self._apply(slice_id, entries)
 
     async def _apply(self, slice_id: str, entries: Sequence[Entry]) -> None:
         async with self._turns:

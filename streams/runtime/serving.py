@@ -21,6 +21,7 @@ from typing import Final
 from streams.core.events import Policy, order_of
 from streams.core.outlook import Outlook
 from streams.core.serving import Entry
+from streams.errors import Retry
 from streams.runtime.ending import end
 from streams.runtime.leases import Applied, Footing, PolicyOrder, ServingIndex, prices_of
 from streams.runtime.metrics import Metrics
@@ -131,7 +132,9 @@ class Indexing:
         self._index: Final = index
         self._metrics: Final = metrics
         self._clock: Final = clock
-        self._refilling = None if rows_of is None else Refilling(index, metrics, rows_of, clock)
+        self._refilling = (
+            None if rows_of is None else Refilling(index, metrics, rows_of, self._begin, clock)
+        )
         self._owned: Final[dict[int, _Partition]] = {}
         self._lines: Final[defaultdict[str, _Line]] = defaultdict(_Line)
         self._prices: Mapping[str, Mapping[str, int]] = {}
@@ -421,6 +424,17 @@ class Indexing:
         for name in {slice_id} if slice_id else {*filled.slices, *self._lines}:
             self._lines[name].marks[partition] = mark
         log.info("partition %d: the serving index is filled again", partition)
+
+    async def _begin(self, partition: int, slice_id: str) -> None:
+        """Have a slice know how far a partition is stored, before a filling tells it anything."""
+        line, owned = self._lines[slice_id], self._owned.get(partition)
+        if owned is None or owned.offset < 0 or partition in line.told:
+            return
+        if line.sending is None or line.sending.done():
+            line.sending = asyncio.create_task(self._send(slice_id, line))
+        await asyncio.wait([line.sending])
+        if partition not in line.told:
+            raise Retry(f"{slice_id} does not answer")
 
     async def _prune(self, slice_id: str, line: _Line) -> None:
         """Remove what the rows did not tell of."""

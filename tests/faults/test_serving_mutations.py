@@ -182,6 +182,14 @@ PURE = [
         "more_videos_than_memory",
     ),
     Mutation(
+        "a slice knows how far a partition is stored before a filling tells it anything",
+        "runtime/refilling.py",
+        "await self._begin(partition, slice_id)",
+        "pass",
+        INDEXING,
+        "lost_before",
+    ),
+    Mutation(
         "prices are told again to an index that fell back with the counters",
         "runtime/serving.py",
         "            line.priced = None  # an index",

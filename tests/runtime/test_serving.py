@@ -474,6 +474,19 @@ async def test_an_emptied_index_is_full_again_within_seconds(
     assert any("the serving index lost" in line for line in warned(caplog))
 
 
+async def test_what_the_index_lost_before_it_was_told_how_far_a_partition_is_is_filled_again(
+    desk: Desk,
+) -> None:
+    """Another worker cleared it between a filling and the first word of this one."""
+    desk.rows[0] = [[(CARS, entry(ZERO[0], 7))]]
+    desk.indexing.open(0, PARTITIONS, 7)
+    await desk.turn()
+    await desk.index.clear(CARS)
+    await desk.turn(3)
+    assert set(await desk.shown()) == {ZERO[0]}
+    assert desk.value("refills_total", cause="lost") == 1
+
+
 async def test_a_slice_that_fell_back_is_filled_alone(desk: Desk) -> None:
     await opened(desk)
     desk.take(0, 9)

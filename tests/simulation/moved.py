@@ -74,11 +74,14 @@ def _documents(dossiers: MemoryDossiers) -> dict[str, object]:
 
 
 def _repeats(life: Life) -> list[Record]:
-    """Return what people wrote in each partition's latest generation: it is remembered longest."""
+    """Return what people wrote in each partition's current generation: it is remembered longest.
+
+    The one before is forgotten one record sooner: that of the move has a place, too.
+    """
     found = []
     for partition, stored in sorted(life.redis.store.partitions.items()):
         spans = read_generations(stored.meta.generations, settings().generation_records)
-        since = spans.start(max(stored.watermark, 0))
+        since = spans.start(stored.watermark + 1)
         records = life.log.records(LOG, partition)
         found += [one for one in records if one.offset >= since and not one.headers]
     return found
