@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import click
 
+from streams.cli.family import Family
 from streams.cli.live import example
 from streams.cli.options import Settings, connection_options, emit, emit_object, output_option
 from streams.cli.wiring import namespace, run, storing
@@ -15,7 +16,7 @@ from streams.ops.shares_text import percent
 _VALUES: Final = ("worth", "usual", "factor", "roi", "correlation")
 
 
-@click.group(short_help="Show what adverts are worth to viewers, and what they bring in.")
+@click.group(cls=Family, short_help="Show what adverts are worth to viewers and bring in.")
 def ads() -> None:
     """Adverts beside the organic traffic: their value, their bids' factor, their return."""
 

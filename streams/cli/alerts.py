@@ -2,13 +2,14 @@
 
 import click
 
+from streams.cli.family import Family
 from streams.cli.live import example
 from streams.ops.alerts import as_rules
 
 
-@click.group(short_help="Rules for those who watch over it.")
+@click.group(cls=Family, short_help="Print alert rules for Prometheus.")
 def alerts() -> None:
-    """Rules for those who watch over it."""
+    """Print rules for those who watch over it."""
 
 
 @alerts.command()

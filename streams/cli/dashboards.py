@@ -4,11 +4,12 @@ import json
 
 import click
 
+from streams.cli.family import Family
 from streams.cli.live import example
 from streams.ops.board import as_board
 
 
-@click.group(short_help="A Grafana board for those who watch over it.")
+@click.group(cls=Family, short_help="Print a board for Grafana.")
 def dashboards() -> None:
     """Print a board for those who watch over it."""
 

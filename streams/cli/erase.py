@@ -7,6 +7,7 @@ from typing import Any, Final
 import click
 
 from streams.cli import ConditionNotMet
+from streams.cli.family import Family
 from streams.cli.live import example
 from streams.cli.options import Settings, connection_options, emit, output_option
 from streams.cli.progress import Meter
@@ -20,7 +21,7 @@ from streams.runtime.kafka import KafkaCluster
 PATH: Final = click.Path(path_type=Path, exists=True)
 
 
-@click.group(short_help="Tell what still holds a person, and until when.")
+@click.group(cls=Family, short_help="Tell what still holds a person, and until when.")
 def erase() -> None:
     """Persons: what still holds them, and until when."""
 

@@ -11,6 +11,7 @@ import click
 
 from streams.cli import ConditionNotMet
 from streams.cli.events_import import import_command
+from streams.cli.family import Family
 from streams.cli.live import (
     Row,
     check_video,
@@ -52,7 +53,7 @@ TABLE_ROWS: Final = 1_000
 """Refused lines that a table shows; the others are in the machine formats."""
 
 
-@click.group(short_help="Check, watch, sample and import events.")
+@click.group(cls=Family, short_help="Check, watch, sample and import events.")
 def events() -> None:
     """Check, watch, sample and import events."""
 
@@ -154,7 +155,14 @@ def trace_command(
 @events.command("sample")
 @connection_options("brokers", "topic_prefix")
 @topic_option
-@click.option("--count", type=click.IntRange(min=1), default=10, show_default=True, metavar="N")
+@click.option(
+    "--count",
+    type=click.IntRange(min=1),
+    default=10,
+    show_default=True,
+    metavar="N",
+    help="So many records.",
+)
 @click.option("--seed", type=int, help="For the same choice again.")
 @from_option("earliest")
 @click.option("--example", is_flag=True, help="One valid example of each type; needs no broker.")

@@ -4,6 +4,7 @@ from typing import NoReturn
 
 import click
 
+from streams.cli.family import Family
 from streams.cli.live import example
 from streams.cli.options import Settings, connection_options, emit, output_option
 from streams.cli.wiring import run
@@ -21,7 +22,7 @@ from streams.ops.groups import (
 from streams.runtime.kafka import KafkaCluster
 
 
-@click.group(short_help="Show consumer groups, their members and positions.")
+@click.group(cls=Family, short_help="Show consumer groups, their members and positions.")
 def group() -> None:
     """Consumer groups: who their members are, and where they stand."""
 

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import click
 
+from streams.cli.family import Family
 from streams.cli.live import example
 from streams.cli.options import connection_options, emit, output_option
 from streams.cli.when import now_ms
@@ -39,7 +40,7 @@ class PublicKey(click.ParamType):
         return text
 
 
-@click.group(short_help="Make keys; say whose control records count.")
+@click.group(cls=Family, short_help="Make keys; say whose control records count.")
 def keys() -> None:
     """Make a pair of keys, and bring keys into force or out of it.
 

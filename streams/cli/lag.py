@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from streams.cli import ConditionNotMet
+from streams.cli.family import Family
 from streams.cli.live import Row, example, print_rows
 from streams.cli.options import Settings, connection_options, emit, output_option
 from streams.cli.pulse import LISTEN_ADDRESS, serve_pages
@@ -57,7 +58,7 @@ def _query_options(command: Command) -> Command:
     return whole
 
 
-@click.group(short_help="Show how far consumers are behind.")
+@click.group(cls=Family, short_help="Show how far consumers are behind.")
 def lag() -> None:
     """Show how far consumers are behind."""
 
@@ -132,7 +133,9 @@ def status_command(
 
 @lag.command()
 @_query_options
-@click.option("--interval", type=DURATION, default="10s", show_default=True)
+@click.option(
+    "--interval", type=DURATION, default="10s", show_default=True, help="Between two looks."
+)
 @click.option(
     "--span", type=DURATION, default="1h", show_default=True, help="What the bars show, up to 1d."
 )

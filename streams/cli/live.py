@@ -13,6 +13,7 @@ from rich.cells import cell_len, set_cell_size
 
 from streams.cli import wiring
 from streams.cli.options import one_line
+from streams.cli.table import folded
 from streams.cli.when import BOUND, TIMES
 from streams.core.units import ID_ALPHABET, ID_MAX
 from streams.ops.tail import Tail, partitions_of, read_tail
@@ -64,7 +65,7 @@ async def print_rows(
         if output == "json":
             listed.append(row)
         else:
-            click.echo(as_text(row) if output == "table" else one_line(row))
+            click.echo(folded(as_text(row)) if output == "table" else one_line(row))
         count += 1
         if count == limit:
             break

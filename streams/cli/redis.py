@@ -2,6 +2,7 @@
 
 import click
 
+from streams.cli.family import Family
 from streams.cli.live import example
 from streams.cli.options import connection_options, emit, emit_object, output_option
 from streams.cli.wiring import run
@@ -10,7 +11,7 @@ from streams.runtime.redis import slots_of_masters
 from streams.settings import SHIPPED, Settings
 
 
-@click.group("redis", short_help="Plan a Redis Cluster; print its users' rights.")
+@click.group("redis", cls=Family, short_help="Plan a Redis Cluster; print its users' rights.")
 def redis_group() -> None:
     """Redis as it is set up for this: a cluster's slots, users and what they may do."""
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import click
 
+from streams.cli.family import Family
 from streams.cli.keys import PublicKey
 from streams.cli.live import example
 from streams.cli.options import Settings, connection_options, emit, output_option
@@ -19,7 +20,7 @@ from streams.runtime.key_files import load_signing_key
 from streams.runtime.signing import key_id
 
 
-@click.group(short_help="Compare and create the topics.")
+@click.group(cls=Family, short_help="Compare and create the topics.")
 def topics() -> None:
     """Compare the topics with the settings, and create or change them."""
 
