@@ -18,7 +18,7 @@ from streams.cli.when import now_ms
 from streams.cli.wiring import made_installation, producing, reading, run, storing
 from streams.core.partition_control import Generation, TopicMove, Upgrade
 from streams.errors import Misconfigured
-from streams.ops.installation import lengthen_generations
+from streams.ops.installation import lengthen_generations, require_longer
 from streams.ops.migrate import Migration, require_alone
 from streams.ops.move import Mover
 from streams.runtime.codec import spelling_of
@@ -156,6 +156,7 @@ async def _lengthen(settings: Settings, records: int, yes: bool) -> None:
     installation = await made_installation(settings)
     signer = signer_of(installation, load_signing_key())
     length = max(installation.generation_records(settings), installation.lengthened)
+    require_longer(records, length)
     click.echo(f"generations of duplicates: {length:,} records now, {records:,} from then on")
     if not yes:
         click.echo(NOTHING_DONE)

@@ -178,8 +178,9 @@ def pin(number: str | None, off: bool, why: str, settings: Settings, yes: bool) 
 def freeze(names: tuple[str, ...], off: bool, why: str, settings: Settings, yes: bool) -> None:
     """Let the keeper move numbers no more: NAME is a family, or one number as family:slice.
 
-    Families are means, tastes, spreads, noises, horizons, prices and cross. What is frozen stays
-    as it is; for numbers of your own, freeze them in policy.toml.
+    Families are means, tastes, spreads, noises, horizons, prices, buttons and delays, each with a
+    number a slice, and cross, shares and organic, each as a whole. What is frozen stays as it is;
+    for numbers of your own, freeze them in policy.toml.
     """
     change = without_frozen if off else with_frozen
     _order(
