@@ -11,7 +11,7 @@ import click
 
 from streams.cli import ConditionNotMet
 from streams.cli.family import Family
-from streams.cli.live import Row, example, print_rows
+from streams.cli.live import Row, example, print_rows, terminal_width
 from streams.cli.options import Settings, connection_options, emit, output_option
 from streams.cli.pulse import LISTEN_ADDRESS, serve_pages
 from streams.cli.when import DURATION, now_ms
@@ -206,7 +206,7 @@ async def _watch_reach(settings: Settings, metrics: LagMetrics) -> None:
 
 async def _print_looks(looks: AsyncGenerator[Row, None], output: str, limit: int | None) -> None:
     async with aclosing(looks):
-        await print_rows(looks, output, as_text, limit)
+        await print_rows(looks, output, lambda row: as_text(row, terminal_width()), limit)
 
 
 def _require_whole(report: LagReport) -> None:

@@ -75,6 +75,11 @@ async def print_rows(
         click.echo(json.dumps(listed, ensure_ascii=False, indent=2))
 
 
+def terminal_width() -> int:
+    """Return how wide a line may be: as wide as the terminal, whatever it takes in a pipe."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+
+
 def one_row(columns: Sequence[tuple[str, int]], rest: str, width: int | None = None) -> str:
     """Return texts, each padded to its size, and the rest in one line.
 
@@ -83,8 +88,7 @@ def one_row(columns: Sequence[tuple[str, int]], rest: str, width: int | None = N
     >>> one_row([("足球", 8), ("", 4)], "goal", 40), one_row([("足球", 8), ("", 4)], "goal!", 8)
     ('足球          goal', '足球 go…')
     """
-    if width is None:
-        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+    width = terminal_width() if width is None else width
     padded = [text + " " * (size - cell_len(text)) for text, size in columns]
     line = " ".join([*padded, rest])
     if cell_len(line) <= width:
