@@ -94,7 +94,11 @@ class Recovery:
             {place: at for place, at in {**positions, **fresh}.items() if place[0] != copies}
         )
         if self._behind:
-            log.warning("reading the control topics again: partitions %s", sorted(self._behind))
+            again = any(self._handled.values())
+            level, how = (logging.WARNING, "again") if again else (logging.INFO, "a first time")
+            log.log(
+                level, "reading the control topics %s: partitions %s", how, sorted(self._behind)
+            )
         return bool(self._behind)
 
     async def compare(self) -> None:
