@@ -96,9 +96,8 @@ class Recovery:
         if self._behind:
             again = any(self._handled.values())
             level, how = (logging.WARNING, "again") if again else (logging.INFO, "a first time")
-            log.log(
-                level, "reading the control topics %s: partitions %s", how, sorted(self._behind)
-            )
+            behind = sorted(self._behind)
+            log.log(level, "reading the control topics %s: partitions %s", how, behind)
         return bool(self._behind)
 
     async def compare(self) -> None:
