@@ -125,7 +125,7 @@ def _width(widths: Sequence[int]) -> int:
 
 
 def _cell(value: object) -> str:
-    if value is None:
+    if value is None or value in ([], {}):
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"

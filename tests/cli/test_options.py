@@ -92,7 +92,7 @@ def test_an_object_is_not_cut_either() -> None:
 def test_nothing_is_a_dash_and_numbers_stand_to_the_right(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    rows = [{"n": None, "x": None}, {"n": 1_000, "x": "[red]y"}, {"n": None, "x": True}]
+    rows = [{"n": None, "x": []}, {"n": 1_000, "x": "[red]y"}, {"n": None, "x": True}]
     emit(rows, "table")
     lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
     assert lines == ["   n  x", "   -  -", "1000  [red]y", "   -  yes"]
