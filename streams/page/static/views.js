@@ -98,7 +98,7 @@ function sharesCard(shares) {
     "Shares of the impressions",
     "",
     h("dl", { class: "facts" }, shares.promises.map((row) => h("div", {}, h("dt", {}, row.promise), h("dd", {}, line(row))))),
-    h("p", { class: "muted" }, shares.age_ms === null ? `No mix: ${shares.why}` : `Mix ${span(shares.age_ms / 1000)} old, ${percent(shares.unsteered)} went by none.`),
+    h("p", { class: "muted" }, shares.age_ms === null ? `No mix: ${shares.why}` : `Mix ${span(shares.age_ms / 1000)} old, ${percent(shares.unsteered)} of the impressions went by no mix.`),
   );
 }
 
@@ -216,10 +216,10 @@ function video({ answer, at }) {
     ]),
     answer.crowds.length
       ? card("What each crowd thinks of it", table("Crowds", columns, answer.crowds, (row) => row.slice), legend())
-      : h("p", { class: "notice" }, "No crowd is open to it and none judged it."),
+      : h("p", { class: "notice" }, answer.whole ? "No crowd is open to it and none judged it." : "What crowds judged is being read."),
     answer.timeline.length
       ? card("Its life", h("ol", { class: "timeline", reversed: true }, answer.timeline.map((receipt) => moment(receipt, at))))
-      : h("p", { class: "muted" }, "No decision about it is in the topic yet."),
+      : h("p", { class: "muted" }, answer.whole ? "No decision about it is in the topic." : "Its decisions are being read."),
   ];
 }
 
