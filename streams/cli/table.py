@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-_NUMBER: Final = re.compile(r"\A-?[0-9][0-9,]*(\.[0-9]+)?\Z")
+_NUMBER: Final = re.compile(r"\A-?[0-9][0-9,]*(\.[0-9]+)?( ±[0-9.]+)?\Z")
 _READABLE: Final = 24
 """A column of words is not made narrower than this."""
 _GAP: Final = 2
@@ -111,6 +111,8 @@ def _spread(narrow: Sequence[int], wide: Sequence[int], width: int) -> list[int]
 def _narrowest(column: Sequence[str]) -> int:
     head, *cells = column
     words = max([_longest_word(head), *map(_longest_word, cells)])
+    if _are_numbers(cells):
+        return max(_longest_word(head), *map(cell_len, cells))
     if not any(" " in cell for cell in cells):
         return words
     return max(words, min(_READABLE, max(map(cell_len, column))))

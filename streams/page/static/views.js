@@ -160,7 +160,7 @@ function flow({ answer, at }) {
   const columns = [
     ["Video", "title", (row) => named(row.video, row.title)],
     ["Decision", "", (row) => pill(row.action, shade(row.action))],
-    ["Crowd", "", (row) => (row.slice ? toSlice(row.slice) : `${count(row.crowds)} crowds`)],
+    ["Crowd", "", (row) => (row.slice ? toSlice(row.slice) : crowds(row.crowds))],
     ["Score", "number wide-only", (row) => (row.slice ? value(row.score) : "")],
     ["Price", "number wide-only", (row) => (row.slice ? value(row.price) : "")],
     ["Why", "wider muted", (row) => row.why],
@@ -221,6 +221,10 @@ function video({ answer, at }) {
       ? card("Its life", h("ol", { class: "timeline", reversed: true }, answer.timeline.map((receipt) => moment(receipt, at))))
       : h("p", { class: "muted" }, answer.whole ? "No decision about it is in the topic." : "Its decisions are being read."),
   ];
+}
+
+function crowds(number) {
+  return number ? `${count(number)} crowd${number === 1 ? "" : "s"}` : "";
 }
 
 function legend() {
