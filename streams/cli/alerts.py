@@ -2,12 +2,12 @@
 
 import click
 
-from streams.cli.family import Family
 from streams.cli.live import example
+from streams.cli.verb_group import VerbGroup
 from streams.ops.alerts import as_rules
 
 
-@click.group(cls=Family, short_help="Print alert rules for Prometheus.")
+@click.group(cls=VerbGroup, short_help="Print alert rules for Prometheus.")
 def alerts() -> None:
     """Print rules for those who watch over it."""
 

@@ -10,10 +10,10 @@ from streams.cli.counters_proved import (
     snapshot,
     verify_counters,
 )
-from streams.cli.family import Family
 from streams.cli.options import connection_options, emit, output_option
 from streams.cli.progress import Meter
 from streams.cli.repartition import repartition
+from streams.cli.verb_group import VerbGroup
 from streams.cli.when import now_ms
 from streams.cli.wiring import made_installation, producing, reading, run, storing
 from streams.core.partition_control import Generation, TopicMove, Upgrade
@@ -33,7 +33,7 @@ yes_option = click.option(
 )
 
 
-@click.group(cls=Family, short_help="Verify, rebuild, migrate or move the counters.")
+@click.group(cls=VerbGroup, short_help="Verify, rebuild, migrate or move the counters.")
 def counters() -> None:
     """Verify the counters in Redis, keep them, have them counted again, or take them along.
 

@@ -4,12 +4,12 @@ import json
 
 import click
 
-from streams.cli.family import Family
 from streams.cli.live import example
+from streams.cli.verb_group import VerbGroup
 from streams.ops.board import as_board
 
 
-@click.group(cls=Family, short_help="Print a board for Grafana.")
+@click.group(cls=VerbGroup, short_help="Print a board for Grafana.")
 def dashboards() -> None:
     """Print a board for those who watch over it."""
 

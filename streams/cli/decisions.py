@@ -8,7 +8,6 @@ from typing import Any
 import click
 import msgspec
 
-from streams.cli.family import Family
 from streams.cli.live import (
     Row,
     example,
@@ -22,6 +21,7 @@ from streams.cli.live import (
     video_option,
 )
 from streams.cli.options import Settings, connection_options, output_option
+from streams.cli.verb_group import VerbGroup
 from streams.cli.wiring import run
 from streams.core.receipts import ACTIONS, Receipt
 from streams.ops.decisions import ReceiptFilter, read_receipts
@@ -29,7 +29,7 @@ from streams.ops.explain import decimal, explain, moment
 from streams.ops.tail import Start, Tail
 
 
-@click.group(cls=Family, short_help="Read the decisions.")
+@click.group(cls=VerbGroup, short_help="Read the decisions.")
 def decisions() -> None:
     """Read the decisions about videos and slices."""
 

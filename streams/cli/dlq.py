@@ -9,12 +9,12 @@ from typing import Any, Final
 import click
 
 from streams.cli import ConditionNotMet, Interrupted
-from streams.cli.family import Family
 from streams.cli.interrupts import stop_on_signals
 from streams.cli.live import example, from_option
 from streams.cli.options import Settings, connection_options, emit, emit_object, output_option
 from streams.cli.progress import Meter
 from streams.cli.reveal import kept, reveal_options
+from streams.cli.verb_group import VerbGroup
 from streams.cli.when import BOUND, MOMENT, now_ms
 from streams.cli.wiring import Result, producing, reading, run
 from streams.errors import REJECT_REASONS
@@ -85,7 +85,7 @@ Letters = AsyncIterator[KeptLetter]
 Command = Callable[..., None]
 
 
-@click.group(cls=Family, short_help="Read, count, send again and discard dead letters.")
+@click.group(cls=VerbGroup, short_help="Read, count, send again and discard dead letters.")
 def dlq() -> None:
     """Dead letters: what could not be used, of every topic.
 

@@ -11,7 +11,6 @@ import click
 
 from streams.cli import ConditionNotMet
 from streams.cli.events_import import import_command
-from streams.cli.family import Family
 from streams.cli.live import (
     Row,
     check_video,
@@ -34,6 +33,7 @@ from streams.cli.options import (
     output_option,
 )
 from streams.cli.reveal import kept, reveal_options
+from streams.cli.verb_group import VerbGroup
 from streams.cli.when import now_ms
 from streams.cli.wiring import reading, run, storing
 from streams.client.examples import EXAMPLES
@@ -53,7 +53,7 @@ TABLE_ROWS: Final = 1_000
 """Refused lines that a table shows; the others are in the machine formats."""
 
 
-@click.group(cls=Family, short_help="Check, watch, sample and import events.")
+@click.group(cls=VerbGroup, short_help="Check, watch, sample and import events.")
 def events() -> None:
     """Check, watch, sample and import events."""
 

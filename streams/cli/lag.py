@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 import click
 
 from streams.cli import ConditionNotMet
-from streams.cli.family import Family
 from streams.cli.live import Row, example, print_rows, terminal_width
 from streams.cli.options import Settings, connection_options, emit, output_option
 from streams.cli.pulse import LISTEN_ADDRESS, serve_pages
+from streams.cli.verb_group import VerbGroup
 from streams.cli.when import DURATION, now_ms
 from streams.cli.wiring import collecting, probing_reach, run
 from streams.errors import StreamsError
@@ -58,7 +58,7 @@ def _query_options(command: Command) -> Command:
     return whole
 
 
-@click.group(cls=Family, short_help="Show how far consumers are behind.")
+@click.group(cls=VerbGroup, short_help="Show how far consumers are behind.")
 def lag() -> None:
     """Show how far consumers are behind."""
 

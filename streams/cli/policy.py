@@ -6,9 +6,9 @@ from typing import Final, NamedTuple
 import click
 from msgspec.structs import replace
 
-from streams.cli.family import Family
 from streams.cli.live import example
 from streams.cli.options import connection_options, emit, emit_object, output_option
+from streams.cli.verb_group import VerbGroup
 from streams.cli.when import DURATION, now_ms
 from streams.cli.wiring import made_installation, namespace, producing, reading, run, storing
 from streams.core.events import Policy
@@ -50,7 +50,7 @@ class _Known(NamedTuple):
     history: PolicyHistory
 
 
-@click.group(cls=Family, short_help="Show the policy, its history, and hold what it learns.")
+@click.group(cls=VerbGroup, short_help="Show the policy, its history, and hold what it learns.")
 def policy() -> None:
     """Show which policy is in force and why, and pin or freeze what is learned in it.
 

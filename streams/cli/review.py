@@ -8,7 +8,6 @@ from typing import Any, Final
 import click
 
 from streams.cli import ConditionNotMet
-from streams.cli.family import Family
 from streams.cli.live import check_video, example
 from streams.cli.options import (
     Command,
@@ -18,6 +17,7 @@ from streams.cli.options import (
     emit_object,
     output_option,
 )
+from streams.cli.verb_group import VerbGroup
 from streams.cli.when import now_ms
 from streams.cli.wiring import (
     Result,
@@ -54,7 +54,7 @@ UNHEARD: Final = (
 )
 
 
-@click.group(cls=Family, short_help="See what waits for a moderator, and decide.")
+@click.group(cls=VerbGroup, short_help="See what waits for a moderator, and decide.")
 def review() -> None:
     """Videos that wait for a person, and what people say of them."""
 

@@ -5,10 +5,10 @@ from typing import Any, Final
 
 import click
 
-from streams.cli.family import Family
 from streams.cli.live import example
 from streams.cli.options import Settings, connection_options, emit, emit_object, output_option
 from streams.cli.slice_words import add_words
+from streams.cli.verb_group import VerbGroup
 from streams.cli.wiring import Result, drivers, namespace, reading, run, storing
 from streams.core.outlook import Outlook
 from streams.ops.explain import decimal
@@ -19,7 +19,9 @@ from streams.runtime.leases import ServingIndex
 VALUES: Final = ("price", "prior_mean", "score", "net")
 
 
-@click.group("slice", cls=Family, short_help="Show what slices may show now; freeze and open one.")
+@click.group(
+    "slice", cls=VerbGroup, short_help="Show what slices may show now; freeze and open one."
+)
 def slice_group() -> None:
     """Audience slices: their prices, horizons and candidates; freeze one, and open it again."""
 

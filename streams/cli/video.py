@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 
-from streams.cli.family import Family
 from streams.cli.live import check_video, example, read_records, say_passed_over
 from streams.cli.options import (
     Settings,
@@ -27,6 +26,7 @@ from streams.cli.review import (
 )
 from streams.cli.slice_words import check_slice
 from streams.cli.table import folded, print_table
+from streams.cli.verb_group import VerbGroup
 from streams.cli.when import now_ms
 from streams.cli.wiring import drivers, namespace, producing, run, storing
 from streams.control.moderation import Looked, Plea, counted, looked_at, say, verdict_on
@@ -41,7 +41,7 @@ from streams.ops.tail import Tail
 from streams.ops.video import counted_video, in_short, open_table, outlook_in_force, slice_tables
 
 
-@click.group(cls=Family, short_help="Show and explain a video, reconsider it, take it down.")
+@click.group(cls=VerbGroup, short_help="Show and explain a video, reconsider it, take it down.")
 def video() -> None:
     """Show and explain one video, have it looked at again, take it down."""
 

@@ -8,7 +8,7 @@ import click
 _WHOLE = 1_000  # characters: click cuts what it lists of a command otherwise
 
 
-class Family(click.Group):
+class VerbGroup(click.Group):
     """Lists each command by its whole first sentence, and names the one that a typo is like."""
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
