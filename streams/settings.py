@@ -406,14 +406,12 @@ def default_folder() -> Path:
     return here if (here / "streams.toml").is_file() else SHIPPED
 
 
-def read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path, hint: str = "name its folder with --config") -> dict[str, Any]:
     """Return a TOML file's table; `Misconfigured` with one line if it cannot be read."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
-        raise Misconfigured(
-            f"cannot read {path}: {error.strerror}; name its folder with --config"
-        ) from None
+        raise Misconfigured(f"cannot read {path}: {error.strerror}; {hint}") from None
     except UnicodeDecodeError as error:
         raise Misconfigured(f"{path} is not UTF-8 at byte {error.start}: save it so") from None
     except tomllib.TOMLDecodeError as error:

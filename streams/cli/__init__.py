@@ -15,6 +15,7 @@ from typing import Any, Final
 import click
 from click.shell_completion import CompletionItem
 
+from streams.cli.verb_group import VerbGroup
 from streams.errors import Halt, Misconfigured, StreamsError, Unreachable
 from streams.settings import exposed_key_file, unknown_variables
 
@@ -67,7 +68,7 @@ class Interrupted(StreamsError):
     """Ended by Ctrl-C after an orderly stop; the message says how to go on: exit code 130."""
 
 
-class Verbs(click.Group):
+class Verbs(VerbGroup):
     """A group whose commands are imported when they are called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature

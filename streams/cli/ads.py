@@ -7,6 +7,7 @@ import click
 
 from streams.cli.live import example
 from streams.cli.options import Settings, connection_options, emit, emit_object, output_option
+from streams.cli.verb_group import VerbGroup
 from streams.cli.wiring import namespace, run, storing
 from streams.core.units import MICROS
 from streams.ops.adverts import AdvertReport, as_fields, report_adverts
@@ -15,7 +16,7 @@ from streams.ops.shares_text import percent
 _VALUES: Final = ("worth", "usual", "factor", "roi", "correlation")
 
 
-@click.group(short_help="Show what adverts are worth to viewers, and what they bring in.")
+@click.group(cls=VerbGroup, short_help="Show what adverts are worth to viewers and bring in.")
 def ads() -> None:
     """Adverts beside the organic traffic: their value, their bids' factor, their return."""
 

@@ -3,12 +3,13 @@
 import click
 
 from streams.cli.live import example
+from streams.cli.verb_group import VerbGroup
 from streams.ops.alerts import as_rules
 
 
-@click.group(short_help="Rules for those who watch over it.")
+@click.group(cls=VerbGroup, short_help="Print alert rules for Prometheus.")
 def alerts() -> None:
-    """Rules for those who watch over it."""
+    """Print rules for those who watch over it."""
 
 
 @alerts.command()

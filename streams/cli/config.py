@@ -7,6 +7,7 @@ import click
 
 from streams.cli.live import example
 from streams.cli.options import Settings, config_option, connection_options, emit, output_option
+from streams.cli.verb_group import VerbGroup
 from streams.control.configuration import copy_shipped, findings, in_force
 from streams.errors import Misconfigured
 from streams.settings import written_settings
@@ -14,7 +15,7 @@ from streams.settings import written_settings
 OPTIONS: Final = ("brokers", "redis", "group", "topic_prefix")
 
 
-@click.group(short_help="Show, check and copy the configuration.")
+@click.group(cls=VerbGroup, short_help="Show, check and copy the configuration.")
 def config() -> None:
     """Show what is in force and from where, check every file, or make a copy to edit."""
 

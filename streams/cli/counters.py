@@ -13,11 +13,12 @@ from streams.cli.counters_proved import (
 from streams.cli.options import connection_options, emit, output_option
 from streams.cli.progress import Meter
 from streams.cli.repartition import repartition
+from streams.cli.verb_group import VerbGroup
 from streams.cli.when import now_ms
 from streams.cli.wiring import made_installation, producing, reading, run, storing
 from streams.core.partition_control import Generation, TopicMove, Upgrade
 from streams.errors import Misconfigured
-from streams.ops.installation import lengthen_generations
+from streams.ops.installation import lengthen_generations, require_longer
 from streams.ops.migrate import Migration, require_alone
 from streams.ops.move import Mover
 from streams.runtime.codec import spelling_of
@@ -32,7 +33,7 @@ yes_option = click.option(
 )
 
 
-@click.group(short_help="Verify, rebuild, migrate or move the counters.")
+@click.group(cls=VerbGroup, short_help="Verify, rebuild, migrate or move the counters.")
 def counters() -> None:
     """Verify the counters in Redis, keep them, have them counted again, or take them along.
 
@@ -155,6 +156,7 @@ async def _lengthen(settings: Settings, records: int, yes: bool) -> None:
     installation = await made_installation(settings)
     signer = signer_of(installation, load_signing_key())
     length = max(installation.generation_records(settings), installation.lengthened)
+    require_longer(records, length)
     click.echo(f"generations of duplicates: {length:,} records now, {records:,} from then on")
     if not yes:
         click.echo(NOTHING_DONE)

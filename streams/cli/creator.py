@@ -4,6 +4,7 @@ import click
 
 from streams.cli.live import check_video, example
 from streams.cli.options import Settings, connection_options, emit, emit_object, output_option
+from streams.cli.verb_group import VerbGroup
 from streams.cli.when import now_ms
 from streams.cli.wiring import drivers, namespace, run, storing
 from streams.ops.creator import VideoFacts, creator_facts
@@ -11,13 +12,20 @@ from streams.ops.creator_text import as_fields, in_words
 from streams.ops.creators import CreatorsReport, as_object, at_the_end, for_people, report_creators
 
 
-@click.group(short_help="Show creators' audiences, and tell one creator how their videos do.")
+@click.group(cls=VerbGroup, short_help="Show creators' audiences, and how one creator's videos do.")
 def creator() -> None:
     """Show creators' audiences, and tell one creator how their videos do."""
 
 
 @creator.command("list")
-@click.option("--limit", type=click.IntRange(0), default=20, show_default=True, metavar="N")
+@click.option(
+    "--limit",
+    type=click.IntRange(0),
+    default=20,
+    show_default=True,
+    metavar="N",
+    help="List so many creators.",
+)
 @connection_options("brokers", "redis", "topic_prefix")
 @output_option
 @example("streams creator list", "streams creator list --limit 1000 --output json")

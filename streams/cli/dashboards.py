@@ -5,10 +5,11 @@ import json
 import click
 
 from streams.cli.live import example
+from streams.cli.verb_group import VerbGroup
 from streams.ops.board import as_board
 
 
-@click.group(short_help="A Grafana board for those who watch over it.")
+@click.group(cls=VerbGroup, short_help="Print a board for Grafana.")
 def dashboards() -> None:
     """Print a board for those who watch over it."""
 

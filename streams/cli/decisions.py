@@ -21,6 +21,7 @@ from streams.cli.live import (
     video_option,
 )
 from streams.cli.options import Settings, connection_options, output_option
+from streams.cli.verb_group import VerbGroup
 from streams.cli.wiring import run
 from streams.core.receipts import ACTIONS, Receipt
 from streams.ops.decisions import ReceiptFilter, read_receipts
@@ -28,7 +29,7 @@ from streams.ops.explain import decimal, explain, moment
 from streams.ops.tail import Start, Tail
 
 
-@click.group(short_help="Read the decisions.")
+@click.group(cls=VerbGroup, short_help="Read the decisions.")
 def decisions() -> None:
     """Read the decisions about videos and slices."""
 
@@ -80,9 +81,13 @@ def _line(row: Mapping[str, Any]) -> str:
     columns = [
         (moment(row["ts"]), 25),
         (row["action"], 6),
-        (row["slice"], 25),
+        (row["slice"] or f"{len(row['crowds'])} crowds", 25),
         (row["video"], 21),
         (f"#{row['n']}", 5),
+    ]
+    if not row["slice"]:  # about the whole video: it has no numbers of one crowd
+        return one_row(columns, row["reason"])
+    columns += [
         (f"{row['views']:>8} views", 15),
         (f"mean {decimal(row['mean'])}±{decimal(row['sd'])}", 25),
         (f"score {decimal(row['score'])}", 15),

@@ -14,6 +14,7 @@ from streams.cli.live import example, from_option
 from streams.cli.options import Settings, connection_options, emit, emit_object, output_option
 from streams.cli.progress import Meter
 from streams.cli.reveal import kept, reveal_options
+from streams.cli.verb_group import VerbGroup
 from streams.cli.when import BOUND, MOMENT, now_ms
 from streams.cli.wiring import Result, producing, reading, run
 from streams.errors import REJECT_REASONS
@@ -30,17 +31,53 @@ from streams.settings import TOPICS
 REASON: Final = click.Choice(REJECT_REASONS)
 TOPIC: Final = click.Choice(TOPICS)
 FILTERS: Final = (
-    click.option("--topic", "topics", multiple=True, type=TOPIC, metavar="NAME", help="Its topic."),
-    click.option("--reason", "reasons", multiple=True, type=REASON, metavar="REASON", help="Why."),
-    click.option("--producer", "producers", multiple=True, metavar="NAME", help="Who wrote it."),
-    click.option("--partition", "partitions", multiple=True, type=int, help="Of the record."),
-    click.option("--id", "names", multiple=True, metavar="LETTER", help="topic:partition:offset."),
+    click.option(
+        "--topic",
+        "topics",
+        multiple=True,
+        type=TOPIC,
+        metavar="NAME",
+        help="Letters of this topic.",
+    ),
+    click.option(
+        "--reason",
+        "reasons",
+        multiple=True,
+        type=REASON,
+        metavar="REASON",
+        help="Refused for this: slice, ...",
+    ),
+    click.option(
+        "--producer",
+        "producers",
+        multiple=True,
+        metavar="NAME",
+        help="Whose header x-producer says this.",
+    ),
+    click.option(
+        "--partition", "partitions", multiple=True, type=int, help="Of records in this partition."
+    ),
+    click.option(
+        "--id",
+        "names",
+        multiple=True,
+        metavar="LETTER",
+        help="This letter: topic:partition:offset.",
+    ),
     click.option("--from", "start", type=BOUND, default="earliest", help="Letters written since."),
     click.option("--to", "until", type=MOMENT, help="Letters written before."),
 )
+_NONE: Final = "no such letters"
 all_option: Final = click.option("--all", "settled", is_flag=True, help="Settled ones too.")
 yes_option: Final = click.option("--yes", is_flag=True, help="Do it; without, only say what.")
-limit_option: Final = click.option("--limit", type=click.IntRange(min=1), default=100, metavar="N")
+limit_option: Final = click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    default=100,
+    show_default=True,
+    metavar="N",
+    help="Stop after so many.",
+)
 patch_option: Final = click.option("--patch", metavar="JSON", help="Merge this (RFC 7396) first.")
 rekey_option: Final = click.option("--rekey", is_flag=True, help="Key and partition by the video.")
 FIELDS: Final = ("topics", "reasons", "producers", "partitions", "start", "until", "settled")
@@ -48,7 +85,7 @@ Letters = AsyncIterator[KeptLetter]
 Command = Callable[..., None]
 
 
-@click.group(short_help="Read, count, send again and discard dead letters.")
+@click.group(cls=VerbGroup, short_help="Read, count, send again and discard dead letters.")
 def dlq() -> None:
     """Dead letters: what could not be used, of every topic.
 
@@ -81,7 +118,7 @@ def choosing(name: str, *options: Any) -> Callable[[Command], Command]:
 @example("streams dlq list --reason misrouted --from -1h")
 def list_command(settings: Settings, wanted: LetterFilter, limit: int, output: str) -> None:
     """Print letters, a line each, topic by topic: the first 100, or --limit."""
-    emit(run(_read(settings, wanted, lambda letters: first_rows(letters, limit))), output)
+    emit(run(_read(settings, wanted, lambda letters: first_rows(letters, limit))), output, _NONE)
 
 
 @choosing("stats", all_option)
@@ -91,7 +128,7 @@ def stats_command(settings: Settings, wanted: LetterFilter, output: str) -> None
 
     A producer is what its records' header x-producer says; without one it is their partition.
     """
-    emit(run(_read(settings, wanted, letter_stats)), output)
+    emit(run(_read(settings, wanted, letter_stats)), output, _NONE)
 
 
 @dlq.command("show")
@@ -128,7 +165,7 @@ def reveals_command(settings: Settings, start: Start, output: str) -> None:
         async with reading(settings.brokers) as reader:
             return await read_reveals(reader, KafkaCluster(settings.brokers), settings, start)
 
-    emit(run(work()), output)
+    emit(run(work()), output, "nobody had viewers shown")
 
 
 @choosing("redrive", patch_option, rekey_option, yes_option)

@@ -26,9 +26,11 @@ from streams.settings import Settings, load_settings
 
 @click.command(short_help="Check settings and connections.")
 @config_option
-@click.option("--brokers", help="Kafka bootstrap servers.  [env: STREAMS_BROKERS]")
-@click.option("--redis", help="Redis URL.  [env: STREAMS_REDIS]")
-@click.option("--topic-prefix", help="Put before every topic's name.  [env: STREAMS_TOPIC_PREFIX]")
+@click.option("--brokers", help="Kafka bootstrap servers.  [env var: STREAMS_BROKERS]")
+@click.option("--redis", help="Redis URL.  [env var: STREAMS_REDIS]")
+@click.option(
+    "--topic-prefix", help="Put before every topic's name.  [env var: STREAMS_TOPIC_PREFIX]"
+)
 @output_option
 @example(
     "streams doctor --brokers kafka:9092 --redis redis://redis:6379/0",

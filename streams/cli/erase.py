@@ -10,6 +10,7 @@ from streams.cli import ConditionNotMet
 from streams.cli.live import example
 from streams.cli.options import Settings, connection_options, emit, output_option
 from streams.cli.progress import Meter
+from streams.cli.verb_group import VerbGroup
 from streams.cli.wiring import reading, run
 from streams.ops.erasing import places_apart, traces_in_recording, traces_in_topics
 from streams.recording.foreign import opened
@@ -20,7 +21,7 @@ from streams.runtime.kafka import KafkaCluster
 PATH: Final = click.Path(path_type=Path, exists=True)
 
 
-@click.group(short_help="Tell what still holds a person, and until when.")
+@click.group(cls=VerbGroup, short_help="Tell what still holds a person, and until when.")
 def erase() -> None:
     """Persons: what still holds them, and until when."""
 

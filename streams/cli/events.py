@@ -33,6 +33,7 @@ from streams.cli.options import (
     output_option,
 )
 from streams.cli.reveal import kept, reveal_options
+from streams.cli.verb_group import VerbGroup
 from streams.cli.when import now_ms
 from streams.cli.wiring import reading, run, storing
 from streams.client.examples import EXAMPLES
@@ -52,7 +53,7 @@ TABLE_ROWS: Final = 1_000
 """Refused lines that a table shows; the others are in the machine formats."""
 
 
-@click.group(short_help="Check, watch, sample and import events.")
+@click.group(cls=VerbGroup, short_help="Check, watch, sample and import events.")
 def events() -> None:
     """Check, watch, sample and import events."""
 
@@ -154,7 +155,14 @@ def trace_command(
 @events.command("sample")
 @connection_options("brokers", "topic_prefix")
 @topic_option
-@click.option("--count", type=click.IntRange(min=1), default=10, show_default=True, metavar="N")
+@click.option(
+    "--count",
+    type=click.IntRange(min=1),
+    default=10,
+    show_default=True,
+    metavar="N",
+    help="So many records.",
+)
 @click.option("--seed", type=int, help="For the same choice again.")
 @from_option("earliest")
 @click.option("--example", is_flag=True, help="One valid example of each type; needs no broker.")

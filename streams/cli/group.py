@@ -6,6 +6,7 @@ import click
 
 from streams.cli.live import example
 from streams.cli.options import Settings, connection_options, emit, output_option
+from streams.cli.verb_group import VerbGroup
 from streams.cli.wiring import run
 from streams.ops.groups import (
     GroupPlaces,
@@ -21,7 +22,7 @@ from streams.ops.groups import (
 from streams.runtime.kafka import KafkaCluster
 
 
-@click.group(short_help="Show consumer groups, their members and positions.")
+@click.group(cls=VerbGroup, short_help="Show consumer groups, their members and positions.")
 def group() -> None:
     """Consumer groups: who their members are, and where they stand."""
 

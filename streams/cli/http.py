@@ -1,6 +1,7 @@
 """Serves an aiohttp application until it is asked to stop: the intake's and the page's."""
 
 import asyncio
+import errno
 from collections.abc import Callable
 
 from aiohttp import web
@@ -23,6 +24,8 @@ async def serve(
         tell(site.name)
         await stop.wait()
     except OSError as error:
-        raise Halt(f"cannot listen at {host}:{port}: {error.strerror}; see --port") from None
+        taken = error.errno == errno.EADDRINUSE
+        why = "the port is taken" if taken else error.strerror
+        raise Halt(f"cannot listen at {host}:{port}: {why}; see --port") from None
     finally:
         await runner.cleanup()

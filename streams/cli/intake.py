@@ -24,7 +24,13 @@ STOP_S = 10.0
 @click.command(short_help="Take events over HTTP, for producers without Kafka.")
 @connection_options("brokers", "topic_prefix")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
-@click.option("--port", type=click.IntRange(0, 65_535), default=9465, show_default=True)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    default=9465,
+    show_default=True,
+    help="Port to listen at; 0 for a free one.",
+)
 @click.option(
     "--tokens",
     "file",

@@ -7,6 +7,7 @@ import click
 
 from streams.cli.live import example
 from streams.cli.options import connection_options, emit, output_option
+from streams.cli.verb_group import VerbGroup
 from streams.cli.when import now_ms
 from streams.cli.wiring import made_installation, producing, run
 from streams.errors import Halt
@@ -39,7 +40,7 @@ class PublicKey(click.ParamType):
         return text
 
 
-@click.group(short_help="Make keys; say whose control records count.")
+@click.group(cls=VerbGroup, short_help="Make keys; say whose control records count.")
 def keys() -> None:
     """Make a pair of keys, and bring keys into force or out of it.
 

@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 import click
 
 from streams.cli import ConditionNotMet
-from streams.cli.live import Row, example, print_rows
+from streams.cli.live import Row, example, print_rows, terminal_width
 from streams.cli.options import Settings, connection_options, emit, output_option
 from streams.cli.pulse import LISTEN_ADDRESS, serve_pages
+from streams.cli.verb_group import VerbGroup
 from streams.cli.when import DURATION, now_ms
 from streams.cli.wiring import collecting, probing_reach, run
 from streams.errors import StreamsError
@@ -58,7 +59,7 @@ def _query_options(command: Command) -> Command:
     return whole
 
 
-@click.group(short_help="Show how far consumers are behind.")
+@click.group(cls=VerbGroup, short_help="Show how far consumers are behind.")
 def lag() -> None:
     """Show how far consumers are behind."""
 
@@ -133,7 +134,9 @@ def status_command(
 
 @lag.command()
 @_query_options
-@click.option("--interval", type=DURATION, default="10s", show_default=True)
+@click.option(
+    "--interval", type=DURATION, default="10s", show_default=True, help="Between two looks."
+)
 @click.option(
     "--span", type=DURATION, default="1h", show_default=True, help="What the bars show, up to 1d."
 )
@@ -201,7 +204,7 @@ async def _watch_reach(settings: Settings, metrics: LagMetrics) -> None:
 
 async def _print_looks(looks: AsyncGenerator[Row, None], output: str, limit: int | None) -> None:
     async with aclosing(looks):
-        await print_rows(looks, output, as_text, limit)
+        await print_rows(looks, output, lambda row: as_text(row, terminal_width()), limit)
 
 
 def _require_whole(report: LagReport) -> None:

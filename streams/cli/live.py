@@ -13,9 +13,10 @@ from rich.cells import cell_len, set_cell_size
 
 from streams.cli import wiring
 from streams.cli.options import one_line
+from streams.cli.table import folded
 from streams.cli.when import BOUND, TIMES
 from streams.core.units import ID_ALPHABET, ID_MAX
-from streams.ops.tail import Tail, partitions_of, read_tail
+from streams.ops.tail import Tail, partitions_of, read_tail, require_topic
 from streams.runtime.kafka import KafkaCluster
 from streams.runtime.ports import Record
 from streams.settings import Settings
@@ -37,7 +38,9 @@ def example(*lines: str) -> Callable[[Function], Function]:
 
 async def read_records(settings: Settings, tail: Tail) -> AsyncGenerator[Record, None]:
     """Yield the records of a tail; `Halt` if the topic does not exist."""
-    only = await partitions_of(KafkaCluster(settings.brokers), tail.topic, tail.video)
+    cluster = KafkaCluster(settings.brokers)
+    await require_topic(cluster, tail.topic)
+    only = await partitions_of(cluster, tail.topic, tail.video)
     async with (
         wiring.reading(settings.brokers) as reader,
         aclosing(read_tail(reader, tail, only)) as records,
@@ -64,12 +67,17 @@ async def print_rows(
         if output == "json":
             listed.append(row)
         else:
-            click.echo(as_text(row) if output == "table" else one_line(row))
+            click.echo(folded(as_text(row)) if output == "table" else one_line(row))
         count += 1
         if count == limit:
             break
     if output == "json":
         click.echo(json.dumps(listed, ensure_ascii=False, indent=2))
+
+
+def terminal_width() -> int:
+    """Return how wide a line may be: as wide as the terminal, whatever it takes in a pipe."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
 
 
 def one_row(columns: Sequence[tuple[str, int]], rest: str, width: int | None = None) -> str:
@@ -80,8 +88,7 @@ def one_row(columns: Sequence[tuple[str, int]], rest: str, width: int | None = N
     >>> one_row([("足球", 8), ("", 4)], "goal", 40), one_row([("足球", 8), ("", 4)], "goal!", 8)
     ('足球          goal', '足球 go…')
     """
-    if width is None:
-        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+    width = terminal_width() if width is None else width
     padded = [text + " " * (size - cell_len(text)) for text, size in columns]
     line = " ".join([*padded, rest])
     if cell_len(line) <= width:

@@ -25,7 +25,13 @@ STOP_S = 1.0
 @click.command(short_help="Show in a browser how everything stands.")
 @connection_options("brokers", "redis", "topic_prefix")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
-@click.option("--port", type=click.IntRange(0, 65_535), default=9466, show_default=True)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    default=9466,
+    show_default=True,
+    help="Port to listen at; 0 for a free one.",
+)
 @click.option(
     "--token-file",
     type=click.Path(path_type=Path, dir_okay=False),

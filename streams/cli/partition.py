@@ -6,6 +6,7 @@ from msgspec.structs import replace
 from streams.cli.counters_proved import NOTHING_DONE, counted_log
 from streams.cli.live import example
 from streams.cli.options import Settings, connection_options
+from streams.cli.verb_group import VerbGroup
 from streams.cli.when import now_ms
 from streams.cli.wiring import producing, run
 from streams.ops.skip import plan_skip, write_skip
@@ -14,7 +15,7 @@ from streams.runtime.key_files import load_signing_key
 from streams.runtime.ledger import Skip
 
 
-@click.group(short_help="Skip what nobody can read of a partition.")
+@click.group(cls=VerbGroup, short_help="Skip what nobody can read of a partition.")
 def partition() -> None:
     """Decide what a partition that halted cannot decide by itself."""
 

@@ -8,10 +8,12 @@ from msgspec.structs import replace
 
 from streams.cli.live import example
 from streams.cli.options import connection_options, emit, emit_object, output_option
+from streams.cli.verb_group import VerbGroup
 from streams.cli.when import DURATION, now_ms
 from streams.cli.wiring import made_installation, namespace, producing, reading, run, storing
 from streams.core.events import Policy
 from streams.errors import Halt
+from streams.ops.explain import moment
 from streams.ops.exploration import Explored, as_row, lesson, read_explored
 from streams.ops.learned import learned_last, learned_lines
 from streams.ops.policy import (
@@ -48,7 +50,7 @@ class _Known(NamedTuple):
     history: PolicyHistory
 
 
-@click.group(short_help="Show the policy, its history, and hold what it learns.")
+@click.group(cls=VerbGroup, short_help="Show the policy, its history, and hold what it learns.")
 def policy() -> None:
     """Show which policy is in force and why, and pin or freeze what is learned in it.
 
@@ -64,7 +66,7 @@ def policy() -> None:
     type=DURATION,
     default="1h",
     show_default=True,
-    help="Say what chance showed in the traffic of so long.",
+    help="Of how long the traffic is that tells what chance showed.",
 )
 @output_option
 @example("streams policy show --since 24h", "streams policy show --output json")
@@ -96,7 +98,9 @@ def show(settings: Settings, since: int, output: str) -> None:
         )
         click.echo()
         click.echo("\n".join(learned_lines(learned)))
-        click.echo(f"\nExploration, in the traffic of so long: {_taught(chance)}")
+        click.echo(
+            f"\nExploration, in the traffic since {moment(now_ms() - since)}: {_taught(chance)}"
+        )
         emit([as_row(each) for each in chance], output)
         return
     places = [place_row(each) for each in known.partitions]
@@ -109,7 +113,14 @@ def show(settings: Settings, since: int, output: str) -> None:
 @policy.command()
 @connection_options("brokers", "topic_prefix")
 @output_option
-@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, metavar="N")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    default=20,
+    show_default=True,
+    metavar="N",
+    help="List so many policies.",
+)
 @example("streams policy history --limit 100 --output ndjson")
 def history(settings: Settings, output: str, limit: int) -> None:
     """List the latest policies that are kept (those of 90 days), what each moved, and why."""
@@ -167,8 +178,9 @@ def pin(number: str | None, off: bool, why: str, settings: Settings, yes: bool) 
 def freeze(names: tuple[str, ...], off: bool, why: str, settings: Settings, yes: bool) -> None:
     """Let the keeper move numbers no more: NAME is a family, or one number as family:slice.
 
-    Families are means, tastes, spreads, noises, horizons, prices and cross. What is frozen stays
-    as it is; for numbers of your own, freeze them in policy.toml.
+    Families are means, tastes, spreads, noises, horizons, prices, buttons and delays, each with a
+    number a slice, and cross, shares and organic, each as a whole. What is frozen stays as it is;
+    for numbers of your own, freeze them in policy.toml.
     """
     change = without_frozen if off else with_frozen
     _order(

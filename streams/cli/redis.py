@@ -4,13 +4,14 @@ import click
 
 from streams.cli.live import example
 from streams.cli.options import connection_options, emit, emit_object, output_option
+from streams.cli.verb_group import VerbGroup
 from streams.cli.wiring import run
 from streams.ops.placement import Placement, plan_moves, plan_new
 from streams.runtime.redis import slots_of_masters
 from streams.settings import SHIPPED, Settings
 
 
-@click.group("redis", short_help="Plan a Redis Cluster; print its users' rights.")
+@click.group("redis", cls=VerbGroup, short_help="Plan a Redis Cluster; print its users' rights.")
 def redis_group() -> None:
     """Redis as it is set up for this: a cluster's slots, users and what they may do."""
 

@@ -17,6 +17,7 @@ from streams.cli.options import (
     emit_object,
     output_option,
 )
+from streams.cli.verb_group import VerbGroup
 from streams.cli.when import now_ms
 from streams.cli.wiring import (
     Result,
@@ -53,7 +54,7 @@ UNHEARD: Final = (
 )
 
 
-@click.group(short_help="See what waits for a moderator, and decide.")
+@click.group(cls=VerbGroup, short_help="See what waits for a moderator, and decide.")
 def review() -> None:
     """Videos that wait for a person, and what people say of them."""
 
@@ -74,7 +75,7 @@ def list_command(settings: Settings, rejected: bool, output: str) -> None:
     if rejected:
         rows += run(_known(settings, lambda dossiers: rejected_cases(dossiers, now_ms())))
         rows.sort(key=lambda row: (row["since"], row["video"]))
-    emit(map(_for_people, rows) if output == "table" else rows, output)
+    emit(map(_for_people, rows) if output == "table" else rows, output, "no video waits")
 
 
 @review.command("show")
@@ -89,22 +90,17 @@ def show_command(video: str, settings: Settings, output: str) -> None:
     emit_object(in_cells(_for_people(row)) if output == "table" else row, output)
 
 
-def opinion_options(metavar: str) -> Callable[[Command], Command]:
-    """Return the options of a verb by which a person says something; `metavar` is who does."""
-    options = (
-        click.option(
-            "--by", required=True, callback=check_video, metavar=metavar, help="Who says so."
-        ),
-        click.option("--note", required=True, metavar="TEXT", help="Why."),
+def opinion_options(command: Command) -> Command:
+    """Add the options of a verb by which a person says something."""
+    for option in (
         click.option("--yes", is_flag=True, help="Do it; without, only say what."),
-    )
-
-    def decorate(command: Command) -> Command:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
+        click.option("--note", required=True, metavar="TEXT", help="Why."),
+        click.option(
+            "--by", required=True, callback=check_video, metavar="NAME", help="Who says so."
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 def spoken(
@@ -135,7 +131,7 @@ def speaking(group: click.Group, name: str, word: VerdictWord) -> None:
     @group.command(name, help=help_text)
     @click.argument("video", callback=check_video)
     @connection_options("brokers", "redis", "topic_prefix")
-    @opinion_options("NAME")
+    @opinion_options
     def command(video: str, settings: Settings, by: str, note: str, yes: bool) -> None:
         opinion = Opinion(video, word, by, note)
         effect = f"{word} {video}: {EFFECTS[word][1]}"

@@ -6,10 +6,11 @@ import click
 
 from streams.cli.live import example
 from streams.cli.options import Settings, connection_options
+from streams.cli.verb_group import VerbGroup
 from streams.client.schemas import asyncapi, json_schema
 
 
-@click.group(short_help="Export what producers write as a schema.")
+@click.group(cls=VerbGroup, short_help="Export what producers write as a schema.")
 def schema() -> None:
     """Export what producers write as JSON Schema or AsyncAPI, made of the types that decode it."""
 

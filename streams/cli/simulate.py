@@ -129,7 +129,10 @@ def _compare(config: Path, output: str, choice: Choice, plots: Path | None) -> N
     for name, rate in comparing.speeds(results).items():
         click.echo(f"{name}: {rate:,.0f} impressions a CPU second", err=True)
     if output == "table":
-        click.echo("\n".join(tables.table_lines(summaries)))
+        for name, rows in tables.tables(summaries):
+            click.echo(name)
+            emit(rows, output)
+            click.echo()
     else:
         emit([tables.as_fields(summary) for summary in summaries], output)
     if plots:

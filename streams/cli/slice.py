@@ -8,6 +8,7 @@ import click
 from streams.cli.live import example
 from streams.cli.options import Settings, connection_options, emit, emit_object, output_option
 from streams.cli.slice_words import add_words
+from streams.cli.verb_group import VerbGroup
 from streams.cli.wiring import Result, drivers, namespace, reading, run, storing
 from streams.core.outlook import Outlook
 from streams.ops.explain import decimal
@@ -18,9 +19,11 @@ from streams.runtime.leases import ServingIndex
 VALUES: Final = ("price", "prior_mean", "score", "net")
 
 
-@click.group("slice", short_help="Show what each slice may show now; freeze and open one.")
+@click.group(
+    "slice", cls=VerbGroup, short_help="Show what slices may show now; freeze and open one."
+)
 def slice_group() -> None:
-    """Audience slices: their prices, horizons and candidates."""
+    """Audience slices: their prices, horizons and candidates; freeze one, and open it again."""
 
 
 @slice_group.command("list")
@@ -39,7 +42,14 @@ def list_command(settings: Settings, output: str) -> None:
 
 @slice_group.command("show")
 @click.argument("slice_id", metavar="SLICE")
-@click.option("--limit", type=click.IntRange(1, 500), default=20, show_default=True, metavar="N")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 500),
+    default=20,
+    show_default=True,
+    metavar="N",
+    help="List so many candidates.",
+)
 @connection_options("brokers", "redis", "topic_prefix")
 @output_option
 @example("streams slice show discover:football")

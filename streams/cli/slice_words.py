@@ -38,7 +38,7 @@ def words_command(settings: Settings, output: str) -> None:
     """Print the slices that a person froze or opened again: who, when, and why."""
     rows = run(_words(settings))
     for_people = [{**row, "note": printable(row["note"].encode())} for row in rows]
-    emit(for_people if output == "table" else rows, output)
+    emit(for_people if output == "table" else rows, output, "nobody froze or opened a slice")
 
 
 def add_words(group: click.Group) -> None:
@@ -56,7 +56,7 @@ def _speaking(group: click.Group, name: str, *, frozen: bool) -> None:
     @group.command(name, help=f"{help_text}\n\n{signed}")
     @click.argument("slice_id", metavar="NAME", callback=lambda _, __, name: check_slice(name))
     @connection_options("brokers", "redis", "topic_prefix")
-    @opinion_options("WHO")
+    @opinion_options
     def command(slice_id: str, settings: Settings, by: str, note: str, yes: bool) -> None:
         opinion = SliceOpinion(slice_id, frozen, by, note)
         seconds = spoken(

@@ -13,8 +13,8 @@ from streams.cli.options import (
     connection_options,
     emit_object,
     output_option,
-    print_table,
 )
+from streams.cli.table import print_table
 from streams.cli.when import DURATION, now_ms
 from streams.cli.wiring import collecting, drivers, namespace, reading, run
 from streams.ops.groups import LagQuery

@@ -8,6 +8,7 @@ from streams.cli.keys import PublicKey
 from streams.cli.live import example
 from streams.cli.options import Settings, connection_options, emit, output_option
 from streams.cli.progress import Meter
+from streams.cli.verb_group import VerbGroup
 from streams.cli.wiring import found_installation, producing, reading, run
 from streams.errors import Halt
 from streams.ops.installation import make_installation
@@ -19,7 +20,7 @@ from streams.runtime.key_files import load_signing_key
 from streams.runtime.signing import key_id
 
 
-@click.group(short_help="Compare and create the topics.")
+@click.group(cls=VerbGroup, short_help="Compare and create the topics.")
 def topics() -> None:
     """Compare the topics with the settings, and create or change them."""
 

@@ -15,7 +15,6 @@ from streams.cli.options import (
     emit,
     emit_object,
     output_option,
-    print_table,
 )
 from streams.cli.review import (
     PATIENCE_S,
@@ -26,6 +25,8 @@ from streams.cli.review import (
     spoken,
 )
 from streams.cli.slice_words import check_slice
+from streams.cli.table import folded, print_table
+from streams.cli.verb_group import VerbGroup
 from streams.cli.when import now_ms
 from streams.cli.wiring import drivers, namespace, producing, run, storing
 from streams.control.moderation import Looked, Plea, counted, looked_at, say, verdict_on
@@ -33,7 +34,6 @@ from streams.core.events import Policy
 from streams.core.partitioner import partition_of
 from streams.core.receipts import Receipt, encode
 from streams.errors import StreamsError
-from streams.ops.dead_letters import printable
 from streams.ops.decisions import receipts_about
 from streams.ops.explain import explain
 from streams.ops.lessons import lessons
@@ -41,13 +41,13 @@ from streams.ops.tail import Tail
 from streams.ops.video import counted_video, in_short, open_table, outlook_in_force, slice_tables
 
 
-@click.group(short_help="Show and explain one video, have it looked at again, take it down.")
+@click.group(cls=VerbGroup, short_help="Show and explain a video, reconsider it, take it down.")
 def video() -> None:
     """Show and explain one video, have it looked at again, take it down."""
 
 
 @video.command("show")
-@click.argument("video_id", metavar="ID", callback=check_video)
+@click.argument("video_id", metavar="VIDEO", callback=check_video)
 @connection_options("brokers", "redis", "topic_prefix")
 @output_option
 @example(
@@ -62,12 +62,8 @@ def show_command(video_id: str, settings: Settings, output: str) -> None:
     minutes. Values of the table are decimals per view; JSON has micro-units.
     """
     counted = run(_load(settings, video_id))
-    verdict = counted["verdict"]
     if output == "table":
         emit_object(in_short(counted), output)
-        if verdict:
-            words = (verdict["verdict"], verdict["by"], printable(verdict["note"].encode()))
-            click.echo("{} by {}: {}".format(*words))
         click.echo()
         emit(open_table(counted["open"]), output)
         for heads, rows in slice_tables(counted["slices"]):
@@ -78,7 +74,7 @@ def show_command(video_id: str, settings: Settings, output: str) -> None:
 
 
 @video.command("explain")
-@click.argument("video_id", metavar="ID", callback=check_video)
+@click.argument("video_id", metavar="VIDEO", callback=check_video)
 @connection_options("brokers", "redis", "topic_prefix")
 @output_option
 @example(
@@ -100,7 +96,7 @@ def explain_command(video_id: str, settings: Settings, output: str) -> None:
     else:
         policies = run(_policies(settings, video_id))
         for receipt, lesson in zip(receipts, lessons(receipts, policies), strict=True):
-            click.echo(explain(receipt, lesson))
+            click.echo(folded(explain(receipt, lesson)))
 
 
 speaking(video, "takedown", "reject")
@@ -111,7 +107,7 @@ def _check_slices(_: click.Context, __: click.Parameter, names: tuple[str, ...])
 
 
 @video.command("reconsider")
-@click.argument("video_id", metavar="ID", callback=check_video)
+@click.argument("video_id", metavar="VIDEO", callback=check_video)
 @click.option(
     "--slice",
     "slices",
@@ -121,7 +117,7 @@ def _check_slices(_: click.Context, __: click.Parameter, names: tuple[str, ...])
     help="Only this slice; may be given again.",
 )
 @connection_options("brokers", "redis", "topic_prefix")
-@opinion_options("WHO")
+@opinion_options
 @example("streams video reconsider v-42 --by alice --note 'shown to the wrong crowd' --yes")
 def reconsider_command(
     video_id: str, slices: tuple[str, ...], settings: Settings, by: str, note: str, yes: bool

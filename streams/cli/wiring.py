@@ -12,7 +12,7 @@ import uvloop
 from streams.control.policy.election import TOPIC as ELECTED_BY
 from streams.errors import Halt, StreamsError
 from streams.lab.drivers import Drivers
-from streams.ops.groups import LagQuery, require_groups
+from streams.ops.groups import LagQuery, require_known
 from streams.ops.lag_collector import LagCollector, LagSources
 from streams.ops.provable import ReachProbe
 from streams.ops.snapshots import SnapshotFolder
@@ -170,7 +170,7 @@ async def collecting(settings: Settings, query: LagQuery) -> AsyncIterator[LagCo
     topic = settings.topic("interactions")
     async with storing(settings) as store:
         try:
-            await require_groups(cluster, query.named)
+            await require_known(cluster, query)
             await probe.start()
             yield LagCollector(LagSources(cluster, probe, store, settings.group, topic), query)
         finally:

@@ -39,7 +39,7 @@ class Tokens:
     def from_toml(cls, path: Path) -> "Tokens":
         """Read a file of hashes by producer; `Misconfigured` if it cannot be used."""
         try:
-            return cls(msgspec.convert(read_toml(path), _File).producers)
+            return cls(msgspec.convert(read_toml(path, "see --tokens"), _File).producers)
         except msgspec.ValidationError:  # its words would show a token given in place of a hash
             raise Misconfigured(
                 f"{path}: write a table [producers] and in it NAME = [HASH, ...], as "

@@ -105,7 +105,7 @@ class ControlPlane:
     def unready(self) -> Sequence[str]:
         """Return why it handles no uploads, recognitions and reviews now."""
         if self._behind:
-            return ["the control topics are read again: Redis lost dossiers"]
+            return ["the control topics are read first: Redis lacks dossiers"]
         ended = self._app.ended if self._app else "it does not read yet"
         return [] if ended is None else [f"control plane: {ended}"]
 

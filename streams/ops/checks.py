@@ -15,6 +15,7 @@ from streams.settings import SIGNING_KEY_FILE, Settings, given_secret
 
 Status = Literal["ok", "warn", "fail", "unreachable"]
 PYTHON_NEEDED = (3, 11)
+_NAMED = 3  # of the failed checks, each of which has a line above
 
 
 class Check(NamedTuple):
@@ -116,7 +117,9 @@ def conclude(checks: Sequence[Check]) -> None:
         raise Unreachable(f"no answer: {', '.join(silent)}")
     wrong = [check.check for check in checks if check.status == "fail"]
     if wrong:
-        raise Halt(f"{len(wrong)} of {len(checks)} checks failed: {', '.join(wrong)}")
+        more = f" and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
+        named = ", ".join(wrong[:_NAMED])
+        raise Halt(f"{len(wrong)} of {len(checks)} checks failed: {named}{more}")
 
 
 async def check_connections(

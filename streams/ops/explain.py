@@ -67,8 +67,8 @@ different viewers.
     if receipt.slice:
         lines = [_headline(receipt), *_judgement(receipt, lesson), _grant(receipt)]
     else:
-        crowds = _count(len(receipt.crowds), "crowd")
-        lines = [f"#{receipt.n:,} {receipt.action} {crowds}: {WORDS[receipt.reason]}."]
+        crowds = " " + _count(len(receipt.crowds), "crowd") if receipt.crowds else ""
+        lines = [f"#{receipt.n:,} {receipt.action}{crowds}: {WORDS[receipt.reason]}."]
         lines += map(_crowd, receipt.crowds)
         lines += _reports(receipt)
     if isinstance(receipt.handicap, int):

@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import Any, Final, NamedTuple, NoReturn
 
 from streams.errors import Halt, Retry
+from streams.ops.tail import require_topic
 from streams.runtime.ports import Cluster, GroupMember, Place
 from streams.settings import Settings
 
@@ -91,9 +92,16 @@ async def survey_groups(cluster: Cluster, query: LagQuery) -> Survey:
     )
 
 
+async def require_known(cluster: Cluster, query: LagQuery) -> None:
+    """Raise `Halt` with what there is if a group that is named, or the topic, does not exist."""
+    if query.topic:
+        await require_topic(cluster, query.topic)
+    await require_groups(cluster, query.named)
+
+
 async def require_groups(cluster: Cluster, groups: Collection[str]) -> None:
     """Raise `Halt` with what there is if one of these groups does not exist."""
-    known = await cluster.groups()
+    known = await cluster.groups() if groups else []
     if unknown := sorted(set(groups) - set(known)):
         raise Halt(f"no consumer group {', '.join(unknown)}; there are: {', '.join(known) or '-'}")
 

@@ -90,6 +90,14 @@ def without_key(installation: Installation, name: str, own: str) -> tuple[str, .
     return tuple(key for key in keys if key not in gone)
 
 
+def require_longer(records: int, length: int) -> None:
+    """Raise `Halt` unless generations of so many records are longer than those of `length`."""
+    if records <= length:
+        raise Halt(
+            f"a generation has {length:,} records: name more, what was forgotten is not met again"
+        )
+
+
 async def lengthen_generations(
     producer: Producer,
     settings: Settings,
@@ -105,10 +113,7 @@ async def lengthen_generations(
     """
     begun = installation.generation_records(settings)
     length = max(begun, installation.lengthened)
-    if record.records <= length:
-        raise Halt(
-            f"a generation has {length:,} records: name more, what was forgotten is not met again"
-        )
+    require_longer(record.records, length)
     topic = settings.topic("interactions")
     await put_everywhere(producer, topic, range(partitions), record, signer)
     lengthened = replace(installation, generation=begun, lengthened=record.records)

@@ -73,8 +73,8 @@ class Lag(NamedTuple):
 
     def as_short_row(self) -> dict[str, Any]:
         """Return what a table shows: the reason goes next to it."""
-        shown = ("group", "topic", "partition", "committed", "end", "lag", "lag_seconds", "lost")
-        more = ("held", "retention_used_ratio", "owner", "status")
+        shown = ("group", "topic", "partition", "committed", "end", "lag", "lag_seconds", "status")
+        more = ("lost", "held", "retention_used_ratio", "owner")
         return {name: _rounded(getattr(self, name)) for name in (*shown, *more)}
 
 

@@ -16,7 +16,7 @@ def as_lines(status: Mapping[str, Any]) -> list[tuple[str, str]]:
     for name, words in WORDS.items():
         told = [] if name not in status else list(words(status[name]))
         if (why := status["unknown"].get(name)) is not None:
-            told.append(f"not known: {why}")
+            told.append(why if name == "lag" else f"not known: {why}")
         lines += [(name if place == 0 else "", text) for place, text in enumerate(told)]
     return lines
 

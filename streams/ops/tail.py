@@ -7,7 +7,7 @@ from typing import Final, Literal, NamedTuple
 
 from streams.core.partitioner import partition_of
 from streams.core.traffic import Tick, decode
-from streams.errors import Retry, Unreachable
+from streams.errors import Halt, Retry, Unreachable
 from streams.runtime.answers import require_all
 from streams.runtime.ports import Cluster, LogReader, Place, Record
 from streams.runtime.reasons import PARSER_ERRORS
@@ -42,6 +42,18 @@ async def partitions_of(cluster: Cluster, topic: str, video: str | None) -> Sequ
     """Return the partitions of a topic, with `video` its own alone; `Halt` if there is no topic."""
     count = (await cluster.identity(topic)).partitions
     return [partition_of(video.encode(), count)] if video else range(count)
+
+
+async def require_topic(cluster: Cluster, topic: str) -> None:
+    """Raise `Halt` with what there is if a topic that somebody named does not exist."""
+    existing = await cluster.describe()
+    if topic not in existing:
+        known = ", ".join(sorted(existing)) or "none"
+        raise Halt(
+            f"topic {topic} does not exist; there are: {known} (`streams topics apply --yes` "
+            "makes those of ours that lack)",
+            code="topic_missing",
+        )
 
 
 async def read_tail(

@@ -26,6 +26,7 @@ from streams.core.state import PartitionState
 from streams.core.ticks import TICK_MS
 from streams.core.units import NEVER
 from streams.errors import Halt
+from streams.ops.dead_letters import printable
 from streams.ops.explain import decimal, moment
 from streams.runtime.ports import Store
 
@@ -127,10 +128,14 @@ def open_crowds(outlook: Outlook, state: VideoState) -> list[OpenCrowd]:
 
 
 def in_short(counted: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a video's own fields for people: its fits as decimals, without its slices."""
+    """Return a video's own fields for people: values as decimals, without its slices."""
     fits = sorted(counted["fits"].items())
     words = ", ".join(f"{name} {decimal(fit)}" for name, fit in fits if fit)
-    tables = ("slices", "open", "verdict")
+    drawn = ", ".join(
+        f"{name} up to {trial.upto:,} impressions, {decimal(trial.hoped)} expected"
+        for name, trial in sorted(counted.get("trials", {}).items())
+    )
+    tables = ("slices", "open", "verdict", "trials")
     reported = counted.get("reported") or {}
     sums = ", ".join(f"{name} {value:,}" for name, value in reported.items())
     short = {name: value for name, value in counted.items() if name not in tables}
@@ -140,7 +145,21 @@ def in_short(counted: Mapping[str, Any]) -> dict[str, Any]:
     halved_ms = short.pop("halved", 0) * HALF_LIFE_TICKS * TICK_MS
     if halved_ms:
         short["faded_to"] = moment(halved_ms)
-    return short | {"fits": words, "reported": sums}
+    for name in ("admitted", "promised"):
+        if name in short:
+            short[name] = moment(short[name]) if short[name] else None
+    verdict = counted.get("verdict")
+    return short | {
+        "fits": words or None,
+        "trials": drawn or None,
+        "reported": sums or None,
+        "verdict": _in_words(verdict) if verdict else None,
+    }
+
+
+def _in_words(verdict: Mapping[str, str]) -> str:
+    note = printable(verdict["note"].encode())
+    return f"{verdict['verdict']} by {verdict['by']}" + (f": {note}" if note else "")
 
 
 def open_table(opened: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -3,6 +3,7 @@
 import asyncio
 import heapq
 from collections import Counter
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Final, Protocol
 
@@ -10,8 +11,8 @@ from streams.core.receipts import Receipt
 from streams.errors import StreamsError
 from streams.ops.decisions import ReceiptFilter, read_receipts
 from streams.ops.status import StatusSources
-from streams.ops.tail import Start, Tail, partitions_of, read_tail
-from streams.runtime.ports import Record
+from streams.ops.tail import Start, TailSpan, locate, partitions_of, read_span
+from streams.runtime.ports import LogReader, Record
 
 AGAIN_S: Final = 5.0
 LATEST: Final = 40
@@ -71,23 +72,43 @@ class Whole:
 
 
 async def follow(
-    sources: StatusSources, start: Start, video: str | None, gathering: Gathering
+    sources: StatusSources,
+    start: Start,
+    video: str | None,
+    gathering: Gathering,
+    reached: asyncio.Event,
 ) -> None:
-    """Have receipts gathered for ever; begin again when reading ends for some reason."""
+    """Have receipts gathered for ever; begin again when reading ends for some reason.
+
+    `reached` is set once the end of the first look was reached.
+    """
     topic = sources.settings.topic("decisions")
-    tail = Tail(topic, start, video, follow=True)
     while True:
         gathering.begin()
         try:
             only = await partitions_of(sources.cluster, topic, video)
-            async with (
-                sources.reading() as reader,
-                aclosing(read_tail(reader, tail, only)) as records,
-            ):
-                async for receipt in read_receipts(records, ReceiptFilter(video), _pass_over):
-                    gathering.take(receipt)
+            async with sources.reading() as reader:
+                span = await locate(reader, topic, only, start)
+                async with aclosing(_noting_the_end(reader, span, reached)) as records:
+                    async for receipt in read_receipts(records, ReceiptFilter(video), _pass_over):
+                        gathering.take(receipt)
         except StreamsError:
             await asyncio.sleep(AGAIN_S)
+
+
+async def _noting_the_end(
+    reader: LogReader, span: TailSpan, reached: asyncio.Event
+) -> AsyncGenerator[Record, None]:
+    """Yield the records of a span for ever; `reached` is set behind its end as it was."""
+    left = {partition for partition, end in span.end.items() if span.start[partition] < end}
+    if not left:
+        reached.set()
+    async for record in read_span(reader, span, follow=True):
+        yield record
+        if left and record.offset + 1 >= span.end[record.partition]:
+            left.discard(record.partition)
+            if not left:
+                reached.set()
 
 
 def _pass_over(_: Record) -> None:

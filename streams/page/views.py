@@ -1,5 +1,6 @@
 """What each view shows: the answers of the verbs, as JSON for the browser."""
 
+import asyncio
 import heapq
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
@@ -49,7 +50,7 @@ SLOW: Final[Mapping[str, float]] = {
 """Seconds between two readings of what reads much; the other sections are read every five."""
 
 FIRST_S: Final = 3.0
-"""So long the first status waits for what is quickly read."""
+"""So long the first answer waits for what is quickly read."""
 
 View = Callable[[Desk, str], AbstractAsyncContextManager[Ask]]
 """Begins to show something, of a video or a slice; its background work ends with the block."""
@@ -156,7 +157,7 @@ async def _flow(desk: Desk, _: str) -> AsyncIterator[Ask]:
             "latest": [_decision(receipt, titles) for receipt in receipts],
         }
 
-    async with beside(follow(sources, since, None, latest)):
+    async with beside(follow(sources, since, None, latest, asyncio.Event())):
         yield read
 
 
@@ -179,10 +180,14 @@ async def _video(desk: Desk, video: str) -> AsyncIterator[Ask]:
             "state": case.state if case else None,
             "counted": {k: v for k, v in counted.items() if k not in ("open", "slices")},
             "crowds": evidence(counted, receipts),
+            "whole": reached.is_set(),
             "timeline": _timeline(receipts, [] if outlook is None else [outlook.policy]),
         }
 
-    async with beside(follow(desk.sources.status, "earliest", video, whole)):
+    reached = asyncio.Event()
+    async with beside(follow(desk.sources.status, "earliest", video, whole, reached)):
+        with suppress(TimeoutError):
+            await asyncio.wait_for(reached.wait(), FIRST_S)
         yield read
 
 

@@ -34,6 +34,7 @@ PARTITIONS_MAX: Final = 10_000
 _TOPICS: Final[dict[str, str]] = {
     **dict.fromkeys(EVENT_TYPES.values(), "interactions"),
     "upload": "uploads",
+    "ended": "uploads",
     "recognition": "recognitions",
     "review": "reviews",
 }

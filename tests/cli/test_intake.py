@@ -2,6 +2,7 @@
 
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tomllib
@@ -88,7 +89,10 @@ def test_a_new_token_comes_with_the_line_that_lets_it_in() -> None:
     [
         (("--host", "0.0.0.0"), "only loopback without --tokens"),
         (("--host", "10.1.2.3"), "only loopback without --tokens"),
-        (("--tokens", "/nowhere.toml"), "cannot read /nowhere.toml"),
+        (
+            ("--tokens", "/nowhere.toml"),
+            "cannot read /nowhere.toml: No such file or directory; see --tokens",
+        ),
         (("--new-token", "a b"), "letters, digits"),
     ],
 )
@@ -97,6 +101,17 @@ def test_what_is_not_safe_is_refused_with_one_line(words: tuple[str, ...], messa
     assert done.returncode == 2
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.real
+def test_a_port_that_is_taken_is_named_in_one_line(where: Where) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = streams("intake", "--port", port, **where)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        f"streams: cannot listen at 127.0.0.1:{port}: the port is taken; see --port"
+    ]
 
 
 def test_an_empty_file_of_tokens_opens_nothing(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -55,6 +56,33 @@ def test_a_name_is_never_folded_on_a_terminal() -> None:
     assert len(lines) > 3  # words are
 
 
+def test_a_terminal_too_narrow_has_the_last_columns_under_their_row() -> None:
+    rows = [{"group": f"g{n}", "max_lag": 7, "owner": "w" * 10, "reason": None} for n in (1, 2)]
+    lines = printed(f"emit({rows!r}, 'table')", columns=20, terminal=True).splitlines()
+    bare = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in lines]
+    assert bare == [
+        "group  max lag",
+        "g1           7",
+        f"    owner {'w' * 10}",
+        "g2           7",
+        f"    owner {'w' * 10}",
+    ]
+
+
+def test_lines_are_folded_between_words_on_a_terminal_alone() -> None:
+    code = "from streams.cli.table import folded; print(folded('  #1 open 34 crowds: best\\n  a'))"
+    assert printed(code, columns=14) == "  #1 open 34 crowds: best\n  a\n"
+    lines = printed(code, columns=14, terminal=True).splitlines()
+    assert lines == ["  #1 open 34", "      crowds:", "      best", "  a"]
+
+
+def test_heads_are_folded_before_a_column_leaves_its_row() -> None:
+    rows = [{"retention_used_ratio": 0.5, "why": "does not exist"}]
+    lines = printed(f"emit({rows!r}, 'table')", columns=25, terminal=True).splitlines()
+    bare = [re.sub(r"\x1b\[[0-9;]*m", "", line).rstrip() for line in lines]
+    assert bare == ["retention", "     used", "    ratio  why", "      0.5  does not exist"]
+
+
 def test_an_object_is_not_cut_either() -> None:
     assert f"topic name  {NAME}" in printed(
         f"emit_object({{'topic_name': {NAME!r}}}, 'table')", columns=20
@@ -64,7 +92,7 @@ def test_an_object_is_not_cut_either() -> None:
 def test_nothing_is_a_dash_and_numbers_stand_to_the_right(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    rows = [{"n": None, "x": None}, {"n": 1_000, "x": "[red]y"}, {"n": None, "x": True}]
+    rows = [{"n": None, "x": []}, {"n": 1_000, "x": "[red]y"}, {"n": None, "x": True}]
     emit(rows, "table")
     lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
     assert lines == ["   n  x", "   -  -", "1000  [red]y", "   -  yes"]

@@ -111,6 +111,8 @@ async def test_a_store_is_checked_with_its_settings() -> None:
 def test_the_end_says_what_did_not_answer_before_what_is_wrong() -> None:
     well, wrong = Check("ok", "a", ""), Check("fail", "b", "")
     conclude([well, Check("warn", "w", "")])
+    with pytest.raises(Halt, match=r"5 of 5 checks failed: b, b, b and 2 more$"):
+        conclude([wrong] * 5)
     with pytest.raises(Halt, match="1 of 2 checks failed: b"):
         conclude([well, wrong])
     with pytest.raises(Unreachable, match="no answer: c"):

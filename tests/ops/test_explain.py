@@ -177,3 +177,8 @@ def test_every_reason_has_its_words() -> None:
 @given(micros)
 def test_decimals_are_exact(number: int) -> None:
     assert as_micros(decimal(number)) == number
+
+
+def test_a_decision_about_no_crowd_counts_none() -> None:
+    settled = replace(receipt(), slice="", n=5, action="review", crowds=())
+    assert explain(settled).splitlines()[0].startswith("#5 review: ")

@@ -12,6 +12,7 @@ from streams.ops.groups import (
     places_of,
     refuse_seek,
     require_groups,
+    require_known,
     snapshot,
     survey_groups,
 )
@@ -85,6 +86,14 @@ async def test_a_group_that_does_not_exist_is_told_with_those_that_do(
     await require_groups(shared, ["a-group"])
     with pytest.raises(Halt, match="no consumer group nobody; there are: a-group, b-group"):
         await require_groups(shared, ["a-group", "nobody"])
+
+
+async def test_a_topic_that_does_not_exist_is_told_with_those_that_do(
+    shared: MemoryCluster,
+) -> None:
+    await require_known(shared, LagQuery(topic="t"))
+    with pytest.raises(Halt, match=r"topic nope does not exist; there are: .*\bt\b"):
+        await require_known(shared, LagQuery(topic="nope"))
 
 
 async def test_a_group_that_does_not_answer_costs_itself_only(filled: MemoryLog) -> None:

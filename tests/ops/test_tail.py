@@ -6,7 +6,16 @@ import pytest
 
 from streams.core.partitioner import partition_of
 from streams.errors import Halt, Retry
-from streams.ops.tail import Start, Tail, locate, partitions_of, read_span, read_tail, sample
+from streams.ops.tail import (
+    Start,
+    Tail,
+    locate,
+    partitions_of,
+    read_span,
+    read_tail,
+    require_topic,
+    sample,
+)
 from streams.runtime.memory import MemoryCluster, MemoryReader
 from streams.runtime.memory.log import MemoryLog
 from streams.runtime.ports import Outgoing
@@ -125,5 +134,5 @@ async def test_a_tail_reads_the_partition_of_its_video(
 
 
 async def test_a_topic_that_does_not_exist_is_told(filled: MemoryLog) -> None:
-    with pytest.raises(Halt, match="topic nope does not exist"):
-        await partitions_of(MemoryCluster(filled), "nope", None)
+    with pytest.raises(Halt, match=r"topic nope does not exist; there are: t \(`streams"):
+        await require_topic(MemoryCluster(filled), "nope")

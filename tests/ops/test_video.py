@@ -145,7 +145,7 @@ def test_tables_hold_no_more_slices_than_fit_a_terminal() -> None:
 def test_fits_are_told_in_decimals_and_only_where_there_are_some() -> None:
     fits = {"b": 500_000, "a": 250_000, "c": 0}
     short = in_short({"video": "v1", "fits": fits, "slices": {}, "open": []})
-    assert short == {"video": "v1", "fits": "a 0.25, b 0.5", "reported": ""}
+    assert (short["fits"], short["reported"]) == ("a 0.25, b 0.5", None)
     reported = {"sum": 1_500_000, "reporters": 2}
     short = in_short({"video": "v1", "fits": {}, "reported": reported})
     assert short["reported"] == "sum 1,500,000, reporters 2"
@@ -155,6 +155,26 @@ def test_of_a_live_room_is_told_what_its_evidence_faded_to() -> None:
     room = {"video": "v1", "fits": {}, "format": "live", "halved": 5_666_666}
     assert in_short(room)["faded_to"] == "2023-11-14T22:10:00.000Z"
     assert in_short(room | {"halved": 0}).keys() & {"halved", "faded_to"} == set()
+
+
+def test_what_chance_drew_moments_and_a_verdict_are_told_in_words() -> None:
+    told = in_short(
+        {
+            "video": "v1",
+            "fits": {},
+            "admitted": 1_700_000_000_000,
+            "promised": 0,
+            "trials": {"discover:cars": Trial(upto=1_020, hoped=391_248)},
+            "verdict": {"verdict": "limit", "by": "ada", "note": "a\x1bjoke"},
+        }
+    )
+    assert told["trials"] == "discover:cars up to 1,020 impressions, 0.391248 expected"
+    assert (told["admitted"], told["promised"]) == ("2023-11-14T22:13:20.000Z", None)
+    assert told["verdict"] == "limit by ada: a\\u001bjoke"
+    assert (
+        in_short({"fits": {}, "verdict": {"verdict": "limit", "by": "ada", "note": ""}})["verdict"]
+        == "limit by ada"
+    )
 
 
 def test_a_handicap_is_told_in_decimals_while_there_is_one() -> None:

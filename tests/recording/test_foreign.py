@@ -11,6 +11,8 @@ from kit.keys import SIGNER
 from kit.recordings import TOPIC, busy_log, cluster_of, everything, seen
 from kit.recordings import record as record_whole
 
+from streams.client.examples import EXAMPLES
+from streams.client.intake import topic_of
 from streams.core.partitioner import partition_of
 from streams.errors import Halt
 from streams.recording.damage import quick
@@ -184,6 +186,14 @@ async def test_a_recording_is_opened_by_its_folder_or_its_manifest(tmp_path: Pat
     recording = await record_whole(cluster_of(busy_log(50)), tmp_path / "r")
     for path in (tmp_path / "r", tmp_path / "r" / "manifest.json"):
         assert seen(read(path)[1]) == seen(everything(recording))
+
+
+def test_each_event_that_producers_write_goes_to_its_topic(tmp_path: Path) -> None:
+    lines = [encode(event) for event in EXAMPLES]
+    _, records = read(write(tmp_path / "e", *lines))
+    assert sorted((record.topic, record.value) for record in records) == sorted(
+        zip([topic_of(type(event)) for event in EXAMPLES], lines, strict=True)
+    )
 
 
 def test_unsigned_control_events_stay_unsigned(tmp_path: Path) -> None:

@@ -95,7 +95,10 @@ class Recovery:
             {place: at for place, at in {**positions, **fresh}.items() if place[0] != copies}
         )
         if self._behind:
-            log.warning("reading the control topics again: partitions %s", sorted(self._behind))
+            again = any(self._handled.values())
+            level, how = (logging.WARNING, "again") if again else (logging.INFO, "a first time")
+            behind = sorted(self._behind)
+            log.log(level, "reading the control topics %s: partitions %s", how, behind)
         return bool(self._behind)
 
     async def compare(self) -> None:

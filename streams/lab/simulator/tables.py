@@ -23,17 +23,10 @@ COLUMNS: Final = {
 """Measures that fit a terminal, with their heads; the others are in the JSON."""
 
 
-def table_lines(summaries: Sequence[Summary]) -> Iterator[str]:
-    """Yield a table for each world and regime, never folded: numbers are read in columns."""
+def tables(summaries: Sequence[Summary]) -> Iterator[tuple[str, list[dict[str, str]]]]:
+    """Yield the name and the rows of a table for each world and regime."""
     for (world, regime), own in groupby(summaries, key=lambda each: (each.world, each.regime)):
-        rows = [_row(summary) for summary in own]
-        lines = [list(rows[0]), *(list(row.values()) for row in rows)]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        yield f"{world}, {regime}"
-        for line in lines:
-            cells = (cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))
-            yield "  ".join((line[0].ljust(widths[0]), *cells))
-        yield ""
+        yield f"{world}, {regime}", [_row(summary) for summary in own]
 
 
 def as_fields(summary: Summary) -> dict[str, Any]:

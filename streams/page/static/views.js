@@ -98,7 +98,7 @@ function sharesCard(shares) {
     "Shares of the impressions",
     "",
     h("dl", { class: "facts" }, shares.promises.map((row) => h("div", {}, h("dt", {}, row.promise), h("dd", {}, line(row))))),
-    h("p", { class: "muted" }, shares.age_ms === null ? `No mix: ${shares.why}` : `Mix ${span(shares.age_ms / 1000)} old, ${percent(shares.unsteered)} went by none.`),
+    h("p", { class: "muted" }, shares.age_ms === null ? `No mix: ${shares.why}` : `Mix ${span(shares.age_ms / 1000)} old, ${percent(shares.unsteered)} of the impressions went by no mix.`),
   );
 }
 
@@ -160,7 +160,7 @@ function flow({ answer, at }) {
   const columns = [
     ["Video", "title", (row) => named(row.video, row.title)],
     ["Decision", "", (row) => pill(row.action, shade(row.action))],
-    ["Crowd", "", (row) => (row.slice ? toSlice(row.slice) : `${count(row.crowds)} crowds`)],
+    ["Crowd", "", (row) => (row.slice ? toSlice(row.slice) : crowds(row.crowds))],
     ["Score", "number wide-only", (row) => (row.slice ? value(row.score) : "")],
     ["Price", "number wide-only", (row) => (row.slice ? value(row.price) : "")],
     ["Why", "wider muted", (row) => row.why],
@@ -216,11 +216,15 @@ function video({ answer, at }) {
     ]),
     answer.crowds.length
       ? card("What each crowd thinks of it", table("Crowds", columns, answer.crowds, (row) => row.slice), legend())
-      : h("p", { class: "notice" }, "No crowd is open to it and none judged it."),
+      : h("p", { class: "notice" }, answer.whole ? "No crowd is open to it and none judged it." : "What crowds judged is being read."),
     answer.timeline.length
       ? card("Its life", h("ol", { class: "timeline", reversed: true }, answer.timeline.map((receipt) => moment(receipt, at))))
-      : h("p", { class: "muted" }, "No decision about it is in the topic yet."),
+      : h("p", { class: "muted" }, answer.whole ? "No decision about it is in the topic." : "Its decisions are being read."),
   ];
+}
+
+function crowds(number) {
+  return number ? `${count(number)} crowd${number === 1 ? "" : "s"}` : "";
 }
 
 function legend() {

@@ -15,6 +15,8 @@ _CAUSES: Final = {
     r"ALERT_UNKNOWN_CA": "it does not know the CA of this client's certificate",
     r"WRONG_VERSION_NUMBER|RECORD_LAYER": "it does not speak TLS: write redis in place of rediss",
     r"NO_CERTIFICATE_OR_CRL_FOUND|PEM": "the file of ssl_ca_certs holds no certificate",
+    r"[Cc]onnection refused": "connection refused",
+    r"Name or service not known|[Nn]o address associated|name resolution": "the name is not known",
     r"KEY_VALUES_MISMATCH": "ssl_keyfile is not the key of ssl_certfile",
 }
 _AT_FIRST: Final = {

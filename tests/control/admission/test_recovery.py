@@ -68,6 +68,22 @@ async def test_without_copies_nothing_is_said_before_all_facts_are_learned(offic
     assert stages(office) == ["limited", "limited", "public", "removed"]
 
 
+async def test_a_first_start_behind_uploads_is_no_loss_and_no_warning(
+    office: Office, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "streams.control"):
+        office.world.log.append(Outgoing("uploads", encode(upload("v1")), b"v1"))
+        assert await Process(office).recovery.look()
+        first = caplog.records[-1]
+        await lived(office)
+        office.flush()
+        caplog.clear()
+        assert await Process(office).recovery.look()
+    assert (first.levelname, "a first time: partitions" in first.getMessage()) == ("INFO", True)
+    assert caplog.records[-1].levelname == "WARNING"
+    assert "reading the control topics again" in caplog.records[-1].getMessage()
+
+
 async def test_nothing_is_learned_before_the_log_is_counted_again(office: Office) -> None:
     await lived(office)
     said = [office.said(f"v{number}") for number in range(1, 5)]
