@@ -19,7 +19,7 @@ from pathlib import Path
 from random import Random
 from typing import Final, Self
 
-from confluent_kafka import KafkaException, TopicCollection
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from kit.jars import LOG4J, class_archive, kafka_jars, run_tool
@@ -371,7 +371,11 @@ def _admin(brokers: str) -> AdminClient:
 def _make(brokers: str, topics: Sequence[NewTopic]) -> None:
     admin = _admin(brokers)
     for created in admin.create_topics(list(topics), operation_timeout=PATIENCE_S).values():
-        created.result(2 * PATIENCE_S)
+        try:
+            created.result(2 * PATIENCE_S)
+        except KafkaException as error:  # the client asks again whose answer was lost
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise
     while not _usable(admin, topics):
         pass
 
