@@ -13,7 +13,7 @@ from streams.lab.demo.run import Play, perform
 from streams.lab.demo.screen import screen
 from streams.ops.topics import wanted_topics
 from streams.runtime.signing import SigningKey
-from streams.settings import RedisAddress, load_settings
+from streams.settings import KafkaAddress, RedisAddress, load_settings
 
 FRAMES = {
     "demo": (100, 30),
@@ -49,7 +49,9 @@ def main(folder: Path) -> None:
     settings = load_settings(CONFIG, {"replication": 1}, environment={})
     topics = {topic.name: topic.partitions for topic in wanted_topics(settings)}
     with EmbeddedBroker(topics) as broker, EmbeddedRedis() as redis:
-        settings = replace(settings, brokers=broker.bootstrap, redis=RedisAddress(redis.url))
+        settings = replace(
+            settings, brokers=KafkaAddress(broker.bootstrap), redis=RedisAddress(redis.url)
+        )
         play = Play(drivers(settings), settings, CONFIG, SECONDS, 1, SigningKey.fresh(), print)
         run(perform(play, 2_000, lambda play: shown(play, folder)))
 

@@ -41,7 +41,7 @@ _TITLE: Final = "streams demo"
 _CROWDS: Final = 4  # of the told video, on a small screen
 _LEGEND: Final = (
     "mean: what a view is worth · price: what the place is worth to other videos",
-    "score: mean + what more views teach, feeds rank by it · allowed: impressions so far",
+    "score: mean + what more views teach, ranks feeds · allowed: impressions so far",
 )
 
 

@@ -71,7 +71,7 @@ def test_eighty_columns_show_every_part_whole() -> None:
     for action in ACTIONS:
         assert f"{action} " in text
     assert "score 0.32 < price 0.35" in text
-    for word in ("mean:", "price:", "score:", "allowed:", "Ctrl-C ends it"):
+    for word in ("mean:", "price:", "score:", "allowed: impressions so far", "Ctrl-C ends it"):
         assert word in text
 
 
