@@ -60,6 +60,8 @@ async def test_a_kill_a_minute_leaves_every_counter_exact(
     random = Random(1)
     try:
         async with lasting_load(rig, PACE):
+            for worker in workers:
+                await worker.says("running; Ctrl-C ends", patience_s=120)
             pauses = Pauses(rig)
             await all_moved(rig)
             for kill in range(KILLS):
