@@ -56,7 +56,7 @@ async def test_five_commands_lead_from_nothing_to_which_crowd_stopped_and_why_on
     assert {line[0] for line in lines} == {"streams"}
     video, damaged = explain[-1], named_in(3, "damaged")
     assert partition_of(video.encode(), 4) != 3
-    events = tmp_path / publish[-1]
+    events = tmp_path / Path(publish[-1]).name
     events.write_text(first_day(video, damaged), "utf-8")
 
     assert rig.run(*apply).returncode == 0
