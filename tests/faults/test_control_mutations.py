@@ -315,6 +315,14 @@ PURE = [
         "next_process",
     ),
     Mutation(
+        "how far a log must be counted is found out once it has a leader",
+        "control/admission/recovery.py",
+        "        self._note_again(ends)\n",
+        "",
+        RECOVERY,
+        "without_a_leader",
+    ),
+    Mutation(
         "what was read again is known to be held",
         "control/admission/recovery.py",
         "        await self._register.hold(partition, ends)\n",

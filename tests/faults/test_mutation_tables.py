@@ -8,11 +8,16 @@ from pathlib import Path
 import pytest
 from kit.gates import page, rules_of_gates
 from kit.mutations import PAGE, ROOT, Mutation, rows
+from simulation.test_simulation_mutations import MUTATIONS
 
 SOURCE = ROOT / "streams"
 GATES = rules_of_gates()
 RULES: Mapping[str, Mutation] = {
     f"{rule.file}: {rule.rule}": rule for rules in GATES.values() for rule in rules
+}
+EVERY: Mapping[str, Mutation] = {
+    **RULES,
+    **{f"lives: {rule.file}: {rule.rule}": rule for rule in MUTATIONS},
 }
 
 
@@ -22,9 +27,9 @@ def names_in(file: str) -> frozenset[str]:
     return frozenset(re.findall(r"^(?:async )?def (test_\w+)", text, re.MULTILINE))
 
 
-@pytest.mark.parametrize("name", sorted(RULES))
+@pytest.mark.parametrize("name", sorted(EVERY))
 def test_the_lines_of_a_rule_are_there(name: str) -> None:
-    rule = RULES[name]
+    rule = EVERY[name]
     assert rule.old in (SOURCE / rule.file).read_text(encoding="utf-8")
     assert rule.old != rule.new
 

@@ -51,8 +51,8 @@ MUTATIONS = [
     Mutation(
         "reading starts at the stored watermark, not at the Kafka commit",
         "runtime/opening.py",
-        "return Opened(state, stored, start.position)",
-        "return Opened(state, stored, await self._consumer.committed(partition) or 0)",
+        "position = ledger.following(partition, start.position)",
+        "position = await self._consumer.committed(partition) or 0",
         select="50",
     ),
     Mutation(
@@ -78,22 +78,15 @@ MUTATIONS = [
     ),
     Mutation(
         "a dossiers' position below the one known is a loss",
-        "control/admission/register.py",
-        "            if stored < known:\n",
-        "            if False:\n",
+        "control/admission/acknowledged.py",
+        "if stored < known:",
+        "if False:",
         select="50",
-    ),
-    Mutation(
-        "how far a log must be counted is found out once it has a leader",
-        "control/admission/recovery.py",
-        "        self._note_again(ends)\n",
-        "",
-        select="500",
     ),
     Mutation(
         "what is to be said is stored before it is said",
         "control/admission/dossier.py",
-        "unsent=tuple(unsent), uncopied=True)",
+        "unsent=numbered, uncopied=True)",
         "unsent=(), uncopied=True)",
         select="50",
     ),
@@ -128,9 +121,9 @@ MUTATIONS = [
     Mutation(
         "a partition is filled when it is counted by another freezing",
         "runtime/serving.py",
-        'owned.frozen, owned.cause = frozen, owned.cause or "opened"',
-        "owned.frozen = frozen",
-        select="100",
+        "if owned.frozen not in {None, frozen}:",
+        "if False:",
+        select="300",
     ),
     Mutation(
         "nobody leaves whom feeds are told of with the same flush",
@@ -166,14 +159,6 @@ MUTATIONS = [
         "*(length + 1 for length in latest)",
         "1",
         select="80",
-    ),
-    Mutation(
-        "a position is told together with all that it covers",
-        "runtime/owned.py",
-        "self._archiver.note(changes.departed, upto)",
-        "self._archiver.note(changes.departed, upto)\n"
-        "            self._indexing.take(self.partition, upto, self._archiver.told({}))",
-        select="450",
     ),
 ]
 """`select` says in how many lives, from seed 0 on, each must go wrong."""
