@@ -6,7 +6,14 @@ from typing import Any, Final
 import click
 
 from streams.cli.live import example
-from streams.cli.options import Settings, connection_options, emit, emit_object, output_option
+from streams.cli.options import (
+    Settings,
+    connection_options,
+    emit,
+    emit_object,
+    number_option,
+    output_option,
+)
 from streams.cli.verb_group import VerbGroup
 from streams.cli.wiring import namespace, run, storing
 from streams.core.units import MICROS
@@ -22,14 +29,7 @@ def ads() -> None:
 
 
 @ads.command("report")
-@click.option(
-    "--limit",
-    type=click.IntRange(0, 10_000),
-    default=20,
-    show_default=True,
-    metavar="N",
-    help="List so many adverts.",
-)
+@number_option("--limit", 20, "List so many adverts.", 0, 10_000)
 @connection_options("brokers", "redis", "topic_prefix")
 @output_option
 @example("streams ads report", "streams ads report --limit 10000 --output json")

@@ -3,7 +3,14 @@
 import click
 
 from streams.cli.live import check_video, example
-from streams.cli.options import Settings, connection_options, emit, emit_object, output_option
+from streams.cli.options import (
+    Settings,
+    connection_options,
+    emit,
+    emit_object,
+    number_option,
+    output_option,
+)
 from streams.cli.verb_group import VerbGroup
 from streams.cli.when import now_ms
 from streams.cli.wiring import drivers, namespace, run, storing
@@ -18,14 +25,7 @@ def creator() -> None:
 
 
 @creator.command("list")
-@click.option(
-    "--limit",
-    type=click.IntRange(0),
-    default=20,
-    show_default=True,
-    metavar="N",
-    help="List so many creators.",
-)
+@number_option("--limit", 20, "List so many creators.", 0)
 @connection_options("brokers", "redis", "topic_prefix")
 @output_option
 @example("streams creator list", "streams creator list --limit 1000 --output json")

@@ -11,7 +11,14 @@ import click
 from streams.cli import ConditionNotMet, Interrupted
 from streams.cli.interrupts import stop_on_signals
 from streams.cli.live import example, from_option
-from streams.cli.options import Settings, connection_options, emit, emit_object, output_option
+from streams.cli.options import (
+    Settings,
+    connection_options,
+    emit,
+    emit_object,
+    number_option,
+    output_option,
+)
 from streams.cli.progress import Meter
 from streams.cli.reveal import kept, reveal_options
 from streams.cli.verb_group import VerbGroup
@@ -70,14 +77,7 @@ FILTERS: Final = (
 _NONE: Final = "no such letters"
 all_option: Final = click.option("--all", "settled", is_flag=True, help="Settled ones too.")
 yes_option: Final = click.option("--yes", is_flag=True, help="Do it; without, only say what.")
-limit_option: Final = click.option(
-    "--limit",
-    type=click.IntRange(min=1),
-    default=100,
-    show_default=True,
-    metavar="N",
-    help="Stop after so many.",
-)
+limit_option: Final = number_option("--limit", 100, "Stop after so many.")
 patch_option: Final = click.option("--patch", metavar="JSON", help="Merge this (RFC 7396) first.")
 rekey_option: Final = click.option("--rekey", is_flag=True, help="Key and partition by the video.")
 FIELDS: Final = ("topics", "reasons", "producers", "partitions", "start", "until", "settled")

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from streams.cli.live import example
-from streams.cli.options import config_option, emit, output_option
+from streams.cli.options import config_option, emit, named_options, output_option
 from streams.cli.when import now_ms
 from streams.cli.wiring import bare_store, found_installation, probing_reach, run
 from streams.control.configuration import file_problems
@@ -26,11 +26,7 @@ from streams.settings import Settings, load_settings
 
 @click.command(short_help="Check settings and connections.")
 @config_option
-@click.option("--brokers", help="Kafka bootstrap servers.  [env var: STREAMS_BROKERS]")
-@click.option("--redis", help="Redis URL.  [env var: STREAMS_REDIS]")
-@click.option(
-    "--topic-prefix", help="Put before every topic's name.  [env var: STREAMS_TOPIC_PREFIX]"
-)
+@named_options("brokers", "redis", "topic_prefix")
 @output_option
 @example(
     "streams doctor --brokers kafka:9092 --redis redis://redis:6379/0",

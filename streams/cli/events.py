@@ -29,6 +29,7 @@ from streams.cli.options import (
     config_option,
     connection_options,
     emit,
+    number_option,
     one_line,
     output_option,
 )
@@ -155,14 +156,7 @@ def trace_command(
 @events.command("sample")
 @connection_options("brokers", "topic_prefix")
 @topic_option
-@click.option(
-    "--count",
-    type=click.IntRange(min=1),
-    default=10,
-    show_default=True,
-    metavar="N",
-    help="So many records.",
-)
+@number_option("--count", 10, "So many records.")
 @click.option("--seed", type=int, help="For the same choice again.")
 @from_option("earliest")
 @click.option("--example", is_flag=True, help="One valid example of each type; needs no broker.")

@@ -3,10 +3,31 @@
 import asyncio
 import errno
 from collections.abc import Callable
+from typing import Any
 
+import click
 from aiohttp import web
 
 from streams.errors import Halt
+
+
+def listen_options(port: int) -> Callable[[Any], Any]:
+    """Add `--host` and `--port`; where nothing is said it is `port` on loopback."""
+
+    def decorate(command: Any) -> Any:
+        listening = click.option(
+            "--port",
+            type=click.IntRange(0, 65_535),
+            default=port,
+            show_default=True,
+            help="Port to listen at; 0 for a free one.",
+        )
+        host = click.option(
+            "--host", default="127.0.0.1", show_default=True, help="Address to listen at."
+        )
+        return host(listening(command))
+
+    return decorate
 
 
 async def serve(

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 from aiohttp import web
 
-from streams.cli.http import serve
+from streams.cli.http import listen_options, serve
 from streams.cli.interrupts import stop_on_signals
 from streams.cli.live import example
 from streams.cli.options import Settings, connection_options
@@ -23,14 +23,7 @@ STOP_S = 10.0
 
 @click.command(short_help="Take events over HTTP, for producers without Kafka.")
 @connection_options("brokers", "topic_prefix")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65_535),
-    default=9465,
-    show_default=True,
-    help="Port to listen at; 0 for a free one.",
-)
+@listen_options(9465)
 @click.option(
     "--tokens",
     "file",

@@ -40,13 +40,31 @@ def connection_options(*names: str) -> Callable[[Command], Command]:
             overrides = {name: kwargs.pop(name) for name in names}
             return command(*args, settings=load_settings(config, overrides), **kwargs)
 
-        wrapped: Any = with_settings
-        for name in reversed(names):
-            wrapped = _OPTIONS[name](wrapped)
-        whole: Command = config_option(wrapped)
+        whole: Command = config_option(named_options(*names)(with_settings))
         return whole
 
     return decorate
+
+
+def named_options(*names: str) -> Callable[[Any], Any]:
+    """Add the named connection options alone, for a command that makes its own settings."""
+
+    def decorate(command: Any) -> Any:
+        for name in reversed(names):
+            command = _OPTIONS[name](command)
+        return command
+
+    return decorate
+
+
+def number_option(
+    name: str, default: int, text: str, least: int = 1, most: int | None = None
+) -> Callable[[Command], Command]:
+    """Add an option that takes a number N, in these bounds; its help tells the default too."""
+    bounds = click.IntRange(least, most)
+    return click.option(
+        name, type=bounds, default=default, show_default=True, metavar="N", help=text
+    )
 
 
 config_option: Final = click.option(
@@ -108,6 +126,8 @@ __all__ = [
     "connection_options",
     "emit",
     "emit_object",
+    "named_options",
+    "number_option",
     "one_line",
     "output_option",
 ]

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 from aiohttp import web
 
-from streams.cli.http import serve
+from streams.cli.http import listen_options, serve
 from streams.cli.interrupts import stop_on_signals
 from streams.cli.live import example
 from streams.cli.options import Settings, connection_options
@@ -24,14 +24,7 @@ STOP_S = 1.0
 
 @click.command(short_help="Show in a browser how everything stands.")
 @connection_options("brokers", "redis", "topic_prefix")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65_535),
-    default=9466,
-    show_default=True,
-    help="Port to listen at; 0 for a free one.",
-)
+@listen_options(9466)
 @click.option(
     "--token-file",
     type=click.Path(path_type=Path, dir_okay=False),

@@ -7,7 +7,7 @@ import click
 from msgspec.structs import replace
 
 from streams.cli.live import example
-from streams.cli.options import connection_options, emit, emit_object, output_option
+from streams.cli.options import connection_options, emit, emit_object, number_option, output_option
 from streams.cli.verb_group import VerbGroup
 from streams.cli.when import DURATION, now_ms
 from streams.cli.wiring import made_installation, namespace, producing, reading, run, storing
@@ -113,14 +113,7 @@ def show(settings: Settings, since: int, output: str) -> None:
 @policy.command()
 @connection_options("brokers", "topic_prefix")
 @output_option
-@click.option(
-    "--limit",
-    type=click.IntRange(min=1),
-    default=20,
-    show_default=True,
-    metavar="N",
-    help="List so many policies.",
-)
+@number_option("--limit", 20, "List so many policies.")
 @example("streams policy history --limit 100 --output ndjson")
 def history(settings: Settings, output: str, limit: int) -> None:
     """List the latest policies that are kept (those of 90 days), what each moved, and why."""

@@ -6,7 +6,14 @@ from typing import Any, Final
 import click
 
 from streams.cli.live import example
-from streams.cli.options import Settings, connection_options, emit, emit_object, output_option
+from streams.cli.options import (
+    Settings,
+    connection_options,
+    emit,
+    emit_object,
+    number_option,
+    output_option,
+)
 from streams.cli.slice_words import add_words
 from streams.cli.verb_group import VerbGroup
 from streams.cli.wiring import Result, drivers, namespace, reading, run, storing
@@ -42,14 +49,7 @@ def list_command(settings: Settings, output: str) -> None:
 
 @slice_group.command("show")
 @click.argument("slice_id", metavar="SLICE")
-@click.option(
-    "--limit",
-    type=click.IntRange(1, 500),
-    default=20,
-    show_default=True,
-    metavar="N",
-    help="List so many candidates.",
-)
+@number_option("--limit", 20, "List so many candidates.", most=500)
 @connection_options("brokers", "redis", "topic_prefix")
 @output_option
 @example("streams slice show discover:football")
