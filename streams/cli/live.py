@@ -16,7 +16,7 @@ from streams.cli.options import one_line
 from streams.cli.table import folded
 from streams.cli.when import BOUND, TIMES
 from streams.core.units import ID_ALPHABET, ID_MAX
-from streams.ops.tail import Tail, partitions_of, read_tail, require_topic
+from streams.ops.tail import Tail, partitions_for, read_tail, require_topic
 from streams.runtime.kafka import KafkaCluster
 from streams.runtime.ports import Record
 from streams.settings import Settings
@@ -38,9 +38,8 @@ def example(*lines: str) -> Callable[[Function], Function]:
 
 async def read_records(settings: Settings, tail: Tail) -> AsyncGenerator[Record, None]:
     """Yield the records of a tail; `Halt` if the topic does not exist."""
-    cluster = KafkaCluster(settings.brokers)
-    await require_topic(cluster, tail.topic)
-    only = await partitions_of(cluster, tail.topic, tail.video)
+    count = await require_topic(KafkaCluster(settings.brokers), tail.topic)
+    only = partitions_for(tail.video, count)
     async with (
         wiring.reading(settings.brokers) as reader,
         aclosing(read_tail(reader, tail, only)) as records,

@@ -42,20 +42,20 @@ def folded(text: str) -> str:
     console = Console(highlight=False)
     if not console.is_terminal:
         return text
-    return "\n".join(part for line in text.split("\n") for part in _fold(console, line))
+    return "\n".join(part for line in text.split("\n") for part in _fold(line, console.width))
 
 
-def _fold(console: Console, line: str) -> Iterator[str]:
-    first, *more = _wrapped(console, line, 0)
+def _fold(line: str, width: int) -> Iterator[str]:
+    first, *more = _wrapped(line, width, 0)
     yield first
     under = len(line) - len(line.lstrip()) + _INDENT
-    for part in _wrapped(console, line[len(first) :].lstrip(), under) if more else ():
+    for part in _wrapped(line[len(first) :].lstrip(), width, under) if more else ():
         yield " " * under + part
 
 
-def _wrapped(console: Console, line: str, indent: int) -> list[str]:
+def _wrapped(line: str, width: int, indent: int) -> list[str]:
     """Return a line in parts that fit beside an indent, none of its words folded."""
-    room = max(1, console.width - indent)
+    room = max(1, width - indent)
     return wrap(line, room, break_long_words=False, break_on_hyphens=False) or [""]
 
 
@@ -79,10 +79,10 @@ def _table(columns: Sequence[Sequence[str]], widths: Sequence[int]) -> Table:
 def _print_in_two(console: Console, columns: Sequence[Sequence[str]]) -> None:
     """Print the columns that have room, their cells unfolded, and the others under each row."""
     whole = [max(_longest_word(head), *map(cell_len, column)) for head, *column in columns]
-    room = sum(_width(whole[: count + 1]) <= console.width for count in range(len(whole)))
+    width = console.width
+    room = sum(_width(whole[: count + 1]) <= width for count in range(len(whole)))
     first, rest = columns[: max(1, room)], columns[max(1, room) :]
-    narrow = console.width
-    widths = _spread(whole[: len(first)], [max(map(cell_len, each)) for each in first], narrow)
+    widths = _spread(whole[: len(first)], [max(map(cell_len, each)) for each in first], width)
     console.width = _width(widths)
     with console.capture() as captured:
         console.print(_table(first, widths))
@@ -94,8 +94,7 @@ def _print_in_two(console: Console, columns: Sequence[Sequence[str]]) -> None:
         click.echo(line.rstrip())
         pairs = [(column[0], column[number]) for column in rest]
         said = ", ".join(f"{head} {cell}" for head, cell in pairs if cell not in ("", "-"))
-        console.width = narrow
-        for part in _wrapped(console, said, _INDENT) if said else ():
+        for part in _wrapped(said, width, _INDENT) if said else ():
             click.echo(" " * _INDENT + part)
 
 

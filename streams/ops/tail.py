@@ -40,12 +40,19 @@ class TailSpan(NamedTuple):
 
 async def partitions_of(cluster: Cluster, topic: str, video: str | None) -> Sequence[int]:
     """Return the partitions of a topic, with `video` its own alone; `Halt` if there is no topic."""
-    count = (await cluster.identity(topic)).partitions
+    return partitions_for(video, (await cluster.identity(topic)).partitions)
+
+
+def partitions_for(video: str | None, count: int) -> Sequence[int]:
+    """Return so many partitions, with `video` its own alone."""
     return [partition_of(video.encode(), count)] if video else range(count)
 
 
-async def require_topic(cluster: Cluster, topic: str) -> None:
-    """Raise `Halt` with what there is if a topic that somebody named does not exist."""
+async def require_topic(cluster: Cluster, topic: str) -> int:
+    """Return how many partitions a topic has that somebody named.
+
+    `Halt` with what there is if it does not exist.
+    """
     existing = await cluster.describe()
     if topic not in existing:
         known = ", ".join(sorted(existing)) or "none"
@@ -54,6 +61,7 @@ async def require_topic(cluster: Cluster, topic: str) -> None:
             "makes those of ours that lack)",
             code="topic_missing",
         )
+    return existing[topic]
 
 
 async def read_tail(
