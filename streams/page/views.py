@@ -187,7 +187,8 @@ async def _video(desk: Desk, video: str) -> AsyncIterator[Ask]:
     reached = asyncio.Event()
     async with beside(follow(desk.sources.status, "earliest", video, whole, reached)):
         with suppress(TimeoutError):
-            await asyncio.wait_for(reached.wait(), FIRST_S)
+            async with asyncio.timeout(FIRST_S):
+                await reached.wait()
         yield read
 
 

@@ -341,8 +341,9 @@ class Worker:
         """Open a partition as soon as its broker and its store tell what is needed."""
         assert self._opener is not None
         try:
-            parked = self._parked.pop
-            opened: Opened | Halt = await self._opener.open(partition, parked(partition, None))
+            opened: Opened | Halt = await self._opener.open(
+                partition, self._parked.pop(partition, None)
+            )
         except Halt as halt:
             opened = halt
         # Else it was let go: a cancellation may be lost, as by `asyncio.wait_for` of Python 3.11.
