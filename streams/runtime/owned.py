@@ -474,8 +474,11 @@ class Owned:
     def _reap(self) -> None:
         """Forget a finished flush; raise what it raised."""
         done, self.flushing = self.flushing, None
-        if done is not None and (error := done.exception()) is not None:
-            raise error
+        try:
+            if done is not None:
+                done.result()
+        finally:
+            del done  # else the error, its traceback and all that is in memory hold each other
 
 
 async def _written(ack: Awaitable[object]) -> None:

@@ -162,6 +162,7 @@ class Indexing:
         owned = self._owned.pop(partition, None)
         if owned is not None and owned.filling is not None:
             owned.filling.cancel()
+            owned.filling = None  # they would hold each other until the collector comes
         for line in self._lines.values():
             line.told.pop(partition, None)
             line.ahead.pop(partition, None)

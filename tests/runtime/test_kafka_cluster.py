@@ -1,12 +1,10 @@
 """What a group has committed, asked of a broker that has only just started."""
 
 import asyncio
-import gc
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
@@ -14,6 +12,7 @@ from typing import Any, Final
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from confluent_kafka import Consumer, TopicPartition
+from kit.garbage import without_collector
 from kit.patience import PATIENCE_S
 from kit.servers import create_topic, kafka_server
 
@@ -118,16 +117,6 @@ def threads_of_librdkafka() -> int:
         with suppress(OSError):  # it ended meanwhile
             count += (each / "comm").read_text().startswith("rdk:")
     return count
-
-
-@contextmanager
-def without_collector() -> Iterator[None]:
-    """A worker's collector seldom runs."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 async def threads_fall_to(before: int) -> None:

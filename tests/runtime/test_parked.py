@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 from kit.events import Logged, synthetic_log
+from kit.garbage import alive, without_collector
 from kit.twins import LOG, Life, World, counted
 
+from streams.core.state import PartitionState
 from streams.core.window import Window
 from streams.runtime.memory import MemoryStore
 from streams.runtime.ports import Loaded
@@ -94,7 +96,7 @@ class Counting(MemoryStore):
 
 def windows() -> int:
     gc.collect()
-    return sum(isinstance(one, Window) for one in gc.get_objects())
+    return alive(Window)
 
 
 async def test_what_is_worthless_is_forgotten_before_as_much_is_loaded() -> None:
@@ -210,3 +212,18 @@ async def test_members_come_and_go_and_every_counter_is_exact(seed: int) -> None
     for partition in range(PARTITIONS):
         alone.put(log_of(partition, events=240))
     assert world.outcome() == (await counted(alone)).outcome()
+
+
+async def test_what_somebody_else_took_is_freed_without_the_collector() -> None:
+    world = world_of(1)
+    life = await Life(world).start()
+    await life.until(world.caught_up)
+    with without_collector():
+        before = alive(PartitionState)
+        world.store.partitions[0].watermark -= 1
+        put_rest(world)
+        await life.until(lambda: count(life, "flush_conflicts") > 0)
+        await life.until(world.caught_up)
+        assert alive(PartitionState) == before
+    await life.stop()
+    assert await world.is_exact()

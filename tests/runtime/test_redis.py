@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 import redis
+from kit.garbage import alive, without_collector
 from kit.patience import PATIENCE_S
 from kit.servers import lasting_ports
 from kit.serving import entry
@@ -14,6 +15,7 @@ from streams.core.state import FRESH, Changes
 from streams.embedded import EmbeddedRedis
 from streams.embedded.redis import bundled_redis_server
 from streams.errors import Halt, Retry, Unreachable
+from streams.runtime.namespace import meta_key
 from streams.runtime.ports import Document, DossierChange, Loaded
 from streams.runtime.redis import RedisStore
 from streams.runtime.redis.dossiers import RedisDossiers
@@ -48,6 +50,18 @@ def changes(*videos: str) -> Changes:
 
 def calls(admin: redis.Redis, command: str) -> int:
     return int(admin.info("commandstats").get(f"cmdstat_{command}", {"calls": 0})["calls"])
+
+
+async def test_what_redis_refused_is_freed_without_the_collector(
+    store: RedisStore, admin: redis.Redis
+) -> None:
+    admin.set(meta_key(1), "no hash")
+    with without_collector():
+        before = alive(redis.RedisError)
+        assert await store.flush(0, NS, -1, 7, changes()) == "ok"  # its script was not there
+        with suppress(Halt):
+            await store.watermark(1)
+        assert alive(redis.RedisError) == before
 
 
 # A policy is stored when it changed

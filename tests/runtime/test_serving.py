@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 from kit.events import FIXED, FOOTBALL, admit, policy, records_of, synthetic_log, view
+from kit.garbage import alive, without_collector
 from kit.serving import CARS, FANS, FAR, entry
 from kit.twins import Life, World, counted
 from msgspec.structs import replace
@@ -28,7 +29,7 @@ from streams.runtime.leases import OPEN, Applied, Footing
 from streams.runtime.memory.serving import MemoryServingIndex
 from streams.runtime.metrics import Metrics
 from streams.runtime.refilling import Page
-from streams.runtime.serving import SWEEP_S, Indexing
+from streams.runtime.serving import SWEEP_S, Indexing, _Partition
 
 PARTITIONS = 2
 ZERO = [f"v{n}" for n in range(40) if partition_of(f"v{n}".encode(), PARTITIONS) == 0]
@@ -447,6 +448,17 @@ async def test_a_released_partition_is_filled_no_more(desk: Desk) -> None:
     desk.indexing.release(0)
     await desk.turn()
     assert await desk.shown() == {}
+
+
+async def test_a_partition_released_while_it_is_filled_is_freed_without_the_collector(
+    desk: Desk,
+) -> None:
+    await filling_slowly(desk)
+    with without_collector():
+        before = alive(_Partition)
+        desk.indexing.release(0)
+        await turns_of(desk, 3)
+        assert alive(_Partition) == before - 1
 
 
 async def opened(desk: Desk) -> None:

@@ -174,8 +174,9 @@ async def evaluated(
     """Return what a script returns; its text is sent only where Redis does not have it."""
     try:
         return await call(client, "EVALSHA", script.sha, len(keys), *keys, *words)
-    except exceptions.NoScriptError:
-        return await call(client, "EVAL", script.body, len(keys), *keys, *words)
+    except exceptions.NoScriptError as error:
+        _let_go(error)
+    return await call(client, "EVAL", script.body, len(keys), *keys, *words)
 
 
 _LOST: Final = (exceptions.ConnectionError, exceptions.TimeoutError)
@@ -199,10 +200,23 @@ def sorted_errors(partition: int | None = None) -> Iterator[None]:
     try:
         yield
     except exceptions.RedisError as error:
+        _let_go(error)
         raise _sort(error, partition) from error
     except ValueError as error:
         raise _unreadable(partition, str(error)) from error
     REDIS.answered()
+
+
+def _let_go(error: BaseException) -> None:
+    """Part an error, and those it came of, from the frames that it came through.
+
+    The client's frames hold it too: together they would hold all that was in work, a flush's rows
+    for one, until the collector comes, which it seldom does.
+    """
+    one: BaseException | None = error
+    while one is not None:
+        one.__traceback__ = None
+        one = one.__context__
 
 
 def _sort(error: exceptions.RedisError, partition: int | None) -> StreamsError:

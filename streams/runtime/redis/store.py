@@ -6,7 +6,15 @@ the archive, `s:{p}:halt` while the partition is halted, of full parts of the wi
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from itertools import islice
 from typing import Any, Final
 from zlib import crc32
@@ -195,16 +203,12 @@ class RedisStore:
         keys += [f"{prefix}{video}" for video in departed]
         keys += [_bucket_of(partition, video) for video in (*departed, *returned)]
         rows = [_flat(row) for row in changes.rows.values()]
-        head: tuple[Word, ...] = (len(keys), *keys, namespace, expected, new)
         moved: Word = b""
         if departed or returned:
             pointers = [[video, str(pointer)] for video, pointer in departed.items()]
             moved = msgspec.msgpack.encode((pointers, returned))
-        arguments = (*head, *meta, msgspec.msgpack.encode(rows), moved)
-        task = asyncio.ensure_future(self._flush(partition, namespace, arguments))
-        self._flushing.add(task)
-        task.add_done_callback(self._flushing.discard)
-        result = await asyncio.shield(task)
+        words = (namespace, expected, new, *meta, msgspec.msgpack.encode(rows), moved)
+        result = await asyncio.shield(self._begin(self._flush(partition, namespace, keys, words)))
         if result in {"ok", "noop"}:
             self._policies[partition] = (new, changes.meta.policy)
         return result
@@ -332,11 +336,17 @@ class RedisStore:
                 hashes = await pipelined(self._client, rows, at=prefix)
                 yield dict(zip(drawn, map(_hash, hashes), strict=True))
 
+    def _begin(self, flush: Coroutine[Any, Any, FlushResult]) -> asyncio.Task[FlushResult]:
+        task = asyncio.create_task(flush)
+        self._flushing.add(task)
+        task.add_done_callback(self._flushing.discard)
+        return task
+
     async def _flush(
-        self, partition: int, namespace: str, arguments: Sequence[Word]
+        self, partition: int, namespace: str, keys: Sequence[str], words: Sequence[Word]
     ) -> FlushResult:
         with sorted_errors(partition):
-            answer = await self._call_flush(arguments)
+            answer = await self._call_flush(keys, words)
         match answer:
             case [b"ok"]:
                 return "ok"
@@ -347,25 +357,17 @@ class RedisStore:
             case _:
                 raise other_namespace(partition, answer[1].decode(), namespace)
 
-    async def _call_flush(self, arguments: Sequence[Word]) -> list[bytes]:
+    async def _call_flush(self, keys: Sequence[str], words: Sequence[Word]) -> list[bytes]:
         """Call the script, again if the connection was lost: if it was done, that is a no-op."""
-        command: tuple[str, str | bytes] = ("EVALSHA", _FLUSH.sha)
         for left in reversed(range(_FLUSH_ATTEMPTS)):
             try:
-                return await self._evaluate(command, arguments)
+                answer: list[bytes] = await evaluated(self._client, _FLUSH, keys, words)
             except exceptions.ConnectionError:
                 if not left:
                     raise
+            else:
+                return answer
         raise AssertionError  # the last attempt returns or raises
-
-    async def _evaluate(
-        self, command: tuple[str, str | bytes], arguments: Sequence[Word]
-    ) -> list[bytes]:
-        try:
-            answer: list[bytes] = await self._run(*command, *arguments)
-        except exceptions.NoScriptError:
-            answer = await self._run("EVAL", _FLUSH.body, *arguments)
-        return answer
 
     async def _flushed_meanwhile(self, partition: int) -> bool:
         """Tell whether a first flush came after no watermark was found; `Halt` for rows alone."""
