@@ -175,6 +175,13 @@ class _Thread(driver.AIOKafkaConsumerThread):
         consumer._isolation_level = "read_committed"  # noqa: SLF001 - Faust has no setting
         return consumer
 
+    def close(self) -> None:
+        """Leave it to `on_thread_stop`; Faust asks for it when the group rebalances at a stop.
+
+        Its own would close the client in the loop of another thread, which fails, and count it as
+        closed: what stops it in its own thread then leaves its connections open.
+        """
+
     async def on_thread_stop(self) -> None:
         try:
             await asyncio.wait_for(super().on_thread_stop(), LEAVE_S)

@@ -23,6 +23,7 @@ from prometheus_client import CollectorRegistry
 from streams.cli.wiring import electing
 from streams.control.admission import dossier
 from streams.control.admission.acknowledged import FellBack
+from streams.control.agents import FaustApp
 from streams.control.app import ControlPlane
 from streams.control.log import Ports
 from streams.control.metrics import ControlMetrics
@@ -717,6 +718,27 @@ async def test_stop_leaves_nothing_behind_and_may_be_called_twice(stage: Stage) 
     await until(lambda: len(asyncio.all_tasks()) <= len(tasks))
     assert not faust_threads()
     assert not list(Path.cwd().glob(f"{stage.settings.group}*"))
+
+
+async def test_a_stop_while_the_group_rebalances_leaves_no_connection_open(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop = FaustApp.on_stop
+
+    async def rebalance_and_stop(app: Any) -> None:
+        await app._on_partitions_revoked(set())
+        for _ in range(9):  # whatever that began in this loop comes to its end
+            await asyncio.sleep(0)
+        await stop(app)
+
+    monkeypatch.setattr(FaustApp, "on_stop", rebalance_and_stop)
+    plane = await stage.plane()
+    consumer: Any = plane._app and plane._app.consumer
+    client = consumer._thread._consumer._client
+    await until(lambda: len(client._conns) > 1)  # to a broker, and to the group's coordinator
+    sockets = [one._writer.get_extra_info("socket") for one in client._conns.values()]
+    await plane.stop()
+    assert [one.fileno() for one in sockets] == [-1] * len(sockets)
 
 
 async def test_stop_ends_though_a_loop_swallows_that_it_is_to_end(
