@@ -78,10 +78,11 @@ def tail_command(  # noqa: PLR0913 - one parameter per option
 
 
 def _line(row: Mapping[str, Any]) -> str:
+    crowds = len(row["crowds"])
     columns = [
         (moment(row["ts"]), 25),
         (row["action"], 6),
-        (row["slice"] or f"{len(row['crowds'])} crowds", 25),
+        (row["slice"] or ("1 crowd" if crowds == 1 else f"{crowds} crowds"), 25),
         (row["video"], 21),
         (f"#{row['n']}", 5),
     ]
