@@ -205,19 +205,23 @@ def _touched_only(
         row = rows.get(name)
         (open_ones if row is None or row.status in _SHOWN else gone).append(name)
     if told is None or told.outlook is not outlook:
-        reached = [name for name in open_ones if outlook.reaches(name, state.row)]
-        kept = [n for n in reached if n in state.due or (n in rows and rows[n].status == ACTIVE)]
-        if paid := [n for n in open_ones if n in before and n not in kept]:
-            opened = open_slices(outlook, state)
-            gone += [n for n in paid if n not in opened]
-            kept += [n for n in paid if n in opened]
-        return _scores(outlook, state, kept), gone
+        opened = outlook.outset(state.row).slices
+        kept = [n for n in open_ones if n in opened or _is_kept(outlook, state, n)]
+        was = {*before, *(told.slices if told is not None else ())}
+        return _scores(outlook, state, kept), gone + [n for n in open_ones if n in was - {*kept}]
     known = told.slices
     places = {name: known.index(name) for name in open_ones if name in known}
     if state.judged:
         for name, score in _scores(outlook, state, places).items():
             told.scores[places[name]] = score
     return {name: told.scores[place] for name, place in places.items()}, gone
+
+
+def _is_kept(outlook: Outlook, state: VideoState, slice_id: str) -> bool:
+    """Tell whether a slice that nobody would begin in today is open to a video that is there."""
+    row = state.slices.get(slice_id)
+    is_there = slice_id in state.due or (row is not None and row.status == ACTIVE)
+    return is_there and outlook.reaches(slice_id, state.row)
 
 
 def _scores(outlook: Outlook, state: VideoState, slice_ids: Iterable[str]) -> dict[str, int]:

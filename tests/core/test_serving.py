@@ -37,6 +37,7 @@ from streams.core.units import MICROS, surface_of
 OPEN = admit(fits={FANS: MICROS, SHENYANG: 500_000})
 EVERYWHERE = {FANS, SHENYANG, FOOTBALL, BASKETBALL, COOKING, MUSIC}
 LOVED, HATED = 9_000, 100
+DEAR = msgspec.structs.replace(FIXED.slices[SHENYANG], price=MICROS)
 
 
 def shown(count: int, watch_ms: int, slice_id: str, first: int = 0) -> list[LogRecord]:
@@ -159,6 +160,24 @@ def score_now(feeds: Feeds, slice_id: str) -> int:
 def test_nothing_is_told_of_a_video_that_nothing_happened_to() -> None:
     feeds = Feeds(OPEN)
     assert not feeds.fold(view("other", video="v2")).latest
+
+
+def test_what_comes_in_a_crowd_that_a_policy_opened_later_is_told_under_the_next_one_too() -> None:
+    shut = policy(seq=2, slices=FIXED.slices | {SHENYANG: DEAR})
+    feeds = Feeds(shut, OPEN, *shown(2, LOVED, SHENYANG))
+    assert SHENYANG not in feeds.known
+    feeds.fold(policy(seq=3), *shown(70, LOVED, FOOTBALL))
+    assert feeds.known[SHENYANG].impressions == 2
+    feeds.fold(policy(seq=4))
+    told = feeds.fold(impression("i1", slice_id=SHENYANG)).latest[SHENYANG]
+    assert told.impressions == 3
+    assert told.score == score_now(feeds, SHENYANG)
+
+
+def test_a_crowd_that_the_next_policy_prices_out_is_taken_off_with_its_next_impression() -> None:
+    feeds = Feeds(OPEN, *shown(3, LOVED, FOOTBALL))
+    feeds.fold(policy(seq=2, slices=FIXED.slices | {SHENYANG: DEAR}))
+    assert SHENYANG not in feeds.fold(impression("i1", slice_id=SHENYANG)).known
 
 
 # ---------------------------------------------------------------- what is taken off
