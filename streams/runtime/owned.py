@@ -472,13 +472,12 @@ class Owned:
                 return
 
     def _reap(self) -> None:
-        """Forget a finished flush; raise what it raised."""
-        done, self.flushing = self.flushing, None
+        """Forget a finished flush; raise what it raised, in no local: both hold each other then."""
         try:
-            if done is not None:
-                done.result()
+            if self.flushing is not None:
+                self.flushing.result()
         finally:
-            del done  # else the error, its traceback and all that is in memory hold each other
+            self.flushing = None
 
 
 async def _written(ack: Awaitable[object]) -> None:
@@ -495,8 +494,7 @@ async def _written(ack: Awaitable[object]) -> None:
 def _chunk_length(first: Record) -> int:
     """Return how many records to fold at once, if all are as large as the first.
 
-    Between chunks flushes, heartbeats and the index get their turn, so a chunk of arrays or of
-    admissions has fewer records.
+    A chunk of arrays or admissions has fewer: flushes, heartbeats and the index want their turn.
     """
     most = CHUNK_SIGNED if first.headers else CHUNK_RECORDS
     return max(min(CHUNK_BYTES // max(len(first.value or b""), 1), most), 1)

@@ -11,11 +11,46 @@ from kit.mutations import Mutation, copy_of_project, passes, turns_red
 pytestmark = pytest.mark.slow
 
 CONSUMER = "tests/runtime/test_kafka_consumer.py"
+INDEXING = "tests/runtime/test_serving.py"
+PARKED = "tests/runtime/test_parked.py"
 PARTITIONS = "tests/runtime/test_worker_partitions.py"
 PRODUCER = "tests/runtime/test_kafka_producer.py"
+REDIS = "tests/runtime/test_redis.py"
 SILENCE = "tests/runtime/test_kafka_silence.py"
 
 PURE = [
+    Mutation(
+        "what a flush raised does not keep a lost partition in memory",
+        "runtime/owned.py",
+        "                self.flushing.result()\n",
+        "                done = self.flushing\n                done.result()\n",
+        PARKED,
+        "without_the_collector",
+    ),
+    Mutation(
+        "what Redis refused is freed at once",
+        "runtime/redis/connection.py",
+        "        _let_go(error)\n        raise _sort(error, partition) from error\n",
+        "        raise _sort(error, partition) from error\n",
+        REDIS,
+        "without_the_collector",
+    ),
+    Mutation(
+        "a script that was not there is forgotten at once",
+        "runtime/redis/connection.py",
+        "    except exceptions.NoScriptError as error:\n        _let_go(error)\n",
+        "    except exceptions.NoScriptError:\n        pass\n",
+        REDIS,
+        "without_the_collector",
+    ),
+    Mutation(
+        "a partition that is released while it is filled is freed at once",
+        "runtime/serving.py",
+        "owned.filling = None  # they",
+        "pass  # they",
+        INDEXING,
+        "without_the_collector",
+    ),
     Mutation(
         "what a failed read had taken of other partitions is read again",
         "runtime/kafka/consumer.py",
