@@ -175,6 +175,17 @@ class _Thread(driver.AIOKafkaConsumerThread):
         consumer._isolation_level = "read_committed"  # noqa: SLF001 - Faust has no setting
         return consumer
 
+    async def stop(self) -> None:
+        """Stop, also where a start was cancelled before this thread began to run.
+
+        Faust's own takes that for a thread that was never started; it would begin, and never end.
+        """
+        if self._thread is None or self._started.is_set():
+            await super().stop()
+        else:
+            self._stopped_set()
+            await asyncio.to_thread(self._thread.stop)
+
     def close(self) -> None:
         """Leave it to `on_thread_stop`; Faust asks for it when the group rebalances at a stop.
 

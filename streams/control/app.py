@@ -95,6 +95,7 @@ class ControlPlane:
         self._behind = self._followed = self._joined = self._is_compared = False
         self._comparing = asyncio.Lock()
         self._app: FaustApp | None = None
+        self._leaving: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         metrics.expect(TOPICS)
 
@@ -384,13 +385,17 @@ class ControlPlane:
         await self._app.start()
 
     async def _stop_app(self) -> None:
+        """Stop Faust; where a stop of it was cancelled, wait for that one, as it goes on."""
         app, self._app = self._app, None
-        if app is None:
+        if app is not None:
+            # waited for, not cancelled: Faust swallows a cancellation and goes on stopping
+            self._leaving = asyncio.create_task(app.stop(), name="control-stop")
+        leaving = self._leaving
+        if leaving is None:
             return
-        # waited for, not cancelled: Faust swallows a cancellation and goes on stopping
-        stopping = asyncio.create_task(app.stop(), name="control-stop")
-        done, _ = await asyncio.wait({stopping}, timeout=STOP_S)
-        error = stopping.exception() if done else TimeoutError(f"not within {STOP_S:.0f} s")
+        done, _ = await asyncio.wait({leaving}, timeout=STOP_S)
+        self._leaving = None
+        error = leaving.exception() if done else TimeoutError(f"not within {STOP_S:.0f} s")
         if error is not None:
             log.error("Faust did not stop in order: %s", error)
 

@@ -18,12 +18,13 @@ import pytest
 from kit.keys import INSTALLATION, KEY, SPELLING, STRANGER, TRUST, announce
 from kit.patience import PATIENCE_S, until
 from kit.servers import create_topics
+from mode.threads import QueueServiceThread, WorkerThread
 from prometheus_client import CollectorRegistry
 
 from streams.cli.wiring import electing
 from streams.control.admission import dossier
 from streams.control.admission.acknowledged import FellBack
-from streams.control.agents import FaustApp
+from streams.control.agents import FaustApp, new_app
 from streams.control.app import ControlPlane
 from streams.control.log import Ports
 from streams.control.metrics import ControlMetrics
@@ -42,13 +43,14 @@ from streams.core.words import Review
 from streams.embedded import EmbeddedBroker
 from streams.errors import Halt, Retry, Unreachable
 from streams.runtime.codec import decode_log
+from streams.runtime.ending import end
 from streams.runtime.kafka import KafkaCluster, KafkaProducer, KafkaReader, background
 from streams.runtime.letters import read_letter
 from streams.runtime.memory import MemoryServingIndex
 from streams.runtime.memory.dossiers import MemoryDossiers
 from streams.runtime.memory.store import MemoryStore
 from streams.runtime.namespace import namespace_of
-from streams.runtime.ports import DossierChange, Kept, Move, Outgoing, Record
+from streams.runtime.ports import DossierChange, Kept, Move, Outgoing, Place, Record
 from streams.runtime.signing import encode
 from streams.settings import TOPICS, Settings, load_settings
 
@@ -741,6 +743,77 @@ async def test_a_stop_while_the_group_rebalances_leaves_no_connection_open(
     assert [one.fileno() for one in sockets] == [-1] * len(sockets)
 
 
+async def test_stop_waits_for_a_faust_that_was_stopping_already(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop = FaustApp.on_stop
+    begun, go, left = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def stop_late(app: Any) -> None:
+        begun.set()
+        await go.wait()
+        await stop(app)
+
+    monkeypatch.setattr(FaustApp, "on_stop", stop_late)
+    plane = await stage.plane()
+    leave = plane._leader.stop
+
+    async def leave_and_tell() -> None:
+        await leave()
+        left.set()
+
+    monkeypatch.setattr(plane._leader, "stop", leave_and_tell)
+    assert plane._app is not None
+    await plane._app.crash(RuntimeError("a failed commit"))
+    await begun.wait()  # who starts it anew stops it first
+    stopping = asyncio.create_task(plane.stop())
+    await left.wait()
+    for _ in range(9):
+        await asyncio.sleep(0)
+    is_done = stopping.done()
+    go.set()
+    await stopping
+    assert not is_done
+    assert not faust_threads()
+
+
+async def nowhere() -> Mapping[Place, int]:
+    return {}
+
+
+async def test_stop_ends_a_thread_whose_start_was_cancelled_before_it_ran(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = threading.Event()
+
+    class Late(WorkerThread):
+        def run(self) -> None:
+            assert begin.wait(PATIENCE_S)
+            super().run()
+
+    monkeypatch.setattr(QueueServiceThread, "Worker", Late)
+    app = new_app(stage.settings, {}, nowhere, background)
+    starting = asyncio.create_task(app.start())
+    await until(lambda: bool(faust_threads()))
+    await end(starting)
+    thread, asked = app.consumer._thread, asyncio.Event()
+    stop = thread.stop
+
+    async def stop_and_tell() -> None:
+        asked.set()
+        await stop()
+
+    monkeypatch.setattr(thread, "stop", stop_and_tell)
+    stopping = asyncio.create_task(app.stop())
+    await asked.wait()
+    begin.set()
+    await stopping
+    try:
+        assert not faust_threads()
+    finally:
+        await stop()
+
+
 async def test_stop_ends_though_a_loop_swallows_that_it_is_to_end(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -791,4 +864,4 @@ async def test_without_a_broker_the_start_says_so(unique: str, tmp_path: Path) -
 
 
 def faust_threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if "WorkerThread" in type(thread).__name__]
+    return [thread for thread in threading.enumerate() if isinstance(thread, WorkerThread)]
