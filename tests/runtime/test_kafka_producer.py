@@ -8,6 +8,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import InvalidTimestampError
 
 from streams.errors import Retry
+from streams.runtime.ending import end
 from streams.runtime.kafka import KafkaProducer, producer
 from streams.runtime.ports import Outgoing
 
@@ -19,9 +20,22 @@ class Library:
         self.sent: list[tuple[Outgoing, asyncio.Future[object]]] = []
         self.stopped = False
 
+    async def start(self) -> None: ...
+
     async def send(self, record: Outgoing) -> asyncio.Future[object]:
         self.sent.append((record, asyncio.get_running_loop().create_future()))
         return self.sent[-1][1]
+
+
+class Connecting:
+    """What a client waits for before it has connected."""
+
+    def __init__(self) -> None:
+        self.begun, self.may = asyncio.Event(), asyncio.Event()
+
+    async def start(self) -> None:
+        self.begun.set()
+        await self.may.wait()
 
 
 @pytest.fixture
@@ -36,7 +50,8 @@ async def libraries(monkeypatch: pytest.MonkeyPatch) -> Sequence[Library]:
             self.library = Library()
             made.append(self.library)
 
-        async def start(self) -> None: ...
+        async def start(self) -> None:
+            await self.library.start()
 
         async def stop(self) -> None:
             self.library.stopped = True
@@ -125,3 +140,42 @@ async def test_a_clock_that_is_too_far_off_is_named(libraries: Sequence[Library]
     libraries[0].sent[0][1].set_exception(InvalidTimestampError())
     with pytest.raises(Retry, match="set the clock of this host"):
         await refused
+
+
+@pytest.fixture
+def connecting(libraries: Sequence[Library], monkeypatch: pytest.MonkeyPatch) -> Connecting:
+    """A client that connects when the test lets it."""
+    made = Connecting()
+    monkeypatch.setattr(Library, "start", lambda _: made.start())
+    return made
+
+
+async def spent(libraries: Sequence[Library]) -> KafkaProducer:
+    made = KafkaProducer("unused")
+    lost = await made.send(Outgoing("t", b"1"))
+    libraries[0].sent[0][1].set_exception(TimeoutError("no leader"))
+    with pytest.raises(Retry, match="no leader"):
+        await lost
+    return made
+
+
+async def test_whoever_is_cancelled_while_a_new_client_connects_leaves_none_behind(
+    libraries: Sequence[Library], connecting: Connecting
+) -> None:
+    made = await spent(libraries)
+    renewing = asyncio.create_task(made.renew())
+    await connecting.begun.wait()
+    await end(renewing)
+    assert [one.stopped for one in libraries] == [True, True]
+
+
+async def test_a_new_client_that_connects_after_the_stop_is_stopped_too(
+    libraries: Sequence[Library], connecting: Connecting
+) -> None:
+    made = await spent(libraries)
+    renewing = asyncio.create_task(made.renew())
+    await connecting.begun.wait()
+    await made.stop()
+    connecting.may.set()
+    await renewing
+    assert [one.stopped for one in libraries] == [True, True]

@@ -104,10 +104,12 @@ class KafkaProducer:
                 try:
                     async with reaching("connecting the producer again", self._address):
                         await asyncio.wait_for(fresh.start(), RECONNECT_S)
-                except Retry:
+                except BaseException:
                     await fresh.stop()
                     raise
                 self._client = fresh
+                if self._stopped:
+                    await fresh.stop()
         return self._client
 
 
