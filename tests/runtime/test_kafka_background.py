@@ -5,18 +5,28 @@ Each task is ended as it ends outside: a request of it raises what is no error o
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Final
 
 import pytest
+from aiokafka.conn import AIOKafkaConnection
+from aiokafka.protocol.metadata import MetadataRequest
 from confluent_kafka.admin import AdminClient
 from kit.patience import PATIENCE_S, until
 from kit.servers import create_topic
 
+from streams.embedded import EmbeddedBroker
 from streams.errors import Halt, Retry, Unreachable
-from streams.runtime.kafka import KafkaConsumer, KafkaProducer, KafkaReader
+from streams.runtime.ending import end
+from streams.runtime.kafka import (
+    KafkaCluster,
+    KafkaConsumer,
+    KafkaProbe,
+    KafkaProducer,
+    KafkaReader,
+)
 from streams.runtime.kafka.background import lost_task
 from streams.runtime.kafka.errors import retryable
 from streams.runtime.ports import Offsets, Outgoing
@@ -350,3 +360,42 @@ def test_what_a_transport_raises_that_broke_a_moment_ago_may_be_tried_again(
 ) -> None:
     with pytest.raises(Retry, match="reading: "), retryable("reading", "127.0.0.1:1"):
         raise error
+
+
+async def used(client: Any) -> None:
+    try:
+        await client.start()
+    finally:
+        await client.stop()
+
+
+STARTS: Mapping[str, Callable[[str], Coroutine[Any, Any, object]]] = {
+    "reader": lambda brokers: used(KafkaReader(brokers)),
+    "producer": lambda brokers: used(KafkaProducer(brokers)),
+    "probe": lambda brokers: used(KafkaProbe(brokers)),
+    "cluster": lambda brokers: KafkaCluster(brokers).committed("group"),
+}
+
+
+@pytest.mark.parametrize("start", STARTS.values(), ids=STARTS)
+async def test_a_start_that_is_cancelled_leaves_no_connection_open(
+    monkeypatch: pytest.MonkeyPatch, start: Callable[[str], Coroutine[Any, Any, object]]
+) -> None:
+    send, asking = AIOKafkaConnection.send, asyncio.Queue[AIOKafkaConnection]()
+
+    def send_but_hear_of_no_topics(
+        connection: AIOKafkaConnection, request: Any, **more: Any
+    ) -> Any:
+        if not isinstance(request, MetadataRequest):
+            return send(connection, request, **more)
+        asking.put_nowait(connection)
+        return asyncio.Event().wait()
+
+    monkeypatch.setattr(AIOKafkaConnection, "send", send_but_hear_of_no_topics)
+    with EmbeddedBroker({"t": 1}) as broker:
+        starting = asyncio.create_task(start(broker.bootstrap))
+        asked = await asking.get()
+        await end(starting)
+        is_open = asked.connected()
+        asked.close()
+        assert not is_open

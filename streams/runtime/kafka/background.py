@@ -9,10 +9,13 @@ use, and puts a `successor` in its place.
 
 import asyncio
 from collections.abc import Callable
+from traceback import walk_tb
 from typing import Any, Final
 
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
+from aiokafka.conn import AIOKafkaConnection
 
 from streams.runtime.kafka.causes import reaching
 from streams.runtime.kafka.errors import RECONNECT_S, within_stop
@@ -34,6 +37,21 @@ def lost_task(client: AIOKafkaConsumer) -> str | None:
             if error is not None or name not in _ENDING:
                 return f"the {name.strip('_').replace('_', ' ')} ended: {error!r}"
     return None
+
+
+async def begin(client: AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClient) -> None:
+    """Start a client; where that is cancelled, leave no connection open.
+
+    aiokafka forgets the one by which it first asks for metadata if nobody waits for the answer.
+    """
+    try:
+        await client.start()
+    except BaseException as error:
+        for frame, _ in walk_tb(error.__traceback__):
+            asked = frame.f_locals.get("bootstrap_conn")
+            if isinstance(asked, AIOKafkaConnection):
+                asked.close()
+        raise
 
 
 async def end(client: AIOKafkaConsumer) -> None:
@@ -67,7 +85,7 @@ async def successor(
     try:
         async with reaching("connecting again", address):
             async with asyncio.timeout(RECONNECT_S):
-                await fresh.start()
+                await begin(fresh)
     except BaseException:
         await end(fresh)
         raise

@@ -26,6 +26,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # re-exports u
 
 from streams.errors import Denied, Halt, Retry, StreamsError, Unreachable
 from streams.runtime.dependencies import KAFKA
+from streams.runtime.kafka.background import begin
 from streams.runtime.kafka.causes import explained
 from streams.runtime.kafka.connection import address_of, aiokafka_options, librdkafka_options
 from streams.runtime.kafka.errors import no_right, retryable, within_stop
@@ -212,7 +213,7 @@ class KafkaCluster:
     async def _sent(self, group: str, request: Any) -> Any:
         client = AIOKafkaAdminClient(**aiokafka_options(self._address), client_id=self._client_id)
         try:
-            await client.start()
+            await begin(client)
             coordinator = await client.find_coordinator(group)
             # not by its public methods: one takes the coordinator's refusal for "none committed"
             return await client._send_request(request, coordinator)  # noqa: SLF001

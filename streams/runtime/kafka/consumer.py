@@ -28,7 +28,7 @@ from aiokafka.errors import (
 from streams.errors import Halt, Retry
 from streams.runtime.kafka import unpacking
 from streams.runtime.kafka.asking import log_bounds
-from streams.runtime.kafka.background import end, lost_task, successor
+from streams.runtime.kafka.background import begin, end, lost_task, successor
 from streams.runtime.kafka.causes import reaching
 from streams.runtime.kafka.cluster import KafkaCluster
 from streams.runtime.kafka.connection import address_of, aiokafka_options
@@ -96,7 +96,7 @@ class KafkaConsumer:
         """Join the group; `Unreachable` if no broker answers."""
         self._listener = listener
         async with reaching("joining the group", self._address):
-            await self._client.start()
+            await begin(self._client)
         self._subscribe()
 
     async def stop(self) -> None:

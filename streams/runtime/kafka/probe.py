@@ -16,7 +16,7 @@ from aiokafka.errors import OffsetOutOfRangeError
 from streams.errors import Retry
 from streams.runtime.kafka import unpacking
 from streams.runtime.kafka.asking import last_offsets, log_bounds
-from streams.runtime.kafka.background import end, lost_task, successor
+from streams.runtime.kafka.background import begin, end, lost_task, successor
 from streams.runtime.kafka.causes import reaching
 from streams.runtime.kafka.connection import address_of, aiokafka_options
 from streams.runtime.kafka.errors import PASSING
@@ -50,7 +50,7 @@ class KafkaProbe:
         """Connect; `Unreachable` if no broker answers."""
         async with reaching("connecting", self._address):
             for client in self._clients.values():
-                await client.start()
+                await begin(client)
 
     async def stop(self) -> None:
         """Disconnect, within a few seconds. Idempotent."""

@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import InvalidTimestampError, KafkaError
 
 from streams.errors import Retry
-from streams.runtime.kafka.background import disconnect, error_of
+from streams.runtime.kafka.background import begin, disconnect, error_of
 from streams.runtime.kafka.causes import reaching
 from streams.runtime.kafka.connection import address_of, aiokafka_options
 from streams.runtime.kafka.errors import FORBIDDEN, RECONNECT_S, no_right, retryable, within_stop
@@ -139,7 +139,7 @@ class _Client:
         self.create_batch = self._client.create_batch
 
     async def start(self) -> None:
-        await self._client.start()
+        await begin(self._client)
         cut_silent(self._client.client)
         metadata = self._client.client._sync_task  # noqa: SLF001 - nobody else says when it ends
         metadata.add_done_callback(self._task_ended)

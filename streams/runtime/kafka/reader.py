@@ -16,7 +16,7 @@ from aiokafka.errors import CorruptRecordException, OffsetOutOfRangeError
 from streams.errors import Halt, Retry
 from streams.runtime.kafka import unpacking
 from streams.runtime.kafka.asking import first_offsets, log_bounds
-from streams.runtime.kafka.background import end, lost_task, successor
+from streams.runtime.kafka.background import begin, end, lost_task, successor
 from streams.runtime.kafka.causes import reaching
 from streams.runtime.kafka.connection import address_of, aiokafka_options
 from streams.runtime.kafka.errors import (
@@ -57,7 +57,7 @@ class KafkaReader:
     async def start(self) -> None:
         """Connect; `Unreachable` if no broker answers."""
         async with reaching("connecting", self._address):
-            await self._client.start()
+            await begin(self._client)
         cut_silent(self._client._client)  # noqa: SLF001 - there is no public way
 
     async def stop(self) -> None:
