@@ -1,8 +1,11 @@
-"""Python's cyclic collector, kept away from the hot path, which makes no cycles."""
+"""Python's cyclic collector, kept away from the hot path, which makes no cycles, and the heap."""
 
+import asyncio
+import ctypes
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 
 def tame_gc() -> None:
@@ -15,6 +18,26 @@ def tame_gc() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 10, 1_000)
+
+
+SOON_S: Final = 10.0
+_TRIM: Final = getattr(ctypes.CDLL(None), "malloc_trim", None)
+"""glibc's; other C libraries give back by themselves, or never."""
+
+
+def give_back_soon() -> None:
+    """Have memory that was freed given back to the machine, once what comes next is done.
+
+    Faults leave cycles behind, and the C library keeps what is free between what is not. It takes
+    up to a tenth of a second where gigabytes are held.
+    """
+    asyncio.get_running_loop().call_later(SOON_S, _give_back)
+
+
+def _give_back() -> None:
+    gc.collect(1)
+    if _TRIM is not None:
+        _TRIM(0)
 
 
 @contextmanager

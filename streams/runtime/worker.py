@@ -20,6 +20,7 @@ from streams.core.events import Policy
 from streams.core.units import surface_of
 from streams.errors import Halt, Retry, StreamsError
 from streams.runtime.answers import require_all
+from streams.runtime.collector import give_back_soon
 from streams.runtime.ending import end
 from streams.runtime.gaps import gaps_of, storing
 from streams.runtime.halts import Halts
@@ -323,6 +324,8 @@ class Worker:
     def _let_go(self, partitions: Sequence[int]) -> list[Owned]:
         """Open and fold nothing more of partitions; return those that were open."""
         leaving = [self._owned.pop(p) for p in partitions if p in self._owned]
+        if leaving:
+            give_back_soon()
         for owned in leaving:
             owned.release()
             if self._indexing is not None:
