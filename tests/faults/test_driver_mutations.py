@@ -28,6 +28,14 @@ PURE = [
         "without_the_collector",
     ),
     Mutation(
+        "memory of what a worker let go is given back",
+        "runtime/worker.py",
+        "            give_back_soon()\n",
+        "            pass\n",
+        PARKED,
+        "given_back",
+    ),
+    Mutation(
         "what Redis refused is freed at once",
         "runtime/redis/connection.py",
         "        _let_go(error)\n        raise _sort(error, partition) from error\n",

@@ -13,6 +13,7 @@ from kit.twins import LOG, Life, World, counted
 
 from streams.core.state import PartitionState
 from streams.core.window import Window
+from streams.runtime import collector
 from streams.runtime.memory import MemoryStore
 from streams.runtime.ports import Loaded
 
@@ -227,3 +228,17 @@ async def test_what_somebody_else_took_is_freed_without_the_collector() -> None:
         assert alive(PartitionState) == before
     await life.stop()
     assert await world.is_exact()
+
+
+async def test_what_a_worker_let_go_is_given_back_once_others_have_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given: list[float] = []
+    world = world_of(1)
+    life = await Life(world).start()
+    await life.until(world.caught_up)
+    monkeypatch.setattr(collector, "_give_back", lambda: given.append(0))
+    monkeypatch.setattr(collector, "SOON_S", 0.0)
+    await life.worker.on_revoked([0])
+    await life.until(lambda: bool(given))
+    await life.stop()
