@@ -7,11 +7,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def without_collector() -> Iterator[None]:
-    """Keep the collector away for the time of the block: in a worker it seldom comes.
-
-    What was garbage before is gone.
-    """
-    gc.collect()
+    """Keep the collector away for the time of the block: in a worker it seldom comes."""
     gc.disable()
     try:
         yield
