@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 import redis
 from kit.garbage import alive, without_collector
-from kit.patience import PATIENCE_S
+from kit.patience import PATIENCE_S, until
 from kit.servers import lasting_ports
 from kit.serving import entry
 
@@ -19,7 +19,7 @@ from streams.runtime.namespace import meta_key
 from streams.runtime.ports import Document, DossierChange, Loaded
 from streams.runtime.redis import RedisStore
 from streams.runtime.redis.dossiers import RedisDossiers
-from streams.runtime.redis.serving import RedisServingIndex
+from streams.runtime.redis.serving import CALLS_AT_ONCE, RedisServingIndex
 
 BUNDLED = bundled_redis_server()
 NS = "cluster/topic/8/1"
@@ -453,3 +453,26 @@ async def test_closing_waits_for_the_flush_on_its_way(server: EmbeddedRedis) -> 
     await store.close()
     assert await reader.watermark(0) == 9
     await reader.close()
+
+
+# A flush that comes behind the index waits for few of its calls
+
+
+async def test_few_calls_of_the_index_are_on_their_way_at_once(
+    server: EmbeddedRedis, admin: redis.Redis
+) -> None:
+    index = RedisServingIndex(server.url)
+    slices = [f"discover:crowd{number}" for number in range(4 * CALLS_AT_ONCE)]
+
+    def on_their_way() -> int:
+        return int(admin.info("clients")["blocked_clients"])
+
+    admin.client_pause(int(PATIENCE_S * 1_000), all=False)  # calls that write wait in Redis
+    telling = [asyncio.create_task(index.apply(name, {0: 1}, [entry()])) for name in slices]
+    await until(lambda: on_their_way() >= CALLS_AT_ONCE)
+    for _ in range(len(slices)):
+        await asyncio.sleep(0)
+    assert on_their_way() == CALLS_AT_ONCE
+    admin.client_unpause()
+    assert [(await told).written for told in telling] == [1] * len(slices)
+    await index.close()

@@ -5,7 +5,9 @@ Keys of a slice: `s:slice:{<slice>}:` and then `entries`, `leases`, `removed`, `
 slot.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from types import MappingProxyType
 from typing import Any, Final, cast
 
@@ -40,9 +42,13 @@ from streams.runtime.redis.connection import (
     sorted_errors,
     words_of,
 )
+from streams.runtime.redis.shards import Shards
 
 ENTRIES_AT_ONCE: Final = 250
 """Entries of one call: a longer one would keep feed servers waiting."""
+CALLS_AT_ONCE: Final = 4
+"""Such calls on their way to one Redis: a flush that comes behind them waits for all of them, and
+with sixteen it waited four times as long. More would bring nothing: Redis takes one at a time."""
 RETURNED_AT_ONCE: Final = 1_000
 TOP_MOST: Final = 10_000
 _APPLY: Final = Script("index.lua", "apply.lua")
@@ -70,6 +76,10 @@ class RedisServingIndex:
     ) -> None:
         self._client: Final = connect(url, timeout_s)
         self._bounds: Final = bounds or IndexBounds()
+        # In a cluster slices are spread, and one node that is silent must not keep the others.
+        self._turn: Final[AbstractAsyncContextManager[object]] = (
+            nullcontext() if isinstance(self._client, Shards) else asyncio.Semaphore(CALLS_AT_ONCE)
+        )
 
     async def apply(
         self, slice_id: str, partitions_at: Mapping[int, int], entries: Sequence[Entry]
@@ -82,7 +92,9 @@ class RedisServingIndex:
             flat = [number for pair in positions.items() for number in pair]
             some = entries[start : start + ENTRIES_AT_ONCE]
             bounds = (self._bounds.removed_s, self._bounds.new_key())
-            new, *before = await self._run(_APPLY, slice_id, *bounds, _pack(flat), _pack(some))
+            words = (*bounds, _pack(flat), _pack(some))
+            async with self._turn:
+                new, *before = await self._run(_APPLY, slice_id, *words)
             written += new
         return Applied(written, dict(zip(before[::2], before[1::2], strict=True)))
 
