@@ -45,6 +45,7 @@ from streams.settings import Settings, environment_of
 PARTITIONS: Final = 4
 JOIN_S: Final = 60.0
 STOP_S: Final = 300.0
+TELL_S: Final = 0.1
 MANY_VIDEOS: Final = 200_000
 """What costs by the number of videos in memory shows with as many."""
 
@@ -326,10 +327,17 @@ class BenchTrial:
         return {"counters_checked": found.checked, "differences": found.differences}
 
     async def admit(self) -> None:
-        """Write the admissions, and wait until they are counted."""
+        """Write the admissions, and wait until they are counted and feeds were told of them."""
         async with self._drivers.producer() as producer:
             await self._write_admissions(producer, _now_ms())
         await self._watch(self._ends())
+        marks = await self._watermarks()
+        async with self._drivers.index() as index:
+            for slice_id in self._policy.slices:
+                while True:
+                    if await index.positions(slice_id) == marks:
+                        break
+                    await asyncio.sleep(TELL_S)
 
     async def latency(self, per_second: float, seconds: int) -> dict[str, Any]:
         """Send so many events a second and return how long they took to reach their counters."""
