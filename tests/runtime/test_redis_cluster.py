@@ -15,7 +15,7 @@ from streams.runtime.dependencies import REDIS
 from streams.runtime.namespace import meta_key
 from streams.runtime.ports import HaltNote, Loaded
 from streams.runtime.redis import RedisServingIndex, RedisStore, slots_of_masters
-from streams.runtime.redis.serving import keys_of
+from streams.runtime.redis.serving import CALLS_AT_ONCE, keys_of
 from streams.runtime.redis.shards import slot_of
 
 pytestmark = pytest.mark.real
@@ -228,6 +228,25 @@ async def top(index: RedisServingIndex) -> int | None:
         return (await index.top(CARS, 1))[0].left
     except Retry:
         return None
+
+
+async def test_slices_of_a_silent_node_keep_those_of_others_waiting_for_nothing(
+    nodes: RedisNodes,
+) -> None:
+    index = RedisServingIndex(nodes.url, timeout_s=PATIENCE_S)
+    home = nodes.master_of(keys_of(CARS)[0])
+    crowds = [f"discover:crowd{number}" for number in range(20 * CALLS_AT_ONCE)]
+    silent = [name for name in crowds if nodes.master_of(keys_of(name)[0]) is home]
+    other = next(name for name in crowds if name not in silent)
+    await asyncio.gather(*(index.apply(name, {0: 1}, []) for name in (*silent, other)))
+    with home.paused():
+        waiting = [asyncio.create_task(index.apply(name, {0: 2}, [])) for name in silent]
+        await asyncio.sleep(0)  # they are on their way
+        assert len(waiting) > CALLS_AT_ONCE
+        assert (await index.apply(other, {0: 2}, [])).before == {0: 1}
+        assert not any(told.done() for told in waiting)
+    await asyncio.gather(*waiting, return_exceptions=True)
+    await index.close()
 
 
 async def test_what_an_earlier_release_kept_is_dropped_on_every_node(nodes: RedisNodes) -> None:
