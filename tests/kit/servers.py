@@ -23,7 +23,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from kit.jars import LOG4J, class_archive, kafka_jars, run_tool
-from kit.patience import PATIENCE_S
+from kit.patience import PATIENCE_S, wait_until
 from streams.embedded import EmbeddedRedis
 from streams.embedded.child import Child, TemporaryFolder
 from streams.embedded.redis import redis_version
@@ -370,14 +370,23 @@ def _admin(brokers: str) -> AdminClient:
 
 def _make(brokers: str, topics: Sequence[NewTopic]) -> None:
     admin = _admin(brokers)
+    wait_until(lambda: _made(admin, topics), "so many nodes are not there")
+    while not _usable(admin, topics):
+        pass
+
+
+def _made(admin: AdminClient, topics: Sequence[NewTopic]) -> bool:
+    """Tell whether all are made; not while busy nodes were late to tell that they live."""
     for created in admin.create_topics(list(topics), operation_timeout=PATIENCE_S).values():
         try:
             created.result(2 * PATIENCE_S)
-        except KafkaException as error:  # the client asks again whose answer was lost
-            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+        except KafkaException as error:
+            code = error.args[0].code()
+            if code == KafkaError.INVALID_REPLICATION_FACTOR:
+                return False
+            if code != KafkaError.TOPIC_ALREADY_EXISTS:  # asked again, its answer was lost
                 raise
-    while not _usable(admin, topics):
-        pass
+    return True
 
 
 def _usable(admin: AdminClient, topics: Sequence[NewTopic]) -> bool:
