@@ -422,15 +422,13 @@ class Move(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """A video asks for one of the full guarantees that its creator has on a day (since 1970).
+    """A video asks for a full guarantee of its creator's day (since 1970); see `Dossiers.claim`."""
 
-    `partition` is that of the creator's id.
-    """
-
-    partition: int
+    partition: int  # of the creator's id
     creator: str
     day: int
     video: str
+    known: int = 0  # such that the partition took, at least
 
 
 class Kept(NamedTuple):
@@ -473,8 +471,9 @@ class Dossiers(Protocol):
         """Take those that are of the creator's first `most` of their day; None of each other one.
 
         Of those the answer is how many the partition took by then (`CLAIMS` in its positions), or
-        0: a video that has one has it whenever it asks. Kept are eight days up to a creator's last,
-        of one whose last was taken as long ago nothing, by the store's clock. May be repeated.
+        0: a video that has one has it whenever it asks. Where it took fewer than is known none is
+        taken, and -1 less those is the answer. Kept are eight days up to a creator's last, of one
+        whose last was taken as long ago nothing, by the store's clock. May be repeated.
         """
 
     async def keep_day(self, day: int, start: DayStart) -> None:

@@ -262,6 +262,19 @@ async def test_how_many_claims_a_partition_took_stands_among_its_positions(
     assert await dossiers.claim(LOG, claims("v1"), 2) == [0]
 
 
+async def test_where_fewer_claims_were_taken_than_are_known_nothing_is_taken(
+    dossiers: Dossiers,
+) -> None:
+    await dossiers.claim(LOG, claims("v1", "v2"), 2)
+    [first, behind] = claims("v3", "v4", day=101)
+    asked = [first._replace(known=2), behind._replace(known=4)]
+    assert await dossiers.claim(LOG, asked, 2) == [3, -4]
+    assert await dossiers.claim(LOG, claims("v4", day=101), 2) == [4]
+    assert await positions(dossiers) == {CLAIMS: 4}
+    elsewhere = Claim(P + 1, "c1", 100, "v5", known=1)
+    assert await dossiers.claim(LOG, [elsewhere], 2) == [-1]
+
+
 async def test_a_days_beginning_is_kept_once(dossiers: Dossiers) -> None:
     assert await dossiers.days([7, 8]) == {}
     many = {f"c{number}": (number, 3 * number) for number in range(2_500)}

@@ -846,10 +846,18 @@ PURE = [
     Mutation(
         "claims that were lost are noticed by the next one",
         "control/admission/register.py",
-        "                require_held(place, known, count - 1)\n",
-        "",
+        "each.known, max(count, -1 - count))",
+        "each.known, each.known)",
         GRANTING,
-        "as_many_as_were_lost",
+        "finds_a_loss",
+    ),
+    Mutation(
+        "a claim that finds a loss takes nothing of it (twin)",
+        "runtime/memory/dossiers.py",
+        "        if count < claim.known:\n",
+        "        if False:\n",
+        DOSSIERS,
+        "memory",
     ),
     Mutation(
         "what followers alone may see takes no guarantee",
@@ -862,6 +870,14 @@ PURE = [
 ]
 LUA = [
     Mutation(
+        "a claim that finds a loss takes nothing of it",
+        "runtime/redis/claims.lua",
+        "if count < tonumber(ARGV[7]) then",
+        "if false then",
+        DOSSIERS,
+        "redis and not 6.2",
+    ),
+    Mutation(
         "claims of a creator end by themselves",
         "runtime/redis/claims.lua",
         "redis.call('EXPIRE', KEYS[1], ARGV[5])",
@@ -872,7 +888,7 @@ LUA = [
     Mutation(
         "the script counts a partition's claims",
         "runtime/redis/claims.lua",
-        "redis.call('HSET', KEYS[2], ARGV[6], count)",
+        "redis.call('HSET', KEYS[2], ARGV[6], count + 1)",
         "",
         DOSSIERS,
         "redis and not 6.2",

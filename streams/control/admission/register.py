@@ -362,14 +362,15 @@ class Register:
         batch.dossiers |= await granted(self._claim, count, tools, batch.changed())
 
     async def _claim(self, claims: Sequence[Claim], most: int) -> Sequence[bool]:
-        """Tell which claims are taken; `FellBack` where fewer were taken before than were known."""
-        places = [(CLAIMS, claim.partition) for claim in claims]
-        before = [self.known.get(place, 0) for place in places]
-        taken = await self._dossiers.claim(self._log.name, claims, most)
-        for place, known, count in zip(places, before, taken, strict=True):
+        """Tell which claims are taken; `FellBack` where fewer were taken before than are known."""
+        asked = [
+            each._replace(known=self.known.get((CLAIMS, each.partition), 0)) for each in claims
+        ]
+        taken = await self._dossiers.claim(self._log.name, asked, most)
+        for each, count in zip(asked, taken, strict=True):
             if count:
-                require_held(place, known, count - 1)
-                self.known.note(place, count)
+                require_held((CLAIMS, each.partition), each.known, max(count, -1 - count))
+                self.known.note((CLAIMS, each.partition), count)
         return [count is not None for count in taken]
 
     async def _store(

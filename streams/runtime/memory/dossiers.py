@@ -76,7 +76,10 @@ class MemoryDossiers:
     def _take(self, log: str, claim: Claim, most: int) -> int | None:
         shelf, now = self.shelves[claim.partition], self._clock()
         shelf.let_end(now)
-        held = shelf.claims.get(claim.creator, {})
+        positions = shelf.positions.setdefault(log, {})
+        count, held = positions.get(CLAIMS, 0), shelf.claims.get(claim.creator, {})
+        if count < claim.known:
+            return -1 - count
         if claim.video in held:
             return 0
         last = max([claim.day, *held.values()])
@@ -87,9 +90,8 @@ class MemoryDossiers:
         shelf.claims[claim.creator] = kept | {claim.video: claim.day}
         shelf.ends.pop(claim.creator, None)
         shelf.ends[claim.creator] = now + CLAIM_S
-        positions = shelf.positions.setdefault(log, {})
-        positions[CLAIMS] = positions.get(CLAIMS, 0) + 1
-        return positions[CLAIMS]
+        positions[CLAIMS] = count + 1
+        return count + 1
 
     async def keep_day(self, day: int, start: DayStart) -> None:
         """Keep a day's beginning, unless there is one."""

@@ -93,11 +93,12 @@ class RedisDossiers:
             return []
         bounds = (most, CLAIM_DAYS, CLAIM_S, _field(log, CLAIMS))
         commands = [
-            ("EVAL", _CLAIM.body, 2, *_claim_keys(each), each.video, each.day, *bounds)
+            ("EVAL", _CLAIM.body, 2, *_claim_keys(each), each.video, each.day, *bounds, each.known)
             for each in claims
         ]
         with sorted_errors():
-            return [None if at < 0 else at for at in await pipelined(self._client, commands)]
+            answers = await pipelined(self._client, commands)
+        return [{-1: None}.get(at, at + 1 if at < 0 else at) for at in answers]
 
     async def keep_day(self, day: int, start: DayStart) -> None:
         """Keep a day's beginning, unless there is a whole one."""
