@@ -113,18 +113,24 @@ async def _migrate(settings: Settings, secret: Secret, yes: bool, output: str) -
             return
         await require_alone(cluster, [settings.group, settings.control_group])
         signer = signer_of(installation, load_signing_key())
+        # First what no plan shows: cut short after the counters, this would say "nothing to do".
+        await _take_first(settings, identity.partitions)
         async with producing(settings.brokers) as producer:
             with Meter("taking over", len(plan), noun="partitions") as meter:
                 record = Upgrade("upgrade-1", now_ms())
                 await migration.take(producer, signer, record, meter.show)
+    click.echo("done: start the workers, they turn the rows at the upgrade record", err=True)
+
+
+async def _take_first(settings: Settings, partitions: int) -> None:
+    """Take over the dossiers of 0.1.0, and drop its candidates. Idempotent."""
     index, dossiers = RedisServingIndex(settings.redis.reveal), RedisDossiers(settings.redis.reveal)
     try:
         await index.forget_first()
-        await dossiers.take_first(identity.partitions)
+        await dossiers.take_first(partitions)
     finally:
         await index.close()
         await dossiers.close()
-    click.echo("done: start the workers, they turn the rows at the upgrade record", err=True)
 
 
 async def _move(settings: Settings, yes: bool, output: str) -> None:

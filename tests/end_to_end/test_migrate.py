@@ -47,6 +47,10 @@ async def test_an_installation_of_0_1_0_goes_on_and_nothing_is_lost(rig: Rig) ->
     planned = rig.run(*MIGRATE)
     assert [each["counters"] for each in json.loads(planned.stdout)] == ["0.1.0", "0.1.0"]
     assert "add --yes" in planned.stderr
+    with redis.Redis.from_url(rig.redis_url) as client:
+        client.lpush("s:dossier:v9", "no document")
+        assert rig.run(*MIGRATE, "--yes").returncode == 1, "cut short, by what no plan shows"
+        client.delete("s:dossier:v9")
     done = rig.run(*MIGRATE, "--yes")
     assert (done.returncode, done.stderr.count("done")) == (0, 1), done.stderr
     with redis.Redis.from_url(rig.redis_url) as client:
