@@ -262,7 +262,7 @@ def _guarantees(life: Life) -> Iterator[str]:
         if len(numbers) > 1 or not numbers <= {FULL, BEYOND}:
             yield f"{video} was guaranteed {sorted(numbers)}"
         full[creator_of(video)] += FULL in numbers
-    is_lost = any(step.kind == "falls back" for step in life.steps)
+    is_lost = any(step.kind in {"falls back", "emptied"} for step in life.steps)
     for creator, count in full.items():
         if count > 1 and not is_lost:
             yield f"{count} videos of {creator} have a full guarantee of one day"
