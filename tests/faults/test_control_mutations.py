@@ -846,7 +846,7 @@ PURE = [
     Mutation(
         "claims that were lost are noticed by the next one",
         "control/admission/register.py",
-        "each.known, max(count, -1 - count))",
+        "each.known, -1 - count)",
         "each.known, each.known)",
         GRANTING,
         "finds_a_loss",

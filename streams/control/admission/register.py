@@ -368,8 +368,9 @@ class Register:
         ]
         taken = await self._dossiers.claim(self._log.name, asked, most)
         for each, count in zip(asked, taken, strict=True):
-            if count:
-                require_held((CLAIMS, each.partition), each.known, max(count, -1 - count))
+            if count is not None and count < 0:
+                require_held((CLAIMS, each.partition), each.known, -1 - count)
+            elif count:
                 self.known.note((CLAIMS, each.partition), count)
         return [count is not None for count in taken]
 

@@ -3,12 +3,12 @@
 -- ARGV     video, day, most of a day, days that are kept, seconds of them, field of dmeta, how many
 --          are known to have been taken in the partition
 -- Returns  how many were ever taken in the partition if the video has one now, 0 if it had one
---          before, -1 if there is none left; nothing is taken, and -2 less those that were is
---          returned, where these are fewer than is known
+--          before, nothing if there is none left; where fewer were taken than is known none is, and
+--          -1 less those is returned
 local video, day = ARGV[1], tonumber(ARGV[2])
 local count = tonumber(redis.call('HGET', KEYS[2], ARGV[6]) or '0')
 if count < tonumber(ARGV[7]) then
-  return -2 - count
+  return -1 - count
 end
 local held = redis.call('HGETALL', KEYS[1])
 local last, taken = day, 0
@@ -24,7 +24,7 @@ for i = 1, #held, 2 do
 end
 local over = last - tonumber(ARGV[4])
 if taken >= tonumber(ARGV[3]) or day <= over then
-  return -1
+  return false
 end
 redis.call('HSET', KEYS[2], ARGV[6], count + 1)
 for i = 1, #held, 2 do

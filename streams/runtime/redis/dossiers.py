@@ -97,8 +97,7 @@ class RedisDossiers:
             for each in claims
         ]
         with sorted_errors():
-            answers = await pipelined(self._client, commands)
-        return [{-1: None}.get(at, at + 1 if at < 0 else at) for at in answers]
+            return await pipelined(self._client, commands)
 
     async def keep_day(self, day: int, start: DayStart) -> None:
         """Keep a day's beginning, unless there is a whole one."""
