@@ -25,13 +25,22 @@ _TRIM: Final = getattr(ctypes.CDLL(None), "malloc_trim", None)
 """glibc's; other C libraries give back by themselves, or never."""
 
 
-def give_back_soon() -> None:
-    """Have memory that was freed given back to the machine, once what comes next is done.
+class Heap:
+    """What this process holds of the machine's memory."""
 
-    Faults leave cycles behind, and the C library keeps what is free between what is not. It takes
-    up to a tenth of a second where gigabytes are held.
-    """
-    asyncio.get_running_loop().call_later(SOON_S, _give_back)
+    def __init__(self) -> None:
+        self._coming: asyncio.TimerHandle | None = None
+
+    def give_back_soon(self) -> None:
+        """Have memory that was freed given back to the machine, once what comes next is done.
+
+        Faults leave cycles behind, and the C library keeps what is free between what is not. It
+        takes up to a tenth of a second where gigabytes are held, so once for all that was freed by
+        then.
+        """
+        if self._coming is not None:
+            self._coming.cancel()
+        self._coming = asyncio.get_running_loop().call_later(SOON_S, _give_back)
 
 
 def _give_back() -> None:

@@ -20,7 +20,7 @@ from streams.core.events import Policy
 from streams.core.units import surface_of
 from streams.errors import Halt, Retry, StreamsError
 from streams.runtime.answers import require_all
-from streams.runtime.collector import give_back_soon
+from streams.runtime.collector import Heap
 from streams.runtime.ending import end
 from streams.runtime.gaps import gaps_of, storing
 from streams.runtime.halts import Halts
@@ -66,6 +66,7 @@ class Worker:
         self._aside: list[asyncio.Task[None]] = []  # beside the loop: audits, halts
         self._held: set[int] = set()  # not read until what was read is folded
         self._opener: Opening | None = None
+        self._heap: Final = Heap()
         self._committed: dict[int, int] = {}
         self._committing: asyncio.Task[None] | None = None
         self._auditing: asyncio.Task[None] | None = None
@@ -325,7 +326,7 @@ class Worker:
         """Open and fold nothing more of partitions; return those that were open."""
         leaving = [self._owned.pop(p) for p in partitions if p in self._owned]
         if leaving:
-            give_back_soon()
+            self._heap.give_back_soon()
         for owned in leaving:
             owned.release()
             if self._indexing is not None:

@@ -30,7 +30,7 @@ PURE = [
     Mutation(
         "memory of what a worker let go is given back",
         "runtime/worker.py",
-        "            give_back_soon()\n",
+        "            self._heap.give_back_soon()\n",
         "            pass\n",
         PARKED,
         "given_back",
