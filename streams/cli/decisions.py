@@ -25,7 +25,7 @@ from streams.cli.verb_group import VerbGroup
 from streams.cli.wiring import run
 from streams.core.receipts import ACTIONS, Receipt
 from streams.ops.decisions import ReceiptFilter, read_receipts
-from streams.ops.explain import decimal, explain, moment
+from streams.ops.explain import count_of, decimal, explain, moment
 from streams.ops.tail import Start, Tail
 
 
@@ -78,11 +78,10 @@ def tail_command(  # noqa: PLR0913 - one parameter per option
 
 
 def _line(row: Mapping[str, Any]) -> str:
-    crowds = len(row["crowds"])
     columns = [
         (moment(row["ts"]), 25),
         (row["action"], 6),
-        (row["slice"] or ("1 crowd" if crowds == 1 else f"{crowds} crowds"), 25),
+        (row["slice"] or count_of(len(row["crowds"]), "crowd"), 25),
         (row["video"], 21),
         (f"#{row['n']}", 5),
     ]

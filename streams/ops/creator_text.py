@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 
 from streams.core.units import MICROS
 from streams.ops.creator import CrowdFacts, Standing, VideoFacts
-from streams.ops.explain import moment
+from streams.ops.explain import count_of, moment
 
 Help = Literal["beginning", "title", "respond", ""]
 LESS: Final = 0.9
@@ -40,7 +40,7 @@ _STANDING: Final[dict[Standing, str]] = {
 
 def in_words(creator: str, facts: Sequence[VideoFacts]) -> Iterator[str]:
     """Yield what a creator is told, a paragraph a video."""
-    count = f"{len(facts):,} approved video{'' if len(facts) == 1 else 's'}"
+    count = count_of(len(facts), "approved video")
     yield f"Creator {creator}: {count}."
     if any(each.lowered for each in facts):
         yield LOWERED

@@ -67,7 +67,7 @@ different viewers.
     if receipt.slice:
         lines = [_headline(receipt), *_judgement(receipt, lesson), _grant(receipt)]
     else:
-        crowds = " " + _count(len(receipt.crowds), "crowd") if receipt.crowds else ""
+        crowds = " " + count_of(len(receipt.crowds), "crowd") if receipt.crowds else ""
         lines = [f"#{receipt.n:,} {receipt.action}{crowds}: {WORDS[receipt.reason]}."]
         lines += map(_crowd, receipt.crowds)
         lines += _reports(receipt)
@@ -91,11 +91,12 @@ def _ranked_less(r: Receipt, handicap: int) -> str:
 def _reports(r: Receipt) -> list[str]:
     if not isinstance(r.reports, ReportSum):
         return []
-    shown = f"After {_count(r.impressions, _shown(r))} ({_count(r.views, 'view')})"
+    shown = f"After {count_of(r.impressions, _shown(r))} ({count_of(r.views, 'view')})"
     reporters, total, bar = r.reports.reporters, r.reports.sum, r.reports.bar
     words = (
-        f"{shown} at least {_count(reporters, 'viewer')} who were shown it reported it; less what "
-        f"impressions explain that is {decimal(total)}, and a person is asked at {decimal(bar)}."
+        f"{shown} at least {count_of(reporters, 'viewer')} who were shown it reported it; less "
+        f"what impressions explain that is {decimal(total)}, and a person is asked at "
+        f"{decimal(bar)}."
     )
     return [words]
 
@@ -105,11 +106,11 @@ def _headline(r: Receipt) -> str:
 
 
 def _judgement(r: Receipt, lesson: Lesson | None) -> list[str]:
-    counted = f"After {_count(r.views, 'view')} ({_count(r.impressions, _shown(r))})"
+    counted = f"After {count_of(r.views, 'view')} ({count_of(r.impressions, _shown(r))})"
     if not r.sums:
         return [f"{counted} it was not judged."]
     if r.weighed < r.views:
-        counted += f", of which {_count(r.weighed, 'view')} weigh"
+        counted += f", of which {count_of(r.weighed, 'view')} weigh"
     belief = (
         f"{counted}, worth {decimal(r.value)} in all, its mean is {decimal(r.mean)} ± "
         f"{decimal(r.sd)}; before any view {decimal(r.base)} was expected; the noise variance of "
@@ -146,9 +147,9 @@ def _shown(r: Receipt) -> str:
 def _comparison(r: Receipt) -> str:
     relation = "<" if r.score < r.price else "=" if r.score == r.price else ">"
     text = (
-        f"Its score {decimal(r.score)}, which counts on {_count(r.horizon, 'impression')} to come, "
-        f"{relation} the price {decimal(r.price)}; its mean lies {decimal(abs(r.z))} deviations "
-        f"{'below' if r.z < 0 else 'above'} the price."
+        f"Its score {decimal(r.score)}, which counts on {count_of(r.horizon, 'impression')} to "
+        f"come, {relation} the price {decimal(r.price)}; its mean lies {decimal(abs(r.z))} "
+        f"deviations {'below' if r.z < 0 else 'above'} the price."
     )
     if r.reason == "index_below_price":
         text += f" A mean of {decimal(kept_at(r))} would have kept it."
@@ -162,15 +163,15 @@ def kept_at(receipt: Receipt) -> int:
 
 def _grant(r: Receipt) -> str:
     return (
-        f"Stage {r.stage:,}: {_count(r.tranche, 'impression')} granted now, {r.returned:,} given "
-        f"back, {r.allowance:,} allowed so far; at least {_count(r.viewers, 'different viewer')}."
+        f"Stage {r.stage:,}: {count_of(r.tranche, 'impression')} granted now, {r.returned:,} given "
+        f"back, {r.allowance:,} allowed so far; at least {count_of(r.viewers, 'different viewer')}."
     )
 
 
 def _crowd(crowd: Crowd) -> str:
     return (
         f"{crowd.slice}: expected {decimal(crowd.mean)}, score {decimal(crowd.score)}, "
-        f"{_count(crowd.allowance, 'impression')} allowed."
+        f"{count_of(crowd.allowance, 'impression')} allowed."
     )
 
 
@@ -183,7 +184,7 @@ first tranche there comes first, and is shown to its end.
     """
     if not draw.among:
         return "Chance had no crowd to draw: there is none left that nobody was shown it in."
-    crowds = f"{_count(draw.among, 'crowd')} that nobody was shown it in"
+    crowds = f"{count_of(draw.among, 'crowd')} that nobody was shown it in"
     if not draw.slice:
         return f"Chance drew none of {crowds}: by {decimal(draw.probability)} it would have."
     each = decimal(draw.probability // draw.among)
@@ -230,5 +231,6 @@ def moment(ts: int) -> str:
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _count(number: int, noun: str) -> str:
+def count_of(number: int, noun: str) -> str:
+    """Return a count in words: `1 crowd`, `1,200 crowds`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from streams.ops.dead_letters import printable
-from streams.ops.explain import moment
+from streams.ops.explain import count_of, moment
 from streams.ops.shares_text import percent, promise_line
 
 Words = Iterable[str]
@@ -102,7 +102,7 @@ def _waiting(waiting: Any) -> Words:
     title = f' "{printable(longest["title"].encode())}"' if longest["title"] else ""
     why = longest["why"] or "the gate did not decide"
     named = f"{longest['video']}{title} since {moment(longest['since'])}"
-    videos = "1 video" if waiting["videos"] == 1 else f"{waiting['videos']:,} videos"
+    videos = count_of(waiting["videos"], "video")
     yield f"{videos}, the longest {named}: {why}"
 
 
