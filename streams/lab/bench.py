@@ -334,9 +334,7 @@ class BenchTrial:
         marks = await self._watermarks()
         async with self._drivers.index() as index:
             for slice_id in self._policy.slices:
-                while True:
-                    if await index.positions(slice_id) == marks:
-                        break
+                while await index.positions(slice_id) != marks:  # noqa: ASYNC110
                     await asyncio.sleep(TELL_S)
 
     async def latency(self, per_second: float, seconds: int) -> dict[str, Any]:

@@ -256,7 +256,7 @@ class Owned:
 
     async def _fold_some(self) -> None:
         """Fold a chunk of the backlog, or take its ids if the watermark covers it."""
-        length = min(_chunk_length(self.backlog[0]), self._intake.most)
+        length = min(chunk_length(self.backlog[0]), self._intake.most)
         chunk = self.backlog[:length]
         if chunk[0].offset <= self.watermark:
             chunk = [record for record in chunk if record.offset <= self.watermark]
@@ -491,7 +491,7 @@ async def _written(ack: Awaitable[object]) -> None:
         raise Retry("the producer gave a record up") from None
 
 
-def _chunk_length(first: Record) -> int:
+def chunk_length(first: Record) -> int:
     """Return how many records to fold at once, if all are as large as the first.
 
     A chunk of arrays or admissions has fewer: flushes, heartbeats and the index want their turn.

@@ -31,7 +31,7 @@ from streams.lab.load import Batch, Load, Shape
 from streams.runtime.codec import decode_log
 from streams.runtime.collector import tame_gc
 from streams.runtime.kafka.unpacking import Fetched
-from streams.runtime.owned import CHUNK_BYTES, CHUNK_RECORDS, CHUNK_SIGNED
+from streams.runtime.owned import chunk_length
 from streams.runtime.redis import RedisServingIndex, RedisStore
 
 PARTITIONS: Final = 4
@@ -81,10 +81,8 @@ class Machine:
 
     async def take(self, part: Part, end: int) -> int:
         """Fold the next chunk of a log up to a place of it; return how many events that were."""
-        first, state, step = part.log[part.at], part.state, self.steps.step
-        most = CHUNK_SIGNED if first.headers else CHUNK_RECORDS
-        most = min(most, max(CHUNK_BYTES // len(first.value or b"-"), 1))
-        chunk = part.log[part.at : min(part.at + most, end)]
+        state, step = part.state, self.steps.step
+        chunk = part.log[part.at : min(part.at + chunk_length(part.log[part.at]), end)]
         part.at += len(chunk)
         with step("decode"):
             decoded = decode_log(chunk, state.trust, SPELLING)

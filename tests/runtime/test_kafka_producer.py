@@ -150,32 +150,33 @@ def connecting(libraries: Sequence[Library], monkeypatch: pytest.MonkeyPatch) ->
     return made
 
 
-async def spent(libraries: Sequence[Library]) -> KafkaProducer:
+async def renewing(
+    libraries: Sequence[Library], connecting: Connecting
+) -> tuple[KafkaProducer, asyncio.Task[bool]]:
+    """Return a producer whose client is spent, and its task while it connects another one."""
     made = KafkaProducer("unused")
     lost = await made.send(Outgoing("t", b"1"))
     libraries[0].sent[0][1].set_exception(TimeoutError("no leader"))
     with pytest.raises(Retry, match="no leader"):
         await lost
-    return made
+    task = asyncio.create_task(made.renew())
+    await connecting.begun.wait()
+    return made, task
 
 
 async def test_whoever_is_cancelled_while_a_new_client_connects_leaves_none_behind(
     libraries: Sequence[Library], connecting: Connecting
 ) -> None:
-    made = await spent(libraries)
-    renewing = asyncio.create_task(made.renew())
-    await connecting.begun.wait()
-    await end(renewing)
+    _, connects = await renewing(libraries, connecting)
+    await end(connects)
     assert [one.stopped for one in libraries] == [True, True]
 
 
 async def test_a_new_client_that_connects_after_the_stop_is_stopped_too(
     libraries: Sequence[Library], connecting: Connecting
 ) -> None:
-    made = await spent(libraries)
-    renewing = asyncio.create_task(made.renew())
-    await connecting.begun.wait()
+    made, connects = await renewing(libraries, connecting)
     await made.stop()
     connecting.may.set()
-    await renewing
+    await connects
     assert [one.stopped for one in libraries] == [True, True]
