@@ -13,7 +13,7 @@ from kit.browser import missing_for_browser
 from kit.jars import missing_for_kafka
 from kit.redises import RedisNodes, redis_cluster
 from kit.secured import USERS, SecuredKafka, secured_kafka
-from kit.servers import kafka_server, missing_for_redis, process_number, redis_server
+from kit.servers import NEVER_FENCED, kafka_server, missing_for_redis, process_number, redis_server
 
 BROKERS = "STREAMS_TEST_BROKERS"
 REDIS = "STREAMS_TEST_REDIS"
@@ -34,7 +34,7 @@ def brokers() -> Iterator[str]:
     if given := os.environ.get(BROKERS):
         yield given
         return
-    with kafka_server() as server:
+    with kafka_server(NEVER_FENCED) as server:
         yield server.bootstrap
 
 

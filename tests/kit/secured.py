@@ -23,7 +23,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exports 
 )
 
 from kit.certificates import Authority
-from kit.servers import KafkaCluster, Quorum, kafka_cluster, lasting_ports
+from kit.servers import NEVER_FENCED, KafkaCluster, Quorum, kafka_cluster, lasting_ports
 from streams.ops.rights import Right
 from streams.security import KafkaAddress, given_security
 
@@ -117,21 +117,25 @@ class SecuredKafka:
 @contextmanager
 def secured_kafka(folder: Path, users: tuple[str, ...]) -> Iterator[SecuredKafka]:
     """Run a secured Kafka for the time of the block; certificates go into `folder`."""
-    with secured_cluster(folder, users, nodes=1) as (kafka, _):
+    with secured_cluster(folder, users, nodes=1, settings=NEVER_FENCED) as (kafka, _):
         yield kafka
 
 
 @contextmanager
 def secured_cluster(
-    folder: Path, users: tuple[str, ...], nodes: int = 3
+    folder: Path,
+    users: tuple[str, ...],
+    nodes: int = 3,
+    settings: Mapping[str, str] | None = None,
 ) -> Iterator[tuple[SecuredKafka, KafkaCluster]]:
-    """Run a secured Kafka of several nodes, each with all listeners."""
+    """Run a secured Kafka of several nodes, each with all listeners and these `settings` too."""
     authority = Authority(folder / "authority")
     free = iter(lasting_ports(len(LISTENERS) * nodes))
     ports = {number: {name: next(free) for name in LISTENERS} for number in range(1, nodes + 1)}
 
     def settings_of(number: int, quorum: Quorum) -> Mapping[str, str]:
-        return _settings(authority, *quorum.ports[number], ports[number], users)
+        own = _settings(authority, *quorum.ports[number], ports[number], users)
+        return own | dict(settings or {})
 
     where = {
         name.lower(): ",".join(f"127.0.0.1:{own[name]}" for own in ports.values())

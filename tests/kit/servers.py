@@ -32,6 +32,10 @@ LASTING_PORTS = range(20_000, 32_000)
 """Below those that systems give to clients, so that nobody sits on a dead server's port."""
 PROCESSES: Final = 16
 """So many may share the tests."""
+NEVER_FENCED: Final = {"broker.session.timeout.ms": "600000"}
+"""For a broker that many tests share: on a busy machine it may say nothing for seconds and yet lead
+all that it led. One that is killed could not start again for so long: it would be there twice.
+"""
 
 
 def missing_for_redis() -> str | None:
