@@ -251,9 +251,12 @@ class Watched:
 
     def __init__(self) -> None:
         ports = lasting_ports(5)
+        # A dead master that comes back empty is still the master to a sentinel that has not heard
+        # of the heir: workers would be sent to it and find their data gone.
+        kept = ("--appendonly", "yes")
         self.redises = [
-            RedisNode((), ports[0]),
-            RedisNode(("--replicaof", f"127.0.0.1 {ports[0]}"), ports[1]),
+            RedisNode(kept, ports[0]),
+            RedisNode((*kept, "--replicaof", f"127.0.0.1 {ports[0]}"), ports[1]),
         ]
         self.sentinels = [RedisNode((), port) for port in ports[2:]]
 
