@@ -13,7 +13,14 @@ from kit.browser import missing_for_browser
 from kit.jars import missing_for_kafka
 from kit.redises import RedisNodes, redis_cluster
 from kit.secured import USERS, SecuredKafka, secured_kafka
-from kit.servers import NEVER_FENCED, kafka_server, missing_for_redis, process_number, redis_server
+from kit.servers import (
+    SHARED,
+    delete_topics,
+    kafka_server,
+    missing_for_redis,
+    process_number,
+    redis_server,
+)
 
 BROKERS = "STREAMS_TEST_BROKERS"
 REDIS = "STREAMS_TEST_REDIS"
@@ -34,7 +41,7 @@ def brokers() -> Iterator[str]:
     if given := os.environ.get(BROKERS):
         yield given
         return
-    with kafka_server(NEVER_FENCED) as server:
+    with kafka_server(SHARED) as server:
         yield server.bootstrap
 
 
@@ -71,9 +78,13 @@ def fresh_redis_url(redis_url: str) -> str:
 
 
 @pytest.fixture
-def unique() -> str:
-    """A prefix for topics, groups and keys that no other test uses."""
-    return f"t{uuid.uuid4().hex[:12]}"
+def unique(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A prefix for topics, groups and keys that no other test uses; its topics go with it."""
+    prefix = f"t{uuid.uuid4().hex[:12]}"
+    shared = request.getfixturevalue("brokers") if "brokers" in request.fixturenames else None
+    yield prefix
+    if shared is not None:
+        delete_topics(shared, prefix)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -23,7 +23,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exports 
 )
 
 from kit.certificates import Authority
-from kit.servers import NEVER_FENCED, KafkaCluster, Quorum, kafka_cluster, lasting_ports
+from kit.servers import SHARED, KafkaCluster, Quorum, kafka_cluster, lasting_ports
 from streams.ops.rights import Right
 from streams.security import KafkaAddress, given_security
 
@@ -117,7 +117,7 @@ class SecuredKafka:
 @contextmanager
 def secured_kafka(folder: Path, users: tuple[str, ...]) -> Iterator[SecuredKafka]:
     """Run a secured Kafka for the time of the block; certificates go into `folder`."""
-    with secured_cluster(folder, users, nodes=1, settings=NEVER_FENCED) as (kafka, _):
+    with secured_cluster(folder, users, nodes=1, settings=SHARED) as (kafka, _):
         yield kafka
 
 

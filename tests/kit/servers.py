@@ -32,9 +32,15 @@ LASTING_PORTS = range(20_000, 32_000)
 """Below those that systems give to clients, so that nobody sits on a dead server's port."""
 PROCESSES: Final = 16
 """So many may share the tests."""
-NEVER_FENCED: Final = {"broker.session.timeout.ms": "600000"}
-"""For a broker that many tests share: on a busy machine it may say nothing for seconds and yet lead
-all that it led. One that is killed could not start again for so long: it would be there twice.
+SHARED: Final = {
+    "broker.session.timeout.ms": "600000",
+    "log.initial.task.delay.ms": "1000",
+    "log.retention.check.interval.ms": "86400000",
+    "log.segment.delete.delay.ms": "1000",
+}
+"""For a broker that many tests share. On a busy machine it may say nothing for seconds and yet lead
+all that it led; one that is killed could not start again for so long: it would be there twice.
+And what they delete it forgets, while nothing expires.
 """
 
 
@@ -331,8 +337,14 @@ def create_topics(
 
 def delete_topic(brokers: str, topic: str) -> None:
     """Delete a topic and return when the broker has done it."""
+    _delete(_admin(brokers), [topic])
+
+
+def delete_topics(brokers: str, prefix: str) -> None:
+    """Delete the topics whose names begin so: a broker of thousands has little room for more."""
     admin = _admin(brokers)
-    admin.delete_topics([topic], operation_timeout=PATIENCE_S)[topic].result(2 * PATIENCE_S)
+    topics = admin.list_topics(timeout=PATIENCE_S).topics
+    _delete(admin, [name for name in topics if name.startswith(prefix)])
 
 
 def leaders(brokers: str, topic: str) -> dict[int, int | None]:
@@ -370,6 +382,12 @@ def _our_ports() -> Iterator[int]:
 
 def _admin(brokers: str) -> AdminClient:
     return AdminClient({"bootstrap.servers": brokers, "log_level": 0})
+
+
+def _delete(admin: AdminClient, topics: Sequence[str]) -> None:
+    if topics:
+        for deleted in admin.delete_topics(topics, operation_timeout=PATIENCE_S).values():
+            deleted.result(2 * PATIENCE_S)
 
 
 def _make(brokers: str, topics: Sequence[NewTopic]) -> None:
