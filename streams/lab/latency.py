@@ -10,13 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from streams.lab.load import Batch
-from streams.lab.phases import Timeline
+from streams.lab.phases import Timeline, counted_by
 from streams.runtime.ports import BatchSink
 
 IDLE_PER_SECOND: Final = 7.0
 """A few events, at no round times: they meet what a worker does by the clock at all its moments."""
 PERCENTS: Final = (50, 70, 90)
-"""Shares of what a worker does at most."""
+"""Shares of what a worker does at most while events come."""
 TICK_S: Final = 0.02
 POLL_S: Final = 0.005
 IDLE_POLL_S: Final = 0.001
@@ -85,6 +85,18 @@ async def send_paced(
     for ack in acks:
         await ack
     return sent, behind
+
+
+def counted_while_sent(sent: Sequence[Sent], counted: Timeline) -> float:
+    """Return how many records a second were counted from the first batch to the last one.
+
+    >>> seen = {0: [(-1, 0.9), (7, 2.9), (14, 4.0)]}
+    >>> counted_while_sent([Sent(1.0, 0, 4, 5), Sent(3.0, 0, 14, 10)], seen)
+    4.0
+    """
+    began, ended = sent[0].due, sent[-1].due
+    before, after = counted_by(counted, began), counted_by(counted, ended)
+    return (sum(after.values()) - sum(before.values())) / (ended - began)
 
 
 def waited(sent: Sequence[Sent], counted: Timeline, behind_s: float) -> Mapping[str, Any]:

@@ -41,11 +41,11 @@ def rates_of(timeline: Timeline, log: BenchLog) -> CountedRates:
     began = min(at for marks in timeline.values() for mark, at in marks if mark >= 0)
     ended = max(marks[-1][1] for marks in timeline.values())
     brought_in = max(_reached(timeline[p], count - 1) for p, count in admissions.items())
-    first = _counted(timeline, began)
+    first = counted_by(timeline, began)
     admitted, total = sum(admissions.values()), sum(feedback.values())
     early = sum(min(first[p], count) for p, count in admissions.items())
     ahead = sum(
-        max(count - admissions[p], 0) for p, count in _counted(timeline, brought_in).items()
+        max(count - admissions[p], 0) for p, count in counted_by(timeline, brought_in).items()
     )
     whole = admitted + total
     return CountedRates(
@@ -55,11 +55,11 @@ def rates_of(timeline: Timeline, log: BenchLog) -> CountedRates:
     )
 
 
+def counted_by(timeline: Timeline, now: float) -> dict[int, int]:
+    """Return the records that each partition had counted by then."""
+    return {p: max(mark for mark, at in marks if at <= now) + 1 for p, marks in timeline.items()}
+
+
 def _reached(marks: list[tuple[int, float]], offset: int) -> float:
     """Return when a partition's watermark was seen at an offset or beyond."""
     return next(at for mark, at in marks if mark >= offset)
-
-
-def _counted(timeline: Timeline, now: float) -> dict[int, int]:
-    """Return the records that each partition had counted by then."""
-    return {p: max(mark for mark, at in marks if at <= now) + 1 for p, marks in timeline.items()}
