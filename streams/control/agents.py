@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any, Final, NamedTuple, Protocol, cast
 
 import faust
+from faust.app import BootStrategy
 from faust.streams import Stream
 from faust.tables.manager import TableManager
 from faust.transport.drivers import aiokafka as driver
@@ -216,9 +217,16 @@ class _Tables(TableManager):
         await self.recovery.start()
 
 
+class _Boot(BootStrategy):
+    """Writes nothing: records go through the port `Producer`."""
+
+    enable_kafka_producer = False
+
+
 class FaustApp(faust.App):
     """A Faust app without tables, so without a folder of its own."""
 
+    BootStrategy = _Boot
     positions: Positions
     background: Background
 

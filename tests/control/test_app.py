@@ -660,6 +660,33 @@ async def test_a_control_plane_is_ready_while_it_reads_and_stuck_when_a_loop_of_
     assert plane.unready() == ["control plane: it does not read yet"]
 
 
+async def test_a_control_plane_is_not_ready_while_faust_starts(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, may = asyncio.Event(), asyncio.Event()
+    start = FaustApp.start
+
+    async def late(app: FaustApp) -> None:
+        asked.set()
+        await may.wait()
+        await start(app)
+
+    monkeypatch.setattr(FaustApp, "start", late)
+    starting = asyncio.create_task(stage.plane())
+    await asked.wait()
+    (plane,) = stage.planes
+    assert plane.unready() == ["control plane: it does not read yet"]
+    may.set()
+    await starting
+    assert plane.unready() == []
+
+
+async def test_faust_has_no_connection_to_write_by(stage: Stage) -> None:
+    plane = await stage.plane()
+    assert plane._app is not None
+    assert plane._app.producer._producer is None
+
+
 async def test_when_faust_gives_up_it_is_started_anew(stage: Stage) -> None:
     plane = await stage.plane()
     await stage.send("uploads", "v1", upload())
