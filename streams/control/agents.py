@@ -27,6 +27,7 @@ LAST_COMMIT_S: Final = 2.0
 """Longest time that the last commit may take."""
 LEAVE_S: Final = 3.0
 """Longest time that leaving the consumer group may take."""
+NOT_YET: Final = "it does not read yet"
 
 Handler = Callable[[Sequence[Record]], Awaitable[bool]]
 """Handles records of one topic in order; False: not done, do not commit and read no further."""
@@ -229,10 +230,13 @@ class FaustApp(faust.App):
     BootStrategy = _Boot
     positions: Positions
     background: Background
+    _reads = False
 
     @property
     def ended(self) -> str | None:
-        """Why nothing is read any more; None while Faust reads."""
+        """Why nothing is read, or not yet; None while Faust reads."""
+        if not self._reads:
+            return NOT_YET
         if self.crashed:
             return f"Faust gave up: {self.crash_reason}"
         lost = None if self._consumer is None else cast(_Consumer, self._consumer).lost_task()
@@ -240,6 +244,11 @@ class FaustApp(faust.App):
 
     def _create_directories(self) -> None:
         pass
+
+    async def start(self) -> None:
+        """Start all that reads and return when it does."""
+        await super().start()
+        self._reads = True
 
     async def stop(self) -> None:
         """Stop, and close the event loop of a consumer thread that never came to run."""

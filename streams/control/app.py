@@ -22,7 +22,7 @@ from streams.control.admission.copies import Copies
 from streams.control.admission.dossier import Tools
 from streams.control.admission.recovery import Recovery
 from streams.control.admission.register import TOPICS, Outcome, Register
-from streams.control.agents import FaustApp, Handler, new_app
+from streams.control.agents import NOT_YET, FaustApp, Handler, new_app
 from streams.control.creators import CreatorsLook
 from streams.control.handicaps import Handicaps
 from streams.control.log import ControlLog, Ports
@@ -92,7 +92,7 @@ class ControlPlane:
         self._files = file_stamps(folder)
         self._rules = load_rules(folder)
         self._stopping = asyncio.Event()
-        self._behind = self._followed = self._joined = self._is_compared = self._reads = False
+        self._behind = self._followed = self._joined = self._is_compared = False
         self._comparing = asyncio.Lock()
         self._app: FaustApp | None = None
         self._leaving: asyncio.Task[None] | None = None
@@ -107,7 +107,7 @@ class ControlPlane:
         """Return why it handles no uploads, recognitions and reviews now."""
         if self._behind:
             return ["the control topics are read first: Redis lacks dossiers"]
-        ended = self._app.ended if self._app and self._reads else "it does not read yet"
+        ended = self._app.ended if self._app else NOT_YET
         return [] if ended is None else [f"control plane: {ended}"]
 
     @property
@@ -383,11 +383,10 @@ class ControlPlane:
         handlers: dict[str, Handler] = {name: partial(self._take, name) for name in TOPICS}
         self._app = new_app(self._settings, handlers, self._positions, self._ports.background)
         await self._app.start()
-        self._reads = True
 
     async def _stop_app(self) -> None:
         """Stop Faust; where a stop of it was cancelled, wait for that one, as it goes on."""
-        app, self._app, self._reads = self._app, None, False
+        app, self._app = self._app, None
         if app is not None:
             # waited for, not cancelled: Faust swallows a cancellation and goes on stopping
             self._leaving = asyncio.create_task(app.stop(), name="control-stop")
