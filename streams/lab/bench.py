@@ -92,8 +92,10 @@ class BenchFigures(NamedTuple):
 
     def beside(self) -> dict[str, Any]:
         """Return what is one figure by itself."""
-        names = ("live_events_per_second", "judgement_micros")
-        return {name: getattr(self, name) for name in names}
+        return {
+            "live_events_per_second": self.live_events_per_second,
+            "judgement_micros": self.judgement_micros,
+        }
 
 
 @dataclass(frozen=True)
