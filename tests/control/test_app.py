@@ -17,7 +17,7 @@ import msgspec
 import pytest
 from kit.keys import INSTALLATION, KEY, SPELLING, STRANGER, TRUST, announce
 from kit.patience import PATIENCE_S, until
-from kit.servers import create_topics
+from kit.servers import create_topics, delete_topics
 from mode.threads import QueueServiceThread, WorkerThread
 from prometheus_client import CollectorRegistry
 
@@ -233,6 +233,7 @@ def broker(request: pytest.FixtureRequest, unique: str) -> Iterator[str]:
     create_topics(brokers, {f"{unique}.{name}": compact for name in TABLES})
     announce(brokers, settings_of(unique))
     yield brokers
+    delete_topics(brokers, unique)  # asked for too late for `unique` to know of them
 
 
 @pytest.fixture
