@@ -1,5 +1,6 @@
 """Fixtures for every test, and the rule that a test of a real server never goes missing."""
 
+import gc
 import os
 import uuid
 from collections.abc import Iterator
@@ -93,6 +94,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         asks = REAL_FIXTURES.intersection(getattr(item, "fixturenames", ()))
         if asks and not item.get_closest_marker("real"):
             raise pytest.UsageError(f"{item.nodeid} uses {', '.join(asks)}: mark it `real`")
+
+
+def pytest_collection_finish() -> None:
+    """Spare the collector what stays for the session: thousands of tests and their modules."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -2,12 +2,14 @@
 
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import pytest
+from kit.patience import until
 from kit.servers import leaders
 
-from streams.errors import Halt
+from streams.errors import Halt, Retry
 from streams.runtime.kafka import KafkaCluster, KafkaConsumer
 from streams.runtime.memory.cluster import MemoryCluster
 from streams.runtime.memory.consumer import MemoryConsumer
@@ -47,6 +49,11 @@ async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
     log = MemoryLog()
     cluster: Cluster = KafkaCluster(brokers) if brokers else MemoryCluster(log)
 
+    async def has_groups() -> bool:
+        with suppress(Retry):
+            return await cluster.committed(name) == {}
+        return False
+
     async def create() -> None:
         await cluster.create(name, 2, 1, CONFIGS)
         while brokers and not usable(brokers, name):
@@ -65,6 +72,7 @@ async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
             await made.fetch(50, 1)
         return made
 
+    await until(has_groups)  # a broker that has just started loads them when first asked
     yield Bench(cluster, name, create, join)
     for member in members:
         await member.stop()

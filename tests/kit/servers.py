@@ -34,6 +34,7 @@ PROCESSES: Final = 16
 """So many may share the tests."""
 SHARED: Final = {
     "broker.session.timeout.ms": "600000",
+    "broker.heartbeat.interval.ms": "5000",
     "log.initial.task.delay.ms": "1000",
     "log.retention.check.interval.ms": "86400000",
     "log.segment.delete.delay.ms": "1000",
@@ -213,6 +214,8 @@ def _properties(quorum: Quorum, number: int, data: Path) -> dict[str, str]:
         "group.min.session.timeout.ms": "1000",
         "broker.heartbeat.interval.ms": "500",
         "broker.session.timeout.ms": "2000",
+        # A record every half second that says nothing is a fifth of a core in a young broker.
+        "metadata.max.idle.interval.ms": "0",
         # Tests write events of years ago; what expires is for each of them to say.
         "log.retention.ms": "-1",
         "log.initial.task.delay.ms": "86400000",
