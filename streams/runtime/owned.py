@@ -200,8 +200,8 @@ class Owned:
 
     def _is_telling(self) -> bool:
         """Tell whether feeds are to be told by now, and the index is not too far behind."""
-        index = self._indexing
-        return index is not None and index.asks(self._told_at) and index.has_room(self.partition)
+        index, our = self._indexing, self.partition
+        return index is not None and index.asks(our, self._told_at) and index.has_room(our)
 
     def tell_early(self) -> None:
         """Have feeds told with the next flush, or from the rows if the index is too far behind.

@@ -30,8 +30,9 @@ from streams.runtime.refilling import Cause, Refilling, RowsOf
 
 EVERY_S: Final = 1.0
 ASK_S: Final = 0.4
-"""Before a turn a partition is asked what it has to tell, once: what it told sooner would have to
-be made again by then. Two of its flushes begin in that time, or one that is slow."""
+"""So long before a turn the last partition is asked what it has to tell: two of its flushes begin
+in that time, or one that is slow. The others are asked before it, one after the other and once
+each: together they would keep the worker from counting for as long as all of them take."""
 LATE_S: Final = 1.5
 """Who told nothing, or not all, for so long is asked at any time."""
 AT_ONCE: Final = 16
@@ -51,6 +52,7 @@ class _Partition:
     """An owned partition: how far it is stored, and what has to be filled again of it.
 
     `opened` is how far it was stored when it was opened.
+    `place` is where it stands among the worker's partitions when these are asked, 1 the last.
     `fresh` is one that nothing was counted of when it was opened: it has nothing to be filled from,
     and all that comes is told. Of a slice that is `frozen` by the policy that it is counted by,
     nothing is told, and what is owed there is owed elsewhere: with another such policy all is
@@ -62,6 +64,7 @@ class _Partition:
     fresh: bool
     swept_at: float
     cause: Cause | None  # why all of it has to be filled; None: only what is lost
+    place: float = 1.0
     lost: set[str] = field(default_factory=set)
     filling: asyncio.Task[None] | None = None
     sweeping: bool = False
@@ -154,6 +157,7 @@ class Indexing:
         fresh = watermark < 0
         cause: Cause | None = None if fresh else "opened"
         self._owned[partition] = _Partition(watermark, watermark, fresh, self._clock(), cause)
+        self._line_up()
         for line in self._lines.values():
             line.priced = None  # an index may have lost prices together with the counters
 
@@ -163,15 +167,16 @@ class Indexing:
         if owned is not None and owned.filling is not None:
             owned.filling.cancel()
             owned.filling = None  # they would hold each other until the collector comes
+        self._line_up()
         for line in self._lines.values():
             line.told.pop(partition, None)
             line.ahead.pop(partition, None)
 
-    def asks(self, told_at: float) -> bool:
-        """Tell whether somebody should tell by now who told all there was at a time."""
-        now = self._clock()
-        since, near = now - told_at, now >= self._turned_at + EVERY_S - ASK_S
-        return since >= LATE_S or (near and since >= ASK_S)
+    def asks(self, partition: int, told_at: float) -> bool:
+        """Tell whether a partition should tell by now that told all there was at a time."""
+        now, owned = self._clock(), self._owned.get(partition)
+        asked_at = self._turned_at + (EVERY_S - ASK_S) * (owned.place if owned else 1.0)
+        return now - told_at >= LATE_S or told_at < asked_at <= now
 
     def has_room(self, partition: int) -> bool:
         """Tell whether more should be told of a partition by now: what waits for long is told late.
@@ -270,6 +275,10 @@ class Indexing:
         """Return when everything begun is done."""
         while tasks := self._tasks():
             await asyncio.wait(tasks)
+
+    def _line_up(self) -> None:
+        for place, partition in enumerate(sorted(self._owned), start=1):
+            self._owned[partition].place = place / len(self._owned)
 
     def _tasks(self) -> list[asyncio.Task[None]]:
         tasks = [owned.filling for owned in self._owned.values()]

@@ -276,23 +276,46 @@ async def test_no_more_should_be_told_while_much_waits_or_is_on_its_way(
     assert desk.indexing.has_room(0)
 
 
-def test_a_partition_is_asked_once_and_shortly_before_a_turn(desk: Desk) -> None:
-    began = told = desk.now
-    asked = []
+@pytest.mark.parametrize(
+    ("owned", "when"),
+    [((2,), [[0.6]]), ((1, 3), [[0.3], [0.6]]), ((0, 1, 2, 3), [[0.2], [0.3], [0.5], [0.6]])],
+)
+def test_partitions_are_asked_once_a_turn_one_after_the_other(
+    desk: Desk, owned: Sequence[int], when: list[list[float]]
+) -> None:
+    """All at once would keep the worker from counting; the last leaves time for two flushes."""
+    for partition in reversed(owned):
+        desk.indexing.open(partition, 4, -1)
+    began = desk.now
+    told = dict.fromkeys(owned, began)
+    asked: dict[int, list[float]] = {partition: [] for partition in owned}
     for tenth in range(40):
         desk.now = began + tenth / 10
         if tenth % 10 == 0:
             desk.indexing.turn()
-        if desk.indexing.asks(told):
-            told = desk.now
-            asked.append(round(told - began, 1))
-    assert asked == [0.6, 1.6, 2.6, 3.6]
+        for partition in owned:
+            if desk.indexing.asks(partition, told[partition]):
+                told[partition] = desk.now
+                asked[partition].append(round(desk.now - began, 1))
+    assert list(asked.values()) == [
+        [round(at + turn, 1) for turn in range(4) for at in each] for each in when
+    ]
+
+
+def test_who_is_left_takes_the_place_of_who_is_gone(desk: Desk) -> None:
+    for partition in range(PARTITIONS):
+        desk.indexing.open(partition, PARTITIONS, -1)
+    desk.indexing.turn()
+    told, desk.now = desk.now, desk.now + 0.35
+    assert desk.indexing.asks(0, told)
+    desk.indexing.release(1)
+    assert not desk.indexing.asks(0, told)
 
 
 def test_who_did_not_tell_all_is_asked_again_at_any_time(desk: Desk) -> None:
     desk.indexing.turn()
-    assert not desk.indexing.asks(desk.now - 1.4)
-    assert desk.indexing.asks(desk.now - 1.5)
+    assert not desk.indexing.asks(0, desk.now - 1.4)
+    assert desk.indexing.asks(0, desk.now - 1.5)
 
 
 async def test_what_waits_until_its_partition_is_as_far_as_the_index_is_told_on(
