@@ -14,6 +14,7 @@ CONSUMER = "tests/runtime/test_kafka_consumer.py"
 INDEXING = "tests/runtime/test_serving.py"
 PARKED = "tests/runtime/test_parked.py"
 PARTITIONS = "tests/runtime/test_worker_partitions.py"
+MEMBERSHIP = "tests/runtime/test_kafka_membership.py"
 PRODUCER = "tests/runtime/test_kafka_producer.py"
 REDIS = "tests/runtime/test_redis.py"
 SILENCE = "tests/runtime/test_kafka_silence.py"
@@ -90,6 +91,14 @@ PURE = [
         "if False:",
         CONSUMER,
         "test",
+    ),
+    Mutation(
+        "a group knows of a member that leaves while others are waited for",
+        "runtime/kafka/background.py",
+        "    await within_stop(_leave(client))\n",
+        "",
+        MEMBERSHIP,
+        "also_while",
     ),
     Mutation(
         "a paused partition is not asked for",

@@ -9,7 +9,7 @@ from kit.patience import until
 from kit.servers import create_topic
 
 from streams.errors import Halt, StreamsError
-from streams.runtime.kafka import KafkaConsumer
+from streams.runtime.kafka import KafkaCluster, KafkaConsumer
 
 pytestmark = pytest.mark.real
 
@@ -27,6 +27,8 @@ class Member:
         self.owned: set[int] = set()
         self.assignments = 0
         self.failed: StreamsError | None = None
+        self.may_join = asyncio.Event()
+        self.may_join.set()
         self._task: asyncio.Task[None] | None = None
 
     async def on_assigned(self, partitions: Sequence[int]) -> None:
@@ -35,6 +37,7 @@ class Member:
 
     async def on_revoked(self, partitions: Sequence[int]) -> None:
         self.owned -= set(partitions)
+        await self.may_join.wait()
 
     async def start(self) -> "Member":
         await self.consumer.start(self)
@@ -99,6 +102,26 @@ async def test_a_member_without_a_name_leaves_and_its_partitions_are_shared_at_o
     async with asyncio.timeout(LONG_SESSION_MS / 1000):
         await second.stop()
         await until(lambda: len(first.owned) == PARTITIONS)
+
+
+async def test_a_member_leaves_also_while_it_waits_for_others_to_join(
+    join: Join, brokers: str, unique: str
+) -> None:
+    """If the group did not know, all would wait for it, a session long."""
+    first, cluster = await join(session_ms=LONG_SESSION_MS), KafkaCluster(brokers)
+    await until(lambda: len(first.owned) == PARTITIONS)
+    first.may_join.clear()
+    second = await join(session_ms=LONG_SESSION_MS)
+
+    async def both_are_known() -> bool:
+        return len(await cluster.members(unique)) == 2
+
+    await until(both_are_known)
+    assert not second.owned
+    await second.stop()
+    assert len(await cluster.members(unique)) == 1
+    first.may_join.set()
+    await until(lambda: len(first.owned) == PARTITIONS)
 
 
 async def test_who_stays_keeps_what_can_stay(join: Join) -> None:

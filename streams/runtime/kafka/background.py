@@ -16,6 +16,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
 from aiokafka.conn import AIOKafkaConnection
+from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.protocol.group import LeaveGroupRequest
 
 from streams.runtime.kafka.causes import reaching
 from streams.runtime.kafka.errors import RECONNECT_S, within_stop
@@ -60,10 +62,29 @@ async def end(client: AIOKafkaConsumer) -> None:
     That one ends halfway where a task has failed or hangs; and a heart that goes on beating for
     nobody would keep partitions from all other members.
     """
+    await within_stop(_leave(client))
     await within_stop(client.stop())
     for task in _tasks(client).values():
         task.cancel()
     await disconnect(client._client)  # noqa: SLF001 - there is no public way
+
+
+async def _leave(client: AIOKafkaConsumer) -> None:
+    """Have the group know at once that its member goes; one with a name of its own comes back.
+
+    aiokafka's own stop first waits for others to join, and for longer than a stop may take. And on
+    the connection by which it asked to join, brokers read nothing more until they have answered
+    that; whoever has not left by then is waited for by all, a session long.
+    """
+    group = client._coordinator  # noqa: SLF001 - there is no public way
+    if not isinstance(group, GroupCoordinator):
+        return
+    group._coordination_task.cancel()  # noqa: SLF001
+    await asyncio.wait([group._coordination_task])  # noqa: SLF001
+    if group.member_id and group._group_instance_id is None:  # noqa: SLF001
+        request = LeaveGroupRequest(group.group_id, group.member_id)
+        await client._client.send(group.coordinator_id, request)  # noqa: SLF001
+        group.reset_generation()  # nothing is left to be told
 
 
 async def disconnect(client: AIOKafkaClient) -> None:
