@@ -52,11 +52,11 @@ class _Partition:
     """An owned partition: how far it is stored, and what has to be filled again of it.
 
     `opened` is how far it was stored when it was opened.
-    `place` is where it stands among the worker's partitions when these are asked, 1 the last.
     `fresh` is one that nothing was counted of when it was opened: it has nothing to be filled from,
     and all that comes is told. Of a slice that is `frozen` by the policy that it is counted by,
     nothing is told, and what is owed there is owed elsewhere: with another such policy all is
     filled again, each partition when it is counted by that.
+    `place` is where it stands among the worker's partitions when these are asked, 1 the last.
     """
 
     offset: int

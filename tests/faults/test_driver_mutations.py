@@ -12,9 +12,9 @@ pytestmark = pytest.mark.slow
 
 CONSUMER = "tests/runtime/test_kafka_consumer.py"
 INDEXING = "tests/runtime/test_serving.py"
+MEMBERSHIP = "tests/runtime/test_kafka_membership.py"
 PARKED = "tests/runtime/test_parked.py"
 PARTITIONS = "tests/runtime/test_worker_partitions.py"
-MEMBERSHIP = "tests/runtime/test_kafka_membership.py"
 PRODUCER = "tests/runtime/test_kafka_producer.py"
 REDIS = "tests/runtime/test_redis.py"
 SILENCE = "tests/runtime/test_kafka_silence.py"

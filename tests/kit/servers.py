@@ -40,8 +40,8 @@ SHARED: Final = {
     "log.segment.delete.delay.ms": "1000",
 }
 """For a broker that many tests share. On a busy machine it may say nothing for seconds and yet lead
-all that it led; one that is killed could not start again for so long: it would be there twice.
-And what they delete it forgets, while nothing expires.
+all that it led, so it says seldom that it lives; one that is killed could not start again for so
+long: it would be there twice. And what they delete it forgets, while nothing expires.
 """
 
 

@@ -120,7 +120,7 @@ class KafkaConsumer:
             with retryable("reading", self._address):
                 if not ready:
                     # What failed in the group waits here to be taken; until then nothing goes on.
-                    if not self._stopped:
+                    if not self._stopped:  # a stop ends what keeps the place in the group
                         self._client._coordinator.check_errors()  # noqa: SLF001 - as `getmany`
                     # Who asks for nothing within five minutes is taken out of the group.
                     with self._client._subscription.fetch_context():  # noqa: SLF001 - as `getmany`
